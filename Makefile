@@ -1,0 +1,53 @@
+# Everything a person types. `make help` lists it.
+STUDY ?= default
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SET_UP := $(VENV)/.set-up
+
+.DEFAULT_GOAL := help
+.PHONY: help run ui status test test-slow test-browser check format bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(SET_UP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(SET_UP)
+
+run: $(SET_UP) ## run a study: make run, make run STUDY=quick
+	$(BIN)/emergence --study $(STUDY) run
+
+ui: $(SET_UP) ## open the Dagster UI on what was computed
+	$(BIN)/emergence --study $(STUDY) ui
+
+status: $(SET_UP) ## count the cells of a study that are done
+	$(BIN)/emergence --study $(STUDY) status
+
+test: check ## format, lint, types, imports and the fast tests
+	$(BIN)/python -m pytest
+
+test-slow: $(SET_UP) ## tests that take minutes: kills, whole studies, README commands
+	$(BIN)/python -m pytest -m slow
+
+test-browser: $(SET_UP) ## UI and report in Chromium, which has to be installed
+	$(BIN)/python -m pytest -m browser
+
+check: $(SET_UP) ## format, lint, types and the import contract
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+format: $(SET_UP) ## format and repair what can be repaired
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(SET_UP) ## measure; prints a table and writes benchmarks/results/*.json
+	$(BIN)/python -m benchmarks
+
+clean: ## remove the environment; data stays
+	rm -rf $(VENV)

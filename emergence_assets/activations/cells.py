@@ -1,0 +1,227 @@
+"""Activation files as cells: probe set and tokens of a study, one forward pass per checkpoint for all its layers."""
+
+import contextlib
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from emergence_assets.activations.probes import ProbeSet, table_probes, wordnet_probes, wordnet_training_texts
+from emergence_assets.activations.reading import read_attrs, read_stats, verify_file
+from emergence_assets.checkpoints.cells import CHECKPOINT
+from emergence_assets.errors import EmergenceError
+from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.provenance import Provenance, Required, canonical_json
+from emergence_assets.study import Study, TrainedHere, WordNetProbes
+from emergence_assets.wordnet import corpus
+from resources.compute import Task
+from resources.records import now, required_from_json, required_to_json
+from resources.storage import Storage, clear_disk_errors
+
+CONTEXT = 64
+"""Longest text in tokens where the family does not say."""
+
+
+def probe_recipe(study: Study) -> dict[str, Any]:
+    """What decides the probe set: its declaration and the bytes of its source."""
+    probes = study.probe_set
+    source = corpus.corpus_sha256() if isinstance(probes, WordNetProbes) else _file_hash(probes.path)
+    return {**probes.model_dump(), "source_sha256": source}
+
+
+def _activations_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
+    return {
+        "probe_set": probe_recipe(study),
+        "activations": study.activations.model_dump(),
+        "context": study.family.context if isinstance(study.family, TrainedHere) else CONTEXT,
+        "corpus_sha256": corpus.corpus_sha256(),
+    }
+
+
+def activation_provenance(path: Path) -> Provenance | None:
+    """Provenance in the attributes of an activation file, with a summary from its statistics; None without a file.
+
+    Raises:
+        EmergenceError: the file is damaged.
+    """
+    if not path.exists():
+        return None
+    attrs, stats = read_attrs(path), read_stats(path)
+    stored = Provenance.from_json(str(attrs.get("provenance", "")), path)
+    summary = {
+        "n_rows": int(attrs["n_rows"]),
+        "n_probes": int(attrs["n_probes"]),
+        "d_model": int(attrs["d_model"]),
+        "expected_d_model": int(attrs["expected_d_model"]),
+        "dtype": str(attrs["dtype"]),
+        "nan_count": int(stats.nan_count.sum()),
+        "inf_count": int(stats.inf_count.sum()),
+        "norm_rms": float(((stats.mean.astype("f8") ** 2 + stats.var).sum()) ** 0.5),
+        "variance": float(stats.var.sum(dtype="f8")),
+        "constant_dimensions": int((stats.var == 0).sum()),
+        "bytes": path.stat().st_size,
+        "content_xxh3_128": str(attrs["content_xxh3_128"]),
+    }
+    return Provenance(stored.required, summary, stored.environment, stored.created)
+
+
+ACTIVATIONS = Rule(
+    name="activations",
+    stage="activations",
+    grid="cell",
+    inputs=("checkpoint",),
+    recipe=_activations_recipe,
+    code=("emergence_assets.activations.capture", "emergence_assets.activations.tokenising"),
+    path=lambda storage, cell: storage.activation_file(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
+    stored=activation_provenance,
+    verify=verify_file,
+)
+RULES = (ACTIVATIONS,)
+
+
+@functools.cache
+def probe_set(declared: str) -> ProbeSet:
+    """The probe set of a study, from the JSON of its declaration; built once per process."""
+    settings = json.loads(declared)
+    if settings["source"] == "wordnet":
+        return wordnet_probes(settings["texts_per_category"], settings["seed"], settings["min_texts_per_category"])
+    from emergence_assets.activations.category_maps import category_map
+
+    return table_probes(
+        Path(settings["path"]),
+        settings["levels"],
+        text_column=settings["text_column"],
+        suffix=settings["suffix"],
+        min_texts_per_category=settings["min_texts_per_category"],
+        coarser=category_map(settings["category_map"]) if settings["category_map"] else None,
+    )
+
+
+def study_probe_set(study: Study) -> ProbeSet:
+    """The probe set of a study."""
+    return probe_set(canonical_json(study.probe_set.model_dump()))
+
+
+def ensure_tokens(study: Study, storage: Storage, checkpoint: Path, recipe: Mapping[str, Any]) -> Path:
+    """The token file for the tokenizer of a checkpoint, made when it is not there.
+
+    Raises:
+        EmergenceError: the tokenizer cannot be used for the texts of the study.
+    """
+    from emergence_assets.activations.tokenising import tokenise
+    from emergence_assets.activations.tokens import write_tokens
+
+    tokenizer = checkpoint / "tokenizer.json"
+    path = storage.tokens_file(
+        sha256(canonical_json([_file_hash(str(tokenizer)), dict(recipe)]).encode()).hexdigest()[:16]
+    )
+    if not path.exists():
+        texts = wordnet_training_texts(study.activations.training_texts, seed=0)
+        tokens = tokenise(
+            tokenizer, texts, study_probe_set(study).texts, int(recipe["context"]), study.activations.positions
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with clear_disk_errors(path):
+            write_tokens(path, tokens)
+    return path
+
+
+def activation_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+    """One task per checkpoint, whatever selection of layers is due; late steps are no slower than early ones."""
+    by_step: dict[Cell, list[tuple[Cell, Required]]] = {}
+    for cell, required in due:
+        by_step.setdefault(Cell(cell.model, cell.step), []).append((cell, required))
+    work = []
+    for checkpoint, layers in by_step.items():
+        model, step = str(checkpoint.model), int(checkpoint.step or 0)
+        folder = plan.storage.checkpoint_folder(model, step)
+        tokens = ensure_tokens(plan.study, plan.storage, folder, layers[0][1].recipe)
+        arguments = {
+            "checkpoint": str(folder),
+            "weights_sha256": _registered_weights(plan, checkpoint),
+            "tokens_file": str(tokens),
+            "layers": {str(cell.layer): str(ACTIVATIONS.path(plan.storage, cell)) for cell, _ in layers},
+            "required": {str(cell.layer): required_to_json(required) for cell, required in layers},
+            "model_name": model,
+            "step": step,
+            "dtype": plan.study.activations.dtype,
+            "expected_d_model": plan.study.family.models[model].d_model,
+            "lock": str(plan.storage.checkpoint_lock(model, step)),
+        }
+        cells = [cell for cell, _ in layers]
+        work.append((Task("emergence_assets.activations.cells:capture_layers", arguments, str(checkpoint)), cells))
+    return work
+
+
+def capture_layers(
+    checkpoint: str,
+    weights_sha256: str,
+    tokens_file: str,
+    layers: dict[str, str],
+    required: dict[str, str],
+    model_name: str,
+    step: int,
+    dtype: str,
+    expected_d_model: int,
+    lock: str,
+    report: Any,
+) -> None:
+    """Worker: one forward pass over all texts; every requested layer becomes one file."""
+    import torch
+    from filelock import FileLock
+
+    from emergence_assets.activations.capture import capture_checkpoint
+    from emergence_assets.activations.store import ActivationSpec, ActivationWriter
+    from emergence_assets.activations.tokens import read_tokens
+    from emergence_assets.checkpoints.environment import environment
+    from emergence_assets.checkpoints.loading import hook_point_name, load_model
+    from resources.accelerator import choose_accelerator
+
+    accelerator = choose_accelerator()
+    tokens = read_tokens(Path(tokens_file))
+    with contextlib.ExitStack() as open_files, clear_disk_errors(Path(next(iter(layers.values())))):
+        Path(lock).parent.mkdir(parents=True, exist_ok=True)
+        open_files.enter_context(FileLock(lock))
+        model = load_model(Path(checkpoint), accelerator.device, getattr(torch, accelerator.model_dtype))
+        writers = {}
+        made_in = {**environment(), "device": accelerator.name}
+        for layer, path in layers.items():
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            spec = ActivationSpec(tokens.n_rows, tokens.n_probes, model.config.hidden_size, dtype)
+            record = Provenance(required_from_json(required[layer]), {}, made_in, now())
+            attrs = {
+                "model": model_name,
+                "step": step,
+                "layer": int(layer),
+                "hook_point": hook_point_name(model, int(layer)),
+                "checkpoint_sha256": weights_sha256,
+                "tokens_fingerprint": tokens.fingerprint,
+                "tokens_file": Path(tokens_file).name,
+                "expected_d_model": expected_d_model,
+                "provenance": record.to_json(),
+            }
+            writers[int(layer)] = open_files.enter_context(ActivationWriter(Path(path), spec, attrs))
+        try:
+            capture_checkpoint(
+                model, tokens, list(writers), writers, accelerator.capture_batch, accelerator.device, report
+            )
+        except EmergenceError as error:
+            raise EmergenceError(error.what, where=f"{checkpoint} {error.where}", remedy=error.remedy) from error
+        for writer in writers.values():
+            writer.commit()
+
+
+def _registered_weights(plan: Plan, checkpoint: Cell) -> str:
+    required = plan.required(CHECKPOINT, checkpoint)
+    return "" if required is None else str(required.recipe["weights_sha256"])
+
+
+def _file_hash(path: str) -> str:
+    try:
+        return sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise EmergenceError(
+            f"The file cannot be read: {error.strerror}.", where=path, remedy="correct the path in the study"
+        ) from None

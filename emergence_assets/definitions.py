@@ -1,0 +1,49 @@
+"""The pipeline on one page: what Dagster loads. `STAGES` is the order in which data flows."""
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import dagster as dg
+
+import resources.compute  # noqa: F401 - definitions load lazily, when the working directory has left sys.path
+from emergence_assets.jobs import stage_jobs
+from emergence_assets.pipeline import RULES
+from emergence_assets.study import Study, load_study
+from resources.compute import LocalProcesses
+from resources.storage import Storage, data_folder
+
+STAGES = ("checkpoints", "activations", "saes", "features", "emergence", "report")
+
+
+@dg.resource(description="Worker processes on this machine, one per core; ended with the run.")
+def local_processes(_context: dg.InitResourceContext) -> Iterator[LocalProcesses]:
+    """Compute of runs that Dagster launches itself."""
+    with LocalProcesses() as workers:
+        yield workers
+
+
+def build_definitions(study: Study, storage: Storage, compute: Any = local_processes) -> dg.Definitions:
+    """Assets, checks, jobs and resources of one study.
+
+    Args:
+        study: what is under study.
+        storage: where its data lies.
+        compute: a `Compute`, or a Dagster resource that yields one.
+    """
+    assets = [
+        asset
+        for stage in STAGES
+        for asset in import_module(f"emergence_assets.{stage}.assets").build_assets(study, RULES)
+    ]
+    return dg.Definitions(
+        assets=assets,
+        jobs=stage_jobs(study, storage, STAGES, lambda workers: build_definitions(study, storage, workers)),
+        resources={"storage": storage, "compute": compute},
+        # A run works through its own pool of processes; Dagster's would start one more per step and import all again.
+        executor=dg.in_process_executor,
+    )
+
+
+_study = load_study()
+defs = build_definitions(_study, Storage(data_folder(), _study.name))

@@ -1,0 +1,69 @@
+"""Dagster assets: the emergence tables, per model and over all models."""
+
+from collections.abc import Callable, Sequence
+
+import dagster as dg
+import polars as pl
+
+from emergence_assets.emergence.cells import (
+    CATEGORY_PRESENCE,
+    EMERGENCE_OVER_SCALE,
+    EMERGENCE_OVER_SPACE,
+    EMERGENCE_OVER_TIME,
+    SAE_METRICS,
+    metrics_tasks,
+    presence_tasks,
+    table_tasks,
+)
+from emergence_assets.emergence.checks import CHECKS
+from emergence_assets.materialise import CellAsset, Tasks, build_asset
+from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.study import Study
+from resources.tables import read_tables
+
+
+def _declared(rule: Rule, tasks: Tasks) -> CellAsset:
+    table, checks = CHECKS[rule.name]
+    return CellAsset(
+        rule=rule,
+        tasks=tasks,
+        checks=checks,
+        description=table.description,
+        kinds=frozenset({"polars", "parquet"}),
+        frame=_reader(rule),
+    )
+
+
+def _reader(rule: Rule) -> Callable[[Plan, Sequence[Cell]], pl.DataFrame]:
+    table, _ = CHECKS[rule.name]
+    nested = [name for name, dtype in table.schema.items() if isinstance(dtype, pl.List)]
+
+    def read(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
+        frame = read_tables([rule.path(plan.storage, cell) for cell in cells], table)
+        # Lists are compared by nothing that is checked, and cost most of the memory. Means have no category: a null
+        # in a key would make its row count as unique whatever it repeats.
+        filled = [pl.col(name).fill_null("") for name in table.key if table.schema[name] == pl.String]
+        return frame.drop(nested).with_columns(filled)
+
+    return read
+
+
+TABLES = tuple(
+    _declared(rule, tasks)
+    for rule, tasks in (
+        (SAE_METRICS, metrics_tasks),
+        (CATEGORY_PRESENCE, presence_tasks),
+        (EMERGENCE_OVER_TIME, table_tasks(EMERGENCE_OVER_TIME)),
+        (EMERGENCE_OVER_SPACE, table_tasks(EMERGENCE_OVER_SPACE)),
+        (EMERGENCE_OVER_SCALE, table_tasks(EMERGENCE_OVER_SCALE)),
+    )
+)
+
+
+def build_assets(study: Study, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
+    """The assets of this stage."""
+    return [
+        build_asset(declared, study, rules, model)
+        for declared in TABLES
+        for model in ([None] if declared.rule.grid == "study" else study.models)
+    ]

@@ -1,0 +1,227 @@
+"""The emergence tables as cells: per model sae_metrics, presence, time and space; over all models scale."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from emergence_assets.activations.cells import ACTIVATIONS, probe_recipe, probe_set
+from emergence_assets.checkpoints.cells import CHECKPOINT
+from emergence_assets.features.cells import cell_labels, parquet_provenance, presence_cells_path
+from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.provenance import Provenance, Required, canonical_json
+from emergence_assets.saes.cells import METRICS_NAME, SAE
+from emergence_assets.study import Study
+from resources.compute import Task
+from resources.records import now, required_from_json, required_to_json
+from resources.storage import Storage, clear_disk_errors
+from resources.tables import Table, read_table, read_tables, write_table
+
+
+def _no_settings(_study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
+    return {}
+
+
+def _probes(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
+    return {"probe_set": probe_recipe(study), "n_shuffles": study.statistics.n_shuffles}
+
+
+def _model_rule(name: str, inputs: tuple[str, ...], code: str, recipe: Any = _no_settings) -> Rule:
+    return Rule(
+        name=name,
+        stage="emergence",
+        grid="model",
+        inputs=inputs,
+        recipe=recipe,
+        code=(f"emergence_assets.emergence.{code}",),
+        path=lambda storage, cell: storage.model_table(name, str(cell.model)),
+        stored=parquet_provenance,
+    )
+
+
+SAE_METRICS = _model_rule("sae_metrics", ("checkpoint", "sae"), "sae_metrics")
+CATEGORY_PRESENCE = _model_rule("category_presence", ("checkpoint", "activations", "latent_stats"), "presence", _probes)
+EMERGENCE_OVER_TIME = _model_rule("emergence_over_time", ("category_presence",), "time")
+EMERGENCE_OVER_SPACE = _model_rule("emergence_over_space", ("category_presence",), "space")
+EMERGENCE_OVER_SCALE = Rule(
+    name="emergence_over_scale",
+    stage="emergence",
+    grid="study",
+    inputs=("category_presence",),
+    recipe=_no_settings,
+    code=("emergence_assets.emergence.scale",),
+    path=lambda storage, _cell: storage.study_table("emergence_over_scale"),
+    stored=parquet_provenance,
+)
+RULES = (SAE_METRICS, CATEGORY_PRESENCE, EMERGENCE_OVER_TIME, EMERGENCE_OVER_SPACE, EMERGENCE_OVER_SCALE)
+
+
+def key_columns(plan: Plan, rule: Rule, cell: Cell) -> dict[str, Any]:
+    """Keys of the rows that come from one cell of an asset; sizes are read from the registered checkpoint."""
+    record = CHECKPOINT.stored(CHECKPOINT.path(plan.storage, Cell(cell.model, cell.step)))
+    required = plan.required(rule, cell)
+    facts = record.summary if record else {}
+    return {
+        "model": cell.model,
+        "n_params_nonemb": facts["n_params_nonemb"],
+        "step": cell.step,
+        "tokens_seen": facts["tokens_seen"],
+        "layer": cell.layer,
+        "n_layers": facts["n_layers"],
+        "data_version": required.fingerprint if required else "",
+    }
+
+
+def metrics_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+    """One task per model."""
+    work = []
+    for cell, required in due:
+        sources = [
+            {**key_columns(plan, SAE, source), "file": str(SAE.path(plan.storage, source) / METRICS_NAME)}
+            for source in plan.cells(SAE, cell.model)
+        ]
+        sae = plan.study.sae
+        design = {"n_latents": sae.n_latents, "k": sae.k, "d_model": plan.study.family.models[str(cell.model)].d_model}
+        arguments = {
+            "sources": sources,
+            "design": design,
+            "path": str(SAE_METRICS.path(plan.storage, cell)),
+            "required": required_to_json(required),
+        }
+        work.append(
+            (Task("emergence_assets.emergence.cells:collect_metrics", arguments, f"sae_metrics {cell}"), [cell])
+        )
+    return work
+
+
+def collect_metrics(
+    sources: list[dict[str, Any]], design: dict[str, int], path: str, required: str, report: Any
+) -> None:
+    """Worker: the quality of all SAEs of one model as a table."""
+    from emergence_assets.emergence.sae_metrics import sae_metrics
+    from emergence_assets.emergence.tables import SAE_METRICS as TABLE
+
+    frame = sae_metrics(sources, design)
+    numbers = {"saes": len(frame), "mean_fvu": frame["fvu"].mean(), "mean_dead_frac": frame["dead_frac"].mean()}
+    _write(Path(path), frame, TABLE, required, numbers)
+
+
+def presence_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+    """One task per model."""
+    from emergence_assets.activations.reading import read_attrs
+    from emergence_assets.features.cells import LATENT_STATISTICS
+
+    work = []
+    for cell, required in due:
+        cells = plan.cells(LATENT_STATISTICS, cell.model)
+        sources = [
+            {
+                **key_columns(plan, LATENT_STATISTICS, source),
+                "file": str(presence_cells_path(plan.storage, source)),
+                "done_by": str(LATENT_STATISTICS.path(plan.storage, source)),
+            }
+            for source in cells
+        ]
+        tokens_name = read_attrs(ACTIVATIONS.path(plan.storage, cells[0]))["tokens_file"]
+        arguments = {
+            "sources": sources,
+            "probes": canonical_json(plan.study.probe_set.model_dump()),
+            "tokens_file": str(plan.storage.tokens_file(Path(str(tokens_name)).stem)),
+            "n_shuffles": plan.study.statistics.n_shuffles,
+            "seed": plan.study.statistics.seed,
+            "path": str(CATEGORY_PRESENCE.path(plan.storage, cell)),
+            "required": required_to_json(required),
+        }
+        label = f"category_presence {cell}"
+        work.append((Task("emergence_assets.emergence.cells:collect_presence", arguments, label), [cell]))
+    return work
+
+
+def collect_presence(
+    sources: list[dict[str, Any]],
+    probes: str,
+    tokens_file: str,
+    n_shuffles: int,
+    seed: int,
+    path: str,
+    required: str,
+    report: Any,
+) -> None:
+    """Worker: presence of every category in every cell of one model, beside its controls."""
+    import polars as pl
+
+    from emergence_assets.activations.tokens import read_tokens
+    from emergence_assets.emergence.presence import category_presence
+    from emergence_assets.emergence.tables import CATEGORY_PRESENCE as TABLE
+    from emergence_assets.features.controls import bag_of_words_auroc
+    from emergence_assets.features.tables import PRESENCE_CELLS
+
+    parts = []
+    for position, source in enumerate(sources):
+        part = read_table(Path(source["file"]), PRESENCE_CELLS)
+        parts.append(part.with_columns(_literals(source)))
+        report(position + 1, len(sources), "")
+    texts = dict(probe_set(probes).texts.select("text_id", "text").iter_rows())
+    ordered = [texts[name] for name in read_tokens(Path(tokens_file)).probe_text_id]
+    labels = cell_labels(probes, Path(tokens_file))
+    bow = bag_of_words_auroc(ordered, labels, n_shuffles=n_shuffles, shuffle_seed=seed)
+    frame = category_presence(pl.concat(parts), bow)
+    last = frame.filter(pl.col("step") == frame["step"].max(), pl.col("control_id") == "none")
+    numbers = {"rows": len(frame), "mean_p_best_at_last_step": last["p_best"].mean(), "mean_gain": last["gain"].mean()}
+    _write(Path(path), frame, TABLE, required, numbers)
+
+
+def _literals(source: dict[str, Any]) -> list[Any]:
+    import polars as pl
+
+    return [
+        pl.lit(source["model"]).alias("model"),
+        pl.lit(source["n_params_nonemb"], pl.Int64).alias("n_params_nonemb"),
+        pl.lit(source["step"], pl.Int32).alias("step"),
+        pl.lit(source["tokens_seen"], pl.Int64).alias("tokens_seen"),
+        pl.lit(source["layer"], pl.Int16).alias("layer"),
+        pl.lit(source["n_layers"], pl.Int16).alias("n_layers"),
+        pl.lit((source["layer"] + 1) / source["n_layers"], pl.Float32).alias("rel_depth"),
+        pl.lit(source["data_version"]).alias("data_version"),
+    ]
+
+
+def table_tasks(rule: Rule) -> Callable[[Plan, Sequence[tuple[Cell, Required]]], list[tuple[Task, Sequence[Cell]]]]:
+    """Tasks of a table that is derived from category_presence alone."""
+
+    def tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+        work = []
+        for cell, required in due:
+            models = [cell.model] if cell.model else plan.study.models
+            arguments = {
+                "presence": [str(plan.storage.model_table("category_presence", str(model))) for model in models],
+                "table": rule.name,
+                "path": str(rule.path(plan.storage, cell)),
+                "required": required_to_json(required),
+            }
+            label = f"{rule.name} {cell}"
+            work.append((Task("emergence_assets.emergence.cells:derive_table", arguments, label), [cell]))
+        return work
+
+    return tasks
+
+
+def derive_table(presence: list[str], table: str, path: str, required: str, report: Any) -> None:
+    """Worker: one of the emergence tables from the presence of one or all models."""
+    from emergence_assets.emergence import tables
+    from emergence_assets.emergence.scale import emergence_over_scale
+    from emergence_assets.emergence.space import emergence_over_space
+    from emergence_assets.emergence.time import emergence_over_time
+
+    derive, declared = {
+        "emergence_over_time": (emergence_over_time, tables.EMERGENCE_OVER_TIME),
+        "emergence_over_space": (emergence_over_space, tables.EMERGENCE_OVER_SPACE),
+        "emergence_over_scale": (emergence_over_scale, tables.EMERGENCE_OVER_SCALE),
+    }[table]
+    frame = derive(read_tables([Path(part) for part in presence], tables.CATEGORY_PRESENCE))
+    _write(Path(path), frame, declared, required, {"rows": len(frame)})
+
+
+def _write(path: Path, frame: Any, table: Table, required: str, summary: dict[str, Any]) -> None:
+    record = Provenance(required_from_json(required), summary, {}, now())
+    with clear_disk_errors(path):
+        write_table(path, frame, table, record.to_json())

@@ -1,0 +1,215 @@
+"""The tables of this stage: columns, units and ranges. A column of one name means the same in every table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from emergence_assets.emergence.headline import HEADLINE_SCHEMA
+from emergence_assets.emergence.presence import PRESENCE_SCHEMA
+from emergence_assets.emergence.scale import SCALE_SCHEMA
+from emergence_assets.emergence.space import SPACE_SCHEMA
+from emergence_assets.emergence.time import TIME_SCHEMA
+from resources.tables import Column, Ordered, Table
+
+SAE_METRICS_SCHEMA: dict[str, Any] = {
+    "model": pl.String,
+    "n_params_nonemb": pl.Int64,
+    "step": pl.Int32,
+    "tokens_seen": pl.Int64,
+    "layer": pl.Int16,
+    "n_layers": pl.Int16,
+    "rel_depth": pl.Float32,
+    "sae_seed": pl.Int16,
+    "d_model": pl.Int32,
+    "n_latents": pl.Int32,
+    "expansion": pl.Float32,
+    "arch": pl.String,
+    "k": pl.Int32,
+    "train_tokens": pl.Int64,
+    "n_eval_tokens": pl.Int64,
+    "final_loss": pl.Float32,
+    "fvu": pl.Float32,
+    "explained_variance": pl.Float32,
+    "l0": pl.Float32,
+    "dead_frac": pl.Float32,
+    "eval_dead_frac": pl.Float32,
+    "dense_frac": pl.Float32,
+    "cosine": pl.Float32,
+    "norm_scale": pl.Float32,
+    "data_version": pl.String,
+}
+
+# name: (what it is, unit, least, greatest)
+_DESCRIBED: dict[str, tuple[str, str, float | None, float | None]] = {
+    "model": ("name of the model", "name", None, None),
+    "n_params_nonemb": ("parameters without embedding and unembedding", "parameters", 1, None),
+    "step": ("optimiser steps taken", "steps", 0, None),
+    "tokens_seen": ("training tokens seen", "tokens", 0, None),
+    "layer": ("block whose output is read, from 0; -1 is the embedding", "index", -1, None),
+    "n_layers": ("blocks of the model", "blocks", 1, None),
+    "rel_depth": ("(layer + 1) / n_layers", "ratio", 0, 1),
+    "control_id": ("none is the measurement, anything else a control", "name", None, None),
+    "aggregate": ("none, or mean over the categories of the level", "name", None, None),
+    "category_level": ("label level", "name", None, None),
+    "category": ("what a label names; null in means over categories", "name", None, None),
+    "sae_seed": ("seed of the SAE", "seed", 0, None),
+    "n_category": ("texts of the category", "texts", 1, None),
+    "n_texts": ("texts with a label at this level", "texts", 1, None),
+    "n_category_score": ("texts of the category on split score", "texts", 1, None),
+    "p_select": ("AUROC of the best latent on split select", "AUROC", 0, 1),
+    "p_best": ("AUROC on split score of the latent chosen on split select, mean over SAE seeds", "AUROC", 0, 1),
+    "p_dense": ("AUROC of a ridge probe on the raw read-out, same split", "AUROC", 0, 1),
+    "p_bow": ("AUROC of a ridge probe on TF-IDF of the words, same split", "AUROC", 0, 1),
+    "p_step0": ("p_best of the same model, layer and control at step 0", "AUROC", 0, 1),
+    "p_shuffle": ("p_best under permuted labels", "AUROC", 0, 1),
+    "gain": ("p_best - p_step0, paired over texts", "AUROC", -1, 1),
+    "excess": ("gain / (1 - p_step0): share of the possible gain", "ratio", None, 1),
+    "alloc_gap": ("p_dense - p_best: what the SAE does not show", "AUROC", -1, 1),
+    "trivially_lexical": ("p_step0 >= 0.98", "truth", None, None),
+    "n_seeds": ("SAE seeds behind the row", "seeds", 1, None),
+    "n_boot": ("bootstrap replicates over texts", "replicates", 0, None),
+    "data_version": ("hash of the cells behind the row", "hash", None, None),
+    "replicates": ("bootstrap replicates of p_best, joint over cells", "AUROC", None, None),
+    "layer_choice": ("each layer, or again the best one chosen on split select", "name", None, None),
+    "metric": ("what is followed", "name", None, None),
+    "n_steps": ("checkpoints", "checkpoints", 1, None),
+    "step_last": ("last checkpoint", "steps", 0, None),
+    "step_first": ("first checkpoint", "steps", 0, None),
+    "base": ("value at step 0", "AUROC", 0, 1),
+    "p_end": ("value at the last checkpoint", "AUROC", 0, 1),
+    "amp": ("p_end - base", "AUROC", -1, 1),
+    "onset_step": ("first checkpoint from which on the gain holds", "steps", 0, None),
+    "onset_tokens": ("training tokens at the onset", "tokens", 0, None),
+    "n_confirming": ("later checkpoints at which it holds", "checkpoints", 0, None),
+    "grid_lo_step": ("checkpoint before the onset", "steps", 0, None),
+    "grid_hi_step": ("checkpoint of the onset", "steps", 0, None),
+    "half_step": ("step of half the rise, between checkpoints", "steps", 0, None),
+    "rise_rate": ("slope at the half step", "AUROC per decade of steps", None, None),
+    "censor": ("left: there before training; right: not seen to its end", "name", None, None),
+    "stabil_step": ("first checkpoint from which on p_best stays near its end", "steps", 0, None),
+    "emerged": ("an onset that survives the false discovery rate", "truth", None, None),
+    "p_value": ("of no gain at the last checkpoint", "probability", 0, 1),
+    "q_emerged": ("Benjamini-Hochberg over layers and categories", "probability", 0, 1),
+    "peak_layer": ("layer with the largest gain", "index", -1, None),
+    "peak_depth": ("its relative depth", "ratio", 0, 1),
+    "com_depth": ("centre of mass of the positive gains", "ratio", 0, 1),
+    "width": ("share of layers above half the largest gain", "ratio", 0, 1),
+    "max_gain": ("largest gain over layers", "AUROC", -1, 1),
+    "best_layer": ("layer chosen on split select", "index", -1, None),
+    "best_gain": ("gain of that layer", "AUROC", -1, 1),
+    "layers": ("layers of the profiles", "index", None, None),
+    "profile": ("p_best by layer", "AUROC", None, None),
+    "profile_step0": ("p_step0 by layer", "AUROC", None, None),
+    "profile_dense": ("p_dense by layer", "AUROC", None, None),
+    "n_sizes": ("models compared", "models", 1, None),
+    "rise": ("last minus first, paired over texts", "AUROC", -1, 1),
+    "slope_dec": ("slope against log10 of n_params_nonemb", "AUROC per decade of parameters", None, None),
+    "n_lo": ("largest size clearly below the middle of the rise", "parameters", 1, None),
+    "n_hi": ("smallest size clearly above it", "parameters", 1, None),
+    "jump_share": ("largest single step as a share of the rise", "ratio", None, None),
+    "verdict": ("what may be said of a threshold in size", "name", None, None),
+    "size_points": ("the points behind the row, a size each", "AUROC", None, None),
+    "n_categories": ("categories of the level", "categories", 1, None),
+    "n_layers_read": ("layers behind the mean", "layers", 1, None),
+    "p_first": ("mean p_best at the first checkpoint", "AUROC", 0, 1),
+    "p_last": ("mean p_best at the last checkpoint", "AUROC", 0, 1),
+    "n_strong_first": (
+        "categories with p_best >= 0.75 at the first checkpoint, mean over layers",
+        "categories",
+        0,
+        None,
+    ),
+    "n_strong_last": ("the same at the last checkpoint", "categories", 0, None),
+    "p_dense_first": ("mean p_dense at the first checkpoint", "AUROC", 0, 1),
+    "p_dense_last": ("mean p_dense at the last checkpoint", "AUROC", 0, 1),
+    "p_shuffle_min": ("smallest cell mean under permuted labels", "AUROC", 0, 1),
+    "p_shuffle_max": ("largest cell mean under permuted labels", "AUROC", 0, 1),
+    "d_model": ("width of the residual stream", "dimensions", 1, None),
+    "n_latents": ("dictionary size", "latents", 1, None),
+    "expansion": ("n_latents / d_model", "ratio", 0, None),
+    "arch": ("activation function of the SAE", "name", None, None),
+    "k": ("active latents per token by design", "latents", 1, None),
+    "train_tokens": ("tokens the SAE was trained on, repeats counted", "tokens", 1, None),
+    "n_eval_tokens": ("held-out tokens behind the metrics", "tokens", 1, None),
+    "final_loss": ("FVU of the last training batches", "ratio", 0, None),
+    "fvu": ("fraction of variance unexplained, sum |x - xhat|^2 / sum |x - mean|^2", "ratio", 0, 1),
+    "explained_variance": ("1 - fvu", "ratio", 0, 1),
+    "l0": ("mean active latents per held-out token", "latents", 0, None),
+    "dead_frac": ("share of latents active on no token of the training window", "ratio", 0, 1),
+    "eval_dead_frac": ("share of latents active on no held-out token", "ratio", 0, 1),
+    "dense_frac": ("share of latents active on more than a tenth of the held-out tokens", "ratio", 0, 1),
+    "cosine": ("mean cosine of input and reconstruction", "cosine", -1, 1),
+    "norm_scale": ("root mean square of the centred input", "activation", 0, None),
+}
+_MAY_BE_NULL_ANYWHERE = {"category", "layer"}
+_ONE_OF = {
+    "control_id": ("none", "label_shuffle"),
+    "aggregate": ("none", "mean"),
+    "layer_choice": ("each", "best"),
+    "censor": ("none", "left", "right"),
+    "verdict": ("insufficient", "smooth", "threshold", "absent", "saturated"),
+}
+
+
+def _table(
+    name: str, description: str, schema: Mapping[str, Any], key: tuple[str, ...], filled: tuple[str, ...] = ()
+) -> Table:
+    """A table whose intervals are described and ordered by the column they belong to."""
+    columns = []
+    for column, dtype in schema.items():
+        stem = column.removesuffix("_lo").removesuffix("_hi")
+        bound = column in (f"{stem}_lo", f"{stem}_hi") and stem in schema
+        text, unit, least, greatest = _DESCRIBED[stem if bound else column]
+        if bound:
+            text = f"{'lower' if column.endswith('_lo') else 'upper'} end of the 95 % interval of {stem}"
+        must = (column in key or column in filled) and column not in _MAY_BE_NULL_ANYWHERE
+        columns.append(Column(column, dtype, text, unit, least, greatest, _ONE_OF.get(column, ()), nullable=not must))
+    intervals = tuple(
+        Ordered((f"{stem}_lo", f"{stem}_hi")) for stem in schema if {f"{stem}_lo", f"{stem}_hi"} <= set(schema)
+    )
+    return Table(name, description, tuple(columns), key, intervals)
+
+
+SAE_METRICS = _table(
+    "sae_metrics",
+    "One row per SAE, measured on held-out training texts.",
+    SAE_METRICS_SCHEMA,
+    ("model", "step", "layer", "sae_seed"),
+    tuple(SAE_METRICS_SCHEMA),
+)
+CATEGORY_PRESENCE = _table(
+    "category_presence",
+    "One row per model, step, layer, control, level and category: the primary curve and its controls.",
+    PRESENCE_SCHEMA,
+    ("model", "step", "layer", "control_id", "category_level", "category"),
+    ("p_best", "p_best_lo", "p_best_hi", "p_dense", "p_bow", "p_step0", "gain", "n_seeds", "n_boot", "data_version"),
+)
+EMERGENCE_OVER_TIME = _table(
+    "emergence_over_time",
+    "One row per model, layer, control and category (or their mean): when presence rises.",
+    TIME_SCHEMA,
+    ("model", "layer_choice", "layer", "control_id", "aggregate", "category_level", "category", "metric"),
+    ("base", "p_end", "amp", "p_step0", "p_dense", "p_bow", "censor", "emerged"),
+)
+EMERGENCE_OVER_SPACE = _table(
+    "emergence_over_space",
+    "One row per model, step, control and category (or their mean): in which layers presence stands.",
+    SPACE_SCHEMA,
+    ("model", "step", "control_id", "aggregate", "category_level", "category"),
+    ("best_layer", "n_boot"),
+)
+EMERGENCE_OVER_SCALE = _table(
+    "emergence_over_scale",
+    "One row per control and category (or their mean): how presence grows with model size.",
+    SCALE_SCHEMA,
+    ("step", "control_id", "aggregate", "category_level", "category"),
+    ("n_sizes", "verdict"),
+)
+HEADLINE = _table(
+    "headline",
+    "One row per model, level and control: means over categories and layers, first against last checkpoint.",
+    HEADLINE_SCHEMA,
+    ("model", "category_level", "control_id"),
+    ("p_first", "p_last", "rise", "rise_lo", "rise_hi", "p_shuffle"),
+)

@@ -1,0 +1,319 @@
+"""The two tables of one cell (one SAE of one model, step and layer): latent statistics and category presence.
+
+Here: which numbers are taken on which side of the split, and put into which column. A latent is always chosen on split
+select and scored on split score. Not here: the formulas (`statistics.py`, `codes.py`), the policy (`rules.py`), and
+anything that compares cells (`emergence/`).
+
+Shape suffixes: p texts, d d_model, n latents, c categories, b bootstrap replicates.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from emergence_assets.errors import EmergenceError
+from emergence_assets.features.codes import Codes, Entries, bootstrap_auroc, delong_variance_nc, sparse_auroc_nc
+from emergence_assets.features.controls import dense_probe_auroc
+from emergence_assets.features.labels import Labels, shuffled_labels
+from emergence_assets.features.rules import named_rule
+from emergence_assets.features.statistics import (
+    Floats,
+    benjamini_hochberg,
+    bootstrap_weights,
+    hypergeometric_tail,
+    mutual_information_bits,
+    normal_interval,
+)
+
+Counts = NDArray[np.integer]
+
+MIN_SUPPORT = 3
+"""Pairs with fewer active texts of the category on split select have no row (they count as tests all the same)."""
+
+LATENT_STATS_SCHEMA: dict[str, type[pl.DataType]] = {
+    "category_level": pl.String,
+    "latent": pl.Int32,
+    "category": pl.String,
+    "n_category": pl.Int32,
+    "n_texts": pl.Int32,
+    "n_category_select": pl.Int32,
+    "n_texts_select": pl.Int32,
+    "k_c": pl.Int32,
+    "k": pl.Int32,
+    "tpr": pl.Float32,
+    "fpr": pl.Float32,
+    "purity": pl.Float32,
+    "lift": pl.Float32,
+    "p_hyper": pl.Float64,
+    "q_cell": pl.Float64,
+    "mi_bits": pl.Float32,
+    "mean_act_category": pl.Float32,
+    "mean_act_other": pl.Float32,
+    "auroc_select": pl.Float32,
+    "k_c_score": pl.Int32,
+    "lift_score": pl.Float32,
+    "auroc_score": pl.Float32,
+    "auroc_score_lo": pl.Float32,
+    "auroc_score_hi": pl.Float32,
+    "rule_id": pl.String,
+    "passes": pl.Boolean,
+}
+
+PRESENCE_CELL_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "control_id": pl.String,
+    "category_level": pl.String,
+    "category": pl.String,
+    "n_category": pl.Int32,
+    "n_texts": pl.Int32,
+    "n_category_score": pl.Int32,
+    "latent": pl.Int32,
+    "p_select": pl.Float32,
+    "p_best": pl.Float32,
+    "p_best_lo": pl.Float32,
+    "p_best_hi": pl.Float32,
+    "p_dense": pl.Float32,
+    "p_dense_lo": pl.Float32,
+    "p_dense_hi": pl.Float32,
+    "replicates": pl.List(pl.Float32),
+}
+
+
+@dataclass(frozen=True)
+class CellRecipe:
+    """Everything that the numbers of a cell depend on besides its inputs."""
+
+    rule_id: str = "lift_fdr_v1"
+    """Policy by which a latent counts as categorical."""
+    n_boot: int = 200
+    """Bootstrap replicates over texts."""
+    boot_seed: int = 0
+    """Seed of the text weights; the same in every cell, so that cells are paired."""
+    n_shuffles: int = 5
+    """Label permutations of the control `label_shuffle`."""
+    shuffle_seed: int = 0
+    """Seed of the permutations."""
+    min_texts_per_split: int = 5
+    """A category with fewer texts on a side of the split gets no presence (see `labels.dropped_categories`)."""
+    ridge_strength: float = 0.01
+    """Penalty of the dense probe per select text, on standardised inputs."""
+
+    def __post_init__(self) -> None:
+        """Refuse recipes without margins or controls."""
+        if min(self.n_boot, self.n_shuffles, self.min_texts_per_split) < 2:
+            raise EmergenceError(
+                "a cell needs at least 2 bootstrap replicates, 2 label shuffles and 2 texts per category and split",
+                where=self,
+            )
+        named_rule(self.rule_id)
+
+
+def latent_stats(codes: Codes, labels: Sequence[Labels], recipe: CellRecipe) -> pl.DataFrame:
+    """Statistics of every latent × category pair with support; one row each, see `LATENT_STATS_SCHEMA`.
+
+    Counts, rates (shares of texts), lift, p, q, mutual information (bits) and mean activations (in units of the
+    latent, zeros included) are taken on split select; columns with `score` in their name on split score, the interval
+    being DeLong's 95 %. `q_cell` is Benjamini-Hochberg over all live latents × categories of the level in this cell.
+    """
+    _require_one_label_per_text(codes, labels)
+    frames = [_level_stats(codes, level) for level in labels]
+    rule = named_rule(recipe.rule_id)
+    stats = pl.concat(frames) if frames else pl.DataFrame()
+    if stats.is_empty():
+        return pl.DataFrame(schema=LATENT_STATS_SCHEMA)
+    # fill_null: an AUROC that is undefined (no text on split score) is no evidence
+    return (
+        stats.with_columns(rule_id=pl.lit(rule.rule_id), passes=rule.condition.fill_null(False))
+        .select(pl.col(name).cast(dtype) for name, dtype in LATENT_STATS_SCHEMA.items())
+        .sort("category_level", "latent", "category")
+    )
+
+
+def presence_cell(
+    codes: Codes, read_out_pd: NDArray[np.floating], labels: Sequence[Labels], recipe: CellRecipe
+) -> pl.DataFrame:
+    """How well the best latent tells each category from the rest; one row per control, level and category.
+
+    Row `none`: the latent with the highest AUROC on split select (`p_select`), its AUROC on split score (`p_best`) with
+    DeLong's 95 % interval, the dense probe on the raw read-out (`p_dense`), and bootstrap replicates of `p_best` with
+    the latent held fixed, joint over all cells. Row `label_shuffle`: means over permuted labels, each with a best
+    latent of its own; the interval is the percentile interval of the mean's replicates, `latent` is null.
+    When no live latent is above chance on split select there is no latent: `latent` null, 0.5 everywhere.
+    Categories with too few texts have no row. See `PRESENCE_CELL_SCHEMA`.
+    """
+    _require_one_label_per_text(codes, labels)
+    weights_pb = bootstrap_weights(len(codes.values_pk), recipe.n_boot, recipe.boot_seed)
+    frames = [_level_presence(codes, read_out_pd, level, recipe, weights_pb) for level in labels]
+    if not frames:
+        return pl.DataFrame(schema=PRESENCE_CELL_SCHEMA)
+    return pl.concat(frames)
+
+
+def _level_stats(codes: Codes, level: Labels) -> pl.DataFrame:
+    rows_select, rows_score = level.rows(select=True), level.rows(select=False)
+    select, score = codes.entries(rows_select), codes.entries(rows_score)
+    category_select, category_score = level.codes_p[rows_select], level.codes_p[rows_score]
+    n_categories = len(level.categories)
+    count_nc = select.sum_nc(category_select, n_categories)
+    latent, c = np.nonzero(count_nc >= MIN_SUPPORT)
+    n_select, n_score = len(rows_select), len(rows_score)
+    n_c, n_c_score = level.counts(select=True), level.counts(select=False)
+    k_c, k = count_nc[latent, c], select.n_active_n[latent]
+    k_c_score, k_score = score.sum_nc(category_score, n_categories)[latent, c], score.n_active_n[latent]
+    tpr, fpr, lift = _rates(k_c, k, n_c[c], n_select)
+    _, _, lift_score = _rates(k_c_score, k_score, n_c_score[c], n_score)
+    activation_nc = select.sum_nc(category_select, n_categories, select.value_e.astype(np.float64))
+    in_category = activation_nc[latent, c]
+    p = hypergeometric_tail(k_c, n_select, n_c[c], k)
+    auroc_score_nc = sparse_auroc_nc(score, category_score, n_categories)
+    variance = delong_variance_nc(score, category_score, n_categories, auroc_score_nc)[latent, c]
+    auroc_score = auroc_score_nc[latent, c]
+    lo, hi = normal_interval(auroc_score, variance)
+    n_tests = int((select.n_active_n > 0).sum()) * n_categories
+    return pl.DataFrame(
+        {
+            "latent": latent,
+            "category": np.array(level.categories, dtype=object)[c].tolist(),
+            "n_category": (n_c + n_c_score)[c],
+            "n_category_select": n_c[c],
+            "k_c": k_c,
+            "k": k,
+            "tpr": tpr,
+            "fpr": fpr,
+            "purity": k_c / np.maximum(k, 1),
+            "lift": lift,
+            "p_hyper": p,
+            "q_cell": benjamini_hochberg(p, n_tests),
+            "mi_bits": mutual_information_bits(k_c, n_select, n_c[c], k),
+            "mean_act_category": in_category / np.maximum(n_c[c], 1),
+            "mean_act_other": (activation_nc.sum(axis=1)[latent] - in_category) / np.maximum(n_select - n_c[c], 1),
+            "auroc_select": sparse_auroc_nc(select, category_select, n_categories)[latent, c],
+            "k_c_score": k_c_score,
+            "lift_score": lift_score,
+            "auroc_score": auroc_score,
+            "auroc_score_lo": lo,
+            "auroc_score_hi": hi,
+        },
+        schema_overrides={"category": pl.String},
+    ).with_columns(
+        pl.col("auroc_select", "auroc_score", "auroc_score_lo", "auroc_score_hi").fill_nan(None),
+        category_level=pl.lit(level.level),
+        n_texts=pl.lit(n_select + n_score),
+        n_texts_select=pl.lit(n_select),
+    )
+
+
+def _rates(k_c: Counts, k: Counts, n_c: Counts, n: int) -> tuple[Floats, Floats, Floats]:
+    """True positive rate, false positive rate, and lift = TPR / max(FPR, 1 / n)."""
+    tpr = k_c / np.maximum(n_c, 1)
+    fpr = (k - k_c) / np.maximum(n - n_c, 1)
+    return tpr, fpr, tpr / np.maximum(fpr, 1 / max(n, 1))
+
+
+def _level_presence(
+    codes: Codes, read_out_pd: NDArray[np.floating], level: Labels, recipe: CellRecipe, weights_pb: NDArray[np.float32]
+) -> pl.DataFrame:
+    rows_select, rows_score = level.rows(select=True), level.rows(select=False)
+    kept = np.flatnonzero(level.is_usable(recipe.min_texts_per_split))
+    if not len(kept):
+        return pl.DataFrame(schema=PRESENCE_CELL_SCHEMA)
+    select, score = codes.entries(rows_select), codes.entries(rows_score)
+    shuffled = shuffled_labels(level, recipe.n_shuffles, recipe.shuffle_seed)
+    n_categories = len(level.categories)
+    every = np.arange(n_categories)
+
+    latents, p_select, p_best, replicates = [], [], [], []
+    variance_c = np.full(n_categories, np.nan)
+    for i, labeling in enumerate((level, *shuffled)):
+        category_score = labeling.codes_p[rows_score]
+        latent_c, p_select_c = _best_latents(select, labeling.codes_p[rows_select], n_categories)
+        found = latent_c >= 0
+        auroc_nc = sparse_auroc_nc(score, category_score, n_categories)
+        latents.append(latent_c)
+        p_select.append(p_select_c)
+        p_best.append(np.where(found, auroc_nc[latent_c, every], 0.5))
+        # only categories that get a row: a latent of -1 costs nothing
+        chosen_c = np.where(np.isin(every, kept), latent_c, -1)
+        replicates.append(bootstrap_auroc(score, category_score, chosen_c, weights_pb[rows_score]))
+        if i == 0:
+            variance_nc = delong_variance_nc(score, category_score, n_categories, auroc_nc)
+            variance_c = np.where(found, variance_nc[latent_c, every], 0.0)
+    dense = dense_probe_auroc(read_out_pd, level, shuffled, recipe.ridge_strength)
+
+    n_all = level.counts(select=True) + level.counts(select=False)
+    shared = {
+        "category_level": [level.level] * len(kept),
+        "category": [level.categories[c] for c in kept],
+        "n_category": n_all[kept],
+        "n_texts": np.full(len(kept), n_all.sum()),
+        "n_category_score": level.counts(select=False)[kept],
+    }
+    lo, hi = normal_interval(p_best[0], variance_c)
+    real = {
+        "control_id": ["none"] * len(kept),
+        **shared,
+        "latent": [int(n) if n >= 0 else None for n in latents[0][kept]],
+        "p_select": p_select[0][kept],
+        "p_best": p_best[0][kept],
+        "p_best_lo": lo[kept],
+        "p_best_hi": hi[kept],
+        "p_dense": dense.p_c[kept],
+        "p_dense_lo": dense.lo_c[kept],
+        "p_dense_hi": dense.hi_c[kept],
+        "replicates": replicates[0][kept].astype(np.float32),
+    }
+    mean_replicates = np.mean(replicates[1:], axis=0)[kept]
+    with np.errstate(invalid="ignore"):
+        lo, hi = np.nanquantile(mean_replicates, (0.025, 0.975), axis=1)
+    control = {
+        "control_id": ["label_shuffle"] * len(kept),
+        **shared,
+        "latent": [None] * len(kept),
+        "p_select": np.mean(p_select[1:], axis=0)[kept],
+        "p_best": np.mean(p_best[1:], axis=0)[kept],
+        "p_best_lo": lo,
+        "p_best_hi": hi,
+        "p_dense": dense.shuffled_c[kept],
+        "p_dense_lo": [None] * len(kept),
+        "p_dense_hi": [None] * len(kept),
+        "replicates": mean_replicates.astype(np.float32),
+    }
+    return pl.concat([_frame(real), _frame(control)])
+
+
+def _best_latents(
+    select: Entries, category_p: NDArray[np.integer], n_categories: int
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The latent with the highest AUROC per category, -1 when none is above chance.
+
+    Equal AUROC: the one with the larger sum of activations on the category wins, so that the choice does not hang on
+    the numbering of the latents.
+    """
+    auroc_nc = sparse_auroc_nc(select, category_p, n_categories)
+    # a category without positives is undefined everywhere; it is dropped later and must not break the maximum
+    auroc_nc = np.nan_to_num(auroc_nc, nan=0.5)
+    if not len(auroc_nc):
+        return np.full(n_categories, -1, dtype=np.intp), np.full(n_categories, 0.5)
+    best_c = auroc_nc.max(axis=0)
+    strength_nc = select.sum_nc(category_p, n_categories, select.value_e.astype(np.float64))
+    latent_c = np.where(auroc_nc == best_c, strength_nc, -1.0).argmax(axis=0)
+    above_chance = best_c > 0.5
+    return np.where(above_chance, latent_c, -1), np.where(above_chance, best_c, 0.5)
+
+
+def _frame(columns: Mapping[str, object]) -> pl.DataFrame:
+    return pl.DataFrame(columns, schema_overrides={"latent": pl.Int32}).select(
+        pl.col(name).cast(dtype) for name, dtype in PRESENCE_CELL_SCHEMA.items()
+    )
+
+
+def _require_one_label_per_text(codes: Codes, labels: Sequence[Labels]) -> None:
+    for level in labels:
+        if len(level.codes_p) != len(codes.values_pk):
+            raise EmergenceError(
+                f"{len(codes.values_pk)} codes for {len(level.codes_p)} labelled texts",
+                where=f"level {level.level}",
+                remedy="Rematerialise the cell with this probe set.",
+            )

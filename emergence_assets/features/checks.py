@@ -1,0 +1,17 @@
+"""Claims about latent statistics, on a frame with a row per cell."""
+
+from resources.expectations import Check, between
+
+STATISTICS_CHECKS = (
+    Check(
+        "shuffled_labels_are_at_chance",
+        "The best latent for permuted labels has a mean AUROC of 0.46 to 0.54: otherwise selection leaks into scoring.",
+        (between("mean_shuffled_auroc", 0.46, 0.54),),
+    ),
+    Check(
+        "auroc_is_a_probability",
+        "Mean AUROC of the best latent and of the dense probe lie between 0 and 1.",
+        (between("mean_best_auroc", 0, 1), between("mean_dense_auroc", 0, 1)),
+    ),
+    Check("categories_are_measured", "At least two categories have enough texts.", (between("categories", 2),)),
+)

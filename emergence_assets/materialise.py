@@ -1,0 +1,283 @@
+"""The body that all assets share: ask the plan, hand the work out, record one event per finished cell, check.
+
+Stages say what a cell is (`Rule`) and how it is made (`tasks`); this module knows neither tensors nor tables.
+"""
+
+import base64
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dagster as dg
+import polars as pl
+
+from emergence_assets.automation import RECOMPUTE_TAG
+from emergence_assets.errors import EmergenceError
+from emergence_assets.partitions import asset_key, cell_of, group_name, partition_key, partitions
+from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.provenance import Provenance, Required, code_version
+from emergence_assets.study import Study
+from resources.compute import Compute, Task
+from resources.expectations import Check, Finding, validate
+
+LOG_EVERY_SECONDS = 15.0
+
+Tasks = Callable[[Plan, Sequence[tuple[Cell, Required]]], Sequence[tuple[Task, Sequence[Cell]]]]
+"""Tasks that make the given cells, each with the cells that it makes."""
+
+
+@dataclass(frozen=True)
+class CellAsset:
+    """What a stage says of one of its assets."""
+
+    rule: Rule
+    tasks: Tasks
+    checks: tuple[Check, ...]
+    """Claims about the frame of summaries, one row per cell."""
+    description: str
+    kinds: frozenset[str]
+    pool: str | None = None
+    backfill_policy: dg.BackfillPolicy | None = None
+    frame: Callable[[Plan, Sequence[Cell]], pl.DataFrame] | None = None
+    """Frame that the checks look at, where it is more than the summaries; one row per cell, or a table."""
+
+
+def build_asset(declared: CellAsset, study: Study, rules: Sequence[Rule], model: str | None) -> dg.AssetsDefinition:
+    """The Dagster asset of one model (or of the whole study) for a declared asset."""
+    rule = declared.rule
+    key = asset_key(study, model, rule.name)
+    grid = partitions(study, model, rule.grid) if model else None
+    by_name = {known.name: known for known in rules}
+    plan = Plan(study, _no_storage(), rules)
+    parents = {
+        asset_key(study, cell.model, source.name)
+        for source, cell in plan.input_cells(by_name[rule.name], plan.cells(rule, model)[0])
+    }
+
+    @dg.asset(
+        key=key,
+        deps=sorted(parents),
+        partitions_def=grid,
+        group_name=group_name(model or "all_models"),
+        description=declared.description,
+        kinds=set(declared.kinds),
+        code_version=code_version(*rule.code),
+        pool=declared.pool,
+        backfill_policy=declared.backfill_policy if grid else None,
+        output_required=False,
+        check_specs=[
+            dg.AssetCheckSpec(
+                check.name, asset=key, description=check.description, blocking=check.blocking, partitions_def=grid
+            )
+            for check in declared.checks
+        ],
+        required_resource_keys={"storage", "compute"},
+        op_tags={"stage": rule.stage},
+    )
+    def cells(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        selected = [cell_of(model, name) for name in context.partition_keys] if grid and model else [Cell(model)]
+        yield from materialise(context, declared, study, rules, key, selected)
+
+    return cells
+
+
+def _no_storage() -> Any:
+    """The graph's shape needs no storage."""
+    return None
+
+
+def materialise(
+    context: dg.AssetExecutionContext,
+    declared: CellAsset,
+    study: Study,
+    rules: Sequence[Rule],
+    key: dg.AssetKey,
+    cells: Sequence[Cell],
+) -> Iterator[Any]:
+    """Make what is due of the selected cells, record an event for each, and yield check results.
+
+    Raises:
+        dg.Failure: a cell could not be made; the finished ones stay recorded.
+    """
+    rule = declared.rule
+    plan = Plan(study, context.resources.storage, rules)
+    force = context.run.tags.get(RECOMPUTE_TAG) == "true"
+    required = [(cell, plan.demand_inputs(rule, cell)) for cell in cells]
+    due = [(cell, want) for cell, want in required if force or plan.state(rule, cell).state != "done"]
+    due_cells = {cell for cell, _ in due}
+    recorder = _Recorder(context, plan, rule, key)
+    single = len(cells) == 1
+    kept = [cell for cell in cells if cell not in due_cells]
+    if kept:
+        context.log.info(f"{len(kept)} of {len(cells)} cells are up to date and are not computed again")
+    if not single:
+        for cell in kept:
+            recorder.record(cell)
+    work = declared.tasks(plan, due)
+    made_by = {task.label: made for task, made in work}
+    compute: Compute = context.resources.compute
+    done = 0
+    for task, _ in compute.run([task for task, _ in work], _logger(context)):
+        for cell in made_by[task.label]:
+            done += 1
+            if not single:
+                recorder.record(cell)
+        context.log.debug(f"{task.label} finished, {done} of {len(due)} cells")
+    results = _check(declared, plan, cells)
+    if single:
+        yield dg.MaterializeResult(
+            asset_key=key,
+            metadata=recorder.metadata(cells[0]),
+            data_version=dg.DataVersion(recorder.provenance(cells[0]).fingerprint),
+            check_results=[_check_result(result.finding, key) for result in results],
+        )
+        return
+    for result in results:
+        for cell in cells:
+            context.log_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=key,
+                    check_name=result.finding.check.name,
+                    passed=not _concerns(result, cell),
+                    metadata={},
+                    severity=_severity(result.finding),
+                    partition=partition_key(cell),
+                )
+            )
+        yield _check_result(result.finding, key)
+
+
+def materialise_models(
+    context: dg.AssetExecutionContext,
+    declared: CellAsset,
+    study: Study,
+    rules: Sequence[Rule],
+    models: Mapping[dg.AssetKey, str],
+) -> Iterator[dg.MaterializeResult]:
+    """Like `materialise` for assets without partitions, of several models side by side in one run."""
+    rule = declared.rule
+    plan = Plan(study, context.resources.storage, rules)
+    cells = {Cell(model): key for key, model in models.items()}
+    force = context.run.tags.get(RECOMPUTE_TAG) == "true"
+    due = [(cell, plan.demand_inputs(rule, cell)) for cell in cells if force or plan.state(rule, cell).state != "done"]
+    for _ in context.resources.compute.run([task for task, _ in declared.tasks(plan, due)], _logger(context)):
+        pass
+    for cell, key in cells.items():
+        recorder = _Recorder(context, plan, rule, key)
+        yield dg.MaterializeResult(
+            asset_key=key,
+            metadata=recorder.metadata(cell),
+            data_version=dg.DataVersion(recorder.provenance(cell).fingerprint),
+            check_results=[_check_result(result.finding, key) for result in _check(declared, plan, [cell])],
+        )
+
+
+class _Recorder:
+    """Writes materialisation events with data versions and pointers to the events of their inputs."""
+
+    def __init__(self, context: dg.AssetExecutionContext, plan: Plan, rule: Rule, key: dg.AssetKey):
+        self.context, self.plan, self.rule, self.key = context, plan, rule, key
+
+    def provenance(self, cell: Cell) -> Provenance:
+        path = self.rule.path(self.plan.storage, cell)
+        stored = self.rule.stored(path)
+        if stored is None:
+            raise EmergenceError(f"{self.rule.name} of {cell} was made and is gone.", where=path, remedy="run again")
+        return stored
+
+    def metadata(self, cell: Cell) -> dict[str, Any]:
+        stored = self.provenance(cell)
+        path = self.rule.path(self.plan.storage, cell)
+        shown: dict[str, Any] = dict(stored.summary)
+        shown |= {"path": dg.MetadataValue.path(str(path)), "fingerprint": stored.fingerprint}
+        shown |= {f"environment/{name}": value for name, value in stored.environment.items()}
+        for chart in sorted(path.glob("*.png")) if path.is_dir() else []:
+            shown[chart.stem] = picture(chart)
+        return shown
+
+    def record(self, cell: Cell) -> None:
+        tags = {
+            "dagster/data_version": self.provenance(cell).fingerprint,
+            "dagster/code_version": code_version(*self.rule.code),
+        }
+        for source, source_cell in self.plan.input_cells(self.rule, cell):
+            tags |= self._input_tags(source, source_cell)
+        self.context.log_event(
+            dg.AssetMaterialization(self.key, metadata=self.metadata(cell), partition=partition_key(cell), tags=tags)
+        )
+
+    def _input_tags(self, source: Rule, cell: Cell) -> dict[str, str]:
+        key = asset_key(self.plan.study, cell.model, source.name)
+        partition = partition_key(cell) if cell.step is not None else None
+        event = self.context.instance.get_latest_data_version_record(key, partition_key=partition)
+        if event is None or event.asset_materialization is None:
+            return {}
+        version = (event.asset_materialization.tags or {}).get("dagster/data_version", "")
+        name = key.to_user_string()
+        return {
+            f"dagster/input_data_version/{name}": sha256(version.encode()).hexdigest(),
+            f"dagster/input_event_pointer/{name}": str(event.storage_id),
+        }
+
+
+def picture(path: Path) -> dg.MarkdownMetadataValue:
+    """A PNG inside the event itself, so that the UI shows it without a file server."""
+    return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()})")
+
+
+class _Result(NamedTuple):
+    finding: Finding
+    cells: frozenset[str]
+    """Cells that it is about; empty when it is about the frame as a whole."""
+
+
+def _check(declared: CellAsset, plan: Plan, cells: Sequence[Cell]) -> list[_Result]:
+    frame = declared.frame(plan, cells) if declared.frame else summaries(declared.rule, plan, cells)
+    names = frame["cell"].to_list() if "cell" in frame.columns else []
+    return [
+        _Result(finding, frozenset(names[row] for row in finding.failed_rows) if names else frozenset())
+        for finding in validate(frame, declared.checks)
+    ]
+
+
+def _concerns(result: _Result, cell: Cell) -> bool:
+    """Whether a check that did not pass is about this cell."""
+    return not result.finding.passed and (not result.cells or str(cell) in result.cells)
+
+
+def summaries(rule: Rule, plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
+    """Frame with a row per cell: its key and the numbers of its summary."""
+    rows = []
+    for cell in cells:
+        stored = rule.stored(rule.path(plan.storage, cell))
+        rows.append({"cell": str(cell), **(dict(stored.summary) if stored else {})})
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _severity(finding: Finding) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity.ERROR if finding.check.blocking else dg.AssetCheckSeverity.WARN
+
+
+def _check_result(finding: Finding, key: dg.AssetKey) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=finding.check.name,
+        passed=finding.passed,
+        severity=_severity(finding),
+        metadata={"found": "\n".join(finding.details)} if finding.details else {},
+    )
+
+
+def _logger(context: dg.AssetExecutionContext) -> Callable[[str, int, int, str], None]:
+    last = time.monotonic()
+
+    def report(label: str, done: int, total: int, note: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LOG_EVERY_SECONDS:
+            last = time.monotonic()
+            context.log.info(f"{label}: {done} of {total} {note}")
+
+    return report

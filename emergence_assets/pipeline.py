@@ -1,0 +1,18 @@
+"""All assets of the pipeline as rules, in flow order."""
+
+import emergence_assets.activations.cells
+import emergence_assets.checkpoints.cells
+import emergence_assets.emergence.cells
+import emergence_assets.features.cells
+import emergence_assets.report.cells
+import emergence_assets.saes.cells
+from emergence_assets.plan import Rule
+
+RULES: tuple[Rule, ...] = (
+    *emergence_assets.checkpoints.cells.RULES,
+    *emergence_assets.activations.cells.RULES,
+    *emergence_assets.saes.cells.RULES,
+    *emergence_assets.features.cells.RULES,
+    *emergence_assets.emergence.cells.RULES,
+    *emergence_assets.report.cells.RULES,
+)

@@ -1,0 +1,192 @@
+"""Which cells a study has, what each must be made from, and what state it is in. Plain: no orchestration.
+
+The stages contribute one `Rule` per asset (in their `cells.py`); `pipeline.RULES` lists them in flow order.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from emergence_assets.errors import EmergenceError
+from emergence_assets.provenance import Provenance, Required, State, code_version, difference
+from emergence_assets.study import Study, TrainedHere
+from resources.storage import Storage
+
+Grid = Literal["study", "model", "step", "cell"]
+"""What one partition holds: the whole study, one model, one checkpoint, or one layer of a checkpoint."""
+
+
+class Cell(NamedTuple):
+    """One partition of one asset; fields that the asset does not have are None."""
+
+    model: str | None = None
+    step: int | None = None
+    layer: int | None = None
+
+    def __str__(self) -> str:
+        parts = [self.model or "all models"]
+        if self.step is not None:
+            parts.append(step_key(self.step))
+        if self.layer is not None:
+            parts.append(layer_key(self.layer))
+        return "/".join(parts)
+
+
+def step_key(step: int) -> str:
+    """`step000512`: zero-padded, so that keys sort as steps do."""
+    return f"step{step:06d}"
+
+
+def layer_key(layer: int) -> str:
+    """`L03`, or `embed` for the embedding output."""
+    return "embed" if layer < 0 else f"L{layer:02d}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one asset's cells are named, stored and made."""
+
+    name: str
+    stage: str
+    grid: Grid
+    inputs: tuple[str, ...]
+    """Names of the assets it is made from."""
+    recipe: Callable[[Study, Storage, Cell], Mapping[str, Any] | None]
+    """Settings that decide the result; None while something outside the pipeline is not there yet."""
+    code: tuple[str, ...]
+    """Science modules that make it."""
+    path: Callable[[Storage, Cell], Path]
+    """File or folder of one cell."""
+    stored: Callable[[Path], Provenance | None]
+    """Provenance inside that file or folder; None when there is none."""
+    verify: Callable[[Path], None] = field(default=lambda _path: None)
+    """Raise EmergenceError when the content is not what was written."""
+
+
+class CellState(NamedTuple):
+    """State of one cell, with the reason when it is not done."""
+
+    state: State
+    reason: str = ""
+
+
+class Plan:
+    """Required and stored provenance of every cell, each worked out once; make a new one after anything changed."""
+
+    def __init__(self, study: Study, storage: Storage, rules: Sequence[Rule]):
+        self.study = study
+        self.storage = storage
+        self.rules = {rule.name: rule for rule in rules}
+        self._required: dict[tuple[str, Cell], Required | None] = {}
+        self._states: dict[tuple[str, Cell], CellState] = {}
+
+    def cells(self, rule: Rule, model: str | None = None) -> list[Cell]:
+        """Cells of an asset, in order of model, step and layer; of one model if given."""
+        if rule.grid == "study":
+            return [Cell()]
+        models = [model] if model else self.study.models
+        return [cell for name in models for cell in _cells_of_model(rule.grid, self.study, name)]
+
+    def input_cells(self, rule: Rule, cell: Cell) -> Iterator[tuple[Rule, Cell]]:
+        """What a cell is made from: of every input asset, the cells that share its model, step and layer."""
+        for name in rule.inputs:
+            if name == "training_run" and not isinstance(self.study.family, TrainedHere):
+                continue
+            source = self.rules[name]
+            for candidate in self._candidates(source, cell):
+                if _agree(candidate, cell):
+                    yield source, candidate
+
+    def _candidates(self, source: Rule, cell: Cell) -> list[Cell]:
+        if source.grid == "cell" and cell.layer is not None:
+            return [cell]
+        if source.grid in ("step", "cell") and cell.step is not None and source.grid == "step":
+            return [Cell(cell.model, cell.step)]
+        if source.grid == "model" and cell.model is not None:
+            return [Cell(cell.model)]
+        return self.cells(source, cell.model)
+
+    def required(self, rule: Rule, cell: Cell) -> Required | None:
+        """What the cell must be made from; None while an input is not known yet."""
+        key = (rule.name, cell)
+        if key not in self._required:
+            self._required[key] = self._work_out(rule, cell)
+        return self._required[key]
+
+    def _work_out(self, rule: Rule, cell: Cell) -> Required | None:
+        inputs: dict[str, str] = {}
+        for source, source_cell in self.input_cells(rule, cell):
+            required = self.required(source, source_cell)
+            if required is None:
+                return None
+            inputs[f"{source.name} {source_cell}"] = required.fingerprint
+        recipe = rule.recipe(self.study, self.storage, cell)
+        if recipe is None:
+            return None
+        return Required(rule.name, str(cell), recipe, inputs, code_version(*rule.code))
+
+    def state(self, rule: Rule, cell: Cell) -> CellState:
+        """Done, stale or missing. A cell one of whose inputs is not done is never done.
+
+        Raises:
+            EmergenceError: what is stored is damaged.
+        """
+        key = (rule.name, cell)
+        if key not in self._states:
+            self._states[key] = self._compare(rule, cell)
+        return self._states[key]
+
+    def _compare(self, rule: Rule, cell: Cell) -> CellState:
+        stored = rule.stored(rule.path(self.storage, cell))
+        if stored is None:
+            return CellState("missing")
+        for source, source_cell in self.input_cells(rule, cell):
+            if (state := self.state(source, source_cell).state) != "done":
+                return CellState("stale", f"its input {source.name} of {source_cell} is {state}")
+        required = self.required(rule, cell)
+        if required is None:
+            return CellState("stale", "an input is missing")
+        if reason := difference(stored.required, required):
+            return CellState("stale", reason)
+        return CellState("done")
+
+    def todo(self, rule: Rule, model: str | None = None) -> list[Cell]:
+        """Cells that have to be made."""
+        return [cell for cell in self.cells(rule, model) if self.state(rule, cell).state != "done"]
+
+    def demand_inputs(self, rule: Rule, cell: Cell) -> Required:
+        """What the cell is to be made from, all inputs being there.
+
+        Raises:
+            EmergenceError: an input has to be materialised first.
+        """
+        for source, source_cell in self.input_cells(rule, cell):
+            state = self.state(source, source_cell)
+            if state.state != "done":
+                raise EmergenceError(
+                    f"{rule.name} of {cell} needs {source.name} of {source_cell}, which is {state.state}.",
+                    where=source.path(self.storage, source_cell),
+                    remedy=f"materialise {source.name} first, or type `emergence run`"
+                    + (f" ({state.reason})" if state.reason else ""),
+                )
+        required = self.required(rule, cell)
+        if required is None:
+            raise EmergenceError(
+                f"{rule.name} of {cell} cannot be made yet.",
+                where=rule.path(self.storage, cell),
+                remedy="materialise what stands before it, or type `emergence run`",
+            )
+        return required
+
+
+def _cells_of_model(grid: Grid, study: Study, model: str) -> list[Cell]:
+    if grid == "model":
+        return [Cell(model)]
+    if grid == "step":
+        return [Cell(model, step) for step in study.steps]
+    return [Cell(model, step, layer) for step in study.steps for layer in study.layers_of(model)]
+
+
+def _agree(left: Cell, right: Cell) -> bool:
+    return all(a is None or b is None or a == b for a, b in zip(left, right, strict=True))

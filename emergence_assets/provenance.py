@@ -1,0 +1,184 @@
+"""What a result was made from, and whether that is what the study asks for now. Pure: no files, no orchestration."""
+
+import ast
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from emergence_assets.errors import EmergenceError
+
+SCIENCE_PACKAGES = tuple(
+    f"emergence_assets.{package}"
+    for package in ("wordnet", "checkpoints", "activations", "saes", "features", "emergence", "report")
+)
+"""Packages whose code decides a result; orchestration, paths and the study file's parser do not."""
+NOT_SCIENCE = ("assets", "checks", "cells")
+"""Modules of a stage that move results without changing them."""
+
+
+def canonical_json(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+
+
+@dataclass(frozen=True)
+class Required:
+    """What a cell has to be made from, according to the study, its inputs and the code as they are now."""
+
+    asset: str
+    cell: str
+    """Key of the cell within the study, for example `gloss-25k/step000512/L01`."""
+    recipe: Mapping[str, Any]
+    """Settings that decide the result."""
+    inputs: Mapping[str, str]
+    """Input cell to fingerprint."""
+    code_version: str
+    """Hash of the science modules that make it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits; equal exactly when asset, cell, recipe, inputs and code are equal."""
+        record = [self.asset, self.cell, dict(self.recipe), dict(self.inputs), self.code_version]
+        return hashlib.sha256(canonical_json(record).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a stored cell was made from, kept inside the file or folder itself."""
+
+    required: Required
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    """Numbers that describe the result, shown with it and checked; plain values only."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """Device, threads, instruction set and library versions that made it."""
+    created: str = ""
+    """UTC time, ISO 8601."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of what it was made from."""
+        return self.required.fingerprint
+
+    def to_json(self) -> str:
+        """Text that is stored with the result."""
+        return canonical_json(
+            {
+                "asset": self.required.asset,
+                "cell": self.required.cell,
+                "recipe": dict(self.required.recipe),
+                "inputs": dict(self.required.inputs),
+                "code_version": self.required.code_version,
+                "fingerprint": self.fingerprint,
+                "summary": dict(self.summary),
+                "environment": dict(self.environment),
+                "created": self.created,
+            }
+        )
+
+    @staticmethod
+    def from_json(text: str, where: object) -> "Provenance":
+        """Read what `to_json` wrote, and check that it agrees with itself.
+
+        Raises:
+            EmergenceError: not such a record, or its fingerprint is not that of its content.
+        """
+        remedy = "delete it and run again; it will be made anew"
+        try:
+            record = json.loads(text)
+            required = Required(*(record[key] for key in ("asset", "cell", "recipe", "inputs", "code_version")))
+            stored = Provenance(required, record["summary"], record["environment"], record["created"])
+            claimed = record["fingerprint"]
+            computed = stored.fingerprint
+        except (ValueError, KeyError, TypeError):
+            raise EmergenceError("The provenance record cannot be read.", where=where, remedy=remedy) from None
+        if claimed != computed:
+            raise EmergenceError("The provenance record was altered.", where=where, remedy=remedy)
+        return stored
+
+
+State = Literal["done", "stale", "missing"]
+
+
+def difference(stored: Required, required: Required) -> str:
+    """Why a stored cell is not what is required now, in a few words; empty when it is."""
+    if stored.fingerprint == required.fingerprint:
+        return ""
+    if (stored.asset, stored.cell) != (required.asset, required.cell):
+        return f"it is {stored.asset} of {stored.cell}"
+    changes = [
+        f"{name} was {stored.recipe.get(name)!r}, is {required.recipe.get(name)!r}"
+        for name in sorted(set(stored.recipe) | set(required.recipe))
+        if stored.recipe.get(name) != required.recipe.get(name)
+    ]
+    changed_inputs = [
+        name
+        for name in sorted(set(stored.inputs) | set(required.inputs))
+        if stored.inputs.get(name) != required.inputs.get(name)
+    ]
+    if changed_inputs:
+        more = f" and {len(changed_inputs) - 1} more" if len(changed_inputs) > 1 else ""
+        changes.append(f"input {changed_inputs[0]}{more} changed")
+    if stored.code_version != required.code_version:
+        changes.append("the code changed")
+    return "; ".join(changes)
+
+
+@functools.cache
+def code_version(*modules: str) -> str:
+    """Hash of the science behind a result: the named modules and every science module they import.
+
+    Comments, docstrings and layout do not count. Modules are read, not imported, so that this is free of torch.
+    """
+    digest = hashlib.sha256()
+    pending, seen = list(modules), set[str]()
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        pending += _science_imports(_tree(name))
+    for name in sorted(seen):
+        digest.update(name.encode() + b"\0" + ast.dump(_without_docstrings(_tree(name))).encode())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse(_source(module).read_text(encoding="utf-8"))
+
+
+def _source(module: str) -> Path:
+    # By path and not by importlib, which would import the parent module and with it torch.
+    return Path(__file__).parent.parent.joinpath(*module.split(".")).with_suffix(".py")
+
+
+def _science_imports(tree: ast.Module) -> list[str]:
+    found: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            # `from package import module` and `from module import name` look alike: keep what is a module.
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+    return [name for name in found if _is_science(name)]
+
+
+def _is_science(name: str) -> bool:
+    in_stage = any(name.startswith(f"{package}.") for package in SCIENCE_PACKAGES)
+    return in_stage and name.rsplit(".", 1)[-1] not in NOT_SCIENCE and _source(name).is_file()
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    stripped = ast.parse(ast.unparse(tree))
+    for node in ast.walk(stripped):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [
+                statement
+                for statement in node.body
+                if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+            ]
+    return stripped

@@ -1,0 +1,2 @@
+def build_assets(study, rules):
+    return []

@@ -1,0 +1,215 @@
+"""The two charts that are read first: presence over training and over model size, each beside its controls.
+
+Here: pure functions from a frame to a chart, at a width in pixels. Not here: heat maps (`heat_maps.py`), single
+categories (`category_chart.py`), SAEs (`sae_chart.py`), which charts a report has (`figures.py`).
+"""
+
+from collections.abc import Sequence
+
+import altair as alt
+import polars as pl
+
+from emergence_assets.report.readings import (
+    means_by_step,
+    models_by_size,
+    shuffled_by_step,
+    size_points,
+)
+from emergence_assets.report.theme import (
+    CONTROL,
+    INK,
+    QUIET,
+    SERIES,
+    SHAPES,
+    WIDE,
+    Chart,
+    colours_of,
+    log_step,
+    shapes_of,
+    step_axis,
+    themed,
+    values,
+)
+
+AUROC_AXIS = "AUROC on held-out texts (0.5 = chance)"
+_DASHES = {
+    "best latent": [1, 0],
+    "step 0 level": [2, 3],
+    "dense probe": [7, 3],
+    "bag of words": [9, 3, 2, 3],
+    "shuffled labels": [4, 2],
+}
+
+
+def presence_over_time(presence: pl.DataFrame, level: str, width: int = WIDE) -> Chart:
+    """Mean AUROC of the best latent against the training step, a line per model, with all controls.
+
+    Args:
+        presence: see `emergence.presence.PRESENCE_SCHEMA`.
+        level: label level whose categories are averaged.
+        width: pixels of the whole chart.
+    """
+    models = models_by_size(presence)
+    means = means_by_step(presence, level)
+    shuffled = shuffled_by_step(presence, level)
+    ends = means.group_by("model").agg(pl.col("step").min(), last=pl.col("step").max())
+    step0 = means.filter(pl.col("step") == 0).select("model", p="p_best")
+    level0 = pl.concat([ends.select("model", step=end) for end in ("step", "last")]).join(step0, on="model")
+    bow = means["p_bow"].drop_nulls().drop_nans().mean()
+    first, last = means["step"].min() or 0, means["step"].max() or 0
+    lines = [
+        means.select("model", "step", p="p_best", line=pl.lit("best latent")),
+        level0.select("model", "step", "p", line=pl.lit("step 0 level")),
+        means.select("model", "step", p="p_dense", line=pl.lit("dense probe")),
+        _control(shuffled["step"].to_list(), shuffled["mean"].to_list(), "shuffled labels"),
+        _control([first, last], [bow, bow], "bag of words"),
+    ]
+    long = pl.concat([line.with_columns(pl.col("step").cast(pl.Int64)) for line in lines]).drop_nulls("p")
+    long = long.with_columns(
+        x=log_step(),
+        weight=pl.when(pl.col("line") == "best latent").then(3.0).otherwise(1.6),
+        note=pl.format("{}, {}, step {}: {}", "model", "line", "step", pl.col("p").round(3)),
+    )
+    kinds = [kind for kind in _DASHES if kind in long["line"].unique()]
+    names = [*models, "all models"]
+    colour = alt.Color("model:N", title=None, scale=alt.Scale(domain=names, range=[*colours_of(models), CONTROL]))
+    x = alt.X("x:Q", axis=step_axis(means["step"].to_list()), scale=alt.Scale(nice=False))
+    low = min(0.45, float(long["p"].min() or 0.45) - 0.02)  # pyright: ignore[reportArgumentType]
+    y_scale = alt.Scale(domain=[low, 1.0], nice=False)
+    columns = 0 if width >= 600 else 2
+    band = (
+        alt.Chart(values(means.with_columns(x=log_step())))
+        .mark_area(opacity=0.22, aria=False)
+        .encode(x, alt.Y("lo:Q", scale=y_scale, title=AUROC_AXIS), alt.Y2("hi:Q"), colour.legend(None))
+    )
+    shuffled_band = (
+        alt.Chart(values(shuffled.with_columns(x=log_step())))
+        .mark_area(opacity=0.35, color=CONTROL, aria=False)
+        .encode(x, alt.Y("lo:Q"), alt.Y2("hi:Q"))
+    )
+    chance = alt.Chart(alt.Data(values=[{"y": 0.5}])).mark_rule(color=QUIET, strokeWidth=1, aria=False).encode(y="y:Q")
+    curves = (
+        alt.Chart(values(long))
+        .mark_line(strokeCap="round", aria=False)
+        .encode(
+            x,
+            alt.Y("p:Q", scale=y_scale, title=AUROC_AXIS),
+            colour.legend(columns=columns, symbolType="stroke", symbolDash=[1, 0]),
+            alt.StrokeDash(
+                "line:N",
+                title=None,
+                scale=alt.Scale(domain=kinds, range=[_DASHES[kind] for kind in kinds]),
+                legend=alt.Legend(columns=columns, symbolType="stroke", symbolSize=500, symbolStrokeColor=INK),
+            ),
+            alt.StrokeWidth("weight:Q", scale=None),
+        )
+    )
+    points = (
+        alt.Chart(values(long.filter(pl.col("line") == "best latent")))
+        .mark_point(filled=True, size=46, opacity=1)
+        .encode(
+            x,
+            alt.Y("p:Q"),
+            colour.legend(None),
+            alt.Shape("model:N", scale=alt.Scale(domain=models, range=shapes_of(models)), legend=None),
+            alt.Description("note:N"),
+        )
+    )
+    chart = alt.layer(shuffled_band, chance, band, curves, points).properties(
+        width=width - 78, height=380 if width >= 600 else 320
+    )
+    return themed(
+        chart,
+        f"Best latent for a {level} over training: {_listed(models)} and the controls",
+        f"Mean over {level} categories and layers; shaded: 95 % interval over texts; "
+        "grey band: shuffled labels, range over models and layers",
+        width,
+        f"Line chart of mean AUROC against training step for {_listed(models)}, beside step 0, dense probe, "
+        "bag of words, shuffled labels and chance.",
+    )
+
+
+def presence_over_size(scale: pl.DataFrame, level: str, width: int = WIDE) -> Chart:
+    """Mean AUROC of the best latent at the last common step against the number of parameters, with controls.
+
+    Args:
+        scale: see `emergence.scale.SCALE_SCHEMA`.
+        level: label level whose categories are averaged.
+        width: pixels of the whole chart.
+    """
+    points = size_points(scale, level)
+    shuffled = size_points(scale, level, "label_shuffle")
+    bow = points["p_bow"].drop_nulls().mean()
+    models = points.sort("n_params_nonemb", "model")["model"].to_list()
+    kinds = {
+        "best latent": points.select("model", "n_params_nonemb", "lo", "hi", p="p_best"),
+        "step 0": points.select("model", "n_params_nonemb", p="p_step0"),
+        "dense probe": points.select("model", "n_params_nonemb", p="p_dense"),
+        "bag of words": points.select("model", "n_params_nonemb", p=pl.lit(bow, pl.Float64)),
+        "shuffled labels": shuffled.select("model", "n_params_nonemb", p="p_best"),
+    }
+    long = pl.concat(
+        [rows.with_columns(pl.col("p").cast(pl.Float64), kind=pl.lit(kind)) for kind, rows in kinds.items()],
+        how="diagonal_relaxed",
+    ).drop_nulls("p")
+    long = long.with_columns(
+        note=pl.format("{}, {}: {}", "model", "kind", pl.col("p").round(3)),
+        label=pl.when(pl.col("kind") == "best latent").then("model"),
+    )
+    shown = [kind for kind in kinds if kind in long["kind"].unique()]
+    colours = dict(zip(kinds, (SERIES[0], SERIES[5], SERIES[1], SERIES[2], CONTROL), strict=True))
+    shapes = dict(zip(kinds, SHAPES, strict=False))
+    colour = alt.Color(
+        "kind:N",
+        title=None,
+        scale=alt.Scale(domain=shown, range=[colours[kind] for kind in shown]),
+        legend=alt.Legend(columns=0 if width >= 600 else 2),
+    )
+    n = points["n_params_nonemb"]
+    span = [float(n.min() or 1) / 1.6, float(n.max() or 1) * 1.6]  # pyright: ignore[reportArgumentType]
+    base = alt.Chart(values(long)).encode(
+        alt.X(
+            "n_params_nonemb:Q",
+            scale=alt.Scale(type="log", domain=span, nice=False),
+            axis=alt.Axis(
+                title="parameters without embeddings, log scale", format="~s", values=n.to_list(), grid=False
+            ),
+        ),
+        alt.Y("p:Q", scale=alt.Scale(domain=[0.45, 1.0], nice=False), title=AUROC_AXIS),
+        colour,
+    )
+    layers = [
+        alt.Chart(alt.Data(values=[{"y": 0.5}])).mark_rule(color=QUIET, aria=False).encode(y="y:Q"),
+        base.mark_line(strokeWidth=1.4, opacity=0.7, aria=False),
+        base.mark_rule(strokeWidth=2.5, aria=False)
+        .encode(alt.Y("lo:Q", title=AUROC_AXIS), alt.Y2("hi:Q"))
+        .transform_filter("isValid(datum.lo)"),
+        base.mark_point(filled=True, opacity=1, size=80).encode(
+            alt.Shape("kind:N", title=None, scale=alt.Scale(domain=shown, range=[shapes[kind] for kind in shown])),
+            alt.Description("note:N"),
+        ),
+        base.mark_text(dy=-22 if width >= 600 else -18, fontSize=12, aria=False)
+        .encode(text="label:N", color=alt.value(INK))
+        .transform_filter("isValid(datum.label)"),
+    ]
+    step = points["step"].to_list()
+    chart = alt.layer(*layers).properties(width=width - 78, height=340)
+    return themed(
+        chart,
+        f"Best latent for a {level} by model size: {_listed(models)} and the controls",
+        f"Mean over {level} categories at each model's best layer, at step {step[0]:,}; bars: 95 % interval over texts"
+        if step
+        else "",
+        width,
+        f"Mean AUROC of the best latent against non-embedding parameters for {_listed(models)}, with controls.",
+    )
+
+
+def _control(steps: Sequence[int], p: Sequence[object], line: str) -> pl.DataFrame:
+    """A line that belongs to no single model."""
+    frame = pl.DataFrame({"step": steps, "p": p}, schema={"step": pl.Int64, "p": pl.Float64})
+    return frame.select(pl.lit("all models").alias("model"), "step", "p", pl.lit(line).alias("line"))
+
+
+def _listed(models: Sequence[str]) -> str:
+    return ", ".join(models) if len(models) < 5 else f"{len(models)} models"

@@ -1,0 +1,112 @@
+"""Which charts a report has, in which order, and what is written below each.
+
+Here: names, headings, captions. Not here: how a chart is drawn (`charts.py` and its neighbours), the page (`page.py`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from emergence_assets.report.category_chart import half_steps_by_category
+from emergence_assets.report.charts import presence_over_size, presence_over_time
+from emergence_assets.report.heat_maps import gain_by_category, gain_by_layer
+from emergence_assets.report.readings import (
+    ReportTables,
+    category_histories,
+    gains_at_best_layer,
+    gains_by_layer,
+    means_by_step,
+    models_by_size,
+    size_points,
+)
+from emergence_assets.report.sae_chart import sae_quality
+from emergence_assets.report.theme import NARROW, WIDE, Chart
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart in both widths and the words that belong to it."""
+
+    name: str
+    """Stem of its file and anchor in the page."""
+    caption: str
+    """How to read it and which control guards it, in plain language."""
+    wide: Chart
+    """For a desk, a talk, a PNG."""
+    narrow: Chart
+    """For a phone."""
+
+
+def draw_figures(tables: ReportTables) -> list[Figure]:
+    """All figures for which there is data, in the order of the page."""
+    level, presence = tables.level, tables.presence
+    models = models_by_size(presence)
+    if not models:
+        return []
+    largest = models[-1]
+    with_saes = [model for model in models if model in tables.sae_metrics["model"].unique()]
+    drawn: list[tuple[str, bool, Callable[[int], Chart]]] = [
+        (
+            "presence_over_time",
+            not means_by_step(presence, level).is_empty(),
+            lambda width: presence_over_time(presence, level, width),
+        ),
+        (
+            "gain_by_layer",
+            not gains_by_layer(presence, level).is_empty(),
+            lambda width: gain_by_layer(presence, level, width),
+        ),
+        (
+            "presence_over_size",
+            not size_points(tables.scale, level).is_empty(),
+            lambda width: presence_over_size(tables.scale, level, width),
+        ),
+        (
+            "half_steps_by_category",
+            bool(category_histories(tables.time, level, largest)["emerged"].any()),
+            lambda width: half_steps_by_category(tables.time, level, largest, tables.domains, width),
+        ),
+        (
+            "gain_by_category",
+            not gains_at_best_layer(presence, level, largest).is_empty(),
+            lambda width: gain_by_category(presence, level, largest, width),
+        ),
+        ("sae_quality", bool(with_saes), lambda width: sae_quality(tables.sae_metrics, with_saes, width)),
+    ]
+    return [Figure(name, _CAPTIONS[name], draw(WIDE), draw(NARROW)) for name, has_data, draw in drawn if has_data]
+
+
+_CAPTIONS = {
+    "presence_over_time": (
+        "Read a solid line from left to right: it rises when single latents come to tell categories apart as training "
+        "goes on. The dotted line of the same colour is where the untrained network stands; only the height above it "
+        "was gained. Shuffled labels must stay at 0.5: if they rise too, picking the best of many latents is the cause. "
+        "Dashed: a linear probe on the whole read-out vector; when it is high from the start, the information was there "
+        "before any single latent carried it. Dash-dotted: what the words of the text alone tell."
+    ),
+    "gain_by_layer": (
+        "Each cell is one layer at one checkpoint, blue where its best latents beat those of the untrained network in "
+        "the same layer, white where nothing changed, brown where they fell behind. All panels share one colour scale. "
+        "The guard is step 0: every cell is a difference to it. Neighbouring cells differ by chance too, so a single "
+        "paler cell is no dip."
+    ),
+    "presence_over_size": (
+        "Further right is a larger model, read at the layer that is best on the other half of the texts. The step 0 "
+        "points show what size alone gives before training, shuffled labels what picking a latent alone gives. Each size "
+        "is one training run, so the bars, which only know about texts, understate the doubt between sizes."
+    ),
+    "half_steps_by_category": (
+        "Categories further down emerge later. The point is where half of the rise is reached, the bar its 95 % "
+        "interval, never narrower than the gap between two checkpoints. A category is drawn only if its gain over "
+        "step 0 lasts, is at least 0.05, and passes the correction for testing many categories and layers."
+    ),
+    "gain_by_category": (
+        "Each row is one category over training: blue is a gain over the untrained network, brown a loss. A dot marks "
+        "a gain whose 95 % interval excludes 0; with this many cells a few dots appear by chance, so look for rows in "
+        "which they last. The guard is step 0, and that the layer was chosen on texts that are not scored here."
+    ),
+    "sae_quality": (
+        "If the SAEs of some step or layer fail, a category may seem to vanish there although the model still has it. "
+        "Compare dips above with peaks here: unexplained variance (FVU, 0 is perfect) and dead latents, which leave "
+        "fewer to choose from. Untrained networks can be reconstructed well too: a low FVU is no sign of emergence."
+    ),
+}

@@ -1,0 +1,74 @@
+"""Whether the SAEs are comparable over training and layers: unexplained variance and dead latents.
+
+Here: their small multiples. Not here: how a single SAE was trained (`saes/training_chart.py`).
+"""
+
+import altair as alt
+import polars as pl
+
+from emergence_assets.report.theme import DEPTH_COLOURS, WIDE, Chart, log_step, step_axis, themed, values
+
+_METRICS = {"fvu": "unexplained variance (FVU)", "dead_frac": "share of dead latents"}
+
+
+def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = WIDE) -> Chart:
+    """FVU and share of dead latents against the training step, a line per layer, a column per model.
+
+    Args:
+        sae_metrics: columns model, step, layer, n_layers, fvu, dead_frac; one row per SAE, seeds are averaged.
+        models: the columns, in this order.
+        width: pixels of the whole chart.
+    """
+    rows = (
+        sae_metrics.group_by("model", "step", "layer", "n_layers")
+        .agg(pl.col(*_METRICS).cast(pl.Float64).fill_nan(None).mean())
+        .sort("model", "layer", "step")
+        .with_columns(x=log_step(), depth=(pl.col("layer") + 1) / pl.col("n_layers"))
+    )
+    columns = min(len(models), 3 if width >= 600 else 1) or 1
+    panel = int((width - 64 * columns) / columns)
+    panels: list[alt.HConcatChart] = []
+    for start in range(0, len(models), columns):
+        for metric, title in _METRICS.items():
+            top = rows[metric].drop_nulls().max()
+            scale = alt.Scale(domain=[0, max(float(top or 0.0) * 1.05, 0.05)], nice=True)  # pyright: ignore[reportArgumentType]
+            panels.append(
+                alt.hconcat(
+                    *(
+                        _panel(rows.filter(pl.col("model") == model), metric, title, model, scale, panel)
+                        for model in models[start : start + columns]
+                    )
+                )
+            )
+    return themed(
+        alt.vconcat(*panels).resolve_scale(color="shared"),
+        "SAE quality over training, by model and layer",
+        "Measured on texts that the SAE was not trained on, mean over SAE seeds; above: variance left unexplained, "
+        "below: latents that never became active",
+        width,
+        "Line charts of unexplained variance and share of dead latents against training step, per model and layer.",
+    )
+
+
+def _panel(rows: pl.DataFrame, metric: str, title: str, model: str, scale: alt.Scale, width: int) -> alt.LayerChart:
+    noted = rows.drop_nulls(metric).with_columns(
+        note=pl.format("{}, layer {}, step {}: {}", "model", "layer", "step", pl.col(metric).round(3))
+    )
+    base = alt.Chart(values(noted)).encode(
+        alt.X("x:Q", axis=step_axis(rows["step"].to_list()), scale=alt.Scale(nice=False)),
+        alt.Y(f"{metric}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4)),
+        alt.Color(
+            "depth:Q",
+            title="depth of the layer (1 = last)",
+            scale=alt.Scale(domain=[0, 1], range=list(DEPTH_COLOURS), interpolate="rgb"),
+            legend=alt.Legend(gradientLength=160, tickCount=3),
+        ),
+    )
+    return (
+        alt.layer(
+            base.mark_line(strokeWidth=1.8, aria=False).encode(alt.Detail("layer:N")),
+            base.mark_point(filled=True, size=30, opacity=1).encode(alt.Description("note:N")),
+        )
+        .properties(width=width, height=130)
+        .properties(title=alt.TitleParams(model, anchor="start", fontSize=13))
+    )

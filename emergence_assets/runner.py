@@ -1,0 +1,257 @@
+"""Run what is due of a study in this process, stage by stage, against the instance that the UI shows."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import dagster as dg
+from filelock import FileLock, Timeout
+
+from emergence_assets.automation import RECOMPUTE_TAG
+from emergence_assets.errors import EmergenceError
+from emergence_assets.instance import OWNER_TAG, close_dead_runs, owner
+from emergence_assets.partitions import asset_key, partition_key, range_tags, rectangles, register_steps
+from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.study import Study
+from resources.compute import Compute, Report
+from resources.storage import Storage, prepare_folder
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class Listener(Protocol):
+    """Is told what a run is about to do and how far it is."""
+
+    def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
+        """Cells to make and cells in all, by asset."""
+
+    def began(self, rule: Rule, model: str | None, n_cells: int) -> None:
+        """A Dagster run over so many cells begins."""
+
+    def ended(self, rule: Rule, model: str | None, n_cells: int) -> None:
+        """It succeeded."""
+
+
+class LogListener:
+    """Writes what a run does into the log of a Dagster run."""
+
+    def __init__(self, log: dg.DagsterLogManager):
+        self._log = log
+
+    def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
+        """Say what will be computed."""
+        self._log.info("to do: " + ", ".join(f"{name} {n} of {total[name]}" for name, n in due.items()))
+
+    def began(self, rule: Rule, model: str | None, n_cells: int) -> None:
+        """Say what begins."""
+        self._log.info(f"{rule.name} {model or 'all models'}: {n_cells} cells")
+
+    def ended(self, rule: Rule, model: str | None, n_cells: int) -> None:
+        """Say what is finished."""
+        self._log.info(f"{rule.name} {model or 'all models'}: finished")
+
+
+@dataclass
+class Outcome:
+    """What a run of the study did."""
+
+    made: dict[str, int] = field(default_factory=dict)
+    """Cells made, by asset."""
+    recorded: int = 0
+    """Cells that were on disk and got the event they lacked."""
+    warnings: list[str] = field(default_factory=list)
+    """Checks that do not block and did not pass."""
+
+
+class ListeningCompute:
+    """A Compute whose progress also goes to a second listener."""
+
+    def __init__(self, compute: Compute, listener: Report):
+        self._compute, self._listener = compute, listener
+
+    def run(self, tasks, report):  # noqa: D102 - see Compute
+        def both(label: str, done: int, total: int, note: str) -> None:
+            self._listener(label, done, total, note)
+            report(label, done, total, note)
+
+        for task, result in self._compute.run(tasks, both):
+            self._listener(task.label, 1, 1, "")
+            yield task, result
+
+
+def run_study(
+    study: Study,
+    storage: Storage,
+    definitions: dg.Definitions,
+    rules: Sequence[Rule],
+    instance: dg.DagsterInstance,
+    listener: Listener,
+    stages: Sequence[str] | None = None,
+) -> Outcome:
+    """Make every cell that is not done, of all stages or of the named ones.
+
+    Raises:
+        EmergenceError: another run works on the data, a file is damaged, a cell could not be made, or a blocking check
+            did not pass. What is finished stays.
+    """
+    prepare_folder(storage.root)
+    with _only_run(storage.run_lock()):
+        close_dead_runs(instance)
+        sweep_temporaries(storage.root)
+        for model in study.models:
+            register_steps(instance, study, model, study.steps)
+        plan = Plan(study, storage, rules)
+        selected = [rule for rule in rules if stages is None or rule.stage in stages]
+        due = {rule.name: plan.todo(rule) for rule in selected}
+        verify_done(plan, selected)
+        listener.planned(
+            {name: len(cells) for name, cells in due.items()}, {rule.name: len(plan.cells(rule)) for rule in selected}
+        )
+        outcome = Outcome()
+        for rule in selected:
+            unrecorded = _unrecorded(plan, rule, instance, set(due[rule.name]))
+            for cells, force in ((due[rule.name], True), (unrecorded, False)):
+                for model, group in _groups(study, rule, cells, instance):
+                    listener.began(rule, model, len(group))
+                    run_cells(study, definitions, rule, group, instance, outcome, force)
+                    listener.ended(rule, model, len(group))
+            outcome.made[rule.name] = len(due[rule.name])
+            outcome.recorded += len(unrecorded)
+        return outcome
+
+
+def run_cells(
+    study: Study,
+    definitions: dg.Definitions,
+    rule: Rule,
+    cells: Sequence[Cell],
+    instance: dg.DagsterInstance,
+    outcome: Outcome,
+    force: bool,
+) -> None:
+    """Materialise one rectangle of cells in one Dagster run in this process."""
+    tags = {OWNER_TAG: owner()} | ({RECOMPUTE_TAG: "true"} if force else {})
+    partition = None
+    if cells[0].step is not None:
+        if len(cells) == 1:
+            partition = partition_key(cells[0])
+        else:
+            tags |= range_tags(cells)
+    result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance,
+        asset_selection=sorted({asset_key(study, cell.model, rule.name) for cell in cells}),
+        partition_key=partition,
+        tags=tags,
+        run_config=QUIET,
+    )
+    for evaluation in result.get_asset_check_evaluations():
+        if evaluation.passed or (evaluation.partition is not None and len(cells) > 1):
+            continue
+        found = evaluation.metadata.get("found")
+        message = f"{evaluation.check_name} of {rule.name} did not pass: {found.value if found else ''}"
+        if evaluation.severity == dg.AssetCheckSeverity.WARN:
+            outcome.warnings.append(message)
+            continue
+        raise EmergenceError(
+            message,
+            where=", ".join(str(cell) for cell in cells[:3]) + (" …" if len(cells) > 3 else ""),
+            remedy=f"look at run {result.run_id} in the UI; results built on these cells would be nonsense",
+        )
+
+
+def verify_done(plan: Plan, rules: Sequence[Rule]) -> None:
+    """Compare the content of everything finished with what was recorded when it was written.
+
+    Raises:
+        EmergenceError: a file was altered or cut short.
+    """
+    for rule in rules:
+        for cell in plan.cells(rule):
+            if plan.state(rule, cell).state == "done":
+                rule.verify(rule.path(plan.storage, cell))
+
+
+def _unrecorded(plan: Plan, rule: Rule, instance: dg.DagsterInstance, due: set[Cell]) -> list[Cell]:
+    """Cells that are done on disk but that this instance has no event of: another Dagster home, say."""
+    missing = []
+    for model in [None] if rule.grid == "study" else plan.study.models:
+        key = asset_key(plan.study, model, rule.name)
+        done = [cell for cell in plan.cells(rule, model) if cell not in due]
+        if rule.grid in ("study", "model"):
+            missing += done if done and instance.get_latest_materialization_event(key) is None else []
+        else:
+            known = instance.get_materialized_partitions(key)
+            missing += [cell for cell in done if partition_key(cell) not in known]
+    return missing
+
+
+def _groups(
+    study: Study, rule: Rule, cells: Sequence[Cell], instance: dg.DagsterInstance
+) -> Iterator[tuple[str | None, list[Cell]]]:
+    """Cut cells into what one Dagster run can take: all models where there are no partitions, else a rectangle."""
+    if not cells:
+        return
+    if rule.grid == "study":
+        yield None, list(cells)
+    elif rule.grid == "model":
+        # In one run, so that a stage that works per model fills all cores.
+        if rule.stage == "checkpoints":
+            yield None, list(cells)
+        else:
+            for cell in cells:
+                yield cell.model, [cell]
+    else:
+        for model in study.models:
+            of_model = [cell for cell in cells if cell.model == model]
+            if of_model:
+                order = _step_order(instance, study, model)
+                for group in rectangles(of_model, order, study.layers_of(model)):
+                    yield model, group
+
+
+def _step_order(instance: dg.DagsterInstance, study: Study, model: str) -> list[int]:
+    keys = instance.get_dynamic_partitions(f"{study.name}/{model}/steps")
+    return [int(key.removeprefix("step")) for key in keys]
+
+
+@contextlib.contextmanager
+def _only_run(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    holder = path.with_suffix(".holder")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        who = holder.read_text() if holder.exists() else "another process"
+        raise EmergenceError(
+            f"Another run is working on this data: {who}.",
+            where=path,
+            remedy="wait for it or stop it, or give another folder with --data",
+        ) from None
+    try:
+        holder.write_text(f"{owner()} (host:process)")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def sweep_temporaries(root: Path) -> int:
+    """Delete temporary files and folders whose writing process on this host is gone.
+
+    Returns:
+        How many there were.
+    """
+    import shutil
+
+    swept = 0
+    for path in root.rglob(".*.tmp"):
+        match = re.search(r"\.(\d+)(?:\.old)?\.tmp$", path.name)
+        if match and not Path(f"/proc/{match[1]}").exists() and int(match[1]) != os.getpid() and path.exists():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            swept += 1
+    return swept

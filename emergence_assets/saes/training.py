@@ -1,0 +1,429 @@
+"""Train a TopK SAE on residual stream rows.
+
+Here: recipe, input scale, gradients, optimiser loop. Not here: the forward pass (`sae`), evaluation (`quality`).
+
+The gradients are written out instead of left to autograd: with k of n latents active only k rows of W_dec and of W_enc
+matter per token, while autograd multiplies dense [t, n] matrices of which all but k / n is zero. The one dense product
+that remains is the encoder's, because exact top-k needs every pre-activation.
+
+Shape suffixes: t tokens (rows of a batch), d d_model, n latents, k active latents.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from emergence_assets.errors import EmergenceError
+from emergence_assets.saes.sae import (
+    SAE,
+    Latents,
+    TopK,
+    check_k,
+    chunks,
+    decode_latents,
+    input_rows,
+    pre_activations,
+    select_top_k,
+)
+
+CURVE_POINTS = 100
+ROWS_PER_MOMENT_CHUNK = 65_536
+
+
+@dataclass(frozen=True)
+class SAERecipe:
+    """Everything but data, seed and device that decides what SAE comes out.
+
+    Raises:
+        EmergenceError: a value out of its range, or k larger than n_latents.
+    """
+
+    activation: TopK
+    """Sparsity."""
+    n_latents: int = 512
+    """Dictionary size."""
+    n_steps: int = 300
+    """Optimiser steps."""
+    batch_size: int = 1024
+    """Rows per step; rows are repeated when there are fewer."""
+    learning_rate: float = 4e-3
+    """Of Adam, at its highest."""
+    warm_up_steps: int = 10
+    """Steps over which the learning rate rises from 0."""
+    decay_fraction: float = 0.3
+    """Share of the steps, at the end, over which the learning rate falls to 0."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of Adam."""
+    dead_window_tokens: int = 100_000
+    """A latent is dead that fired on none of this many last training tokens, rounded up to whole batches; on none of
+    all tokens, when there are fewer."""
+    clip_norm: float | None = None
+    """Largest norm of the gradient of half the mean squared error per token, in units of the scaled input."""
+
+    def __post_init__(self):
+        check_k(self.activation.k, self.n_latents)
+        demands = {
+            "n_steps >= 1": self.n_steps >= 1,
+            "batch_size >= 1": self.batch_size >= 1,
+            "learning_rate > 0": 0 < self.learning_rate < math.inf,
+            "warm_up_steps >= 0": self.warm_up_steps >= 0,
+            "0 <= decay_fraction <= 1": 0 <= self.decay_fraction <= 1,
+            "betas in [0, 1)": all(0 <= beta < 1 for beta in self.betas),
+            "dead_window_tokens >= 1": self.dead_window_tokens >= 1,
+            "clip_norm > 0": self.clip_norm is None or self.clip_norm > 0,
+        }
+        for demand, is_met in demands.items():
+            if not is_met:
+                name = next(part for part in demand.split() if part in self.__dataclass_fields__)
+                raise EmergenceError(
+                    f"SAE recipe needs {demand}, got {name}={getattr(self, name)}", remedy="correct the recipe"
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedSAE:
+    """An SAE and how its training went."""
+
+    sae: SAE
+    """Takes raw residual stream rows."""
+    curve: tuple[tuple[int, float], ...]
+    """(step, loss), at most 100 points; the loss is the FVU on the training batches since the point before."""
+    dead_fraction: float
+    """Share of latents that fired on none of the last `dead_window_tokens` training tokens (of all, when fewer)."""
+    n_tokens: int
+    """Rows seen, repeated ones counted again."""
+    input_scale: float
+    """Root mean square of the centred input; the optimiser saw the input divided by it."""
+
+
+class Parameters(NamedTuple):
+    """Parameters of an SAE, or their gradients, in the order in which the optimiser holds them."""
+
+    W_enc_nd: Tensor
+    b_enc_n: Tensor
+    W_dec_nd: Tensor
+    b_dec_d: Tensor
+
+
+class Step(NamedTuple):
+    """What one batch says: the loss, how to lower it, and which latents it used."""
+
+    squared_error: Tensor
+    """Σ‖x - x̂‖² over the batch, 0-dimensional, left on the device."""
+    gradients: Parameters
+    """Of ½ Σ‖x - x̂‖² / n_tokens."""
+    latents: Latents
+    """Active latents of the batch."""
+
+
+def train_sae(
+    x_td: Tensor | np.ndarray,
+    recipe: SAERecipe,
+    seed: int,
+    device: torch.device | str = "cpu",
+    report: Callable[[int, int, str], None] = lambda done, total, note: None,
+) -> TrainedSAE:
+    """Fit an SAE to rows of a residual stream.
+
+    Bit-identical for equal rows, recipe, seed, machine and thread count. Nothing waits for the device inside a step.
+
+    Args:
+        x_td: rows, any float type; kept on the device in that type.
+        recipe: what to train.
+        seed: decides the initial directions and the order of the rows.
+        device: where to train.
+        report: called about 100 times with (steps done, steps in all, note).
+
+    Returns:
+        The SAE for raw rows, its loss curve, dead latents and token count.
+
+    Raises:
+        EmergenceError: no rows, NaN or infinity among them, all rows equal, or training diverged.
+    """
+    raw_td = input_rows(x_td).to(device)
+    mean_d, scale = input_moments(raw_td)
+    generator = torch.Generator().manual_seed(seed)
+    parameters = _initial_parameters(recipe, raw_td, mean_d, scale, generator)
+    losses, fired_n = _optimise(parameters, raw_td, mean_d, scale, recipe, generator, report)
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in parameters):
+        raise EmergenceError(
+            f"SAE training diverged within {recipe.n_steps} steps (seed {seed})",
+            where=f"learning_rate={recipe.learning_rate}",
+            remedy="lower the learning rate or set clip_norm",
+        )
+    return TrainedSAE(
+        sae=fold_input_scale(parameters, mean_d, scale, recipe.activation),
+        curve=_curve(losses),
+        dead_fraction=float((fired_n == 0).float().mean()),
+        n_tokens=recipe.n_steps * recipe.batch_size,
+        input_scale=scale,
+    )
+
+
+def input_moments(raw_td: Tensor) -> tuple[Tensor, float]:
+    """Mean row [d] float32 and root mean square of what is left per coordinate, both summed in float64.
+
+    Raises:
+        EmergenceError: no rows, NaN or infinity, or all rows equal.
+    """
+    n_tokens, d_model = raw_td.shape
+    if n_tokens == 0:
+        raise EmergenceError("no rows to train an SAE on", remedy="capture activations of at least a few texts")
+    blocks = raw_td.split(ROWS_PER_MOMENT_CHUNK)
+    mean_d = torch.stack([block.sum(0, dtype=torch.float64) for block in blocks]).sum(0) / n_tokens
+    squares = torch.stack([(block - mean_d).square().sum() for block in blocks]).sum()
+    if not bool(torch.isfinite(squares)):
+        n_bad = int(sum(int((~torch.isfinite(block)).any(1).sum()) for block in blocks))
+        raise EmergenceError(
+            f"{n_bad} of {n_tokens} rows hold NaN or infinity",
+            where="SAE training input",
+            remedy="check the checkpoint's weights and capture its activations again, in float32 if float16 overflows",
+        )
+    # Equal rows leave only the rounding of the mean: relative 1e-16, squared. The finest float32 difference is 1e-14.
+    if float(squares) <= 1e-20 * n_tokens * float(mean_d.square().sum()):
+        raise EmergenceError(
+            f"all {n_tokens} rows are equal, there is nothing to reconstruct",
+            where="SAE training input",
+            remedy="check that activations were captured from different texts and positions",
+        )
+    return mean_d.float(), math.sqrt(float(squares) / (n_tokens * d_model))
+
+
+def loss_and_gradients(y_td: Tensor, parameters: Parameters, k: int) -> Step:
+    """Squared error of a batch and the exact gradients of half its mean.
+
+    Args:
+        y_td: scaled input, float32.
+        parameters: of the SAE on scaled input.
+        k: active latents per token.
+
+    With e = x̂ - x, r = e / n_tokens, a the activations and g = [a > 0] (r · W_dec rows): dW_dec = aᵀr,
+    dW_enc = gᵀ(x - b_dec), db_enc = Σ g, db_dec = Σ r - db_enc W_enc, the last term for b_dec's part in the input.
+    """
+    n_tokens, n_latents = y_td.shape[0], parameters.b_enc_n.shape[0]
+    centred_td = y_td - parameters.b_dec_d
+    latents = _encode(centred_td, parameters, k)
+    residual_td = decode_latents(latents, parameters.W_dec_nd).sub_(centred_td)
+    squared_error = residual_td.square().sum()
+    residual_td.div_(n_tokens)
+
+    indices, values = latents.indices_tk.view(-1), latents.values_tk.view(-1)
+    bags = torch.arange(n_tokens, device=y_td.device)
+    # For each active latent of each token the dot product of residual and decoder row, without copying the rows.
+    slopes = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+        residual_td, parameters.W_dec_nd, indices, bags * k, bags.repeat_interleave(k), 0
+    )
+    slopes = torch.where(values > 0, slopes, 0.0)
+
+    by_latent = _group_by_latent(latents.indices_tk, n_latents)
+    slopes = torch.index_select(slopes, 0, by_latent.slots)
+
+    def sum_per_latent(rows_td: Tensor, weights: Tensor) -> Tensor:
+        return F.embedding_bag(by_latent.tokens, rows_td, by_latent.offsets_n, mode="sum", per_sample_weights=weights)
+
+    # A sum per latent, also on GPUs in a fixed order; index_add_ would be faster there, but not repeatable.
+    b_enc_n = sum_per_latent(torch.ones(n_tokens, 1, device=y_td.device), slopes).view(-1)
+    gradients = Parameters(
+        W_enc_nd=sum_per_latent(centred_td, slopes),
+        b_enc_n=b_enc_n,
+        W_dec_nd=sum_per_latent(residual_td, torch.index_select(values, 0, by_latent.slots)),
+        b_dec_d=residual_td.sum(0) - b_enc_n @ parameters.W_enc_nd,
+    )
+    return Step(squared_error, gradients, latents)
+
+
+def fold_input_scale(parameters: Parameters, mean_d: Tensor, scale: float, activation: TopK) -> SAE:
+    """SAE on raw rows x equal to the given one on (x - mean) / scale, times scale, plus mean.
+
+    relu and top-k commute with a positive factor, so that the weights stay and only biases carry the units.
+    """
+    return SAE(
+        W_enc_nd=parameters.W_enc_nd,
+        b_enc_n=parameters.b_enc_n * scale,
+        W_dec_nd=parameters.W_dec_nd,
+        b_dec_d=parameters.b_dec_d * scale + mean_d,
+        activation=activation,
+    )
+
+
+def learning_rate_at(recipe: SAERecipe, step: int) -> float:
+    """Learning rate of step 0, 1, …: linear rise, plateau, linear fall that would reach 0 one step after the last."""
+    rise = min(1.0, (step + 1) / (recipe.warm_up_steps + 1))
+    decay_steps = round(recipe.decay_fraction * recipe.n_steps)
+    fall = min(1.0, (recipe.n_steps - step) / (decay_steps + 1))
+    return recipe.learning_rate * min(rise, fall)
+
+
+@torch.no_grad()
+def _optimise(
+    parameters: Parameters,
+    raw_td: Tensor,
+    mean_d: Tensor,
+    scale: float,
+    recipe: SAERecipe,
+    generator: torch.Generator,
+    report: Callable[[int, int, str], None],
+) -> tuple[Tensor, Tensor]:
+    """Change the parameters in place; returns loss per step [n_steps] and firing counts [n] over the dead window."""
+    # Gradients of half the mean squared error of a unit-variance input are about 1e-3, far above Adam's eps of 1e-8.
+    # A loss divided by the total variance would put them near 1e-9, and eps would decide the step size.
+    adam = _Adam.of(parameters, recipe.betas, eps=1e-8)
+    losses = torch.zeros(recipe.n_steps, device=raw_td.device)
+    fired_n = torch.zeros(recipe.n_latents, device=raw_td.device)
+    window_start = recipe.n_steps - math.ceil(recipe.dead_window_tokens / recipe.batch_size)
+    report_every = max(1, recipe.n_steps // CURVE_POINTS)
+    rows = _row_order(raw_td.shape[0], recipe, generator)
+    W_dec_nd = parameters.W_dec_nd
+    for step, rows_t in enumerate(rows):
+        y_td = _scaled(torch.index_select(raw_td, 0, rows_t.to(raw_td.device)), mean_d, scale)
+        squared_error, gradients, latents = loss_and_gradients(y_td, parameters, recipe.activation.k)
+        losses[step] = squared_error / y_td.numel()
+        if step >= window_start:
+            # Counts below 2^24 are exact in float32, whatever the order of the additions.
+            fired_n.index_add_(0, latents.indices_tk.view(-1), (latents.values_tk.view(-1) > 0).float())
+        # Rows of the decoder keep unit length: what lengthens them is no improvement, and would feed Adam's moments.
+        parallel_n1 = torch.linalg.vecdot(gradients.W_dec_nd, W_dec_nd).unsqueeze(1)
+        gradients.W_dec_nd.addcmul_(parallel_n1, W_dec_nd, value=-1)
+        if recipe.clip_norm is not None:
+            _clip(gradients, recipe.clip_norm)
+        adam.step(gradients, learning_rate_at(recipe, step))
+        W_dec_nd.div_(torch.linalg.vector_norm(W_dec_nd, dim=1, keepdim=True))
+        if (step + 1) % report_every == 0 or step + 1 == recipe.n_steps:
+            report(step + 1, recipe.n_steps, "SAE steps")
+    return losses, fired_n
+
+
+class _Adam(NamedTuple):
+    """Adam without weight decay, all parameters in one kernel.
+
+    Not `torch.optim.Adam`, whose constructor imports the compiler (1.2 s per process, as long as a small training).
+    """
+
+    parameters: list[Tensor]
+    means: list[Tensor]
+    squares: list[Tensor]
+    n_steps: list[Tensor]
+    betas: tuple[float, float]
+    eps: float
+
+    @classmethod
+    def of(cls, parameters: Parameters, betas: tuple[float, float], eps: float) -> "_Adam":
+        means, squares = ([torch.zeros_like(parameter) for parameter in parameters] for _ in range(2))
+        # One counter, on the device, serves all parameters: the kernel asks for one each, and only reads them.
+        counter = torch.zeros((), device=parameters.b_dec_d.device)
+        return cls(list(parameters), means, squares, [counter] * len(parameters), betas, eps)
+
+    def step(self, gradients: Parameters, learning_rate: float) -> None:
+        self.n_steps[0].add_(1)
+        torch._fused_adam_(
+            self.parameters,
+            list(gradients),
+            self.means,
+            self.squares,
+            [],
+            self.n_steps,
+            lr=learning_rate,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            weight_decay=0.0,
+            eps=self.eps,
+            amsgrad=False,
+            maximize=False,
+        )
+
+
+def _initial_parameters(
+    recipe: SAERecipe, raw_td: Tensor, mean_d: Tensor, scale: float, generator: torch.Generator
+) -> Parameters:
+    """Random unit directions, encoder along them, biases 0: of the scaled input, so that b_dec starts at the mean."""
+    d_model = raw_td.shape[1]
+    W_dec_nd = F.normalize(torch.randn(recipe.n_latents, d_model, generator=generator), dim=1).to(raw_td.device)
+    parameters = Parameters(
+        W_enc_nd=W_dec_nd.clone(),
+        b_enc_n=torch.zeros(recipe.n_latents, device=raw_td.device),
+        W_dec_nd=W_dec_nd,
+        b_dec_d=torch.zeros(d_model, device=raw_td.device),
+    )
+    # Overlapping directions add up to more than the input: <x, x̂>/<x̂, x̂> is the encoder length of least first error.
+    y_td = _scaled(raw_td[: recipe.batch_size], mean_d, scale)
+    reconstruction_td = decode_latents(_encode(y_td, parameters, recipe.activation.k), W_dec_nd)
+    power = reconstruction_td.square().sum()
+    parameters.W_enc_nd.mul_(torch.where(power > 0, (y_td * reconstruction_td).sum() / power, 1.0))
+    return parameters
+
+
+def _row_order(n_rows: int, recipe: SAERecipe, generator: torch.Generator) -> Iterator[Tensor]:
+    """Row numbers of each batch: every row once per pass, each pass in a new order, batches run across passes."""
+    left = torch.empty(0, dtype=torch.int64)
+    for _ in range(recipe.n_steps):
+        parts = [left]
+        n_parts = left.shape[0]
+        while n_parts < recipe.batch_size:
+            parts.append(torch.randperm(n_rows, generator=generator))
+            n_parts += n_rows
+        joined = torch.cat(parts) if len(parts) > 1 else left
+        left = joined[recipe.batch_size :]
+        yield joined[: recipe.batch_size]
+
+
+class _ByLatent(NamedTuple):
+    """The active slots of a batch, sorted by latent."""
+
+    slots: Tensor
+    """Position in the flattened [t, k] of each."""
+    tokens: Tensor
+    """Row of the batch of each."""
+    offsets_n: Tensor
+    """Where each latent's slots begin."""
+
+
+def _group_by_latent(indices_tk: Tensor, n_latents: int) -> _ByLatent:
+    n_tokens, k = indices_tk.shape
+    n_slots = n_tokens * k
+    if indices_tk.device.type == "cpu" and n_slots < 2**31:
+        # Row lists to column lists is one counting pass: 0.05 ms where sorting 16384 numbers takes 0.7.
+        columns = scipy.sparse.csr_matrix(
+            (
+                np.arange(n_slots, dtype=np.int32),
+                indices_tk.view(-1).numpy().astype(np.int32),
+                np.arange(0, n_slots + 1, k, dtype=np.int32),
+            ),
+            shape=(n_tokens, n_latents),
+        ).tocsc()
+        slots, tokens, offsets = (torch.from_numpy(part) for part in (columns.data, columns.indices, columns.indptr))
+        return _ByLatent(slots, tokens, offsets[:-1])
+    latents, slots = indices_tk.view(-1).sort(stable=True)
+    return _ByLatent(slots, slots // k, torch.searchsorted(latents, torch.arange(n_latents, device=latents.device)))
+
+
+def _encode(centred_td: Tensor, parameters: Parameters, k: int) -> Latents:
+    parts = [
+        select_top_k(pre_activations(centred_td[start:stop], parameters.W_enc_nd, parameters.b_enc_n), k)
+        for start, stop in chunks(centred_td.shape[0], parameters.b_enc_n.shape[0])
+    ]
+    return parts[0] if len(parts) == 1 else Latents(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+
+def _clip(gradients: Parameters, clip_norm: float) -> None:
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
+    factor = (clip_norm / norm).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(factor)
+
+
+def _scaled(raw_td: Tensor, mean_d: Tensor, scale: float) -> Tensor:
+    return (raw_td.float() - mean_d).mul_(1 / scale)
+
+
+def _curve(losses: Tensor) -> tuple[tuple[int, float], ...]:
+    window = max(1, math.ceil(losses.shape[0] / CURVE_POINTS))
+    parts = losses.cpu().split(window)
+    last_steps = np.cumsum([part.shape[0] for part in parts])
+    return tuple((int(step), float(part.mean())) for step, part in zip(last_steps, parts, strict=True))

@@ -1,0 +1,101 @@
+"""One study, its data folder and its Dagster instance, as the command line uses them together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from emergence_assets.definitions import STAGES, build_definitions
+from emergence_assets.display import Display
+from emergence_assets.instance import prepare_home
+from emergence_assets.partitions import asset_key, cell_of, register_steps
+from emergence_assets.pipeline import RULES
+from emergence_assets.plan import Plan
+from emergence_assets.runner import ListeningCompute, Outcome, run_study
+from emergence_assets.status import AssetStatus, study_status
+from emergence_assets.study import Study, load_study
+from resources.compute import LocalProcesses
+from resources.storage import Storage, data_folder, prepare_folder
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a command works with."""
+
+    study: Study
+    storage: Storage
+
+    @staticmethod
+    def open() -> "Session":
+        """The chosen study and data folder.
+
+        Raises:
+            EmergenceError: no such study, or it does not fit.
+        """
+        study = load_study()
+        return Session(study, Storage(data_folder(), study.name))
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages, in flow order."""
+        return STAGES
+
+    def prepare(self) -> None:
+        """Make the data folder and the instance ready, with all partitions of the study."""
+        prepare_folder(self.storage.root)
+        prepare_home(self.storage.data)
+        with dg.DagsterInstance.get() as instance:
+            for model in self.study.models:
+                register_steps(instance, self.study, model, self.study.steps)
+
+    def run(self, console: Console, stages: Sequence[str] | None) -> dict[str, Any]:
+        """Make what is due and print the headline; returns the same as plain values."""
+        self.prepare()
+        with dg.DagsterInstance.get() as instance, LocalProcesses() as workers, Display(console) as display:
+            compute = ListeningCompute(workers, display)
+            definitions = build_definitions(self.study, self.storage, compute)
+            outcome = run_study(self.study, self.storage, definitions, RULES, instance, display, stages)
+        return self._conclude(console, outcome)
+
+    def _conclude(self, console: Console, outcome: Outcome) -> dict[str, Any]:
+        for warning in outcome.warnings:
+            console.print(f"warning: {warning}", style="yellow", highlight=False)
+        page = self.storage.report_folder() / "index.html"
+        result: dict[str, Any] = {"study": self.study.name, "made": outcome.made, "warnings": outcome.warnings}
+        headline_path = self.storage.report_folder() / "headline.parquet"
+        if headline_path.is_file():
+            headline = pl.read_parquet(headline_path)
+            result |= {"headline": headline.to_dicts(), "report": str(page)}
+            console.print(_headline_table(headline))
+            console.print(f"report: {page}", highlight=False, soft_wrap=True)
+        return result
+
+    def status(self) -> list[AssetStatus]:
+        """Counts of cells per asset."""
+        prepare_home(self.storage.data)
+        with dg.DagsterInstance.get() as instance:
+            return study_status(Plan(self.study, self.storage, RULES), RULES, self._failed(instance))
+
+    def _failed(self, instance: dg.DagsterInstance) -> frozenset[tuple[str, str]]:
+        """Cells whose last attempt failed, according to the event log."""
+        failed: set[tuple[str, str]] = set()
+        for rule in RULES:
+            for model in [None] if rule.grid == "study" else self.study.models:
+                key = asset_key(self.study, model, rule.name)
+                records = instance.fetch_failed_materializations(key, limit=1000).records
+                for record in records:
+                    partition = record.partition_key
+                    cell = cell_of(model, partition) if model and partition else None
+                    failed.add((rule.name, str(cell or model or "all models")))
+        return frozenset(failed)
+
+
+def _headline_table(headline: pl.DataFrame) -> Table:
+    table = Table(*headline.columns, title="headline")
+    for row in headline.iter_rows():
+        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
+    return table

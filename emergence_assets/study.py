@@ -1,0 +1,289 @@
+"""What is under study: one YAML file, checked by pydantic. Everything else of the pipeline is derived from it.
+
+Paths belong to `resources.storage`, partitions to `partitions`; this module knows neither.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from emergence_assets.errors import EmergenceError
+from emergence_assets.yaml_file import read_yaml
+
+STUDIES_FOLDER = Path(__file__).parent / "studies"
+EMBEDDING_LAYER = -1
+"""Layer index of the embedding output; blocks count from 0."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Declared(BaseModel):
+    """A part of a study file: unknown keys are errors, values are never coerced from another kind, nothing changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ModelShape(Declared):
+    """A GPT-NeoX model that is trained here."""
+
+    d_model: Positive
+    """Width of the residual stream."""
+    n_layers: Positive
+    """Number of blocks."""
+    n_heads: Positive
+    """Attention heads; divides d_model."""
+    learning_rate: float = Field(gt=0, le=1)
+    """Peak learning rate of AdamW."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "ModelShape":
+        if self.d_model % self.n_heads:
+            raise ValueError(f"n_heads {self.n_heads} does not divide d_model {self.d_model}; choose a divisor")
+        return self
+
+
+class PublishedShape(Declared):
+    """A published model; the numbers are checked against the config of every checkpoint."""
+
+    d_model: Positive
+    n_layers: Positive
+
+
+class TrainedHere(Declared):
+    """A family that the project trains itself on the WordNet glosses it ships."""
+
+    source: Literal["trained-here"]
+    models: dict[Name, ModelShape] = Field(min_length=1)
+    """Model name to shape, smallest first."""
+    n_steps: Positive
+    """Length of the learning-rate schedule in optimiser steps."""
+    batch_size: Positive = 8
+    """Sequences per step."""
+    context: int = Field(default=64, ge=8, le=2048)
+    """Tokens per sequence."""
+    seed: int = 0
+    """Seed of the initial weights."""
+    data_seed: int = 1234
+    """Seed of the order of the training tokens, the same for every size."""
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Training tokens that one optimiser step sees."""
+        return self.batch_size * self.context
+
+
+class Hub(Declared):
+    """A published family whose checkpoints are revisions of hub repositories."""
+
+    source: Literal["hub"]
+    repository: str = Field(pattern=r"^[\w.-]+/[\w.{}-]+$")
+    """Repository of one model, for example `EleutherAI/{model}`."""
+    revision: str = "step{step}"
+    """Revision of one step."""
+    models: dict[Name, PublishedShape] = Field(min_length=1)
+    tokens_per_step: Positive
+    """Training tokens that one optimiser step sees; 2,097,152 for Pythia."""
+
+
+class WordNetProbes(Declared):
+    """Held-out WordNet glosses with three label levels: subject, area, domain."""
+
+    source: Literal["wordnet"]
+    texts_per_category: Positive = 200
+    """At most so many texts of one subject."""
+    min_texts_per_category: int = Field(default=40, ge=8)
+    """Categories with fewer texts are left out."""
+    seed: int = 0
+
+
+class TableProbes(Declared):
+    """A user's parquet file with the columns text_id, text and one column per label level."""
+
+    source: Literal["table"]
+    path: str
+    """Parquet file; a relative path is relative to the working directory."""
+    levels: list[str] = Field(min_length=1)
+    """Label columns, finest first; the first is the primary level."""
+    text_column: str = "text"
+    category_map: str | None = None
+    """Name of a shipped mapping that derives coarser levels from the first one: `mmlu`."""
+    suffix: str = "\nAnswer:"
+    """Appended to every text, so that the read-out token is the same for all."""
+    min_texts_per_category: int = Field(default=40, ge=8)
+
+
+class Activations(Declared):
+    """What is kept of the residual stream."""
+
+    training_texts: Positive
+    """Texts from the training split whose residual stream the SAEs are trained on."""
+    positions: Literal["read_out", "all"] = "read_out"
+    """Which tokens of a training text are kept: the read-out token alone, or all but the first."""
+    dtype: Literal["float16", "bfloat16", "float32"] = "float16"
+
+
+class SAE(Declared):
+    """How the sparse autoencoders are trained; the same design for every model, step and layer."""
+
+    n_latents: Positive
+    """Dictionary size, equal for all sizes so that best-of-N is equal too."""
+    k: Positive
+    """Active latents per token (TopK)."""
+    n_steps: Positive
+    batch_size: Positive = 1024
+    """Tokens per step."""
+    learning_rate: float = Field(default=3e-3, gt=0, le=1)
+    dead_window_tokens: Positive = 65_536
+    """A latent is dead when it was active on none of the last so many training tokens."""
+    seeds: list[int] = Field(default=[0], min_length=1)
+    """One SAE per seed and cell."""
+
+    @model_validator(mode="after")
+    def _k_fits(self) -> "SAE":
+        if self.k > self.n_latents:
+            raise ValueError(f"k {self.k} is larger than n_latents {self.n_latents}; lower k or raise n_latents")
+        _reject_repeats(self.seeds, "seed")
+        return self
+
+
+class Statistics(Declared):
+    """How latents are compared with categories."""
+
+    rule_id: Literal["lift_fdr_v1"] = "lift_fdr_v1"
+    n_bootstrap: int = Field(default=200, ge=20, le=10_000)
+    """Joint bootstrap replicates over texts."""
+    n_shuffles: int = Field(default=10, ge=1, le=1000)
+    """Permutations behind the shuffled-label control."""
+    seed: int = 0
+
+
+class Study(Declared):
+    """One study: a family of models, the grid of checkpoints and layers, and the instruments applied to every cell."""
+
+    name: Name
+    description: str = ""
+    family: Annotated[TrainedHere | Hub, Field(discriminator="source")]
+    steps: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    """Training steps with a checkpoint, ascending."""
+    layers: Literal["all"] | list[int] | dict[Name, list[int]] = "all"
+    """Blocks whose output is read, from 0; -1 is the embedding. One list for all models, or one per model."""
+    probe_set: Annotated[WordNetProbes | TableProbes, Field(discriminator="source")]
+    activations: Activations
+    sae: SAE
+    statistics: Statistics = Statistics()
+
+    @field_validator("steps")
+    @classmethod
+    def _steps_ascend(cls, steps: list[int]) -> list[int]:
+        _reject_repeats(steps, "step")
+        if steps != sorted(steps):
+            raise ValueError(f"steps must ascend, but {steps} does not; sort them")
+        if steps[0] != 0:
+            raise ValueError(f"the first step is {steps[0]}; step 0 is the control of every curve, add it")
+        return steps
+
+    @model_validator(mode="after")
+    def _layers_exist(self) -> "Study":
+        if isinstance(self.layers, dict) and (strangers := set(self.layers) - set(self.family.models)):
+            raise ValueError(f"layers names {sorted(strangers)}, but the models are {sorted(self.family.models)}")
+        for model, shape in self.family.models.items():
+            layers = self.layers_of(model)
+            _reject_repeats(layers, "layer")
+            for layer in layers:
+                if not EMBEDDING_LAYER <= layer < shape.n_layers:
+                    raise ValueError(
+                        f"layer {layer} does not exist in {model}, which has {shape.n_layers} layers "
+                        f"(0 to {shape.n_layers - 1}, and -1 for the embedding); remove it, or list layers per model"
+                    )
+            if EMBEDDING_LAYER in layers and self.activations.positions == "read_out":
+                raise ValueError(
+                    "layer -1 (the embedding) is the same vector for every text at a fixed read-out token; "
+                    "remove it or set activations.positions to all"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _steps_are_trained(self) -> "Study":
+        if isinstance(self.family, TrainedHere) and self.steps[-1] > self.family.n_steps:
+            raise ValueError(
+                f"step {self.steps[-1]} is beyond family.n_steps {self.family.n_steps}; raise n_steps or drop the step"
+            )
+        return self
+
+    @property
+    def models(self) -> list[str]:
+        """Model names, smallest first, as the file lists them."""
+        return list(self.family.models)
+
+    def layers_of(self, model: str) -> list[int]:
+        """Layers of one model, ascending."""
+        if self.layers == "all":
+            return list(range(self.family.models[model].n_layers))
+        listed = self.layers[model] if isinstance(self.layers, dict) else self.layers
+        return sorted(listed)
+
+
+def _reject_repeats(values: list[int], what: str) -> None:
+    repeated = sorted({value for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"{what} {repeated[0]} is listed more than once; list it once")
+
+
+def shipped_studies() -> list[str]:
+    """Names of the studies that come with the package."""
+    return sorted(path.stem for path in STUDIES_FOLDER.glob("*.yaml"))
+
+
+def load_study(name_or_path: str | None = None) -> Study:
+    """Read a study by shipped name or by path; by default the one that EMERGENCE_STUDY names, else `default`.
+
+    Raises:
+        EmergenceError: no such study, not YAML, or a field that does not fit; names field, value and remedy.
+    """
+    chosen = name_or_path or os.environ.get("EMERGENCE_STUDY") or "default"
+    path = Path(chosen)
+    if path.suffix not in (".yaml", ".yml"):
+        path = STUDIES_FOLDER / f"{chosen}.yaml"
+    if not path.is_file():
+        raise EmergenceError(
+            f"There is no study {chosen!r}.",
+            where=path,
+            remedy=f"choose one of {', '.join(shipped_studies())}, or give the path of a .yaml file",
+        )
+    return parse_study(read_yaml(path), where=str(path))
+
+
+def parse_study(declared: Any, where: str = "study") -> Study:
+    """Check a parsed study file.
+
+    Raises:
+        EmergenceError: one line per field that does not fit.
+    """
+    try:
+        return Study.model_validate(declared)
+    except ValidationError as error:
+        problems = [_field_problem(dict(problem)) for problem in error.errors()]
+        raise EmergenceError(
+            "The study file has "
+            + ("an error" if len(problems) == 1 else f"{len(problems)} errors")
+            + ":\n"
+            + "\n".join(f"  - {problem}" for problem in problems),
+            where=where,
+            remedy="correct the named fields; the fields are documented in emergence_assets/study.py",
+        ) from None
+
+
+def _field_problem(problem: dict[str, Any]) -> str:
+    """One line: field, value, what is wrong, what would be right."""
+    field = ".".join(str(part) for part in problem["loc"]) or "the study"
+    if problem["type"] == "extra_forbidden":
+        return f"{field}: unknown key; check its spelling and indentation"
+    if problem["type"] == "missing":
+        return f"{field}: is required; add it"
+    message = problem["msg"].removeprefix("Value error, ")
+    value = problem.get("input")
+    shown = f" (found {value!r})" if isinstance(value, str | int | float | bool | None) else ""
+    return f"{field}: {message}{shown}"

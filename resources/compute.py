@@ -1,0 +1,231 @@
+"""Where work inside a run goes: one worker process per core, one thread each. Knows nothing of what the work is.
+
+A cluster takes its place by offering the same `Compute.run`.
+"""
+
+import contextlib
+import importlib
+import itertools
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Protocol
+
+from emergence_assets.errors import EmergenceError
+
+Report = Callable[[str, int, int, str], None]
+"""Called with the task's label, units done, units in all, and a note such as the loss."""
+MAX_LOSSES = 3
+"""So many times a worker may be lost in one `run` before it is given up: the work itself kills it."""
+
+WORKER_ENVIRONMENT = {
+    # One thread each: more oversubscribe the cores, and results are bit-identical per thread count only.
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "POLARS_MAX_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    # Keep freed memory: glibc would map and unmap every temporary tensor anew (docs/measurements.md).
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 32),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 33),
+    "MALLOC_TOP_PAD_": str(1 << 28),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A call of a module's function, by name, so that nothing but plain values crosses to the worker."""
+
+    function: str
+    """`package.module:function`; called with the arguments and `report`."""
+    arguments: Mapping[str, Any]
+    label: str
+    """The cell it belongs to; stands in progress and errors."""
+
+
+class Compute(Protocol):
+    """Runs tasks somewhere."""
+
+    def run(self, tasks: Sequence[Task], report: Report) -> Iterator[tuple[Task, Any]]:
+        """Yield every task with its result as it finishes; after all others, raise what failed."""
+        ...
+
+
+class LocalProcesses:
+    """A pool of worker processes on this machine that outlives single runs, so that heavy imports happen once."""
+
+    def __init__(self, n_workers: int | None = None):
+        self.n_workers = n_workers or default_workers()
+        self._context = get_context("spawn")
+        self._pool: ProcessPoolExecutor | None = None
+        self._leash: Connection | None = None
+        self._progress: Any = None
+        self._report: Report = _no_report
+
+    def __enter__(self) -> "LocalProcesses":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers at once; their writes are atomic, so nothing half-made is left."""
+        if self._leash is not None:
+            self._leash.close()
+            self._leash = None
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+        if self._progress is not None:
+            self._progress.put(None)
+            self._progress = None
+
+    def _start(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            # Only this process holds the writing end: when it closes it or dies, the workers see the end and leave.
+            leash, self._leash = self._context.Pipe(duplex=False)
+            self._progress = self._context.SimpleQueue()
+            self._pool = ProcessPoolExecutor(
+                self.n_workers, self._context, initializer=_begin_worker, initargs=(leash, self._progress)
+            )
+            threading.Thread(target=self._listen, args=(self._progress,), daemon=True).start()
+        return self._pool
+
+    def _listen(self, progress: Any) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while (event := progress.get()) is not None:
+                self._report(*event)
+
+    def run(self, tasks: Sequence[Task], report: Report = lambda *_: None) -> Iterator[tuple[Task, Any]]:
+        """Yield every task with its result as it finishes; see `Compute`.
+
+        Raises:
+            EmergenceError: of the first task that failed, naming its cell; or workers were lost again and again.
+        """
+        self._report = report
+        failures: list[tuple[Task, BaseException]] = []
+        waiting, losses = list(tasks), itertools.count(1)
+        while waiting:
+            running, waiting = waiting, []
+            futures: dict[Future[Any], Task] = {}
+            try:
+                futures = self._submit(running)
+                for future in _as_completed(futures):
+                    task = futures.pop(future)
+                    try:
+                        result = future.result()
+                    except BrokenProcessPool:
+                        waiting.append(task)
+                    except Exception as error:
+                        failures.append((task, error))
+                    else:
+                        yield task, result
+            except BrokenProcessPool:
+                done = {task.label for task, _ in failures}
+                waiting = [task for task in running if task.label not in done]
+            except BaseException:
+                self.close()
+                raise
+            if waiting:
+                self.close()
+                if next(losses) >= MAX_LOSSES:
+                    raise EmergenceError(
+                        f"A worker process was lost {MAX_LOSSES} times, last among {len(waiting)} unfinished tasks.",
+                        where=", ".join(task.label for task in waiting[: self.n_workers]),
+                        remedy="it was killed from outside or ran out of memory: set EMERGENCE_WORKERS lower",
+                    )
+        if failures:
+            raise _failure(failures)
+
+    def _submit(self, tasks: Sequence[Task]) -> dict[Future[Any], Task]:
+        pool = self._start()
+        with _environment(WORKER_ENVIRONMENT):
+            return {pool.submit(_call, task): task for task in tasks}
+
+
+def default_workers() -> int:
+    """EMERGENCE_WORKERS, else one per GPU where there are GPUs, else one per core.
+
+    Raises:
+        EmergenceError: EMERGENCE_WORKERS is not a positive number.
+    """
+    wanted = os.environ.get("EMERGENCE_WORKERS")
+    if wanted is not None:
+        if not wanted.isdecimal() or int(wanted) == 0:
+            raise EmergenceError(f"EMERGENCE_WORKERS is {wanted!r}.", remedy="set it to the number of worker processes")
+        return int(wanted)
+    gpus = [] if os.environ.get("EMERGENCE_DEVICE") == "cpu" else list(Path("/dev").glob("nvidia[0-9]*"))
+    return len(gpus) or len(os.sched_getaffinity(0))
+
+
+def _no_report(_label: str, _done: int, _total: int, _note: str) -> None:
+    return None
+
+
+def _as_completed(futures: Mapping[Future[Any], Task]) -> Iterator[Future[Any]]:
+    """Like `concurrent.futures.as_completed`, over a mapping that the caller empties."""
+    while futures:
+        finished, _ = wait(futures, return_when=FIRST_COMPLETED)
+        yield from finished
+
+
+def _failure(failures: Sequence[tuple[Task, BaseException]]) -> BaseException:
+    task, error = failures[0]
+    others = f" ({len(failures) - 1} more cells failed)" if len(failures) > 1 else ""
+    if isinstance(error, EmergenceError):
+        failed = EmergenceError(f"{task.label}: {error.what}{others}", where=error.where, remedy=error.remedy)
+    else:
+        failed = EmergenceError(
+            f"{task.label}: {type(error).__name__}: {error}{others}",
+            where=task.function,
+            remedy="this is a fault of the program: run again with --debug and report it",
+        )
+    failed.__cause__ = error
+    return failed
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment that new processes start with: allocator and thread pools read it before Python runs."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+_worker_progress: Any = None
+
+
+def _begin_worker(leash: Connection, progress: Any) -> None:
+    global _worker_progress
+    _worker_progress = progress
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+
+    def leave_with_parent() -> None:
+        with contextlib.suppress(EOFError, OSError):
+            leash.recv()
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+
+
+def _call(task: Task) -> Any:
+    module, _, name = task.function.partition(":")
+
+    def report(done: int, total: int, note: str = "") -> None:
+        _worker_progress.put((task.label, done, total, note))
+
+    return getattr(importlib.import_module(module), name)(**task.arguments, report=report)

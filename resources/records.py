@@ -1,0 +1,90 @@
+"""Provenance of results that are folders or small JSON files: a record inside, with the hash of what is beside it."""
+
+import json
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from emergence_assets.errors import EmergenceError
+from emergence_assets.provenance import Provenance, Required
+from resources.storage import replacing_file
+
+RECORD_NAME = "provenance.json"
+CONTENT = "content_sha256"
+"""Key of the summary that holds the hash of a folder's files."""
+MAX_RECORD_BYTES = 10_000_000
+
+
+def now() -> str:
+    """UTC time to the second, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def folder_hash(folder: Path) -> str:
+    """sha256 over names and contents of all files but the record."""
+    digest = sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != RECORD_NAME:
+            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def write_folder_record(folder: Path, required: Required, summary: dict[str, Any], environment: dict[str, Any]) -> None:
+    """Put the record into a folder that is otherwise finished."""
+    content = {CONTENT: folder_hash(folder)}
+    record = Provenance(required, summary | content, environment, now())
+    (folder / RECORD_NAME).write_text(record.to_json() + "\n", encoding="utf-8")
+
+
+def folder_provenance(folder: Path) -> Provenance | None:
+    """Provenance of a folder; None when there is no such folder or it has no record yet."""
+    return record_provenance(folder / RECORD_NAME)
+
+
+def verify_folder(folder: Path) -> None:
+    """Compare a folder's files with the hash in its record.
+
+    Raises:
+        EmergenceError: a file was altered, added or lost.
+    """
+    stored = folder_provenance(folder)
+    if stored is None or stored.summary.get(CONTENT) != folder_hash(folder):
+        raise EmergenceError(
+            "The files of this folder are not those that were written.", where=folder, remedy="delete it and run again"
+        )
+
+
+def write_record(path: Path, required: Required, summary: dict[str, Any], environment: dict[str, Any]) -> None:
+    """Write a result that is nothing but its record."""
+    with replacing_file(path) as temporary:
+        record = Provenance(required, summary, environment, now())
+        temporary.write_text(record.to_json() + "\n", encoding="utf-8")
+
+
+def record_provenance(path: Path) -> Provenance | None:
+    """Provenance in a JSON file; None when there is no file.
+
+    Raises:
+        EmergenceError: the file is not such a record.
+    """
+    try:
+        if path.stat().st_size > MAX_RECORD_BYTES:
+            raise EmergenceError("The record is too large.", where=path, remedy="delete it and run again")
+        return Provenance.from_json(path.read_text(encoding="utf-8"), path)
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        raise EmergenceError("The record is not text.", where=path, remedy="delete it and run again") from None
+
+
+def required_to_json(required: Required) -> str:
+    """Plain text of what a cell must be made from, to hand to a worker."""
+    return json.dumps(
+        [required.asset, required.cell, dict(required.recipe), dict(required.inputs), required.code_version]
+    )
+
+
+def required_from_json(text: str) -> Required:
+    """What `required_to_json` wrote."""
+    return Required(*json.loads(text))

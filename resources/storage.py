@@ -1,0 +1,161 @@
+"""Where everything lies: the only place where a path is spelt. Writing is by temporary name and rename."""
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from emergence_assets.errors import EmergenceError
+
+
+def data_folder() -> Path:
+    """Root of all data: EMERGENCE_DATA, or `data` in the working directory."""
+    return Path(os.environ.get("EMERGENCE_DATA") or "data").absolute()
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Paths of one study's data."""
+
+    data: Path
+    study: str
+
+    @property
+    def root(self) -> Path:
+        """Folder of the study."""
+        return self.data / self.study
+
+    def run_lock(self) -> Path:
+        """Held while `emergence run` works on the study."""
+        return self.root / "locks" / "run.lock"
+
+    def checkpoint_lock(self, model: str, step: int) -> Path:
+        """Held while the layers of one checkpoint are captured."""
+        return self.root / "locks" / f"{model}-step{step}.lock"
+
+    def training_folder(self, model: str) -> Path:
+        """Checkpoints of one model, in the layout `step512/` that a local source reads."""
+        return self.root / "checkpoints" / model
+
+    def checkpoint_folder(self, model: str, step: int) -> Path:
+        """One checkpoint: config.json, model.safetensors, tokenizer.json."""
+        return self.training_folder(model) / f"step{step}"
+
+    def checkpoint_record(self, model: str, step: int) -> Path:
+        """What is known of a registered checkpoint."""
+        return self.root / "registry" / f"model={model}" / f"step={step:06d}.json"
+
+    def tokens_file(self, fingerprint: str) -> Path:
+        """Token file shared by all layers of all checkpoints with one tokenizer."""
+        return self.root / "tokens" / f"{fingerprint}.h5"
+
+    def activation_file(self, model: str, step: int, layer: int) -> Path:
+        """Residual stream of one layer of one checkpoint."""
+        return self.root / "activations" / _cell_path(model, step, layer, ".h5")
+
+    def sae_folder(self, model: str, step: int, layer: int) -> Path:
+        """SAEs of one cell, a folder per seed."""
+        return self.root / "saes" / _cell_path(model, step, layer, "")
+
+    def cell_table(self, table: str, model: str, step: int, layer: int) -> Path:
+        """Part of a table that one cell contributes."""
+        return self.root / "tables" / table / _cell_path(model, step, layer, ".parquet")
+
+    def model_table(self, table: str, model: str) -> Path:
+        """Part of a table that one model contributes."""
+        return self.root / "tables" / table / f"model={model}.parquet"
+
+    def study_table(self, table: str) -> Path:
+        """A table over all models."""
+        return self.root / "tables" / f"{table}.parquet"
+
+    def report_folder(self) -> Path:
+        """The page and its charts."""
+        return self.root / "report"
+
+
+def _cell_path(model: str, step: int, layer: int, ending: str) -> Path:
+    layer_name = "embed" if layer < 0 else f"{layer:03d}"
+    return Path(f"model={model}") / f"step={step:06d}" / f"layer={layer_name}{ending}"
+
+
+def prepare_folder(folder: Path) -> None:
+    """Create a folder and see that it can be written.
+
+    Raises:
+        EmergenceError: it cannot.
+    """
+    with clear_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable.{os.getpid()}.tmp"
+        probe.write_bytes(b"x")
+        probe.unlink()
+
+
+@contextlib.contextmanager
+def clear_disk_errors(where: Path) -> Iterator[None]:
+    """Turn a full disk, a read-only folder and the like into a message with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what, remedy = "The disk is full.", "free some space and run again; what is finished is kept"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            what = f"The data folder cannot be written: {os.strerror(error.errno)}."
+            remedy = "give another folder with --data or EMERGENCE_DATA, or change its rights"
+        else:
+            raise
+        raise EmergenceError(what, where=error.filename or where, remedy=remedy) from error
+
+
+@contextlib.contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; when the block ends well its file takes the place of `path`, durably."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; when the block ends well it takes the place of `path`.
+
+    Folders cannot be exchanged in one step: a kill between the two renames leaves no folder, never half a one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            sync(file)
+        sync(temporary)
+        if path.exists():
+            superseded = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
+            path.rename(superseded)
+            temporary.rename(path)
+            shutil.rmtree(superseded)
+        else:
+            temporary.rename(path)
+        sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Flush a file or folder to the disk, so that a rename never precedes its content."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

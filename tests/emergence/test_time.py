@@ -1,0 +1,122 @@
+"""Time: a planted onset is bracketed, noise has none, and censoring is said."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from emergence_assets.emergence.time import TIME_SCHEMA, emergence_over_time
+
+STEPS = (0, 1, 8, 64, 256, 512, 1000, 2000)
+
+
+def planted(model: str, step: int, layer: int, c: int) -> float:
+    """c0: from step 256 on. c1: always. c2: from the last step on. c3: at 64 only. c4: never."""
+    return (
+        0.4 * (c == 0 and step >= 256)
+        + 0.4 * (c == 1)
+        + 0.4 * (c == 2 and step >= 2000)
+        + 0.4 * (c == 3 and step == 64)
+    )
+
+
+@pytest.fixture(scope="module")
+def over_time(planted_presence: Callable[..., pl.DataFrame]) -> pl.DataFrame:
+    return emergence_over_time(planted_presence(planted, steps=STEPS))
+
+
+def row(table: pl.DataFrame, category: str, control_id: str = "none") -> dict[str, Any]:
+    return table.filter(layer_choice="best", control_id=control_id, category=category).row(0, named=True)
+
+
+def test_a_planted_onset_is_bracketed_by_its_checkpoints(over_time: pl.DataFrame) -> None:
+    assert dict(over_time.schema) == TIME_SCHEMA
+    found = row(over_time, "c0")
+    assert (found["onset_step"], found["grid_lo_step"], found["grid_hi_step"]) == (256, 64, 256)
+    assert found["onset_tokens"] == 256 * 512
+    assert found["n_confirming"] == 3
+    assert found["emerged"] is True
+    assert found["q_emerged"] < 1e-3
+    assert 64 < found["half_step"] < 256
+    assert found["half_step_lo"] <= 64
+    assert found["half_step_hi"] >= 256
+    assert found["amp_lo"] < found["amp"] < found["amp_hi"]
+    assert found["amp"] == pytest.approx(found["p_end"] - found["base"], abs=1e-6)
+    assert found["rise_rate_lo"] > 0
+    assert found["rise_rate"] == pytest.approx(0.2 / np.log10(257 / 65), rel=0.5)
+    assert found["stabil_step"] == 256
+    assert found["p_step0"] == found["base"]
+    assert found["p_bow"] == pytest.approx(0.8)
+    assert abs(found["p_shuffle"] - 0.5) < 0.1
+
+
+def test_what_is_there_from_the_start_is_left_censored(over_time: pl.DataFrame) -> None:
+    found = row(over_time, "c1")
+    assert found["onset_step"] is None
+    assert found["emerged"] is False
+    assert found["censor"] == "left"
+
+
+def test_an_onset_at_the_last_checkpoint_is_right_censored(over_time: pl.DataFrame) -> None:
+    found = row(over_time, "c2")
+    assert (found["onset_step"], found["n_confirming"], found["censor"]) == (2000, 0, "right")
+    assert found["emerged"] is False  # no later checkpoint has confirmed it
+    assert found["stabil_step"] is None
+
+
+def test_what_does_not_last_has_not_emerged(over_time: pl.DataFrame) -> None:
+    for category in ("c3", "c4"):
+        found = row(over_time, category)
+        assert found["onset_step"] is None
+        assert found["half_step"] is None
+        assert found["emerged"] is False
+        assert found["censor"] == "right"
+
+
+def test_shuffled_labels_never_emerge(over_time: pl.DataFrame) -> None:
+    shuffled = over_time.filter(control_id="label_shuffle")
+    assert shuffled.height > 0
+    assert not shuffled["emerged"].any()
+
+
+def test_the_mean_over_categories_has_a_row_of_its_own(over_time: pl.DataFrame) -> None:
+    mean = over_time.filter(layer_choice="best", control_id="none", aggregate="mean").row(0, named=True)
+    single = over_time.filter(layer_choice="best", control_id="none", aggregate="none")
+    assert mean["category"] is None
+    assert mean["p_end"] == pytest.approx(single["p_end"].to_numpy().mean(), abs=1e-6)
+    assert mean["p_end_hi"] - mean["p_end_lo"] < (single["p_end_hi"] - single["p_end_lo"]).to_numpy().mean()
+
+
+def test_noise_has_no_onset(planted_presence: Callable[..., pl.DataFrame]) -> None:
+    table = emergence_over_time(planted_presence(lambda *_: 0.0, steps=(0, 8, 64, 512), n_layers=3))
+    assert not table["emerged"].any()
+
+
+def test_the_best_layer_is_the_one_with_the_concept(planted_presence: Callable[..., pl.DataFrame]) -> None:
+    table = emergence_over_time(
+        planted_presence(lambda m, step, layer, c: 0.4 * (layer == 1 and step > 0), steps=(0, 8, 64), n_layers=3)
+    )
+    assert table.filter(layer_choice="best")["layer"].unique().to_list() == [1]
+    assert table.filter(layer_choice="each", control_id="none", emerged=True)["layer"].unique().to_list() == [1]
+
+
+def test_one_checkpoint_claims_nothing(planted_presence: Callable[..., pl.DataFrame]) -> None:
+    table = emergence_over_time(planted_presence(planted, steps=(0,)))
+    assert not table["emerged"].any()
+    assert table["amp"].is_null().all()
+    assert table["p_value"].is_null().all()
+
+
+def test_without_step0_nothing_is_compared(planted_presence: Callable[..., pl.DataFrame]) -> None:
+    table = emergence_over_time(planted_presence(planted, steps=(64, 2000)))
+    for name in ("emerged", "base", "amp", "onset_step", "half_step", "censor", "p_value", "q_emerged"):
+        assert table[name].is_null().all(), name
+    assert table["p_end"].is_not_null().all()
+
+
+def test_an_empty_table_stays_empty(planted_presence: Callable[..., pl.DataFrame]) -> None:
+    table = emergence_over_time(planted_presence(planted, steps=(0,)).clear())
+    assert dict(table.schema) == TIME_SCHEMA
+    assert table.is_empty()
