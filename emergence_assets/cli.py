@@ -137,3 +137,7 @@ def _pipeline() -> Any:
     from emergence_assets.session import Session
 
     return Session.open()
+
+
+if __name__ == "__main__":
+    main()

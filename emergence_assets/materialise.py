@@ -17,7 +17,7 @@ import polars as pl
 from emergence_assets.automation import RECOMPUTE_TAG
 from emergence_assets.errors import EmergenceError
 from emergence_assets.partitions import asset_key, cell_of, group_name, partition_key, partitions
-from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.provenance import Provenance, Required, code_version
 from emergence_assets.study import Study
 from resources.compute import Compute, Task
@@ -183,7 +183,7 @@ class _Recorder:
 
     def provenance(self, cell: Cell) -> Provenance:
         path = self.rule.path(self.plan.storage, cell)
-        stored = self.rule.stored(path)
+        stored = stored_provenance(self.rule, path)
         if stored is None:
             raise EmergenceError(f"{self.rule.name} of {cell} was made and is gone.", where=path, remedy="run again")
         return stored
@@ -252,7 +252,7 @@ def summaries(rule: Rule, plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
     """Frame with a row per cell: its key and the numbers of its summary."""
     rows = []
     for cell in cells:
-        stored = rule.stored(rule.path(plan.storage, cell))
+        stored = stored_provenance(rule, rule.path(plan.storage, cell))
         rows.append({"cell": str(cell), **(dict(stored.summary) if stored else {})})
     return pl.DataFrame(rows, infer_schema_length=None)
 

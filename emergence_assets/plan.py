@@ -64,6 +64,26 @@ class Rule:
     """Raise EmergenceError when the content is not what was written."""
 
 
+_read: dict[tuple[str, Path], tuple[tuple[int, int, int], Provenance | None]] = {}
+
+
+def stored_provenance(rule: Rule, path: Path) -> Provenance | None:
+    """Provenance of a stored cell, read once per version of its file: files are replaced, never edited.
+
+    Raises:
+        EmergenceError: what is stored is damaged.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    version = (found.st_ino, found.st_size, found.st_mtime_ns)
+    known = _read.get((rule.name, path))
+    if known is None or known[0] != version:
+        known = _read[rule.name, path] = (version, rule.stored(path))
+    return known[1]
+
+
 class CellState(NamedTuple):
     """State of one cell, with the reason when it is not done."""
 
@@ -138,7 +158,7 @@ class Plan:
         return self._states[key]
 
     def _compare(self, rule: Rule, cell: Cell) -> CellState:
-        stored = rule.stored(rule.path(self.storage, cell))
+        stored = stored_provenance(rule, rule.path(self.storage, cell))
         if stored is None:
             return CellState("missing")
         for source, source_cell in self.input_cells(rule, cell):

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from emergence_assets.errors import EmergenceError
 
@@ -91,9 +91,11 @@ class Provenance:
             record = json.loads(text)
             required = Required(*(record[key] for key in ("asset", "cell", "recipe", "inputs", "code_version")))
             stored = Provenance(required, record["summary"], record["environment"], record["created"])
+            if not all(isinstance(record[key], dict) for key in ("recipe", "inputs", "summary", "environment")):
+                raise TypeError("a part of the record is not a mapping")
             claimed = record["fingerprint"]
             computed = stored.fingerprint
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise EmergenceError("The provenance record cannot be read.", where=where, remedy=remedy) from None
         if claimed != computed:
             raise EmergenceError("The provenance record was altered.", where=where, remedy=remedy)
@@ -112,7 +114,7 @@ def difference(stored: Required, required: Required) -> str:
     changes = [
         f"{name} was {stored.recipe.get(name)!r}, is {required.recipe.get(name)!r}"
         for name in sorted(set(stored.recipe) | set(required.recipe))
-        if stored.recipe.get(name) != required.recipe.get(name)
+        if _differs(stored.recipe, required.recipe, name)
     ]
     changed_inputs = [
         name
@@ -127,28 +129,41 @@ def difference(stored: Required, required: Required) -> str:
     return "; ".join(changes)
 
 
+def _differs(stored: Mapping[str, Any], required: Mapping[str, Any], name: str) -> bool:
+    # As the fingerprint compares: 1, 1.0 and true are equal to Python and not to it, nor are null and absent.
+    if (name in stored) != (name in required):
+        return True
+    return canonical_json(stored[name]) != canonical_json(required[name])
+
+
 @functools.cache
 def code_version(*modules: str) -> str:
     """Hash of the science behind a result: the named modules and every science module they import.
 
     Comments, docstrings and layout do not count. Modules are read, not imported, so that this is free of torch.
     """
-    digest = hashlib.sha256()
     pending, seen = list(modules), set[str]()
     while pending:
         name = pending.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        pending += _science_imports(_tree(name))
-    for name in sorted(seen):
-        digest.update(name.encode() + b"\0" + ast.dump(_without_docstrings(_tree(name))).encode())
-    return digest.hexdigest()[:16]
+        if name not in seen:
+            seen.add(name)
+            pending += _read_module(name).imports
+    lines = [f"{name} {_read_module(name).digest}" for name in sorted(seen)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+class _Module(NamedTuple):
+    digest: str
+    imports: tuple[str, ...]
 
 
 @functools.cache
-def _tree(module: str) -> ast.Module:
-    return ast.parse(_source(module).read_text(encoding="utf-8"))
+def _read_module(name: str) -> _Module:
+    """Hash of a module's code, and the science modules that it imports."""
+    tree = ast.parse(_source(name).read_text(encoding="utf-8"))
+    imports = tuple(_science_imports(tree))
+    _strip_docstrings(tree)
+    return _Module(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports)
 
 
 def _source(module: str) -> Path:
@@ -172,13 +187,11 @@ def _is_science(name: str) -> bool:
     return in_stage and name.rsplit(".", 1)[-1] not in NOT_SCIENCE and _source(name).is_file()
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    stripped = ast.parse(ast.unparse(tree))
-    for node in ast.walk(stripped):
+def _strip_docstrings(tree: ast.Module) -> None:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [
                 statement
                 for statement in node.body
                 if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
             ]
-    return stripped

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import re
+import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +67,8 @@ class Outcome:
     """Cells that were on disk and got the event they lacked."""
     warnings: list[str] = field(default_factory=list)
     """Checks that do not block and did not pass."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time by asset."""
 
 
 class ListeningCompute:
@@ -72,15 +76,21 @@ class ListeningCompute:
 
     def __init__(self, compute: Compute, listener: Report):
         self._compute, self._listener = compute, listener
+        self.working_seconds = 0.0
+        """Wall time in which workers were at work; the rest of a run is orchestration."""
 
     def run(self, tasks, report):  # noqa: D102 - see Compute
         def both(label: str, done: int, total: int, note: str) -> None:
             self._listener(label, done, total, note)
             report(label, done, total, note)
 
-        for task, result in self._compute.run(tasks, both):
-            self._listener(task.label, 1, 1, "")
-            yield task, result
+        began = time.monotonic()
+        try:
+            for task, result in self._compute.run(tasks, both):
+                self._listener(task.label, 1, 1, "")
+                yield task, result
+        finally:
+            self.working_seconds += time.monotonic() - began
 
 
 def run_study(
@@ -113,6 +123,7 @@ def run_study(
         )
         outcome = Outcome()
         for rule in selected:
+            began = time.monotonic()
             unrecorded = _unrecorded(plan, rule, instance, set(due[rule.name]))
             for cells, force in ((due[rule.name], True), (unrecorded, False)):
                 for model, group in _groups(study, rule, cells, instance):
@@ -120,6 +131,7 @@ def run_study(
                     run_cells(study, definitions, rule, group, instance, outcome, force)
                     listener.ended(rule, model, len(group))
             outcome.made[rule.name] = len(due[rule.name])
+            outcome.seconds[rule.name] = time.monotonic() - began
             outcome.recorded += len(unrecorded)
         return outcome
 
@@ -198,12 +210,8 @@ def _groups(
     if rule.grid == "study":
         yield None, list(cells)
     elif rule.grid == "model":
-        # In one run, so that a stage that works per model fills all cores.
-        if rule.stage == "checkpoints":
-            yield None, list(cells)
-        else:
-            for cell in cells:
-                yield cell.model, [cell]
+        # All models in one run: a stage that works per model fills all cores, and a run costs a second or two.
+        yield None, list(cells)
     else:
         for model in study.models:
             of_model = [cell for cell in cells if cell.model == model]
@@ -246,8 +254,6 @@ def sweep_temporaries(root: Path) -> int:
     Returns:
         How many there were.
     """
-    import shutil
-
     swept = 0
     for path in root.rglob(".*.tmp"):
         match = re.search(r"\.(\d+)(?:\.old)?\.tmp$", path.name)

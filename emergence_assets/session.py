@@ -59,13 +59,14 @@ class Session:
             compute = ListeningCompute(workers, display)
             definitions = build_definitions(self.study, self.storage, compute)
             outcome = run_study(self.study, self.storage, definitions, RULES, instance, display, stages)
-        return self._conclude(console, outcome)
+        return self._conclude(console, outcome, compute.working_seconds)
 
-    def _conclude(self, console: Console, outcome: Outcome) -> dict[str, Any]:
+    def _conclude(self, console: Console, outcome: Outcome, working_seconds: float) -> dict[str, Any]:
         for warning in outcome.warnings:
             console.print(f"warning: {warning}", style="yellow", highlight=False)
         page = self.storage.report_folder() / "index.html"
         result: dict[str, Any] = {"study": self.study.name, "made": outcome.made, "warnings": outcome.warnings}
+        result |= {"seconds": outcome.seconds, "working_seconds": working_seconds}
         headline_path = self.storage.report_folder() / "headline.parquet"
         if headline_path.is_file():
             headline = pl.read_parquet(headline_path)

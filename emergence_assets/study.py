@@ -4,6 +4,7 @@ Paths belong to `resources.storage`, partitions to `partitions`; this module kno
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ EMBEDDING_LAYER = -1
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Positive = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0)]
 
 
 class Declared(BaseModel):
@@ -64,9 +66,9 @@ class TrainedHere(Declared):
     """Sequences per step."""
     context: int = Field(default=64, ge=8, le=2048)
     """Tokens per sequence."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the initial weights."""
-    data_seed: int = 1234
+    data_seed: Seed = 1234
     """Seed of the order of the training tokens, the same for every size."""
 
     @property
@@ -96,7 +98,7 @@ class WordNetProbes(Declared):
     """At most so many texts of one subject."""
     min_texts_per_category: int = Field(default=40, ge=8)
     """Categories with fewer texts are left out."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 class TableProbes(Declared):
@@ -113,6 +115,12 @@ class TableProbes(Declared):
     suffix: str = "\nAnswer:"
     """Appended to every text, so that the read-out token is the same for all."""
     min_texts_per_category: int = Field(default=40, ge=8)
+
+    @field_validator("levels")
+    @classmethod
+    def _levels_differ(cls, levels: list[str]) -> list[str]:
+        _reject_repeats(levels, "level")
+        return levels
 
 
 class Activations(Declared):
@@ -138,7 +146,7 @@ class SAE(Declared):
     learning_rate: float = Field(default=3e-3, gt=0, le=1)
     dead_window_tokens: Positive = 65_536
     """A latent is dead when it was active on none of the last so many training tokens."""
-    seeds: list[int] = Field(default=[0], min_length=1)
+    seeds: list[Seed] = Field(default=[0], min_length=1)
     """One SAE per seed and cell."""
 
     @model_validator(mode="after")
@@ -157,7 +165,7 @@ class Statistics(Declared):
     """Joint bootstrap replicates over texts."""
     n_shuffles: int = Field(default=10, ge=1, le=1000)
     """Permutations behind the shuffled-label control."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Study(Declared):
@@ -189,8 +197,12 @@ class Study(Declared):
     def _layers_exist(self) -> "Study":
         if isinstance(self.layers, dict) and (strangers := set(self.layers) - set(self.family.models)):
             raise ValueError(f"layers names {sorted(strangers)}, but the models are {sorted(self.family.models)}")
+        if isinstance(self.layers, dict) and (forgotten := set(self.family.models) - set(self.layers)):
+            raise ValueError(f"layers does not name {sorted(forgotten)}; list the layers of every model, or say all")
         for model, shape in self.family.models.items():
             layers = self.layers_of(model)
+            if not layers:
+                raise ValueError(f"layers lists none for {model}; list at least one, or say all")
             _reject_repeats(layers, "layer")
             for layer in layers:
                 if not EMBEDDING_LAYER <= layer < shape.n_layers:
@@ -226,8 +238,8 @@ class Study(Declared):
         return sorted(listed)
 
 
-def _reject_repeats(values: list[int], what: str) -> None:
-    repeated = sorted({value for value in values if values.count(value) > 1})
+def _reject_repeats(values: Sequence[int | str], what: str) -> None:
+    repeated = [value for value in values if values.count(value) > 1]
     if repeated:
         raise ValueError(f"{what} {repeated[0]} is listed more than once; list it once")
 
@@ -247,13 +259,20 @@ def load_study(name_or_path: str | None = None) -> Study:
     path = Path(chosen)
     if path.suffix not in (".yaml", ".yml"):
         path = STUDIES_FOLDER / f"{chosen}.yaml"
-    if not path.is_file():
+    if not _is_file(path):
         raise EmergenceError(
             f"There is no study {chosen!r}.",
             where=path,
             remedy=f"choose one of {', '.join(shipped_studies())}, or give the path of a .yaml file",
         )
     return parse_study(read_yaml(path), where=str(path))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file system takes
+        return False
 
 
 def parse_study(declared: Any, where: str = "study") -> Study:

@@ -6,7 +6,10 @@ A cluster takes its place by offering the same `Compute.run`.
 import contextlib
 import importlib
 import itertools
+import logging
 import os
+import pickle
+import select
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,7 +69,7 @@ class LocalProcesses:
         self._context = get_context("spawn")
         self._pool: ProcessPoolExecutor | None = None
         self._leash: Connection | None = None
-        self._progress: Any = None
+        self._progress: Connection | None = None
         self._report: Report = _no_report
 
     def __enter__(self) -> "LocalProcesses":
@@ -84,24 +87,31 @@ class LocalProcesses:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
         if self._progress is not None:
-            self._progress.put(None)
+            self._progress.close()  # the workers' ends are closed too: the listener sees the end
             self._progress = None
 
     def _start(self) -> ProcessPoolExecutor:
         if self._pool is None:
             # Only this process holds the writing end: when it closes it or dies, the workers see the end and leave.
             leash, self._leash = self._context.Pipe(duplex=False)
-            self._progress = self._context.SimpleQueue()
+            # A pipe and not a queue: a worker that is killed while it holds a queue's lock would lock out all others.
+            events, self._progress = self._context.Pipe(duplex=False)
             self._pool = ProcessPoolExecutor(
                 self.n_workers, self._context, initializer=_begin_worker, initargs=(leash, self._progress)
             )
-            threading.Thread(target=self._listen, args=(self._progress,), daemon=True).start()
+            threading.Thread(target=self._listen, args=(events,), daemon=True).start()
         return self._pool
 
-    def _listen(self, progress: Any) -> None:
-        with contextlib.suppress(EOFError, OSError):
-            while (event := progress.get()) is not None:
-                self._report(*event)
+    def _listen(self, events: Connection) -> None:
+        with contextlib.suppress(EOFError, OSError), events:
+            while True:
+                event = events.recv()
+                try:
+                    self._report(*event)
+                except Exception:
+                    # Go on reading: a full pipe would stop the workers.
+                    self._report = _no_report
+                    logging.getLogger(__name__).exception("progress is not shown any more")
 
     def run(self, tasks: Sequence[Task], report: Report = lambda *_: None) -> Iterator[tuple[Task, Any]]:
         """Yield every task with its result as it finishes; see `Compute`.
@@ -127,9 +137,8 @@ class LocalProcesses:
                         failures.append((task, error))
                     else:
                         yield task, result
-            except BrokenProcessPool:
-                done = {task.label for task, _ in failures}
-                waiting = [task for task in running if task.label not in done]
+            except BrokenProcessPool:  # while tasks were being submitted
+                waiting = running
             except BaseException:
                 self.close()
                 raise
@@ -206,10 +215,10 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-_worker_progress: Any = None
+_worker_progress: Connection | None = None
 
 
-def _begin_worker(leash: Connection, progress: Any) -> None:
+def _begin_worker(leash: Connection, progress: Connection) -> None:
     global _worker_progress
     _worker_progress = progress
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
@@ -226,6 +235,23 @@ def _call(task: Task) -> Any:
     module, _, name = task.function.partition(":")
 
     def report(done: int, total: int, note: str = "") -> None:
-        _worker_progress.put((task.label, done, total, note))
+        event = pickle.dumps((task.label, done, total, note))
+        # Up to this length the system writes a message whole or not at all, also with several writers.
+        if _worker_progress is not None and len(event) <= select.PIPE_BUF - 8:
+            _worker_progress.send_bytes(event)
 
-    return getattr(importlib.import_module(module), name)(**task.arguments, report=report)
+    try:
+        return getattr(importlib.import_module(module), name)(**task.arguments, report=report)
+    except Exception as error:
+        if _can_be_sent(error):
+            raise
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+def _can_be_sent(error: Exception) -> bool:
+    """Whether it survives the way to the parent, to whom it would otherwise look like a lost worker."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return False
+    return True

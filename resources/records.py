@@ -22,10 +22,10 @@ def now() -> str:
 
 
 def folder_hash(folder: Path) -> str:
-    """sha256 over names and contents of all files but the record."""
+    """sha256 over names and contents of all files but the record itself."""
     digest = sha256()
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != RECORD_NAME:
+        if path.is_file() and path != folder / RECORD_NAME:
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
@@ -76,6 +76,10 @@ def record_provenance(path: Path) -> Provenance | None:
         return None
     except UnicodeDecodeError:
         raise EmergenceError("The record is not text.", where=path, remedy="delete it and run again") from None
+    except OSError as error:
+        raise EmergenceError(
+            f"The record cannot be read: {error.strerror}.", where=path, remedy="check its rights, or delete it"
+        ) from None
 
 
 def required_to_json(required: Required) -> str:

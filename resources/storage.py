@@ -91,8 +91,10 @@ def prepare_folder(folder: Path) -> None:
     with clear_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable.{os.getpid()}.tmp"
-        probe.write_bytes(b"x")
-        probe.unlink()
+        try:
+            probe.write_bytes(b"x")
+        finally:
+            probe.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -142,6 +144,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         sync(temporary)
         if path.exists():
             superseded = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
+            shutil.rmtree(superseded, ignore_errors=True)  # of a killed process that had this number
             path.rename(superseded)
             temporary.rename(path)
             shutil.rmtree(superseded)

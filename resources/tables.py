@@ -3,6 +3,7 @@
 What a declaration demands of the data is checked by `resources.expectations`.
 """
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,8 +63,11 @@ def write_table(path: Path, frame: pl.DataFrame, table: Table, provenance: str) 
         EmergenceError: columns or types differ from the declaration, or the disk refuses.
     """
     ordered = _conform(frame, table, path)
+    # By way of memory: polars would report a full disk as a fault of the parquet format.
+    content = io.BytesIO()
+    ordered.write_parquet(content, compression="zstd", metadata={PROVENANCE_KEY: provenance})
     with clear_disk_errors(path), replacing_file(path) as temporary:
-        ordered.write_parquet(temporary, compression="zstd", metadata={PROVENANCE_KEY: provenance})
+        temporary.write_bytes(content.getbuffer())
 
 
 def read_table(path: Path, table: Table) -> pl.DataFrame:
@@ -73,9 +77,10 @@ def read_table(path: Path, table: Table) -> pl.DataFrame:
         EmergenceError: unreadable, or other columns or types than declared.
     """
     try:
-        frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise _damaged(path, str(error).splitlines()[0]) from None
+        # Neither is a * or [ in the path a pattern, nor does model=name in it add a column.
+        frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:  # it panics at odd bytes
+        raise _damaged(path, (str(error).splitlines() or ["it is damaged"])[0]) from None
     return _conform(frame, table, path)
 
 
@@ -95,8 +100,8 @@ def table_provenance(path: Path) -> str | None:
         return None
     try:
         metadata = pl.read_parquet_metadata(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise _damaged(path, str(error).splitlines()[0]) from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise _damaged(path, (str(error).splitlines() or ["it is damaged"])[0]) from None
     if PROVENANCE_KEY not in metadata:
         raise _damaged(path, "it has no provenance")
     return metadata[PROVENANCE_KEY]

@@ -10,7 +10,7 @@ from emergence_assets.checkpoints.cells import CHECKPOINT, TRAINING_RUN, checkpo
 from emergence_assets.checkpoints.checks import CHECKPOINT_CHECKS, TRAINING_CHECKS
 from emergence_assets.materialise import CellAsset, build_asset, materialise_models, summaries
 from emergence_assets.partitions import asset_key, group_name, register_steps
-from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.provenance import code_version
 from emergence_assets.study import Study, TrainedHere
 
@@ -29,7 +29,9 @@ def _all_records(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
     parts = []
     for model in models:
         registered = [
-            cell for cell in plan.cells(CHECKPOINT, model) if CHECKPOINT.stored(CHECKPOINT.path(plan.storage, cell))
+            cell
+            for cell in plan.cells(CHECKPOINT, model)
+            if stored_provenance(CHECKPOINT, CHECKPOINT.path(plan.storage, cell))
         ]
         frame = summaries(CHECKPOINT, plan, registered)
         first = [pl.col(name).first().alias(f"first_{name}") for name in ("n_layers", "d_model", "n_params")]

@@ -1,5 +1,6 @@
 """Training runs and checkpoints as cells: what each is made from, where it lies, how a worker makes it."""
 
+import functools
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,6 +62,13 @@ def _checkpoint_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[st
     folder = storage.checkpoint_folder(str(cell.model), int(cell.step or 0))
     if not folder.is_dir():
         return None
+    version = tuple((path.name, path.stat().st_ino, path.stat().st_mtime_ns) for path in sorted(folder.iterdir()))
+    return _identity(folder, version)
+
+
+@functools.lru_cache(maxsize=4096)
+def _identity(folder: Path, _version: tuple[tuple[str, int, int], ...]) -> dict[str, str]:
+    """Hashes of a checkpoint's files, worked out once per version of the folder."""
     facts = read_facts(folder, check_finite=False)
     return {
         "weights_sha256": facts.weights_sha256,

@@ -7,7 +7,7 @@ from typing import Any
 from emergence_assets.activations.cells import ACTIVATIONS, probe_recipe, probe_set
 from emergence_assets.checkpoints.cells import CHECKPOINT
 from emergence_assets.features.cells import cell_labels, parquet_provenance, presence_cells_path
-from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.provenance import Provenance, Required, canonical_json
 from emergence_assets.saes.cells import METRICS_NAME, SAE
 from emergence_assets.study import Study
@@ -57,7 +57,7 @@ RULES = (SAE_METRICS, CATEGORY_PRESENCE, EMERGENCE_OVER_TIME, EMERGENCE_OVER_SPA
 
 def key_columns(plan: Plan, rule: Rule, cell: Cell) -> dict[str, Any]:
     """Keys of the rows that come from one cell of an asset; sizes are read from the registered checkpoint."""
-    record = CHECKPOINT.stored(CHECKPOINT.path(plan.storage, Cell(cell.model, cell.step)))
+    record = stored_provenance(CHECKPOINT, CHECKPOINT.path(plan.storage, Cell(cell.model, cell.step)))
     required = plan.required(rule, cell)
     facts = record.summary if record else {}
     return {

@@ -6,11 +6,11 @@ row, so a difference of two rows is the row-wise difference of their replicates.
 
 Shape suffixes: r rows, b bootstrap replicates.
 """
+from statistics import NormalDist
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from emergence_assets.errors import EmergenceError
 
@@ -86,7 +86,8 @@ def p_not_above_zero(estimate: float, replicates_b: NDArray[np.floating]) -> flo
     error = finite.std(ddof=1)
     if error == 0:
         return 0.0 if estimate > 0 else 1.0
-    return float(norm.sf(estimate / error))
+    # The standard library spares every reader of a schema the import of scipy.stats, a third of the start.
+    return NormalDist().cdf(-estimate / error)
 
 
 def step0_rows(table: pl.DataFrame, keys: tuple[str, ...]) -> NDArray[np.int64]:

@@ -72,52 +72,36 @@ def presence_over_time(presence: pl.DataFrame, level: str, width: int = WIDE) ->
     )
     kinds = [kind for kind in _DASHES if kind in long["line"].unique()]
     names = [*models, "all models"]
-    colour = alt.Color("model:N", title=None, scale=alt.Scale(domain=names, range=[*colours_of(models), CONTROL]))
+    wide = width >= 600
+    columns = 0 if wide else 2
+    colour = alt.Color(
+        "model:N",
+        title=None,
+        scale=alt.Scale(domain=names, range=[*colours_of(models), CONTROL]),
+        legend=alt.Legend(columns=columns, symbolType="stroke", symbolSize=500, symbolDash=[1, 0], symbolStrokeWidth=4),
+    )
+    dash = alt.StrokeDash(
+        "line:N",
+        title=None,
+        scale=alt.Scale(domain=kinds, range=[_DASHES[kind] for kind in kinds]),
+        legend=alt.Legend(columns=columns, symbolType="stroke", symbolSize=500, symbolStrokeColor=INK),
+    )
     x = alt.X("x:Q", axis=step_axis(means["step"].to_list()), scale=alt.Scale(nice=False))
-    low = min(0.45, float(long["p"].min() or 0.45) - 0.02)  # pyright: ignore[reportArgumentType]
-    y_scale = alt.Scale(domain=[low, 1.0], nice=False)
-    columns = 0 if width >= 600 else 2
-    band = (
-        alt.Chart(values(means.with_columns(x=log_step())))
-        .mark_area(opacity=0.22, aria=False)
-        .encode(x, alt.Y("lo:Q", scale=y_scale, title=AUROC_AXIS), alt.Y2("hi:Q"), colour.legend(None))
-    )
-    shuffled_band = (
-        alt.Chart(values(shuffled.with_columns(x=log_step())))
-        .mark_area(opacity=0.35, color=CONTROL, aria=False)
-        .encode(x, alt.Y("lo:Q"), alt.Y2("hi:Q"))
-    )
-    chance = alt.Chart(alt.Data(values=[{"y": 0.5}])).mark_rule(color=QUIET, strokeWidth=1, aria=False).encode(y="y:Q")
-    curves = (
-        alt.Chart(values(long))
-        .mark_line(strokeCap="round", aria=False)
-        .encode(
-            x,
-            alt.Y("p:Q", scale=y_scale, title=AUROC_AXIS),
-            colour.legend(columns=columns, symbolType="stroke", symbolDash=[1, 0]),
-            alt.StrokeDash(
-                "line:N",
-                title=None,
-                scale=alt.Scale(domain=kinds, range=[_DASHES[kind] for kind in kinds]),
-                legend=alt.Legend(columns=columns, symbolType="stroke", symbolSize=500, symbolStrokeColor=INK),
-            ),
-            alt.StrokeWidth("weight:Q", scale=None),
-        )
-    )
-    points = (
-        alt.Chart(values(long.filter(pl.col("line") == "best latent")))
-        .mark_point(filled=True, size=46, opacity=1)
-        .encode(
-            x,
-            alt.Y("p:Q"),
-            colour.legend(None),
-            alt.Shape("model:N", scale=alt.Scale(domain=models, range=shapes_of(models)), legend=None),
-            alt.Description("note:N"),
-        )
-    )
-    chart = alt.layer(shuffled_band, chance, band, curves, points).properties(
-        width=width - 78, height=380 if width >= 600 else 320
-    )
+    y_scale = _auroc_scale(long["p"], shuffled["lo"])
+    y, low = alt.Y("p:Q", scale=y_scale, title=AUROC_AXIS), alt.Y("lo:Q", scale=y_scale, title=AUROC_AXIS)
+    band = alt.Chart(values(means.with_columns(x=log_step()))).mark_area(opacity=0.25, aria=False)
+    shuffled_band = alt.Chart(values(shuffled.with_columns(x=log_step()))).mark_area(opacity=0.35, color=CONTROL, aria=False)
+    chance = alt.Chart(alt.Data(values=[{"p": 0.5}])).mark_rule(color=QUIET, aria=False)
+    curves = alt.Chart(values(long)).mark_line(strokeCap="butt", aria=False)
+    points = alt.Chart(values(long.filter(pl.col("line") == "best latent"))).mark_point(filled=True, size=50, opacity=1)
+    shape = alt.Shape("model:N", scale=alt.Scale(domain=models, range=shapes_of(models)), legend=None)
+    chart = alt.layer(
+        shuffled_band.encode(x, low, alt.Y2("hi:Q")),
+        chance.encode(y),
+        band.encode(x, low, alt.Y2("hi:Q"), colour),
+        curves.encode(x, y, colour, dash, alt.StrokeWidth("weight:Q", scale=None, legend=None)),
+        points.encode(x, y, colour, shape, alt.Description("note:N")),
+    ).properties(width=width - 78, height=380 if wide else 320)
     return themed(
         chart,
         f"Best latent for a {level} over training: {_listed(models)} and the controls",
@@ -172,24 +156,26 @@ def presence_over_size(scale: pl.DataFrame, level: str, width: int = WIDE) -> Ch
             "n_params_nonemb:Q",
             scale=alt.Scale(type="log", domain=span, nice=False),
             axis=alt.Axis(
-                title="parameters without embeddings, log scale", format="~s", values=n.to_list(), grid=False
+                title="parameters without embeddings, log scale", format=".3~s", values=n.to_list(), grid=False
             ),
         ),
-        alt.Y("p:Q", scale=alt.Scale(domain=[0.45, 1.0], nice=False), title=AUROC_AXIS),
         colour,
     )
+    y_scale = _auroc_scale(long["p"], long["lo"])
+    y, low = alt.Y("p:Q", scale=y_scale, title=AUROC_AXIS), alt.Y("lo:Q", scale=y_scale, title=AUROC_AXIS)
     layers = [
-        alt.Chart(alt.Data(values=[{"y": 0.5}])).mark_rule(color=QUIET, aria=False).encode(y="y:Q"),
-        base.mark_line(strokeWidth=1.4, opacity=0.7, aria=False),
+        alt.Chart(alt.Data(values=[{"p": 0.5}])).mark_rule(color=QUIET, aria=False).encode(y),
+        base.mark_line(strokeWidth=1.4, opacity=0.7, aria=False).encode(y),
         base.mark_rule(strokeWidth=2.5, aria=False)
-        .encode(alt.Y("lo:Q", title=AUROC_AXIS), alt.Y2("hi:Q"))
+        .encode(low, alt.Y2("hi:Q"))
         .transform_filter("isValid(datum.lo)"),
         base.mark_point(filled=True, opacity=1, size=80).encode(
+            y,
             alt.Shape("kind:N", title=None, scale=alt.Scale(domain=shown, range=[shapes[kind] for kind in shown])),
             alt.Description("note:N"),
         ),
         base.mark_text(dy=-22 if width >= 600 else -18, fontSize=12, aria=False)
-        .encode(text="label:N", color=alt.value(INK))
+        .encode(y, text="label:N", color=alt.value(INK))
         .transform_filter("isValid(datum.label)"),
     ]
     step = points["step"].to_list()
@@ -209,6 +195,12 @@ def _control(steps: Sequence[int], p: Sequence[object], line: str) -> pl.DataFra
     """A line that belongs to no single model."""
     frame = pl.DataFrame({"step": steps, "p": p}, schema={"step": pl.Int64, "p": pl.Float64})
     return frame.select(pl.lit("all models").alias("model"), "step", "p", pl.lit(line).alias("line"))
+
+
+def _auroc_scale(*shown: pl.Series) -> alt.Scale:
+    """From just below chance, or the lowest value if that is lower, to 1."""
+    lowest = min((float(value) for series in shown for value in series.drop_nulls().drop_nans()), default=0.5)
+    return alt.Scale(domain=[min(0.45, lowest - 0.02), 1.0], nice=False, zero=False)
 
 
 def _listed(models: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from emergence_assets.report.readings import gains_at_best_layer, gains_by_layer, models_by_size
-from emergence_assets.report.theme import GAIN_COLOURS, INK, WIDE, Chart, themed, values
+from emergence_assets.report.theme import GAIN_COLOURS, INK, WIDE, Chart, panel_title, themed, values
 
 _GAIN = "gain in AUROC over step 0"
 
@@ -30,7 +30,7 @@ def gain_by_layer(presence: pl.DataFrame, level: str, width: int = WIDE) -> Char
         rows = gains.filter(pl.col("model") == model).with_columns(
             note=pl.format("{}, layer {}, step {}: {}", "model", "layer", "step", pl.col("gain").round(3))
         )
-        height = min(max(26 * rows["layer"].n_unique(), 60), 320)
+        height = min(max(28 * rows["layer"].n_unique(), 56), 320)
         panels.append(
             alt.Chart(values(rows))
             .mark_rect()
@@ -39,18 +39,18 @@ def gain_by_layer(presence: pl.DataFrame, level: str, width: int = WIDE) -> Char
                 alt.Y(
                     "layer:O",
                     sort="descending",
-                    title="layer (0 = first)" if position % columns == 0 else None,
+                    title="layer" if position % columns == 0 else None,
                     axis=alt.Axis(labelOverlap="greedy", ticks=False, domain=False),
                 ),
                 colour,
                 alt.Description("note:N"),
             )
-            .properties(width=panel, height=height, title=alt.TitleParams(model, anchor="start", fontSize=13))
+            .properties(width=panel, height=height, title=panel_title(model))
         )
     return themed(
         alt.concat(*panels, columns=columns).resolve_scale(color="shared"),
         f"Gain over the untrained network, by layer and training step: {', '.join(models)}",
-        f"Mean over {level} categories of the best latent's AUROC, minus the same at step 0 in the same layer",
+        f"Mean over {level} categories of the best latent's AUROC, minus the same at step 0 in the same layer; layer 0 is the first",
         width,
         "Heat maps of mean gain over step 0, layers by training steps, one panel per model.",
     )

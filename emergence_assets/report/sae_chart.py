@@ -6,9 +6,9 @@ Here: their small multiples. Not here: how a single SAE was trained (`saes/train
 import altair as alt
 import polars as pl
 
-from emergence_assets.report.theme import DEPTH_COLOURS, WIDE, Chart, log_step, step_axis, themed, values
+from emergence_assets.report.theme import DEPTH_COLOURS, WIDE, Chart, log_step, panel_title, step_axis, themed, values
 
-_METRICS = {"fvu": "unexplained variance (FVU)", "dead_frac": "share of dead latents"}
+_METRICS = {"fvu": "FVU", "dead_frac": "share of latents dead"}
 
 
 def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = WIDE) -> Chart:
@@ -59,9 +59,9 @@ def _panel(rows: pl.DataFrame, metric: str, title: str, model: str, scale: alt.S
         alt.Y(f"{metric}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4)),
         alt.Color(
             "depth:Q",
-            title="depth of the layer (1 = last)",
+            title="depth of the layer: 0 = embedding, 1 = last",
             scale=alt.Scale(domain=[0, 1], range=list(DEPTH_COLOURS), interpolate="rgb"),
-            legend=alt.Legend(gradientLength=160, tickCount=3),
+            legend=alt.Legend(type="gradient", gradientLength=160, values=[0, 0.5, 1]),
         ),
     )
     return (
@@ -69,6 +69,5 @@ def _panel(rows: pl.DataFrame, metric: str, title: str, model: str, scale: alt.S
             base.mark_line(strokeWidth=1.8, aria=False).encode(alt.Detail("layer:N")),
             base.mark_point(filled=True, size=30, opacity=1).encode(alt.Description("note:N")),
         )
-        .properties(width=width, height=130)
-        .properties(title=alt.TitleParams(model, anchor="start", fontSize=13))
+        .properties(width=width, height=140, title=panel_title(model))
     )

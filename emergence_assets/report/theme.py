@@ -122,6 +122,11 @@ def themed(chart: Chart, title: str, subtitle: str, width: int, description: str
     )
 
 
+def panel_title(text: str) -> alt.TitleParams:
+    """Title of one panel of several."""
+    return alt.TitleParams(text, anchor="start", frame="group", fontSize=13, color=INK, offset=6)
+
+
 def step_axis(steps: Sequence[int], title: str = "training step, log scale") -> alt.Axis:
     """A horizontal axis for log10(step + 1), with labels at the steps that were measured."""
     return alt.Axis(
@@ -130,6 +135,7 @@ def step_axis(steps: Sequence[int], title: str = "training step, log scale") -> 
         labelExpr="format(floor(pow(10, datum.value) - 0.5), ',')",
         labelOverlap="greedy",
         labelSeparation=4,
+        labelFlush=False,
         title=title,
         grid=False,
     )

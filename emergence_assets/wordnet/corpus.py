@@ -16,7 +16,6 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from tokenizers import Tokenizer
 
 SYNSETS_PATH = Path(__file__).with_name("synsets.parquet")
 TOKENIZER_PATH = Path(__file__).with_name("tokenizer.json")
@@ -95,11 +94,13 @@ def heldout_synsets() -> pl.DataFrame:
     return _synsets_of("heldout")
 
 
+@cache
 def corpus_sha256() -> str:
     """Hash of the shipped table's file."""
     return _file_sha256(SYNSETS_PATH)
 
 
+@cache
 def tokenizer_sha256() -> str:
     """Hash of the shipped tokenizer's file."""
     return _file_sha256(TOKENIZER_PATH)
@@ -112,6 +113,8 @@ def corpus_token_ids(kind: Split) -> np.ndarray:
     Documents come in one fixed permutation: in file order a model would see all animals first and all verbs last.
     """
     texts = training_documents() if kind == "training" else heldout_documents()
+    from tokenizers import Tokenizer  # definitions load without it
+
     tokenizer = Tokenizer.from_file(str(TOKENIZER_PATH))
     end_of_text = tokenizer.token_to_id(END_OF_TEXT)
     encodings = tokenizer.encode_batch(texts)

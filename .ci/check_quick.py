@@ -1,0 +1,30 @@
+"""Assertions on the tables of the quick study in EMERGENCE_DATA."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+
+from resources.storage import Storage, data_folder
+
+emergence = str(Path(sys.executable).with_name("emergence"))
+storage = Storage(data_folder(), "quick")
+status = json.loads(subprocess.check_output([emergence, "--study", "quick", "status", "--json"]))
+assert status, "no assets"
+for asset in status:
+    assert asset["done"] == asset["total"] > 0, asset
+
+presence = pl.read_parquet(storage.root / "tables" / "category_presence" / "*.parquet", hive_partitioning=False)
+subject = presence.filter(pl.col("category_level") == "subject")
+shuffled = subject.filter(pl.col("control_id") == "label_shuffle")
+assert 0.48 < shuffled["p_best"].mean() < 0.52, shuffled["p_best"].mean()
+largest = subject.filter(pl.col("control_id") == "none", pl.col("model") == "gloss-200k")
+first, last = (largest.filter(pl.col("step") == step)["p_best"].mean() for step in (0, 512))
+assert last - first > 0.06, (first, last)
+fvu = pl.read_parquet(storage.root / "tables" / "sae_metrics" / "*.parquet", hive_partitioning=False)["fvu"]
+assert 0 < fvu.min() <= fvu.max() < 1, (fvu.min(), fvu.max())
+page = (storage.report_folder() / "index.html").read_text(encoding="utf-8")
+assert "</html>" in page
+print(f"gloss-200k rises from {first:.3f} to {last:.3f}, shuffled labels {shuffled['p_best'].mean():.3f}")

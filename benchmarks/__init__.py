@@ -1,0 +1,1 @@
+"""Measurements; `make bench` runs them. Ratios of alternating runs on one machine, never timed tests."""

@@ -1,0 +1,95 @@
+"""The Dagster UI and the report as a person sees them."""
+
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import ARTEFACTS, UI
+
+pytestmark = pytest.mark.browser
+STEPS = ("step000000", "step000001", "step000003")
+LAYERS = ("L00", "L01")
+
+
+def opened(browser: Browser, url: str, complaints: list[str]) -> Page:
+    page = browser.new_page(viewport={"width": 1500, "height": 1000})
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(url)
+    return page
+
+
+def test_the_asset_graph_shows_the_pipeline(ui: UI, browser: Browser) -> None:
+    complaints: list[str] = []
+    page = opened(browser, f"{ui.url}/asset-groups", complaints)
+    page.goto(f"{ui.url}/locations/emergence_assets.definitions/asset-groups/gloss_tiny/lineage")
+    for asset in ("training_run", "checkpoint", "activations", "sae", "latent_stats", "category_presence"):
+        expect(page.get_by_text(asset, exact=True).first).to_be_visible(timeout=60_000)
+    page.screenshot(path=ARTEFACTS / "asset_graph.png")
+    assert complaints == []
+
+
+def test_a_partition_page_shows_its_numbers_and_its_chart(ui: UI, browser: Browser) -> None:
+    complaints: list[str] = []
+    page = opened(
+        browser, f"{ui.url}/assets/tiny/gloss-tiny/sae?view=partitions&partition=L01%7Cstep000003", complaints
+    )
+    expect(page.get_by_text("fvu", exact=True).first).to_be_visible(timeout=60_000)
+    page.get_by_text("Show markdown", exact=False).first.click()
+    chart = page.locator("img[src^='data:image/png']").first
+    expect(chart).to_be_visible(timeout=60_000)
+    assert chart.evaluate("image => image.naturalWidth") > 200
+    page.screenshot(path=ARTEFACTS / "partition.png")
+    assert complaints == []
+
+
+def test_a_backfill_from_the_ui_makes_three_steps_of_all_layers(ui: UI) -> None:
+    files = [
+        ui.data / f"tiny/activations/model=gloss-tiny/step={step[4:]}/layer={layer[1:].zfill(3)}.h5"
+        for step in STEPS
+        for layer in LAYERS
+    ]
+    for file in files:
+        file.unlink()
+    answer = ui.ask(
+        """mutation Launch($parameters: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $parameters) {
+            __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }""",
+        parameters={
+            "assetSelection": [{"path": ["tiny", "gloss-tiny", name]} for name in ("activations", "sae", "latent_stats")],
+            "partitionNames": [f"{layer}|{step}" for layer in LAYERS for step in STEPS],
+            "tags": [],
+        },
+    )["launchPartitionBackfill"]
+    assert answer["__typename"] == "LaunchBackfillSuccess", answer
+    deadline = time.monotonic() + 420
+    while True:
+        backfill = ui.ask(
+            """query State($id: String!) { partitionBackfillOrError(backfillId: $id) {
+                ... on PartitionBackfill { status error { message } } } }""",
+            id=answer["backfillId"],
+        )["partitionBackfillOrError"]
+        if backfill["status"].startswith(("COMPLETED", "FAILED", "CANCELED")):
+            break
+        assert time.monotonic() < deadline, backfill
+        time.sleep(2)
+    assert backfill["status"] in ("COMPLETED", "COMPLETED_SUCCESS"), (backfill, (ui.data / "ui.log").read_text()[-5000:])
+    assert all(file.exists() for file in files)
+
+
+def test_the_report_opens_without_a_network(finished_study: Path, browser: Browser) -> None:
+    complaints: list[str] = []
+    context = browser.new_context(offline=True, viewport={"width": 1400, "height": 1000})
+    page = context.new_page()
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto((finished_study / "tiny/report/index.html").as_uri())
+    expect(page.locator("h1")).to_be_visible()
+    page.wait_for_timeout(1500)
+    page.screenshot(path=ARTEFACTS / "report.png", full_page=True)
+    assert complaints == []
+    assert [url for url in requests if url.startswith("http")] == []
+    context.close()

@@ -1,0 +1,58 @@
+"""What tests of several folders share: the `emergence` command on the tiny study as a user runs it, a small disk."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TINY = Path(__file__).with_name("tiny.yaml")
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def run_emergence(data: Path, *arguments: str, study: str | Path = TINY, **environment: str) -> Any:
+    """Run the command in a process of its own; returns it with stdout, stderr and exit code."""
+    inherited = {key: value for key, value in os.environ.items() if key not in ("DAGSTER_HOME", "EMERGENCE_STUDY")}
+    return subprocess.run(
+        [sys.executable, "-m", "emergence_assets.cli", "--study", str(study), "--data", str(data), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env=inherited | {"COLUMNS": "200"} | environment,
+    )
+
+
+def status_of(data: Path, study: str | Path = TINY) -> dict[str, dict[str, Any]]:
+    """Counts of cells by asset."""
+    finished = run_emergence(data, "status", "--json", study=study)
+    assert finished.returncode == 0, finished.stderr
+    return {entry["asset"]: entry for entry in json.loads(finished.stdout)}
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data folder with the tiny study, run once per session; tests that change it copy it."""
+    data = tmp_path_factory.mktemp("finished")
+    finished = run_emergence(data, "run")
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return data
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("mounting a small file system is not permitted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

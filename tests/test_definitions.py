@@ -1,0 +1,99 @@
+"""The graph as Dagster loads it: keys, groups, checks, partitions; and that loading it is light."""
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from emergence_assets.definitions import STAGES, build_definitions
+from emergence_assets.pipeline import RULES
+from emergence_assets.study import load_study, parse_study
+from emergence_assets.yaml_file import read_yaml
+from resources.storage import Storage
+from tests.conftest import TINY
+
+ROOT = Path(__file__).parents[1]
+SNAPSHOT = Path(__file__).with_name("graph.txt")
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    study = parse_study(read_yaml(TINY))
+    return build_definitions(study, Storage(Path("data"), study.name))
+
+
+def described(definitions: dg.Definitions) -> str:
+    """One line per asset: key, group, pool, partitions, parents and checks."""
+    graph = definitions.resolve_asset_graph()
+    lines = []
+    for key in sorted(graph.get_all_asset_keys()):
+        node = graph.get(key)
+        partitions = node.partitions_def
+        names = getattr(partitions, "partition_dimension_names", [getattr(partitions, "name", "")])
+        lines.append(
+            f"{key.to_user_string()} group={node.group_name} partitions={','.join(names) if partitions else '-'} "
+            f"pools={','.join(sorted(node.pools or ())) or '-'} "
+            f"from={','.join(parent.path[-1] for parent in sorted(node.parent_keys)) or '-'} "
+            f"checks={','.join(sorted(check.name for check in node.check_keys))}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def test_the_graph_is_the_one_in_the_snapshot(definitions: dg.Definitions) -> None:
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        SNAPSHOT.write_text(described(definitions))
+    assert described(definitions) == SNAPSHOT.read_text(), "run with UPDATE_SNAPSHOTS=1 if the change is wanted"
+
+
+def test_there_is_a_job_per_stage_and_one_for_all(definitions: dg.Definitions) -> None:
+    names = {job.name for job in definitions.resolve_all_job_defs()}
+    assert {*STAGES, "all_stages"} <= names
+
+
+def test_every_asset_has_a_check_a_description_and_a_code_version(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.check_keys, key
+        assert node.description, key
+        assert node.code_version, key
+
+
+@pytest.mark.parametrize("study", ["quick", "default", "pythia"])
+def test_shipped_studies_have_definitions(study: str) -> None:
+    loaded = load_study(study)
+    graph = build_definitions(loaded, Storage(Path("data"), study)).resolve_asset_graph()
+    assert {key.path[0] for key in graph.get_all_asset_keys()} == {study}
+
+
+def test_definitions_load_without_heavy_libraries() -> None:
+    heavy = ["torch", "transformers", "great_expectations", "pandas", "sklearn", "altair", "scipy", "tokenizers"]
+    program = f"import sys, json, emergence_assets.definitions; print(json.dumps([m for m in {heavy} if m in sys.modules]))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert json.loads(loaded.stdout) == []
+
+
+def test_the_command_shows_its_help_without_dagster() -> None:
+    program = (
+        "import sys\nfrom emergence_assets.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\nassert 'dagster' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, cwd=ROOT)
+
+
+def test_stages_stand_in_one_order_everywhere() -> None:
+    assert list(dict.fromkeys(rule.stage for rule in RULES)) == list(STAGES)
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    packages = [layer.removeprefix("emergence_assets.") for layer in contract]
+    assert [layer for layer in packages if layer in STAGES] == list(reversed(STAGES))
+
+
+def test_the_readme_lists_the_stages_in_order() -> None:
+    readme = (ROOT / "README.md").read_text()
+    places = [readme.index(f"{stage}/") for stage in STAGES]
+    assert places == sorted(places)
