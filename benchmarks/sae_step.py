@@ -25,8 +25,8 @@ def measure_sae_step() -> dict[str, float]:
         ours: list[float] = []
         dense: list[float] = []
         for _ in range(ROUNDS):
-            ours.append(_milliseconds(lambda: train_sae(rows_td, recipe, 0), n_steps))
-            dense.append(_milliseconds(lambda: _train_dense(rows_td, recipe), n_steps))
+            ours.append(_milliseconds(_train_ours, rows_td, recipe))
+            dense.append(_milliseconds(_train_dense, rows_td, recipe))
         name = f"d={d_model} n={n_latents} k={k}"
         figures[f"{name}: ours, ms"] = statistics.median(ours)
         figures[f"{name}: dense autograd, ms"] = statistics.median(dense)
@@ -34,10 +34,14 @@ def measure_sae_step() -> dict[str, float]:
     return figures
 
 
-def _milliseconds(work: Callable[[], object], n_steps: int) -> float:
+def _milliseconds(train: Callable[[torch.Tensor, SAERecipe], None], rows_td: torch.Tensor, recipe: SAERecipe) -> float:
     began = time.process_time()
-    work()
-    return (time.process_time() - began) * 1000 / n_steps
+    train(rows_td, recipe)
+    return (time.process_time() - began) * 1000 / recipe.n_steps
+
+
+def _train_ours(rows_td: torch.Tensor, recipe: SAERecipe) -> None:
+    train_sae(rows_td, recipe, 0)
 
 
 def _train_dense(rows_td: torch.Tensor, recipe: SAERecipe) -> None:

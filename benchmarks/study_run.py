@@ -24,7 +24,8 @@ def measure_study_run(study: str) -> dict[str, float]:
         "second run, s": again,
         "workers at work, s": first["working_seconds"],
         "orchestration, share (aim: below 0.15)": outside / seconds,
-        "outside training, forward passes and SAE steps, share": 1 - sum(by_asset[name] for name in MODEL_WORK) / seconds,
+        "outside training, forward passes and SAE steps, share": 1
+        - sum(by_asset[name] for name in MODEL_WORK) / seconds,
         "data, MB": n_bytes / 1e6,
         **{f"{name}, s": taken for name, taken in by_asset.items()},
     }

@@ -44,7 +44,7 @@ class Commands(click.Group):
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.version_option(package_name="emergence-assets")
 def main(study: str | None, data: str | None, debug: bool) -> None:
-    """When in training, where in the layers, from what size on: the emergence of features for categories of knowledge."""
+    """When in training, where in the layers, from what size on: emergence of features for knowledge categories."""
     if study:
         os.environ["EMERGENCE_STUDY"] = study
     if data:

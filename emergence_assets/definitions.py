@@ -8,7 +8,7 @@ import dagster as dg
 
 import resources.compute  # noqa: F401 - definitions load lazily, when the working directory has left sys.path
 from emergence_assets.jobs import stage_jobs
-from emergence_assets.pipeline import RULES
+from emergence_assets.pipeline import rules_for
 from emergence_assets.study import Study, load_study
 from resources.compute import LocalProcesses
 from resources.storage import Storage, data_folder
@@ -34,7 +34,7 @@ def build_definitions(study: Study, storage: Storage, compute: Any = local_proce
     assets = [
         asset
         for stage in STAGES
-        for asset in import_module(f"emergence_assets.{stage}.assets").build_assets(study, RULES)
+        for asset in import_module(f"emergence_assets.{stage}.assets").build_assets(study, rules_for(study))
     ]
     return dg.Definitions(
         assets=assets,

@@ -16,7 +16,7 @@ UNFINISHED = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.Dags
 
 
 def prepare_home(data: Path) -> Path:
-    """Set DAGSTER_HOME to the user's own, or to a folder inside the data, with the project's dagster.yaml if it has none.
+    """Set DAGSTER_HOME to the user's own or to a folder inside the data; give it the project's settings if it has none.
 
     Raises:
         EmergenceError: the folder cannot be written, or DAGSTER_HOME is not an absolute path.
@@ -49,7 +49,7 @@ def close_dead_runs(instance: dg.DagsterInstance) -> int:
     dead = 0
     for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
         host, _, pid = run.tags.get(OWNER_TAG, "").rpartition(":")
-        if host == socket.gethostname() and not _is_alive(int(pid)):
+        if host == socket.gethostname() and pid.isdecimal() and not _is_alive(int(pid)):
             instance.report_run_failed(run, "The process that executed this run is gone.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             dead += 1

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
-from emergence_assets.pipeline import RULES
+from emergence_assets.pipeline import rules_for
 from emergence_assets.runner import LogListener, run_study
 from emergence_assets.study import Study
 from resources.compute import Compute
@@ -36,7 +36,7 @@ def _job(
             study,
             storage,
             definitions(context.resources.compute),
-            RULES,
+            rules_for(study),
             context.instance,
             LogListener(context.log),
             [stage] if stage else None,

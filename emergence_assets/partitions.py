@@ -66,11 +66,17 @@ def rectangles(cells: Iterable[Cell], known_steps: Sequence[int], known_layers: 
         cells: of one model and one asset.
         known_steps: all steps in the order of their partitions.
         known_layers: all layers in the order of their partitions.
+
+    Raises:
+        ValueError: a cell has no step, or one without a partition.
     """
     layers_of: dict[int, list[int | None]] = {}
+    model = None
     for cell in cells:
-        if cell.step is not None:
-            layers_of.setdefault(cell.step, []).append(cell.layer)
+        if cell.step is None or cell.step not in known_steps:
+            raise ValueError(f"{cell} has no partition")
+        layers_of.setdefault(cell.step, []).append(cell.layer)
+        model = cell.model
     layer_position: dict[int | None, int] = {layer: position for position, layer in enumerate(known_layers)}
     layer_position[None] = 0
     groups: list[tuple[list[int], list[int | None]]] = []
@@ -83,7 +89,6 @@ def rectangles(cells: Iterable[Cell], known_steps: Sequence[int], known_layers: 
             groups[-1][0].append(step)
         else:
             groups += [([step], run) for run in runs]
-    model = next(iter(cells)).model
     return [[Cell(model, step, layer) for step in steps for layer in layers] for steps, layers in groups if steps]
 
 

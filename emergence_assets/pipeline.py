@@ -7,6 +7,7 @@ import emergence_assets.features.cells
 import emergence_assets.report.cells
 import emergence_assets.saes.cells
 from emergence_assets.plan import Rule
+from emergence_assets.study import Study, TrainedHere
 
 RULES: tuple[Rule, ...] = (
     *emergence_assets.checkpoints.cells.RULES,
@@ -16,3 +17,10 @@ RULES: tuple[Rule, ...] = (
     *emergence_assets.emergence.cells.RULES,
     *emergence_assets.report.cells.RULES,
 )
+
+
+def rules_for(study: Study) -> tuple[Rule, ...]:
+    """The assets of one study: a family that is not trained here has no training runs."""
+    if isinstance(study.family, TrainedHere):
+        return RULES
+    return tuple(rule for rule in RULES if rule is not emergence_assets.checkpoints.cells.TRAINING_RUN)

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from emergence_assets.errors import EmergenceError
 from emergence_assets.provenance import Provenance, Required, State, code_version, difference
-from emergence_assets.study import Study, TrainedHere
+from emergence_assets.study import Study
 from resources.storage import Storage
 
 Grid = Literal["study", "model", "step", "cell"]
@@ -111,9 +111,9 @@ class Plan:
     def input_cells(self, rule: Rule, cell: Cell) -> Iterator[tuple[Rule, Cell]]:
         """What a cell is made from: of every input asset, the cells that share its model, step and layer."""
         for name in rule.inputs:
-            if name == "training_run" and not isinstance(self.study.family, TrainedHere):
-                continue
-            source = self.rules[name]
+            source = self.rules.get(name)
+            if source is None:
+                continue  # a family that is not trained here has no training run
             for candidate in self._candidates(source, cell):
                 if _agree(candidate, cell):
                     yield source, candidate

@@ -1,9 +1,11 @@
 """What a result was made from, and whether that is what the study asks for now. Pure: no files, no orchestration."""
 
 import ast
+import contextlib
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,6 +151,7 @@ def code_version(*modules: str) -> str:
             seen.add(name)
             pending += _read_module(name).imports
     lines = [f"{name} {_read_module(name).digest}" for name in sorted(seen)]
+    _remember_modules()
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
@@ -160,10 +163,42 @@ class _Module(NamedTuple):
 @functools.cache
 def _read_module(name: str) -> _Module:
     """Hash of a module's code, and the science modules that it imports."""
-    tree = ast.parse(_source(name).read_text(encoding="utf-8"))
-    imports = tuple(_science_imports(tree))
-    _strip_docstrings(tree)
-    return _Module(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports)
+    source = _source(name).read_bytes()
+    key = hashlib.sha256(source).hexdigest()
+    if key not in _remembered():
+        tree = ast.parse(source)
+        imports = _science_imports(tree)
+        _strip_docstrings(tree)
+        _remembered()[key] = [hashlib.sha256(ast.dump(tree).encode()).hexdigest(), *imports]
+    digest, *imports = _remembered()[key]
+    return _Module(digest, tuple(imports))
+
+
+def _memory() -> Path:
+    """Where digests are kept, like Python's own compiled modules; another version of this file has another memory."""
+    here = Path(__file__)
+    version = hashlib.sha256(here.read_bytes()).hexdigest()[:16]
+    return here.parent / "__pycache__" / f"code_digests-{version}.json"
+
+
+@functools.cache
+def _remembered() -> dict[str, list[str]]:
+    """Hash of a module's source to its digest and imports; parsing all modules takes a third of the start."""
+    try:
+        return dict(json.loads(_memory().read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _remember_modules() -> None:
+    path = _memory()
+    known = canonical_json(_remembered())
+    with contextlib.suppress(OSError):  # a package folder that cannot be written is only slower
+        if not path.exists() or path.read_text(encoding="utf-8") != known:
+            path.parent.mkdir(exist_ok=True)
+            temporary = path.with_suffix(f".{os.getpid()}")
+            temporary.write_text(known, encoding="utf-8")
+            temporary.replace(path)
 
 
 def _source(module: str) -> Path:

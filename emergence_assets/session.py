@@ -13,7 +13,7 @@ from emergence_assets.definitions import STAGES, build_definitions
 from emergence_assets.display import Display
 from emergence_assets.instance import prepare_home
 from emergence_assets.partitions import asset_key, cell_of, register_steps
-from emergence_assets.pipeline import RULES
+from emergence_assets.pipeline import rules_for
 from emergence_assets.plan import Plan
 from emergence_assets.runner import ListeningCompute, Outcome, run_study
 from emergence_assets.status import AssetStatus, study_status
@@ -58,7 +58,7 @@ class Session:
         with dg.DagsterInstance.get() as instance, LocalProcesses() as workers, Display(console) as display:
             compute = ListeningCompute(workers, display)
             definitions = build_definitions(self.study, self.storage, compute)
-            outcome = run_study(self.study, self.storage, definitions, RULES, instance, display, stages)
+            outcome = run_study(self.study, self.storage, definitions, rules_for(self.study), instance, display, stages)
         return self._conclude(console, outcome, compute.working_seconds)
 
     def _conclude(self, console: Console, outcome: Outcome, working_seconds: float) -> dict[str, Any]:
@@ -79,12 +79,13 @@ class Session:
         """Counts of cells per asset."""
         prepare_home(self.storage.data)
         with dg.DagsterInstance.get() as instance:
-            return study_status(Plan(self.study, self.storage, RULES), RULES, self._failed(instance))
+            rules = rules_for(self.study)
+            return study_status(Plan(self.study, self.storage, rules), rules, self._failed(instance))
 
     def _failed(self, instance: dg.DagsterInstance) -> frozenset[tuple[str, str]]:
         """Cells whose last attempt failed, according to the event log."""
         failed: set[tuple[str, str]] = set()
-        for rule in RULES:
+        for rule in rules_for(self.study):
             for model in [None] if rule.grid == "study" else self.study.models:
                 key = asset_key(self.study, model, rule.name)
                 records = instance.fetch_failed_materializations(key, limit=1000).records

@@ -32,6 +32,10 @@ class Storage:
         """Held while `emergence run` works on the study."""
         return self.root / "locks" / "run.lock"
 
+    def training_lock(self, model: str) -> Path:
+        """Held while one model is trained."""
+        return self.root / "locks" / f"{model}-training.lock"
+
     def checkpoint_lock(self, model: str, step: int) -> Path:
         """Held while the layers of one checkpoint are captured."""
         return self.root / "locks" / f"{model}-step{step}.lock"

@@ -1,11 +1,14 @@
 """Tables: declared once (columns, types, units, ranges, keys), written and read as parquet with their provenance.
 
-What a declaration demands of the data is checked by `resources.expectations`.
+Every file carries the sha256 of its bytes with the checksum itself as zeros, because polars neither writes nor checks
+checksums: it reads a flipped bit as another number, or aborts the process. What a declaration demands of the data is
+checked by `resources.expectations`.
 """
 
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,9 @@ from emergence_assets.errors import EmergenceError
 from resources.storage import clear_disk_errors, replacing_file
 
 PROVENANCE_KEY = "emergence_provenance"
+CHECKSUM_KEY = "emergence_sha256"
+_NO_CHECKSUM = b"0" * 64
+_MAGIC = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -65,23 +71,37 @@ def write_table(path: Path, frame: pl.DataFrame, table: Table, provenance: str) 
     ordered = _conform(frame, table, path)
     # By way of memory: polars would report a full disk as a fault of the parquet format.
     content = io.BytesIO()
-    ordered.write_parquet(content, compression="zstd", metadata={PROVENANCE_KEY: provenance})
+    keys = {PROVENANCE_KEY: provenance, CHECKSUM_KEY: _NO_CHECKSUM.decode()}
+    ordered.write_parquet(content, compression="zstd", metadata=keys)
+    unsealed = content.getvalue()
+    place = _footer_value(unsealed, CHECKSUM_KEY)
+    if place is None:
+        raise RuntimeError("polars writes its metadata in another way than before")
     with clear_disk_errors(path), replacing_file(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+        temporary.write_bytes(_with(unsealed, place, sha256(unsealed).hexdigest().encode()))
 
 
 def read_table(path: Path, table: Table) -> pl.DataFrame:
-    """Read a table and check it against its declaration.
+    """Read a table and check it against its checksum and its declaration.
 
     Raises:
-        EmergenceError: unreadable, or other columns or types than declared.
+        EmergenceError: unreadable, altered, or other columns or types than declared.
     """
+    content = _checked(path)
     try:
-        # Neither is a * or [ in the path a pattern, nor does model=name in it add a column.
-        frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:  # it panics at odd bytes
-        raise _damaged(path, (str(error).splitlines() or ["it is damaged"])[0]) from None
+        frame = pl.read_parquet(io.BytesIO(content))
+    except pl.exceptions.PolarsError as error:
+        raise _damaged(path, str(error)) from None
     return _conform(frame, table, path)
+
+
+def verify_table(path: Path) -> None:
+    """Compare a table with its checksum.
+
+    Raises:
+        EmergenceError: unreadable or altered.
+    """
+    _checked(path)
 
 
 def read_tables(paths: Sequence[Path], table: Table) -> pl.DataFrame:
@@ -96,15 +116,60 @@ def table_provenance(path: Path) -> str | None:
     Raises:
         EmergenceError: the file is damaged or not one of ours.
     """
-    if not path.is_file():
-        return None
     try:
-        metadata = pl.read_parquet_metadata(path)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise _damaged(path, (str(error).splitlines() or ["it is damaged"])[0]) from None
-    if PROVENANCE_KEY not in metadata:
+        with path.open("rb") as file:
+            size = file.seek(0, io.SEEK_END)
+            file.seek(max(0, size - 8))
+            tail = file.read()
+            length = int.from_bytes(tail[:4], "little") + 8
+            if len(tail) < 8 or tail[4:] != _MAGIC or length > size:
+                raise _damaged(path, "it is no whole parquet file")
+            file.seek(size - length)
+            footer = file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _damaged(path, str(error)) from None
+    place = _footer_value(footer, PROVENANCE_KEY)
+    if place is None:
         raise _damaged(path, "it has no provenance")
-    return metadata[PROVENANCE_KEY]
+    return footer[place].decode(errors="replace")
+
+
+def _checked(path: Path) -> bytes:
+    """Content of a file whose checksum is right."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _damaged(path, str(error)) from None
+    place = _footer_value(content, CHECKSUM_KEY)
+    if place is None:
+        raise _damaged(path, "it has no checksum")
+    if sha256(_with(content, place, _NO_CHECKSUM)).hexdigest().encode() != content[place]:
+        raise _damaged(path, "its bytes are not those that were written")
+    return content
+
+
+def _footer_value(content: bytes, key: str) -> slice | None:
+    """Where the value of a metadata key lies; found by hand, because polars may abort the process at damaged bytes.
+
+    The footer stands at the end; in it a string is a type byte, its length as a varint, and its bytes (Apache Thrift,
+    compact protocol).
+    """
+    marker = key.encode() + b"\x18"
+    found = content.rfind(marker)
+    length = shift = 0
+    for position in range(found + len(marker), len(content) if found >= 0 else 0):
+        length |= (content[position] & 0x7F) << shift
+        shift += 7
+        if content[position] < 0x80:
+            place = slice(position + 1, position + 1 + length)
+            return place if place.stop <= len(content) else None
+    return None
+
+
+def _with(content: bytes, place: slice, value: bytes) -> bytes:
+    return content[: place.start] + value + content[place.stop :]
 
 
 def _conform(frame: pl.DataFrame, table: Table, path: Path) -> pl.DataFrame:
@@ -120,4 +185,6 @@ def _conform(frame: pl.DataFrame, table: Table, path: Path) -> pl.DataFrame:
 
 
 def _damaged(path: Path, what: str) -> EmergenceError:
-    return EmergenceError(f"The table cannot be used: {what}.", where=path, remedy="delete it and run again")
+    return EmergenceError(
+        f"The table cannot be used: {what.partition(chr(10))[0]}.", where=path, remedy="delete it and run again"
+    )

@@ -73,7 +73,9 @@ def test_shipped_studies_have_definitions(study: str) -> None:
 
 def test_definitions_load_without_heavy_libraries() -> None:
     heavy = ["torch", "transformers", "great_expectations", "pandas", "sklearn", "altair", "scipy", "tokenizers"]
-    program = f"import sys, json, emergence_assets.definitions; print(json.dumps([m for m in {heavy} if m in sys.modules]))"
+    program = (
+        f"import sys, json, emergence_assets.definitions; print(json.dumps([m for m in {heavy} if m in sys.modules]))"
+    )
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert json.loads(loaded.stdout) == []
 

@@ -214,4 +214,6 @@ def test_tables_have_the_declared_columns_and_both_controls(finished_study: Path
     presence = pl.read_parquet(finished_study / "tiny/tables/category_presence/model=gloss-tiny.parquet")
     assert set(presence["control_id"]) == {"none", "label_shuffle"}
     assert presence["p_step0"].null_count() == 0
-    assert presence.select("model", "step", "layer", "control_id", "category_level", "category").is_duplicated().sum() == 0
+    assert (
+        presence.select("model", "step", "layer", "control_id", "category_level", "category").is_duplicated().sum() == 0
+    )

@@ -116,9 +116,7 @@ def test_recipes_differ_exactly_when_fingerprints_do(stored: dict[str, Any], req
 @pytest.mark.parametrize(
     ("stored", "required"), [({"k": 1}, {"k": 1.0}), ({"k": 1}, {"k": True}), ({"k": None}, {}), ({}, {"k": None})]
 )
-def test_values_that_only_python_holds_equal_are_a_difference(
-    stored: dict[str, Any], required: dict[str, Any]
-) -> None:
+def test_values_that_only_python_holds_equal_are_a_difference(stored: dict[str, Any], required: dict[str, Any]) -> None:
     assert "k was" in difference(Required("a", "c", stored, {}, "v"), Required("a", "c", required, {}, "v"))
 
 
@@ -186,7 +184,9 @@ def replace(path: Path, before: str, after: str) -> None:
 def test_comments_docstrings_and_layout_do_not_count(tree: Path, version: Version) -> None:
     before = version("features.cell")
     replace(tree / "features/rules.py", '"""Doc."""\nLIFT', '"""Other."""\n# why\nLIFT')
-    replace(tree / "features/rules.py", '    """Doc."""\n    return x * LIFT', "    return (\n        x * LIFT  # so\n    )")
+    replace(
+        tree / "features/rules.py", '    """Doc."""\n    return x * LIFT', "    return (\n        x * LIFT  # so\n    )"
+    )
     replace(tree / "features/cell.py", '"""Doc."""\n', "")
     assert version("features.cell") == before
 

@@ -59,11 +59,11 @@ def test_a_path_is_read_as_well_as_a_name(tmp_path: Path) -> None:
     assert load_study(str(path)) == load_study("quick")
 
 
-@pytest.mark.parametrize("name", ["qiuck", "", "absent.yaml", "../studies/absent", "q" * 300, "q" * 300 + ".yaml", "a\0"])
-def test_a_study_that_does_not_exist_is_answered_with_those_that_do(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("EMERGENCE_STUDY", name or "qiuck")
+@pytest.mark.parametrize(
+    "name", ["qiuck", "", "absent.yaml", "../studies/absent", "q" * 300, "q" * 300 + ".yaml", "a\0"]
+)
+def test_a_study_that_does_not_exist_is_answered_with_those_that_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMERGENCE_STUDY", "qiuck")
     with pytest.raises(EmergenceError) as caught:
         load_study(name)
     assert repr(name or "qiuck") in caught.value.what

@@ -1,4 +1,7 @@
-"""Activation files as cells: probe set and tokens of a study, one forward pass per checkpoint for all its layers."""
+"""Activation files as cells: probe set and tokens of a study, one forward pass per checkpoint for all its layers.
+
+Like every `cells.py` it is read when Dagster loads the definitions: what is slow to import is imported by functions.
+"""
 
 import contextlib
 import functools
@@ -6,19 +9,21 @@ import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from emergence_assets.activations.probes import ProbeSet, table_probes, wordnet_probes, wordnet_training_texts
-from emergence_assets.activations.reading import read_attrs, read_stats, verify_file
+from filelock import FileLock
+
 from emergence_assets.checkpoints.cells import CHECKPOINT
 from emergence_assets.errors import EmergenceError
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Provenance, Required, canonical_json
 from emergence_assets.study import Study, TrainedHere, WordNetProbes
-from emergence_assets.wordnet import corpus
 from resources.compute import Task
 from resources.records import now, required_from_json, required_to_json
 from resources.storage import Storage, clear_disk_errors
+
+if TYPE_CHECKING:
+    from emergence_assets.activations.probes import ProbeSet
 
 CONTEXT = 64
 """Longest text in tokens where the family does not say."""
@@ -26,12 +31,16 @@ CONTEXT = 64
 
 def probe_recipe(study: Study) -> dict[str, Any]:
     """What decides the probe set: its declaration and the bytes of its source."""
+    from emergence_assets.wordnet import corpus
+
     probes = study.probe_set
     source = corpus.corpus_sha256() if isinstance(probes, WordNetProbes) else _file_hash(probes.path)
     return {**probes.model_dump(), "source_sha256": source}
 
 
 def _activations_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
+    from emergence_assets.wordnet import corpus
+
     return {
         "probe_set": probe_recipe(study),
         "activations": study.activations.model_dump(),
@@ -46,6 +55,8 @@ def activation_provenance(path: Path) -> Provenance | None:
     Raises:
         EmergenceError: the file is damaged.
     """
+    from emergence_assets.activations.reading import read_attrs, read_stats
+
     if not path.exists():
         return None
     attrs, stats = read_attrs(path), read_stats(path)
@@ -67,6 +78,12 @@ def activation_provenance(path: Path) -> Provenance | None:
     return Provenance(stored.required, summary, stored.environment, stored.created)
 
 
+def _verify(path: Path) -> None:
+    from emergence_assets.activations.reading import verify_file
+
+    verify_file(path)
+
+
 ACTIVATIONS = Rule(
     name="activations",
     stage="activations",
@@ -76,14 +93,16 @@ ACTIVATIONS = Rule(
     code=("emergence_assets.activations.capture", "emergence_assets.activations.tokenising"),
     path=lambda storage, cell: storage.activation_file(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
     stored=activation_provenance,
-    verify=verify_file,
+    verify=_verify,
 )
 RULES = (ACTIVATIONS,)
 
 
 @functools.cache
-def probe_set(declared: str) -> ProbeSet:
+def probe_set(declared: str) -> "ProbeSet":
     """The probe set of a study, from the JSON of its declaration; built once per process."""
+    from emergence_assets.activations.probes import table_probes, wordnet_probes
+
     settings = json.loads(declared)
     if settings["source"] == "wordnet":
         return wordnet_probes(settings["texts_per_category"], settings["seed"], settings["min_texts_per_category"])
@@ -99,7 +118,7 @@ def probe_set(declared: str) -> ProbeSet:
     )
 
 
-def study_probe_set(study: Study) -> ProbeSet:
+def study_probe_set(study: Study) -> "ProbeSet":
     """The probe set of a study."""
     return probe_set(canonical_json(study.probe_set.model_dump()))
 
@@ -110,6 +129,7 @@ def ensure_tokens(study: Study, storage: Storage, checkpoint: Path, recipe: Mapp
     Raises:
         EmergenceError: the tokenizer cannot be used for the texts of the study.
     """
+    from emergence_assets.activations.probes import wordnet_training_texts
     from emergence_assets.activations.tokenising import tokenise
     from emergence_assets.activations.tokens import write_tokens
 
@@ -170,7 +190,6 @@ def capture_layers(
 ) -> None:
     """Worker: one forward pass over all texts; every requested layer becomes one file."""
     import torch
-    from filelock import FileLock
 
     from emergence_assets.activations.capture import capture_checkpoint
     from emergence_assets.activations.store import ActivationSpec, ActivationWriter

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.checkpoints.folder import read_facts
+from filelock import FileLock
+
 from emergence_assets.errors import EmergenceError
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Required
 from emergence_assets.study import Study, TrainedHere
-from emergence_assets.wordnet import corpus
 from resources.compute import Task
 from resources.records import (
     record_provenance,
@@ -27,6 +27,8 @@ TRAINING_START = "started.json"
 
 
 def _training_recipe(study: Study, _storage: Storage, cell: Cell) -> Mapping[str, Any]:
+    from emergence_assets.wordnet import corpus
+
     family = study.family
     if not isinstance(family, TrainedHere) or cell.model is None:
         raise EmergenceError(f"{cell} is not trained here.", where=study.name)
@@ -69,6 +71,8 @@ def _checkpoint_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[st
 @functools.lru_cache(maxsize=4096)
 def _identity(folder: Path, _version: tuple[tuple[str, int, int], ...]) -> dict[str, str]:
     """Hashes of a checkpoint's files, worked out once per version of the folder."""
+    from emergence_assets.checkpoints.folder import read_facts
+
     facts = read_facts(folder, check_finite=False)
     return {
         "weights_sha256": facts.weights_sha256,
@@ -98,13 +102,14 @@ def training_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tup
         arguments = {
             "folder": str(plan.storage.training_folder(str(cell.model))),
             "required": required_to_json(required),
+            "lock": str(plan.storage.training_lock(str(cell.model))),
             "tokens_per_step": family.batch_size * family.context if isinstance(family, TrainedHere) else 0,
         }
         work.append((Task("emergence_assets.checkpoints.cells:train_model", arguments, str(cell)), [cell]))
     return work
 
 
-def train_model(folder: str, required: str, tokens_per_step: int, report: Any) -> None:
+def train_model(folder: str, required: str, lock: str, tokens_per_step: int, report: Any) -> None:
     """Worker: train one model up to its last step, going on from the last saved state."""
     from emergence_assets.checkpoints.environment import environment
     from emergence_assets.checkpoints.training import ModelShape, TrainingRecipe, train
@@ -115,7 +120,8 @@ def train_model(folder: str, required: str, tokens_per_step: int, report: Any) -
     shape = ModelShape(settings["d_model"], settings["n_layers"], settings["n_heads"])
     named = ("learning_rate", "n_steps", "batch_size", "context", "seed", "data_seed")
     recipe = TrainingRecipe(shape=shape, **{name: settings[name] for name in named})
-    with clear_disk_errors(root):
+    Path(lock).parent.mkdir(parents=True, exist_ok=True)
+    with clear_disk_errors(root), FileLock(lock):
         _clear_superseded(root, want)
         outcome = train(recipe, root, steps, report)
         losses = outcome.validation_losses
@@ -164,6 +170,8 @@ def register_checkpoint(
     folder: str, record: str, required: str, declared: dict[str, int], tokens_seen: int, report: Any
 ) -> None:
     """Worker: check one checkpoint whole and note what it is."""
+    from emergence_assets.checkpoints.folder import read_facts
+
     facts = read_facts(Path(folder))
     for name, expected in declared.items():
         if getattr(facts, name) != expected:

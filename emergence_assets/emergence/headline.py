@@ -10,37 +10,10 @@ import numpy as np
 import polars as pl
 
 from emergence_assets.emergence.replicates import group_means, interval, replicate_array
+from emergence_assets.emergence.schema import HEADLINE_SCHEMA
 
 STRONG = 0.75
 """AUROC from which on a category counts as strongly present."""
-
-HEADLINE_SCHEMA: dict[str, type[pl.DataType]] = {
-    "model": pl.String,
-    "n_params_nonemb": pl.Int64,
-    "category_level": pl.String,
-    "control_id": pl.String,
-    "n_categories": pl.Int32,
-    "n_layers_read": pl.Int16,
-    "step_first": pl.Int32,
-    "step_last": pl.Int32,
-    "p_first": pl.Float32,
-    "p_first_lo": pl.Float32,
-    "p_first_hi": pl.Float32,
-    "p_last": pl.Float32,
-    "p_last_lo": pl.Float32,
-    "p_last_hi": pl.Float32,
-    "rise": pl.Float32,
-    "rise_lo": pl.Float32,
-    "rise_hi": pl.Float32,
-    "n_strong_first": pl.Float32,
-    "n_strong_last": pl.Float32,
-    "p_dense_first": pl.Float32,
-    "p_dense_last": pl.Float32,
-    "p_bow": pl.Float32,
-    "p_shuffle": pl.Float32,
-    "p_shuffle_min": pl.Float32,
-    "p_shuffle_max": pl.Float32,
-}
 
 
 def headline(presence: pl.DataFrame) -> pl.DataFrame:

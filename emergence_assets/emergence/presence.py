@@ -20,47 +20,12 @@ from emergence_assets.emergence.replicates import (
     require_same_texts,
     step0_rows,
 )
+from emergence_assets.emergence.schema import PRESENCE_SCHEMA
 from emergence_assets.errors import EmergenceError
 
 TRIVIAL = 0.98
 """A category that a latent of the untrained network tells apart this well is a matter of words (design, 2.2)."""
 
-PRESENCE_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
-    "model": pl.String,
-    "n_params_nonemb": pl.Int64,
-    "step": pl.Int32,
-    "tokens_seen": pl.Int64,
-    "layer": pl.Int16,
-    "n_layers": pl.Int16,
-    "rel_depth": pl.Float32,
-    "control_id": pl.String,
-    "category_level": pl.String,
-    "category": pl.String,
-    "n_category": pl.Int32,
-    "n_texts": pl.Int32,
-    "n_category_score": pl.Int32,
-    "p_select": pl.Float32,
-    "p_best": pl.Float32,
-    "p_best_lo": pl.Float32,
-    "p_best_hi": pl.Float32,
-    "p_dense": pl.Float32,
-    "p_dense_lo": pl.Float32,
-    "p_dense_hi": pl.Float32,
-    "p_bow": pl.Float32,
-    "p_step0": pl.Float32,
-    "gain": pl.Float32,
-    "gain_lo": pl.Float32,
-    "gain_hi": pl.Float32,
-    "excess": pl.Float32,
-    "excess_lo": pl.Float32,
-    "excess_hi": pl.Float32,
-    "alloc_gap": pl.Float32,
-    "trivially_lexical": pl.Boolean,
-    "n_seeds": pl.Int16,
-    "n_boot": pl.Int32,
-    "data_version": pl.String,
-    "replicates": pl.List(pl.Float32),
-}
 
 _ROW = ("model", "step", "layer", "control_id", "category_level", "category")
 

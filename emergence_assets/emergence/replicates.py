@@ -6,6 +6,7 @@ row, so a difference of two rows is the row-wise difference of their replicates.
 
 Shape suffixes: r rows, b bootstrap replicates.
 """
+
 from statistics import NormalDist
 
 import numpy as np

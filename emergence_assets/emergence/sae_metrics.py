@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from emergence_assets.emergence.tables import SAE_METRICS_SCHEMA
+from emergence_assets.emergence.schema import SAE_METRICS_SCHEMA
 
 
 def sae_metrics(sources: Sequence[Mapping[str, Any]], design: Mapping[str, int]) -> pl.DataFrame:

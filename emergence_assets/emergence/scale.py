@@ -21,48 +21,12 @@ from emergence_assets.emergence.replicates import (
     step0_rows,
     with_category_mean,
 )
+from emergence_assets.emergence.schema import SCALE_SCHEMA
 from emergence_assets.errors import EmergenceError
 
 MIN_SIZES = 5
 """With fewer sizes no shape of the curve is claimed."""
 
-SIZE_POINT = pl.Struct(
-    {
-        "model": pl.String,
-        "n_params_nonemb": pl.Int64,
-        "layer": pl.Int16,
-        "p_best": pl.Float32,
-        "lo": pl.Float32,
-        "hi": pl.Float32,
-        "p_step0": pl.Float32,
-        "p_dense": pl.Float32,
-    }
-)
-
-SCALE_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
-    "step": pl.Int32,
-    "control_id": pl.String,
-    "aggregate": pl.String,
-    "category_level": pl.String,
-    "category": pl.String,
-    "n_sizes": pl.Int16,
-    "rise": pl.Float32,
-    "rise_lo": pl.Float32,
-    "rise_hi": pl.Float32,
-    "slope_dec": pl.Float32,
-    "slope_dec_lo": pl.Float32,
-    "slope_dec_hi": pl.Float32,
-    "n_lo": pl.Int64,
-    "n_hi": pl.Int64,
-    "jump_share": pl.Float32,
-    "jump_share_lo": pl.Float32,
-    "jump_share_hi": pl.Float32,
-    "verdict": pl.String,
-    "p_bow": pl.Float32,
-    "n_seeds": pl.Int16,
-    "n_boot": pl.Int32,
-    "size_points": pl.List(SIZE_POINT),
-}
 
 _SERIES = ["control_id", "aggregate", "category_level", "category"]
 

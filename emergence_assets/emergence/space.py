@@ -13,39 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emergence_assets.emergence.replicates import interval, replicate_array, step0_rows, with_category_mean
-
-SPACE_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
-    "model": pl.String,
-    "n_params_nonemb": pl.Int64,
-    "step": pl.Int32,
-    "tokens_seen": pl.Int64,
-    "n_layers": pl.Int16,
-    "control_id": pl.String,
-    "aggregate": pl.String,
-    "category_level": pl.String,
-    "category": pl.String,
-    "peak_layer": pl.Int16,
-    "peak_depth": pl.Float32,
-    "peak_depth_lo": pl.Float32,
-    "peak_depth_hi": pl.Float32,
-    "com_depth": pl.Float32,
-    "com_depth_lo": pl.Float32,
-    "com_depth_hi": pl.Float32,
-    "width": pl.Float32,
-    "max_gain": pl.Float32,
-    "max_gain_lo": pl.Float32,
-    "max_gain_hi": pl.Float32,
-    "best_layer": pl.Int16,
-    "best_gain": pl.Float32,
-    "best_gain_lo": pl.Float32,
-    "best_gain_hi": pl.Float32,
-    "layers": pl.List(pl.Int16),
-    "profile": pl.List(pl.Float32),
-    "profile_step0": pl.List(pl.Float32),
-    "profile_dense": pl.List(pl.Float32),
-    "n_seeds": pl.Int16,
-    "n_boot": pl.Int32,
-}
+from emergence_assets.emergence.schema import SPACE_SCHEMA
 
 _SERIES = ["model", "step", "control_id", "aggregate", "category_level", "category"]
 

@@ -3,42 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-import polars as pl
-
-from emergence_assets.emergence.headline import HEADLINE_SCHEMA
-from emergence_assets.emergence.presence import PRESENCE_SCHEMA
-from emergence_assets.emergence.scale import SCALE_SCHEMA
-from emergence_assets.emergence.space import SPACE_SCHEMA
-from emergence_assets.emergence.time import TIME_SCHEMA
+from emergence_assets.emergence.schema import (
+    HEADLINE_SCHEMA,
+    PRESENCE_SCHEMA,
+    SAE_METRICS_SCHEMA,
+    SCALE_SCHEMA,
+    SPACE_SCHEMA,
+    TIME_SCHEMA,
+)
 from resources.tables import Column, Ordered, Table
-
-SAE_METRICS_SCHEMA: dict[str, Any] = {
-    "model": pl.String,
-    "n_params_nonemb": pl.Int64,
-    "step": pl.Int32,
-    "tokens_seen": pl.Int64,
-    "layer": pl.Int16,
-    "n_layers": pl.Int16,
-    "rel_depth": pl.Float32,
-    "sae_seed": pl.Int16,
-    "d_model": pl.Int32,
-    "n_latents": pl.Int32,
-    "expansion": pl.Float32,
-    "arch": pl.String,
-    "k": pl.Int32,
-    "train_tokens": pl.Int64,
-    "n_eval_tokens": pl.Int64,
-    "final_loss": pl.Float32,
-    "fvu": pl.Float32,
-    "explained_variance": pl.Float32,
-    "l0": pl.Float32,
-    "dead_frac": pl.Float32,
-    "eval_dead_frac": pl.Float32,
-    "dense_frac": pl.Float32,
-    "cosine": pl.Float32,
-    "norm_scale": pl.Float32,
-    "data_version": pl.String,
-}
 
 # name: (what it is, unit, least, greatest)
 _DESCRIBED: dict[str, tuple[str, str, float | None, float | None]] = {

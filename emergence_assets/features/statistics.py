@@ -10,8 +10,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaln
-from scipy.stats import false_discovery_control, rankdata
 
 Floats = NDArray[np.floating]
 
@@ -29,6 +27,8 @@ def auroc_nc(scores_pn: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.floa
     Returns:
         AUROC, latents × categories, 0.5 = chance; NaN where a category has no positive or no negative text.
     """
+    from scipy.stats import rankdata
+
     scores, truth = np.asarray(scores_pn), np.asarray(is_category_pc, dtype=np.float64)
     ranks = np.asarray(rankdata(scores, axis=0), dtype=np.float64)
     n_positive = truth.sum(axis=0)
@@ -45,6 +45,8 @@ def auroc_c(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.float
         scores_pc: scores, texts × categories.
         is_category_pc: truth values, texts × categories.
     """
+    from scipy.stats import rankdata
+
     ranks, truth = rankdata(np.asarray(scores_pc), axis=0), np.asarray(is_category_pc, dtype=np.float64)
     n_positive = truth.sum(axis=0)
     wins = np.einsum("pc,pc->c", ranks, truth) - n_positive * (n_positive + 1) / 2
@@ -57,6 +59,8 @@ def delong_variance_c(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArra
     Returns:
         Variance per category; NaN below two positive or two negative texts.
     """
+    from scipy.stats import rankdata
+
     scores, truth = np.asarray(scores_pc), np.asarray(is_category_pc, dtype=bool)
     variance = np.full(scores.shape[1], np.nan)
     for c, (score, positive) in enumerate(zip(scores.T, truth.T, strict=True)):
@@ -130,6 +134,8 @@ def benjamini_hochberg(p: ArrayLike, n_tests: int | None = None) -> NDArray[np.f
         n_tests: size of the whole family when it is larger than `p`; the p-values not given count as 1, which can
             only make q larger.
     """
+    from scipy.stats import false_discovery_control
+
     values = np.asarray(p, dtype=np.float64)
     if values.size == 0:
         return values
@@ -169,6 +175,8 @@ def bootstrap_weights(n_texts: int, n_boot: int, seed: int) -> NDArray[np.float3
 
 
 def _log_binomial(n: Floats, k: Floats) -> Floats:
+    from scipy.special import gammaln
+
     return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
 
 

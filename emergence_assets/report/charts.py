@@ -84,13 +84,16 @@ def presence_over_time(presence: pl.DataFrame, level: str, width: int = WIDE) ->
         "line:N",
         title=None,
         scale=alt.Scale(domain=kinds, range=[_DASHES[kind] for kind in kinds]),
-        legend=alt.Legend(columns=columns, symbolType="stroke", symbolSize=500, symbolStrokeColor=INK),
+        # below, because Vega puts two legends of one side next to each other
+        legend=alt.Legend(orient="bottom", columns=columns, symbolType="stroke", symbolSize=500, symbolStrokeColor=INK),
     )
     x = alt.X("x:Q", axis=step_axis(means["step"].to_list()), scale=alt.Scale(nice=False))
     y_scale = _auroc_scale(long["p"], shuffled["lo"])
     y, low = alt.Y("p:Q", scale=y_scale, title=AUROC_AXIS), alt.Y("lo:Q", scale=y_scale, title=AUROC_AXIS)
     band = alt.Chart(values(means.with_columns(x=log_step()))).mark_area(opacity=0.25, aria=False)
-    shuffled_band = alt.Chart(values(shuffled.with_columns(x=log_step()))).mark_area(opacity=0.35, color=CONTROL, aria=False)
+    shuffled_band = alt.Chart(values(shuffled.with_columns(x=log_step()))).mark_area(
+        opacity=0.35, color=CONTROL, aria=False
+    )
     chance = alt.Chart(alt.Data(values=[{"p": 0.5}])).mark_rule(color=QUIET, aria=False)
     curves = alt.Chart(values(long)).mark_line(strokeCap="butt", aria=False)
     points = alt.Chart(values(long.filter(pl.col("line") == "best latent"))).mark_point(filled=True, size=50, opacity=1)
@@ -166,9 +169,7 @@ def presence_over_size(scale: pl.DataFrame, level: str, width: int = WIDE) -> Ch
     layers = [
         alt.Chart(alt.Data(values=[{"p": 0.5}])).mark_rule(color=QUIET, aria=False).encode(y),
         base.mark_line(strokeWidth=1.4, opacity=0.7, aria=False).encode(y),
-        base.mark_rule(strokeWidth=2.5, aria=False)
-        .encode(low, alt.Y2("hi:Q"))
-        .transform_filter("isValid(datum.lo)"),
+        base.mark_rule(strokeWidth=2.5, aria=False).encode(low, alt.Y2("hi:Q")).transform_filter("isValid(datum.lo)"),
         base.mark_point(filled=True, opacity=1, size=80).encode(
             y,
             alt.Shape("kind:N", title=None, scale=alt.Scale(domain=shown, range=[shapes[kind] for kind in shown])),

@@ -23,10 +23,10 @@ def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = WIDE)
         sae_metrics.group_by("model", "step", "layer", "n_layers")
         .agg(pl.col(*_METRICS).cast(pl.Float64).fill_nan(None).mean())
         .sort("model", "layer", "step")
-        .with_columns(x=log_step(), depth=(pl.col("layer") + 1) / pl.col("n_layers"))
+        .with_columns(x=log_step(), depth=pl.col("layer") / pl.max_horizontal(pl.col("n_layers").cast(pl.Int64) - 1, 1))
     )
     columns = min(len(models), 3 if width >= 600 else 1) or 1
-    panel = int((width - 64 * columns) / columns)
+    panel = int((width - 74 * columns) / columns)
     panels: list[alt.HConcatChart] = []
     for start in range(0, len(models), columns):
         for metric, title in _METRICS.items():
@@ -59,15 +59,15 @@ def _panel(rows: pl.DataFrame, metric: str, title: str, model: str, scale: alt.S
         alt.Y(f"{metric}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4)),
         alt.Color(
             "depth:Q",
-            title="depth of the layer: 0 = embedding, 1 = last",
-            scale=alt.Scale(domain=[0, 1], range=list(DEPTH_COLOURS), interpolate="rgb"),
-            legend=alt.Legend(type="gradient", gradientLength=160, values=[0, 0.5, 1]),
+            title="layer, by relative depth",
+            scale=alt.Scale(domain=[0, 0.5, 1], range=list(DEPTH_COLOURS), interpolate="rgb", clamp=True),
+            legend=alt.Legend(
+                values=[0, 0.5, 1],
+                labelExpr="datum.value < 0.25 ? 'first' : datum.value < 0.75 ? 'middle' : 'last'",
+            ),
         ),
     )
-    return (
-        alt.layer(
-            base.mark_line(strokeWidth=1.8, aria=False).encode(alt.Detail("layer:N")),
-            base.mark_point(filled=True, size=30, opacity=1).encode(alt.Description("note:N")),
-        )
-        .properties(width=width, height=140, title=panel_title(model))
-    )
+    return alt.layer(
+        base.mark_line(strokeWidth=1.8, aria=False).encode(alt.Detail("layer:N")),
+        base.mark_point(filled=True, size=30, opacity=1).encode(alt.Description("note:N")),
+    ).properties(width=width, height=140, title=panel_title(model))

@@ -116,7 +116,7 @@ def themed(chart: Chart, title: str, subtitle: str, width: int, description: str
             titleFontWeight="normal",
             labelLimit=260,
             orient="top",
-            symbolStrokeWidth=2.5,
+            symbolOpacity=1,
         )
         .configure_header(labelColor=INK, labelFontSize=13, labelFontWeight="bold", title=None)
     )

@@ -59,7 +59,18 @@ def ui(finished_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     environment = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"}
     log = (data / "ui.log").open("w")
     server = subprocess.Popen(
-        [sys.executable, "-m", "emergence_assets.cli", "--study", str(TINY), "--data", str(data), "ui", "--port", str(port)],
+        [
+            sys.executable,
+            "-m",
+            "emergence_assets.cli",
+            "--study",
+            str(TINY),
+            "--data",
+            str(data),
+            "ui",
+            "--port",
+            str(port),
+        ],
         stdout=log,
         stderr=log,
         env=environment,

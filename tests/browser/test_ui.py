@@ -57,7 +57,9 @@ def test_a_backfill_from_the_ui_makes_three_steps_of_all_layers(ui: UI) -> None:
         """mutation Launch($parameters: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $parameters) {
             __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }""",
         parameters={
-            "assetSelection": [{"path": ["tiny", "gloss-tiny", name]} for name in ("activations", "sae", "latent_stats")],
+            "assetSelection": [
+                {"path": ["tiny", "gloss-tiny", name]} for name in ("activations", "sae", "latent_stats")
+            ],
             "partitionNames": [f"{layer}|{step}" for layer in LAYERS for step in STEPS],
             "tags": [],
         },
@@ -74,7 +76,10 @@ def test_a_backfill_from_the_ui_makes_three_steps_of_all_layers(ui: UI) -> None:
             break
         assert time.monotonic() < deadline, backfill
         time.sleep(2)
-    assert backfill["status"] in ("COMPLETED", "COMPLETED_SUCCESS"), (backfill, (ui.data / "ui.log").read_text()[-5000:])
+    assert backfill["status"] in ("COMPLETED", "COMPLETED_SUCCESS"), (
+        backfill,
+        (ui.data / "ui.log").read_text()[-5000:],
+    )
     assert all(file.exists() for file in files)
 
 

@@ -1,0 +1,74 @@
+"""A pipeline of four assets whose results are nothing but their records, for tests of what is due and why."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from emergence_assets.plan import Cell, Grid, Plan, Rule
+from emergence_assets.study import STUDIES_FOLDER, Study, parse_study
+from emergence_assets.yaml_file import read_yaml
+from resources.records import record_provenance, write_record
+from resources.storage import Storage
+
+CODE = ("emergence_assets.features.rules",)
+OTHER_CODE = ("emergence_assets.features.labels",)
+
+
+def small_study(k: int = 16) -> Study:
+    """Two models of 2 and 4 layers at steps 0, 1 and 8."""
+    declared = read_yaml(STUDIES_FOLDER / "quick.yaml")
+    return parse_study(declared | {"steps": [0, 1, 8], "sae": declared["sae"] | {"k": k}})
+
+
+def rule(name: str, grid: Grid, *inputs: str, uses_k: bool = False) -> Rule:
+    """An asset that is one JSON file per cell, with a recipe that depends on the study's k or on nothing."""
+
+    def path(storage: Storage, cell: Cell) -> Path:
+        return storage.root / name / f"{str(cell).replace('/', '-')}.json"
+
+    return Rule(
+        name=name,
+        stage=f"stage of {name}",
+        grid=grid,
+        inputs=inputs,
+        recipe=lambda study, _storage, _cell: {"k": study.sae.k} if uses_k else {},
+        code=CODE,
+        path=path,
+        stored=record_provenance,
+    )
+
+
+RULES = (
+    rule("weights", "step"),
+    rule("codes", "cell", "weights", uses_k=True),
+    rule("curves", "model", "codes"),
+    rule("summary", "study", "curves", "weights"),
+)
+
+
+def with_other_code(rules: Sequence[Rule], name: str) -> list[Rule]:
+    """The rules, one of which is made by other modules."""
+    return [replace(one, code=OTHER_CODE) if one.name == name else one for one in rules]
+
+
+def make(plan: Plan, asset: str, cell: Cell) -> None:
+    """Make one cell from what its inputs are now."""
+    one = plan.rules[asset]
+    write_record(one.path(plan.storage, cell), plan.demand_inputs(one, cell), {}, {})
+
+
+def make_all(study: Study, storage: Storage, rules: Sequence[Rule] = RULES) -> dict[str, list[Cell]]:
+    """Make every cell that is due, in flow order; returns which were."""
+    made: dict[str, list[Cell]] = {}
+    for one in rules:
+        plan = Plan(study, storage, rules)
+        made[one.name] = plan.todo(one)
+        for cell in made[one.name]:
+            make(plan, one.name, cell)
+    return made
+
+
+def due(study: Study, storage: Storage, rules: Sequence[Rule] = RULES) -> dict[str, list[str]]:
+    """Names of the cells that have to be made, by asset; assets without any are left out."""
+    plan = Plan(study, storage, rules)
+    return {one.name: [str(cell) for cell in cells] for one in rules if (cells := plan.todo(one))}

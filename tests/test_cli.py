@@ -1,0 +1,92 @@
+"""What the command says when it cannot do what is asked: what, where, what to do; exit code; no traceback."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from tests.conftest import TINY, run_emergence
+
+
+def refused(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert result.stderr.startswith("error: ")
+    assert "what to do" in result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def test_an_unknown_study_lists_the_known_ones(tmp_path: Path) -> None:
+    message = refused(run_emergence(tmp_path, "status", study="defualt"))
+    assert "'defualt'" in message
+    assert "default, pythia, quick" in message
+
+
+def test_a_typo_in_a_study_file_names_the_field(tmp_path: Path) -> None:
+    study = tmp_path / "typo.yaml"
+    study.write_text(TINY.read_text().replace("n_latents", "n_latent"))
+    message = refused(run_emergence(tmp_path, "run", study=study))
+    assert "sae.n_latent: unknown key" in message
+    assert "sae.n_latents: is required" in message
+
+
+def test_a_data_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    message = refused(run_emergence(blocked / "data", "run"))
+    assert "cannot be written" in message
+    assert "--data" in message
+
+
+def test_an_unknown_stage_lists_the_stages(tmp_path: Path) -> None:
+    assert "checkpoints, activations" in refused(run_emergence(tmp_path, "run", "--stage", "activation"))
+
+
+def test_a_hub_study_says_that_its_source_is_not_there_yet(tmp_path: Path) -> None:
+    message = refused(run_emergence(tmp_path, "run", study="pythia"))
+    assert "hub" in message
+
+
+@pytest.mark.slow
+def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+    message = refused(run_emergence(tmp_path, "run", "--device", "cuda:7"))
+    assert "'cuda:7'" in message
+
+
+@pytest.mark.slow
+def test_nan_weights_are_found_before_anything_is_computed_from_them(tmp_path: Path) -> None:
+    assert run_emergence(tmp_path, "run", "--stage", "checkpoints").returncode == 0
+    weights = tmp_path / "tiny/checkpoints/gloss-tiny/step3/model.safetensors"
+    tensors = load_file(weights)
+    name = sorted(tensors)[0]
+    tensors[name].flat[0] = np.nan
+    save_file(tensors, weights, metadata={"format": "pt"})
+    message = refused(run_emergence(tmp_path, "run"))
+    assert "step3" in message
+    assert "nan" in message.lower()
+    assert not list((tmp_path / "tiny").rglob("layer=*.h5"))
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_in_one_message_and_leaves_nothing_half_made(tmp_path: Path) -> None:
+    mount = tmp_path / "small"
+    mount.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", mount], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("mounting a small disk is not permitted here")
+    try:
+        result = run_emergence(mount, "run", DAGSTER_HOME=str(tmp_path / "home"))
+        message = refused(result)
+        assert "full" in message or "space" in message.lower()
+        assert not [path for path in (mount / "tiny").rglob("*.tmp") if path.is_file()]
+    finally:
+        subprocess.run(["umount", mount], check=True)
+
+
+def test_help_names_every_command() -> None:
+    result = run_emergence(Path(os.devnull).parent, "--help")
+    assert result.returncode == 0
+    assert all(command in result.stdout for command in ("run", "status", "ui", "studies"))
