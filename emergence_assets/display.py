@@ -38,6 +38,7 @@ class Display:
         )
         self._stage: TaskID | None = None
         self._running: dict[str, TaskID] = {}
+        self._finished: set[str] = set()
         self._began = self._last_plain = time.monotonic()
 
     def __enter__(self) -> "Display":
@@ -69,7 +70,7 @@ class Display:
         seconds = time.monotonic() - self._began
         for task in [*self._running.values(), *([] if self._stage is None else [self._stage])]:
             self._progress.remove_task(task)
-        self._running, self._stage = {}, None
+        self._running, self._finished, self._stage = {}, set(), None
         unit = "cell" if n_cells == 1 else "cells"
         self.console.print(
             f"  {rule.name} {model or 'all models'}: {n_cells} {unit} in {seconds:.1f} s", highlight=False
@@ -84,11 +85,14 @@ class Display:
                 self.console.print(f"    {label}: {done} of {total} {note}", highlight=False)
             return
         if finished:
+            self._finished.add(label)
             if label in self._running:
                 self._progress.remove_task(self._running.pop(label))
             if self._stage is not None:
                 self._progress.advance(self._stage)
             return
+        if label in self._finished:
+            return  # progress travels on its own way and may come after the result
         if label not in self._running:
             self._running[label] = self._progress.add_task(f"  {label}", total=total, note="", rate="")
         task = self._running[label]

@@ -19,9 +19,14 @@ def asset_key(study: Study, model: str | None, asset: str) -> dg.AssetKey:
     return dg.AssetKey([study.name, *([model] if model else []), asset])
 
 
+def step_set_name(study: Study, model: str) -> str:
+    """Name under which the instance keeps the step partitions of a model."""
+    return f"{study.name}/{model}/steps"
+
+
 def step_partitions(study: Study, model: str) -> dg.DynamicPartitionsDefinition:
     """One partition per checkpoint of a model; dynamic, because checkpoints arrive while a model is trained."""
-    return dg.DynamicPartitionsDefinition(name=f"{study.name}/{model}/steps")
+    return dg.DynamicPartitionsDefinition(name=step_set_name(study, model))
 
 
 def partitions(study: Study, model: str, grid: Grid) -> dg.PartitionsDefinition | None:
@@ -36,7 +41,7 @@ def partitions(study: Study, model: str, grid: Grid) -> dg.PartitionsDefinition 
 
 def register_steps(instance: dg.DagsterInstance, study: Study, model: str, steps: Sequence[int]) -> None:
     """Add the partitions of steps that are not there yet, in order."""
-    name = step_partitions(study, model).name
+    name = step_set_name(study, model)
     known = set(instance.get_dynamic_partitions(name))
     instance.add_dynamic_partitions(name, [key for step in sorted(steps) if (key := step_key(step)) not in known])
 

@@ -16,7 +16,14 @@ from filelock import FileLock, Timeout
 from emergence_assets.automation import RECOMPUTE_TAG
 from emergence_assets.errors import EmergenceError
 from emergence_assets.instance import OWNER_TAG, close_dead_runs, owner
-from emergence_assets.partitions import asset_key, partition_key, range_tags, rectangles, register_steps
+from emergence_assets.partitions import (
+    asset_key,
+    partition_key,
+    range_tags,
+    rectangles,
+    register_steps,
+    step_set_name,
+)
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.study import Study
 from resources.compute import Compute, Report
@@ -153,13 +160,16 @@ def run_cells(
             partition = partition_key(cells[0])
         else:
             tags |= range_tags(cells)
-    result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
-        instance=instance,
-        asset_selection=sorted({asset_key(study, cell.model, rule.name) for cell in cells}),
-        partition_key=partition,
-        tags=tags,
-        run_config=QUIET,
-    )
+    try:
+        result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance,
+            asset_selection=sorted({asset_key(study, cell.model, rule.name) for cell in cells}),
+            partition_key=partition,
+            tags=tags,
+            run_config=QUIET,
+        )
+    except dg.DagsterExecutionInterruptedError as interruption:
+        raise KeyboardInterrupt from interruption  # Dagster's own word for Ctrl-C
     for evaluation in result.get_asset_check_evaluations():
         if evaluation.passed or (evaluation.partition is not None and len(cells) > 1):
             continue
@@ -222,7 +232,7 @@ def _groups(
 
 
 def _step_order(instance: dg.DagsterInstance, study: Study, model: str) -> list[int]:
-    keys = instance.get_dynamic_partitions(f"{study.name}/{model}/steps")
+    keys = instance.get_dynamic_partitions(step_set_name(study, model))
     return [int(key.removeprefix("step")) for key in keys]
 
 

@@ -97,7 +97,32 @@ class Session:
 
 
 def _headline_table(headline: pl.DataFrame) -> Table:
-    table = Table(*headline.columns, title="headline")
-    for row in headline.iter_rows():
-        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
+    """What is read first: the finest level, smallest model first, the measurement beside its controls."""
+    measured = headline.filter(pl.col("control_id") == "none", pl.col("category_level") == _finest_level(headline))
+    table = Table(
+        "model",
+        "step 0",
+        "last step",
+        "rise [95 %]",
+        "shuffled labels",
+        "dense probe",
+        "bag of words",
+        "categories >= .75",
+        title=f"AUROC of the best latent, mean over {measured['n_categories'][0]} categories and all layers",
+    )
+    for row in measured.sort("n_params_nonemb").iter_rows(named=True):
+        table.add_row(
+            row["model"],
+            f"{row['p_first']:.3f}",
+            f"{row['p_last']:.3f}",
+            f"{row['rise']:+.3f} [{row['rise_lo']:+.3f}, {row['rise_hi']:+.3f}]",
+            f"{row['p_shuffle']:.3f}",
+            f"{row['p_dense_first']:.3f} to {row['p_dense_last']:.3f}",
+            f"{row['p_bow']:.3f}",
+            f"{row['n_strong_first']:.1f} to {row['n_strong_last']:.1f}",
+        )
     return table
+
+
+def _finest_level(headline: pl.DataFrame) -> str:
+    return str(headline.sort("n_categories", descending=True)["category_level"][0])

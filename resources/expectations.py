@@ -175,7 +175,14 @@ def _detail(result: Any) -> str:
     columns = (
         settings.get("column") or settings.get("column_list") or [settings.get("column_A"), settings.get("column_B")]
     )
-    if result.exception_info and result.exception_info.get("raised_exception"):
-        return f"{columns}: {result.exception_info['exception_message']}"
+    if "unexpected_count" not in result.result:
+        return f"{columns}: cannot be checked: {_exception(result.exception_info)}"
     found = (result.result.get("partial_unexpected_list") or [])[:5]
     return f"{columns}: {result.result.get('unexpected_count')} rows break it, among them {found}"
+
+
+def _exception(info: dict[str, Any]) -> str:
+    """Message of an exception, which stands under the name of the metric that raised it."""
+    entries = [info, *(entry for entry in info.values() if isinstance(entry, dict))]
+    messages = [str(entry["exception_message"]) for entry in entries if entry.get("exception_message")]
+    return messages[0].splitlines()[0] if messages else "great_expectations says no more"

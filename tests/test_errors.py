@@ -1,4 +1,4 @@
-"""The one exception for problems that a user can solve: what it says, and that it survives the way between processes."""
+"""The one exception for problems that a user can solve: what it says, and its way between processes."""
 
 import pickle
 

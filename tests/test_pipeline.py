@@ -164,30 +164,33 @@ def test_a_lost_checkpoint_is_trained_again_bit_for_bit(study: Path) -> None:
 
 def test_two_runs_on_one_data_folder_do_not_meet(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "emergence_assets.cli", "--study", str(TINY), "--data", str(tmp_path), "run"]
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    holder = tmp_path / "tiny/locks/run.holder"
-    deadline = time.monotonic() + 60
-    while not holder.exists():
-        assert time.monotonic() < deadline
-        assert first.poll() is None, first.communicate()
-        time.sleep(0.05)
-    second = run_emergence(tmp_path, "run")
-    assert second.returncode == 1
-    assert "Another run" in second.stderr
-    assert first.wait(timeout=300) == 0, first.communicate()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as first:
+        holder = tmp_path / "tiny/locks/run.holder"
+        deadline = time.monotonic() + 60
+        while not holder.exists():
+            assert time.monotonic() < deadline
+            assert first.poll() is None
+            time.sleep(0.05)
+        second = run_emergence(tmp_path, "run")
+        assert second.returncode == 1
+        assert "Another run" in second.stderr
+        _, errors = first.communicate(timeout=300)
+        assert first.returncode == 0, errors
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_run_keeps_what_is_finished_and_goes_on(tmp_path: Path, how: signal.Signals) -> None:
     command = [sys.executable, "-m", "emergence_assets.cli", "--study", str(TINY), "--data", str(tmp_path), "run"]
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0)
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "tiny").glob("saes/*/*/layer=*/provenance.json")):
-        assert time.monotonic() < deadline
-        assert first.poll() is None, first.communicate()
-        time.sleep(0.02)
-    first.send_signal(how)
-    _, errors = first.communicate(timeout=60)
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0
+    ) as first:
+        deadline = time.monotonic() + 120
+        while not list((tmp_path / "tiny").glob("saes/*/*/layer=*/provenance.json")):
+            assert time.monotonic() < deadline
+            assert first.poll() is None
+            time.sleep(0.02)
+        first.send_signal(how)
+        _, errors = first.communicate(timeout=60)
     if how == signal.SIGINT:
         assert first.returncode == 130, errors
         assert "goes on from there" in errors

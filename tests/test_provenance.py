@@ -137,7 +137,9 @@ def test_a_difference_says_what_changed() -> None:
 
 MODULES = {
     "features/rules.py": '"""Doc."""\nLIFT = 2.0\n\n\ndef lift(x):\n    """Doc."""\n    return x * LIFT\n',
-    "features/cell.py": '"""Doc."""\nfrom emergence_assets.features.rules import lift\n\n\ndef stats(x):\n    return lift(x)\n',
+    "features/cell.py": (
+        '"""Doc."""\nfrom emergence_assets.features.rules import lift\n\n\ndef stats(x):\n    return lift(x)\n'
+    ),
     "features/labels.py": "LEVELS = 3\n",
     "features/cells.py": "PATHS = 1\n",
     "saes/sae.py": "from emergence_assets.features import labels\n",

@@ -141,7 +141,8 @@ def test_a_mistake_is_answered_with_field_value_and_remedy(changes: dict[str, An
     ],
 )
 def test_values_of_another_kind_are_refused_and_not_converted(place: str, value: object) -> None:
-    assert place.replace("__", ".") in refusal(declared(**{place: value}))
+    changes: dict[str, Any] = {place: value}
+    assert place.replace("__", ".") in refusal(declared(**changes))
 
 
 @pytest.mark.parametrize("field", ["name", "family", "steps", "probe_set", "activations", "sae"])

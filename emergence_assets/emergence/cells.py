@@ -14,7 +14,7 @@ from emergence_assets.study import Study
 from resources.compute import Task
 from resources.records import now, required_from_json, required_to_json
 from resources.storage import Storage, clear_disk_errors
-from resources.tables import Table, read_table, read_tables, write_table
+from resources.tables import Table, read_table, read_tables, verify_table, write_table
 
 
 def _no_settings(_study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
@@ -35,6 +35,7 @@ def _model_rule(name: str, inputs: tuple[str, ...], code: str, recipe: Any = _no
         code=(f"emergence_assets.emergence.{code}",),
         path=lambda storage, cell: storage.model_table(name, str(cell.model)),
         stored=parquet_provenance,
+        verify=verify_table,
     )
 
 
@@ -51,6 +52,7 @@ EMERGENCE_OVER_SCALE = Rule(
     code=("emergence_assets.emergence.scale",),
     path=lambda storage, _cell: storage.study_table("emergence_over_scale"),
     stored=parquet_provenance,
+    verify=verify_table,
 )
 RULES = (SAE_METRICS, CATEGORY_PRESENCE, EMERGENCE_OVER_TIME, EMERGENCE_OVER_SPACE, EMERGENCE_OVER_SCALE)
 

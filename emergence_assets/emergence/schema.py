@@ -1,4 +1,4 @@
-"""Columns and types of this stage's tables. What they mean stands in `tables.py`, how they are made in a module each."""
+"""Columns and types of this stage's tables. What they mean stands in `tables.py`."""
 
 from typing import Any
 

@@ -14,7 +14,7 @@ from emergence_assets.study import Study
 from resources.compute import Task
 from resources.records import now, required_from_json, required_to_json
 from resources.storage import Storage, clear_disk_errors
-from resources.tables import table_provenance, write_table
+from resources.tables import table_provenance, verify_table, write_table
 
 
 def _statistics_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
@@ -40,6 +40,7 @@ LATENT_STATISTICS = Rule(
     code=("emergence_assets.features.cell", "emergence_assets.features.labels"),
     path=lambda storage, cell: _table_path(storage, "latent_stats", cell),
     stored=parquet_provenance,
+    verify=verify_table,
 )
 RULES = (LATENT_STATISTICS,)
 

@@ -72,7 +72,7 @@ def half_steps_by_category(
     return themed(
         chart,
         f"When each {level} gets a latent of its own in {model}",
-        f"Layer {layer[0] if layer else '–'}. Drawn: the {rows.height} of {every.height} categories that have emerged. "
+        f"Layer {', '.join(map(str, layer))}. Drawn: the {rows.height} of {every.height} categories that have emerged. "
         "Point: half of the rise with 95 % interval, open while still rising at the last step; tick: onset",
         width,
         f"Step of half the rise, with interval, of {rows.height} categories in {model}, earliest first.",

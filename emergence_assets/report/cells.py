@@ -1,1 +1,150 @@
-RULES = ()
+"""The report as a cell: a folder with the page, the charts as PNG, the headline as parquet, and its provenance."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from emergence_assets.activations.cells import study_probe_set
+from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
+from emergence_assets.provenance import Required
+from emergence_assets.study import Study
+from resources.compute import Task
+from resources.records import (
+    folder_provenance,
+    now,
+    required_from_json,
+    required_to_json,
+    verify_folder,
+    write_folder_record,
+)
+from resources.storage import Storage, clear_disk_errors, replacing_folder
+from resources.tables import read_tables, write_table
+
+PAGE_NAME = "index.html"
+HEADLINE_NAME = "headline.parquet"
+TABLES = ("sae_metrics", "category_presence", "emergence_over_time", "emergence_over_space", "emergence_over_scale")
+
+
+def _report_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
+    return {"study": study.model_dump(mode="json")}
+
+
+REPORT = Rule(
+    name="report",
+    stage="report",
+    grid="study",
+    inputs=TABLES,
+    recipe=_report_recipe,
+    code=("emergence_assets.report.page", "emergence_assets.report.figures"),
+    path=lambda storage, _cell: storage.report_folder(),
+    stored=folder_provenance,
+    verify=verify_folder,
+)
+RULES = (REPORT,)
+
+
+def report_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+    """One task."""
+    work = []
+    for cell, required in due:
+        origin = []
+        for source, source_cell in plan.input_cells(REPORT, cell):
+            stored = stored_provenance(source, source.path(plan.storage, source_cell))
+            if stored:
+                origin.append(
+                    {
+                        "asset": source.name,
+                        "cell": str(source_cell),
+                        "fingerprint": stored.fingerprint,
+                        "code version": stored.required.code_version,
+                        "made": stored.created,
+                    }
+                )
+        probes = study_probe_set(plan.study)
+        primary = probes.levels[0]
+        domains = (
+            dict(probes.texts.select(primary, "domain").drop_nulls().unique().iter_rows())
+            if "domain" in probes.levels
+            else {}
+        )
+        arguments = {
+            "folder": str(plan.storage.report_folder()),
+            "required": required_to_json(required),
+            "tables": {name: _parts(plan, name) for name in TABLES},
+            "level": primary,
+            "domains": domains,
+            "origin": origin,
+        }
+        work.append((Task("emergence_assets.report.cells:write_report", arguments, "report"), [cell]))
+    return work
+
+
+def _parts(plan: Plan, name: str) -> list[str]:
+    rule = plan.rules[name]
+    return [str(rule.path(plan.storage, cell)) for cell in plan.cells(rule)]
+
+
+def write_report(
+    folder: str,
+    required: str,
+    tables: dict[str, list[str]],
+    level: str,
+    domains: dict[str, str],
+    origin: list[dict[str, Any]],
+    report: Any,
+) -> None:
+    """Worker: draw the charts and put the page together."""
+    import yaml
+
+    from emergence_assets.checkpoints.environment import environment
+    from emergence_assets.emergence import tables as declared
+    from emergence_assets.emergence.headline import headline
+    from emergence_assets.report.figures import draw_figures
+    from emergence_assets.report.page import build_page
+    from emergence_assets.report.readings import ReportTables
+    from emergence_assets.report.theme import chart_png
+
+    want = required_from_json(required)
+    read = {
+        name: read_tables([Path(part) for part in tables[name]], getattr(declared, name.upper())) for name in TABLES
+    }
+    summary_table = headline(read["category_presence"])
+    shown = ReportTables(
+        level=level,
+        presence=read["category_presence"],
+        time=read["emergence_over_time"],
+        space=read["emergence_over_space"],
+        scale=read["emergence_over_scale"],
+        headline=summary_table,
+        sae_metrics=read["sae_metrics"],
+        domains=domains,
+    )
+    study = dict(want.recipe["study"])
+    figures = draw_figures(shown)
+    made_in = {name: str(value) for name, value in environment().items()}
+    with clear_disk_errors(Path(folder)), replacing_folder(Path(folder)) as temporary:
+        for position, figure in enumerate(figures):
+            chart_png(figure.wide, temporary / f"{figure.name}.png", ppi=72)
+            report(position + 1, len(figures) + 1, figure.name)
+        page = build_page(
+            shown,
+            figures,
+            origin,
+            study=study["name"],
+            description=study["description"],
+            recipe=yaml.safe_dump(study, sort_keys=False),
+            environment=made_in,
+            created=now(),
+        )
+        (temporary / PAGE_NAME).write_text(page, encoding="utf-8")
+        write_table(temporary / HEADLINE_NAME, summary_table, declared.HEADLINE, "")
+        write_folder_record(temporary, want, _summary(summary_table, level), made_in)
+
+
+def _summary(headline: Any, level: str) -> dict[str, Any]:
+    import polars as pl
+
+    largest = headline.filter(pl.col("category_level") == level, pl.col("control_id") == "none").sort("n_params_nonemb")
+    row = largest.row(-1, named=True)
+    names = ("model", "p_first", "p_last", "rise", "rise_lo", "rise_hi", "p_shuffle", "p_dense_last", "p_bow")
+    return {name: row[name] for name in names} | {"level": level}

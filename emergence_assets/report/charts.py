@@ -192,7 +192,7 @@ def presence_over_size(scale: pl.DataFrame, level: str, width: int = WIDE) -> Ch
     )
 
 
-def _control(steps: Sequence[int], p: Sequence[object], line: str) -> pl.DataFrame:
+def _control(steps: Sequence[object], p: Sequence[object], line: str) -> pl.DataFrame:
     """A line that belongs to no single model."""
     frame = pl.DataFrame({"step": steps, "p": p}, schema={"step": pl.Int64, "p": pl.Float64})
     return frame.select(pl.lit("all models").alias("model"), "step", "p", pl.lit(line).alias("line"))

@@ -79,9 +79,9 @@ _CAPTIONS = {
     "presence_over_time": (
         "Read a solid line from left to right: it rises when single latents come to tell categories apart as training "
         "goes on. The dotted line of the same colour is where the untrained network stands; only the height above it "
-        "was gained. Shuffled labels must stay at 0.5: if they rise too, picking the best of many latents is the cause. "
-        "Dashed: a linear probe on the whole read-out vector; when it is high from the start, the information was there "
-        "before any single latent carried it. Dash-dotted: what the words of the text alone tell."
+        "was gained. Shuffled labels must stay at 0.5: if they rise too, picking the best of many latents is the "
+        "cause. Dashed: a linear probe on the whole read-out vector; when it is high from the start, the information "
+        "was there before any single latent carried it. Dash-dotted: what the words of the text alone tell."
     ),
     "gain_by_layer": (
         "Each cell is one layer at one checkpoint, blue where its best latents beat those of the untrained network in "
@@ -91,8 +91,8 @@ _CAPTIONS = {
     ),
     "presence_over_size": (
         "Further right is a larger model, read at the layer that is best on the other half of the texts. The step 0 "
-        "points show what size alone gives before training, shuffled labels what picking a latent alone gives. Each size "
-        "is one training run, so the bars, which only know about texts, understate the doubt between sizes."
+        "points show what size alone gives before training, shuffled labels what picking a latent alone gives. Each "
+        "size is one training run, so the bars, which only know about texts, understate the doubt between sizes."
     ),
     "half_steps_by_category": (
         "Categories further down emerge later. The point is where half of the rise is reached, the bar its 95 % "

@@ -50,7 +50,8 @@ def gain_by_layer(presence: pl.DataFrame, level: str, width: int = WIDE) -> Char
     return themed(
         alt.concat(*panels, columns=columns).resolve_scale(color="shared"),
         f"Gain over the untrained network, by layer and training step: {', '.join(models)}",
-        f"Mean over {level} categories of the best latent's AUROC, minus the same at step 0 in the same layer; layer 0 is the first",
+        f"Mean over {level} categories of the best latent's AUROC, minus the same at step 0 in the same layer; "
+        "layer 0 is the first",
         width,
         "Heat maps of mean gain over step 0, layers by training steps, one panel per model.",
     )

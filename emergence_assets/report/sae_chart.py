@@ -43,14 +43,14 @@ def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = WIDE)
     return themed(
         alt.vconcat(*panels).resolve_scale(color="shared"),
         "SAE quality over training, by model and layer",
-        "Measured on texts that the SAE was not trained on, mean over SAE seeds; above: variance left unexplained, "
-        "below: latents that never became active",
+        "Mean over SAE seeds. FVU: variance left unexplained on texts the SAE was not trained on; "
+        "dead: active nowhere in the last stretch of training",
         width,
         "Line charts of unexplained variance and share of dead latents against training step, per model and layer.",
     )
 
 
-def _panel(rows: pl.DataFrame, metric: str, title: str, model: str, scale: alt.Scale, width: int) -> alt.LayerChart:
+def _panel(rows: pl.DataFrame, metric: str, title: str, model: str, scale: alt.Scale, width: int) -> Chart:
     noted = rows.drop_nulls(metric).with_columns(
         note=pl.format("{}, layer {}, step {}: {}", "model", "layer", "step", pl.col(metric).round(3))
     )

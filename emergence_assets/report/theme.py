@@ -3,18 +3,18 @@
 Here: what is the same for all charts. Not here: what a chart shows (`charts.py` and the modules it lists).
 """
 
+import html
 import math
-import os
 import re
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TypeAlias
 
 import altair as alt
 import polars as pl
 import vl_convert
 
-Chart = alt.Chart | alt.LayerChart | alt.HConcatChart | alt.VConcatChart | alt.ConcatChart
+Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.HConcatChart | alt.VConcatChart | alt.ConcatChart | alt.FacetChart
 
 WIDE = 940
 """Pixels of a chart on a desk or in a talk."""
@@ -146,20 +146,9 @@ def log_step(column: str = "step") -> pl.Expr:
     return (pl.col(column).cast(pl.Float64) + 1).log10()
 
 
-def chart_png(chart: Chart, path: Path, ppi: int = 144) -> None:
-    """Write a chart on white paper as PNG, by a temporary name; 144 pixels per inch are twice the screen size."""
-    png = vl_convert.vegalite_to_png(chart.properties(background="#ffffff").to_dict(), ppi=ppi)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(png)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def chart_png(chart: Chart, ppi: int = 144) -> bytes:
+    """A chart on white paper as PNG; 144 pixels per inch are twice the screen size."""
+    return vl_convert.vegalite_to_png(chart.properties(background="#ffffff").to_dict(), ppi=ppi)
 
 
 def chart_svg(chart: Chart, prefix: str) -> str:
@@ -169,10 +158,17 @@ def chart_svg(chart: Chart, prefix: str) -> str:
         chart: a themed chart.
         prefix: put before every id, because ids of two charts in one page must differ.
     """
-    svg = vl_convert.vegalite_to_svg(chart.to_dict(), allowed_base_urls=[])
-    svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
-    svg = re.sub(r'(url\(|xlink:href="|\bhref=")#', rf"\1#{prefix}-", svg)
+    spec = chart.to_dict()
+    svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    label = html.escape(str(spec.get("description", "")))
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    # Vega counts its ids through the whole process; counting them anew makes equal charts equal texts.
+    for position, own in enumerate(re.findall(r' id="([^"]+)"', svg)):
+        svg = svg.replace(f' id="{own}"', f' id="{prefix}-{position}"').replace(
+            f"url(#{own})", f"url(#{prefix}-{position})"
+        )
     svg = re.sub(r' font-family="[^"]*"', "", svg)  # the page sets it once
+    svg = re.sub(r"(\d\.\d\d)\d{2,}", r"\1", svg)  # hundredths of a pixel are enough
     for name, (light, _) in COLOURS.items():
         svg = svg.replace(f'"{light}"', f'"var(--{name})"')
     return svg

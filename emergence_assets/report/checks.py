@@ -1,0 +1,17 @@
+"""Claims about the report."""
+
+from resources.expectations import Check, Condition, between
+
+REPORT_CHECKS = (
+    Check(
+        "headline_is_measured",
+        "The headline compares two AUROC of the largest model and has an interval in the right order.",
+        (between("p_first", 0, 1), between("p_last", 0, 1), Condition("ordered", ("rise_lo", "rise_hi"))),
+    ),
+    Check(
+        "shuffled_labels_are_at_chance",
+        "The mean AUROC for permuted labels is between 0.48 and 0.52: otherwise no number of the page is evidence.",
+        (between("p_shuffle", 0.48, 0.52),),
+        blocking=False,
+    ),
+)

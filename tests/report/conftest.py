@@ -1,0 +1,124 @@
+"""Tables of a small study with planted concepts, made by the real functions from codes to headline."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+import pytest
+
+from emergence_assets.emergence.headline import headline
+from emergence_assets.emergence.presence import category_presence
+from emergence_assets.emergence.scale import emergence_over_scale
+from emergence_assets.emergence.space import emergence_over_space
+from emergence_assets.emergence.time import emergence_over_time
+from emergence_assets.features.cell import CellRecipe, presence_cell
+from emergence_assets.features.codes import Codes
+from emergence_assets.features.labels import Labels
+from emergence_assets.report.readings import ReportTables
+
+N_TEXTS, N_LATENTS = 4800, 24
+STEPS = (0, 8, 64, 512)
+SIZES = {"small": (20_000, 1), "large": (200_000, 2)}
+"""Model to parameters and layers; the largest comes last in size but not in the alphabet."""
+CATEGORIES: tuple[str, ...] = ("bird & bee", "</script><script>alert(1)</script>", "fish", "music", "city", "tree")
+"""Names are a user's text and may look like HTML."""
+
+Tables = Callable[..., ReportTables]
+
+
+@pytest.fixture(scope="session")
+def planted_tables() -> Tables:
+    """Tables of a study whose latents gain `strength` (share of the category's texts) after step 8.
+
+    `shuffle_shift` is added to the shuffled-label control, `dense` is how well a dense probe reads every checkpoint.
+    """
+
+    @functools.cache
+    def make(
+        strength: float,
+        shuffle_shift: float = 0.0,
+        dense: float = 2.0,
+        steps: tuple[int, ...] = STEPS,
+        seed: int = 1,
+    ) -> ReportTables:
+        cells = _cells(strength, dense, steps, seed)
+        shift = pl.when(pl.col("control_id") == "label_shuffle").then(shuffle_shift).otherwise(0.0).cast(pl.Float32)
+        cells = cells.with_columns(pl.col("p_best", "p_best_lo", "p_best_hi") + shift)
+        presence = category_presence(cells, _bow())
+        metrics = [
+            {"model": model, "step": step, "layer": layer, "n_layers": n_layers, "sae_seed": 0, "fvu": 0.3, "l0": 4.0}
+            | {"dead_frac": 0.1, "explained_variance": 0.7, "dense_frac": 0.0}
+            for model, (_, n_layers) in SIZES.items()
+            for step in steps
+            for layer in range(n_layers)
+        ]
+        return ReportTables(
+            level="subject",
+            presence=presence,
+            time=emergence_over_time(presence),
+            space=emergence_over_space(presence),
+            scale=emergence_over_scale(presence),
+            headline=headline(presence),
+            sae_metrics=pl.DataFrame(metrics),
+            domains=dict.fromkeys(CATEGORIES[:3], "living") | dict.fromkeys(CATEGORIES[3:], "made"),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def empty(rising: ReportTables) -> ReportTables:
+    """A study without any result."""
+    names = ("presence", "time", "space", "scale", "headline", "sae_metrics")
+    return dataclasses.replace(rising, **{name: getattr(rising, name).clear() for name in names})
+
+
+@pytest.fixture(scope="session")
+def rising(planted_tables: Tables) -> ReportTables:
+    """Every category gets a latent of its own between step 8 and step 64; the information is there from the start."""
+    return planted_tables(0.5)
+
+
+def _cells(strength: float, dense: float, steps: tuple[int, ...], seed: int) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    category = rng.integers(0, len(CATEGORIES), N_TEXTS).astype(np.int16)
+    labels = Labels("subject", CATEGORIES, category, rng.random(N_TEXTS) < 0.5)
+    frames = []
+    for model, (n_params, n_layers) in SIZES.items():
+        for step in steps:
+            for layer in range(n_layers):
+                rate = np.full((N_TEXTS, N_LATENTS), 0.1)
+                rate[np.arange(N_TEXTS), category] += strength * (step > 8)
+                active = rng.random(rate.shape) < rate
+                values = np.where(active, rng.random(rate.shape) + 0.1, 0).astype(np.float32)
+                indices = np.broadcast_to(np.arange(N_LATENTS, dtype=np.int32), values.shape)
+                read_out = rng.normal(size=(N_TEXTS, len(CATEGORIES)))
+                read_out[np.arange(N_TEXTS), category] += dense
+                cell = presence_cell(
+                    Codes(values, indices, N_LATENTS), read_out, [labels], CellRecipe(n_boot=40, n_shuffles=6)
+                )
+                frames.append(
+                    cell.with_columns(
+                        pl.lit(model).alias("model"),
+                        pl.lit(n_params, pl.Int64).alias("n_params_nonemb"),
+                        pl.lit(step, pl.Int32).alias("step"),
+                        pl.lit(step * 512, pl.Int64).alias("tokens_seen"),
+                        pl.lit(layer, pl.Int16).alias("layer"),
+                        pl.lit(n_layers, pl.Int16).alias("n_layers"),
+                        pl.lit((layer + 1) / n_layers, pl.Float32).alias("rel_depth"),
+                        pl.lit(0, pl.Int16).alias("sae_seed"),
+                        pl.lit(f"{model}-{step}-{layer}").alias("data_version"),
+                    )
+                )
+    return pl.concat(frames)
+
+
+def _bow() -> pl.DataFrame:
+    frame = pl.DataFrame({"category": CATEGORIES, "p_bow": [0.97] * len(CATEGORIES)})
+    both = [
+        frame.with_columns(control_id=pl.lit(control), category_level=pl.lit("subject"), p_bow=pl.lit(p, pl.Float32))
+        for control, p in (("none", 0.97), ("label_shuffle", 0.5))
+    ]
+    return pl.concat(both)
