@@ -124,7 +124,7 @@ def write_report(
     made_in = {name: str(value) for name, value in environment().items()}
     with clear_disk_errors(Path(folder)), replacing_folder(Path(folder)) as temporary:
         for position, figure in enumerate(figures):
-            chart_png(figure.wide, temporary / f"{figure.name}.png", ppi=72)
+            (temporary / f"{figure.name}.png").write_bytes(chart_png(figure.wide, ppi=72))
             report(position + 1, len(figures) + 1, figure.name)
         page = build_page(
             shown,

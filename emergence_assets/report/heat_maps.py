@@ -95,7 +95,12 @@ def _step_columns() -> alt.X:
         "step:O",
         title="training step (a column per checkpoint)",
         axis=alt.Axis(
-            labelAngle=0, labelExpr="format(datum.value, ',')", labelOverlap="greedy", ticks=False, domain=False
+            labelAngle=0,
+            labelExpr="format(datum.value, ',')",
+            labelOverlap="greedy",
+            labelSeparation=4,
+            ticks=False,
+            domain=False,
         ),
     )
 
