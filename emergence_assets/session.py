@@ -99,27 +99,17 @@ class Session:
 def _headline_table(headline: pl.DataFrame) -> Table:
     """What is read first: the finest level, smallest model first, the measurement beside its controls."""
     measured = headline.filter(pl.col("control_id") == "none", pl.col("category_level") == _finest_level(headline))
-    table = Table(
-        "model",
-        "step 0",
-        "last step",
-        "rise [95 %]",
-        "shuffled labels",
-        "dense probe",
-        "bag of words",
-        "categories >= .75",
-        title=f"AUROC of the best latent, mean over {measured['n_categories'][0]} categories and all layers",
-    )
+    title = f"best latent's AUROC, mean over {measured['n_categories'][0]} categories and all layers"
+    names = ("model", "step 0 to last", "rise [95 %]", "shuffled", "dense", "words")
+    table = Table(*names, title=title, box=None, padding=(0, 2, 0, 0), title_justify="left")
     for row in measured.sort("n_params_nonemb").iter_rows(named=True):
         table.add_row(
             row["model"],
-            f"{row['p_first']:.3f}",
-            f"{row['p_last']:.3f}",
+            f"{row['p_first']:.3f} to {row['p_last']:.3f}",
             f"{row['rise']:+.3f} [{row['rise_lo']:+.3f}, {row['rise_hi']:+.3f}]",
             f"{row['p_shuffle']:.3f}",
-            f"{row['p_dense_first']:.3f} to {row['p_dense_last']:.3f}",
+            f"{row['p_dense_last']:.3f}",
             f"{row['p_bow']:.3f}",
-            f"{row['n_strong_first']:.1f} to {row['n_strong_last']:.1f}",
         )
     return table
 

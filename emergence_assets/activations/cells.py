@@ -149,12 +149,21 @@ def ensure_tokens(study: Study, storage: Storage, checkpoint: Path, recipe: Mapp
 
 
 def activation_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
-    """One task per checkpoint, whatever selection of layers is due; late steps are no slower than early ones."""
-    by_step: dict[Cell, list[tuple[Cell, Required]]] = {}
+    """One task per checkpoint, which makes all layers that the checkpoint still lacks and not only the selected ones.
+
+    Dagster cuts a backfill of many steps × few layers into one run per layer. The first of them makes the forward pass
+    for all; the others find their files.
+    """
+    by_step: dict[Cell, dict[Cell, Required]] = {}
     for cell, required in due:
-        by_step.setdefault(Cell(cell.model, cell.step), []).append((cell, required))
+        by_step.setdefault(Cell(cell.model, cell.step), {})[cell] = required
     work = []
-    for checkpoint, layers in by_step.items():
+    for checkpoint, selected in by_step.items():
+        layers = list(selected.items()) + [
+            (cell, plan.demand_inputs(ACTIVATIONS, cell))
+            for cell in plan.cells(ACTIVATIONS, checkpoint.model)
+            if cell.step == checkpoint.step and cell not in selected and plan.state(ACTIVATIONS, cell).state != "done"
+        ]
         model, step = str(checkpoint.model), int(checkpoint.step or 0)
         folder = plan.storage.checkpoint_folder(model, step)
         tokens = ensure_tokens(plan.study, plan.storage, folder, layers[0][1].recipe)
@@ -169,9 +178,10 @@ def activation_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[t
             "dtype": plan.study.activations.dtype,
             "expected_d_model": plan.study.family.models[model].d_model,
             "lock": str(plan.storage.checkpoint_lock(model, step)),
+            "asked": now(),
         }
-        cells = [cell for cell, _ in layers]
-        work.append((Task("emergence_assets.activations.cells:capture_layers", arguments, str(checkpoint)), cells))
+        task = Task("emergence_assets.activations.cells:capture_layers", arguments, str(checkpoint))
+        work.append((task, list(selected)))
     return work
 
 
@@ -186,9 +196,10 @@ def capture_layers(
     dtype: str,
     expected_d_model: int,
     lock: str,
+    asked: str,
     report: Any,
 ) -> None:
-    """Worker: one forward pass over all texts; every requested layer becomes one file."""
+    """Worker: one forward pass over all texts; every layer that nobody made since it was asked for becomes one file."""
     import torch
 
     from emergence_assets.activations.capture import capture_checkpoint
@@ -203,6 +214,9 @@ def capture_layers(
     with contextlib.ExitStack() as open_files, clear_disk_errors(Path(next(iter(layers.values())))):
         Path(lock).parent.mkdir(parents=True, exist_ok=True)
         open_files.enter_context(FileLock(lock))
+        layers = {layer: path for layer, path in layers.items() if not _made_since(asked, path, required[layer])}
+        if not layers:
+            return
         model = load_model(Path(checkpoint), accelerator.device, getattr(torch, accelerator.model_dtype))
         writers = {}
         made_in = {**environment(), "device": accelerator.name}
@@ -230,6 +244,12 @@ def capture_layers(
             raise EmergenceError(error.what, where=f"{checkpoint} {error.where}", remedy=error.remedy) from error
         for writer in writers.values():
             writer.commit()
+
+
+def _made_since(asked: str, path: str, required: str) -> bool:
+    """Whether another run made this very file while this one waited for the lock."""
+    stored = activation_provenance(Path(path))
+    return stored is not None and stored.created >= asked and stored.required == required_from_json(required)
 
 
 def _registered_weights(plan: Plan, checkpoint: Cell) -> str:
