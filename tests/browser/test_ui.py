@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import ARTEFACTS, UI
+from tests.browser.conftest import UI
+from tests.conftest import ARTEFACTS
 
 pytestmark = pytest.mark.browser
 STEPS = ("step000000", "step000001", "step000003")

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from emergence_assets.report.figures import Figure, draw_figures
 from emergence_assets.report.page import build_page, json_for_script
@@ -152,48 +153,39 @@ def test_a_study_without_results_has_a_page(empty: ReportTables) -> None:
 
 
 @pytest.mark.browser
-def test_the_page_opens_offline_without_errors(page: str, tmp_path: Path) -> None:
-    from playwright.sync_api import sync_playwright
-
+def test_the_page_opens_offline_without_errors(page: str, tmp_path: Path, browser: Browser) -> None:
     path = tmp_path / "page.html"
     path.write_text(page, encoding="utf-8")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    arguments += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
-        try:
-            for width, shown, hidden in ((1400, "wide", "narrow"), (390, "narrow", "wide")):
-                context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
-                opened = context.new_page()
-                problems: list[str] = []
-                requests: list[str] = []
-                opened.on("console", lambda message, seen=problems: seen.append(message.text))
-                opened.on("pageerror", lambda error, seen=problems: seen.append(str(error)))
-                opened.on("request", lambda request, seen=requests: seen.append(request.url))
-                opened.goto(path.as_uri())
-                assert opened.locator(f".{shown} svg").first.is_visible()
-                assert not opened.locator(f".{hidden} svg").first.is_visible()
-                assert opened.evaluate("document.documentElement.scrollWidth") == width
+    for width, shown, hidden in ((1400, "wide", "narrow"), (390, "narrow", "wide")):
+        context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
+        opened = context.new_page()
+        problems: list[str] = []
+        requests: list[str] = []
+        opened.on("console", lambda message, seen=problems: seen.append(message.text))
+        opened.on("pageerror", lambda error, seen=problems: seen.append(str(error)))
+        opened.on("request", lambda request, seen=requests: seen.append(request.url))
+        opened.goto(path.as_uri())
+        assert opened.locator(f".{shown} svg").first.is_visible()
+        assert not opened.locator(f".{hidden} svg").first.is_visible()
+        assert opened.evaluate("document.documentElement.scrollWidth") == width
 
-                rows = opened.locator("#categories tbody tr")
-                assert rows.count() == 6
-                opened.locator("#categories thead th button").first.click()
-                names = opened.locator("#categories tbody th").all_inner_texts()
-                assert names == sorted(names, key=str.lower)
-                gain = opened.locator("#categories thead th", has_text="gain")
-                gain.locator("button").click()
-                assert gain.get_attribute("aria-sort") == "ascending"
-                opened.locator("#query").fill("music")
-                assert [rows.nth(i).is_visible() for i in range(6)].count(True) == 1
-                with opened.expect_download() as download:
-                    opened.locator(".download").click()
-                assert json.loads(Path(download.value.path()).read_text())["level"] == "subject"
-                cell = opened.locator(f"#gain-by-layer .{shown} [aria-roledescription='rect mark']").first
-                cell.hover()
-                assert opened.locator("#hint").inner_text().startswith("small, layer 0, step 0: 0.0")
-                assert problems == []
-                assert requests[0] == path.as_uri()
-                assert all(url.startswith(("file:", "blob:")) for url in requests)
-                context.close()
-        finally:
-            browser.close()
+        rows = opened.locator("#categories tbody tr")
+        assert rows.count() == 6
+        opened.locator("#categories thead th button").first.click()
+        names = opened.locator("#categories tbody th").all_inner_texts()
+        assert names == sorted(names, key=str.lower)
+        gain = opened.locator("#categories thead th", has_text="gain")
+        gain.locator("button").click()
+        assert gain.get_attribute("aria-sort") == "ascending"
+        opened.locator("#query").fill("music")
+        assert [rows.nth(i).is_visible() for i in range(6)].count(True) == 1
+        with opened.expect_download() as download:
+            opened.locator(".download").click()
+        assert json.loads(Path(download.value.path()).read_text())["level"] == "subject"
+        cell = opened.locator(f"#gain-by-layer .{shown} [aria-roledescription='rect mark']").first
+        cell.hover()
+        assert opened.locator("#hint").inner_text().startswith("small, layer 0, step 0: 0.0")
+        assert problems == []
+        assert requests[0] == path.as_uri()
+        assert all(url.startswith(("file:", "blob:")) for url in requests)
+        context.close()
