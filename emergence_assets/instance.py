@@ -7,8 +7,9 @@ from pathlib import Path
 
 import dagster as dg
 
+from emergence_assets.durable import clear_disk_errors
 from emergence_assets.errors import EmergenceError
-from resources.storage import clear_disk_errors, prepare_folder
+from resources.storage import prepare_folder
 
 OWNER_TAG = "emergence/process"
 """Run tag `host:pid` of the process that executes a run itself."""

@@ -6,9 +6,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from emergence_assets.durable import replacing_file
 from emergence_assets.errors import EmergenceError
 from emergence_assets.provenance import Provenance, Required
-from resources.storage import replacing_file
 
 RECORD_NAME = "provenance.json"
 CONTENT = "content_sha256"

@@ -14,8 +14,8 @@ from typing import Any
 
 import polars as pl
 
+from emergence_assets.durable import clear_disk_errors, replacing_file
 from emergence_assets.errors import EmergenceError
-from resources.storage import clear_disk_errors, replacing_file
 
 PROVENANCE_KEY = "emergence_provenance"
 CHECKSUM_KEY = "emergence_sha256"

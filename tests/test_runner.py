@@ -12,7 +12,7 @@ from emergence_assets.runner import sweep_temporaries
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from resources.storage import replacing_file, replacing_folder
+from emergence_assets.durable import replacing_file, replacing_folder
 replacing = {"file": replacing_file, "folder": replacing_folder}[sys.argv[1]]
 with replacing(Path(sys.argv[2])) as temporary:
     (temporary / "part" if sys.argv[1] == "folder" else temporary).write_text("half")

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from emergence_assets.checkpoints.cells import CHECKPOINT
+from emergence_assets.durable import clear_disk_errors
 from emergence_assets.errors import EmergenceError
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Provenance, Required, canonical_json
 from emergence_assets.study import Study, TrainedHere, WordNetProbes
 from resources.compute import Task
 from resources.records import now, required_from_json, required_to_json
-from resources.storage import Storage, clear_disk_errors
+from resources.storage import Storage
 
 if TYPE_CHECKING:
     from emergence_assets.activations.probes import ProbeSet

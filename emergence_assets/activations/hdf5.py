@@ -153,22 +153,6 @@ def _is_stale(leftover: Path) -> bool:
         return False
 
 
-def publish(temporary: Path, path: Path) -> None:
-    """Make a finished file visible: contents to disk, then the name, then the folder that holds the name."""
-    sync(temporary)
-    temporary.replace(path)
-    sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file or folder is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def require_space(folder: Path, n_bytes: int) -> None:
     """Refuse to start a file that the disk cannot hold.
 

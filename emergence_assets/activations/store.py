@@ -72,7 +72,6 @@ from emergence_assets.activations.hdf5 import (
     AttrValue,
     create_contiguous,
     full_disk_explained,
-    publish,
     require_space,
     temporary_path,
     to_float32,
@@ -80,6 +79,7 @@ from emergence_assets.activations.hdf5 import (
     write_attrs,
 )
 from emergence_assets.activations.moments import ColumnMoments
+from emergence_assets.durable import publish
 
 FORMAT = "emergence-activations"
 FORMAT_VERSION = 1

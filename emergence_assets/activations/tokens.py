@@ -40,11 +40,11 @@ from emergence_assets.activations.hdf5 import (
     AttrValue,
     create_contiguous,
     full_disk_explained,
-    publish,
     temporary_path,
     write_attrs,
     write_unconverted,
 )
+from emergence_assets.durable import publish
 
 FORMAT = "emergence-tokens"
 FORMAT_VERSION = 1

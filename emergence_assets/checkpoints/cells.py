@@ -8,6 +8,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from emergence_assets.durable import clear_disk_errors
 from emergence_assets.errors import EmergenceError
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Required
@@ -19,7 +20,7 @@ from resources.records import (
     required_to_json,
     write_record,
 )
-from resources.storage import Storage, clear_disk_errors
+from resources.storage import Storage
 
 TRAINING_RECORD = "training_run.json"
 TRAINING_START = "started.json"

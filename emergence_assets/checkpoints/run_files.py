@@ -9,7 +9,6 @@ runs `resume.safetensors`: weights and both moments of AdamW in single precision
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -23,6 +22,7 @@ import safetensors.numpy
 from emergence_assets.checkpoints.environment import environment
 from emergence_assets.checkpoints.folder import read_facts
 from emergence_assets.checkpoints.recipe import TrainingRecipe
+from emergence_assets.durable import replacing_file, replacing_folder
 from emergence_assets.errors import EmergenceError
 from emergence_assets.wordnet import corpus
 
@@ -85,17 +85,13 @@ def write_checkpoint(
         "model_max_length": context,
     }
     notes = {**notes, **identity, "environment": environment()}
-    temporary = step_folder.with_name(f".{step_folder.name}.{os.getpid()}.tmp")
-    temporary.mkdir()
-    (temporary / "model.safetensors").write_bytes(safetensors.numpy.save(weights, {"format": "pt"}))
-    (temporary / "config.json").write_text(config, encoding="utf-8")
-    (temporary / "tokenizer.json").write_bytes(corpus.TOKENIZER_PATH.read_bytes())
-    (temporary / "tokenizer_config.json").write_text(json.dumps(tokenizer_config, indent=2) + "\n", encoding="utf-8")
-    (temporary / "training.json").write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
-    for path in [*temporary.iterdir(), temporary]:
-        _flush(path)
-    temporary.rename(step_folder)
-    _flush(step_folder.parent)
+    with replacing_folder(step_folder) as temporary:
+        (temporary / "model.safetensors").write_bytes(safetensors.numpy.save(weights, {"format": "pt"}))
+        (temporary / "config.json").write_text(config, encoding="utf-8")
+        (temporary / "tokenizer.json").write_bytes(corpus.TOKENIZER_PATH.read_bytes())
+        text = json.dumps(tokenizer_config, indent=2) + "\n"
+        (temporary / "tokenizer_config.json").write_text(text, encoding="utf-8")
+        (temporary / "training.json").write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
 
 
 def read_validation_loss(step_folder: Path, identity: Identity) -> float:
@@ -142,11 +138,8 @@ def write_resume_state(folder: Path, step: int, state: Arrays, identity: Identit
     """Replace the state to go on from by this one."""
     notes = {"identity": json.dumps(identity), "bits_decided_by": _bits_decided_by(), "step": str(step)}
     path = folder / RESUME_NAME
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(safetensors.numpy.save(state, notes))
-    _flush(temporary)
-    temporary.replace(path)
-    _flush(folder)
+    with replacing_file(path) as temporary:
+        temporary.write_bytes(safetensors.numpy.save(state, notes))
 
 
 def read_resume_state(folder: Path, identity: Identity, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, Arrays]:
@@ -188,12 +181,3 @@ def _bits_decided_by() -> str:
     here = environment()
     keys = ("torch", "transformers", "cpu_capability", "cpu_model", "mkl_cbwr", "num_threads")
     return json.dumps({key: here[key] for key in keys}, sort_keys=True)
-
-
-def _flush(path: Path) -> None:
-    """Force a file's or folder's content to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from emergence_assets.activations.cells import ACTIVATIONS, probe_recipe, probe_set
+from emergence_assets.durable import clear_disk_errors
 from emergence_assets.features.tables import LATENT_STATS, PRESENCE_CELLS
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Provenance, Required, canonical_json
@@ -13,7 +14,7 @@ from emergence_assets.saes.cells import SAE, seed_folder
 from emergence_assets.study import Study
 from resources.compute import Task
 from resources.records import now, required_from_json, required_to_json
-from resources.storage import Storage, clear_disk_errors
+from resources.storage import Storage
 from resources.tables import table_provenance, verify_table, write_table
 
 

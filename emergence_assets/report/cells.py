@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from emergence_assets.activations.cells import study_probe_set
+from emergence_assets.durable import clear_disk_errors, replacing_folder
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.provenance import Required
 from emergence_assets.study import Study
@@ -17,7 +18,7 @@ from resources.records import (
     verify_folder,
     write_folder_record,
 )
-from resources.storage import Storage, clear_disk_errors, replacing_folder
+from resources.storage import Storage
 from resources.tables import read_tables, write_table
 
 PAGE_NAME = "index.html"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from emergence_assets.activations.cells import ACTIVATIONS
+from emergence_assets.durable import clear_disk_errors, replacing_folder
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Required
 from emergence_assets.study import Study
@@ -17,7 +18,7 @@ from resources.records import (
     verify_folder,
     write_folder_record,
 )
-from resources.storage import Storage, clear_disk_errors, replacing_folder
+from resources.storage import Storage
 
 EVALUATION_SHARE = 10
 """Every so many-th training text is kept from the SAE and measures its quality."""

@@ -9,8 +9,6 @@ The names d_in and d_sae are sae-lens', ours are d_model and n_latents; W_enc is
 
 import json
 import math
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from emergence_assets.durable import replacing_folder
 from emergence_assets.errors import EmergenceError
 from emergence_assets.saes.sae import SAE, TopK
 
@@ -78,25 +77,15 @@ def write_sae(folder: Path, sae: SAE, metadata: Mapping[str, Any]) -> None:
             }
         ),
     }
-    partial = folder.parent / f".{folder.name}.{os.getpid()}.tmp"
-    shutil.rmtree(partial, ignore_errors=True)  # left by a killed process that had this number
     try:
-        partial.mkdir(parents=True)
-        for name, content in contents.items():
-            with (partial / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync_folder(partial)
-        partial.rename(folder)
-        _sync_folder(folder.parent)
+        with replacing_folder(folder) as temporary:
+            for name, content in contents.items():
+                (temporary / name).write_bytes(content)
     except OSError as error:
         n_bytes = sum(map(len, contents.values()))
         raise EmergenceError(
             f"SAE of {n_bytes:,} bytes could not be written: {error}", where=folder, remedy="make room or give access"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_sae(folder: Path) -> tuple[SAE, dict[str, Any]]:
@@ -184,11 +173,3 @@ def _refused(path: Path, what: str) -> EmergenceError:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
