@@ -93,7 +93,9 @@ def status(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_as_dict(entry) for entry in statuses], indent=2))
         return
-    table = Table("stage", "asset", "done", "stale", "missing", "failed", "why", title=f"study {pipeline.study.name}")
+    table = Table(title=f"study {pipeline.study.name}")
+    for column in ("stage", "asset", "done", "stale", "missing", "failed", "why"):
+        table.add_column(column, no_wrap=column == "asset")
     for entry in statuses:
         counts = [str(count) if count else "·" for count in (entry.done, entry.stale, entry.missing, entry.failed)]
         more = f" (+{len(entry.reasons) - 1} more reasons)" if len(entry.reasons) > 1 else ""

@@ -105,6 +105,8 @@ class Provenance:
 
 
 State = Literal["done", "stale", "missing"]
+SHOWN_CHARACTERS = 160
+"""Longer settings are cut when a difference is told."""
 
 
 def difference(stored: Required, required: Required) -> str:
@@ -114,7 +116,7 @@ def difference(stored: Required, required: Required) -> str:
     if (stored.asset, stored.cell) != (required.asset, required.cell):
         return f"it is {stored.asset} of {stored.cell}"
     changes = [
-        f"{name} was {stored.recipe.get(name)!r}, is {required.recipe.get(name)!r}"
+        f"{name} was {_shown(stored.recipe.get(name))}, is {_shown(required.recipe.get(name))}"
         for name in sorted(set(stored.recipe) | set(required.recipe))
         if _differs(stored.recipe, required.recipe, name)
     ]
@@ -136,6 +138,11 @@ def _differs(stored: Mapping[str, Any], required: Mapping[str, Any], name: str) 
     if (name in stored) != (name in required):
         return True
     return canonical_json(stored[name]) != canonical_json(required[name])
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
 
 
 @functools.cache

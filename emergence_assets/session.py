@@ -12,9 +12,9 @@ from rich.table import Table
 from emergence_assets.definitions import STAGES, build_definitions
 from emergence_assets.display import Display
 from emergence_assets.instance import prepare_home
-from emergence_assets.partitions import asset_key, cell_of, register_steps
+from emergence_assets.partitions import asset_key, cell_of, partitions, register_steps
 from emergence_assets.pipeline import rules_for
-from emergence_assets.plan import Plan
+from emergence_assets.plan import Cell, Plan
 from emergence_assets.runner import ListeningCompute, Outcome, run_study
 from emergence_assets.status import AssetStatus, study_status
 from emergence_assets.study import Study, load_study
@@ -88,12 +88,27 @@ class Session:
         for rule in rules_for(self.study):
             for model in [None] if rule.grid == "study" else self.study.models:
                 key = asset_key(self.study, model, rule.name)
-                records = instance.fetch_failed_materializations(key, limit=1000).records
-                for record in records:
-                    partition = record.partition_key
-                    cell = cell_of(model, partition) if model and partition else None
-                    failed.add((rule.name, str(cell or model or "all models")))
+                grid = partitions(self.study, model, rule.grid) if model else None
+                if grid is None:
+                    if _last_run_failed(instance, key):
+                        failed.add((rule.name, str(Cell(model))))
+                    continue
+                keys = grid.get_partition_keys(dynamic_partitions_store=instance)
+                found = instance.get_status_by_partition(key, keys, grid) or {}
+                failed |= {
+                    (rule.name, str(cell_of(str(model), partition)))
+                    for partition, status in found.items()
+                    if status is not None and status.value == "FAILED"
+                }
         return frozenset(failed)
+
+
+def _last_run_failed(instance: dg.DagsterInstance, key: dg.AssetKey) -> bool:
+    """Whether the last run that was to materialise an asset without partitions failed."""
+    records = instance.get_asset_records([key])
+    last_run = records[0].asset_entry.last_run_id if records else None
+    run = instance.get_run_by_id(last_run) if last_run else None
+    return run is not None and run.status == dg.DagsterRunStatus.FAILURE
 
 
 def _headline_table(headline: pl.DataFrame) -> Table:

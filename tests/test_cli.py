@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.conftest import TINY, run_emergence
+from tests.conftest import TINY, run_emergence, status_of
 
 
 def refused(result: subprocess.CompletedProcess[str]) -> str:
@@ -68,6 +68,8 @@ def test_nan_weights_are_found_before_anything_is_computed_from_them(tmp_path: P
     assert "step3" in message
     assert "nan" in message.lower()
     assert not list((tmp_path / "tiny").rglob("layer=*.h5"))
+    status = status_of(tmp_path)
+    assert (status["checkpoint"]["failed"], status["checkpoint"]["done"]) == (1, 7)
 
 
 @pytest.mark.slow

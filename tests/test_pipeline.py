@@ -1,6 +1,7 @@
 """The whole pipeline on the tiny study, through the command line: what is computed, what is kept, what is refused."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -157,7 +158,6 @@ def test_a_lost_checkpoint_is_trained_again_bit_for_bit(study: Path) -> None:
     folder = study / "tiny/checkpoints/gloss-tiny/step3"
     before = (folder / "model.safetensors").read_bytes()
     shutil.rmtree(folder)
-    (study / "tiny/checkpoints/gloss-tiny/training_run.json").unlink()
     assert run_emergence(study, "run").returncode == 0
     assert (folder / "model.safetensors").read_bytes() == before
 
@@ -220,3 +220,30 @@ def test_tables_have_the_declared_columns_and_both_controls(finished_study: Path
     assert (
         presence.select("model", "step", "layer", "control_id", "category_level", "category").is_duplicated().sum() == 0
     )
+
+
+def test_the_job_for_all_stages_makes_what_is_due(study: Path) -> None:
+    layer = activation_file(study)
+    layer.unlink()
+    program = (
+        "import dagster as dg\n"
+        "from emergence_assets.definitions import defs\n"
+        "if __name__ == '__main__':\n"
+        "    with dg.DagsterInstance.get() as instance:\n"
+        "        result = defs.resolve_job_def('all_stages').execute_in_process(instance=instance)\n"
+        "        assert result.success\n"
+    )
+    script = study / "job.py"
+    script.write_text(program)
+    environment = {"EMERGENCE_STUDY": str(TINY), "EMERGENCE_DATA": str(study), "DAGSTER_HOME": str(study / "dagster")}
+    finished = subprocess.run(
+        [sys.executable, str(script)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert layer.exists()
+    assert all(entry["done"] == entry["total"] for entry in status_of(study).values())

@@ -11,7 +11,7 @@ from filelock import FileLock
 from emergence_assets.durable import clear_disk_errors
 from emergence_assets.errors import EmergenceError
 from emergence_assets.plan import Cell, Plan, Rule
-from emergence_assets.provenance import Required
+from emergence_assets.provenance import Provenance, Required
 from emergence_assets.study import Study, TrainedHere
 from resources.compute import Task
 from resources.records import (
@@ -42,6 +42,15 @@ def _training_recipe(study: Study, _storage: Storage, cell: Cell) -> Mapping[str
     }
 
 
+def _training_provenance(path: Path) -> Provenance | None:
+    """Provenance of a finished training run; None also when a checkpoint of it is gone, so that it is trained again."""
+    stored = record_provenance(path)
+    if stored is None:
+        return None
+    folders = [path.parent / f"step{step}" for step in stored.required.recipe["steps"]]
+    return stored if all(folder.is_dir() for folder in folders) else None
+
+
 TRAINING_RUN = Rule(
     name="training_run",
     stage="checkpoints",
@@ -50,7 +59,7 @@ TRAINING_RUN = Rule(
     recipe=_training_recipe,
     code=("emergence_assets.checkpoints.training",),
     path=lambda storage, cell: storage.training_folder(str(cell.model)) / TRAINING_RECORD,
-    stored=record_provenance,
+    stored=_training_provenance,
 )
 
 
