@@ -236,13 +236,9 @@ def test_the_job_for_all_stages_makes_what_is_due(study: Path) -> None:
     script = study / "job.py"
     script.write_text(program)
     environment = {"EMERGENCE_STUDY": str(TINY), "EMERGENCE_DATA": str(study), "DAGSTER_HOME": str(study / "dagster")}
+    command = [sys.executable, str(script)]
     finished = subprocess.run(
-        [sys.executable, str(script)],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+        command, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
     assert layer.exists()
