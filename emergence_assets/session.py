@@ -11,6 +11,7 @@ from rich.table import Table
 
 from emergence_assets.definitions import STAGES, build_definitions
 from emergence_assets.display import Display
+from emergence_assets.emergence.tables import HEADLINE
 from emergence_assets.instance import prepare_home
 from emergence_assets.partitions import asset_key, cell_of, partitions, register_steps
 from emergence_assets.pipeline import rules_for
@@ -20,6 +21,7 @@ from emergence_assets.status import AssetStatus, study_status
 from emergence_assets.study import Study, load_study
 from resources.compute import LocalProcesses
 from resources.storage import Storage, data_folder, prepare_folder
+from resources.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Session:
         result |= {"seconds": outcome.seconds, "working_seconds": working_seconds}
         headline_path = self.storage.report_folder() / "headline.parquet"
         if headline_path.is_file():
-            headline = pl.read_parquet(headline_path)
+            headline = read_table(headline_path, HEADLINE)
             result |= {"headline": headline.to_dicts(), "report": str(page)}
             console.print(_headline_table(headline))
             console.print(f"report: {page}", highlight=False, soft_wrap=True)

@@ -113,7 +113,7 @@ def _read_table(path: Path, columns: list[str]) -> pl.DataFrame:
     """The columns of a user's file as strings, after checking identifiers and texts."""
     remedy = "write a parquet file with the columns " + ", ".join(columns)
     try:
-        table = pl.read_parquet(path)
+        table = pl.read_parquet(path, glob=False)  # brackets in a name are no pattern
     except (OSError, pl.exceptions.PolarsError) as error:
         raise EmergenceError(f"cannot read the probe table: {error}", where=path, remedy=remedy) from error
     if lacking := [column for column in columns if column not in table.columns]:
