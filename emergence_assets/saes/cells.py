@@ -89,7 +89,8 @@ def train_cell(activation_file: str, folder: str, required: str, report: Any) ->
     accelerator = choose_accelerator()
     attrs = read_attrs(Path(activation_file))
     tokens_file = Path(activation_file).parents[3] / "tokens" / str(attrs["tokens_file"])
-    text_index_t = read_tokens(tokens_file).training_rows.text_index_t
+    tokens = read_tokens(tokens_file)
+    text_index_t = tokens.training_rows.text_index_t
     is_evaluation_t = text_index_t % EVALUATION_SHARE == 0
     x_td = open_rows(Path(activation_file), "resid_post", verify=True).float32()
     training_td = torch.from_numpy(np.ascontiguousarray(x_td[~is_evaluation_t]))
@@ -134,7 +135,8 @@ def train_cell(activation_file: str, folder: str, required: str, report: Any) ->
                 "hf_hook_name": str(attrs["hook_point"]),
                 "prepend_bos": True,
                 "first_token_excluded": True,
-                "positions": "see tokens_fingerprint",
+                "positions": tokens.positions,
+                "context_size": tokens.context,
                 "tokens_fingerprint": str(attrs["tokens_fingerprint"]),
                 "training_step": int(attrs["step"]),
                 "checkpoint_sha256": str(attrs["checkpoint_sha256"]),

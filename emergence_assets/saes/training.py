@@ -1,10 +1,7 @@
 """Train a TopK SAE on residual stream rows.
 
-Here: recipe, input scale, gradients, optimiser loop. Not here: the forward pass (`sae`), evaluation (`quality`).
-
-The gradients are written out instead of left to autograd: with k of n latents active only k rows of W_dec and of W_enc
-matter per token, while autograd multiplies dense [t, n] matrices of which all but k / n is zero. The one dense product
-that remains is the encoder's, because exact top-k needs every pre-activation.
+Here: recipe, input scale, the training loop. Not here: the forward pass (`sae`), gradients (`gradients`), the optimiser
+(`adam`), evaluation (`quality`).
 
 Shape suffixes: t tokens (rows of a batch), d d_model, n latents, k active latents.
 """
@@ -12,26 +9,16 @@ Shape suffixes: t tokens (rows of a batch), d d_model, n latents, k active laten
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from emergence_assets.errors import EmergenceError
-from emergence_assets.saes.sae import (
-    SAE,
-    Latents,
-    TopK,
-    check_k,
-    chunks,
-    decode_latents,
-    input_rows,
-    pre_activations,
-    select_top_k,
-)
+from emergence_assets.saes.adam import Adam, clip
+from emergence_assets.saes.gradients import Parameters, encode_scaled, loss_and_gradients
+from emergence_assets.saes.sae import SAE, TopK, check_k, decode_latents, input_rows
 
 CURVE_POINTS = 100
 ROWS_PER_MOMENT_CHUNK = 65_536
@@ -101,26 +88,6 @@ class TrainedSAE:
     """Rows seen, repeated ones counted again."""
     input_scale: float
     """Root mean square of the centred input; the optimiser saw the input divided by it."""
-
-
-class Parameters(NamedTuple):
-    """Parameters of an SAE, or their gradients, in the order in which the optimiser holds them."""
-
-    W_enc_nd: Tensor
-    b_enc_n: Tensor
-    W_dec_nd: Tensor
-    b_dec_d: Tensor
-
-
-class Step(NamedTuple):
-    """What one batch says: the loss, how to lower it, and which latents it used."""
-
-    squared_error: Tensor
-    """Σ‖x - x̂‖² over the batch, 0-dimensional, left on the device."""
-    gradients: Parameters
-    """Of ½ Σ‖x - x̂‖² / n_tokens."""
-    latents: Latents
-    """Active latents of the batch."""
 
 
 def train_sae(
@@ -196,49 +163,6 @@ def input_moments(raw_td: Tensor) -> tuple[Tensor, float]:
     return mean_d.float(), math.sqrt(float(squares) / (n_tokens * d_model))
 
 
-def loss_and_gradients(y_td: Tensor, parameters: Parameters, k: int) -> Step:
-    """Squared error of a batch and the exact gradients of half its mean.
-
-    Args:
-        y_td: scaled input, float32.
-        parameters: of the SAE on scaled input.
-        k: active latents per token.
-
-    With e = x̂ - x, r = e / n_tokens, a the activations and g = [a > 0] (r · W_dec rows): dW_dec = aᵀr,
-    dW_enc = gᵀ(x - b_dec), db_enc = Σ g, db_dec = Σ r - db_enc W_enc, the last term for b_dec's part in the input.
-    """
-    n_tokens, n_latents = y_td.shape[0], parameters.b_enc_n.shape[0]
-    centred_td = y_td - parameters.b_dec_d
-    latents = _encode(centred_td, parameters, k)
-    residual_td = decode_latents(latents, parameters.W_dec_nd).sub_(centred_td)
-    squared_error = residual_td.square().sum()
-    residual_td.div_(n_tokens)
-
-    indices, values = latents.indices_tk.view(-1), latents.values_tk.view(-1)
-    bags = torch.arange(n_tokens, device=y_td.device)
-    # For each active latent of each token the dot product of residual and decoder row, without copying the rows.
-    slopes = torch.ops.aten._embedding_bag_per_sample_weights_backward(
-        residual_td, parameters.W_dec_nd, indices, bags * k, bags.repeat_interleave(k), 0
-    )
-    slopes = torch.where(values > 0, slopes, 0.0)
-
-    by_latent = _group_by_latent(latents.indices_tk, n_latents)
-    slopes = torch.index_select(slopes, 0, by_latent.slots)
-
-    def sum_per_latent(rows_td: Tensor, weights: Tensor) -> Tensor:
-        return F.embedding_bag(by_latent.tokens, rows_td, by_latent.offsets_n, mode="sum", per_sample_weights=weights)
-
-    # A sum per latent, also on GPUs in a fixed order; index_add_ would be faster there, but not repeatable.
-    b_enc_n = sum_per_latent(torch.ones(n_tokens, 1, device=y_td.device), slopes).view(-1)
-    gradients = Parameters(
-        W_enc_nd=sum_per_latent(centred_td, slopes),
-        b_enc_n=b_enc_n,
-        W_dec_nd=sum_per_latent(residual_td, torch.index_select(values, 0, by_latent.slots)),
-        b_dec_d=residual_td.sum(0) - b_enc_n @ parameters.W_enc_nd,
-    )
-    return Step(squared_error, gradients, latents)
-
-
 def fold_input_scale(parameters: Parameters, mean_d: Tensor, scale: float, activation: TopK) -> SAE:
     """SAE on raw rows x equal to the given one on (x - mean) / scale, times scale, plus mean.
 
@@ -274,7 +198,7 @@ def _optimise(
     """Change the parameters in place; returns loss per step [n_steps] and firing counts [n] over the dead window."""
     # Gradients of half the mean squared error of a unit-variance input are about 1e-3, far above Adam's eps of 1e-8.
     # A loss divided by the total variance would put them near 1e-9, and eps would decide the step size.
-    adam = _Adam.of(parameters, recipe.betas, eps=1e-8)
+    adam = Adam.of(parameters, recipe.betas, eps=1e-8)
     losses = torch.zeros(recipe.n_steps, device=raw_td.device)
     fired_n = torch.zeros(recipe.n_latents, device=raw_td.device)
     window_start = recipe.n_steps - math.ceil(recipe.dead_window_tokens / recipe.batch_size)
@@ -292,51 +216,12 @@ def _optimise(
         parallel_n1 = torch.linalg.vecdot(gradients.W_dec_nd, W_dec_nd).unsqueeze(1)
         gradients.W_dec_nd.addcmul_(parallel_n1, W_dec_nd, value=-1)
         if recipe.clip_norm is not None:
-            _clip(gradients, recipe.clip_norm)
+            clip(gradients, recipe.clip_norm)
         adam.step(gradients, learning_rate_at(recipe, step))
         W_dec_nd.div_(torch.linalg.vector_norm(W_dec_nd, dim=1, keepdim=True))
         if (step + 1) % report_every == 0 or step + 1 == recipe.n_steps:
             report(step + 1, recipe.n_steps, "SAE steps")
     return losses, fired_n
-
-
-class _Adam(NamedTuple):
-    """Adam without weight decay, all parameters in one kernel.
-
-    Not `torch.optim.Adam`, whose constructor imports the compiler (1.2 s per process, as long as a small training).
-    """
-
-    parameters: list[Tensor]
-    means: list[Tensor]
-    squares: list[Tensor]
-    n_steps: list[Tensor]
-    betas: tuple[float, float]
-    eps: float
-
-    @classmethod
-    def of(cls, parameters: Parameters, betas: tuple[float, float], eps: float) -> "_Adam":
-        means, squares = ([torch.zeros_like(parameter) for parameter in parameters] for _ in range(2))
-        # One counter, on the device, serves all parameters: the kernel asks for one each, and only reads them.
-        counter = torch.zeros((), device=parameters.b_dec_d.device)
-        return cls(list(parameters), means, squares, [counter] * len(parameters), betas, eps)
-
-    def step(self, gradients: Parameters, learning_rate: float) -> None:
-        self.n_steps[0].add_(1)
-        torch._fused_adam_(
-            self.parameters,
-            list(gradients),
-            self.means,
-            self.squares,
-            [],
-            self.n_steps,
-            lr=learning_rate,
-            beta1=self.betas[0],
-            beta2=self.betas[1],
-            weight_decay=0.0,
-            eps=self.eps,
-            amsgrad=False,
-            maximize=False,
-        )
 
 
 def _initial_parameters(
@@ -353,7 +238,7 @@ def _initial_parameters(
     )
     # Overlapping directions add up to more than the input: <x, x̂>/<x̂, x̂> is the encoder length of least first error.
     y_td = _scaled(raw_td[: recipe.batch_size], mean_d, scale)
-    reconstruction_td = decode_latents(_encode(y_td, parameters, recipe.activation.k), W_dec_nd)
+    reconstruction_td = decode_latents(encode_scaled(y_td, parameters, recipe.activation.k), W_dec_nd)
     power = reconstruction_td.square().sum()
     parameters.W_enc_nd.mul_(torch.where(power > 0, (y_td * reconstruction_td).sum() / power, 1.0))
     return parameters
@@ -371,51 +256,6 @@ def _row_order(n_rows: int, recipe: SAERecipe, generator: torch.Generator) -> It
         joined = torch.cat(parts) if len(parts) > 1 else left
         left = joined[recipe.batch_size :]
         yield joined[: recipe.batch_size]
-
-
-class _ByLatent(NamedTuple):
-    """The active slots of a batch, sorted by latent."""
-
-    slots: Tensor
-    """Position in the flattened [t, k] of each."""
-    tokens: Tensor
-    """Row of the batch of each."""
-    offsets_n: Tensor
-    """Where each latent's slots begin."""
-
-
-def _group_by_latent(indices_tk: Tensor, n_latents: int) -> _ByLatent:
-    n_tokens, k = indices_tk.shape
-    n_slots = n_tokens * k
-    if indices_tk.device.type == "cpu" and n_slots < 2**31:
-        # Row lists to column lists is one counting pass: 0.05 ms where sorting 16384 numbers takes 0.7.
-        columns = scipy.sparse.csr_matrix(
-            (
-                np.arange(n_slots, dtype=np.int32),
-                indices_tk.view(-1).numpy().astype(np.int32),
-                np.arange(0, n_slots + 1, k, dtype=np.int32),
-            ),
-            shape=(n_tokens, n_latents),
-        ).tocsc()
-        slots, tokens, offsets = (torch.from_numpy(part) for part in (columns.data, columns.indices, columns.indptr))
-        return _ByLatent(slots, tokens, offsets[:-1])
-    latents, slots = indices_tk.view(-1).sort(stable=True)
-    return _ByLatent(slots, slots // k, torch.searchsorted(latents, torch.arange(n_latents, device=latents.device)))
-
-
-def _encode(centred_td: Tensor, parameters: Parameters, k: int) -> Latents:
-    parts = [
-        select_top_k(pre_activations(centred_td[start:stop], parameters.W_enc_nd, parameters.b_enc_n), k)
-        for start, stop in chunks(centred_td.shape[0], parameters.b_enc_n.shape[0])
-    ]
-    return parts[0] if len(parts) == 1 else Latents(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
-
-
-def _clip(gradients: Parameters, clip_norm: float) -> None:
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
-    factor = (clip_norm / norm).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(factor)
 
 
 def _scaled(raw_td: Tensor, mean_d: Tensor, scale: float) -> Tensor:

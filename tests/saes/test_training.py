@@ -9,17 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from emergence_assets.errors import EmergenceError
+from emergence_assets.saes.gradients import Parameters, loss_and_gradients
 from emergence_assets.saes.quality import measure_quality
 from emergence_assets.saes.sae import TopK
-from emergence_assets.saes.training import (
-    Parameters,
-    SAERecipe,
-    fold_input_scale,
-    input_moments,
-    learning_rate_at,
-    loss_and_gradients,
-    train_sae,
-)
+from emergence_assets.saes.training import SAERecipe, fold_input_scale, input_moments, learning_rate_at, train_sae
 
 SMALL = SAERecipe(activation=TopK(4), n_latents=64, n_steps=12, batch_size=128, warm_up_steps=2)
 
