@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 
@@ -67,7 +67,7 @@ def run(stages: tuple[str, ...], device: str | None, workers: int | None, as_jso
         os.environ["EMERGENCE_DEVICE"] = device
     if workers:
         os.environ["EMERGENCE_WORKERS"] = str(workers)
-    console = Console(stderr=as_json)
+    console = Console(file=_own_stream(sys.stderr if as_json else sys.stdout))
     pipeline = _pipeline()
     unknown = set(stages) - set(pipeline.stages)
     if unknown:
@@ -127,6 +127,11 @@ def studies() -> None:
         study = load_study(name)
         cells = sum(len(study.steps) * len(study.layers_of(model)) for model in study.models)
         click.echo(f"{name}: {len(study.models)} models, {len(study.steps)} steps, {cells} cells; {study.description}")
+
+
+def _own_stream(stream: TextIO) -> TextIO:
+    """The same terminal or file under a descriptor of our own: Dagster redirects the standard ones during a run."""
+    return os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1)
 
 
 def _as_dict(entry: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ PLAIN_EVERY_SECONDS = 10.0
 
 
 class Display:
-    """Shows one line per stage and one per running task; a `runner.Listener`, and a `compute.Report` when called."""
+    """Shows one line per stage and one per running task; a `runner.Listener` and a `runner.TaskListener`."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -76,25 +76,32 @@ class Display:
             f"  {rule.name} {model or 'all models'}: {n_cells} {unit} in {seconds:.1f} s", highlight=False
         )
 
-    def __call__(self, label: str, done: int, total: int, note: str) -> None:
-        """Move the line of a running task; `1 of 1` without a note ends it."""
-        finished = (done, total, note) == (1, 1, "")
+    def submitted(self, n_tasks: int) -> None:
+        """Set what the stage's line counts: tasks, which may make several cells each."""
+        if self._stage is not None:
+            self._progress.update(self._stage, total=n_tasks)
+
+    def progressed(self, label: str, done: int, total: int, note: str) -> None:
+        """Move the line of a running task."""
         if not self.console.is_terminal:
             if time.monotonic() - self._last_plain > PLAIN_EVERY_SECONDS:
                 self._last_plain = time.monotonic()
                 self.console.print(f"    {label}: {done} of {total} {note}", highlight=False)
-            return
-        if finished:
-            self._finished.add(label)
-            if label in self._running:
-                self._progress.remove_task(self._running.pop(label))
-            if self._stage is not None:
-                self._progress.advance(self._stage)
             return
         if label in self._finished:
             return  # progress travels on its own way and may come after the result
         if label not in self._running:
             self._running[label] = self._progress.add_task(f"  {label}", total=total, note="", rate="")
         task = self._running[label]
-        speed = next((task_.speed for task_ in self._progress.tasks if task_.id == task), None)
-        self._progress.update(task, completed=done, total=total, note=note, rate=f"{speed:.0f}/s" if speed else "")
+        speed = next((line.speed for line in self._progress.tasks if line.id == task), None)
+        self._progress.update(task, completed=done, total=total, rate=f"{speed:.0f}/s" if speed else "")
+        if note:  # a loss stays until the next one
+            self._progress.update(task, note=note)
+
+    def finished(self, label: str) -> None:
+        """Take away the line of a task."""
+        self._finished.add(label)
+        if label in self._running:
+            self._progress.remove_task(self._running.pop(label))
+        if self._stage is not None:
+            self._progress.advance(self._stage)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import dagster as dg
 from filelock import FileLock, Timeout
@@ -26,7 +26,7 @@ from emergence_assets.partitions import (
 )
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.study import Study
-from resources.compute import Compute, Report
+from resources.compute import Compute, Report, Task
 from resources.storage import Storage, prepare_folder
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -78,23 +78,39 @@ class Outcome:
     """Wall time by asset."""
 
 
-class ListeningCompute:
-    """A Compute whose progress also goes to a second listener."""
+class TaskListener(Protocol):
+    """Is told how far the tasks of a run are."""
 
-    def __init__(self, compute: Compute, listener: Report):
+    def submitted(self, n_tasks: int) -> None:
+        """So many tasks are handed to the workers."""
+
+    def progressed(self, label: str, done: int, total: int, note: str) -> None:
+        """A task has done so many of its units."""
+
+    def finished(self, label: str) -> None:
+        """A task has ended well."""
+
+
+class ListeningCompute:
+    """A Compute whose progress a second listener is told too."""
+
+    def __init__(self, compute: Compute, listener: TaskListener):
         self._compute, self._listener = compute, listener
         self.working_seconds = 0.0
         """Wall time in which workers were at work; the rest of a run is orchestration."""
 
-    def run(self, tasks, report):  # noqa: D102 - see Compute
+    def run(self, tasks: Sequence[Task], report: Report) -> Iterator[tuple[Task, Any]]:
+        """See `Compute`."""
+
         def both(label: str, done: int, total: int, note: str) -> None:
-            self._listener(label, done, total, note)
+            self._listener.progressed(label, done, total, note)
             report(label, done, total, note)
 
         began = time.monotonic()
+        self._listener.submitted(len(tasks))
         try:
             for task, result in self._compute.run(tasks, both):
-                self._listener(task.label, 1, 1, "")
+                self._listener.finished(task.label)
                 yield task, result
         finally:
             self.working_seconds += time.monotonic() - began
