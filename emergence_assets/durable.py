@@ -6,6 +6,7 @@ A temporary name beside the final one, contents flushed, then a rename. Paths ar
 import contextlib
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,3 +84,32 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sweep_temporaries(root: Path) -> int:
+    """Delete temporary files and folders whose writing process on this host is gone.
+
+    Returns:
+        How many there were.
+    """
+    swept = 0
+    for path in root.rglob(".*.tmp"):
+        match = re.search(r"\.(\d+)(?:\.old)?\.tmp$", path.name)
+        if match and not process_is_alive(int(match[1])) and path.exists():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            swept += 1
+    return swept
+
+
+def process_is_alive(pid: int) -> bool:
+    """Whether a process of this host runs; one that has ended and only waits to be collected does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    with contextlib.suppress(OSError):  # no /proc: believe the signal
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        return state != "Z"
+    return True

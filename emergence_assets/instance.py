@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from emergence_assets.durable import clear_disk_errors
+from emergence_assets.durable import clear_disk_errors, process_is_alive
 from emergence_assets.errors import EmergenceError
 from resources.storage import prepare_folder
 
@@ -50,18 +50,8 @@ def close_dead_runs(instance: dg.DagsterInstance) -> int:
     dead = 0
     for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
         host, _, pid = run.tags.get(OWNER_TAG, "").rpartition(":")
-        if host == socket.gethostname() and pid.isdecimal() and not _is_alive(int(pid)):
+        if host == socket.gethostname() and pid.isdecimal() and not process_is_alive(int(pid)):
             instance.report_run_failed(run, "The process that executed this run is gone.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             dead += 1
     return dead
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -1,9 +1,6 @@
 """Run what is due of a study in this process, stage by stage, against the instance that the UI shows."""
 
 import contextlib
-import os
-import re
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +11,7 @@ import dagster as dg
 from filelock import FileLock, Timeout
 
 from emergence_assets.automation import RECOMPUTE_TAG
+from emergence_assets.durable import sweep_temporaries
 from emergence_assets.errors import EmergenceError
 from emergence_assets.instance import OWNER_TAG, close_dead_runs, owner
 from emergence_assets.partitions import (
@@ -132,9 +130,8 @@ def run_study(
             did not pass. What is finished stays.
     """
     prepare_folder(storage.root)
-    with _only_run(storage.run_lock()):
+    with _only_run(storage.run_lock()), _swept(storage.root):
         close_dead_runs(instance)
-        sweep_temporaries(storage.root)
         for model in study.models:
             register_steps(instance, study, model, study.steps)
         plan = Plan(study, storage, rules)
@@ -253,6 +250,14 @@ def _step_order(instance: dg.DagsterInstance, study: Study, model: str) -> list[
 
 
 @contextlib.contextmanager
+def _swept(root: Path) -> Iterator[None]:
+    """Clear away what killed processes left: before, and after, since a killed run's workers outlive it by a moment."""
+    sweep_temporaries(root)
+    yield
+    sweep_temporaries(root)
+
+
+@contextlib.contextmanager
 def _only_run(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -272,18 +277,3 @@ def _only_run(path: Path) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
-
-
-def sweep_temporaries(root: Path) -> int:
-    """Delete temporary files and folders whose writing process on this host is gone.
-
-    Returns:
-        How many there were.
-    """
-    swept = 0
-    for path in root.rglob(".*.tmp"):
-        match = re.search(r"\.(\d+)(?:\.old)?\.tmp$", path.name)
-        if match and not Path(f"/proc/{match[1]}").exists() and int(match[1]) != os.getpid() and path.exists():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-            swept += 1
-    return swept

@@ -1,13 +1,14 @@
-"""What a run does before it computes: it clears away what dead processes left half-made, and lets no second run in."""
+"""What dead processes left half-made is cleared away; what living ones are writing is not."""
 
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from emergence_assets.runner import sweep_temporaries
+from emergence_assets.durable import process_is_alive, sweep_temporaries
 
 WRITER = """
 import os, signal, sys
@@ -67,3 +68,16 @@ def test_other_files_stay(tmp_path: Path, dead_pid: int) -> None:
         (tmp_path / name).touch()
     assert sweep_temporaries(tmp_path) == 0
     assert {path.name for path in tmp_path.iterdir()} == set(names)
+
+
+def test_a_process_that_only_waits_to_be_collected_is_not_alive() -> None:
+    ended = subprocess.Popen([sys.executable, "-S", "-c", ""], stdout=subprocess.PIPE)
+    assert ended.stdout is not None
+    ended.stdout.read()  # its end closes the pipe; nobody has waited for it yet
+    deadline = time.monotonic() + 10
+    while process_is_alive(ended.pid):
+        assert time.monotonic() < deadline
+    assert Path(f"/proc/{ended.pid}").exists()
+    ended.stdout.close()
+    ended.wait()
+    assert process_is_alive(os.getpid())
