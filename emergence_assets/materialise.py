@@ -22,6 +22,7 @@ from emergence_assets.provenance import Provenance, Required, code_version
 from emergence_assets.study import Study
 from resources.compute import Compute, Task
 from resources.expectations import Check, Finding, validate
+from resources.storage import Storage
 
 LOG_EVERY_SECONDS = 15.0
 
@@ -50,12 +51,9 @@ def build_asset(declared: CellAsset, study: Study, rules: Sequence[Rule], model:
     rule = declared.rule
     key = asset_key(study, model, rule.name)
     grid = partitions(study, model, rule.grid) if model else None
-    by_name = {known.name: known for known in rules}
-    plan = Plan(study, _no_storage(), rules)
-    parents = {
-        asset_key(study, cell.model, source.name)
-        for source, cell in plan.input_cells(by_name[rule.name], plan.cells(rule, model)[0])
-    }
+    shape = Plan(study, Storage(Path(), study.name), rules)  # which cells feed which; nothing is read
+    feeding = shape.input_cells(rule, shape.cells(rule, model)[0])
+    parents = {asset_key(study, cell.model, source.name) for source, cell in feeding}
 
     @dg.asset(
         key=key,
@@ -84,11 +82,6 @@ def build_asset(declared: CellAsset, study: Study, rules: Sequence[Rule], model:
     return cells
 
 
-def _no_storage() -> Any:
-    """The graph's shape needs no storage."""
-    return None
-
-
 def materialise(
     context: dg.AssetExecutionContext,
     declared: CellAsset,
@@ -100,7 +93,7 @@ def materialise(
     """Make what is due of the selected cells, record an event for each, and yield check results.
 
     Raises:
-        dg.Failure: a cell could not be made; the finished ones stay recorded.
+        EmergenceError: an input is missing, or a cell could not be made; the finished ones stay recorded.
     """
     rule = declared.rule
     plan = Plan(study, context.resources.storage, rules)

@@ -121,7 +121,7 @@ class Plan:
     def _candidates(self, source: Rule, cell: Cell) -> list[Cell]:
         if source.grid == "cell" and cell.layer is not None:
             return [cell]
-        if source.grid in ("step", "cell") and cell.step is not None and source.grid == "step":
+        if source.grid == "step" and cell.step is not None:
             return [Cell(cell.model, cell.step)]
         if source.grid == "model" and cell.model is not None:
             return [Cell(cell.model)]
