@@ -16,10 +16,12 @@ from emergence_assets.instance import prepare_home
 from emergence_assets.partitions import asset_key, cell_of, partitions, register_steps
 from emergence_assets.pipeline import rules_for
 from emergence_assets.plan import Cell, Plan
+from emergence_assets.report.cells import HEADLINE_NAME, PAGE_NAME
 from emergence_assets.runner import ListeningCompute, Outcome, run_study
 from emergence_assets.status import AssetStatus, study_status
 from emergence_assets.study import Study, load_study
 from resources.compute import LocalProcesses
+from resources.records import folder_provenance
 from resources.storage import Storage, data_folder, prepare_folder
 from resources.tables import read_table
 
@@ -66,14 +68,14 @@ class Session:
     def _conclude(self, console: Console, outcome: Outcome, working_seconds: float) -> dict[str, Any]:
         for warning in outcome.warnings:
             console.print(f"warning: {warning}", style="yellow", highlight=False)
-        page = self.storage.report_folder() / "index.html"
+        page = self.storage.report_folder() / PAGE_NAME
         result: dict[str, Any] = {"study": self.study.name, "made": outcome.made, "warnings": outcome.warnings}
         result |= {"seconds": outcome.seconds, "working_seconds": working_seconds}
-        headline_path = self.storage.report_folder() / "headline.parquet"
-        if headline_path.is_file():
-            headline = read_table(headline_path, HEADLINE)
+        reported = folder_provenance(self.storage.report_folder())
+        if reported:
+            headline = read_table(self.storage.report_folder() / HEADLINE_NAME, HEADLINE)
             result |= {"headline": headline.to_dicts(), "report": str(page)}
-            console.print(_headline_table(headline))
+            console.print(_headline_table(headline, str(reported.summary["level"])))
             console.print(f"report: {page}", highlight=False, soft_wrap=True)
         return result
 
@@ -113,9 +115,9 @@ def _last_run_failed(instance: dg.DagsterInstance, key: dg.AssetKey) -> bool:
     return run is not None and run.status == dg.DagsterRunStatus.FAILURE
 
 
-def _headline_table(headline: pl.DataFrame) -> Table:
-    """What is read first: the finest level, smallest model first, the measurement beside its controls."""
-    measured = headline.filter(pl.col("control_id") == "none", pl.col("category_level") == _finest_level(headline))
+def _headline_table(headline: pl.DataFrame, level: str) -> Table:
+    """What is read first: the report's level, smallest model first, the measurement beside its controls."""
+    measured = headline.filter(pl.col("control_id") == "none", pl.col("category_level") == level)
     title = f"best latent's AUROC, mean over {measured['n_categories'][0]} categories and all layers"
     names = ("model", "step 0 to last", "rise [95 %]", "shuffled", "dense", "words")
     table = Table(*names, title=title, box=None, padding=(0, 2, 0, 0), title_justify="left")
@@ -129,7 +131,3 @@ def _headline_table(headline: pl.DataFrame) -> Table:
             f"{row['p_bow']:.3f}",
         )
     return table
-
-
-def _finest_level(headline: pl.DataFrame) -> str:
-    return str(headline.sort("n_categories", descending=True)["category_level"][0])

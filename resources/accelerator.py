@@ -13,7 +13,7 @@ class Accelerator:
     device: str
     """`cpu` or `cuda:N`."""
     model_dtype: str
-    """Data type of forward passes: bfloat16 only where the device computes it natively."""
+    """Data type of forward passes; float32 on every device, so that a CPU and a GPU give comparable activations."""
     capture_batch: int
     """Texts per forward pass."""
     name: str

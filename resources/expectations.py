@@ -26,6 +26,8 @@ class Condition:
     strict: bool = False
     """The bounds themselves are excluded."""
     values: tuple[Any, ...] = ()
+    nullable: bool = False
+    """Missing values and NaN are passed over; otherwise they break it."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,15 @@ class Finding:
     """What was found, a line per broken condition."""
 
 
-def between(column: str, minimum: float | None = None, maximum: float | None = None, strict: bool = False) -> Condition:
+def between(
+    column: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    strict: bool = False,
+    nullable: bool = False,
+) -> Condition:
     """Values lie in [minimum, maximum], or in the open interval if strict."""
-    return Condition("between", (column,), minimum, maximum, strict)
+    return Condition("between", (column,), minimum, maximum, strict, nullable=nullable)
 
 
 def equal(left: str, right: str) -> Condition:
@@ -65,13 +73,17 @@ def table_checks(table: Table) -> tuple[Check, ...]:
     """The checks that follow from a table's declaration: unique keys, no gaps, values in their ranges."""
     filled = tuple(Condition("not_null", (column.name,)) for column in table.columns if not column.nullable)
     ranges = tuple(
-        between(column.name, column.minimum, column.maximum)
+        between(column.name, column.minimum, column.maximum, nullable=True)
         for column in table.columns
         if column.minimum is not None or column.maximum is not None
     )
-    sets = tuple(Condition("one_of", (column.name,), values=column.one_of) for column in table.columns if column.one_of)
+    sets = tuple(
+        Condition("one_of", (column.name,), values=column.one_of, nullable=True)
+        for column in table.columns
+        if column.one_of
+    )
     ordered = tuple(
-        Condition("ordered", pair)
+        Condition("ordered", pair, nullable=True)
         for group in table.ordered
         for pair in zip(group.columns, group.columns[1:], strict=False)
     )
@@ -119,7 +131,10 @@ def _gx_results(frame: pl.DataFrame, checks: Sequence[Check]) -> list[Any]:
     suite = gx.ExpectationSuite(
         name="checks",
         expectations=[
-            _expectation(condition, position) for position, check in enumerate(checks) for condition in check.conditions
+            expectation
+            for position, check in enumerate(checks)
+            for condition in check.conditions
+            for expectation in _expectations(condition, position)
         ],
     )
     batch = (
@@ -130,6 +145,18 @@ def _gx_results(frame: pl.DataFrame, checks: Sequence[Check]) -> list[Any]:
     )
     result_format: Any = {"result_format": "COMPLETE", "unexpected_index_column_names": [ROW]}
     return list(batch.validate(suite, result_format=result_format).results)
+
+
+def _expectations(condition: Condition, check: int) -> list[Any]:
+    """The expectation itself, and that nothing is missing: great_expectations passes over missing values and NaN."""
+    import great_expectations.expectations as gxe
+
+    stated = [_expectation(condition, check)]
+    if condition.nullable or condition.kind in ("not_null", "unique"):
+        return stated
+    return stated + [
+        gxe.ExpectColumnValuesToNotBeNull(column=name, meta={"check": check}) for name in condition.columns
+    ]
 
 
 def _expectation(condition: Condition, check: int) -> Any:

@@ -58,7 +58,7 @@ KINDS: dict[str, tuple[Condition, list[tuple[pl.DataFrame, tuple[int, ...]]]]] =
         equal("p", "copy"),
         [(with_values("copy", [0.25, 0.5, 0.9]), (2,)), (with_values("copy", [None, 0.5, 1.0]), (0,))],
     ),
-    "ordered": (Condition("ordered", ("low", "p")), [(with_values("low", [0.3, None, 0.5]), (0,))]),
+    "ordered": (Condition("ordered", ("low", "p"), nullable=True), [(with_values("low", [0.3, None, 0.5]), (0,))]),
 }
 
 
@@ -182,3 +182,19 @@ def test_a_single_key_column_must_be_unique_too() -> None:
 def test_conditions_can_be_declared_without_importing_great_expectations() -> None:
     program = "import sys, resources.expectations; assert not {'great_expectations', 'pandas'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        between("low", 0, 1),
+        equal("low", "low"),
+        Condition("ordered", ("low", "p")),
+        Condition("one_of", ("low",), values=(0.1,)),
+    ],
+)
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_what_is_missing_breaks_a_condition_that_does_not_allow_it(condition: Condition, missing: float | None) -> None:
+    finding = found(with_values("low", [0.1, missing, 0.1]), condition)
+    assert not finding.passed
+    assert 1 in finding.failed_rows

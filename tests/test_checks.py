@@ -1,0 +1,105 @@
+"""Every check of every stage: passes on good data, and fails when its data is broken in one named way."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+import pytest
+
+from emergence_assets.activations.checks import ACTIVATION_CHECKS
+from emergence_assets.checkpoints.checks import CHECKPOINT_CHECKS, TRAINING_CHECKS
+from emergence_assets.emergence.checks import CHECKS
+from emergence_assets.features.checks import STATISTICS_CHECKS
+from emergence_assets.report.checks import REPORT_CHECKS
+from emergence_assets.saes.checks import SAE_CHECKS
+from resources.expectations import Check, validate
+
+Row = dict[str, Any]
+NAN = float("nan")
+
+TRAINING: Row = {"final_validation_loss": 4.4, "initial_validation_loss": 7.6}
+CHECKPOINT: Row = {"weights_sha256": "a", "n_layers": 2, "d_model": 16, "n_params": 900} | {
+    "first_n_layers": 2,
+    "first_d_model": 16,
+    "first_n_params": 900,
+}
+ACTIVATIONS: Row = {
+    "nan_count": 0,
+    "inf_count": 0,
+    "d_model": 16,
+    "expected_d_model": 16,
+    "n_rows": 9,
+    "n_probes": 7,
+} | {
+    "expected_n_rows": 9,
+    "expected_n_probes": 7,
+    "variance": 1.5,
+    "constant_dimensions": 0,
+}
+SAE: Row = {"fvu": 0.2, "l0": 4.0, "k": 4, "dead_frac": 0.1}
+STATISTICS: Row = {"mean_shuffled_auroc": 0.501, "mean_best_auroc": 0.7, "mean_dense_auroc": 0.8, "categories": 49}
+REPORT: Row = {"p_first": 0.55, "p_last": 0.77, "rise_lo": 0.21, "rise_hi": 0.23, "p_shuffle": 0.5}
+
+STAGES: dict[str, tuple[Sequence[Check], Row, Row]] = {
+    "training": (TRAINING_CHECKS, TRAINING, TRAINING),
+    "checkpoint": (CHECKPOINT_CHECKS, CHECKPOINT, CHECKPOINT | {"weights_sha256": "b"}),
+    "activations": (ACTIVATION_CHECKS, ACTIVATIONS, ACTIVATIONS),
+    "sae": (SAE_CHECKS, SAE, SAE),
+    "statistics": (STATISTICS_CHECKS, STATISTICS, STATISTICS),
+    "report": (REPORT_CHECKS, REPORT, REPORT),
+}
+BROKEN: list[tuple[str, str, Row]] = [
+    ("training", "training_lowers_the_loss", {"final_validation_loss": 7.7}),
+    ("training", "training_lowers_the_loss", {"final_validation_loss": NAN}),
+    ("checkpoint", "weights_are_unique", {"weights_sha256": "a"}),
+    ("checkpoint", "architecture_is_constant", {"n_layers": 3}),
+    ("checkpoint", "architecture_is_constant", {"d_model": 8}),
+    ("checkpoint", "architecture_is_constant", {"n_params": 901}),
+    ("activations", "activations_are_finite", {"nan_count": 1}),
+    ("activations", "activations_are_finite", {"inf_count": 2}),
+    ("activations", "shapes_are_as_declared", {"d_model": 8}),
+    ("activations", "shapes_are_as_declared", {"n_rows": 8}),
+    ("activations", "shapes_are_as_declared", {"n_probes": 8}),
+    ("activations", "activations_vary", {"variance": 0.0}),
+    ("activations", "no_dimension_is_constant", {"constant_dimensions": 1}),
+    ("sae", "sae_beats_mean_baseline", {"fvu": 1.0}),
+    ("sae", "sae_beats_mean_baseline", {"fvu": 0.0}),
+    ("sae", "sae_beats_mean_baseline", {"fvu": NAN}),
+    ("sae", "l0_is_at_most_k", {"l0": 4.5}),
+    ("sae", "most_latents_are_alive", {"dead_frac": 0.6}),
+    ("statistics", "shuffled_labels_are_at_chance", {"mean_shuffled_auroc": 0.56}),
+    ("statistics", "shuffled_labels_are_at_chance", {"mean_shuffled_auroc": NAN}),
+    ("statistics", "auroc_is_a_probability", {"mean_best_auroc": 1.2}),
+    ("statistics", "auroc_is_a_probability", {"mean_dense_auroc": NAN}),
+    ("statistics", "categories_are_measured", {"categories": 1}),
+    ("report", "headline_is_measured", {"p_last": NAN}),
+    ("report", "headline_is_measured", {"rise_lo": 0.24}),
+    ("report", "shuffled_labels_are_at_chance", {"p_shuffle": 0.53}),
+]
+
+
+def failed(checks: Sequence[Check], frame: pl.DataFrame | list[Row]) -> set[str]:
+    return {finding.check.name for finding in validate(pl.DataFrame(frame), checks) if not finding.passed}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_good_data_passes(stage: str) -> None:
+    checks, first, second = STAGES[stage]
+    assert failed(checks, [first, second]) == set()
+
+
+@pytest.mark.parametrize(("stage", "check", "damage"), BROKEN, ids=lambda value: str(value))
+def test_data_broken_in_one_way_fails_exactly_its_check(stage: str, check: str, damage: Row) -> None:
+    checks, first, second = STAGES[stage]
+    assert failed(checks, [first, second | damage]) == {check}
+
+
+def test_every_check_has_data_that_breaks_it() -> None:
+    declared = {(stage, check.name) for stage, (checks, _, _) in STAGES.items() for check in checks}
+    assert declared == {(stage, check) for stage, check, _ in BROKEN}
+
+
+@pytest.mark.parametrize("table", CHECKS)
+def test_an_empty_table_fails_all_its_checks(table: str) -> None:
+    declared, checks = CHECKS[table]
+    assert failed(checks, declared.schema.to_frame()) == {check.name for check in checks}
