@@ -1,5 +1,6 @@
 """What tests of several folders share: the `emergence` command on the tiny study as a user runs it, a small disk."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -60,24 +61,37 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data
 
 
+def unavailable(what: str) -> None:
+    """Skip on a person's machine; in CI, where everything is installed, a test that does not run is a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@contextlib.contextmanager
+def mounted_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of its own that holds no more than `size`, as in `1m`."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        unavailable("mounting a small file system is not permitted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = shutil.which("mount") and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if not mounted or mounted.returncode:
-        pytest.skip("mounting a small file system is not permitted here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with mounted_disk(tmp_path / "small", "1m") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
+        unavailable("Chromium is not installed")
     ARTEFACTS.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)

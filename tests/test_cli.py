@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.conftest import TINY, run_emergence, status_of
+from tests.conftest import TINY, mounted_disk, run_emergence, status_of
 
 
 def refused(result: subprocess.CompletedProcess[str]) -> str:
@@ -74,18 +74,10 @@ def test_nan_weights_are_found_before_anything_is_computed_from_them(tmp_path: P
 
 @pytest.mark.slow
 def test_a_full_disk_ends_in_one_message_and_leaves_nothing_half_made(tmp_path: Path) -> None:
-    mount = tmp_path / "small"
-    mount.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", mount], capture_output=True, check=False)
-    if made.returncode:
-        pytest.skip("mounting a small disk is not permitted here")
-    try:
-        result = run_emergence(mount, "run", DAGSTER_HOME=str(tmp_path / "home"))
-        message = refused(result)
+    with mounted_disk(tmp_path / "small", "3m") as disk:
+        message = refused(run_emergence(disk, "run", DAGSTER_HOME=str(tmp_path / "home")))
         assert "full" in message or "space" in message.lower()
-        assert not [path for path in (mount / "tiny").rglob("*.tmp") if path.is_file()]
-    finally:
-        subprocess.run(["umount", mount], check=True)
+        assert not [path for path in (disk / "tiny").rglob("*.tmp") if path.is_file()]
 
 
 def test_help_names_every_command() -> None:

@@ -169,7 +169,8 @@ def test_large_rows_begin_on_a_page(tmp_path):
 
 
 def test_bfloat16_rounds_like_torch():
-    torch = pytest.importorskip("torch")
+    import torch
+
     bits = np.random.default_rng(0).integers(0, 1 << 32, 200_000, dtype=np.uint64).astype(np.uint32)
     special = np.array(
         [0, 1 << 31, 0x7F800000, 0xFF800000, 0x7F7FFFFF, 0x43808000, 0x43818000, 1, 0x7F800001], np.uint32
@@ -190,7 +191,8 @@ def test_bfloat16_bits_pass_unchanged():
 
 
 def test_rows_go_to_torch_as_bfloat16_without_a_copy():
-    torch = pytest.importorskip("torch")
+    import torch
+
     array = np.array(open_rows(SAMPLE, "resid_post").array)
     resid_td = torch.from_numpy(array).view(torch.bfloat16)
     assert resid_td.data_ptr() == array.ctypes.data
