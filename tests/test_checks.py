@@ -37,7 +37,10 @@ ACTIVATIONS: Row = {
     "constant_dimensions": 0,
 }
 SAE: Row = {"fvu": 0.2, "l0": 4.0, "k": 4, "dead_frac": 0.1}
-STATISTICS: Row = {"mean_shuffled_auroc": 0.501, "mean_best_auroc": 0.7, "mean_dense_auroc": 0.8, "categories": 49}
+STATISTICS: Row = {"mean_shuffled_auroc": 0.501, "mean_best_auroc": 0.7, "mean_dense_auroc": 0.8} | {
+    "categories": 49,
+    "repeated_keys": 0,
+}
 REPORT: Row = {"p_first": 0.55, "p_last": 0.77, "rise_lo": 0.21, "rise_hi": 0.23, "p_shuffle": 0.5}
 
 STAGES: dict[str, tuple[Sequence[Check], Row, Row]] = {
@@ -71,6 +74,7 @@ BROKEN: list[tuple[str, str, Row]] = [
     ("statistics", "shuffled_labels_are_at_chance", {"mean_shuffled_auroc": NAN}),
     ("statistics", "auroc_is_a_probability", {"mean_best_auroc": 1.2}),
     ("statistics", "auroc_is_a_probability", {"mean_dense_auroc": NAN}),
+    ("statistics", "keys_are_unique", {"repeated_keys": 2}),
     ("statistics", "categories_are_measured", {"categories": 1}),
     ("report", "headline_is_measured", {"p_last": NAN}),
     ("report", "headline_is_measured", {"rise_lo": 0.24}),

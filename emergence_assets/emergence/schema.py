@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-PRESENCE_SCHEMA: dict[str, Any] = {
+_CELL: dict[str, Any] = {
     "model": pl.String,
     "n_params_nonemb": pl.Int64,
     "step": pl.Int32,
@@ -12,6 +12,10 @@ PRESENCE_SCHEMA: dict[str, Any] = {
     "layer": pl.Int16,
     "n_layers": pl.Int16,
     "rel_depth": pl.Float32,
+}
+
+PRESENCE_SCHEMA: dict[str, Any] = {
+    **_CELL,
     "control_id": pl.String,
     "category_level": pl.String,
     "category": pl.String,
@@ -188,13 +192,7 @@ HEADLINE_SCHEMA: dict[str, Any] = {
 }
 
 SAE_METRICS_SCHEMA: dict[str, Any] = {
-    "model": pl.String,
-    "n_params_nonemb": pl.Int64,
-    "step": pl.Int32,
-    "tokens_seen": pl.Int64,
-    "layer": pl.Int16,
-    "n_layers": pl.Int16,
-    "rel_depth": pl.Float32,
+    **_CELL,
     "sae_seed": pl.Int16,
     "d_model": pl.Int32,
     "n_latents": pl.Int32,

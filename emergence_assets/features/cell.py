@@ -19,6 +19,7 @@ from emergence_assets.features.codes import Codes, Entries, bootstrap_auroc, del
 from emergence_assets.features.controls import dense_probe_auroc
 from emergence_assets.features.labels import Labels, shuffled_labels
 from emergence_assets.features.rules import named_rule
+from emergence_assets.features.schema import LATENT_STATS_SCHEMA, PRESENCE_CELL_SCHEMA
 from emergence_assets.features.statistics import (
     Floats,
     benjamini_hochberg,
@@ -32,53 +33,6 @@ Counts = NDArray[np.integer]
 
 MIN_SUPPORT = 3
 """Pairs with fewer active texts of the category on split select have no row (they count as tests all the same)."""
-
-LATENT_STATS_SCHEMA: dict[str, type[pl.DataType]] = {
-    "category_level": pl.String,
-    "latent": pl.Int32,
-    "category": pl.String,
-    "n_category": pl.Int32,
-    "n_texts": pl.Int32,
-    "n_category_select": pl.Int32,
-    "n_texts_select": pl.Int32,
-    "k_c": pl.Int32,
-    "k": pl.Int32,
-    "tpr": pl.Float32,
-    "fpr": pl.Float32,
-    "purity": pl.Float32,
-    "lift": pl.Float32,
-    "p_hyper": pl.Float64,
-    "q_cell": pl.Float64,
-    "mi_bits": pl.Float32,
-    "mean_act_category": pl.Float32,
-    "mean_act_other": pl.Float32,
-    "auroc_select": pl.Float32,
-    "k_c_score": pl.Int32,
-    "lift_score": pl.Float32,
-    "auroc_score": pl.Float32,
-    "auroc_score_lo": pl.Float32,
-    "auroc_score_hi": pl.Float32,
-    "rule_id": pl.String,
-    "passes": pl.Boolean,
-}
-
-PRESENCE_CELL_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
-    "control_id": pl.String,
-    "category_level": pl.String,
-    "category": pl.String,
-    "n_category": pl.Int32,
-    "n_texts": pl.Int32,
-    "n_category_score": pl.Int32,
-    "latent": pl.Int32,
-    "p_select": pl.Float32,
-    "p_best": pl.Float32,
-    "p_best_lo": pl.Float32,
-    "p_best_hi": pl.Float32,
-    "p_dense": pl.Float32,
-    "p_dense_lo": pl.Float32,
-    "p_dense_hi": pl.Float32,
-    "replicates": pl.List(pl.Float32),
-}
 
 
 @dataclass(frozen=True)

@@ -149,4 +149,8 @@ def _summary(latents: Any, presence: Any) -> dict[str, Any]:
         "mean_shuffled_auroc": float(shuffled["p_best"].mean()),
         "categorical_latents": int(latents["passes"].sum()),
         "pairs": len(latents),
+        "repeated_keys": sum(
+            int(frame.select(table.key).is_duplicated().sum())
+            for frame, table in ((latents, LATENT_STATS), (presence, PRESENCE_CELLS))
+        ),
     }

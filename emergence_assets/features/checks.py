@@ -13,5 +13,6 @@ STATISTICS_CHECKS = (
         "Mean AUROC of the best latent and of the dense probe lie between 0 and 1.",
         (between("mean_best_auroc", 0, 1), between("mean_dense_auroc", 0, 1)),
     ),
+    Check("keys_are_unique", "No two rows of the two tables share their key.", (between("repeated_keys", 0, 0),)),
     Check("categories_are_measured", "At least two categories have enough texts.", (between("categories", 2),)),
 )

@@ -1,0 +1,55 @@
+"""Columns and types of this stage's tables. What they mean stands in `tables.py`."""
+
+from typing import Any
+
+import polars as pl
+
+LATENT_STATS_SCHEMA: dict[str, Any] = {
+    "category_level": pl.String,
+    "latent": pl.Int32,
+    "category": pl.String,
+    "n_category": pl.Int32,
+    "n_texts": pl.Int32,
+    "n_category_select": pl.Int32,
+    "n_texts_select": pl.Int32,
+    "k_c": pl.Int32,
+    "k": pl.Int32,
+    "tpr": pl.Float32,
+    "fpr": pl.Float32,
+    "purity": pl.Float32,
+    "lift": pl.Float32,
+    "p_hyper": pl.Float64,
+    "q_cell": pl.Float64,
+    "mi_bits": pl.Float32,
+    "mean_act_category": pl.Float32,
+    "mean_act_other": pl.Float32,
+    "auroc_select": pl.Float32,
+    "k_c_score": pl.Int32,
+    "lift_score": pl.Float32,
+    "auroc_score": pl.Float32,
+    "auroc_score_lo": pl.Float32,
+    "auroc_score_hi": pl.Float32,
+    "rule_id": pl.String,
+    "passes": pl.Boolean,
+}
+
+PRESENCE_CELL_SCHEMA: dict[str, Any] = {
+    "control_id": pl.String,
+    "category_level": pl.String,
+    "category": pl.String,
+    "n_category": pl.Int32,
+    "n_texts": pl.Int32,
+    "n_category_score": pl.Int32,
+    "latent": pl.Int32,
+    "p_select": pl.Float32,
+    "p_best": pl.Float32,
+    "p_best_lo": pl.Float32,
+    "p_best_hi": pl.Float32,
+    "p_dense": pl.Float32,
+    "p_dense_lo": pl.Float32,
+    "p_dense_hi": pl.Float32,
+    "replicates": pl.List(pl.Float32),
+}
+
+SAE_SEED = {"sae_seed": pl.Int16}
+"""Added where the cells of several SAE seeds become one table."""
