@@ -9,6 +9,7 @@ from typing import Any, TextIO, TypeVar
 
 import click
 
+from emergence_assets.checkpoint_commands import checkpoints
 from emergence_assets.errors import EmergenceError
 
 INTERRUPTED = 130
@@ -125,8 +126,13 @@ def studies() -> None:
 
     for name in shipped_studies():
         study = load_study(name)
-        cells = sum(len(study.steps) * len(study.layers_of(model)) for model in study.models)
-        click.echo(f"{name}: {len(study.models)} models, {len(study.steps)} steps, {cells} cells; {study.description}")
+        steps = study.listed_steps
+        cells = sum(len(steps or ()) * len(study.layers_of(model)) for model in study.models)
+        size = f"{len(steps)} steps, {cells} cells" if steps else "all steps"
+        click.echo(f"{name}: {len(study.models)} models, {size}; {study.description}")
+
+
+main.add_command(checkpoints)
 
 
 def _own_stream(stream: TextIO) -> TextIO:

@@ -1,4 +1,4 @@
-"""The one exception for problems that a user can solve. Programming errors keep their own types."""
+"""Exceptions for problems that a user can solve. Programming errors keep their own types."""
 
 
 class EmergenceError(Exception):
@@ -15,7 +15,7 @@ class EmergenceError(Exception):
 
     def __reduce__(self):
         # Exceptions cross process borders by pickle, which replays positional arguments only.
-        return _rebuild, (self.what, self.where, self.remedy)
+        return _rebuild, (type(self), self.what, self.where, self.remedy)
 
     def __str__(self) -> str:
         lines = [self.what]
@@ -26,5 +26,13 @@ class EmergenceError(Exception):
         return "\n".join(lines)
 
 
-def _rebuild(what: str, where: str, remedy: str) -> EmergenceError:
-    return EmergenceError(what, where=where, remedy=remedy)
+class BrokenCheckpoint(EmergenceError):
+    """What is wrong lies in the checkpoint itself: it is damaged, unsafe, or not what it was pinned as."""
+
+
+class SourceUnreachable(EmergenceError):
+    """A source does not answer for now; nothing is known to be wrong with what it holds."""
+
+
+def _rebuild(kind: type[EmergenceError], what: str, where: str, remedy: str) -> EmergenceError:
+    return kind(what, where=where, remedy=remedy)

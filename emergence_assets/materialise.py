@@ -16,10 +16,11 @@ import polars as pl
 
 from emergence_assets.automation import RECOMPUTE_TAG
 from emergence_assets.errors import EmergenceError
-from emergence_assets.partitions import asset_key, cell_of, group_name, partition_key, partitions
+from emergence_assets.partitions import asset_key, cell_of, group_name, partition_key, partitions, remove_steps
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.provenance import Provenance, Required, code_version
 from emergence_assets.study import Study
+from emergence_assets.time_axis import TimeAxis
 from resources.compute import Compute, Task
 from resources.expectations import Check, Finding, validate
 from resources.storage import Storage
@@ -28,6 +29,16 @@ LOG_EVERY_SECONDS = 15.0
 
 Tasks = Callable[[Plan, Sequence[tuple[Cell, Required]]], Sequence[tuple[Task, Sequence[Cell]]]]
 """Tasks that make the given cells, each with the cells that it makes."""
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What comes before an asset's cells are known: things from outside are looked at, and some are turned away."""
+
+    refresh: Callable[[Study, Storage, str], TimeAxis]
+    """List and judge what there is of a model."""
+    tasks: Callable[[Study, Storage, Sequence[Cell]], Sequence[Task]]
+    """Tasks that look at what nobody looked at yet."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,9 @@ class CellAsset:
     backfill_policy: dg.BackfillPolicy | None = None
     frame: Callable[[Plan, Sequence[Cell]], pl.DataFrame] | None = None
     """Frame that the checks look at, where it is more than the summaries; one row per cell, or a table."""
+    picture: Callable[[Plan, Cell], bytes | None] | None = None
+    """A PNG that is shown with a cell."""
+    intake: Intake | None = None
 
 
 def build_asset(declared: CellAsset, study: Study, rules: Sequence[Rule], model: str | None) -> dg.AssetsDefinition:
@@ -51,9 +65,8 @@ def build_asset(declared: CellAsset, study: Study, rules: Sequence[Rule], model:
     rule = declared.rule
     key = asset_key(study, model, rule.name)
     grid = partitions(study, model, rule.grid) if model else None
-    shape = Plan(study, Storage(Path(), study.name), rules)  # which cells feed which; nothing is read
-    feeding = shape.input_cells(rule, shape.cells(rule, model)[0])
-    parents = {asset_key(study, cell.model, source.name) for source, cell in feeding}
+    shape = Plan(study, Storage(Path(), study.name), rules)  # which assets feed which; nothing is read
+    parents = {asset_key(study, name, source.name) for source, name in shape.sources(rule, model)}
 
     @dg.asset(
         key=key,
@@ -96,12 +109,16 @@ def materialise(
         EmergenceError: an input is missing, or a cell could not be made; the finished ones stay recorded.
     """
     rule = declared.rule
+    if declared.intake:
+        cells = _take_in(context, declared.intake, study, cells)
+        if not cells:
+            return
     plan = Plan(study, context.resources.storage, rules)
     force = context.run.tags.get(RECOMPUTE_TAG) == "true"
     required = [(cell, plan.demand_inputs(rule, cell)) for cell in cells]
     due = [(cell, want) for cell, want in required if force or plan.state(rule, cell).state != "done"]
     due_cells = {cell for cell, _ in due}
-    recorder = _Recorder(context, plan, rule, key)
+    recorder = _Recorder(context, plan, declared, key)
     single = len(cells) == 1
     kept = [cell for cell in cells if cell not in due_cells]
     if kept:
@@ -145,6 +162,22 @@ def materialise(
         yield _check_result(result.finding, key)
 
 
+def _take_in(context: dg.AssetExecutionContext, intake: Intake, study: Study, cells: Sequence[Cell]) -> list[Cell]:
+    """Look at what the cells are made of; those that may not be used lose their partition and are left out."""
+    storage, models = context.resources.storage, dict.fromkeys(str(cell.model) for cell in cells)
+    for model in models:
+        intake.refresh(study, storage, model)
+    for _ in context.resources.compute.run(intake.tasks(study, storage, cells), _logger(context)):
+        pass
+    axes = {model: intake.refresh(study, storage, model) for model in models}
+    for model, axis in axes.items():
+        for entry in axis.left_out:
+            context.log.warning(f"{model} step {entry.step} is left out ({entry.status}): {entry.reason}")
+        remove_steps(context.instance, study, model, [entry.step for entry in axis.left_out])
+    on_axis = {Cell(model, step) for model, axis in axes.items() for step in axis.steps()}
+    return [cell for cell in cells if cell in on_axis]
+
+
 def materialise_models(
     context: dg.AssetExecutionContext,
     declared: CellAsset,
@@ -161,7 +194,7 @@ def materialise_models(
     for _ in context.resources.compute.run([task for task, _ in declared.tasks(plan, due)], _logger(context)):
         pass
     for cell, key in cells.items():
-        recorder = _Recorder(context, plan, rule, key)
+        recorder = _Recorder(context, plan, declared, key)
         yield dg.MaterializeResult(
             asset_key=key,
             metadata=recorder.metadata(cell),
@@ -173,8 +206,9 @@ def materialise_models(
 class _Recorder:
     """Writes materialisation events with data versions and pointers to the events of their inputs."""
 
-    def __init__(self, context: dg.AssetExecutionContext, plan: Plan, rule: Rule, key: dg.AssetKey):
-        self.context, self.plan, self.rule, self.key = context, plan, rule, key
+    def __init__(self, context: dg.AssetExecutionContext, plan: Plan, declared: CellAsset, key: dg.AssetKey):
+        self.context, self.plan, self.rule, self.key = context, plan, declared.rule, key
+        self.draw = declared.picture
 
     def provenance(self, cell: Cell) -> Provenance:
         path = self.rule.path(self.plan.storage, cell)
@@ -190,7 +224,9 @@ class _Recorder:
         shown |= {"path": dg.MetadataValue.path(str(path)), "fingerprint": stored.fingerprint}
         shown |= {f"environment/{name}": value for name, value in stored.environment.items()}
         for chart in sorted(path.glob("*.png")) if path.is_dir() else []:
-            shown[chart.stem] = picture(chart)
+            shown[chart.stem] = picture(chart.stem, chart.read_bytes())
+        if self.draw and (drawn := self.draw(self.plan, cell)):
+            shown["picture"] = picture(self.rule.name, drawn)
         return shown
 
     def record(self, cell: Cell) -> None:
@@ -218,9 +254,9 @@ class _Recorder:
         }
 
 
-def picture(path: Path) -> dg.MarkdownMetadataValue:
+def picture(title: str, png: bytes) -> dg.MarkdownMetadataValue:
     """A PNG inside the event itself, so that the UI shows it without a file server."""
-    return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()})")
+    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
 class _Result(NamedTuple):

@@ -46,6 +46,22 @@ def register_steps(instance: dg.DagsterInstance, study: Study, model: str, steps
     instance.add_dynamic_partitions(name, [key for step in sorted(steps) if (key := step_key(step)) not in known])
 
 
+def remove_steps(instance: dg.DagsterInstance, study: Study, model: str, steps: Sequence[int]) -> None:
+    """Take away the partitions of steps that are no longer on the time axis; their events stay in the log."""
+    name = step_set_name(study, model)
+    known = set(instance.get_dynamic_partitions(name))
+    for key in [key for step in steps if (key := step_key(step)) in known]:
+        instance.delete_dynamic_partition(name, key)
+
+
+def follow_time_axis(instance: dg.DagsterInstance, study: Study, model: str, steps: Sequence[int]) -> None:
+    """Make the partitions of a model those of the given steps."""
+    wanted = {step_key(step) for step in steps}
+    known = instance.get_dynamic_partitions(step_set_name(study, model))
+    remove_steps(instance, study, model, [int(key.removeprefix("step")) for key in known if key not in wanted])
+    register_steps(instance, study, model, steps)
+
+
 def partition_key(cell: Cell) -> str:
     """Partition key of a cell: `step000512`, or `L03|step000512` (Dagster sorts dimensions by name)."""
     if cell.step is None:

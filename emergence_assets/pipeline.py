@@ -6,8 +6,9 @@ import emergence_assets.emergence.cells
 import emergence_assets.features.cells
 import emergence_assets.report.cells
 import emergence_assets.saes.cells
+from emergence_assets.family import TrainedHere
 from emergence_assets.plan import Rule
-from emergence_assets.study import Study, TrainedHere
+from emergence_assets.study import Study
 
 RULES: tuple[Rule, ...] = (
     *emergence_assets.checkpoints.cells.RULES,

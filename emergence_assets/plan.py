@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from emergence_assets.errors import EmergenceError
 from emergence_assets.provenance import Provenance, Required, State, code_version, difference
 from emergence_assets.study import Study
+from emergence_assets.time_axis import TimeAxis, is_used, read_time_axis
 from resources.storage import Storage
 
 Grid = Literal["study", "model", "step", "cell"]
@@ -62,6 +63,15 @@ class Rule:
     """Provenance inside that file or folder; None when there is none."""
     verify: Callable[[Path], None] = field(default=lambda _path: None)
     """Raise EmergenceError when the content is not what was written."""
+    takes_unjudged: bool = False
+    """Its cells are also of checkpoints that nobody looked at yet."""
+
+    def source_cell(self, cell: Cell) -> Cell | None:
+        """The one cell of this asset that shares a cell's model, step and layer; None when there may be several."""
+        if self.grid == "study":
+            return Cell()
+        named = {"model": (cell.model,), "step": (cell.model, cell.step), "cell": tuple(cell)}[self.grid]
+        return None if None in named else Cell(*named)
 
 
 _read: dict[tuple[str, Path], tuple[tuple[int, int, int], Provenance | None]] = {}
@@ -98,15 +108,50 @@ class Plan:
         self.study = study
         self.storage = storage
         self.rules = {rule.name: rule for rule in rules}
+        self._axes: dict[str, TimeAxis | None] = {}
         self._required: dict[tuple[str, Cell], Required | None] = {}
         self._states: dict[tuple[str, Cell], CellState] = {}
 
+    def time_axis(self, model: str) -> TimeAxis | None:
+        """What is known of the checkpoints of a model; None before anybody looked."""
+        if model not in self._axes:
+            self._axes[model] = read_time_axis(self.storage.time_axis(model))
+        return self._axes[model]
+
+    def steps_of(self, model: str, unjudged: bool = False) -> list[int]:
+        """Steps that the study uses of a model, ascending: those wanted and there, without what is left out."""
+        axis, listed = self.time_axis(model), self.study.listed_steps
+        if axis is None:
+            return listed or []
+        if listed is None:
+            return axis.steps(unjudged)
+        entries = {entry.step: entry for entry in axis.entries}
+        return [step for step in listed if is_used(entries[step].status if step in entries else "unjudged", unjudged)]
+
     def cells(self, rule: Rule, model: str | None = None) -> list[Cell]:
         """Cells of an asset, in order of model, step and layer; of one model if given."""
-        if rule.grid == "study":
+        return self._cells(rule.grid, model, rule.takes_unjudged)
+
+    def _cells(self, grid: Grid, model: str | None, unjudged: bool) -> list[Cell]:
+        if grid == "study":
             return [Cell()]
         models = [model] if model else self.study.models
-        return [cell for name in models for cell in _cells_of_model(rule.grid, self.study, name)]
+        if grid == "model":
+            return [Cell(name) for name in models]
+        grid_of_steps = [Cell(name, step) for name in models for step in self.steps_of(name, unjudged)]
+        if grid == "step":
+            return grid_of_steps
+        layers = {name: self.study.layers_of(name) for name in models}
+        return [Cell(name, step, layer) for name, step, _ in grid_of_steps for layer in layers[str(name)]]
+
+    def sources(self, rule: Rule, model: str | None) -> list[tuple[Rule, str | None]]:
+        """Assets that an asset of one model (or of the whole study) is made from, with their models."""
+        named = [self.rules[name] for name in rule.inputs if name in self.rules]
+        return [
+            (source, None if source.grid == "study" else name)
+            for source in named
+            for name in ([None] if source.grid == "study" else [model] if model else self.study.models)
+        ]
 
     def input_cells(self, rule: Rule, cell: Cell) -> Iterator[tuple[Rule, Cell]]:
         """What a cell is made from: of every input asset, the cells that share its model, step and layer."""
@@ -114,18 +159,11 @@ class Plan:
             source = self.rules.get(name)
             if source is None:
                 continue  # a family that is not trained here has no training run
-            for candidate in self._candidates(source, cell):
+            one = source.source_cell(cell)
+            # By the consumer's axis: a table is not made from a checkpoint that nobody looked at.
+            for candidate in self._cells(source.grid, cell.model, rule.takes_unjudged) if one is None else [one]:
                 if _agree(candidate, cell):
                     yield source, candidate
-
-    def _candidates(self, source: Rule, cell: Cell) -> list[Cell]:
-        if source.grid == "cell" and cell.layer is not None:
-            return [cell]
-        if source.grid == "step" and cell.step is not None:
-            return [Cell(cell.model, cell.step)]
-        if source.grid == "model" and cell.model is not None:
-            return [Cell(cell.model)]
-        return self.cells(source, cell.model)
 
     def required(self, rule: Rule, cell: Cell) -> Required | None:
         """What the cell must be made from; None while an input is not known yet."""
@@ -198,14 +236,6 @@ class Plan:
                 remedy="materialise what stands before it, or type `emergence run`",
             )
         return required
-
-
-def _cells_of_model(grid: Grid, study: Study, model: str) -> list[Cell]:
-    if grid == "model":
-        return [Cell(model)]
-    if grid == "step":
-        return [Cell(model, step) for step in study.steps]
-    return [Cell(model, step, layer) for step in study.steps for layer in study.layers_of(model)]
 
 
 def _agree(left: Cell, right: Cell) -> bool:

@@ -18,6 +18,8 @@ SCIENCE_PACKAGES = tuple(
     for package in ("wordnet", "checkpoints", "activations", "saes", "features", "emergence", "report")
 )
 """Packages whose code decides a result; orchestration, paths and the study file's parser do not."""
+SCIENCE_MODULES = ("emergence_assets.theme",)
+"""Modules beside them that decide what a result looks like."""
 NOT_SCIENCE = ("assets", "checks", "cells")
 """Modules of a stage that move results without changing them."""
 
@@ -225,6 +227,8 @@ def _science_imports(tree: ast.Module) -> list[str]:
 
 
 def _is_science(name: str) -> bool:
+    if name in SCIENCE_MODULES:
+        return True
     in_stage = any(name.startswith(f"{package}.") for package in SCIENCE_PACKAGES)
     return in_stage and name.rsplit(".", 1)[-1] not in NOT_SCIENCE and _source(name).is_file()
 

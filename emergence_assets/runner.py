@@ -11,18 +11,19 @@ import dagster as dg
 from filelock import FileLock, Timeout
 
 from emergence_assets.automation import RECOMPUTE_TAG
+from emergence_assets.checkpoints.listing import cache_portions, pin_new_models, refresh_time_axis
 from emergence_assets.durable import sweep_temporaries
 from emergence_assets.errors import EmergenceError
 from emergence_assets.instance import OWNER_TAG, close_dead_runs, owner
 from emergence_assets.partitions import (
     asset_key,
+    follow_time_axis,
     partition_key,
     range_tags,
     rectangles,
-    register_steps,
     step_set_name,
 )
-from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.study import Study
 from resources.compute import Compute, Report, Task
 from resources.storage import Storage, prepare_folder
@@ -74,6 +75,8 @@ class Outcome:
     """Checks that do not block and did not pass."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time by asset."""
+    left_out: list[str] = field(default_factory=list)
+    """Checkpoints that are not used, with the reason, and admitted ones."""
 
 
 class TaskListener(Protocol):
@@ -132,28 +135,130 @@ def run_study(
     prepare_folder(storage.root)
     with _only_run(storage.run_lock()), _swept(storage.root):
         close_dead_runs(instance)
-        for model in study.models:
-            register_steps(instance, study, model, study.steps)
-        plan = Plan(study, storage, rules)
-        selected = [rule for rule in rules if stages is None or rule.stage in stages]
+        pin_new_models(study, storage)
+        run = _Run(study, storage, definitions, rules, instance, listener, stages)
+        for phase in _phases(rules):
+            run.phase(phase)
+        follow_time_axes(study, storage, rules, instance)
+        run.outcome.left_out = left_out(study, Plan(study, storage, rules))
+        return run.outcome
+
+
+class _Run:
+    """One call of `run_study`: what it works with, and what it has done so far."""
+
+    def __init__(
+        self,
+        study: Study,
+        storage: Storage,
+        definitions: dg.Definitions,
+        rules: Sequence[Rule],
+        instance: dg.DagsterInstance,
+        listener: Listener,
+        stages: Sequence[str] | None,
+    ):
+        self.study, self.storage, self.definitions, self.rules = study, storage, definitions, rules
+        self.instance, self.listener, self.stages = instance, listener, stages
+        self.outcome = Outcome()
+        self._totals: dict[str, int] = {}
+        self._anything_due = False
+
+    def phase(self, rules: Sequence[Rule]) -> None:
+        """Make what is due of neighbouring assets, planned together."""
+        follow_time_axes(self.study, self.storage, self.rules, self.instance)
+        plan = Plan(self.study, self.storage, self.rules)
+        selected = [rule for rule in rules if self.stages is None or rule.stage in self.stages]
         due = {rule.name: plan.todo(rule) for rule in selected}
         verify_done(plan, selected)
-        listener.planned(
-            {name: len(cells) for name, cells in due.items()}, {rule.name: len(plan.cells(rule)) for rule in selected}
-        )
-        outcome = Outcome()
+        self._totals |= {rule.name: len(plan.cells(rule)) for rule in selected}
+        if any(due.values()):
+            self._anything_due = True
+            self.listener.planned({name: len(cells) for name, cells in due.items()}, self._totals)
+        elif rules[-1] is self.rules[-1] and not self._anything_due:
+            self.listener.planned({}, self._totals)
         for rule in selected:
             began = time.monotonic()
-            unrecorded = _unrecorded(plan, rule, instance, set(due[rule.name]))
-            for cells, force in ((due[rule.name], True), (unrecorded, False)):
-                for model, group in _groups(study, rule, cells, instance):
-                    listener.began(rule, model, len(group))
-                    run_cells(study, definitions, rule, group, instance, outcome, force)
-                    listener.ended(rule, model, len(group))
-            outcome.made[rule.name] = len(due[rule.name])
-            outcome.seconds[rule.name] = time.monotonic() - began
-            outcome.recorded += len(unrecorded)
-        return outcome
+            if rule.takes_unjudged:
+                self._take_in(plan, rule, due[rule.name])
+            else:
+                self._make(rule, due[rule.name], force=True)
+                self.outcome.made[rule.name] = self.outcome.made.get(rule.name, 0) + len(due[rule.name])
+            unrecorded = _unrecorded(plan, rule, self.instance, set(due[rule.name]))
+            self._make(rule, unrecorded, force=False)
+            self.outcome.recorded += len(unrecorded)
+            self.outcome.seconds[rule.name] = self.outcome.seconds.get(rule.name, 0.0) + time.monotonic() - began
+
+    def _take_in(self, plan: Plan, rule: Rule, due: Sequence[Cell]) -> None:
+        """Register checkpoints, in portions that the cache holds; those that follow at once find their files there."""
+        before = _fingerprints(plan, rule, due)
+        portions = cache_portions(self.study, plan, due)
+        followers = [one for one in self.rules if rule.name in one.inputs and one.grid == "cell"]
+        for portion in portions:
+            follow_time_axes(self.study, self.storage, self.rules, self.instance)  # training made what was expected
+            self._make(rule, portion, force=False)
+            if len(portions) > 1:
+                self._follow_up(followers, {(cell.model, cell.step) for cell in portion})
+        after = _fingerprints(plan, rule, due)
+        self.outcome.made[rule.name] = sum(after[cell] != before.get(cell) for cell in after)
+
+    def _follow_up(self, followers: Sequence[Rule], checkpoints: set[tuple[str | None, int | None]]) -> None:
+        """Make what needs the files of these checkpoints before the cache has to let them go."""
+        plan = Plan(self.study, self.storage, self.rules)
+        for rule in followers:
+            if self.stages is None or rule.stage in self.stages:
+                due = [cell for cell in plan.todo(rule) if (cell.model, cell.step) in checkpoints]
+                self._make(rule, due, force=True)
+                self.outcome.made[rule.name] = self.outcome.made.get(rule.name, 0) + len(due)
+
+    def _make(self, rule: Rule, cells: Sequence[Cell], force: bool) -> None:
+        for model, group in _groups(self.study, rule, cells, self.instance):
+            self.listener.began(rule, model, len(group))
+            run_cells(self.study, self.definitions, rule, group, self.instance, self.outcome, force)
+            self.listener.ended(rule, model, len(group))
+
+
+def follow_time_axes(study: Study, storage: Storage, rules: Sequence[Rule], instance: dg.DagsterInstance) -> None:
+    """See which checkpoints there are, and give exactly those that are used a partition.
+
+    Raises:
+        EmergenceError: the source cannot be read, or no checkpoint of a model can be used.
+    """
+    for model in study.models:
+        if any(rule.takes_unjudged for rule in rules):
+            refresh_time_axis(study, storage, model)
+        steps = Plan(study, storage, rules).steps_of(model, unjudged=True)
+        follow_time_axis(instance, study, model, steps)
+
+
+def left_out(study: Study, plan: Plan) -> list[str]:
+    """A line for every checkpoint that is not used, and for those that are used although they fail a check."""
+    lines = []
+    for model in study.models:
+        axis = plan.time_axis(model)
+        for entry in axis.entries if axis else ():
+            if entry.reason or entry.upstream:
+                said = "; ".join(part for part in (entry.reason, entry.upstream) if part)
+                lines.append(f"{model} step {entry.step} is {entry.status}: {said}")
+    return lines
+
+
+def _phases(rules: Sequence[Rule]) -> list[list[Rule]]:
+    """What decides which checkpoints are used, and the rest, which is planned after that."""
+    split = max((position + 1 for position, rule in enumerate(rules) if rule.takes_unjudged), default=0)
+    return [phase for phase in (list(rules[:split]), list(rules[split:])) if phase]
+
+
+def _fingerprints(plan: Plan, rule: Rule, cells: Sequence[Cell]) -> dict[Cell, str]:
+    """Of the cells that are stored."""
+    found = {}
+    for cell in cells:
+        try:
+            stored = stored_provenance(rule, rule.path(plan.storage, cell))
+        except EmergenceError:
+            continue
+        if stored:
+            found[cell] = stored.fingerprint
+    return found
 
 
 def run_cells(

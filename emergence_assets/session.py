@@ -13,11 +13,11 @@ from emergence_assets.definitions import STAGES, build_definitions
 from emergence_assets.display import Display
 from emergence_assets.emergence.tables import HEADLINE
 from emergence_assets.instance import prepare_home
-from emergence_assets.partitions import asset_key, cell_of, partitions, register_steps
+from emergence_assets.partitions import asset_key, cell_of, partitions
 from emergence_assets.pipeline import rules_for
 from emergence_assets.plan import Cell, Plan
 from emergence_assets.report.cells import HEADLINE_NAME, PAGE_NAME
-from emergence_assets.runner import ListeningCompute, Outcome, run_study
+from emergence_assets.runner import ListeningCompute, Outcome, follow_time_axes, run_study
 from emergence_assets.status import AssetStatus, study_status
 from emergence_assets.study import Study, load_study
 from resources.compute import LocalProcesses
@@ -53,8 +53,7 @@ class Session:
         prepare_folder(self.storage.root)
         prepare_home(self.storage.data)
         with dg.DagsterInstance.get() as instance:
-            for model in self.study.models:
-                register_steps(instance, self.study, model, self.study.steps)
+            follow_time_axes(self.study, self.storage, rules_for(self.study), instance)
 
     def run(self, console: Console, stages: Sequence[str] | None) -> dict[str, Any]:
         """Make what is due and print the headline; returns the same as plain values."""
@@ -66,10 +65,11 @@ class Session:
         return self._conclude(console, outcome, compute.working_seconds)
 
     def _conclude(self, console: Console, outcome: Outcome, working_seconds: float) -> dict[str, Any]:
-        for warning in outcome.warnings:
+        for warning in [*outcome.left_out, *outcome.warnings]:
             console.print(f"warning: {warning}", style="yellow", highlight=False)
         page = self.storage.report_folder() / PAGE_NAME
         result: dict[str, Any] = {"study": self.study.name, "made": outcome.made, "warnings": outcome.warnings}
+        result |= {"left_out": outcome.left_out}
         result |= {"seconds": outcome.seconds, "working_seconds": working_seconds}
         reported = folder_provenance(self.storage.report_folder())
         if reported:

@@ -4,90 +4,21 @@ Paths belong to `resources.storage`, partitions to `partitions`; this module kno
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
+from emergence_assets.declared import Declared, Name, Positive, Seed, reject_repeats
 from emergence_assets.errors import EmergenceError
+from emergence_assets.family import Family, TrainedHere, admitted_steps
 from emergence_assets.yaml_file import read_yaml
 
 STUDIES_FOLDER = Path(__file__).parent / "studies"
 EMBEDDING_LAYER = -1
 """Layer index of the embedding output; blocks count from 0."""
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-Positive = Annotated[int, Field(gt=0)]
-Seed = Annotated[int, Field(ge=0)]
-
-
-class Declared(BaseModel):
-    """A part of a study file: unknown keys are errors, values are never coerced from another kind, nothing changes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class ModelShape(Declared):
-    """A GPT-NeoX model that is trained here."""
-
-    d_model: Positive
-    """Width of the residual stream."""
-    n_layers: Positive
-    """Number of blocks."""
-    n_heads: Positive
-    """Attention heads; divides d_model."""
-    learning_rate: float = Field(gt=0, le=1)
-    """Peak learning rate of AdamW."""
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> "ModelShape":
-        if self.d_model % self.n_heads:
-            raise ValueError(f"n_heads {self.n_heads} does not divide d_model {self.d_model}; choose a divisor")
-        return self
-
-
-class PublishedShape(Declared):
-    """A published model; the numbers are checked against the config of every checkpoint."""
-
-    d_model: Positive
-    n_layers: Positive
-
-
-class TrainedHere(Declared):
-    """A family that the project trains itself on the WordNet glosses it ships."""
-
-    source: Literal["trained-here"]
-    models: dict[Name, ModelShape] = Field(min_length=1)
-    """Model name to shape, smallest first."""
-    n_steps: Positive
-    """Length of the learning-rate schedule in optimiser steps."""
-    batch_size: Positive = 8
-    """Sequences per step."""
-    context: int = Field(default=64, ge=8, le=2048)
-    """Tokens per sequence."""
-    seed: Seed = 0
-    """Seed of the initial weights."""
-    data_seed: Seed = 1234
-    """Seed of the order of the training tokens, the same for every size."""
-
-    @property
-    def tokens_per_step(self) -> int:
-        """Training tokens that one optimiser step sees."""
-        return self.batch_size * self.context
-
-
-class Hub(Declared):
-    """A published family whose checkpoints are revisions of hub repositories."""
-
-    source: Literal["hub"]
-    repository: str = Field(pattern=r"^[\w.-]+/[\w.{}-]+$")
-    """Repository of one model, for example `EleutherAI/{model}`."""
-    revision: str = "step{step}"
-    """Revision of one step."""
-    models: dict[Name, PublishedShape] = Field(min_length=1)
-    tokens_per_step: Positive
-    """Training tokens that one optimiser step sees; 2,097,152 for Pythia."""
+OPERATIONAL = ("lock", "cache_gb", "offline", "marker", "settle_seconds")
+"""Fields of a family that decide how checkpoints come, not what is found in them."""
 
 
 class WordNetProbes(Declared):
@@ -119,7 +50,7 @@ class TableProbes(Declared):
     @field_validator("levels")
     @classmethod
     def _levels_differ(cls, levels: list[str]) -> list[str]:
-        _reject_repeats(levels, "level")
+        reject_repeats(levels, "level")
         return levels
 
 
@@ -153,7 +84,7 @@ class SAE(Declared):
     def _k_fits(self) -> "SAE":
         if self.k > self.n_latents:
             raise ValueError(f"k {self.k} is larger than n_latents {self.n_latents}; lower k or raise n_latents")
-        _reject_repeats(self.seeds, "seed")
+        reject_repeats(self.seeds, "seed")
         return self
 
 
@@ -173,9 +104,16 @@ class Study(Declared):
 
     name: Name
     description: str = ""
-    family: Annotated[TrainedHere | Hub, Field(discriminator="source")]
-    steps: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
-    """Training steps with a checkpoint, ascending."""
+    family: Family
+    steps: Annotated[
+        Annotated[Literal["all"], Tag("(word)")] | Annotated[list[Annotated[int, Field(ge=0)]], Tag("(list)")],
+        Discriminator(lambda value: "(word)" if isinstance(value, str) else "(list)"),
+    ]
+    """Training steps, ascending; `all` takes what the source has, also what arrives later."""
+    admit: list[str] = Field(default=[])
+    """Checkpoints that are used although they fail a check, by name: `pythia-70m/step1000`."""
+    automation: bool = False
+    """Start with sensors and schedule switched on: new checkpoints are found and their cells made with no command."""
     layers: Literal["all"] | list[int] | dict[Name, list[int]] = "all"
     """Blocks whose output is read, from 0; -1 is the embedding. One list for all models, or one per model."""
     probe_set: Annotated[WordNetProbes | TableProbes, Field(discriminator="source")]
@@ -185,8 +123,12 @@ class Study(Declared):
 
     @field_validator("steps")
     @classmethod
-    def _steps_ascend(cls, steps: list[int]) -> list[int]:
-        _reject_repeats(steps, "step")
+    def _steps_ascend(cls, steps: Literal["all"] | list[int]) -> Literal["all"] | list[int]:
+        if steps == "all":
+            return steps
+        if not steps:
+            raise ValueError("no step is listed; list them, or say all")
+        reject_repeats(steps, "step")
         if steps != sorted(steps):
             raise ValueError(f"steps must ascend, but {steps} does not; sort them")
         if steps[0] != 0:
@@ -203,7 +145,7 @@ class Study(Declared):
             layers = self.layers_of(model)
             if not layers:
                 raise ValueError(f"layers lists none for {model}; list at least one, or say all")
-            _reject_repeats(layers, "layer")
+            reject_repeats(layers, "layer")
             for layer in layers:
                 if not EMBEDDING_LAYER <= layer < shape.n_layers:
                     raise ValueError(
@@ -219,11 +161,33 @@ class Study(Declared):
 
     @model_validator(mode="after")
     def _steps_are_trained(self) -> "Study":
-        if isinstance(self.family, TrainedHere) and self.steps[-1] > self.family.n_steps:
+        if not isinstance(self.family, TrainedHere):
+            return self
+        if self.steps == "all":
+            raise ValueError("steps has to list them: a family that is trained here has no others")
+        if self.steps[-1] > self.family.n_steps:
             raise ValueError(
                 f"step {self.steps[-1]} is beyond family.n_steps {self.family.n_steps}; raise n_steps or drop the step"
             )
         return self
+
+    @model_validator(mode="after")
+    def _admitted_checkpoints_exist(self) -> "Study":
+        admitted_steps(self.admit, self.models)
+        return self
+
+    @property
+    def listed_steps(self) -> list[int] | None:
+        """Steps that the file lists; None when it takes what there is."""
+        return None if self.steps == "all" else list(self.steps)
+
+    def admitted(self, model: str) -> list[int]:
+        """Steps of a model that are used although they fail a check."""
+        return admitted_steps(self.admit, self.models)[model]
+
+    def science(self) -> dict[str, Any]:
+        """What decides results, as plain values: the study file without what only decides how it is run."""
+        return self.model_dump(mode="json", exclude={"automation": True, "family": set(OPERATIONAL)})
 
     @property
     def models(self) -> list[str]:
@@ -236,12 +200,6 @@ class Study(Declared):
             return list(range(self.family.models[model].n_layers))
         listed = self.layers[model] if isinstance(self.layers, dict) else self.layers
         return sorted(listed)
-
-
-def _reject_repeats(values: Sequence[int | str], what: str) -> None:
-    repeated = [value for value in values if values.count(value) > 1]
-    if repeated:
-        raise ValueError(f"{what} {repeated[0]} is listed more than once; list it once")
 
 
 def shipped_studies() -> list[str]:
@@ -297,7 +255,7 @@ def parse_study(declared: Any, where: str = "study") -> Study:
 
 def _field_problem(problem: dict[str, Any]) -> str:
     """One line: field, value, what is wrong, what would be right."""
-    field = ".".join(str(part) for part in problem["loc"]) or "the study"
+    field = ".".join(str(part) for part in problem["loc"] if part not in ("(word)", "(list)")) or "the study"
     if problem["type"] == "extra_forbidden":
         return f"{field}: unknown key; check its spelling and indentation"
     if problem["type"] == "missing":

@@ -48,6 +48,26 @@ class Storage:
         """What is known of a registered checkpoint."""
         return self.root / "registry" / f"model={model}" / f"step={step:06d}.json"
 
+    def checkpoint_measurement(self, identity: str) -> Path:
+        """What was measured of the weights of one checkpoint; named by its content, shared by all studies."""
+        return self.data / "measurements" / f"{identity}.safetensors"
+
+    def time_axis(self, model: str) -> Path:
+        """Which checkpoints of a model there are, and which are left out."""
+        return self.root / "registry" / f"model={model}" / "time_axis.json"
+
+    def time_axis_lock(self, model: str) -> Path:
+        """Held while the checkpoints of a model are listed and judged."""
+        return self.root / "locks" / f"{model}-time-axis.lock"
+
+    def checkpoint_lock_file(self) -> Path:
+        """Pins of a published family where the study names no file."""
+        return self.root / "checkpoints.lock.json"
+
+    def checkpoint_cache(self) -> Path:
+        """Fetched and converted checkpoints, shared by all studies."""
+        return self.data / "checkpoint-cache"
+
     def tokens_file(self, fingerprint: str) -> Path:
         """Token file shared by all layers of all checkpoints with one tokenizer."""
         return self.root / "tokens" / f"{fingerprint}.h5"

@@ -16,6 +16,7 @@ import polars as pl
 
 from emergence_assets.durable import clear_disk_errors, replacing_file
 from emergence_assets.errors import EmergenceError
+from emergence_assets.provenance import Provenance
 
 PROVENANCE_KEY = "emergence_provenance"
 CHECKSUM_KEY = "emergence_sha256"
@@ -134,6 +135,12 @@ def table_provenance(path: Path) -> str | None:
     if place is None:
         raise _damaged(path, "it has no provenance")
     return footer[place].decode(errors="replace")
+
+
+def parquet_provenance(path: Path) -> Provenance | None:
+    """Provenance inside a parquet file; None without a file."""
+    text = table_provenance(path)
+    return None if text is None else Provenance.from_json(text, path)
 
 
 def _checked(path: Path) -> bytes:

@@ -2,10 +2,11 @@
 
 import pickle
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emergence_assets.errors import EmergenceError
+from emergence_assets.errors import BrokenCheckpoint, EmergenceError, SourceUnreachable
 
 
 @given(st.text(), st.text(), st.text())
@@ -22,3 +23,10 @@ def test_the_text_says_what_where_and_what_to_do() -> None:
 def test_parts_that_are_not_given_are_not_shown() -> None:
     assert str(EmergenceError("The disk is full.")) == "The disk is full."
     assert str(EmergenceError("The disk is full.", remedy="free some")) == "The disk is full.\n  what to do: free some"
+
+
+@pytest.mark.parametrize("kind", [BrokenCheckpoint, SourceUnreachable])
+def test_the_kind_of_a_problem_survives_the_way_from_a_worker(kind: type[EmergenceError]) -> None:
+    error = pickle.loads(pickle.dumps(kind("It is gone.", where="here", remedy="look")))
+    assert type(error) is kind
+    assert (error.what, error.where, error.remedy) == ("It is gone.", "here", "look")

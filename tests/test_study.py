@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from emergence_assets.errors import EmergenceError
+from emergence_assets.family import Hub
 from emergence_assets.study import STUDIES_FOLDER, Study, load_study, parse_study, shipped_studies
 from emergence_assets.yaml_file import read_yaml
 
@@ -36,7 +37,8 @@ def refusal(values: Any) -> str:
 def test_shipped_studies_load(name: str) -> None:
     study = load_study(name)
     assert study.name == name
-    assert study.steps[0] == 0
+    assert study.listed_steps is not None
+    assert study.listed_steps[0] == 0
     for model, shape in study.family.models.items():
         assert study.layers_of(model) == list(range(shape.n_layers))
 
@@ -102,11 +104,15 @@ def test_a_study_that_does_not_exist_is_answered_with_those_that_do(name: str, m
         ({"steps": [1, 8]}, ["steps", "the first step is 1", "step 0 is the control", "add it"]),
         ({"steps": [0, 1000]}, ["step 1000", "n_steps 512", "raise n_steps or drop the step"]),
         ({"steps": [0, -8]}, ["steps.1", "greater than or equal to 0", "found -8"]),
-        ({"steps": []}, ["steps", "at least 1 item"]),
+        ({"steps": []}, ["steps", "no step is listed", "say all"]),
+        ({"steps": "all"}, ["steps has to list them", "trained here"]),
+        ({"admit": ["gloss-9k/step8"]}, ["'gloss-9k/step8' is no checkpoint", "gloss-25k/step1000"]),
+        ({"admit": ["gloss-25k/step8", "gloss-25k/step8"]}, ["admitted checkpoint gloss-25k/step8", "list it once"]),
+        ({"automation": "sometimes"}, ["automation", "boolean", "found 'sometimes'"]),
         ({"name": "my study"}, ["name", "should match pattern", "found 'my study'"]),
         ({"name": "../escape"}, ["name", "found '../escape'"]),
         ({"name": "quick\n"}, ["name", r"found 'quick\n'"]),
-        ({"family__source": "cloud"}, ["family", "'cloud'", "'trained-here', 'hub'"]),
+        ({"family__source": "cloud"}, ["family", "'cloud'", "'trained-here', 'hub', 'local'"]),
         ({"family__models": {}}, ["models", "at least 1 item"]),
         ({"family__models__gloss-25k__n_heads": 3}, ["n_heads 3", "d_model 32", "choose a divisor"]),
         ({"family__context": 4}, ["context", "greater than or equal to 8", "found 4"]),
@@ -132,7 +138,6 @@ def test_a_mistake_is_answered_with_field_value_and_remedy(changes: dict[str, An
         ("sae__k", None),
         ("steps", ["0", "1"]),
         ("steps", [0, True]),
-        ("steps", "all"),
         ("name", 7),
         ("name", None),
         ("description", ["text"]),
@@ -198,3 +203,50 @@ def test_a_study_survives_its_own_plain_values() -> None:
     for name in shipped_studies():
         study = load_study(name)
         assert Study.model_validate(study.model_dump()) == study
+
+
+PYTHIA = {"source": "hub", "preset": "pythia", "models": ["pythia-14m", "pythia-70m"]}
+SHAPES = {"small": {"d_model": 8, "n_layers": 2}}
+FOLDER = {"source": "local", "root": "runs", "models": SHAPES, "tokens_per_step": 1000}
+
+
+def test_a_preset_fills_in_what_the_file_does_not_say() -> None:
+    family = parse_study(declared(family=PYTHIA | {"tokens_per_step": 5})).family
+    assert isinstance(family, Hub)
+    assert list(family.models) == ["pythia-14m", "pythia-70m"]
+    assert family.models["pythia-70m"].d_model == 512
+    assert family.repository_of("pythia-14m") == "EleutherAI/pythia-14m"
+    assert (family.revision, family.tokens_per_step) == ("step{step}", 5)
+
+
+@pytest.mark.parametrize(
+    ("family", "said"),
+    [
+        (PYTHIA | {"preset": "python"}, ["python", "pythia"]),
+        (PYTHIA | {"models": ["pythia-9b"]}, ["preset pythia has no model 'pythia-9b'", "pythia-70m"]),
+        (PYTHIA | {"revision": "main"}, ["revision", "{step} exactly once"]),
+        (PYTHIA | {"trust_remote_code": ["other"]}, ["trust_remote_code names ['other']"]),
+        (PYTHIA | {"cache_gb": 0.0}, ["cache_gb", "greater than 0"]),
+        (FOLDER | {"folder": "../{model}/step{step}"}, ["folder", "leaves the root"]),
+        (FOLDER | {"folder": "/{model}/step{step}"}, ["folder", "leaves the root"]),
+        (FOLDER | {"folder": "{model}"}, ["folder", "{step} exactly once"]),
+        (FOLDER | {"marker": "../DONE"}, ["marker", "found '../DONE'"]),
+        (FOLDER | {"blocks": "encoder layer"}, ["blocks", "found 'encoder layer'"]),
+    ],
+)
+def test_a_mistake_in_a_published_family_is_answered(family: dict[str, Any], said: list[str]) -> None:
+    what = refusal(declared(family=family))
+    assert all(part in what for part in said), what
+
+
+def test_all_steps_may_be_taken_of_a_family_from_outside() -> None:
+    study = parse_study(declared(family=FOLDER, steps="all", admit=["small/step7"], automation=True))
+    assert study.listed_steps is None
+    assert study.admitted("small") == [7]
+
+
+def test_how_checkpoints_come_decides_no_result() -> None:
+    plain = parse_study(declared(family=FOLDER, steps="all"))
+    other = parse_study(declared(family=FOLDER | {"settle_seconds": 3.0}, steps="all", automation=True))
+    assert plain.science() == other.science()
+    assert plain.science() != parse_study(declared(family=FOLDER | {"context": 32}, steps="all")).science()

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from emergence_assets.activations.store import ActivationWriter
 from emergence_assets.activations.tokens import Tokens
-from emergence_assets.checkpoints.loading import blocks
+from emergence_assets.checkpoints.loading import blocks, is_causal
 from emergence_assets.errors import EmergenceError
 
 EMBEDDING = -1
@@ -25,14 +25,17 @@ STAGED_BYTES = 256 << 20
 
 
 @contextmanager
-def residual_stream(model: PreTrainedModel, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
+def residual_stream(
+    model: PreTrainedModel, layers: Sequence[int], blocks_name: str | None = None
+) -> Iterator[dict[int, Tensor]]:
     """Keep what the layers give at each forward pass; the hooks are removed at the end whatever happens.
 
     Hooks and not `output_hidden_states`, whose last entry is taken after the final layer norm.
 
     Args:
-        model: A decoder with one list of blocks.
+        model: A decoder or encoder.
         layers: Block indexes from 0; -1 is the embedding, that is, what enters the first block.
+        blocks_name: Module path of the list of blocks; by default it is found.
 
     Yields:
         Layer → tensor [texts, positions, d_model] of the latest forward pass.
@@ -40,7 +43,7 @@ def residual_stream(model: PreTrainedModel, layers: Sequence[int]) -> Iterator[d
     Raises:
         EmergenceError: The model has no such layer.
     """
-    block_list = blocks(model)
+    block_list = blocks(model, blocks_name)
     if absent := [layer for layer in layers if not EMBEDDING <= layer < len(block_list)]:
         raise EmergenceError(
             f"The model has no layer {absent[0]}: its layers are 0 to {len(block_list) - 1}, and -1 is the embedding.",
@@ -81,20 +84,23 @@ def capture_checkpoint(
     device: str | torch.device = "cpu",
     report: Callable[[int, int, str], None] = lambda done, total, note: None,
     *,
+    blocks_name: str | None = None,
     staged_bytes: int = STAGED_BYTES,
 ) -> None:
     """Append all rows of all layers to the writers, in the order of tokens.h5. The caller commits the writers.
 
-    Texts are padded on the right and run without a mask: in a causal model no real position sees the padding.
+    Texts are padded on the right. A causal model is run without a mask, since no real position sees the padding; an
+    encoder's positions see all others, so that it is told which are real.
 
     Args:
-        model: A causal model in evaluation mode, on `device`; its head is not run.
+        model: In evaluation mode, on `device`; its head is not run.
         tokens: Training texts become /resid_post, probe texts /read_out and /read_out_mean.
         layers: Block indexes from 0; -1 is the embedding.
         writers: One per layer, fresh, made for the shapes of `tokens`.
         batch_size: Texts per forward pass; changes results by rounding only.
         device: Where the model is.
         report: Called with texts done, all texts, and a note.
+        blocks_name: Module path of the list of blocks; by default it is found.
         staged_bytes: See `STAGED_BYTES`; more lets more texts be sorted by length.
 
     Raises:
@@ -110,8 +116,8 @@ def capture_checkpoint(
     n_texts, n_training = len(tokens.training_ids) + tokens.n_probes, len(tokens.training_ids)
     row_bytes = max(1, sum(2 * writer.spec.d_model * 4 for writer in writers.values()))
     max_rows = max(1, staged_bytes // row_bytes)
-    batch = _Batch(model, torch.device(device), batch_size, writers)
-    with residual_stream(model, layers) as resid, torch.inference_mode():
+    batch = _Batch(model, torch.device(device), batch_size, writers, is_causal(model))
+    with residual_stream(model, layers, blocks_name) as resid, torch.inference_mode():
         every_position = tokens.positions == "all"
         n_rows = [len(ids) - 1 if every_position else 1 for ids in tokens.training_ids]
         for start, stop in _groups(n_rows, max_rows):
@@ -129,6 +135,7 @@ class _Batch(NamedTuple):
     device: torch.device
     batch_size: int
     writers: Mapping[int, ActivationWriter]
+    causal: bool
 
     def run(
         self,
@@ -149,7 +156,12 @@ class _Batch(NamedTuple):
             for row, text in enumerate(chosen):
                 ids_bt[row, : n_tokens[text]] = texts[text]
             n_tokens_b = torch.from_numpy(n_tokens[chosen]).to(self.device)
-            self.model.base_model(input_ids=torch.from_numpy(ids_bt).to(self.device), use_cache=False)
+            inputs = {"input_ids": torch.from_numpy(ids_bt).to(self.device)}
+            if self.causal:
+                self.model.base_model(**inputs, use_cache=False)
+            else:
+                positions_t = torch.arange(ids_bt.shape[1], device=self.device)
+                self.model.base_model(**inputs, attention_mask=(positions_t < n_tokens_b[:, None]).long())
             for layer, writer in self.writers.items():
                 for name, pick in picks.items():
                     stored_td = self._stored(pick(resid[layer], n_tokens_b), layer, writer.spec.dtype)

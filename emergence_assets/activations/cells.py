@@ -7,6 +7,7 @@ import contextlib
 import functools
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,20 +15,21 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from emergence_assets.checkpoints.cells import CHECKPOINT
+from emergence_assets.checkpoints.listing import reference
+from emergence_assets.checkpoints.sources.choice import source_arguments, source_from
+from emergence_assets.checkpoints.sources.source import CheckpointRef
 from emergence_assets.durable import clear_disk_errors
 from emergence_assets.errors import EmergenceError
+from emergence_assets.family import TrainedHere
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Provenance, Required, canonical_json
-from emergence_assets.study import Study, TrainedHere, WordNetProbes
+from emergence_assets.study import Study, WordNetProbes
 from resources.compute import Task
 from resources.records import now, required_from_json, required_to_json
 from resources.storage import Storage
 
 if TYPE_CHECKING:
     from emergence_assets.activations.probes import ProbeSet
-
-CONTEXT = 64
-"""Longest text in tokens where the family does not say."""
 
 
 def probe_recipe(study: Study) -> dict[str, Any]:
@@ -42,11 +44,14 @@ def probe_recipe(study: Study) -> dict[str, Any]:
 def _activations_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
     from emergence_assets.wordnet import corpus
 
+    family = study.family
     return {
         "probe_set": probe_recipe(study),
         "activations": study.activations.model_dump(),
-        "context": study.family.context if isinstance(study.family, TrainedHere) else CONTEXT,
+        "context": family.context,
         "corpus_sha256": corpus.corpus_sha256(),
+        "begin_token": None if isinstance(family, TrainedHere) else family.begin_token,
+        "blocks": None if isinstance(family, TrainedHere) else family.blocks,
     }
 
 
@@ -124,8 +129,8 @@ def study_probe_set(study: Study) -> "ProbeSet":
     return probe_set(canonical_json(study.probe_set.model_dump()))
 
 
-def ensure_tokens(study: Study, storage: Storage, checkpoint: Path, recipe: Mapping[str, Any]) -> Path:
-    """The token file for the tokenizer of a checkpoint, made when it is not there.
+def ensure_tokens(path: Path, tokenizer: Path, recipe: Mapping[str, Any]) -> None:
+    """Make the token file of a tokenizer and a study's texts, when it is not there.
 
     Raises:
         EmergenceError: the tokenizer cannot be used for the texts of the study.
@@ -134,19 +139,24 @@ def ensure_tokens(study: Study, storage: Storage, checkpoint: Path, recipe: Mapp
     from emergence_assets.activations.tokenising import tokenise
     from emergence_assets.activations.tokens import write_tokens
 
-    tokenizer = checkpoint / "tokenizer.json"
-    path = storage.tokens_file(
-        sha256(canonical_json([_file_hash(str(tokenizer)), dict(recipe)]).encode()).hexdigest()[:16]
-    )
-    if not path.exists():
-        texts = wordnet_training_texts(study.activations.training_texts, seed=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with clear_disk_errors(path), FileLock(path.with_suffix(".lock")):
+        if path.exists():
+            return
+        kept = recipe["activations"]
+        declared = {name: value for name, value in recipe["probe_set"].items() if name != "source_sha256"}
+        training = wordnet_training_texts(kept["training_texts"], seed=0)
+        probes = probe_set(canonical_json(declared)).texts
         tokens = tokenise(
-            tokenizer, texts, study_probe_set(study).texts, int(recipe["context"]), study.activations.positions
+            tokenizer, training, probes, int(recipe["context"]), kept["positions"], begin_token=recipe["begin_token"]
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with clear_disk_errors(path):
-            write_tokens(path, tokens)
-    return path
+        write_tokens(path, tokens)
+
+
+def _tokens_path(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> Path:
+    """One file for all checkpoints with the same tokenizer and all layers."""
+    made_from = [_content(plan, checkpoint)["tokenizer_sha256"], dict(recipe)]
+    return plan.storage.tokens_file(sha256(canonical_json(made_from).encode()).hexdigest()[:16])
 
 
 def activation_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
@@ -166,16 +176,17 @@ def activation_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[t
             if cell.step == checkpoint.step and cell not in selected and plan.state(ACTIVATIONS, cell).state != "done"
         ]
         model, step = str(checkpoint.model), int(checkpoint.step or 0)
-        folder = plan.storage.checkpoint_folder(model, step)
-        tokens = ensure_tokens(plan.study, plan.storage, folder, layers[0][1].recipe)
+        axis = plan.time_axis(model)
+        ref = reference(axis, model, step) if axis else None
+        if ref is None:
+            raise EmergenceError(f"There is no checkpoint {checkpoint}.", remedy="type `emergence checkpoints`")
         arguments = {
-            "checkpoint": str(folder),
-            "weights_sha256": _registered_weights(plan, checkpoint),
-            "tokens_file": str(tokens),
+            "source": source_arguments(plan.study.family, plan.storage),
+            "checkpoint": asdict(ref),
+            "weights_sha256": _content(plan, checkpoint)["weights_sha256"],
+            "tokens_file": str(_tokens_path(plan, checkpoint, layers[0][1].recipe)),
             "layers": {str(cell.layer): str(ACTIVATIONS.path(plan.storage, cell)) for cell, _ in layers},
             "required": {str(cell.layer): required_to_json(required) for cell, required in layers},
-            "model_name": model,
-            "step": step,
             "dtype": plan.study.activations.dtype,
             "expected_d_model": plan.study.family.models[model].d_model,
             "lock": str(plan.storage.checkpoint_lock(model, step)),
@@ -187,13 +198,12 @@ def activation_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[t
 
 
 def capture_layers(
-    checkpoint: str,
+    source: dict[str, Any],
+    checkpoint: dict[str, Any],
     weights_sha256: str,
     tokens_file: str,
     layers: dict[str, str],
     required: dict[str, str],
-    model_name: str,
-    step: int,
     dtype: str,
     expected_d_model: int,
     lock: str,
@@ -207,18 +217,21 @@ def capture_layers(
     from emergence_assets.activations.store import ActivationSpec, ActivationWriter
     from emergence_assets.activations.tokens import read_tokens
     from emergence_assets.checkpoints.environment import environment
-    from emergence_assets.checkpoints.loading import hook_point_name, load_model
+    from emergence_assets.checkpoints.loading import hook_point_name
     from resources.accelerator import choose_accelerator
 
-    accelerator = choose_accelerator()
-    tokens = read_tokens(Path(tokens_file))
+    accelerator, origin, ref = choose_accelerator(), source_from(source), CheckpointRef(**checkpoint)
+    recipe = required_from_json(next(iter(required.values()))).recipe
     with contextlib.ExitStack() as open_files, clear_disk_errors(Path(next(iter(layers.values())))):
         Path(lock).parent.mkdir(parents=True, exist_ok=True)
         open_files.enter_context(FileLock(lock))
         layers = {layer: path for layer, path in layers.items() if not _made_since(asked, path, required[layer])}
         if not layers:
             return
-        model = load_model(Path(checkpoint), accelerator.device, getattr(torch, accelerator.model_dtype))
+        folder = open_files.enter_context(origin.fetch(ref, report))
+        ensure_tokens(Path(tokens_file), folder / "tokenizer.json", recipe)
+        tokens = read_tokens(Path(tokens_file))
+        model = origin.load(folder, accelerator.device, getattr(torch, accelerator.model_dtype))
         writers = {}
         made_in = {**environment(), "device": accelerator.name}
         for layer, path in layers.items():
@@ -226,10 +239,10 @@ def capture_layers(
             spec = ActivationSpec(tokens.n_rows, tokens.n_probes, model.config.hidden_size, dtype)
             record = Provenance(required_from_json(required[layer]), {}, made_in, now())
             attrs = {
-                "model": model_name,
-                "step": step,
+                "model": ref.model,
+                "step": ref.step,
                 "layer": int(layer),
-                "hook_point": hook_point_name(model, int(layer)),
+                "hook_point": hook_point_name(model, int(layer), recipe["blocks"]),
                 "checkpoint_sha256": weights_sha256,
                 "tokens_fingerprint": tokens.fingerprint,
                 "tokens_file": Path(tokens_file).name,
@@ -239,10 +252,17 @@ def capture_layers(
             writers[int(layer)] = open_files.enter_context(ActivationWriter(Path(path), spec, attrs))
         try:
             capture_checkpoint(
-                model, tokens, list(writers), writers, accelerator.capture_batch, accelerator.device, report
+                model,
+                tokens,
+                list(writers),
+                writers,
+                accelerator.capture_batch,
+                accelerator.device,
+                report,
+                blocks_name=recipe["blocks"],
             )
         except EmergenceError as error:
-            raise EmergenceError(error.what, where=f"{checkpoint} {error.where}", remedy=error.remedy) from error
+            raise EmergenceError(error.what, where=f"{folder} {error.where}", remedy=error.remedy) from error
         for writer in writers.values():
             writer.commit()
 
@@ -253,9 +273,12 @@ def _made_since(asked: str, path: str, required: str) -> bool:
     return stored is not None and stored.created >= asked and stored.required == required_from_json(required)
 
 
-def _registered_weights(plan: Plan, checkpoint: Cell) -> str:
+def _content(plan: Plan, checkpoint: Cell) -> Mapping[str, Any]:
+    """Hashes of a registered checkpoint's files."""
     required = plan.required(CHECKPOINT, checkpoint)
-    return "" if required is None else str(required.recipe["weights_sha256"])
+    if required is None:
+        raise EmergenceError(f"{checkpoint} is not registered.", remedy="materialise its checkpoint first")
+    return required.recipe
 
 
 def _file_hash(path: str) -> str:

@@ -1,26 +1,33 @@
 """Training runs and checkpoints as cells: what each is made from, where it lies, how a worker makes it."""
 
-import functools
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from emergence_assets.checkpoints.listing import measurements, reference
+from emergence_assets.checkpoints.sources.choice import source_arguments, source_of
+from emergence_assets.checkpoints.sources.source import CheckpointRef
 from emergence_assets.durable import clear_disk_errors
-from emergence_assets.errors import EmergenceError
+from emergence_assets.errors import BrokenCheckpoint, EmergenceError
+from emergence_assets.family import TrainedHere
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Provenance, Required
-from emergence_assets.study import Study, TrainedHere
+from emergence_assets.study import Study
+from emergence_assets.time_axis import TimeAxis, read_time_axis
 from resources.compute import Task
 from resources.records import (
+    now,
     record_provenance,
     required_from_json,
     required_to_json,
     write_record,
 )
 from resources.storage import Storage
+from resources.tables import parquet_provenance, verify_table, write_table
 
 TRAINING_RECORD = "training_run.json"
 TRAINING_START = "started.json"
@@ -65,43 +72,56 @@ TRAINING_RUN = Rule(
 
 def _checkpoint_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any] | None:
     """The checkpoint's own content: whatever follows is made from these bytes, wherever they came from."""
-    if not isinstance(study.family, TrainedHere):
-        raise EmergenceError(
-            f"Checkpoints of {cell.model} come from a hub, which this version does not fetch.",
-            where=f"family.source of study {study.name}",
-            remedy="choose a study whose family is trained here, for example `default`",
-        )
-    folder = storage.checkpoint_folder(str(cell.model), int(cell.step or 0))
-    if not folder.is_dir():
+    from emergence_assets.checkpoints.measurement import Measurement, read_measurement
+
+    axis = read_time_axis(storage.time_axis(str(cell.model)))
+    entry = axis.entry(int(cell.step or 0)) if axis else None
+    path = storage.checkpoint_measurement(entry.identity) if entry and entry.identity else None
+    if path is None or not path.exists():
         return None
-    version = tuple((path.name, path.stat().st_ino, path.stat().st_mtime_ns) for path in sorted(folder.iterdir()))
-    return _identity(folder, version)
+    measured = read_measurement(path, sample=False)
+    if not isinstance(measured, Measurement):
+        return None
+    return {name: getattr(measured.facts, name) for name in CONTENT_HASHES}
 
 
-@functools.lru_cache(maxsize=4096)
-def _identity(folder: Path, _version: tuple[tuple[str, int, int], ...]) -> dict[str, str]:
-    """Hashes of a checkpoint's files, worked out once per version of the folder."""
-    from emergence_assets.checkpoints.folder import read_facts
-
-    facts = read_facts(folder, check_finite=False)
-    return {
-        "weights_sha256": facts.weights_sha256,
-        "config_sha256": facts.config_sha256,
-        "tokenizer_sha256": facts.tokenizer_sha256,
-    }
-
-
+CONTENT_HASHES = ("weights_sha256", "config_sha256", "tokenizer_sha256")
 CHECKPOINT = Rule(
     name="checkpoint",
     stage="checkpoints",
     grid="step",
     inputs=("training_run",),
     recipe=_checkpoint_recipe,
-    code=("emergence_assets.checkpoints.folder",),
+    # None: a checkpoint is its bytes. New code that measures them must not make everything behind them stale.
+    code=(),
     path=lambda storage, cell: storage.checkpoint_record(str(cell.model), int(cell.step or 0)),
     stored=record_provenance,
+    takes_unjudged=True,
 )
-RULES = (TRAINING_RUN, CHECKPOINT)
+
+
+def _registry_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any] | None:
+    """The verdicts, also those on checkpoints that are left out and therefore no inputs."""
+    axis = read_time_axis(storage.time_axis(str(cell.model)))
+    if axis is None:
+        return None
+    said = ("step", "status", "reason", "identity", "revision", "location", "commit_sha", "upstream")
+    entries = [{name: getattr(entry, name) for name in said} for entry in axis.entries]
+    return {"time_axis": entries, "tokens_per_step": study.family.tokens_per_step}
+
+
+CHECKPOINT_REGISTRY = Rule(
+    name="checkpoint_registry",
+    stage="checkpoints",
+    grid="model",
+    inputs=("checkpoint",),
+    recipe=_registry_recipe,
+    code=("emergence_assets.checkpoints.registry", "emergence_assets.checkpoints.verdicts"),
+    path=lambda storage, cell: storage.model_table("checkpoint_registry", str(cell.model)),
+    stored=parquet_provenance,
+    verify=verify_table,
+)
+RULES = (TRAINING_RUN, CHECKPOINT, CHECKPOINT_REGISTRY)
 
 
 def training_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
@@ -160,51 +180,177 @@ def _clear_superseded(root: Path, want: Required) -> None:
         write_record(start, same_run, {}, {})
 
 
+def measurement_tasks(study: Study, storage: Storage, cells: Sequence[Cell]) -> list[Task]:
+    """One task per checkpoint that was not measured yet; equal ones, by what their source says, are measured once."""
+    tasks: dict[str, Task] = {}
+    for cell in cells:
+        axis = read_time_axis(storage.time_axis(str(cell.model)))
+        ref = reference(axis, str(cell.model), int(cell.step or 0)) if axis else None
+        if ref is None or ref.identity in tasks or storage.checkpoint_measurement(ref.identity).exists():
+            continue
+        arguments = {
+            "source": source_arguments(study.family, storage),
+            "checkpoint": asdict(ref),
+            "path": str(storage.checkpoint_measurement(ref.identity)),
+            "left_out_if_broken": not isinstance(study.family, TrainedHere),
+        }
+        tasks[ref.identity] = Task("emergence_assets.checkpoints.cells:measure", arguments, str(cell))
+    return list(tasks.values())
+
+
+def measure(
+    source: dict[str, Any], checkpoint: dict[str, Any], path: str, left_out_if_broken: bool, report: Any
+) -> None:
+    """Worker: fetch one checkpoint, look at every weight once, and note what it is.
+
+    What is wrong with a checkpoint from outside is noted too, so that it is left out; one that was trained here can be
+    made again, so that it is an error.
+    """
+    import torch
+
+    from emergence_assets.checkpoints.fixed_text import fixed_text_loss
+    from emergence_assets.checkpoints.loading import is_causal
+    from emergence_assets.checkpoints.measurement import Refusal, measure_checkpoint, write_measurement
+    from emergence_assets.checkpoints.sources.choice import source_from
+    from resources.accelerator import choose_accelerator
+
+    accelerator, origin, ref = choose_accelerator(), source_from(source), CheckpointRef(**checkpoint)
+    try:
+        with origin.fetch(ref, report) as folder:
+            report(0, 2, "reading the weights")
+            measured = measure_checkpoint(folder)
+            report(1, 2, "loss on the fixed text")
+            model = origin.load(folder, accelerator.device, getattr(torch, accelerator.model_dtype))
+            if is_causal(model):
+                measured = replace(measured, loss=fixed_text_loss(model, folder / "tokenizer.json"))
+            report(2, 2, "")
+    except BrokenCheckpoint as error:
+        if not left_out_if_broken:
+            raise
+        measured = Refusal(error.what, error.where)
+    with clear_disk_errors(Path(path)):
+        write_measurement(Path(path), measured)
+
+
+def content_tasks(study: Study, storage: Storage, cells: Sequence[Cell]) -> list[Task]:
+    """One task per measured checkpoint that is on this machine: is it still what was measured?"""
+    source = source_of(study.family, storage)
+    tasks: dict[str, Task] = {}
+    for cell in cells:
+        axis = read_time_axis(storage.time_axis(str(cell.model)))
+        ref = reference(axis, str(cell.model), int(cell.step or 0)) if axis else None
+        if ref is None or not source.is_cached(ref) or not storage.checkpoint_measurement(ref.identity).exists():
+            continue
+        arguments = {
+            "source": source_arguments(study.family, storage),
+            "checkpoint": asdict(ref),
+            "path": str(storage.checkpoint_measurement(ref.identity)),
+        }
+        tasks[ref.identity] = Task("emergence_assets.checkpoints.cells:compare_content", arguments, str(cell))
+    return list(tasks.values())
+
+
+def compare_content(source: dict[str, Any], checkpoint: dict[str, Any], path: str, report: Any) -> str:
+    """Worker: hash a checkpoint again; what differs from its measurement, in words."""
+    from emergence_assets.checkpoints.folder import read_facts
+    from emergence_assets.checkpoints.measurement import Measurement, read_measurement
+    from emergence_assets.checkpoints.sources.choice import source_from
+
+    measured = read_measurement(Path(path), sample=False)
+    if not isinstance(measured, Measurement):
+        return ""
+    try:
+        with source_from(source).fetch(CheckpointRef(**checkpoint), report) as folder:
+            facts = read_facts(folder, check_finite=False)
+    except BrokenCheckpoint as error:
+        return f"{error.what} ({error.where})"
+    altered = [name for name in CONTENT_HASHES if getattr(facts, name) != getattr(measured.facts, name)]
+    return f"{', '.join(altered)} differ from what was measured: the files were altered" if altered else ""
+
+
 def checkpoint_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
     """One task per checkpoint."""
     work = []
     for cell, required in due:
         shape = plan.study.family.models[str(cell.model)]
+        axis = plan.time_axis(str(cell.model))
+        entry = axis.entry(int(cell.step or 0)) if axis else None
         arguments = {
-            "folder": str(plan.storage.checkpoint_folder(str(cell.model), int(cell.step or 0))),
+            "measurement": str(plan.storage.checkpoint_measurement(entry.identity if entry else "")),
             "record": str(CHECKPOINT.path(plan.storage, cell)),
             "required": required_to_json(required),
             "declared": {"d_model": shape.d_model, "n_layers": shape.n_layers},
-            "tokens_seen": int(cell.step or 0) * plan.study.family.tokens_per_step,
+            "origin": {
+                "tokens_seen": int(cell.step or 0) * plan.study.family.tokens_per_step,
+                "revision": entry.revision if entry else "",
+                "location": entry.location if entry else "",
+                "commit_sha": entry.commit_sha if entry else "",
+                "status": entry.status if entry else "",
+                "reason": entry.reason if entry else "",
+            },
         }
-        work.append((Task("emergence_assets.checkpoints.cells:register_checkpoint", arguments, str(cell)), [cell]))
+        work.append((Task("emergence_assets.checkpoints.cells:register", arguments, str(cell)), [cell]))
     return work
 
 
-def register_checkpoint(
-    folder: str, record: str, required: str, declared: dict[str, int], tokens_seen: int, report: Any
+def register(
+    measurement: str, record: str, required: str, declared: dict[str, int], origin: dict[str, Any], report: Any
 ) -> None:
-    """Worker: check one checkpoint whole and note what it is."""
-    from emergence_assets.checkpoints.folder import read_facts
+    """Worker: note what a checkpoint is, after it was measured and judged."""
+    from emergence_assets.checkpoints.measurement import Measurement, read_measurement
 
-    facts = read_facts(Path(folder))
+    measured, want = read_measurement(Path(measurement), sample=False), required_from_json(required)
+    if not isinstance(measured, Measurement) or any(
+        getattr(measured.facts, name) != want.recipe[name] for name in CONTENT_HASHES
+    ):
+        raise EmergenceError("The checkpoint changed while it was registered.", where=record, remedy="run again")
+    facts = measured.facts
     for name, expected in declared.items():
         if getattr(facts, name) != expected:
             raise EmergenceError(
                 f"{name} is {getattr(facts, name)} in the checkpoint and {expected} in the study.",
-                where=Path(folder) / "config.json",
+                where=f"{origin['location']} {origin['revision']}",
                 remedy="correct the study, or put the right checkpoint there",
             )
-    want = required_from_json(required)
-    for name in ("weights_sha256", "config_sha256", "tokenizer_sha256"):
-        if getattr(facts, name) != want.recipe[name]:
-            raise EmergenceError("The checkpoint changed while it was registered.", where=folder, remedy="run again")
-    summary = {
-        "tokens_seen": tokens_seen,
-        "n_layers": facts.n_layers,
-        "d_model": facts.d_model,
-        "n_heads": facts.n_heads,
-        "vocab_size": facts.vocab_size,
-        "n_params": facts.n_params,
-        "n_params_nonemb": facts.n_params_nonemb,
-        "weights_bytes": facts.weights_bytes,
-        "weights_sha256": facts.weights_sha256,
-        "architecture": facts.architecture,
-    }
+    shown = ("n_layers", "d_model", "n_heads", "vocab_size", "n_params", "n_params_nonemb", "weights_bytes")
+    summary = origin | {name: getattr(facts, name) for name in (*shown, "weights_sha256", "architecture")}
+    if measured.loss is not None:
+        summary["loss"] = measured.loss
     with clear_disk_errors(Path(record)):
         write_record(Path(record), want, summary, {})
+
+
+def registry_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+    """One task per model."""
+    work = []
+    for cell, required in due:
+        arguments = {
+            "data": str(plan.storage.data),
+            "study": plan.storage.study,
+            "model": str(cell.model),
+            "tokens_per_step": plan.study.family.tokens_per_step,
+            "path": str(CHECKPOINT_REGISTRY.path(plan.storage, cell)),
+            "required": required_to_json(required),
+        }
+        label = f"checkpoint_registry {cell}"
+        work.append((Task("emergence_assets.checkpoints.cells:write_registry", arguments, label), [cell]))
+    return work
+
+
+def write_registry(
+    data: str, study: str, model: str, tokens_per_step: int, path: str, required: str, report: Any
+) -> None:
+    """Worker: all checkpoints of a model as a table, with a picture of how alike they are."""
+    from emergence_assets.checkpoints.registry import REGISTRY, registry_frame
+
+    storage = Storage(Path(data), study)
+    axis = read_time_axis(storage.time_axis(model)) or TimeAxis(())
+    frame = registry_frame(model, tokens_per_step, axis.entries, measurements(storage, axis))
+    numbers = {
+        "checkpoints": len(frame),
+        "on_time_axis": int(frame["on_time_axis"].sum()),
+        "left_out": "; ".join(f"step {entry.step}: {entry.reason}" for entry in axis.left_out),
+    }
+    record = Provenance(required_from_json(required), numbers, {}, now())
+    with clear_disk_errors(Path(path)):
+        write_table(Path(path), frame, REGISTRY, record.to_json())

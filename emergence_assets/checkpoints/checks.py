@@ -1,6 +1,6 @@
 """Claims about training runs and checkpoints."""
 
-from resources.expectations import Check, Condition
+from resources.expectations import Check, Condition, between
 
 TRAINING_CHECKS = (
     Check(
@@ -11,17 +11,29 @@ TRAINING_CHECKS = (
 )
 CHECKPOINT_CHECKS = (
     Check(
-        "weights_are_unique",
-        "No two steps of a model share their weights: a repeated upload would be read as a flat curve.",
-        (Condition("unique", ("weights_sha256",)),),
+        "checkpoint_is_what_it_claims_to_be",
+        "The checkpoint passed all identity rules, or the study file admits it by name.",
+        (Condition("one_of", ("status",), values=("ok", "admitted")),),
     ),
     Check(
-        "architecture_is_constant",
-        "Every checkpoint has the layers, width and parameters of the others.",
-        (
-            Condition("equal", ("n_layers", "first_n_layers")),
-            Condition("equal", ("d_model", "first_d_model")),
-            Condition("equal", ("n_params", "first_n_params")),
-        ),
+        "checkpoint_has_parameters",
+        "There are weights outside of the embeddings.",
+        (between("n_params_nonemb", minimum=1), between("weights_bytes", minimum=1)),
     ),
+)
+
+
+def _rule(name: str, description: str) -> Check:
+    # Not blocking: a step that fails is left out of the time axis, and the others go on.
+    return Check(name, description, (Condition("one_of", (name,), values=(True,)),), blocking=False)
+
+
+REGISTRY_CHECKS = (
+    Check("keys_are_unique", "Every step stands once.", (Condition("unique", ("model", "step")),)),
+    _rule("weights_are_unique", "No two steps share weights: a repeated upload would be read as a flat curve."),
+    _rule("step_0_is_untrained", "Step 0 predicts no better than chance: near the logarithm of the vocabulary."),
+    _rule("steps_lie_on_one_trajectory", "The weights of a step lie between those of its neighbours in time."),
+    _rule("architecture_is_constant", "Every step has the layers, width and parameters of the others."),
+    _rule("files_are_whole", "The files are there, undamaged, safe to load, and hold finite weights."),
+    _rule("loss_falls", "The loss on the fixed text does not rise by more than 0.3 nats over an earlier step."),
 )

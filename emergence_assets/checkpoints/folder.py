@@ -12,18 +12,21 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from emergence_assets.errors import EmergenceError
-
-_FETCH_AGAIN = "delete this checkpoint's folder and fetch or train it again"
-
-_MAX_JSON_BYTES = 256 * 2**20  # no real config, index or tokenizer comes near
-_BLOCK_BYTES = 64 * 2**20
+from emergence_assets.checkpoints.safetensors_file import (
+    FETCH_AGAIN,
+    MAX_JSON_BYTES,
+    Tensor,
+    n_not_finite,
+    read_blocks,
+    read_header,
+    refuse,
+)
+from emergence_assets.errors import BrokenCheckpoint
 
 _CONFIG_NAMES = {
     "n_layers": ("num_hidden_layers", "n_layer", "n_layers"),
@@ -33,20 +36,8 @@ _CONFIG_NAMES = {
 }
 """What model families call the four numbers in their config; the first is the common name."""
 
-# Width of an element in bytes, and the exponent bits: all of them set means NaN or infinite.
-_DTYPES: dict[str, tuple[int, int | None]] = {
-    "F64": (8, 0x7FF0_0000_0000_0000),
-    "F32": (4, 0x7F80_0000),
-    "F16": (2, 0x7C00),
-    "BF16": (2, 0x7F80),
-    "F8_E5M2": (1, 0x7C),
-    "F8_E4M3": (1, 0x7F),  # has no infinity; all bits set is NaN
-    **{name: (width, None) for width, name in ((8, "I64"), (4, "I32"), (2, "I16"), (1, "I8"))},
-    **{name: (width, None) for width, name in ((8, "U64"), (4, "U32"), (2, "U16"), (1, "U8"), (1, "BOOL"))},
-}
-
-# Causal masks and rotary frequencies that older versions of transformers saved among the weights; not parameters.
-_BUFFERS = re.compile(r"(attention|attn)\.(bias|masked_bias)$|rotary_emb\.inv_freq$")
+# Masks, positions and rotary frequencies that older versions of transformers saved among the weights; no parameters.
+_BUFFERS = re.compile(r"(attention|attn)\.(bias|masked_bias)$|rotary_emb\.inv_freq$|position_ids$")
 
 _EMBEDDING = re.compile(r"embed(?!_out)|wte")  # the unembedding has the same shape and must not stand in for it
 
@@ -81,14 +72,6 @@ class CheckpointFacts:
     """Size of all weights files."""
 
 
-class _Tensor(NamedTuple):
-    dtype: str
-    shape: tuple[int, ...]
-    file: Path
-    start: int
-    """Of the data, in bytes from the beginning of the file."""
-
-
 _Blocks = dict[int, dict[str, tuple[int, ...]]]
 """Layer to the shapes of the block's tensors by their name inside the block."""
 
@@ -108,218 +91,231 @@ def read_facts(folder: Path, *, check_finite: bool = True) -> CheckpointFacts:
         check_finite: also look at every weight; reads the weights a second time.
 
     Raises:
-        EmergenceError: a file is missing or damaged, or the weights do not fit the config or are not finite. It names
+        BrokenCheckpoint: a file is missing or damaged, or the weights do not fit the config or are not finite. It names
             the file.
     """
     try:
         return _read_facts(folder, check_finite)
     except OSError as error:
-        what = f"cannot read this checkpoint: {error.strerror}"
-        raise EmergenceError(what, where=error.filename or folder, remedy=_FETCH_AGAIN) from error
+        raise _unreadable(error, folder) from error
 
 
-def _read_facts(folder: Path, check_finite: bool) -> CheckpointFacts:
+def check_whole(folder: Path) -> None:
+    """See from configs, headers and file sizes alone that a checkpoint is whole; no weights are read.
+
+    Raises:
+        BrokenCheckpoint: a file is missing or damaged, or they do not fit together. It names the file.
+    """
+    try:
+        read_contents(folder)
+    except OSError as error:
+        raise _unreadable(error, folder) from error
+
+
+class Contents(NamedTuple):
+    """A checkpoint folder as its small files and headers describe it, found to agree."""
+
+    model_type: str
+    architecture: str
+    sizes: dict[str, int]
+    """n_layers, d_model, n_heads, vocab_size."""
+    config_sha256: str
+    tokenizer_sha256: str
+    files: list[Path]
+    """Weights files, by name."""
+    tensors: dict[str, Tensor]
+    """All tensors, by name."""
+    n_params: int
+    n_params_nonemb: int
+
+    def facts(self, weights_sha256: str) -> CheckpointFacts:
+        """The same as facts, with the hash that only a look at the weights gives."""
+        return CheckpointFacts(
+            model_type=self.model_type,
+            architecture=self.architecture,
+            **self.sizes,
+            n_params=self.n_params,
+            n_params_nonemb=self.n_params_nonemb,
+            weights_sha256=weights_sha256,
+            config_sha256=self.config_sha256,
+            tokenizer_sha256=self.tokenizer_sha256,
+            weights_bytes=sum(file.stat().st_size for file in self.files),
+        )
+
+
+def read_contents(folder: Path) -> Contents:
+    """Everything about a checkpoint folder that is known without reading weights.
+
+    Raises:
+        BrokenCheckpoint: a file is missing or damaged, or they do not fit together.
+        OSError: a file cannot be read.
+    """
     config, config_sha256 = _read_json(folder / "config.json")
     sizes = {name: _config_number(config, name, folder / "config.json") for name in _CONFIG_NAMES}
     model_type, architectures = config.get("model_type"), config.get("architectures")
     if not isinstance(model_type, str) or not model_type:
-        _refuse("config has no model_type", folder / "config.json")
+        refuse("config has no model_type", folder / "config.json")
     if not isinstance(architectures, list) or not architectures or not isinstance(architectures[0], str):
-        _refuse("config has no architectures", folder / "config.json")
+        refuse("config has no architectures", folder / "config.json")
     tokenizer, tokenizer_sha256 = _read_json(folder / "tokenizer.json")
     if not isinstance(tokenizer.get("model"), dict):
-        _refuse("not a tokenizer: it has no model", folder / "tokenizer.json")
-
-    files = _weights_files(folder)
-    tensors: dict[str, _Tensor] = {}
+        refuse("not a tokenizer: it has no model", folder / "tokenizer.json")
+    files = weights_files(folder)
+    tensors: dict[str, Tensor] = {}
     for file in files:
-        for name, tensor in _read_header(file).items():
+        for name, tensor in read_header(file).items():
             if name in tensors:
-                _refuse(f"tensor {name} is also in {tensors[name].file.name}", file)
+                refuse(f"tensor {name} is also in {tensors[name].file.name}", file)
             tensors[name] = tensor
-    parameters = {name: tensor for name, tensor in tensors.items() if not _BUFFERS.search(name)}
-    blocks, outside = _split_blocks(parameters)
+    parameters = {name: tensor for name, tensor in tensors.items() if not is_buffer(name)}
+    blocks, outside = split_blocks(parameters)
     _check_shapes(blocks, outside, sizes, files[0])
-    if check_finite:
-        for name, tensor in tensors.items():
-            _check_finite(name, tensor)
-
     n_params = sum(math.prod(tensor.shape) for tensor in parameters.values())
     embedding_shape = (sizes["vocab_size"], sizes["d_model"])
     n_embeddings = sum(tensor.shape == embedding_shape for tensor in outside.values())
-    return CheckpointFacts(
+    return Contents(
         model_type=model_type,
         architecture=architectures[0],
-        **sizes,
-        n_params=n_params,
-        n_params_nonemb=n_params - n_embeddings * math.prod(embedding_shape),
-        weights_sha256=_weights_sha256(files),
+        sizes=sizes,
         config_sha256=config_sha256,
         tokenizer_sha256=tokenizer_sha256,
-        weights_bytes=sum(file.stat().st_size for file in files),
+        files=files,
+        tensors=tensors,
+        n_params=n_params,
+        n_params_nonemb=n_params - n_embeddings * math.prod(embedding_shape),
     )
 
 
-def _refuse(what: str, where: Path) -> NoReturn:
-    raise EmergenceError(f"broken checkpoint: {what}", where=where, remedy=_FETCH_AGAIN)
+def _read_facts(folder: Path, check_finite: bool) -> CheckpointFacts:
+    contents = read_contents(folder)
+    hashes = {}
+    for file in contents.files:
+        running = hashlib.sha256()
+        own = {name: tensor for name, tensor in contents.tensors.items() if tensor.file == file}
+        for name, tensor, _, content in read_blocks(file, own, running.update):
+            if check_finite and (n_bad := n_not_finite(tensor, content)):
+                refuse_not_finite(name, tensor, n_bad)
+        hashes[file.name] = running.hexdigest()
+    return contents.facts(weights_sha256(hashes))
+
+
+def refuse_not_finite(name: str, tensor: Tensor, n_bad: int) -> None:
+    """Raise: a tensor has values that no model can compute with."""
+    refuse(f"tensor {name} has NaN or infinite weights ({n_bad} in one block of the file)", tensor.file)
+
+
+def weights_sha256(hashes: dict[str, str]) -> str:
+    """One hash for all weights files: that of the file, or of the sorted lines "name hash" when there are several."""
+    if len(hashes) == 1:
+        return next(iter(hashes.values()))
+    lines = "".join(f"{name} {digest}\n" for name, digest in sorted(hashes.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def is_buffer(name: str) -> bool:
+    """Whether a tensor is no parameter: a causal mask or a table of frequencies that was saved among the weights."""
+    return bool(_BUFFERS.search(name))
+
+
+def is_embedding(name: str) -> bool:
+    """Whether a tensor outside the blocks is a token embedding by its name; the unembedding is not."""
+    return bool(_EMBEDDING.search(name))
+
+
+def _unreadable(error: OSError, folder: Path) -> BrokenCheckpoint:
+    what = f"cannot read this checkpoint: {error.strerror}"
+    return BrokenCheckpoint(what, where=error.filename or folder, remedy=FETCH_AGAIN)
 
 
 def _read_json(path: Path) -> tuple[dict[str, Any], str]:
     try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            _refuse(f"{path.name} is larger than {_MAX_JSON_BYTES} bytes", path)
+        if path.stat().st_size > MAX_JSON_BYTES:
+            refuse(f"{path.name} is larger than {MAX_JSON_BYTES} bytes", path)
         content = path.read_bytes()
         value = json.loads(content)
     except FileNotFoundError:
-        _refuse(f"{path.name} is missing", path)
+        refuse(f"{path.name} is missing", path)
     except (ValueError, RecursionError):
-        _refuse(f"{path.name} is not JSON", path)
+        refuse(f"{path.name} is not JSON", path)
     if not isinstance(value, dict):
-        _refuse(f"{path.name} is not a JSON object", path)
+        refuse(f"{path.name} is not a JSON object", path)
     return value, hashlib.sha256(content).hexdigest()
 
 
 def _config_number(config: dict[str, Any], name: str, path: Path) -> int:
     """The number under whichever of its names the config uses."""
-    for key in _CONFIG_NAMES[name]:
-        if key in config:
-            number = config[key]
-            if type(number) is not int or number < 1:
-                _refuse(f"config has {key} = {number!r}, not a positive whole number", path)
-            return number
-    _refuse(f"config has no {_CONFIG_NAMES[name][0]}", path)
+    key = next((key for key in _CONFIG_NAMES[name] if key in config), None)
+    if key is None:
+        refuse(f"config has no {_CONFIG_NAMES[name][0]}", path)
+    number = config[key]
+    if type(number) is not int or number < 1:
+        refuse(f"config has {key} = {number!r}, not a positive whole number", path)
+    return number
 
 
-def _weights_files(folder: Path) -> list[Path]:
+def weights_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint, by name.
+
+    Raises:
+        BrokenCheckpoint: there are none, one that the index names is missing, or the index names odd files.
+    """
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.exists():
         return [single]
     if not index.exists():
         if any(folder.glob("pytorch_model*.bin")):
-            raise EmergenceError(
+            raise BrokenCheckpoint(
                 "weights are there as pickle only, which can run code when loaded",
                 where=folder,
                 remedy="convert them to model.safetensors (save_pretrained does), or choose a revision that has it",
             )
-        _refuse("model.safetensors is missing", single)
+        refuse("model.safetensors is missing", single)
     weight_map = _read_json(index)[0].get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        _refuse("index has no weight_map", index)
+        refuse("index has no weight_map", index)
     names = sorted({str(name) for name in weight_map.values()})
     for name in names:
         # An index from elsewhere must not make us read files outside the folder.
         if not re.fullmatch(r"[\w.-]+\.safetensors", name):
-            _refuse(f"index names an odd file {name!r}", index)
+            refuse(f"index names an odd file {name!r}", index)
         if not (folder / name).exists():
-            _refuse(f"{name} is missing", folder / name)
+            refuse(f"{name} is missing", folder / name)
     return [folder / name for name in names]
 
 
-def _read_header(path: Path) -> dict[str, _Tensor]:
-    """Tensors of a safetensors file; every byte of the file must belong to exactly one of them.
-
-    Layout: 8 bytes little-endian header length, JSON header, data (https://github.com/huggingface/safetensors#format).
-    """
-    n_bytes = path.stat().st_size
-    with path.open("rb") as file:
-        header_length = int.from_bytes(file.read(8), "little")
-        if n_bytes < 8 or header_length > min(n_bytes - 8, _MAX_JSON_BYTES):
-            _refuse(f"not a safetensors file, or cut off: {n_bytes} bytes, header says {header_length}", path)
-        try:
-            header = json.loads(file.read(header_length))
-        except (ValueError, RecursionError):
-            _refuse("safetensors header is not JSON", path)
-    if not isinstance(header, dict):
-        _refuse("safetensors header is not a JSON object", path)
-    header.pop("__metadata__", None)
-    tensors, spans = {}, []
-    for name, entry in header.items():
-        match entry:
-            case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(end)]} if (
-                dtype in _DTYPES and all(type(size) is int and size >= 0 for size in shape)
-            ):
-                pass
-            case _:
-                _refuse(f"safetensors header has an odd entry for tensor {name}: {entry}", path)
-        if end - begin != math.prod(shape) * _DTYPES[dtype][0]:
-            _refuse(f"tensor {name} has {end - begin} bytes, which is not {dtype} of shape {shape}", path)
-        tensors[name] = _Tensor(dtype, tuple(shape), path, 8 + header_length + begin)
-        spans.append((begin, end))
-    expected = 0
-    for begin, end in sorted(spans):
-        if begin != expected:
-            _refuse("tensors overlap or leave a gap", path)
-        expected = end
-    if 8 + header_length + expected != n_bytes:
-        _refuse(f"file has {n_bytes} bytes, its header describes {8 + header_length + expected}", path)
-    if not tensors:
-        _refuse("file holds no tensors", path)
-    return tensors
-
-
-def _check_shapes(blocks: _Blocks, outside: dict[str, _Tensor], sizes: dict[str, int], file: Path) -> None:
+def _check_shapes(blocks: _Blocks, outside: dict[str, Tensor], sizes: dict[str, int], file: Path) -> None:
     d_model, n_layers, vocab_size = sizes["d_model"], sizes["n_layers"], sizes["vocab_size"]
     embeddings = {name: tensor.shape for name, tensor in outside.items() if _EMBEDDING.search(name)}
     if (vocab_size, d_model) not in embeddings.values():
         found = ", ".join(f"{name} {shape}" for name, shape in embeddings.items()) or "none"
-        _refuse(f"config says a token embedding of shape {(vocab_size, d_model)}, the weights have {found}", file)
+        refuse(f"config says a token embedding of shape {(vocab_size, d_model)}, the weights have {found}", file)
     if sorted(blocks) != list(range(n_layers)):
-        _refuse(f"config says {n_layers} layers, the weights have {len(blocks)} blocks: {sorted(blocks)}", file)
+        refuse(f"config says {n_layers} layers, the weights have {len(blocks)} blocks: {sorted(blocks)}", file)
     if not any(d_model in shape for shape in blocks[0].values()):
-        _refuse(f"no tensor of block 0 has a side of d_model = {d_model}", file)
+        refuse(f"no tensor of block 0 has a side of d_model = {d_model}", file)
     for layer, shapes in blocks.items():
         for name in shapes.keys() ^ blocks[0].keys():
             lacking, having = (layer, 0) if name in blocks[0] else (0, layer)
-            _refuse(f"block {lacking} lacks {name}, which block {having} has", file)
+            refuse(f"block {lacking} lacks {name}, which block {having} has", file)
         for name, shape in shapes.items():
             if shape != blocks[0][name]:
-                _refuse(f"{name} has shape {shape} in block {layer} and {blocks[0][name]} in block 0", file)
+                refuse(f"{name} has shape {shape} in block {layer} and {blocks[0][name]} in block 0", file)
 
 
-def _split_blocks(parameters: dict[str, _Tensor]) -> tuple[_Blocks, dict[str, _Tensor]]:
+def split_blocks(parameters: dict[str, Tensor]) -> tuple[_Blocks, dict[str, Tensor]]:
     """Blocks, and the tensors outside. The block list is the numbered list with most tensors, whatever its name."""
+    layers = layer_of_tensors(parameters)
+    blocks: _Blocks = {}
+    for name, (layer, rest) in layers.items():
+        blocks.setdefault(layer, {})[rest] = parameters[name].shape
+    return blocks, {name: tensor for name, tensor in parameters.items() if name not in layers}
+
+
+def layer_of_tensors(names: Iterable[str]) -> dict[str, tuple[int, str]]:
+    """Layer and name inside the block of every tensor that lies in a block."""
     lists: dict[str, dict[str, tuple[int, str]]] = {}
-    for name in parameters:
+    for name in names:
         if numbered := re.match(r"(.*?)\.(\d+)\.(.+)", name):
             prefix, layer, rest = numbered.groups()
             lists.setdefault(prefix, {})[name] = (int(layer), rest)
-    in_blocks = max(lists.values(), key=len, default={})
-    blocks: _Blocks = {}
-    for name, (layer, rest) in in_blocks.items():
-        blocks.setdefault(layer, {})[rest] = parameters[name].shape
-    return blocks, {name: tensor for name, tensor in parameters.items() if name not in in_blocks}
-
-
-def _check_finite(name: str, tensor: _Tensor) -> None:
-    width, exponent = _DTYPES[tensor.dtype]
-    if exponent is None:
-        return
-    left = math.prod(tensor.shape) * width
-    with tensor.file.open("rb") as file:
-        file.seek(tensor.start)
-        while left:
-            content = file.read(min(left, _BLOCK_BYTES))
-            if len(content) < min(left, _BLOCK_BYTES):
-                _refuse("file became shorter while it was read", tensor.file)
-            block = np.frombuffer(content, dtype=f"<u{width}")
-            mask = block.dtype.type(exponent)
-            n_bad = int(np.count_nonzero((block & mask) == mask))
-            if n_bad:
-                _refuse(f"tensor {name} has NaN or infinite weights ({n_bad} in one block of the file)", tensor.file)
-            left -= block.nbytes
-
-
-def _weights_sha256(files: list[Path]) -> str:
-    digests = {file.name: _file_sha256(file) for file in files}
-    if len(files) == 1:
-        return digests[files[0].name]
-    lines = "".join(f"{name} {digest}\n" for name, digest in sorted(digests.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def _file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while content := file.read(_BLOCK_BYTES):
-            digest.update(content)
-    return digest.hexdigest()
+    return max(lists.values(), key=len, default={})

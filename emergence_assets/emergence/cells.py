@@ -7,7 +7,7 @@ from typing import Any
 from emergence_assets.activations.cells import ACTIVATIONS, probe_recipe, probe_set
 from emergence_assets.checkpoints.cells import CHECKPOINT
 from emergence_assets.durable import clear_disk_errors
-from emergence_assets.features.cells import cell_labels, parquet_provenance, presence_cells_path
+from emergence_assets.features.cells import cell_labels, presence_cells_path
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.provenance import Provenance, Required, canonical_json
 from emergence_assets.saes.cells import METRICS_NAME, SAE
@@ -15,7 +15,7 @@ from emergence_assets.study import Study
 from resources.compute import Task
 from resources.records import now, required_from_json, required_to_json
 from resources.storage import Storage
-from resources.tables import Table, read_table, read_tables, verify_table, write_table
+from resources.tables import Table, parquet_provenance, read_table, read_tables, verify_table, write_table
 
 
 def _no_settings(_study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:

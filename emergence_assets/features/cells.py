@@ -15,7 +15,7 @@ from emergence_assets.study import Study
 from resources.compute import Task
 from resources.records import now, required_from_json, required_to_json
 from resources.storage import Storage
-from resources.tables import table_provenance, verify_table, write_table
+from resources.tables import parquet_provenance, verify_table, write_table
 
 
 def _statistics_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
@@ -24,12 +24,6 @@ def _statistics_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[
         "probe_set": probe_recipe(study),
         "seeds": list(study.sae.seeds),
     }
-
-
-def parquet_provenance(path: Path) -> Provenance | None:
-    """Provenance inside a parquet file; None without a file."""
-    text = table_provenance(path)
-    return None if text is None else Provenance.from_json(text, path)
 
 
 LATENT_STATISTICS = Rule(

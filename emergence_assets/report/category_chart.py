@@ -10,7 +10,7 @@ import altair as alt
 import polars as pl
 
 from emergence_assets.report.readings import category_histories
-from emergence_assets.report.theme import INK, WIDE, Chart, colours_of, log_step, step_axis, themed, values
+from emergence_assets.theme import INK, WIDE, Chart, colours_of, log_step, step_axis, themed, values
 
 _PAPER = "#ffffff"
 

@@ -24,17 +24,18 @@ from resources.tables import read_tables, write_table
 PAGE_NAME = "index.html"
 HEADLINE_NAME = "headline.parquet"
 TABLES = ("sae_metrics", "category_presence", "emergence_over_time", "emergence_over_space", "emergence_over_scale")
+REGISTRY_NAME = "checkpoint_registry"
 
 
 def _report_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
-    return {"study": study.model_dump(mode="json")}
+    return {"study": study.science()}
 
 
 REPORT = Rule(
     name="report",
     stage="report",
     grid="study",
-    inputs=TABLES,
+    inputs=(REGISTRY_NAME, *TABLES),
     recipe=_report_recipe,
     code=("emergence_assets.report.page", "emergence_assets.report.figures"),
     path=lambda storage, _cell: storage.report_folder(),
@@ -71,7 +72,7 @@ def report_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple
         arguments = {
             "folder": str(plan.storage.report_folder()),
             "required": required_to_json(required),
-            "tables": {name: _parts(plan, name) for name in TABLES},
+            "tables": {name: _parts(plan, name) for name in (REGISTRY_NAME, *TABLES)},
             "level": primary,
             "domains": domains,
             "origin": origin,
@@ -98,12 +99,13 @@ def write_report(
     import yaml
 
     from emergence_assets.checkpoints.environment import environment
+    from emergence_assets.checkpoints.registry import REGISTRY
     from emergence_assets.emergence import tables as declared
     from emergence_assets.emergence.headline import headline
     from emergence_assets.report.figures import draw_figures
     from emergence_assets.report.page import build_page
     from emergence_assets.report.readings import ReportTables
-    from emergence_assets.report.theme import chart_png
+    from emergence_assets.theme import chart_png
 
     want = required_from_json(required)
     read = {
@@ -118,6 +120,7 @@ def write_report(
         scale=read["emergence_over_scale"],
         headline=summary_table,
         sae_metrics=read["sae_metrics"],
+        registry=read_tables([Path(part) for part in tables[REGISTRY_NAME]], REGISTRY),
         domains=domains,
     )
     study = dict(want.recipe["study"])

@@ -15,7 +15,7 @@ from emergence_assets.report.readings import (
     shuffled_by_step,
     size_points,
 )
-from emergence_assets.report.theme import (
+from emergence_assets.theme import (
     CONTROL,
     INK,
     QUIET,

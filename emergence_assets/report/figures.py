@@ -6,6 +6,7 @@ Here: names, headings, captions. Not here: how a chart is drawn (`charts.py` and
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from emergence_assets.checkpoints.heat_map import cosine_heat_map, models_worth_showing
 from emergence_assets.report.category_chart import half_steps_by_category
 from emergence_assets.report.charts import presence_over_size, presence_over_time
 from emergence_assets.report.heat_maps import gain_by_category, gain_by_layer
@@ -19,7 +20,7 @@ from emergence_assets.report.readings import (
     size_points,
 )
 from emergence_assets.report.sae_chart import sae_quality
-from emergence_assets.report.theme import NARROW, WIDE, Chart
+from emergence_assets.theme import NARROW, WIDE, Chart
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ def draw_figures(tables: ReportTables) -> list[Figure]:
     if not models:
         return []
     largest = models[-1]
+    alike = models_worth_showing(tables.registry)
     with_saes = [model for model in models if model in tables.sae_metrics["model"].unique()]
     drawn: list[tuple[str, bool, Callable[[int], Chart]]] = [
         (
@@ -71,6 +73,7 @@ def draw_figures(tables: ReportTables) -> list[Figure]:
             lambda width: gain_by_category(presence, level, largest, width),
         ),
         ("sae_quality", bool(with_saes), lambda width: sae_quality(tables.sae_metrics, with_saes, width)),
+        ("checkpoint_likeness", bool(alike), lambda width: cosine_heat_map(tables.registry, alike, width)),
     ]
     return [Figure(name, _CAPTIONS[name], draw(WIDE), draw(NARROW)) for name, has_data, draw in drawn if has_data]
 
@@ -108,5 +111,10 @@ _CAPTIONS = {
         "If the SAEs of some step or layer fail, a category may seem to vanish there although the model still has it. "
         "Compare dips above with peaks here: unexplained variance (FVU, 0 is perfect) and dead latents, which leave "
         "fewer to choose from. Untrained networks can be reconstructed well too: a low FVU is no sign of emergence."
+    ),
+    "checkpoint_likeness": (
+        "Every cell compares the weights of two checkpoints: dark is alike, pale is unrelated. A clean training run is "
+        "dark along the diagonal and fades away from it. A dark cell far from the diagonal is a checkpoint that was "
+        "published twice; a pale row is one of another run. Crossed ones are left out of every curve of this page."
     ),
 }

@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from emergence_assets.report.readings import gains_at_best_layer, gains_by_layer, models_by_size
-from emergence_assets.report.theme import GAIN_COLOURS, INK, WIDE, Chart, panel_title, themed, values
+from emergence_assets.theme import GAIN_COLOURS, INK, WIDE, Chart, panel_title, themed, values
 
 _GAIN = "gain in AUROC over step 0"
 

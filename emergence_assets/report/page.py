@@ -14,12 +14,13 @@ from typing import Any
 
 import polars as pl
 
+from emergence_assets.report.checkpoint_section import checkpoint_sentence, checkpoint_table
 from emergence_assets.report.figures import Figure
 from emergence_assets.report.finding import Finding, finding
 from emergence_assets.report.html_tables import category_table, headline_table, origin_table, size_table
 from emergence_assets.report.readings import ReportTables, category_histories, models_by_size, size_points
 from emergence_assets.report.sentences import category_sentence, layer_sentence, size_sentence
-from emergence_assets.report.theme import COLOURS, FONT, chart_svg
+from emergence_assets.theme import COLOURS, FONT, chart_svg
 
 
 def build_page(
@@ -79,6 +80,9 @@ def build_page(
         by_category=drawn.get("gain_by_category", _NOTHING),
         category_table=category_table(tables.time, level, largest, tables.domains),
         sae_quality=drawn.get("sae_quality", _NOTHING),
+        checkpoint_sentence=_paragraph(checkpoint_sentence(tables.registry)),
+        checkpoint_likeness=drawn.get("checkpoint_likeness", _NOTHING),
+        checkpoint_table=checkpoint_table(tables.registry),
         recipe=html.escape(recipe),
         environment="".join(
             f"<dt>{html.escape(str(name))}</dt><dd>{html.escape(str(value))}</dd>"

@@ -6,7 +6,7 @@ Here: their small multiples. Not here: how a single SAE was trained (`saes/train
 import altair as alt
 import polars as pl
 
-from emergence_assets.report.theme import DEPTH_COLOURS, WIDE, Chart, log_step, panel_title, step_axis, themed, values
+from emergence_assets.theme import DEPTH_COLOURS, WIDE, Chart, log_step, panel_title, step_axis, themed, values
 
 _METRICS = {"fvu": "FVU", "dead_frac": "share of latents dead"}
 

@@ -150,7 +150,7 @@ def test_the_fingerprint_sees_everything_that_moves_a_row():
         tokenise(word, TRAINING, PROBES.reverse(), 6, "all"),
         tokenise(word, TRAINING, PROBES.with_columns(text_id="q" + pl.col("text_id")), 6, "all"),
         tokenise(word, TRAINING, texts(p0="a end", p1="b c b end"), 6, "all"),
-        tokenise(word, PROBES, TRAINING, 6, "all"),
+        tokenise(word, PROBES, TRAINING.filter(pl.col("text_id") != "t3"), 6, "all"),
     ]
     assert len({tokens.fingerprint for tokens in variants}) == len(variants)
 

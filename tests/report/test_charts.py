@@ -18,7 +18,7 @@ from emergence_assets.report.readings import (
     models_by_size,
     shuffled_by_step,
 )
-from emergence_assets.report.theme import COLOURS, NARROW, WIDE, Chart, chart_png, chart_svg
+from emergence_assets.theme import COLOURS, NARROW, WIDE, Chart, chart_png, chart_svg
 
 ALL = [
     "presence_over_time",

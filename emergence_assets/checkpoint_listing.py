@@ -1,0 +1,94 @@
+"""What `emergence checkpoints` says and does: rows of all checkpoints, verification, pins. Plain: no orchestration."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from emergence_assets.checkpoints.cells import content_tasks, measurement_tasks
+from emergence_assets.checkpoints.listing import pin_new_models, reference, refresh_time_axis, verify_pins
+from emergence_assets.checkpoints.sources.choice import source_of
+from emergence_assets.display import Display
+from emergence_assets.errors import EmergenceError
+from emergence_assets.family import Hub
+from emergence_assets.plan import Cell
+from emergence_assets.runner import ListeningCompute
+from emergence_assets.study import Study
+from emergence_assets.time_axis import TimeAxis
+from resources.compute import LocalProcesses
+from resources.storage import Storage
+
+
+def checkpoint_rows(study: Study, storage: Storage, models: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per step of every model: the entry of its time axis, and whether it is cached.
+
+    Raises:
+        EmergenceError: the source cannot be read.
+    """
+    source = source_of(study.family, storage)
+    rows = []
+    for model in models:
+        axis = refresh_time_axis(study, storage, model, source)
+        for entry in axis.entries:
+            ref = reference(axis, model, entry.step)
+            cached = source.is_cached(ref) if ref else None
+            rows.append({"model": model, **asdict(entry), "failed": list(entry.failed), "cached": cached})
+    return rows
+
+
+def verify_checkpoints(study: Study, storage: Storage, models: Sequence[str], console: Console) -> list[str]:
+    """Measure what was not measured, hash again what is on this machine, ask the source about the pins.
+
+    Returns:
+        A line per checkpoint that is left out, altered or moved.
+
+    Raises:
+        EmergenceError: the source cannot be asked.
+    """
+    pin_new_models(study, storage)
+    problems: list[str] = []
+    with LocalProcesses() as workers, Display(console) as display:
+        compute = ListeningCompute(workers, display)
+        axes = {model: refresh_time_axis(study, storage, model) for model in models}
+        cells = [Cell(model, entry.step) for model, axis in axes.items() for entry in axis.entries if entry.identity]
+        again = content_tasks(study, storage, cells)  # before the new ones, which need no second look
+        for task, problem in compute.run([*again, *measurement_tasks(study, storage, cells)], lambda *_: None):
+            if problem:
+                problems.append(f"{task.label}: {problem}")
+    for model in models:
+        problems += [f"{model} step {entry.step}: {entry.upstream}" for entry in verify_pins(study, storage, model)]
+        problems += [
+            f"{model} step {entry.step} is {entry.status}: {entry.reason}"
+            for entry in _axis(study, storage, model).left_out
+        ]
+    return problems
+
+
+def pin_revisions(
+    study: Study, storage: Storage, models: Sequence[str], update: bool
+) -> tuple[Path, dict[str, list[str]]]:
+    """Refresh the lock file of a hub family.
+
+    Returns:
+        Its path, and what was added, removed and moved, a line each.
+
+    Raises:
+        EmergenceError: the family is not on a hub, or the hub cannot be asked.
+    """
+    if not isinstance(study.family, Hub):
+        raise EmergenceError(
+            f"Study {study.name} takes its checkpoints from {study.family.source}, where there is nothing to pin.",
+            remedy="lock files belong to families with source: hub",
+        )
+    from emergence_assets.checkpoints.sources.hub import HubSource
+
+    source = source_of(study.family, storage)
+    assert isinstance(source, HubSource)
+    changes = source.refresh(models, accept_moved=update)
+    return source.lock, {"added": list(changes.added), "removed": list(changes.removed), "moved": list(changes.moved)}
+
+
+def _axis(study: Study, storage: Storage, model: str) -> TimeAxis:
+    return refresh_time_axis(study, storage, model)

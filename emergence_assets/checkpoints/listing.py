@@ -1,0 +1,226 @@
+"""Bringing a model's time axis up to date: what the source has, what was measured of it, what is to be believed.
+
+Belongs here: the one way in which the record of `time_axis.py` changes. Does not belong here: what a source has
+(`sources/`), how a checkpoint is measured (`measurement.py`) and judged (`verdicts.py`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+
+from filelock import FileLock
+
+from emergence_assets.checkpoints.measurement import Measurement, Refusal, read_measurement
+from emergence_assets.checkpoints.sources.choice import source_of
+from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, Source
+from emergence_assets.errors import EmergenceError
+from emergence_assets.family import Hub, TrainedHere
+from emergence_assets.plan import Cell, Plan
+from emergence_assets.provenance import canonical_json
+from emergence_assets.study import Study
+from emergence_assets.time_axis import AxisEntry, TimeAxis, read_time_axis, write_time_axis
+from resources.storage import Storage
+
+CACHE_SHARE = 0.8
+"""Of the cache, what is fetched before it is used: the rest is room for what is being fetched."""
+Measured = Mapping[int, Measurement | Refusal]
+
+
+def refresh_time_axis(study: Study, storage: Storage, model: str, source: Source | None = None) -> TimeAxis:
+    """List the checkpoints of a model, judge those that were measured, and record both.
+
+    Costs what listing costs; verdicts are made anew only when a checkpoint, the rules or the study's list of admitted
+    checkpoints changed.
+
+    Raises:
+        EmergenceError: the source cannot be read.
+    """
+    source = source or source_of(study.family, storage)
+    path = storage.time_axis(model)
+    storage.time_axis_lock(model).parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(storage.time_axis_lock(model)):
+        before = read_time_axis(path) or TimeAxis(())
+        listing = source.list(model)
+        _require_own_whole(study, storage, model, listing)
+        measured = _measured(storage, listing, study.listed_steps)
+        axis = _axis(study, storage, model, listing, measured, before)
+        write_time_axis(path, axis)
+    return axis
+
+
+def reference(axis: TimeAxis, model: str, step: int) -> CheckpointRef | None:
+    """The checkpoint of a step as its source knows it; None when there is none."""
+    entry = axis.entry(step)
+    if entry is None or not entry.identity:
+        return None
+    return CheckpointRef(
+        model,
+        step,
+        entry.revision,
+        entry.location,
+        entry.commit_sha,
+        entry.identity,
+        entry.weights_bytes,
+        entry.weights_sha256,
+    )
+
+
+def measurements(storage: Storage, axis: TimeAxis) -> dict[int, Measurement]:
+    """Step to measurement, with its sample of weights, of all checkpoints that could be measured."""
+    read = {
+        entry.step: read_measurement(storage.checkpoint_measurement(entry.identity), sample=True)
+        for entry in axis.entries
+        if entry.identity and storage.checkpoint_measurement(entry.identity).exists()
+    }
+    return {step: found for step, found in read.items() if isinstance(found, Measurement)}
+
+
+def verify_pins(study: Study, storage: Storage, model: str) -> list[AxisEntry]:
+    """Ask the source whether every checkpoint is still what it was, and note what it says; nothing is recomputed.
+
+    Returns:
+        Entries about which there is something to say.
+
+    Raises:
+        EmergenceError: the source cannot be asked.
+    """
+    source = source_of(study.family, storage)
+    axis = refresh_time_axis(study, storage, model, source)
+    found = {}
+    for entry in axis.entries:
+        ref = reference(axis, model, entry.step)
+        found[entry.step] = source.verify(ref) if ref else ""
+    with FileLock(storage.time_axis_lock(model)):
+        now = read_time_axis(storage.time_axis(model)) or axis
+        entries = tuple(replace(entry, upstream=found.get(entry.step, entry.upstream)) for entry in now.entries)
+        write_time_axis(storage.time_axis(model), replace(now, entries=entries))
+    return [entry for entry in entries if entry.upstream]
+
+
+def pin_new_models(study: Study, storage: Storage) -> None:
+    """Pin the models of a hub family that the lock file does not know yet; others keep their pins.
+
+    Raises:
+        EmergenceError: the hub cannot be asked, or there is no network and nothing is pinned.
+    """
+    if not isinstance(study.family, Hub):
+        return
+    from emergence_assets.checkpoints.sources.hub import HubSource
+
+    source = source_of(study.family, storage)
+    assert isinstance(source, HubSource)
+    if unpinned := [model for model in study.models if not source.is_pinned(model)]:
+        source.refresh(unpinned)
+
+
+def cache_portions(study: Study, plan: Plan, cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Cut checkpoints into portions that fit into the cache together; one portion where nothing is cached."""
+    limit = study.family.cache_gb * 1e9 * CACHE_SHARE if isinstance(study.family, Hub) else float("inf")
+    portions: list[list[Cell]] = []
+    filled = 0
+    for cell in cells:
+        axis = plan.time_axis(str(cell.model))
+        entry = axis.entry(int(cell.step or 0)) if axis else None
+        n_bytes = entry.weights_bytes if entry else 0
+        if not portions or (portions[-1] and filled + n_bytes > limit):
+            portions.append([])
+            filled = 0
+        portions[-1].append(cell)
+        filled += n_bytes
+    return portions
+
+
+def _require_own_whole(study: Study, storage: Storage, model: str, listing: Listing) -> None:
+    """What was trained here is written whole: what is not was altered, and can be made again."""
+    if isinstance(study.family, TrainedHere) and listing.incomplete:
+        step, reason = next(iter(listing.incomplete.items()))
+        folder = storage.checkpoint_folder(model, step)
+        raise EmergenceError(
+            f"A checkpoint that was trained here is damaged: {reason}.",
+            where=folder,
+            remedy=f"delete {folder.name} and run again: it is trained again, bit for bit on the same machine",
+        )
+
+
+def _measured(storage: Storage, listing: Listing, wanted: list[int] | None) -> Measured:
+    """What is known of the wanted checkpoints, without their samples."""
+    found: dict[int, Measurement | Refusal] = {}
+    for ref in listing.checkpoints:
+        path = storage.checkpoint_measurement(ref.identity)
+        if (wanted is None or ref.step in wanted) and path.exists():
+            try:
+                found[ref.step] = read_measurement(path, sample=False)
+            except EmergenceError:
+                path.unlink(missing_ok=True)  # damaged; it is measured again
+    return found
+
+
+def _axis(
+    study: Study, storage: Storage, model: str, listing: Listing, measured: Measured, before: TimeAxis
+) -> TimeAxis:
+    from emergence_assets.checkpoints.verdicts import IDENTITY_RULES, judge
+
+    offered = {ref.step: ref for ref in listing.checkpoints}
+    listed = study.listed_steps
+    wanted = sorted(offered.keys() | listing.incomplete.keys()) if listed is None else listed
+    admitted = study.admitted(model)
+    identities = {step: offered[step].identity for step in measured}
+    judged = sha256(canonical_json([IDENTITY_RULES, sorted(identities.items()), admitted]).encode()).hexdigest()[:32]
+    known = {entry.step: entry for entry in before.entries}
+    entries = [_entry(step, offered.get(step), listing, study.family, known.get(step)) for step in wanted]
+    if judged == before.judged:
+        entries = [
+            replace(
+                entry,
+                status=known[entry.step].status,
+                reason=known[entry.step].reason,
+                failed=known[entry.step].failed,
+                dup_of_step=known[entry.step].dup_of_step,
+            )
+            if entry.step in measured and entry.step in known
+            else entry
+            for entry in entries
+        ]
+        return TimeAxis(tuple(entries), judged)
+    samples = {
+        step: found
+        if isinstance(found, Refusal)
+        else read_measurement(storage.checkpoint_measurement(identities[step]), sample=True)
+        for step, found in measured.items()
+    }
+    verdicts = judge(samples, admitted)
+    entries = [
+        replace(
+            entry,
+            status=verdicts[entry.step].status,
+            reason=verdicts[entry.step].reason,
+            failed=verdicts[entry.step].failed,
+            dup_of_step=verdicts[entry.step].dup_of_step,
+        )
+        if entry.step in verdicts
+        else entry
+        for entry in entries
+    ]
+    return TimeAxis(tuple(entries), judged)
+
+
+def _entry(
+    step: int, ref: CheckpointRef | None, listing: Listing, family: object, known: AxisEntry | None
+) -> AxisEntry:
+    """What is to be said of a step before it is judged."""
+    trained_here = isinstance(family, TrainedHere)
+    if ref is None:
+        if trained_here:
+            return AxisEntry(step, "expected")
+        return AxisEntry(step, "missing", listing.incomplete.get(step, "the source has no such step"))
+    return AxisEntry(
+        step,
+        "expected" if trained_here else "unjudged",
+        revision=ref.revision,
+        location=ref.location,
+        commit_sha=ref.commit_sha,
+        identity=ref.identity,
+        weights_bytes=ref.weights_bytes,
+        weights_sha256=ref.weights_sha256,
+        upstream=known.upstream if known and known.identity == ref.identity else "",
+    )

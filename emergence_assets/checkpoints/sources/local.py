@@ -1,0 +1,241 @@
+"""Checkpoints in a folder, which another program may still be writing; also those that are trained here.
+
+Belongs here: which folders are checkpoints, when one is finished, how its content is recognised without reading it.
+Does not belong here: what is in a checkpoint (`folder.py`).
+"""
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from emergence_assets.checkpoints.folder import check_whole, weights_files
+from emergence_assets.checkpoints.sources.safety import refuse_unsafe
+from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, Report
+from emergence_assets.durable import clear_disk_errors, replacing_folder
+from emergence_assets.errors import BrokenCheckpoint, EmergenceError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+UNFINISHED = (".tmp", ".partial", ".incomplete", ".part", ".crdownload")
+"""Endings of names that programs give to what they are still writing."""
+_MATTERS = re.compile(
+    r"(config|tokenizer|tokenizer_config|special_tokens_map)\.json|.*\.(safetensors|bin)(\.index\.json)?|.*\.py"
+)
+_whole: dict[tuple[str, str], str] = {}
+"""Folder and identity to why it is not whole, empty when it is; headers are read once per version of a folder."""
+
+
+class _File(NamedTuple):
+    name: str
+    n_bytes: int
+    inode: int
+    modified_ns: int
+    changed_ns: int
+
+
+class LocalSource:
+    """A `Source` over `{root}/{pattern}`."""
+
+    def __init__(
+        self,
+        root: Path,
+        pattern: str = "{model}/step{step}",
+        *,
+        marker: str | None = None,
+        settle_seconds: float = 10.0,
+        cache_root: Path | None = None,
+        trusted: Collection[str] = (),
+        blocks: str | None = None,
+    ):
+        """Nothing is read yet.
+
+        Args:
+            root: folder of the family.
+            pattern: where below it a checkpoint lies, with {model} and {step}.
+            marker: file that a finished checkpoint has; None asks for none.
+            settle_seconds: no file may have changed for so long.
+            cache_root: where converted copies of pickled weights go; None refuses pickles.
+            trusted: models whose own code may be run.
+            blocks: module path of the list of blocks, where it is not found by itself.
+        """
+        self.root, self.pattern, self.marker, self.settle_seconds = root.absolute(), pattern, marker, settle_seconds
+        self.cache_root, self.trusted, self.blocks = cache_root, frozenset(trusted), blocks
+
+    def list(self, model: str) -> Listing:
+        """Folders of a model whose names are steps; see `Source.list`.
+
+        Raises:
+            EmergenceError: the root cannot be read, or two folders are the same step.
+        """
+        found, incomplete = [], {}
+        for step, folder in self._folders(model).items():
+            try:
+                files = _files(folder)
+                identity = _identity(model, step, files)
+                if reason := self._unfinished(folder, files) or self._damaged(folder, identity):
+                    incomplete[step] = reason
+                    continue
+            except OSError as error:
+                incomplete[step] = f"it cannot be read: {error.strerror} ({Path(error.filename or folder).name})"
+                continue
+            weights = [file for file in files if file.name.endswith((".safetensors", ".bin"))]
+            n_bytes = sum(file.n_bytes for file in weights)
+            found.append(CheckpointRef(model, step, folder.name, str(folder), "", identity, n_bytes))
+        return Listing(tuple(found), incomplete)
+
+    def verify(self, ref: CheckpointRef) -> str:
+        """Whether the files are those that were listed; see `Source.verify`."""
+        try:
+            identity = _identity(ref.model, ref.step, _files(Path(ref.location)))
+        except OSError:
+            return f"its folder {ref.location} cannot be read any more"
+        return "" if identity == ref.identity else "its files changed since it was listed"
+
+    @contextmanager
+    def fetch(self, ref: CheckpointRef, report: Report) -> Iterator[Path]:
+        """The folder itself, or a converted copy of pickled weights; see `Source.fetch`."""
+        folder = Path(ref.location)
+        if not folder.is_dir():
+            raise EmergenceError("The folder of this checkpoint is gone.", where=folder, remedy="put it back")
+        refuse_unsafe(folder, trusted=ref.model in self.trusted, root=self.root)
+        if _has_safetensors(folder):
+            yield folder
+            return
+        if self.cache_root is None:
+            weights_files(folder)  # says what is missing
+            return
+        converted = self.cache_root / ref.identity
+        if not converted.exists():
+            report(0, 1, "converting pickled weights")
+            self._convert(folder, converted)
+        yield converted
+
+    def _convert(self, folder: Path, converted: Path) -> None:
+        from emergence_assets.checkpoints.sources.conversion import convert_pickle
+
+        with clear_disk_errors(converted), replacing_folder(converted) as temporary:
+            for path in folder.iterdir():
+                if path.is_file():
+                    shutil.copyfile(path, temporary / path.name)
+            convert_pickle(temporary)
+
+    def load(self, folder: Path, device: "str | torch.device", dtype: "torch.dtype") -> "PreTrainedModel":
+        """The model of a fetched folder; see `Source.load`."""
+        from emergence_assets.checkpoints.loading import load_model
+
+        return load_model(folder, device, dtype, trusted=bool(self.trusted))
+
+    def is_cached(self, ref: CheckpointRef) -> bool:
+        """Whether the folder holds safetensors, or a converted copy is there."""
+        folder = Path(ref.location)
+        return _has_safetensors(folder) or (self.cache_root is not None and (self.cache_root / ref.identity).exists())
+
+    def evict(self, ref: CheckpointRef) -> int:
+        """Remove the converted copy; what lies in the folder itself is not ours."""
+        converted = self.cache_root / ref.identity if self.cache_root else None
+        if converted is None or not converted.exists():
+            return 0
+        n_bytes = sum(path.stat().st_size for path in converted.iterdir())
+        shutil.rmtree(converted)
+        return n_bytes
+
+    def _folders(self, model: str) -> dict[int, Path]:
+        """Step to folder, by step."""
+        pattern = self.pattern.replace("{model}", model)
+        above, _, name = pattern.rpartition("/")
+        if "{step}" in above:
+            raise EmergenceError(
+                f"In {self.pattern!r} the step is not in the last folder's name.", remedy="correct family.folder"
+            )
+        parts = [re.escape(part) for part in name.split("{step}")]
+        step_of = re.compile(r"(\d+)".join(parts))
+        parent = self.root / above
+        if not self.root.is_dir():
+            if self.settle_seconds == 0 and self.marker is None:
+                return {}  # nothing was trained yet
+            raise EmergenceError(
+                "The folder of the family is not there.", where=self.root, remedy="correct family.root"
+            )
+        found: dict[int, Path] = {}
+        for path in sorted(parent.iterdir()) if parent.is_dir() else []:
+            match = step_of.fullmatch(path.name)
+            if match and path.is_dir():
+                step = int(match[1])
+                if step in found:
+                    raise EmergenceError(
+                        f"{found[step].name} and {path.name} are both step {step}.",
+                        where=parent,
+                        remedy="remove one of them",
+                    )
+                found[step] = path
+        return dict(sorted(found.items()))
+
+    def _unfinished(self, folder: Path, files: "list[_File]") -> str:
+        """Why a folder is still being written; empty when it is not."""
+        unfinished = [path.name for path in folder.iterdir() if path.name.endswith(UNFINISHED)]
+        if unfinished:
+            return f"still being written: {unfinished[0]}"
+        if self.marker and not (folder / self.marker).exists():
+            return f"it has no {self.marker} yet"
+        age = time.time() - max((file.changed_ns for file in files), default=0) / 1e9
+        # By the time of change, which unlike the time of modification cannot be copied along.
+        if files and age < self.settle_seconds:
+            return f"still being written: it changed {max(age, 0):.0f} s ago, {self.settle_seconds:.0f} s are asked for"
+        return ""
+
+    def _damaged(self, folder: Path, identity: str) -> str:
+        key = (str(folder), identity)
+        if key not in _whole:
+            try:
+                if _has_safetensors(folder):
+                    check_whole(folder)
+                else:
+                    _check_pickles(folder, self.cache_root is not None)
+                _whole[key] = ""
+            except BrokenCheckpoint as error:
+                where = f" ({Path(error.where).name})" if error.where else ""
+                _whole[key] = f"{error.what.removeprefix('broken checkpoint: ')}{where}"
+        return _whole[key]
+
+
+def _has_safetensors(folder: Path) -> bool:
+    return (folder / "model.safetensors").exists() or (folder / "model.safetensors.index.json").exists()
+
+
+def _check_pickles(folder: Path, convertible: bool) -> None:
+    names = {path.name for path in folder.iterdir()}
+    if not convertible or not names & {"pytorch_model.bin", "pytorch_model.bin.index.json"}:
+        weights_files(folder)
+    for name in ("config.json", "tokenizer.json"):
+        if name not in names:
+            raise BrokenCheckpoint(f"{name} is missing", where=folder / name)
+    index = folder / "pytorch_model.bin.index.json"
+    if "pytorch_model.bin" not in names:
+        try:
+            listed = {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise BrokenCheckpoint("the index cannot be read", where=index) from None
+        if missing := sorted(listed - names):
+            raise BrokenCheckpoint(f"{missing[0]} is missing", where=folder)
+
+
+def _files(folder: Path) -> "list[_File]":
+    """Files that decide what a checkpoint is, by name."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if _MATTERS.fullmatch(path.name):
+            status = path.stat()
+            found.append(_File(path.name, status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns))
+    return found
+
+
+def _identity(model: str, step: int, files: "list[_File]") -> str:
+    return sha256(json.dumps([model, step, *files]).encode()).hexdigest()[:32]

@@ -1,0 +1,72 @@
+"""What a checkpoint folder from outside must not contain: ways out of the folder, and code that would be run.
+
+Belongs here: names, links and code. Does not belong here: damaged weights (`folder.py`), pickles (`conversion.py`).
+"""
+
+import json
+import re
+import stat
+from pathlib import Path
+
+from emergence_assets.errors import BrokenCheckpoint
+
+MAX_CONFIG_BYTES = 16 * 2**20
+_NAME = re.compile(r"[\w][\w.+-]{0,199}")
+
+
+def refuse_unsafe_name(name: str, where: object = "") -> None:
+    """Refuse a file name from outside that could lead anywhere but into its own folder.
+
+    Raises:
+        BrokenCheckpoint: it has a slash, begins with a dot, or has odd characters.
+    """
+    if not _NAME.fullmatch(name):
+        raise BrokenCheckpoint(
+            f"unsafe file name {name!r}", where=where, remedy="take this checkpoint from another place; report the name"
+        )
+
+
+def refuse_unsafe(folder: Path, *, trusted: bool, root: Path | None = None) -> None:
+    """Refuse a checkpoint folder that leads out of itself or would run code of its own.
+
+    Args:
+        folder: of the checkpoint.
+        trusted: the study file names the model under trust_remote_code.
+        root: links may lead to places below it; by default the folder itself.
+
+    Raises:
+        BrokenCheckpoint: it says which file, and what to do.
+    """
+    allowed = (root or folder).resolve()
+    if folder.exists() and not folder.resolve().is_relative_to(allowed):
+        raise BrokenCheckpoint(
+            f"the folder is a link to {folder.resolve()}, which is outside of {allowed}",
+            where=folder,
+            remedy="put the files themselves there, or name their place as the root in the study file",
+        )
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() and not path.resolve().is_relative_to(allowed):
+            raise BrokenCheckpoint(
+                f"{path.name} is a link to {path.resolve()}, which is outside of {allowed}",
+                where=path,
+                remedy="put the file itself there, or name its place as the root in the study file",
+            )
+        if not (stat.S_ISREG(path.stat().st_mode) or stat.S_ISDIR(path.stat().st_mode)):
+            raise BrokenCheckpoint(f"{path.name} is no file", where=path, remedy="remove it")
+    if not trusted:
+        _refuse_remote_code(folder / "config.json")
+
+
+def _refuse_remote_code(config: Path) -> None:
+    try:
+        if config.stat().st_size > MAX_CONFIG_BYTES:
+            raise BrokenCheckpoint(f"{config.name} is larger than {MAX_CONFIG_BYTES} bytes", where=config)
+        declared = json.loads(config.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return  # missing or damaged: said by those who read it
+    if isinstance(declared, dict) and (declared.get("auto_map") or declared.get("custom_pipelines")):
+        raise BrokenCheckpoint(
+            "its config asks to run Python code that comes with it",
+            where=config,
+            remedy="read that code; if you trust it, name the model under family.trust_remote_code in the study file",
+        )

@@ -1,0 +1,62 @@
+"""Published families that are known by name: where their checkpoints are, how revisions are called, how large they are.
+
+The facts stand in `presets.yaml`. They save typing and are believed nowhere: shapes are checked against the config of
+every checkpoint.
+"""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from emergence_assets.declared import Declared, Name, Positive
+from emergence_assets.errors import EmergenceError
+from emergence_assets.yaml_file import read_yaml
+
+PATH = Path(__file__).with_name("presets.yaml")
+
+
+class PresetShape(Declared):
+    """Size of one published model."""
+
+    d_model: Positive
+    n_layers: Positive
+
+
+class Preset(Declared):
+    """One published family."""
+
+    repository: str
+    """Template of a model's repository."""
+    revision: str
+    """Pattern of a step's revision."""
+    tokens_per_step: Positive
+    """Training tokens per step of the revision's number."""
+    models: Mapping[Name, PresetShape] = Field(min_length=1)
+    """Model name to shape, smallest first."""
+
+
+@functools.cache
+def presets() -> dict[str, Preset]:
+    """All presets by name.
+
+    Raises:
+        EmergenceError: the file that ships with the package was damaged.
+    """
+    try:
+        return TypeAdapter(dict[str, Preset]).validate_python(read_yaml(PATH))
+    except ValidationError as error:
+        raise EmergenceError(f"The presets cannot be read: {error}", where=PATH, remedy="install again") from None
+
+
+def preset(name: str) -> Preset:
+    """The preset of a name.
+
+    Raises:
+        EmergenceError: there is none; lists those that there are.
+    """
+    known = presets()
+    if name not in known:
+        raise EmergenceError(f"There is no preset {name!r}.", remedy=f"choose one of {', '.join(sorted(known))}")
+    return known[name]
