@@ -17,7 +17,7 @@ from emergence_assets.family import TrainedHere
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Provenance, Required
 from emergence_assets.study import Study
-from emergence_assets.time_axis import TimeAxis, read_time_axis
+from emergence_assets.time_axis import TimeAxis, is_used, read_time_axis
 from resources.compute import Task
 from resources.records import (
     now,
@@ -105,8 +105,12 @@ def _registry_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str,
     axis = read_time_axis(storage.time_axis(str(cell.model)))
     if axis is None:
         return None
-    said = ("step", "status", "reason", "identity", "revision", "location", "commit_sha", "upstream")
-    entries = [{name: getattr(entry, name) for name in said} for entry in axis.entries]
+    said = ("step", "status", "reason", "revision", "location", "commit_sha", "upstream")
+    entries = [
+        # What is used is an input, by its content; of what is left out no more is known than what its source says.
+        {name: getattr(entry, name) for name in said} | ({} if is_used(entry.status) else {"identity": entry.identity})
+        for entry in axis.entries
+    ]
     return {"time_axis": entries, "tokens_per_step": study.family.tokens_per_step}
 
 

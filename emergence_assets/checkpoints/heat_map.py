@@ -50,7 +50,7 @@ def registry_picture(registry: pl.DataFrame, model: str) -> bytes | None:
     return chart_png(cosine_heat_map(registry, [model], 560), ppi=72)
 
 
-def _panel(registry: pl.DataFrame, model: str, size: int, with_title: bool) -> alt.LayerChart:
+def _panel(registry: pl.DataFrame, model: str, size: int, with_title: bool) -> Chart:
     rows = registry.filter((pl.col("model") == model) & (pl.col("cosines").list.len() > 0)).sort("step")
     steps = rows["step"].to_list()
     out = rows.filter(~pl.col("on_time_axis"))["step"].to_list()
@@ -71,7 +71,8 @@ def _panel(registry: pl.DataFrame, model: str, size: int, with_title: bool) -> a
         legend=alt.Legend(gradientLength=200, format=".2f", tickCount=5),
     )
     crosses = base.mark_point(shape="cross", angle=45, size=min(60, size * 4 // max(len(steps), 1)), color=INK)
-    return alt.layer(
+    both = alt.layer(
         base.mark_rect().encode(colour, alt.Description("note:N")),
         crosses.encode(opacity=alt.value(0.7)).transform_filter("datum.is_out"),
-    ).properties(width=size, height=size, title=panel_title(model))
+    )
+    return both.properties(width=size, height=size, title=panel_title(model))

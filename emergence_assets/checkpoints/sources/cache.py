@@ -1,0 +1,149 @@
+"""Fetched checkpoints on this machine, up to a size: the least recently used go first, never one that is in use.
+
+An entry is a folder `<key>/`, whole or not there. `<key>.partial/` is being filled, or waits to be filled on after a
+kill. Who uses an entry holds a shared lock on `<key>.lock`; who removes it needs that lock alone.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock
+
+from emergence_assets.durable import clear_disk_errors, sync
+from emergence_assets.errors import EmergenceError
+
+PATIENCE_SECONDS = 600.0
+"""So long a checkpoint waits for room while others are in use."""
+_EXPECTED = ".expected_bytes"
+
+
+class Entry(NamedTuple):
+    """One folder of the cache."""
+
+    key: str
+    n_bytes: int
+    last_used: float
+    """Seconds since 1970."""
+    whole: bool
+
+
+class CheckpointCache:
+    """A bounded folder of checkpoints, shared by all processes of this machine."""
+
+    def __init__(self, root: Path, limit_bytes: int, patience_seconds: float = PATIENCE_SECONDS):
+        """Nothing is read yet."""
+        self.root, self.limit_bytes, self.patience_seconds = root, limit_bytes, patience_seconds
+
+    def contains(self, key: str) -> bool:
+        """Whether the entry is there, whole."""
+        return (self.root / key).is_dir()
+
+    @contextlib.contextmanager
+    def hold(self, key: str, n_bytes: int, fill: Callable[[Path], None]) -> Iterator[Path]:
+        """The entry, filled if it is not there; it stays as long as the context is open.
+
+        Args:
+            key: names the content.
+            n_bytes: what it will take.
+            fill: brings a folder to hold everything, going on from what is in it.
+
+        Raises:
+            EmergenceError: it does not fit, or `fill` fails; what was filled so far is kept.
+        """
+        with clear_disk_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+        entry = self.root / key
+        with self._lock(key, fcntl.LOCK_SH):
+            with clear_disk_errors(self.root), FileLock(self.root / f"{key}.filling"):
+                if not entry.is_dir():
+                    self._fill(key, n_bytes, fill)
+                os.utime(entry)
+            yield entry
+
+    def _fill(self, key: str, n_bytes: int, fill: Callable[[Path], None]) -> None:
+        partial = self.root / f"{key}.partial"
+        self._reserve(partial, n_bytes)
+        fill(partial)
+        (partial / _EXPECTED).unlink()
+        for file in partial.iterdir():
+            sync(file)
+        sync(partial)
+        partial.rename(self.root / key)
+        sync(self.root)
+
+    def entries(self) -> list[Entry]:
+        """What is in the cache, least recently used first."""
+        found = []
+        for path in self.root.iterdir() if self.root.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                if path.is_dir() and not path.name.startswith("."):
+                    n_bytes = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+                    whole = not path.name.endswith(".partial")
+                    if not whole:
+                        n_bytes = max(n_bytes, _expected(path))
+                    found.append(Entry(path.name.removesuffix(".partial"), n_bytes, path.stat().st_mtime, whole))
+        return sorted(found, key=lambda entry: entry.last_used)
+
+    def evict(self, key: str) -> int:
+        """Remove an entry that nobody uses.
+
+        Returns:
+            Bytes freed; 0 when it is not there or in use.
+        """
+        freed = 0
+        with contextlib.suppress(BlockingIOError), self._lock(key, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            for path in (self.root / key, self.root / f"{key}.partial"):
+                if path.is_dir():
+                    freed += sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+                    going = self.root / f".{path.name}.{os.getpid()}.tmp"
+                    path.rename(going)  # at once, so that no half-removed entry looks whole
+                    shutil.rmtree(going)
+        return freed
+
+    def _reserve(self, partial: Path, n_bytes: int) -> None:
+        """Make room for a checkpoint and claim it, evicting what was used least recently.
+
+        Raises:
+            EmergenceError: it is larger than the cache, or others are in use for too long.
+        """
+        remedy = "raise family.cache_gb in the study file"
+        if n_bytes > self.limit_bytes:
+            what = (
+                f"A checkpoint of {n_bytes / 1e9:.2f} GB does not fit into a cache of {self.limit_bytes / 1e9:.2f} GB."
+            )
+            raise EmergenceError(what, where=self.root, remedy=remedy)
+        began = time.monotonic()
+        while True:
+            with FileLock(self.root / "reserving.lock"):
+                entries = [entry for entry in self.entries() if entry.key != partial.name.removesuffix(".partial")]
+                excess = sum(entry.n_bytes for entry in entries) + n_bytes - self.limit_bytes
+                for entry in entries:
+                    if excess > 0:
+                        excess -= entry.n_bytes if self.evict(entry.key) else 0
+                if excess <= 0:
+                    partial.mkdir(exist_ok=True)
+                    (partial / _EXPECTED).write_text(str(n_bytes))
+                    return
+            if time.monotonic() - began > self.patience_seconds:
+                what = f"No room for {n_bytes / 1e9:.3g} GB: {excess / 1e9:.3g} GB too much are in use."
+                raise EmergenceError(what, where=self.root, remedy=remedy)
+            time.sleep(min(1.0, self.patience_seconds / 10))
+
+    @contextlib.contextmanager
+    def _lock(self, key: str, how: int) -> Iterator[None]:
+        with (self.root / f"{key}.lock").open("a") as file:
+            fcntl.flock(file, how)
+            yield  # closing the file gives the lock back, and so does being killed
+
+
+def _expected(partial: Path) -> int:
+    try:
+        return int((partial / _EXPECTED).read_text())
+    except (OSError, ValueError):
+        return 0

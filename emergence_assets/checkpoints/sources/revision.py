@@ -1,0 +1,48 @@
+"""Names of revisions and the training steps that they stand for, as in `stage1-step{step}-tokens{any}B`."""
+
+import re
+from collections.abc import Iterable
+
+from emergence_assets.errors import EmergenceError
+
+
+class RevisionPattern:
+    """A pattern with one `{step}`, which are digits, and any number of `{any}`, which is anything but a slash."""
+
+    def __init__(self, pattern: str):
+        """Read the pattern.
+
+        Raises:
+            ValueError: it does not have exactly one {step}.
+        """
+        if pattern.count("{step}") != 1:
+            raise ValueError(f"{pattern!r} has to name {{step}} exactly once")
+        parts = re.split(r"(\{step\}|\{any\})", pattern)
+        known = {"{step}": r"(\d{1,12})", "{any}": r"[^/]*"}
+        self._expression = re.compile("".join(known.get(part, re.escape(part)) for part in parts))
+        self.pattern = pattern
+
+    def step_of(self, revision: str) -> int | None:
+        """Step of a revision, leading zeros or not; None when the name is another one."""
+        match = self._expression.fullmatch(revision)
+        return int(match[1]) if match else None
+
+    def steps(self, revisions: Iterable[str], where: object = "") -> dict[int, str]:
+        """Step to revision, by step.
+
+        Raises:
+            EmergenceError: two revisions are the same step.
+        """
+        found: dict[int, str] = {}
+        for revision in sorted(revisions):
+            step = self.step_of(revision)
+            if step is None:
+                continue
+            if step in found:
+                raise EmergenceError(
+                    f"Revisions {found[step]} and {revision} are both step {step}.",
+                    where=where,
+                    remedy=f"make the pattern {self.pattern!r} of the study file narrower",
+                )
+            found[step] = revision
+        return dict(sorted(found.items()))
