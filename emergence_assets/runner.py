@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError
 from filelock import FileLock, Timeout
 
 from emergence_assets.automation import RECOMPUTE_TAG
@@ -288,6 +289,12 @@ def run_cells(
         )
     except dg.DagsterExecutionInterruptedError as interruption:
         raise KeyboardInterrupt from interruption  # Dagster's own word for Ctrl-C
+    except DagsterAssetCheckFailedError as error:
+        raise EmergenceError(
+            str(error).replace("\n", " "),
+            where=", ".join(str(cell) for cell in cells[:3]),
+            remedy="look at the check in the UI; results built on these cells would be nonsense",
+        ) from error
     for evaluation in result.get_asset_check_evaluations():
         if evaluation.passed or (evaluation.partition is not None and len(cells) > 1):
             continue

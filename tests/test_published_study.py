@@ -163,7 +163,9 @@ def test_a_moved_branch_is_reported_and_nothing_is_recomputed(hub: HubServer, fa
     (problem,) = json.loads(verified.stdout)["problems"]
     assert "gloss-tiny" in problem
     assert "step 8" in problem
-    assert not any(result_of(run_emergence(tmp_path, *stage, study=study, HF_ENDPOINT=hub.endpoint))["made"].values())
+    kept = result_of(run_emergence(tmp_path, *stage, study=study, HF_ENDPOINT=hub.endpoint))
+    assert kept["made"] == {"checkpoint": 0, "checkpoint_registry": 1}  # which says that the branch moved
+    assert any("moved upstream" in line for line in kept["left_out"])
     locked = run_emergence(tmp_path, "checkpoints", "lock", "--update", study=study, HF_ENDPOINT=hub.endpoint)
     assert "step8" in locked.stdout
     after = result_of(run_emergence(tmp_path, *stage, study=study, HF_ENDPOINT=hub.endpoint))

@@ -4,6 +4,7 @@ Belongs here: which text, and the loss. Does not belong here: what the loss shou
 """
 
 import functools
+import math
 from pathlib import Path
 
 import torch
@@ -16,8 +17,9 @@ from emergence_assets.wordnet import corpus
 N_TOKENS = 4096
 """Predicted tokens at most: with a spread of about 3 nats per token the mean is known to 0.05 nats."""
 WINDOW = 64
-"""Tokens per window; short, so that every model has a context as long."""
+"""Tokens per window, or the model's context where that is shorter."""
 BATCH = 16
+_FETCH_AGAIN = "fetch this checkpoint again, or leave it out"
 
 
 def fixed_text_loss(model: PreTrainedModel, tokenizer: Path, n_tokens: int = N_TOKENS) -> float:
@@ -32,9 +34,23 @@ def fixed_text_loss(model: PreTrainedModel, tokenizer: Path, n_tokens: int = N_T
         n_tokens: predicted tokens at most.
 
     Raises:
-        BrokenCheckpoint: the tokenizer does not fit the model, or the loss is not finite.
+        BrokenCheckpoint: the tokenizer does not fit the model, the model cannot be run, or the loss is not finite.
     """
-    windows_pt = _windows(tokenizer, n_tokens, model.config.get_text_config().vocab_size)
+    config = model.config.get_text_config()
+    window = min(WINDOW, getattr(config, "max_position_embeddings", None) or WINDOW)
+    windows_pt = _windows(tokenizer, n_tokens, config.vocab_size, window)
+    try:
+        loss = _mean_loss(model, windows_pt)
+    except (RuntimeError, IndexError, ValueError, TypeError, AttributeError) as error:
+        raise BrokenCheckpoint(
+            f"the model cannot be run: {type(error).__name__}: {error}", where=tokenizer.parent, remedy=_FETCH_AGAIN
+        ) from error
+    if not math.isfinite(loss):
+        raise BrokenCheckpoint("the loss on the fixed text is not finite", where=tokenizer.parent, remedy=_FETCH_AGAIN)
+    return loss
+
+
+def _mean_loss(model: PreTrainedModel, windows_pt: torch.Tensor) -> float:
     device, total, n_predicted = next(model.parameters()).device, 0.0, 0
     with torch.inference_mode():
         for batch_pt in windows_pt.split(BATCH):
@@ -44,27 +60,20 @@ def fixed_text_loss(model: PreTrainedModel, tokenizer: Path, n_tokens: int = N_T
             losses_t = torch.nn.functional.cross_entropy(logits_ptv.flatten(0, 1), targets_t, reduction="none")
             total += losses_t.double().sum().item()
             n_predicted += len(targets_t)
-    loss = total / n_predicted
-    if not torch.isfinite(torch.tensor(loss)):
-        raise BrokenCheckpoint(
-            "the loss on the fixed text is not finite", where=tokenizer.parent, remedy="fetch this checkpoint again"
-        )
-    return loss
+    return total / n_predicted
 
 
-def _windows(tokenizer: Path, n_tokens: int, vocab_size: int) -> torch.Tensor:
-    """Windows [windows, WINDOW] of token ids."""
+def _windows(tokenizer: Path, n_tokens: int, vocab_size: int, window: int) -> torch.Tensor:
+    """Token ids [windows, window]."""
     try:
         loaded = Tokenizer.from_str(tokenizer.read_text("utf-8"))
     except Exception as error:  # the library raises bare Exception for whatever it cannot read
-        raise BrokenCheckpoint(
-            f"cannot read the tokenizer: {error}", where=tokenizer, remedy="fetch this checkpoint again"
-        ) from error
+        raise BrokenCheckpoint(f"cannot read the tokenizer: {error}", where=tokenizer, remedy=_FETCH_AGAIN) from error
     loaded.no_truncation()
     loaded.no_padding()
-    n_windows = max(1, n_tokens // (WINDOW - 1))
-    ids = loaded.encode(_text(n_windows * WINDOW), add_special_tokens=False).ids[: n_windows * WINDOW]
-    if len(ids) < WINDOW:
+    n_windows = max(1, n_tokens // max(1, window - 1))
+    ids = loaded.encode(_text(n_windows * window), add_special_tokens=False).ids[: n_windows * window]
+    if len(ids) < window:
         raise BrokenCheckpoint(
             f"the tokenizer makes {len(ids)} tokens of the fixed text", where=tokenizer, remedy="give the model's own"
         )
@@ -74,7 +83,7 @@ def _windows(tokenizer: Path, n_tokens: int, vocab_size: int) -> torch.Tensor:
             where=tokenizer,
             remedy="give the tokenizer of this model",
         )
-    return torch.tensor(ids[: len(ids) // WINDOW * WINDOW]).reshape(-1, WINDOW)
+    return torch.tensor(ids[: len(ids) // window * window]).reshape(-1, window)
 
 
 @functools.cache

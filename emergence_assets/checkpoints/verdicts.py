@@ -288,6 +288,11 @@ class _Bench:
         ranked = sorted(shared, key=lambda step: misfits[step])
         if misfits[ranked[0]] < CLEARLY * misfits[ranked[1]]:
             return ranked[0]
+        if group is not None:
+            strides = {step: self._stride(step, shared, others, group) for step in shared}
+            ranked = sorted(shared, key=lambda step: strides[step])
+            if strides[ranked[0]] < CLEARLY * strides[ranked[1]]:
+                return ranked[0]
         # Training that has not moved anything yet: the weights are those of the untrained model.
         first = self.measurements[shared[0]]
         if shared[0] == 0 and first.loss is not None and first.loss >= UNTRAINED[0] * math.log(first.facts.vocab_size):
@@ -311,6 +316,26 @@ class _Bench:
         way = self.distance(step, beside[0], group)
         # At an end there is no way past it: that between the next two stands for it.
         return way / max(self.distance(beside[0], beside[1], group), 1e-9) if len(beside) > 1 else way
+
+    def _stride(self, step: int, shared: Sequence[int], others: Sequence[int], group: int) -> float:
+        """How much further, or less far, than the rest of the model a part moved since the nearest other step.
+
+        In units of what is usual between the other steps; 1 is usual, and as much less counts as much more.
+        """
+        path = self.trajectory()
+        hashes = [self.measurements[one].matrix_hashes for one in shared]
+        positions = [self.measurements[step].groups.index(name) for name in path.groups]
+        rest = [g for g, position in enumerate(positions) if len({known[position] for known in hashes}) == len(shared)]
+        nearest = sorted(others, key=lambda other: abs(other - step))[:2]
+        if not rest or len(nearest) < 2:
+            return math.inf
+
+        def ratio(one: int, other: int) -> float:
+            moved = float(np.median([self.distance(one, other, g) for g in rest]))
+            return self.distance(one, other, group) / max(moved, 1e-9)
+
+        found, usual = ratio(step, nearest[0]), ratio(nearest[0], nearest[1])
+        return max(found, usual) / max(min(found, usual), 1e-9)
 
     def _surprise(self, step: int, others: Sequence[int]) -> float:
         """Nats by which the loss of a step is above that of earlier steps or below that of later ones."""

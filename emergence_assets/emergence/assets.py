@@ -15,7 +15,7 @@ from emergence_assets.emergence.cells import (
     presence_tasks,
     table_tasks,
 )
-from emergence_assets.emergence.checks import CHECKS
+from emergence_assets.emergence.checks import CHECKS, with_comparison
 from emergence_assets.materialise import CellAsset, Tasks, build_asset
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.study import Study
@@ -43,7 +43,7 @@ def _reader(rule: Rule) -> Callable[[Plan, Sequence[Cell]], pl.DataFrame]:
         # Lists are compared by nothing that is checked, and cost most of the memory. Means have no category: a null
         # in a key would make its row count as unique whatever it repeats.
         filled = [pl.col(name).fill_null("") for name in table.key if table.schema[name] == pl.String]
-        return frame.drop(nested).with_columns(filled)
+        return with_comparison(frame.drop(nested).with_columns(filled), table)
 
     return read
 

@@ -1,16 +1,40 @@
-"""Claims about the emergence tables: what their declarations demand."""
+"""Claims about the emergence tables: what their declarations demand, and that changes are measured from step 0."""
+
+import polars as pl
 
 from emergence_assets.emergence import tables
-from resources.expectations import Check, table_checks
+from resources.expectations import Check, Condition, table_checks
 from resources.tables import Table
 
+COMPARED = "compared_with_step_0"
+"""Column that `with_comparison` adds."""
+_COMPARED = Check(
+    "changes_are_measured_from_step_0",
+    "Where a model has step 0, every number that compares with it is there; without it none can be.",
+    (Condition("one_of", (COMPARED,), values=(True,)),),
+)
+
 CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
-    table.name: (table, table_checks(table))
-    for table in (
-        tables.SAE_METRICS,
-        tables.CATEGORY_PRESENCE,
-        tables.EMERGENCE_OVER_TIME,
-        tables.EMERGENCE_OVER_SPACE,
-        tables.EMERGENCE_OVER_SCALE,
+    table.name: (table, (*table_checks(table), *more))
+    for table, more in (
+        (tables.SAE_METRICS, ()),
+        (tables.CATEGORY_PRESENCE, (_COMPARED,)),
+        (tables.EMERGENCE_OVER_TIME, (_COMPARED,)),
+        (tables.EMERGENCE_OVER_SPACE, ()),
+        (tables.EMERGENCE_OVER_SCALE, ()),
     )
 }
+
+
+def with_comparison(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """The rows of a table with the column that `changes_are_measured_from_step_0` looks at."""
+    if table is tables.CATEGORY_PRESENCE:
+        has_step_0 = (pl.col("step") == 0).any().over("model")
+        needed = ("p_step0", "gain", "gain_lo", "gain_hi")
+    elif table is tables.EMERGENCE_OVER_TIME:
+        has_step_0 = (pl.col("base").is_not_null() & (pl.col("n_steps") > 1)).any().over("model")
+        needed = ("base", "amp", "p_step0", "censor", "emerged")
+    else:
+        return frame
+    present = pl.all_horizontal(pl.col(name).is_not_null() for name in needed)
+    return frame.with_columns((~has_step_0 | present).alias(COMPARED))

@@ -156,14 +156,14 @@ CATEGORY_PRESENCE = _table(
     "One row per model, step, layer, control, level and category: the primary curve and its controls.",
     PRESENCE_SCHEMA,
     ("model", "step", "layer", "control_id", "category_level", "category"),
-    ("p_best", "p_best_lo", "p_best_hi", "p_dense", "p_bow", "p_step0", "gain", "n_seeds", "n_boot", "data_version"),
+    ("p_best", "p_best_lo", "p_best_hi", "p_dense", "p_bow", "n_seeds", "n_boot", "data_version"),
 )
 EMERGENCE_OVER_TIME = _table(
     "emergence_over_time",
     "One row per model, layer, control and category (or their mean): when presence rises.",
     TIME_SCHEMA,
     ("model", "layer_choice", "layer", "control_id", "aggregate", "category_level", "category", "metric"),
-    ("base", "p_end", "amp", "p_step0", "p_dense", "p_bow", "censor", "emerged"),
+    ("p_end", "p_dense", "p_bow"),
 )
 EMERGENCE_OVER_SPACE = _table(
     "emergence_over_space",
