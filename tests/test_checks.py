@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from emergence_assets.activations.checks import ACTIVATION_CHECKS
-from emergence_assets.checkpoints.checks import CHECKPOINT_CHECKS, TRAINING_CHECKS
+from emergence_assets.checkpoints.checks import CHECKPOINT_CHECKS, REGISTRY_CHECKS, TRAINING_CHECKS
+from emergence_assets.checkpoints.verdicts import RULES
 from emergence_assets.emergence.checks import CHECKS
 from emergence_assets.features.checks import STATISTICS_CHECKS
 from emergence_assets.report.checks import REPORT_CHECKS
@@ -18,11 +19,8 @@ Row = dict[str, Any]
 NAN = float("nan")
 
 TRAINING: Row = {"final_validation_loss": 4.4, "initial_validation_loss": 7.6}
-CHECKPOINT: Row = {"weights_sha256": "a", "n_layers": 2, "d_model": 16, "n_params": 900} | {
-    "first_n_layers": 2,
-    "first_d_model": 16,
-    "first_n_params": 900,
-}
+CHECKPOINT: Row = {"status": "ok", "n_params_nonemb": 400, "weights_bytes": 1800}
+REGISTRY: Row = {"model": "gloss", "step": 0, "status": "ok", "loss_falls": True} | dict.fromkeys(RULES, True)
 ACTIVATIONS: Row = {
     "nan_count": 0,
     "inf_count": 0,
@@ -45,7 +43,8 @@ REPORT: Row = {"p_first": 0.55, "p_last": 0.77, "rise_lo": 0.21, "rise_hi": 0.23
 
 STAGES: dict[str, tuple[Sequence[Check], Row, Row]] = {
     "training": (TRAINING_CHECKS, TRAINING, TRAINING),
-    "checkpoint": (CHECKPOINT_CHECKS, CHECKPOINT, CHECKPOINT | {"weights_sha256": "b"}),
+    "checkpoint": (CHECKPOINT_CHECKS, CHECKPOINT, CHECKPOINT | {"status": "admitted"}),
+    "registry": (REGISTRY_CHECKS, REGISTRY, REGISTRY | {"step": 1}),
     "activations": (ACTIVATION_CHECKS, ACTIVATIONS, ACTIVATIONS),
     "sae": (SAE_CHECKS, SAE, SAE),
     "statistics": (STATISTICS_CHECKS, STATISTICS, STATISTICS),
@@ -54,10 +53,14 @@ STAGES: dict[str, tuple[Sequence[Check], Row, Row]] = {
 BROKEN: list[tuple[str, str, Row]] = [
     ("training", "training_lowers_the_loss", {"final_validation_loss": 7.7}),
     ("training", "training_lowers_the_loss", {"final_validation_loss": NAN}),
-    ("checkpoint", "weights_are_unique", {"weights_sha256": "a"}),
-    ("checkpoint", "architecture_is_constant", {"n_layers": 3}),
-    ("checkpoint", "architecture_is_constant", {"d_model": 8}),
-    ("checkpoint", "architecture_is_constant", {"n_params": 901}),
+    ("checkpoint", "checkpoint_is_what_it_claims_to_be", {"status": "outlier"}),
+    ("checkpoint", "checkpoint_is_what_it_claims_to_be", {"status": None}),
+    ("checkpoint", "checkpoint_has_parameters", {"n_params_nonemb": 0}),
+    ("checkpoint", "checkpoint_has_parameters", {"weights_bytes": 0}),
+    ("registry", "keys_are_unique", {"step": 0}),
+    ("registry", "loss_falls", {"loss_falls": False}),
+    *[("registry", rule, {rule: False}) for rule in RULES],
+    *[("registry", rule, {rule: None}) for rule in RULES],
     ("activations", "activations_are_finite", {"nan_count": 1}),
     ("activations", "activations_are_finite", {"inf_count": 2}),
     ("activations", "shapes_are_as_declared", {"d_model": 8}),

@@ -2,12 +2,17 @@
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
 import polars as pl
 import pytest
 
+from emergence_assets.checkpoints.folder import CheckpointFacts
+from emergence_assets.checkpoints.measurement import Measurement
+from emergence_assets.checkpoints.registry import registry_frame
+from emergence_assets.checkpoints.verdicts import judge
 from emergence_assets.emergence.headline import headline
 from emergence_assets.emergence.presence import category_presence
 from emergence_assets.emergence.scale import emergence_over_scale
@@ -17,6 +22,7 @@ from emergence_assets.features.cell import CellRecipe, presence_cell
 from emergence_assets.features.codes import Codes
 from emergence_assets.features.labels import Labels
 from emergence_assets.report.readings import ReportTables
+from emergence_assets.time_axis import AxisEntry
 
 N_TEXTS, N_LATENTS = 4800, 24
 STEPS = (0, 8, 64, 512)
@@ -62,6 +68,7 @@ def planted_tables() -> Tables:
             scale=emergence_over_scale(presence),
             headline=headline(presence),
             sae_metrics=pl.DataFrame(metrics),
+            registry=pl.concat(_registry(model, *shape, steps) for model, shape in SIZES.items()),
             domains=dict.fromkeys(CATEGORIES[:3], "living") | dict.fromkeys(CATEGORIES[3:], "made"),
         )
 
@@ -71,7 +78,7 @@ def planted_tables() -> Tables:
 @pytest.fixture(scope="session")
 def empty(rising: ReportTables) -> ReportTables:
     """A study without any result."""
-    names = ("presence", "time", "space", "scale", "headline", "sae_metrics")
+    names = ("presence", "time", "space", "scale", "headline", "sae_metrics", "registry")
     return dataclasses.replace(rising, **{name: getattr(rising, name).clear() for name in names})
 
 
@@ -113,6 +120,42 @@ def _cells(strength: float, dense: float, steps: tuple[int, ...], seed: int) -> 
                     )
                 )
     return pl.concat(frames)
+
+
+def _registry(model: str, n_params: int, n_layers: int, steps: tuple[int, ...]) -> pl.DataFrame:
+    """Checkpoints on a straight way, and among them one with the weights of the last."""
+    start, way = np.random.default_rng(n_params).normal(size=(2, 200)).astype(np.float32)
+    measured = {step: _measurement(n_params, n_layers, start + way * np.log1p(step) / 8) for step in steps}
+    if steps[-1] > 16:
+        measured[16] = measured[steps[-1]]
+    verdicts = judge(measured)
+    entries = [
+        AxisEntry(
+            step,
+            verdicts[step].status,
+            verdicts[step].reason,
+            verdicts[step].failed,
+            verdicts[step].dup_of_step,
+            revision=f"step{step}",
+            location=f"project/{model}",
+            commit_sha=hashlib.sha1(f"{model} {step}".encode()).hexdigest(),
+            identity=f"{step:032x}",
+            weights_bytes=2 * n_params,
+        )
+        for step in sorted(measured)
+    ]
+    return registry_frame(model, 512, entries, measured)
+
+
+def _measurement(n_params: int, n_layers: int, sample: np.ndarray) -> Measurement:
+    digest = hashlib.sha256(sample.tobytes()).hexdigest()
+    facts = CheckpointFacts(
+        "gpt_neox", "GPTNeoXForCausalLM", n_layers, 16, 2, 2048, n_params, n_params // 2, digest, "c", "t", 2 * n_params
+    )
+    norm = float(np.linalg.norm(sample))
+    return Measurement(
+        facts, ("block 0",), (digest[:32],), (digest[:32],), (norm,), (len(sample),), (len(sample),), 1.0, 7.6, sample
+    )
 
 
 def _bow() -> pl.DataFrame:

@@ -27,6 +27,7 @@ ALL = [
     "half_steps_by_category",
     "gain_by_category",
     "sae_quality",
+    "checkpoint_likeness",
 ]
 
 
@@ -138,7 +139,7 @@ def test_svg_is_safe_and_follows_the_page(charts: dict[str, tuple[Chart, Chart]]
 def test_figures_without_data_are_left_out(empty: ReportTables, planted_tables: Callable[..., ReportTables]) -> None:
     late = planted_tables(0.5, steps=(8, 64))
     names = [figure.name for figure in draw_figures(late)]
-    assert names == ["presence_over_time", "presence_over_size", "sae_quality"]
+    assert names == ["presence_over_time", "presence_over_size", "sae_quality", "checkpoint_likeness"]
     assert draw_figures(empty) == []
 
 

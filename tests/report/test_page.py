@@ -1,11 +1,13 @@
 """The page is complete, safe and says what the tables say."""
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import polars as pl
 import pytest
 from playwright.sync_api import Browser
 
@@ -98,7 +100,7 @@ def test_the_page_is_accessible(page: str) -> None:
     assert [tag for tag, _ in tags].count("h1") == 1
     assert all(attrs.get("role") == "img" and attrs.get("aria-label") for tag, attrs in tags if tag == "svg")
     tables = [tag for tag, _ in tags if tag == "table"]
-    assert len(tables) == [tag for tag, _ in tags].count("caption") == 4
+    assert len(tables) == [tag for tag, _ in tags].count("caption") == 5
     assert all(attrs.get("scope") in ("col", "row") for tag, attrs in tags if tag == "th")
     ids = [attrs["id"] for _, attrs in tags if "id" in attrs]
     assert len(ids) == len(set(ids))
@@ -113,11 +115,22 @@ def test_the_page_says_the_finding_and_all_figures(page: str) -> None:
     assert "Features emerge during training" in text
     assert "A single feature emerges, not the information" in text
     assert "Verdict of the scale table: insufficient" in text
-    assert page.count("<figure ") == 6
-    assert page.count("<svg ") == 12
+    assert page.count("<figure ") == 7
+    assert page.count("<svg ") == 14
     assert "3f" * 16 in text
     assert "2026-01-01 00:00:00 UTC" in text
     assert "no data for this chart" not in text
+
+
+def test_the_page_says_which_checkpoints_were_left_out_and_why(page: str, rising: ReportTables) -> None:
+    text = _outline(page).text
+    assert "8 checkpoints of 2 models, from project/large, project/small" in text
+    assert "2 were left out of every curve (2 duplicate)" in text
+    assert text.count("it has the weights of step 512") == 2
+    clean = dataclasses.replace(rising, registry=rising.registry.filter(pl.col("on_time_axis")))
+    text = _outline(_page(clean, [])).text
+    assert "None was left out" in text
+    assert "Checkpoints that need a word" not in text
 
 
 def test_the_numbers_are_embedded_as_json(page: str, rising: ReportTables) -> None:
