@@ -1,4 +1,7 @@
-"""What runs where and when: pools, backfill policies, tags of runs. Which cells are due is worked out in plan.py."""
+"""What runs where and when: pools, backfill policies, tags of runs, and what is brought up to date by itself.
+
+Which cells are due is worked out in plan.py: a run that is requested once too often computes nothing.
+"""
 
 import warnings
 
@@ -20,3 +23,39 @@ ONE_RUN_PER_BACKFILL = dg.BackfillPolicy.single_run()
 SOME_CELLS_PER_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=200)
 """Differs from its parents' policy on purpose: Dagster then gives every stage its own run, and a run over many
 partitions, whose asset yields no output, does not make it skip the stages behind."""
+
+UPKEEP_SECONDS = 30
+"""Between two looks at what became due."""
+
+
+def upkeep() -> dg.AutomationCondition:
+    """When a cell is made by itself: once after it became due, as soon as everything it is made from is there.
+
+    Due is what is missing, what has an input of another content, and what other code makes. A mere re-run of an input
+    changes no data version and makes nothing due. `since` remembers what became due until it is requested or made, so
+    that a cell whose inputs are still missing is not forgotten, and one that failed is not asked for again and again.
+    Inputs that are requested in the same look count as there: a new checkpoint takes one look for all stages.
+    """
+    condition = dg.AutomationCondition
+    due = (
+        condition.newly_missing()
+        | condition.any_deps_match(condition.data_version_changed() | condition.will_be_requested())
+        | condition.code_version_changed()
+    )
+    return (
+        due.since(condition.newly_requested() | condition.newly_updated())
+        & ~condition.any_deps_missing()
+        & ~condition.any_deps_in_progress()
+        & ~condition.in_progress()
+    ).with_label("due and possible")
+
+
+def upkeep_sensor(study_name: str, on: bool) -> dg.AutomationConditionSensorDefinition:
+    """Looks every so often which cells of the study became due, and requests them."""
+    return dg.AutomationConditionSensorDefinition(
+        name="upkeep",
+        target=dg.AssetSelection.key_prefixes([study_name]),
+        default_status=dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED,
+        minimum_interval_seconds=UPKEEP_SECONDS,
+        description="Makes what became due: cells of new checkpoints, and everything behind what changed.",
+    )

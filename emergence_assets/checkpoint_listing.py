@@ -9,7 +9,7 @@ from rich.console import Console
 
 from emergence_assets.checkpoints.cells import content_tasks, measurement_tasks
 from emergence_assets.checkpoints.listing import pin_new_models, reference, refresh_time_axis, verify_pins
-from emergence_assets.checkpoints.sources.choice import source_of
+from emergence_assets.checkpoints.sources.choice import hub_source_of, source_of
 from emergence_assets.display import Display
 from emergence_assets.errors import EmergenceError
 from emergence_assets.family import Hub
@@ -82,10 +82,7 @@ def pin_revisions(
             f"Study {study.name} takes its checkpoints from {study.family.source}, where there is nothing to pin.",
             remedy="lock files belong to families with source: hub",
         )
-    from emergence_assets.checkpoints.sources.hub import HubSource
-
-    source = source_of(study.family, storage)
-    assert isinstance(source, HubSource)
+    source = hub_source_of(study.family, storage)
     changes = source.refresh(models, accept_moved=update)
     return source.lock, {"added": list(changes.added), "removed": list(changes.removed), "moved": list(changes.moved)}
 

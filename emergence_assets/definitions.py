@@ -7,6 +7,10 @@ from typing import Any
 import dagster as dg
 
 import resources.compute  # noqa: F401 - definitions load lazily, when the working directory has left sys.path
+from emergence_assets.automation import upkeep_sensor
+from emergence_assets.checkpoints.arrival import arrival_sensors
+from emergence_assets.checkpoints.pin_check import pin_check
+from emergence_assets.instance import dead_run_sensor
 from emergence_assets.jobs import stage_jobs
 from emergence_assets.pipeline import rules_for
 from emergence_assets.study import Study, load_study
@@ -24,7 +28,7 @@ def local_processes(_context: dg.InitResourceContext) -> Iterator[LocalProcesses
 
 
 def build_definitions(study: Study, storage: Storage, compute: Any = local_processes) -> dg.Definitions:
-    """Assets, checks, jobs and resources of one study.
+    """Assets, checks, jobs, sensors and resources of one study.
 
     Args:
         study: what is under study.
@@ -36,9 +40,17 @@ def build_definitions(study: Study, storage: Storage, compute: Any = local_proce
         for stage in STAGES
         for asset in import_module(f"emergence_assets.{stage}.assets").build_assets(study, rules_for(study))
     ]
+    verify_pins, nightly = pin_check(study, storage)
+    stages = stage_jobs(study, storage, STAGES, lambda workers: build_definitions(study, storage, workers))
     return dg.Definitions(
         assets=assets,
-        jobs=stage_jobs(study, storage, STAGES, lambda workers: build_definitions(study, storage, workers)),
+        jobs=[*stages, verify_pins],
+        sensors=[
+            *arrival_sensors(study, storage, rules_for(study)),
+            upkeep_sensor(study.name, study.automation),
+            dead_run_sensor(study.automation),
+        ],
+        schedules=[nightly],
         resources={"storage": storage, "compute": compute},
         # A run works through its own pool of processes; Dagster's would start one more per step and import all again.
         executor=dg.in_process_executor,

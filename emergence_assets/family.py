@@ -5,6 +5,7 @@ Belongs here: what a family's declaration may say. Does not belong here: how its
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -34,10 +35,19 @@ class ModelShape(Declared):
 
 
 class PublishedShape(Declared):
-    """A published model; the numbers are checked against the config of every checkpoint."""
+    """A published model; width and layers are checked against the config of every checkpoint."""
 
     d_model: Positive
     n_layers: Positive
+    tokens_per_step: Positive | None = None
+    """Where it is not that of the family."""
+
+
+class HubShape(PublishedShape):
+    """A model on a hub."""
+
+    repository: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    """Where it is not that of the family with the model's name in it."""
 
 
 class TrainedHere(Declared):
@@ -57,16 +67,15 @@ class TrainedHere(Declared):
     data_seed: Seed = 1234
     """Seed of the order of the training tokens, the same for every size."""
 
-    @property
-    def tokens_per_step(self) -> int:
-        """Training tokens that one optimiser step sees."""
+    def tokens_per_step_of(self, _model: str) -> int:
+        """Training tokens that one optimiser step sees, the same for all sizes."""
         return self.batch_size * self.context
 
 
 class Published(Declared):
     """What families from outside have in common."""
 
-    models: dict[Name, PublishedShape] = Field(min_length=1)
+    models: Mapping[Name, PublishedShape] = Field(min_length=1)
     """Model name to shape, smallest first."""
     tokens_per_step: Positive
     """Training tokens that one step of the axis stands for; 2,097,152 for Pythia."""
@@ -79,6 +88,10 @@ class Published(Declared):
     trust_remote_code: list[Name] = Field(default=[])
     """Models whose own Python code may be run. It can do anything that you can: read it first."""
 
+    def tokens_per_step_of(self, model: str) -> int:
+        """Training tokens of one step of a model."""
+        return self.models[model].tokens_per_step or self.tokens_per_step
+
     @model_validator(mode="after")
     def _trusted_models_exist(self) -> "Published":
         if strangers := set(self.trust_remote_code) - set(self.models):
@@ -90,12 +103,16 @@ class Hub(Published):
     """A published family whose checkpoints are revisions of hub repositories."""
 
     source: Literal["hub"]
+    models: Mapping[Name, HubShape] = Field(min_length=1)
+    """Model name to shape, smallest first; with a preset a list of names is enough."""
     preset: str | None = None
     """A family that is known by name, such as `pythia`; fills repository, revision, tokens and shapes."""
     repository: str = Field(pattern=r"^[\w.{}-]+/[\w.{}-]+$")
     """Repository of one model, for example `EleutherAI/{model}`."""
     revision: str = "step{step}"
     """Name of the revision of one step; `{any}` stands for anything, as in `stage1-step{step}-tokens{any}B`."""
+    step_offset: int = Field(default=0, ge=0)
+    """Added to the number in the name: where the first name, `ckpt_000`, is a model that was trained already."""
     lock: str | None = None
     """File that pins every revision to a commit, to be kept under version control; by default in the data folder."""
     cache_gb: float = Field(default=50.0, gt=0)
@@ -123,6 +140,7 @@ class Hub(Published):
             "repository": known.repository,
             "revision": known.revision,
             "tokens_per_step": known.tokens_per_step,
+            "step_offset": known.step_offset,
         }
         return filled | declared | {"models": models}
 
@@ -133,7 +151,7 @@ class Hub(Published):
 
     def repository_of(self, model: str) -> str:
         """Repository of a model."""
-        return self.repository.replace("{model}", model)
+        return self.models[model].repository or self.repository.replace("{model}", model)
 
 
 class Local(Published):

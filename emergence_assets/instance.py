@@ -1,6 +1,7 @@
 """The Dagster instance that `emergence run` and the UI share: its home, its settings, and runs of dead processes."""
 
 import os
+import re
 import shutil
 import socket
 from pathlib import Path
@@ -12,7 +13,8 @@ from emergence_assets.errors import EmergenceError
 from resources.storage import prepare_folder
 
 OWNER_TAG = "emergence/process"
-"""Run tag `host:pid` of the process that executes a run itself."""
+"""Run tag `host:pid:run` of the process that executes the run."""
+DEAD_RUN_SECONDS = 30
 UNFINISHED = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING)
 
 
@@ -36,9 +38,15 @@ def prepare_home(data: Path) -> Path:
     return home
 
 
-def owner() -> str:
-    """Value of OWNER_TAG for this process."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+def owner(run_id: str) -> str:
+    """Value of OWNER_TAG for a run that this process executes."""
+    return f"{socket.gethostname()}:{os.getpid()}:{run_id}"
+
+
+def claim_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Note that this process executes a run, so that it is not taken for alive when the process is gone."""
+    if run.tags.get(OWNER_TAG) != owner(run.run_id):
+        instance.add_run_tags(run.run_id, {OWNER_TAG: owner(run.run_id)})
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> int:
@@ -49,9 +57,26 @@ def close_dead_runs(instance: dg.DagsterInstance) -> int:
     """
     dead = 0
     for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
-        host, _, pid = run.tags.get(OWNER_TAG, "").rpartition(":")
-        if host == socket.gethostname() and pid.isdecimal() and not process_is_alive(int(pid)):
+        # With the run's own number: one that Dagster starts again inherits the tags of the one that died.
+        owned = re.fullmatch(rf"(.*):(\d+):{re.escape(run.run_id)}", run.tags.get(OWNER_TAG, ""))
+        if owned and owned[1] == socket.gethostname() and not process_is_alive(int(owned[2])):
             instance.report_run_failed(run, "The process that executed this run is gone.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             dead += 1
     return dead
+
+
+def dead_run_sensor(on: bool) -> dg.SensorDefinition:
+    """Looks every so often for runs whose process is gone: Dagster's own launcher never notices, and waits for them."""
+
+    @dg.sensor(
+        name="dead_runs",
+        minimum_interval_seconds=DEAD_RUN_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED,
+        description="Closes runs whose process is gone, so that they are started again and others need not wait.",
+    )
+    def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        dead = close_dead_runs(context.instance)
+        return dg.SkipReason(f"{dead} runs closed whose process is gone" if dead else None)
+
+    return dead_runs

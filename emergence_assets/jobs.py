@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
+from emergence_assets.instance import claim_run
 from emergence_assets.pipeline import rules_for
 from emergence_assets.runner import LogListener, run_study
 from emergence_assets.study import Study
@@ -32,6 +33,7 @@ def _job(
 
     @dg.op(name=f"run_{name}", required_resource_keys={"compute"}, description=f"Makes what is due of {what}.")
     def work(context: dg.OpExecutionContext) -> None:
+        claim_run(context.instance, context.run)
         run_study(
             study,
             storage,

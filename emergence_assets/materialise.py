@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import dagster as dg
 import polars as pl
 
-from emergence_assets.automation import RECOMPUTE_TAG
+from emergence_assets.automation import RECOMPUTE_TAG, upkeep
 from emergence_assets.errors import EmergenceError
+from emergence_assets.instance import claim_run
 from emergence_assets.partitions import asset_key, cell_of, group_name, partition_key, partitions, remove_steps
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.provenance import Provenance, Required, code_version
@@ -78,6 +79,8 @@ def build_asset(declared: CellAsset, study: Study, rules: Sequence[Rule], model:
         code_version=code_version(*rule.code),
         pool=declared.pool,
         backfill_policy=declared.backfill_policy if grid else None,
+        # What comes from outside is delivered by its sensor; all else follows from what it is made from.
+        automation_condition=upkeep() if parents else None,
         output_required=False,
         check_specs=[
             dg.AssetCheckSpec(
@@ -108,6 +111,7 @@ def materialise(
     Raises:
         EmergenceError: an input is missing, or a cell could not be made; the finished ones stay recorded.
     """
+    claim_run(context.instance, context.run)
     rule = declared.rule
     if declared.intake:
         cells = _take_in(context, declared.intake, study, cells)
@@ -186,6 +190,7 @@ def materialise_models(
     models: Mapping[dg.AssetKey, str],
 ) -> Iterator[dg.MaterializeResult]:
     """Like `materialise` for assets without partitions, of several models side by side in one run."""
+    claim_run(context.instance, context.run)
     rule = declared.rule
     plan = Plan(study, context.resources.storage, rules)
     cells = {Cell(model): key for key, model in models.items()}

@@ -18,10 +18,12 @@ PATH = Path(__file__).with_name("presets.yaml")
 
 
 class PresetShape(Declared):
-    """Size of one published model."""
+    """One published model; what is None is that of the family."""
 
     d_model: Positive
     n_layers: Positive
+    repository: str | None = None
+    tokens_per_step: Positive | None = None
 
 
 class Preset(Declared):
@@ -33,6 +35,8 @@ class Preset(Declared):
     """Pattern of a step's revision."""
     tokens_per_step: Positive
     """Training tokens per step of the revision's number."""
+    step_offset: int = Field(default=0, ge=0)
+    """What is added to the revision's number, so that step 0 is the untrained model."""
     models: Mapping[Name, PresetShape] = Field(min_length=1)
     """Model name to shape, smallest first."""
 

@@ -1,7 +1,10 @@
 """Run what is due of a study in this process, stage by stage, against the instance that the UI shows."""
 
 import contextlib
+import os
+import socket
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +32,8 @@ from emergence_assets.study import Study
 from resources.compute import Compute, Report, Task
 from resources.storage import Storage, prepare_folder
 
+MAX_RETRIES_TAG = "dagster/max_retries"
+"""Nobody but this process could start its runs again."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -272,7 +277,8 @@ def run_cells(
     force: bool,
 ) -> None:
     """Materialise one rectangle of cells in one Dagster run in this process."""
-    tags = {OWNER_TAG: owner()} | ({RECOMPUTE_TAG: "true"} if force else {})
+    run_id = str(uuid.uuid4())
+    tags = {OWNER_TAG: owner(run_id), MAX_RETRIES_TAG: "0"} | ({RECOMPUTE_TAG: "true"} if force else {})
     partition = None
     if cells[0].step is not None:
         if len(cells) == 1:
@@ -286,6 +292,7 @@ def run_cells(
             partition_key=partition,
             tags=tags,
             run_config=QUIET,
+            run_id=run_id,
         )
     except dg.DagsterExecutionInterruptedError as interruption:
         raise KeyboardInterrupt from interruption  # Dagster's own word for Ctrl-C
@@ -384,7 +391,7 @@ def _only_run(path: Path) -> Iterator[None]:
             remedy="wait for it or stop it, or give another folder with --data",
         ) from None
     try:
-        holder.write_text(f"{owner()} (host:process)")
+        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:
         holder.unlink(missing_ok=True)

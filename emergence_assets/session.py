@@ -12,7 +12,7 @@ from rich.table import Table
 from emergence_assets.definitions import STAGES, build_definitions
 from emergence_assets.display import Display
 from emergence_assets.emergence.tables import HEADLINE
-from emergence_assets.instance import prepare_home
+from emergence_assets.instance import close_dead_runs, prepare_home
 from emergence_assets.partitions import asset_key, cell_of, partitions
 from emergence_assets.pipeline import rules_for
 from emergence_assets.plan import Cell, Plan
@@ -53,6 +53,7 @@ class Session:
         prepare_folder(self.storage.root)
         prepare_home(self.storage.data)
         with dg.DagsterInstance.get() as instance:
+            close_dead_runs(instance)
             follow_time_axes(self.study, self.storage, rules_for(self.study), instance)
 
     def run(self, console: Console, stages: Sequence[str] | None) -> dict[str, Any]:

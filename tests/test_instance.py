@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import yaml
 
 import emergence_assets.instance
 from emergence_assets.errors import EmergenceError
-from emergence_assets.instance import OWNER_TAG, close_dead_runs, owner, prepare_home
+from emergence_assets.instance import OWNER_TAG, claim_run, close_dead_runs, owner, prepare_home
 
 OURS = Path(emergence_assets.instance.__file__).with_name("dagster.yaml")
 
@@ -85,9 +86,10 @@ def dead_pid() -> int:
 def add_run(
     instance: dg.DagsterInstance, tag: str | None, status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED
 ) -> str:
-    return instance.add_run(
-        dg.DagsterRun(job_name="job", status=status, tags={} if tag is None else {OWNER_TAG: tag})
-    ).run_id
+    """Add a run; in its tag `{host}` and `{run}` stand for this host and the run's own number."""
+    run_id = str(uuid.uuid4())
+    tags = {} if tag is None else {OWNER_TAG: tag.format(host=socket.gethostname(), run=run_id)}
+    return instance.add_run(dg.DagsterRun(job_name="job", run_id=run_id, status=status, tags=tags)).run_id
 
 
 def status_of(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
@@ -98,7 +100,7 @@ def status_of(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
 
 @pytest.mark.parametrize("status", ["STARTED", "STARTING", "CANCELING"])
 def test_a_run_of_a_dead_process_is_closed_as_failed(instance: dg.DagsterInstance, dead_pid: int, status: str) -> None:
-    run_id = add_run(instance, f"{socket.gethostname()}:{dead_pid}", dg.DagsterRunStatus[status])
+    run_id = add_run(instance, f"{{host}}:{dead_pid}:{{run}}", dg.DagsterRunStatus[status])
     assert close_dead_runs(instance) == 1
     assert status_of(instance, run_id) == dg.DagsterRunStatus.FAILURE
     assert close_dead_runs(instance) == 0
@@ -108,7 +110,7 @@ def test_the_slots_of_a_dead_process_are_free_again(tmp_path: Path, dead_pid: in
     with dg.DagsterInstance.from_config(str(prepare_home(tmp_path))) as instance:
         log = instance.event_log_storage
         log.set_concurrency_slots("gpu", 1)
-        run_id = add_run(instance, f"{socket.gethostname()}:{dead_pid}")
+        run_id = add_run(instance, f"{{host}}:{dead_pid}:{{run}}")
         assert log.claim_concurrency_slot("gpu", run_id, "step").is_claimed
         close_dead_runs(instance)
         assert log.get_concurrency_info("gpu").claimed_slots == []
@@ -116,24 +118,50 @@ def test_the_slots_of_a_dead_process_are_free_again(tmp_path: Path, dead_pid: in
 
 
 def test_a_run_of_a_living_process_stays_open(instance: dg.DagsterInstance) -> None:
-    run_ids = [add_run(instance, owner()), add_run(instance, f"{socket.gethostname()}:1")]
+    run_ids = [add_run(instance, f"{{host}}:{os.getpid()}:{{run}}"), add_run(instance, "{host}:1:{run}")]
     assert close_dead_runs(instance) == 0
     assert all(status_of(instance, run_id) == dg.DagsterRunStatus.STARTED for run_id in run_ids)
 
 
-@pytest.mark.parametrize("tag", [None, "", "another-host:1", "no number", "{host}:", "{host}:abc", "{host}:-1"])
-def test_runs_of_others_stay_open(instance: dg.DagsterInstance, tag: str | None) -> None:
-    run_id = add_run(instance, tag and tag.format(host=socket.gethostname()))
+@pytest.mark.parametrize(
+    "tag", [None, "", "another-host:{pid}:{run}", "no number", "{host}:{pid}", "{host}:abc:{run}", "{host}:-1:{run}"]
+)
+def test_runs_of_others_stay_open(instance: dg.DagsterInstance, dead_pid: int, tag: str | None) -> None:
+    run_id = add_run(instance, tag and tag.replace("{pid}", str(dead_pid)))
     assert close_dead_runs(instance) == 0
     assert status_of(instance, run_id) == dg.DagsterRunStatus.STARTED
 
 
 @pytest.mark.parametrize("status", ["SUCCESS", "FAILURE", "CANCELED", "NOT_STARTED"])
 def test_runs_that_are_not_under_way_are_left_alone(instance: dg.DagsterInstance, dead_pid: int, status: str) -> None:
-    run_id = add_run(instance, f"{socket.gethostname()}:{dead_pid}", dg.DagsterRunStatus[status])
+    run_id = add_run(instance, f"{{host}}:{dead_pid}:{{run}}", dg.DagsterRunStatus[status])
     assert close_dead_runs(instance) == 0
     assert status_of(instance, run_id) == dg.DagsterRunStatus[status]
 
 
+def test_a_run_that_is_started_again_is_not_closed_for_the_tag_that_it_inherits(
+    instance: dg.DagsterInstance, dead_pid: int
+) -> None:
+    again = add_run(instance, f"{{host}}:{dead_pid}:{uuid.uuid4()}")
+    assert close_dead_runs(instance) == 0
+    assert status_of(instance, again) == dg.DagsterRunStatus.STARTED
+
+
+def test_a_claimed_run_is_closed_when_its_process_is_gone(tmp_path: Path) -> None:
+    home = prepare_home(tmp_path)
+    program = (
+        "import dagster as dg\nfrom emergence_assets.instance import claim_run\n"
+        f"with dg.DagsterInstance.from_config({str(home)!r}) as instance:\n"
+        "    run = instance.add_run(dg.DagsterRun(job_name='job', status=dg.DagsterRunStatus.STARTED))\n"
+        "    claim_run(instance, run)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=OURS.parents[1])
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        own = instance.add_run(dg.DagsterRun(job_name="job", status=dg.DagsterRunStatus.STARTED))
+        claim_run(instance, own)
+        assert close_dead_runs(instance) == 1
+        assert status_of(instance, own.run_id) == dg.DagsterRunStatus.STARTED
+
+
 def test_the_owner_of_a_run_is_this_host_and_process() -> None:
-    assert owner() == f"{socket.gethostname()}:{os.getpid()}"
+    assert owner("7") == f"{socket.gethostname()}:{os.getpid()}:7"

@@ -111,7 +111,7 @@ def _registry_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str,
         {name: getattr(entry, name) for name in said} | ({} if is_used(entry.status) else {"identity": entry.identity})
         for entry in axis.entries
     ]
-    return {"time_axis": entries, "tokens_per_step": study.family.tokens_per_step}
+    return {"time_axis": entries, "tokens_per_step": study.family.tokens_per_step_of(str(cell.model))}
 
 
 CHECKPOINT_REGISTRY = Rule(
@@ -137,7 +137,7 @@ def training_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tup
             "folder": str(plan.storage.training_folder(str(cell.model))),
             "required": required_to_json(required),
             "lock": str(plan.storage.training_lock(str(cell.model))),
-            "tokens_per_step": family.batch_size * family.context if isinstance(family, TrainedHere) else 0,
+            "tokens_per_step": family.tokens_per_step_of(str(cell.model)),
         }
         work.append((Task("emergence_assets.checkpoints.cells:train_model", arguments, str(cell)), [cell]))
     return work
@@ -285,7 +285,7 @@ def checkpoint_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[t
             "required": required_to_json(required),
             "declared": {"d_model": shape.d_model, "n_layers": shape.n_layers},
             "origin": {
-                "tokens_seen": int(cell.step or 0) * plan.study.family.tokens_per_step,
+                "tokens_seen": int(cell.step or 0) * plan.study.family.tokens_per_step_of(str(cell.model)),
                 "revision": entry.revision if entry else "",
                 "location": entry.location if entry else "",
                 "commit_sha": entry.commit_sha if entry else "",
@@ -332,7 +332,7 @@ def registry_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tup
             "data": str(plan.storage.data),
             "study": plan.storage.study,
             "model": str(cell.model),
-            "tokens_per_step": plan.study.family.tokens_per_step,
+            "tokens_per_step": plan.study.family.tokens_per_step_of(str(cell.model)),
             "path": str(CHECKPOINT_REGISTRY.path(plan.storage, cell)),
             "required": required_to_json(required),
         }

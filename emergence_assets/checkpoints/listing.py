@@ -11,7 +11,7 @@ from hashlib import sha256
 from filelock import FileLock
 
 from emergence_assets.checkpoints.measurement import Measurement, Refusal, read_measurement
-from emergence_assets.checkpoints.sources.choice import source_of
+from emergence_assets.checkpoints.sources.choice import hub_source_of, source_of
 from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, Source
 from emergence_assets.errors import EmergenceError
 from emergence_assets.family import Hub, TrainedHere
@@ -103,14 +103,22 @@ def pin_new_models(study: Study, storage: Storage) -> None:
     Raises:
         EmergenceError: the hub cannot be asked, or there is no network and nothing is pinned.
     """
-    if not isinstance(study.family, Hub):
-        return
-    from emergence_assets.checkpoints.sources.hub import HubSource
+    if isinstance(study.family, Hub):
+        source = hub_source_of(study.family, storage)
+        if unpinned := [model for model in study.models if not source.is_pinned(model)]:
+            source.refresh(unpinned)
 
-    source = source_of(study.family, storage)
-    assert isinstance(source, HubSource)
-    if unpinned := [model for model in study.models if not source.is_pinned(model)]:
-        source.refresh(unpinned)
+
+def pin_new_revisions(study: Study, storage: Storage, models: Sequence[str], patience_seconds: float) -> None:
+    """Pin what a hub has of these models and the lock has not; offline and in other families nothing is to be pinned.
+
+    Raises:
+        EmergenceError: the hub did not answer for so long.
+    """
+    if isinstance(study.family, Hub):
+        source = hub_source_of(study.family, storage, patience_seconds)
+        if not source.offline:
+            source.refresh(models)
 
 
 def cache_portions(study: Study, plan: Plan, cells: Sequence[Cell]) -> list[list[Cell]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import UI
+from tests.running_ui import UI
 from tests.conftest import ARTEFACTS
 
 pytestmark = pytest.mark.browser

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
@@ -10,24 +10,19 @@ from emergence_assets.checkpoints.sources.source import Source
 from emergence_assets.family import Family, Hub, Local
 from resources.storage import Storage
 
+if TYPE_CHECKING:
+    from emergence_assets.checkpoints.sources.hub import HubSource
+
 PINNED_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 """Environment variables by which users of hubs say that there is no network."""
+_YES = ("1", "ON", "YES", "TRUE")
+"""As huggingface_hub reads them, which refuses to ask when they are set."""
 
 
 def source_of(family: Family, storage: Storage) -> Source:
     """Where the checkpoints of a family come from."""
     if isinstance(family, Hub):
-        from emergence_assets.checkpoints.sources.cache import CheckpointCache
-        from emergence_assets.checkpoints.sources.hub import HubSource
-
-        return HubSource(
-            {model: family.repository_of(model) for model in family.models},
-            family.revision,
-            Path(family.lock) if family.lock else storage.checkpoint_lock_file(),
-            CheckpointCache(storage.checkpoint_cache() / "hub", int(family.cache_gb * 1e9)),
-            trusted=family.trust_remote_code,
-            offline=family.offline or any(os.environ.get(name, "") in ("1", "true", "TRUE") for name in PINNED_OFFLINE),
-        )
+        return hub_source_of(family, storage)
     from emergence_assets.checkpoints.sources.local import LocalSource
 
     if isinstance(family, Local):
@@ -40,7 +35,30 @@ def source_of(family: Family, storage: Storage) -> Source:
             trusted=family.trust_remote_code,
             blocks=family.blocks,
         )
-    return LocalSource(storage.training_folder("model").parent, settle_seconds=0.0)
+    return LocalSource(storage.training_folder("model").parent, settle_seconds=0.0, may_be_missing=True)
+
+
+def hub_source_of(family: Hub, storage: Storage, patience_seconds: float | None = None) -> "HubSource":
+    """The hub of a family.
+
+    Args:
+        family: whose checkpoints.
+        storage: where lock and cache lie by default.
+        patience_seconds: how long to ask a hub that does not answer; see `HubClient`.
+    """
+    from emergence_assets.checkpoints.sources.cache import CheckpointCache
+    from emergence_assets.checkpoints.sources.hub import HubSource
+    from emergence_assets.checkpoints.sources.hub_client import HubClient
+
+    return HubSource(
+        {model: family.repository_of(model) for model in family.models},
+        family.revision,
+        Path(family.lock) if family.lock else storage.checkpoint_lock_file(),
+        CheckpointCache(storage.checkpoint_cache() / "hub", int(family.cache_gb * 1e9)),
+        trusted=family.trust_remote_code,
+        offline=family.offline or any(os.environ.get(name, "").upper() in _YES for name in PINNED_OFFLINE),
+        client=HubClient(patience_seconds=patience_seconds),
+    )
 
 
 def source_arguments(family: Family, storage: Storage) -> dict[str, Any]:
