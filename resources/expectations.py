@@ -117,8 +117,17 @@ def validate(frame: pl.DataFrame, checks: Sequence[Check]) -> list[Finding]:
             result for result in results if result.expectation_config.meta["check"] == position and not result.success
         ]
         rows = sorted({row for result in broken for row in _rows(result)})
-        findings.append(Finding(check, not broken, tuple(rows), tuple(_detail(result) for result in broken)))
+        details = (*(_detail(result) for result in broken), *_named(frame, rows))
+        findings.append(Finding(check, not broken, tuple(rows), details))
     return findings
+
+
+def _named(frame: pl.DataFrame, rows: Sequence[int]) -> list[str]:
+    """The rows that break a check by their keys, the first few of them."""
+    keys = [name for name in ("cell", "model", "step") if name in frame.columns]
+    shown = ["/".join(str(frame[row, key]) for key in keys) for row in rows[:5]]
+    more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+    return [f"in {', '.join(shown)}{more}"] if keys and rows else []
 
 
 def _gx_results(frame: pl.DataFrame, checks: Sequence[Check]) -> list[Any]:

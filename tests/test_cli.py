@@ -45,9 +45,17 @@ def test_an_unknown_stage_lists_the_stages(tmp_path: Path) -> None:
     assert "checkpoints, activations" in refused(run_emergence(tmp_path, "run", "--stage", "activation"))
 
 
-def test_a_hub_study_says_that_its_source_is_not_there_yet(tmp_path: Path) -> None:
-    message = refused(run_emergence(tmp_path, "run", study="pythia"))
-    assert "hub" in message
+def test_a_hub_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "EMERGENCE_HUB_PATIENCE": "0"}
+    message = refused(run_emergence(tmp_path, "run", study="pythia", **nowhere))
+    assert "EleutherAI/pythia-14m" in message
+    assert "127.0.0.1:9" in message
+
+
+def test_a_hub_study_that_is_offline_says_what_is_missing(tmp_path: Path) -> None:
+    message = refused(run_emergence(tmp_path, "run", study="pythia", HF_HUB_OFFLINE="1"))
+    assert "offline" in message
+    assert "lock" in message
 
 
 @pytest.mark.slow

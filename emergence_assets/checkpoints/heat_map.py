@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 
-from emergence_assets.theme import INK, WIDE, Chart, chart_png, panel_title, themed, values
+from emergence_assets.theme import WIDE, Chart, chart_png, panel_title, themed, values
 
 LIKENESS = ("#f4f4f2", "#a6c8e4", "#5b94c9", "#08519c", "#08213f")
 """Unrelated to equal."""
@@ -68,11 +68,12 @@ def _panel(registry: pl.DataFrame, model: str, size: int, with_title: bool) -> C
         "cosine:Q",
         title="cosine",
         scale=alt.Scale(domain=[0, 0.25, 0.5, 0.75, 1], range=list(LIKENESS), interpolate="rgb", clamp=True),
-        legend=alt.Legend(gradientLength=200, format=".2f", tickCount=5),
+        legend=alt.Legend(gradientLength=240, format=".2f", values=[0, 0.25, 0.5, 0.75, 1]),
     )
-    crosses = base.mark_point(shape="cross", angle=45, size=min(60, size * 4 // max(len(steps), 1)), color=INK)
+    crosses = base.mark_point(shape="cross", angle=45, size=min(60, size * 4 // max(len(steps), 1)), filled=True)
+    visible = alt.condition("datum.cosine > 0.5", alt.value(LIKENESS[0]), alt.value(LIKENESS[-1]))
     both = alt.layer(
         base.mark_rect().encode(colour, alt.Description("note:N")),
-        crosses.encode(opacity=alt.value(0.7)).transform_filter("datum.is_out"),
+        crosses.encode(color=visible).transform_filter("datum.is_out"),
     )
     return both.properties(width=size, height=size, title=panel_title(model))

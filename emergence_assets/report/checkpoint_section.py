@@ -23,8 +23,7 @@ def checkpoint_sentence(registry: pl.DataFrame) -> str:
         f"{len(used)} checkpoints of {models} {'model' if models == 1 else 'models'}, from {shown}, were hashed, "
         "compared with each other and used."
     )
-    alike = used["cos_to_prev"].min()
-    if isinstance(alike, float):
+    if (alike := _least_alike(used)) is not None:
         sentence += f" The least alike neighbours in time have a cosine of {number(alike)}."
     if out.is_empty():
         sentence += " None was left out: no two share weights, and all lie on the trajectory of their model."
@@ -36,6 +35,14 @@ def checkpoint_sentence(registry: pl.DataFrame) -> str:
         names = ", ".join(f"{model} step {step}" for model, step in admitted.select("model", "step").iter_rows())
         sentence += f" Admitted by name in the study file although a check failed: {names}."
     return sentence
+
+
+def _least_alike(used: pl.DataFrame) -> float | None:
+    """Lowest cosine between neighbours in time of one model, of those that are used."""
+    rows = used.sort("model", "step").with_columns(before=pl.col("step").shift(1).over("model"))
+    pairs = rows.select("before", other="cosine_steps", cosine="cosines").explode("other", "cosine")
+    lowest = pairs.filter(pl.col("other") == pl.col("before"))["cosine"].min()
+    return lowest if isinstance(lowest, float) else None
 
 
 def checkpoint_table(registry: pl.DataFrame) -> str:

@@ -96,7 +96,8 @@ def test_a_finding_stands_for_its_check_alone_and_in_its_place() -> None:
     assert [finding.check for finding in findings] == checks
     assert [finding.passed for finding in findings] == [True, False, True, False]
     assert [finding.failed_rows for finding in findings] == [(), (1,), (), (0, 1, 2)]
-    assert len(findings[3].details) == 2
+    assert len(findings[3].details) == 3
+    assert findings[3].details[2] == "in 0, 0, 8", "the rows by their keys"
 
 
 def test_an_empty_frame_fails_every_check() -> None:
