@@ -17,6 +17,9 @@ ACCELERATOR_POOL = "gpu"
 RECOMPUTE_TAG = "emergence/recompute"
 """Run tag: `true` makes the selected cells anew even if they are up to date."""
 
+SENSOR_TAG = "dagster/sensor_name"
+"""Run tag that Dagster sets on what nobody asked for by hand."""
+
 ONE_RUN_PER_BACKFILL = dg.BackfillPolicy.single_run()
 """A backfill is one run, so that a forward pass per checkpoint serves all its layers."""
 
@@ -28,13 +31,18 @@ UPKEEP_SECONDS = 30
 """Between two looks at what became due."""
 
 
-def upkeep() -> dg.AutomationCondition:
+def upkeep(rests: bool = False) -> dg.AutomationCondition:
     """When a cell is made by itself: once after it became due, as soon as everything it is made from is there.
 
     Due is what is missing, what has an input of another content, and what other code makes. A mere re-run of an input
     changes no data version and makes nothing due. `since` remembers what became due until it is requested or made, so
     that a cell whose inputs are still missing is not forgotten, and one that failed is not asked for again and again.
-    Inputs that are requested in the same look count as there: a new checkpoint takes one look for all stages.
+    Inputs that are requested in the same look count as there if Dagster can make them in the same run or backfill: a
+    new checkpoint takes one look for its cells, and one for the tables.
+
+    Args:
+        rests: also wait while an input lacks one of its own inputs, or one is being made: it is about to change. For
+            what is made from many tables, of which some follow sooner than others.
     """
     condition = dg.AutomationCondition
     due = (
@@ -42,12 +50,11 @@ def upkeep() -> dg.AutomationCondition:
         | condition.any_deps_match(condition.data_version_changed() | condition.will_be_requested())
         | condition.code_version_changed()
     )
-    return (
-        due.since(condition.newly_requested() | condition.newly_updated())
-        & ~condition.any_deps_missing()
-        & ~condition.any_deps_in_progress()
-        & ~condition.in_progress()
-    ).with_label("due and possible")
+    possible = ~condition.any_deps_missing() & ~condition.any_deps_in_progress() & ~condition.in_progress()
+    if rests:
+        possible &= ~condition.any_deps_match(condition.any_deps_missing() | condition.any_deps_in_progress())
+    waiting = due.since(condition.newly_requested() | condition.newly_updated())
+    return (waiting & possible).with_label("due and possible")
 
 
 def upkeep_sensor(study_name: str, on: bool) -> dg.AutomationConditionSensorDefinition:

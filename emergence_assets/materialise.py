@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 import polars as pl
 
-from emergence_assets.automation import RECOMPUTE_TAG, upkeep
+from emergence_assets.automation import RECOMPUTE_TAG, SENSOR_TAG, upkeep
 from emergence_assets.errors import EmergenceError
 from emergence_assets.instance import claim_run
 from emergence_assets.partitions import asset_key, cell_of, group_name, partition_key, partitions, remove_steps
@@ -80,7 +80,7 @@ def build_asset(declared: CellAsset, study: Study, rules: Sequence[Rule], model:
         pool=declared.pool,
         backfill_policy=declared.backfill_policy if grid else None,
         # What comes from outside is delivered by its sensor; all else follows from what it is made from.
-        automation_condition=upkeep() if parents else None,
+        automation_condition=upkeep(rests=rule.grid == "study") if parents else None,
         output_required=False,
         check_specs=[
             dg.AssetCheckSpec(
@@ -114,12 +114,22 @@ def materialise(
     claim_run(context.instance, context.run)
     rule = declared.rule
     if declared.intake:
-        cells = _take_in(context, declared.intake, study, cells)
+        left_out = _take_in(context, declared.intake, study, cells)
+        cells = [cell for cell in cells if cell not in left_out]
         if not cells:
+            yield from _nothing_made(declared, key, "\n".join(left_out.values()))
             return
     plan = Plan(study, context.resources.storage, rules)
     force = context.run.tags.get(RECOMPUTE_TAG) == "true"
-    required = [(cell, plan.demand_inputs(rule, cell)) for cell in cells]
+    try:
+        required = [(cell, plan.demand_inputs(rule, cell)) for cell in cells]
+    except EmergenceError as error:
+        if SENSOR_TAG not in context.run.tags or cells[0].step is not None:
+            raise
+        # A table that was asked for early. It becomes due anew when the input that it waits for was made.
+        context.log.info(f"Nothing is made yet: {error}")
+        yield from _nothing_made(declared, key, str(error))
+        return
     due = [(cell, want) for cell, want in required if force or plan.state(rule, cell).state != "done"]
     due_cells = {cell for cell, _ in due}
     recorder = _Recorder(context, plan, declared, key)
@@ -166,8 +176,12 @@ def materialise(
         yield _check_result(result.finding, key)
 
 
-def _take_in(context: dg.AssetExecutionContext, intake: Intake, study: Study, cells: Sequence[Cell]) -> list[Cell]:
-    """Look at what the cells are made of; those that may not be used lose their partition and are left out."""
+def _take_in(context: dg.AssetExecutionContext, intake: Intake, study: Study, cells: Sequence[Cell]) -> dict[Cell, str]:
+    """Look at what the cells are made of; those that may not be used lose their partition.
+
+    Returns:
+        Those of the cells, with the reason.
+    """
     storage, models = context.resources.storage, dict.fromkeys(str(cell.model) for cell in cells)
     for model in models:
         intake.refresh(study, storage, model)
@@ -178,8 +192,22 @@ def _take_in(context: dg.AssetExecutionContext, intake: Intake, study: Study, ce
         for entry in axis.left_out:
             context.log.warning(f"{model} step {entry.step} is left out ({entry.status}): {entry.reason}")
         remove_steps(context.instance, study, model, [entry.step for entry in axis.left_out])
-    on_axis = {Cell(model, step) for model, axis in axes.items() for step in axis.steps()}
-    return [cell for cell in cells if cell in on_axis]
+    left_out = {}
+    for cell in cells:
+        axis = axes[str(cell.model)]
+        if cell.step not in axis.steps():
+            entry = axis.entry(int(cell.step or 0))
+            left_out[cell] = f"{cell} {f'is {entry.status}: {entry.reason}' if entry else 'is gone from its source'}"
+    return left_out
+
+
+def _nothing_made(declared: CellAsset, key: dg.AssetKey, why: str) -> Iterator[dg.AssetCheckResult]:
+    """Results for a run that makes nothing: its checks did not pass, and say why; they block nobody."""
+    for check in declared.checks:
+        severity = dg.AssetCheckSeverity.WARN
+        yield dg.AssetCheckResult(
+            asset_key=key, check_name=check.name, passed=False, severity=severity, metadata={"found": why}
+        )
 
 
 def materialise_models(

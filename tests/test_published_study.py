@@ -194,6 +194,12 @@ def test_checkpoints_dropped_into_a_folder_make_exactly_their_cells(family: Path
     shutil.rmtree(step_folder(root, "gloss-tiny", 8))
     shutil.copytree(step_folder(family, "gloss-tiny", 8), step_folder(root, "gloss-tiny", 8))
     assert not any(result_of(run_emergence(tmp_path, "run", "--json", study=study))["made"].values())
+    # One that is no good comes alone: it is left out, and no result changes.
+    shutil.copytree(step_folder(family, "gloss-tiny", 16), step_folder(root, "gloss-tiny", 16))
+    duplicate_step(root, "gloss-tiny", 2, 16)
+    third = result_of(run_emergence(tmp_path, "run", "--json", study=study))
+    assert {name for name, n in third["made"].items() if n} == {"checkpoint_registry", "report"}
+    assert third["left_out"] == ["gloss-tiny step 16 is duplicate: it has the weights of step 2"]
     status = status_of(tmp_path, study)
     assert all(entry["done"] == entry["total"] for entry in status.values())
 

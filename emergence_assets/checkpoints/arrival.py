@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import dagster as dg
 
+from emergence_assets.automation import UPKEEP_SECONDS
 from emergence_assets.checkpoints.cells import CHECKPOINT, CHECKPOINT_REGISTRY
-from emergence_assets.checkpoints.cursor import Cursor, Delivery, pause_seconds
+from emergence_assets.checkpoints.cursor import Cursor, Delivery, Overdue, pause_seconds
 from emergence_assets.checkpoints.listing import pin_new_revisions, refresh_time_axis
 from emergence_assets.errors import EmergenceError
 from emergence_assets.family import TrainedHere
@@ -26,6 +27,8 @@ from resources.storage import Storage
 MOST_PER_TICK = 10
 """Checkpoints that one tick hands over; a family of 154 steps is worked off in 16 ticks."""
 TICK_SECONDS = 30
+GRACE_SECONDS = 4.0 * UPKEEP_SECONDS
+"""So long a table that is out of date waits for what follows from events by itself."""
 PATIENCE_SECONDS = 15.0
 """So long a tick waits for a hub that does not answer: Dagster ends it after 60 s."""
 
@@ -76,7 +79,8 @@ def look_for_checkpoints(
             settled = ""
         elif settled != cursor.settled:
             # Walks over all cells of the model, so only after the time axis changed and until all followed.
-            overdue, all_done = _overdue_tables(model, sight, rules)
+            late, all_done = _overdue_tables(model, sight, rules)
+            overdue = {name: _since(cursor, name, fingerprint, now) for name, fingerprint in late.items()}
             settled = settled if all_done else ""
     except (EmergenceError, OSError) as error:
         return _unreadable(cursor, error, now)
@@ -85,7 +89,7 @@ def look_for_checkpoints(
     deliveries |= {entry.step: _delivery(cursor, entry, now) for entry in handed}
     next_cursor = Cursor(deliveries=deliveries, overdue=overdue, settled=settled)
     requests = [_checkpoint_request(study, model, entry, deliveries[entry.step]) for entry in handed]
-    requests += _table_requests(study, model, overdue, cursor, instance)
+    requests += _table_requests(study, model, overdue, instance, now)
     came_back = "The source can be read again." if cursor.n_failures else None
     return dg.SensorResult(
         run_requests=requests or None,
@@ -156,14 +160,19 @@ def _digest(axis: TimeAxis) -> str:
     return sha256(canonical_json(said).encode()).hexdigest()[:32]
 
 
+def _since(cursor: Cursor, name: str, fingerprint: str, now: float) -> Overdue:
+    known = cursor.overdue.get(name)
+    return known if known and known.fingerprint == fingerprint else Overdue(fingerprint=fingerprint, since=now)
+
+
 def _table_requests(
-    study: Study, model: str, overdue: Mapping[str, str], cursor: Cursor, instance: dg.DagsterInstance
+    study: Study, model: str, overdue: Mapping[str, Overdue], instance: dg.DagsterInstance, now: float
 ) -> list[dg.RunRequest]:
-    """Runs for tables that were out of date at the last tick already: what follows from assets has begun by then."""
+    """Runs for tables that nothing else has asked for in the time that it takes."""
     return [
-        dg.RunRequest(run_key=f"{model}/{name}/{fingerprint}", asset_selection=[asset_key(study, model, name)])
-        for name, fingerprint in overdue.items()
-        if cursor.overdue.get(name) == fingerprint and not _is_under_way(instance, asset_key(study, model, name))
+        dg.RunRequest(run_key=f"{model}/{name}/{found.fingerprint}", asset_selection=[asset_key(study, model, name)])
+        for name, found in overdue.items()
+        if now >= found.since + GRACE_SECONDS and not _is_under_way(instance, asset_key(study, model, name))
     ]
 
 

@@ -29,14 +29,23 @@ class Delivery(Declared):
     """When the last one was, in seconds since 1970."""
 
 
+class Overdue(Declared):
+    """A table that is out of date although everything that it is made from is there."""
+
+    fingerprint: str
+    """That it should have."""
+    since: float
+    """Tick that saw it first, in seconds since 1970."""
+
+
 class Cursor(Declared):
     """One sensor's memory; Dagster keeps it as text."""
 
     version: Literal[1] = 1
     deliveries: Mapping[int, Delivery] = {}
     """By step."""
-    overdue: Mapping[str, str] = {}
-    """Tables that were out of date at the last tick, with the fingerprint that they should have."""
+    overdue: Mapping[str, Overdue] = {}
+    """By name of the table."""
     settled: str = ""
     """Time axis, as a hash, for which all tables are up to date."""
     n_failures: int = Field(default=0, ge=0)

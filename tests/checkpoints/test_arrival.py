@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from emergence_assets.checkpoints import cells
-from emergence_assets.checkpoints.arrival import MOST_PER_TICK, arrival_sensors, look_for_checkpoints
+from emergence_assets.checkpoints.arrival import GRACE_SECONDS, MOST_PER_TICK, arrival_sensors, look_for_checkpoints
 from emergence_assets.checkpoints.cells import CHECKPOINT, CHECKPOINT_REGISTRY
 from emergence_assets.checkpoints.cursor import LONGEST_PAUSE_SECONDS, Cursor, pause_seconds
 from emergence_assets.checkpoints.listing import refresh_time_axis
@@ -209,8 +209,9 @@ def test_a_duplicate_loses_its_partition_and_the_registry_is_asked_for_once(
     assert watch.tick().tables == [], "nothing is asked for while a checkpoint waits to be looked at"
     watch.run([8, 16])
     assert watch.partitions == [0, 1, 2, 4, 8]
-    assert watch.tick().tables == [], "what follows from assets is given one tick"
-    assert watch.tick().tables == ["checkpoint_registry"]
+    assert watch.tick().tables == [], "what follows from assets is given its time"
+    assert watch.tick(NOW + GRACE_SECONDS - 1).tables == []
+    assert watch.tick(NOW + GRACE_SECONDS).tables == ["checkpoint_registry"]
     write_registry(watch.study, watch.storage)
     assert watch.tick().tables == []
     assert watch.tick().tables == []
@@ -225,9 +226,9 @@ def test_a_table_that_is_under_way_is_not_asked_for(watch: Watch, family: Path, 
     run = watch.instance.add_run(
         dg.DagsterRun(job_name="job", status=dg.DagsterRunStatus.STARTED, asset_selection=frozenset({key}))
     )
-    assert watch.tick().tables == []
+    assert watch.tick(NOW + GRACE_SECONDS).tables == []
     watch.instance.report_run_failed(run)
-    assert watch.tick().tables == ["checkpoint_registry"]
+    assert watch.tick(NOW + GRACE_SECONDS).tables == ["checkpoint_registry"]
 
 
 def test_an_admitted_checkpoint_comes_back(watch: Watch, family: Path, root: Path) -> None:
@@ -341,7 +342,8 @@ def test_a_branch_that_moved_is_told_in_the_registry_and_recomputes_no_checkpoin
         hub.move_branch(f"project/{MODEL}", "step0", step_folder(family, MODEL, 1))
         (moved,) = verify_pins(watch.study, watch.storage, MODEL)
         assert "moved upstream" in moved.upstream
-        assert [watch.tick().tables for _ in range(3)] == [[], ["checkpoint_registry"], []]
+        moments = (NOW, NOW + GRACE_SECONDS, NOW + 2 * GRACE_SECONDS)
+        assert [watch.tick(now).tables for now in moments] == [[], ["checkpoint_registry"], []]
         axis = read_time_axis(watch.storage.time_axis(MODEL))
         assert axis is not None
         assert axis.steps() == [0]
