@@ -103,7 +103,8 @@ class Hub(Published):
     """A published family whose checkpoints are revisions of hub repositories."""
 
     source: Literal["hub"]
-    models: Mapping[Name, HubShape] = Field(min_length=1)
+    # A narrower type than the base has, which is safe because nothing is ever assigned.
+    models: Mapping[Name, HubShape] = Field(min_length=1)  # pyright: ignore[reportIncompatibleVariableOverride]
     """Model name to shape, smallest first; with a preset a list of names is enough."""
     preset: str | None = None
     """A family that is known by name, such as `pythia`; fills repository, revision, tokens and shapes."""

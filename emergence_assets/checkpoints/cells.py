@@ -229,9 +229,10 @@ def measure(
                 measured = replace(measured, loss=fixed_text_loss(model, folder / "tokenizer.json"))
             report(2, 2, "")
     except BrokenCheckpoint as error:
-        if not left_out_if_broken:
+        # What the disk or the network behind it did not give now it may give next time.
+        if not left_out_if_broken or getattr(error.__cause__, "errno", None) is not None:
             raise
-        measured = Refusal(error.what, error.where)
+        measured = Refusal(error.what.removeprefix("broken checkpoint: "), error.where)
     with clear_disk_errors(Path(path)):
         write_measurement(Path(path), measured)
 

@@ -41,6 +41,8 @@ def fixed_text_loss(model: PreTrainedModel, tokenizer: Path, n_tokens: int = N_T
     windows_pt = _windows(tokenizer, n_tokens, config.vocab_size, window)
     try:
         loss = _mean_loss(model, windows_pt)
+    except torch.OutOfMemoryError:
+        raise  # says nothing about the checkpoint
     except (RuntimeError, IndexError, ValueError, TypeError, AttributeError) as error:
         raise BrokenCheckpoint(
             f"the model cannot be run: {type(error).__name__}: {error}", where=tokenizer.parent, remedy=_FETCH_AGAIN

@@ -4,7 +4,7 @@ Belongs here: the one way in which the record of `time_axis.py` changes. Does no
 (`sources/`), how a checkpoint is measured (`measurement.py`) and judged (`verdicts.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
@@ -13,6 +13,7 @@ from filelock import FileLock
 from emergence_assets.checkpoints.measurement import Measurement, Refusal, read_measurement
 from emergence_assets.checkpoints.sources.choice import hub_source_of, source_of
 from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, Source
+from emergence_assets.checkpoints.verdicts import IDENTITY_RULES, Verdict, judge
 from emergence_assets.errors import EmergenceError
 from emergence_assets.family import Hub, TrainedHere
 from emergence_assets.plan import Cell, Plan
@@ -23,7 +24,6 @@ from resources.storage import Storage
 
 CACHE_SHARE = 0.8
 """Of the cache, what is fetched before it is used: the rest is room for what is being fetched."""
-Measured = Mapping[int, Measurement | Refusal]
 
 
 def refresh_time_axis(study: Study, storage: Storage, model: str, source: Source | None = None) -> TimeAxis:
@@ -42,8 +42,7 @@ def refresh_time_axis(study: Study, storage: Storage, model: str, source: Source
         before = read_time_axis(path) or TimeAxis(())
         listing = source.list(model)
         _require_own_whole(study, storage, model, listing)
-        measured = _measured(storage, listing, study.listed_steps)
-        axis = _axis(study, storage, model, listing, measured, before)
+        axis = _axis(study, storage, model, listing, before)
         write_time_axis(path, axis)
     return axis
 
@@ -89,10 +88,12 @@ def verify_pins(study: Study, storage: Storage, model: str) -> list[AxisEntry]:
     found = {}
     for entry in axis.entries:
         ref = reference(axis, model, entry.step)
-        found[entry.step] = source.verify(ref) if ref else ""
+        found[entry.step, entry.identity] = source.verify(ref) if ref else ""
     with FileLock(storage.time_axis_lock(model)):
         now = read_time_axis(storage.time_axis(model)) or axis
-        entries = tuple(replace(entry, upstream=found.get(entry.step, entry.upstream)) for entry in now.entries)
+        entries = tuple(
+            replace(entry, upstream=found.get((entry.step, entry.identity), entry.upstream)) for entry in now.entries
+        )
         write_time_axis(storage.time_axis(model), replace(now, entries=entries))
     return [entry for entry in entries if entry.upstream]
 
@@ -150,66 +151,47 @@ def _require_own_whole(study: Study, storage: Storage, model: str, listing: List
         )
 
 
-def _measured(storage: Storage, listing: Listing, wanted: list[int] | None) -> Measured:
-    """What is known of the wanted checkpoints, without their samples."""
+def _measured(
+    storage: Storage, refs: Sequence[CheckpointRef], *, sample: bool = False
+) -> dict[int, Measurement | Refusal]:
+    """What is known of checkpoints that were measured."""
     found: dict[int, Measurement | Refusal] = {}
-    for ref in listing.checkpoints:
+    for ref in refs:
         path = storage.checkpoint_measurement(ref.identity)
-        if (wanted is None or ref.step in wanted) and path.exists():
+        if path.exists():
             try:
-                found[ref.step] = read_measurement(path, sample=False)
+                found[ref.step] = read_measurement(path, sample=sample)
             except EmergenceError:
                 path.unlink(missing_ok=True)  # damaged; it is measured again
     return found
 
 
-def _axis(
-    study: Study, storage: Storage, model: str, listing: Listing, measured: Measured, before: TimeAxis
-) -> TimeAxis:
-    from emergence_assets.checkpoints.verdicts import IDENTITY_RULES, judge
-
+def _axis(study: Study, storage: Storage, model: str, listing: Listing, before: TimeAxis) -> TimeAxis:
     offered = {ref.step: ref for ref in listing.checkpoints}
-    listed = study.listed_steps
+    listed, admitted = study.listed_steps, study.admitted(model)
     wanted = sorted(offered.keys() | listing.incomplete.keys()) if listed is None else listed
-    admitted = study.admitted(model)
-    identities = {step: offered[step].identity for step in measured}
-    judged = sha256(canonical_json([IDENTITY_RULES, sorted(identities.items()), admitted]).encode()).hexdigest()[:32]
+    refs = [offered[step] for step in wanted if step in offered]
+
+    def made_from(steps: Iterable[int]) -> str:
+        identities = [(step, offered[step].identity) for step in sorted(steps)]
+        return sha256(canonical_json([IDENTITY_RULES, identities, admitted]).encode()).hexdigest()[:32]
+
     known = {entry.step: entry for entry in before.entries}
+    said: Mapping[int, AxisEntry | Verdict] = known
+    measured: Collection[int] = _measured(storage, refs)
+    judged = made_from(measured)
+    if judged != before.judged:
+        samples = _measured(storage, refs, sample=True)
+        measured, judged, said = samples, made_from(samples), judge(samples, admitted)
     entries = [_entry(step, offered.get(step), listing, study.family, known.get(step)) for step in wanted]
-    if judged == before.judged:
-        entries = [
-            replace(
-                entry,
-                status=known[entry.step].status,
-                reason=known[entry.step].reason,
-                failed=known[entry.step].failed,
-                dup_of_step=known[entry.step].dup_of_step,
-            )
-            if entry.step in measured and entry.step in known
-            else entry
-            for entry in entries
-        ]
-        return TimeAxis(tuple(entries), judged)
-    samples = {
-        step: found
-        if isinstance(found, Refusal)
-        else read_measurement(storage.checkpoint_measurement(identities[step]), sample=True)
-        for step, found in measured.items()
-    }
-    verdicts = judge(samples, admitted)
-    entries = [
-        replace(
-            entry,
-            status=verdicts[entry.step].status,
-            reason=verdicts[entry.step].reason,
-            failed=verdicts[entry.step].failed,
-            dup_of_step=verdicts[entry.step].dup_of_step,
-        )
-        if entry.step in verdicts
-        else entry
-        for entry in entries
-    ]
-    return TimeAxis(tuple(entries), judged)
+    verdicts = {step: said[step] for step in measured if step in said}
+    return TimeAxis(tuple(_with_verdict(entry, verdicts.get(entry.step)) for entry in entries), judged)
+
+
+def _with_verdict(entry: AxisEntry, said: AxisEntry | Verdict | None) -> AxisEntry:
+    if said is None:
+        return entry
+    return replace(entry, status=said.status, reason=said.reason, failed=said.failed, dup_of_step=said.dup_of_step)
 
 
 def _entry(

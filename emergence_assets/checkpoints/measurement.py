@@ -142,6 +142,7 @@ def _measure(contents: Contents) -> Measurement:
     positions = _positions(contents.tensors, group_of)
     groups = {name: _Group() for name in sorted(set(group_of.values()), key=_group_order)}
     rows = _RowNorms(contents.sizes["vocab_size"], contents.sizes["d_model"])
+    tokens = next((name for name in contents.tensors if _is_token_embedding(name, contents.tensors[name], rows)), None)
     hashes: dict[str, str] = {}
     for path in contents.files:
         running = hashlib.sha256()
@@ -164,7 +165,7 @@ def _measure(contents: Contents) -> Measurement:
                 chosen = positions[name]
                 inside = chosen[np.searchsorted(chosen, first) : np.searchsorted(chosen, first + len(values))]
                 group.sampled.setdefault(name, []).append(values[inside - first])
-            if group_of[name] == EMBEDDING and tensor.shape == rows.shape:
+            if name == tokens:
                 rows.add(first, values)
             if offset + len(content) == tensor.n_bytes:
                 group.hashes[name] = hasher.hexdigest()
@@ -181,6 +182,10 @@ def _measure(contents: Contents) -> Measurement:
         embed_norm_median=rows.median(),
         sample=np.concatenate(samples) if samples else np.zeros(0, np.float32),
     )
+
+
+def _is_token_embedding(name: str, tensor: Tensor, rows: "_RowNorms") -> bool:
+    return is_embedding(name) and "position" not in name and tensor.shape == rows.shape
 
 
 def _group_order(name: str) -> tuple[int, int]:
@@ -247,8 +252,14 @@ def write_measurement(path: Path, measured: Measurement | Refusal) -> None:
         plain = asdict(measured)
         sample = np.ascontiguousarray(plain.pop("sample"), np.float32)
         record = {"measurement": plain}
-    checksum = xxhash.xxh3_128_hexdigest(sample.tobytes())
-    notes = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "record": json.dumps(record), "sample": checksum}
+    said = json.dumps(record)
+    notes = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "record": said,
+        "record_xxh3": xxhash.xxh3_128_hexdigest(said.encode()),
+        "sample_xxh3": xxhash.xxh3_128_hexdigest(sample.tobytes()),
+    }
     with replacing_file(path) as temporary:
         temporary.write_bytes(safetensors.numpy.save({"sample": sample}, notes))
 
@@ -269,9 +280,11 @@ def read_measurement(path: Path, *, sample: bool) -> Measurement | Refusal:
             notes = file.metadata() or {}
             if notes.get("format") != FORMAT or notes.get("format_version") != str(FORMAT_VERSION):
                 raise ValueError(f"it is no {FORMAT} of version {FORMAT_VERSION}")
+            if xxhash.xxh3_128_hexdigest(notes["record"].encode()) != notes["record_xxh3"]:
+                raise ValueError("its numbers were altered")
             record: dict[str, Any] = json.loads(notes["record"])
             values = file.get_tensor("sample") if sample else np.zeros(0, np.float32)
-        if sample and xxhash.xxh3_128_hexdigest(values.tobytes()) != notes["sample"]:
+        if sample and xxhash.xxh3_128_hexdigest(values.tobytes()) != notes["sample_xxh3"]:
             raise ValueError("its sample was altered")
         if "refusal" in record:
             return Refusal(str(record["refusal"]["reason"]), str(record["refusal"]["where"]))

@@ -119,8 +119,9 @@ def read_blocks(
         for name, tensor in in_order:
             done = 0
             while done < tensor.n_bytes:
-                content = file.read(min(tensor.n_bytes - done, BLOCK_BYTES))
-                if not content:
+                n_bytes = min(tensor.n_bytes - done, BLOCK_BYTES)
+                content = file.read(n_bytes)
+                if len(content) < n_bytes:
                     refuse("file became shorter while it was read", path)
                 see(content)
                 yield name, tensor, done, content

@@ -4,13 +4,15 @@ Belongs here: rules, thresholds, and the words in which a verdict is given. Does
 compared (`trajectory.py`) and measured (`measurement.py`), what becomes of a checkpoint that fails (`listing.py`).
 
 A rule blames as few steps as possible: the worst one is left out and all others are judged again without it. Thresholds
-were set on the embedded family and on faults planted into it (docs/measurements.md).
+were set on families trained here and on faults planted into them (`benchmarks/identity_rules.py`).
 """
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -31,19 +33,19 @@ UNTRAINED = (0.9, 1.3)
 """Loss of an untrained model in units of ln(vocabulary). No training lowers it by a tenth without learning something;
 logits of random weights are not all equal, which raises it."""
 CLEARLY = 0.8
-"""A distance is clearly smaller than another when it is below this share of it; neighbours in time that do not differ
-but for noise lie above."""
-LONGEST_DETOUR = 2.5
-"""Way over a step, in units of the way past it: about 1.4 for a random walk, 2 for noise around one place."""
+"""A length is clearly smaller than another when it is below this share of it. Between steps that differ by noise alone
+all lengths are equal; in clean runs a step lengthens the way at any other place by a factor of 1.15 at least."""
 HARDLY_MOVED = 0.02
 """Relative distance below which half precision may leave whole tensors as they were."""
-TORN = 0.25
-"""Cosine between neighbours in time below which their weights have nothing to do with each other; within one run the
-lowest that was seen is 0.46."""
+ROUNDING = 0.001
+"""Relative distance that rounding to half precision makes; steps that differ by less have no order."""
+RELATED = 0.25
+"""Kinship of two checkpoints of one run; the lowest that was seen of neighbours in time is 0.57, the highest of other
+seeds 0.13."""
 NEAR_IN_TIME = 4
-"""Steps whose numbers differ by no more than this factor are compared by cosine: over more, a model may forget all."""
-LOSS_TELLS = 0.3
-"""Nats by which a loss must stand out of its neighbours' to decide what distances leave open."""
+"""Steps whose numbers differ by no more than this factor have to be related: over more, a model may forget all."""
+LOSS_TELLS = 0.05
+"""Nats by which a loss must stand out to decide what distances leave open; in clean runs it rises by 0.03 at most."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def judge(measurements: Mapping[int, Measurement | Refusal], admitted: Collectio
 
     Args:
         measurements: step to measurement with its sample, or to the reason why it could not be used.
-        admitted: steps that are used whatever the rules say; they still count as evidence about others.
+        admitted: steps that are used whatever the rules say; it changes nothing for the others.
 
     Returns:
         A verdict for every step.
@@ -79,8 +81,8 @@ def judge(measurements: Mapping[int, Measurement | Refusal], admitted: Collectio
     bench.judge_step_0()
     bench.find_shared_weights()
     bench.find_shared_groups()
-    bench.find_strays()
-    bench.find_breaks()
+    bench.find_other_runs()
+    bench.find_misplaced()
     verdicts = {}
     for step in sorted(measurements):
         found = bench.verdicts.get(step, Verdict(step, "ok"))
@@ -98,7 +100,6 @@ class _Bench:
     def __init__(self, measurements: dict[int, Measurement]):
         self.measurements = measurements
         self.verdicts: dict[int, Verdict] = {}
-        self._trajectory: Trajectory | None = None
 
     @property
     def kept(self) -> list[int]:
@@ -108,35 +109,17 @@ class _Bench:
     def leave_out(self, verdict: Verdict) -> None:
         self.verdicts[verdict.step] = verdict
 
-    def trajectory(self) -> Trajectory:
-        """Of all steps with one architecture, worked out once."""
-        if self._trajectory is None:
-            self._trajectory = trajectory({step: self.measurements[step] for step in self.kept})
-        return self._trajectory
-
-    def distance(self, one: int, other: int, group: int | None = None) -> float:
-        path = self.trajectory()
-        table = path.distances_ss if group is None else path.group_distances_gss[group]
-        return float(table[path.steps.index(one), path.steps.index(other)])
-
-    def relative(self, one: int, other: int) -> float:
-        path = self.trajectory()
-        return float(path.relative_ss[path.steps.index(one), path.steps.index(other)])
-
-    def cosine(self, one: int, other: int) -> float:
-        path = self.trajectory()
-        return float(path.cosines_ss[path.steps.index(one), path.steps.index(other)])
+    @cached_property
+    def path(self) -> Trajectory:
+        """Of all steps with one architecture, but for a step 0 that is none."""
+        return trajectory({step: self.measurements[step] for step in self.kept})
 
     def compare_architectures(self) -> None:
         """The most frequent architecture is that of the model."""
+        common = _common_architecture(self.measurements)
         shapes = {step: _architecture(found) for step, found in self.measurements.items()}
-        if not shapes:
-            return
-        # Of equally frequent ones that of the latest step: it is the one that is published as the model.
-        counts = Counter(shapes.values())
-        common = max(counts, key=lambda shape: (counts[shape], max(step for step in shapes if shapes[step] == shape)))
         for step, shape in shapes.items():
-            if shape != common:
+            if common and shape != common:
                 differing = ", ".join(
                     f"{name} {value!r} instead of {usual!r}"
                     for (name, value), (_, usual) in zip(shape, common, strict=True)
@@ -147,192 +130,168 @@ class _Bench:
 
     def judge_step_0(self) -> None:
         """A model that learned nothing predicts no better than chance."""
-        if 0 not in self.kept:
-            return
-        loss, chance = self.measurements[0].loss, math.log(self.measurements[0].facts.vocab_size)
-        if loss is not None and not UNTRAINED[0] * chance <= loss <= UNTRAINED[1] * chance:
-            self.trajectory()  # with step 0: distances are worked out once
-            twin = next((step for step in self.kept if step and self._same_weights(0, step)), None)
-            reason = f"it is no untrained model: its loss is {loss:.2f} nats, chance is {chance:.2f}"
-            reason += f"; it has the weights of step {twin}" if twin is not None else ""
-            failed = ("step_0_is_untrained", *(["weights_are_unique"] if twin is not None else []))
-            self.leave_out(Verdict(0, "duplicate" if twin is not None else "quarantined", reason, twin, failed))
+        # Where it has the weights of another step, `find_shared_weights` says of which.
+        if 0 in self.kept and self._is_trained(0) and len(self._sharing(0)) == 1:
+            self.leave_out(Verdict(0, "quarantined", self._trained(0), failed=("step_0_is_untrained",)))
 
     def find_shared_weights(self) -> None:
         """Steps with the same weights: at most one of them is where it belongs."""
-        sets: dict[tuple[str, ...], list[int]] = {}
-        for step in self.kept:
-            sets.setdefault(self.measurements[step].matrix_hashes, []).append(step)
-        for shared in sets.values():
-            if len(shared) > 1:
-                owner = self._owner(shared)
-                for step in shared:
-                    if step != owner:
-                        self.leave_out(_duplicate(step, shared, owner))
+        sets = {tuple(self._sharing(step)) for step in self.kept}
+        owners = {shared: self._owner(shared) for shared in sets if len(shared) > 1}
+        for shared, owner in owners.items():
+            for step in shared:
+                if step != owner:
+                    self.leave_out(self._duplicate(step, shared, owner))
 
     def find_shared_groups(self) -> None:
         """Steps of which a part is that of another step, such as a shard of the wrong upload."""
         kept = self.kept
         if len(kept) < 2:
             return
-        blamed: dict[tuple[int, int | None], list[str]] = {}
-        for group, name in enumerate(self.trajectory().groups):
+        parts: dict[tuple[int, ...], list[int]] = {}
+        for group, name in enumerate(self.path.groups):
             position = self.measurements[kept[0]].groups.index(name)
             sets: dict[str, list[int]] = {}
             for step in kept:
                 sets.setdefault(self.measurements[step].matrix_hashes[position], []).append(step)
             for shared in sets.values():
                 # A part that most steps share is frozen; neighbours may share what training has not moved yet.
-                if len(shared) > 1 and len(shared) <= len(kept) / 2 and self._moved(shared):
-                    owner = self._owner(shared, group)
-                    for step in shared:
-                        if step != owner:
-                            blamed.setdefault((step, owner), []).append(name)
-        for (step, owner), names in blamed.items():
-            if step not in self.verdicts:
-                whose = f"of step {owner}" if owner is not None else "that other steps have too"
-                reason = f"its {_listed(names)} are those {whose}, the rest is not: a part of another upload"
-                self.leave_out(Verdict(step, "outlier", reason, owner, ("weights_are_unique",)))
+                if 1 < len(shared) <= len(kept) / 2 and self._moved(shared):
+                    parts.setdefault(tuple(shared), []).append(group)
+        owners = {shared: {self._owner(shared, group) for group in groups} - {None} for shared, groups in parts.items()}
+        for shared, groups in parts.items():
+            owner = next(iter(owners[shared])) if len(owners[shared]) == 1 else None
+            whose = "that other steps have too" if owner is None else f"of step {owner}"
+            names = _listed([self.path.groups[group] for group in groups])
+            reason = f"its {names} are those {whose}, the rest is not: a part of another upload"
+            for step in shared:
+                if step != owner and step not in self.verdicts:
+                    self.leave_out(Verdict(step, "outlier", reason, owner, ("weights_are_unique",)))
 
-    def find_strays(self) -> None:
-        """Steps whose weights are in the neighbourhood of another step, or far from where both neighbours are."""
-        while True:
-            kept = self.kept
-            impostors = [found for position in range(len(kept)) if (found := self._impostor(kept, position))]
-            # Only without impostors: a step between two of which one has the other's weights looks like a detour.
-            detours = [found for position in range(len(kept)) if (found := self._detour(kept, position))]
-            found = impostors or detours
-            if not found:
+    def find_other_runs(self) -> None:
+        """Steps whose weights have nothing to do with those of most others, although some of these are near in time."""
+        runs: list[list[int]] = []
+        for step in self.kept:
+            kinship = dict(zip(self.path.steps, self.path.kinship_ss[self.path.places([step])[0]], strict=True))
+            related = [run for run in runs if any(kinship[other] >= RELATED for other in run)]
+            runs = [run for run in runs if run not in related] + [sorted([step, *chain.from_iterable(related)])]
+        # Of equally long ones the later: it is what became of the model.
+        longest = max(runs, key=lambda run: (len(run), run), default=[])
+        for run in runs:
+            if run != longest and any(_are_near(step, other) for step in run for other in longest):
+                for step in run:
+                    nearest = min(longest, key=lambda other: abs(other - step))
+                    kinship = self.path.kinship_ss[*self.path.places([step, nearest])]
+                    reason = (
+                        f"it belongs to another run than step {nearest} and {len(longest) - 1} others: "
+                        f"their weights have a cosine of {kinship:.2f}"
+                    )
+                    self.leave_out(Verdict(step, "outlier", reason, failed=("steps_lie_on_one_trajectory",)))
+
+    def find_misplaced(self) -> None:
+        """Steps without which, or elsewhere, the way over all steps would be clearly shorter."""
+        while len(kept := self.kept) > 2:
+            gains = {step: gain for step in kept if (gain := self._gain_of_moving(step)) > 0}
+            if not gains:
                 return
-            self.leave_out(max(found, key=lambda pair: pair[0])[1])
+            # Of two neighbours in the wrong order either could be moved across the other: both are in doubt.
+            most = max(gains.values())
+            worst = [step for step, gain in gains.items() if gain > 0.999 * most]
+            saved = {step: self.path.saved_by_exchange(step, kept) for step in gains}
+            best = max(saved, key=lambda step: saved[step].max())
+            pair = (best, kept[int(saved[best].argmax())])
+            for step in pair if CLEARLY * saved[best].max() > most else worst:
+                self.leave_out(self._misplaced(step, kept))
 
-    def find_breaks(self) -> None:
-        """Where the run tears: pieces whose weights have nothing to do with each other; the longest is kept."""
-        kept = self.kept
-        pieces: list[list[int]] = []
-        for step in kept:
-            if pieces and not self._torn(pieces[-1][-1], step):
-                pieces[-1].append(step)
-            else:
-                # Behind a piece of another run the own one may go on.
-                own = next((piece for piece in pieces[:-1][::-1] if self.cosine(piece[-1], step) >= TORN), None)
-                if own is None:
-                    pieces.append([step])
-                else:
-                    pieces.remove(own)
-                    pieces.append([*own, step])
-        longest = max(pieces, key=len, default=[])
-        for step in kept:
-            if step not in longest:
-                nearest = min(longest, key=lambda other: abs(other - step))
-                reason = (
-                    f"it belongs to another run than step {nearest} and {len(longest) - 1} others: "
-                    f"their weights have a cosine of {self.cosine(step, nearest):.2f}"
-                )
-                self.leave_out(Verdict(step, "outlier", reason, failed=("steps_lie_on_one_trajectory",)))
+    def _gain_of_moving(self, step: int) -> float:
+        """How much shorter the way becomes with a step where it fits best; 0 when that is not clearly elsewhere."""
+        others = [other for other in self.kept if other != step]
+        added = self.path.added(step, others)
+        own = _place(step, others)
+        best = float(np.delete(added, own).min())
+        gain = float(added[own]) - best
+        return gain if best < CLEARLY * added[own] and gain > ROUNDING * self.path.size(step) else 0.0
 
-    def _torn(self, one: int, other: int) -> bool:
-        """Whether two neighbours in time have nothing to do with each other although little time is between them."""
-        return other <= NEAR_IN_TIME * max(one, 1) and self.cosine(one, other) < TORN
+    def _misplaced(self, step: int, kept: Sequence[int]) -> Verdict:
+        others = [other for other in kept if other != step]
+        place = _place(step, others)
+        beside = others[max(0, place - 1) : place + 1]
+        nearest = others[int(self.path.distances(step, others).argmin())]
+        if nearest in beside:
+            reason = f"its weights do not lie where they should beside {_steps(beside)}"
+        else:
+            reason = f"its weights are next to those of step {nearest} and not to those of its neighbours in time"
+        return Verdict(step, "outlier", reason, failed=("steps_lie_on_one_trajectory",))
 
-    def _impostor(self, kept: Sequence[int], position: int) -> tuple[float, Verdict] | None:
-        """A step that is nearest to one that is not its neighbour in time, and fits its own place worse than that."""
-        step, beside = kept[position], _beside(kept, position)
-        far = [other for other in kept if other != step and other not in beside]
-        if not far or not beside:
-            return None
-        nearest = min(far, key=lambda other: self.distance(step, other))
-        gap = min(self.distance(step, other) for other in beside)
-        if self.distance(step, nearest) >= CLEARLY * gap:
-            return None
-        if min(self.relative(step, other) for other in beside) < HARDLY_MOVED:
-            return None
-        if self._owner([step, nearest]) != nearest:
-            return None  # a neighbour may be the one that is out of place
-        reason = f"its weights are next to those of step {nearest} and not to those of its neighbours in time"
-        strength = gap / max(self.distance(step, nearest), 1e-6)
-        return strength, Verdict(step, "outlier", reason, failed=("steps_lie_on_one_trajectory",))
+    def _duplicate(self, step: int, shared: Sequence[int], owner: int | None) -> Verdict:
+        if owner is not None:
+            reason = f"it has the weights of step {owner}"
+        else:
+            others = [other for other in shared if other != step]
+            reason = f"it has the same weights as {_steps(others)}, and which of them is right cannot be told"
+        failed = ("weights_are_unique",)
+        if step == 0 and self._is_trained(0):
+            reason, failed = f"{self._trained(0)}; {reason}", ("step_0_is_untrained", *failed)
+        return Verdict(step, "duplicate", reason, owner, failed)
 
-    def _detour(self, kept: Sequence[int], position: int) -> tuple[float, Verdict] | None:
-        """A step between two neighbours that are much nearer to each other than to it."""
-        if not 0 < position < len(kept) - 1:
-            return None
-        before, step, after = kept[position - 1 : position + 2]
-        ways = self.distance(before, step), self.distance(step, after)
-        past = self.distance(before, after)
-        if min(self.relative(before, step), self.relative(step, after)) < HARDLY_MOVED:
-            return None
-        if min(ways) < past or sum(ways) <= LONGEST_DETOUR * past:
-            return None
-        strength = sum(ways) / max(past, 1e-6)
-        reason = (
-            f"its weights are not on the way from step {before} to step {after}: "
-            f"the way over it is {strength:.1f} times as long"
-        )
-        return strength, Verdict(step, "outlier", reason, failed=("steps_lie_on_one_trajectory",))
+    def _is_trained(self, step: int) -> bool:
+        loss, chance = self.measurements[step].loss, self._chance(step)
+        return loss is not None and not UNTRAINED[0] * chance <= loss <= UNTRAINED[1] * chance
 
-    def _same_weights(self, one: int, other: int) -> bool:
-        return self.measurements[one].matrix_hashes == self.measurements[other].matrix_hashes
+    def _trained(self, step: int) -> str:
+        loss = self.measurements[step].loss
+        return f"it is no untrained model: its loss is {loss:.2f} nats, chance is {self._chance(step):.2f}"
+
+    def _chance(self, step: int) -> float:
+        return math.log(self.measurements[step].facts.vocab_size)
+
+    def _sharing(self, step: int) -> list[int]:
+        """Steps that have the weights of a step, itself among them."""
+        hashes = self.measurements[step].matrix_hashes
+        return [other for other in self.kept if self.measurements[other].matrix_hashes == hashes]
 
     def _moved(self, shared: Sequence[int]) -> bool:
-        return max(self.relative(shared[0], other) for other in shared[1:]) >= HARDLY_MOVED
+        first, *rest = self.path.places(shared)
+        return bool(self.path.relative_ss[first, rest].max() >= HARDLY_MOVED)
 
     def _owner(self, shared: Sequence[int], group: int | None = None) -> int | None:
         """The step that weights belong to which several steps have; None when it cannot be told.
 
-        It is the step from which the way to the neighbours in time that have other weights is shortest, in units of
-        the way between those neighbours; where that does not tell, the one whose loss fits between the others.
+        It is the one where they lengthen the way over the others least; of neighbours in time, the one with which the
+        weights move at an even speed. Where that leaves several, the one whose loss fits between those of the others.
         """
         others = [step for step in self.kept if step not in shared]
-        misfits = {step: self._misfit(step, others, group) for step in shared}
-        ranked = sorted(shared, key=lambda step: misfits[step])
-        if misfits[ranked[0]] < CLEARLY * misfits[ranked[1]]:
-            return ranked[0]
-        if group is not None:
-            strides = {step: self._stride(step, shared, others, group) for step in shared}
-            ranked = sorted(shared, key=lambda step: strides[step])
-            if strides[ranked[0]] < CLEARLY * strides[ranked[1]]:
-                return ranked[0]
-        # Training that has not moved anything yet: the weights are those of the untrained model.
-        first = self.measurements[shared[0]]
-        if shared[0] == 0 and first.loss is not None and first.loss >= UNTRAINED[0] * math.log(first.facts.vocab_size):
-            return 0
-        surprises = {step: self._surprise(step, others) for step in shared}
-        ranked = sorted(shared, key=lambda step: surprises[step])
-        if surprises[ranked[0]] + LOSS_TELLS < surprises[ranked[1]]:
-            return ranked[0]
-        return None
-
-    def _misfit(self, step: int, others: Sequence[int], group: int | None) -> float:
-        """Length of the way over a step from neighbour to neighbour, in units of the way past it."""
-        before = [other for other in others if other < step][-2:]
-        after = [other for other in others if other > step][:2]
-        if before and after:
-            way = self.distance(before[-1], step, group) + self.distance(step, after[0], group)
-            return way / max(self.distance(before[-1], after[0], group), 1e-9)
-        beside = before[::-1] or after
-        if not beside:
-            return math.inf
-        way = self.distance(step, beside[0], group)
-        # At an end there is no way past it: that between the next two stands for it.
-        return way / max(self.distance(beside[0], beside[1], group), 1e-9) if len(beside) > 1 else way
+        owners = [step for step in shared if step or group is not None or not self._is_trained(0)]
+        if len(owners) > 1 and others:
+            owners = _least(owners, lambda step: float(self.path.added(step, others, group)[_place(step, others)]))
+        if len(owners) > 1 and group is not None:
+            owners = _least(owners, lambda step: self._stride(step, shared, others, group))
+        is_one_place = len({_place(step, others) for step in owners}) == 1
+        if is_one_place:
+            owners = _least(owners, lambda step: self.path.unevenness(step, others))
+        surprises = {step: self._surprise(step, others) for step in owners}
+        owners = [step for step in owners if surprises[step] <= min(surprises.values()) + LOSS_TELLS]
+        if len(owners) > 2 and not is_one_place and owners[-1] > max(others):
+            return owners[-1]  # the published model, in place of many others
+        if owners[0] == 0 and group is None and self.measurements[0].loss is not None:
+            return 0  # an untrained model, as nothing had moved yet
+        return owners[0] if len(owners) == 1 else None
 
     def _stride(self, step: int, shared: Sequence[int], others: Sequence[int], group: int) -> float:
         """How much further, or less far, than the rest of the model a part moved since the nearest other step.
 
         In units of what is usual between the other steps; 1 is usual, and as much less counts as much more.
         """
-        path = self.trajectory()
         hashes = [self.measurements[one].matrix_hashes for one in shared]
-        positions = [self.measurements[step].groups.index(name) for name in path.groups]
+        positions = [self.measurements[step].groups.index(name) for name in self.path.groups]
         rest = [g for g, position in enumerate(positions) if len({known[position] for known in hashes}) == len(shared)]
         nearest = sorted(others, key=lambda other: abs(other - step))[:2]
         if not rest or len(nearest) < 2:
             return math.inf
 
         def ratio(one: int, other: int) -> float:
-            moved = float(np.median([self.distance(one, other, g) for g in rest]))
-            return self.distance(one, other, group) / max(moved, 1e-9)
+            moved_g = self.path.group_distances_gss[:, *self.path.places([one, other])]
+            return float(moved_g[group] / max(np.median(moved_g[rest]), 1e-9))
 
         found, usual = ratio(step, nearest[0]), ratio(nearest[0], nearest[1])
         return max(found, usual) / max(min(found, usual), 1e-9)
@@ -354,12 +313,16 @@ def cosine_matrix(measurements: Mapping[int, Measurement]) -> tuple[tuple[int, .
     Returns:
         Steps, ascending, and their cosines [steps, steps].
     """
-    shapes = Counter(_architecture(found) for found in measurements.values())
-    if not shapes:
-        return (), np.zeros((0, 0))
-    common = shapes.most_common(1)[0][0]
+    common = _common_architecture(measurements)
     path = trajectory({step: found for step, found in measurements.items() if _architecture(found) == common})
     return path.steps, path.cosines_ss
+
+
+def _common_architecture(measurements: Mapping[int, Measurement]) -> tuple[tuple[str, object], ...]:
+    """The most frequent one; of equally frequent ones that of the latest step, which is published as the model."""
+    shapes = {step: _architecture(found) for step, found in measurements.items()}
+    counts, latest = Counter(shapes.values()), {shape: step for step, shape in sorted(shapes.items())}
+    return max(counts, key=lambda shape: (counts[shape], latest[shape]), default=())
 
 
 def _architecture(found: Measurement) -> tuple[tuple[str, object], ...]:
@@ -368,17 +331,19 @@ def _architecture(found: Measurement) -> tuple[tuple[str, object], ...]:
     return (*((name, getattr(found.facts, name)) for name in names), sampled)
 
 
-def _beside(kept: Sequence[int], position: int) -> list[int]:
-    return [*kept[max(0, position - 1) : position], *kept[position + 1 : position + 2]]
+def _are_near(one: int, other: int) -> bool:
+    return max(one, other) <= NEAR_IN_TIME * max(1, min(one, other))
 
 
-def _duplicate(step: int, shared: Sequence[int], owner: int | None) -> Verdict:
-    if owner is not None:
-        reason = f"it has the weights of step {owner}"
-    else:
-        others = [other for other in shared if other != step]
-        reason = f"it has the same weights as {_steps(others)}, and which of them is right cannot be told"
-    return Verdict(step, "duplicate", reason, owner, ("weights_are_unique",))
+def _place(step: int, others: Sequence[int]) -> int:
+    """How many others are before a step."""
+    return sum(other < step for other in others)
+
+
+def _least(steps: Sequence[int], length: Callable[[int], float]) -> list[int]:
+    """Those of the steps than which no other has a clearly smaller length."""
+    lengths = {step: length(step) for step in steps}
+    return [step for step in steps if CLEARLY * lengths[step] <= min(lengths.values())]
 
 
 def _steps(steps: Sequence[int]) -> str:

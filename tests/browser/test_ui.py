@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.running_ui import UI
 from tests.conftest import ARTEFACTS
+from tests.running_ui import UI
 
 pytestmark = pytest.mark.browser
 STEPS = ("step000000", "step000001", "step000003")

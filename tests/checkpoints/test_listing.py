@@ -1,0 +1,192 @@
+"""A model's time axis brought up to date over a folder of real checkpoints, measured as workers do it."""
+
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from emergence_assets.checkpoints import cells
+from emergence_assets.checkpoints.listing import (
+    measurements,
+    reference,
+    refresh_time_axis,
+)
+from emergence_assets.errors import EmergenceError
+from emergence_assets.plan import Cell
+from emergence_assets.study import Study, load_study, parse_study
+from emergence_assets.time_axis import TimeAxis, read_time_axis, write_time_axis
+from resources.storage import Storage
+from tests.family import (
+    MODELS,
+    STEPS,
+    duplicate_step,
+    missing_file,
+    other_seed,
+    step_folder,
+    trained_family,
+    with_nan,
+)
+from tests.published_study import SMALL, local_family, write_study
+
+MODEL = "gloss-tiny"
+
+
+@dataclass
+class Listed:
+    """A model in a folder, as a study over it sees it."""
+
+    root: Path
+    storage: Storage
+
+    def study(self, **more: Any) -> Study:
+        declared = write_study(self.storage.data / "listed.yaml", local_family(self.root), **more)
+        return load_study(str(declared))
+
+    def refresh(self, **more: Any) -> TimeAxis:
+        return refresh_time_axis(self.study(**more), self.storage, MODEL)
+
+    def measure(self) -> int:
+        """What workers do for all that was not measured; returns how many there were."""
+        self.refresh()
+        return self.measure_listed()
+
+    def measure_listed(self) -> int:
+        """The same for what was listed before."""
+        torch.set_num_threads(1)
+        tasks = cells.measurement_tasks(self.study(), self.storage, [Cell(MODEL, step) for step in STEPS])
+        for task in tasks:
+            cells.measure(**task.arguments, report=lambda *_: None)
+        return len(tasks)
+
+    def measurement(self, step: int) -> Path:
+        entry = self.refresh().entry(step)
+        assert entry is not None
+        return self.storage.checkpoint_measurement(entry.identity)
+
+
+@pytest.fixture
+def listed(family_copy: Path, tmp_path: Path) -> Listed:
+    (tmp_path / "data").mkdir()
+    return Listed(family_copy, Storage(tmp_path / "data", "listed"))
+
+
+@pytest.fixture(scope="module")
+def measured_before(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Listed:
+    """The clean family, measured and judged; tests change its axis and put it back."""
+    found = Listed(family, Storage(tmp_path_factory.mktemp("measured"), "listed"))
+    assert found.measure() == len(STEPS)
+    found.refresh()
+    return found
+
+
+def statuses(axis: TimeAxis) -> dict[int, str]:
+    return {entry.step: entry.status for entry in axis.entries}
+
+
+def test_what_nobody_looked_at_is_unjudged_and_what_is_not_whole_is_missing(listed: Listed) -> None:
+    missing_file(listed.root, MODEL, 8, "tokenizer.json")
+    axis = listed.refresh()
+    assert statuses(axis) == {step: "missing" if step == 8 else "unjudged" for step in STEPS}
+    entry = axis.entry(8)
+    assert entry is not None
+    assert "tokenizer.json" in entry.reason
+    assert reference(axis, MODEL, 8) is None
+    ref = reference(axis, MODEL, 16)
+    assert ref is not None
+    assert (ref.step, ref.revision, ref.location) == (16, "step16", str(step_folder(listed.root, MODEL, 16)))
+    assert axis == read_time_axis(listed.storage.time_axis(MODEL))
+
+
+def test_listed_steps_alone_are_wanted_and_said_to_be_missing_where_there_are_none(listed: Listed) -> None:
+    axis = listed.refresh(steps=[0, 8, 48])
+    assert statuses(axis) == {0: "unjudged", 8: "unjudged", 48: "missing"}
+    assert axis.entries[-1].reason == "the source has no such step"
+
+
+def test_measured_checkpoints_are_judged_and_faults_found_by_name(listed: Listed) -> None:
+    duplicate_step(listed.root, MODEL, 64, 4)
+    with_nan(listed.root, MODEL, 2)
+    other_seed(listed.root, MODEL, 16)
+    assert listed.measure() == len(STEPS)
+    axis = listed.refresh()
+    found = {entry.step: (entry.status, entry.dup_of_step) for entry in axis.left_out}
+    assert found == {2: ("quarantined", None), 4: ("duplicate", 64), 16: ("outlier", None)}
+    assert axis.steps() == [0, 1, 8, 32, 64]
+    assert listed.measure() == 0  # a refusal is kept like a measurement
+    assert sorted(measurements(listed.storage, axis)) == [step for step in STEPS if step != 2]
+    admitting = listed.refresh(admit=[f"{MODEL}/step4", f"{MODEL}/step2"])
+    assert statuses(admitting)[4] == "admitted"
+    assert statuses(admitting)[2] == "quarantined"
+    assert listed.refresh() == axis
+
+
+def test_nothing_is_judged_or_written_again_while_nothing_changes(measured_before: Listed) -> None:
+    path, axis = measured_before.storage.time_axis(MODEL), measured_before.refresh()
+    before = path.stat()
+    assert measured_before.refresh() == axis
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    # What is written there is believed as long as it was made from the same.
+    said = tuple(replace(entry, status="outlier", reason="said before") for entry in axis.entries)
+    write_time_axis(path, replace(axis, entries=said))
+    assert set(statuses(measured_before.refresh()).values()) == {"outlier"}
+    write_time_axis(path, TimeAxis(said, judged="other rules"))
+    assert measured_before.refresh() == axis
+
+
+def test_a_changed_file_makes_its_checkpoint_unjudged_and_the_others_judged_again(listed: Listed) -> None:
+    duplicate_step(listed.root, MODEL, 64, 4)
+    listed.measure()
+    assert [entry.step for entry in listed.refresh().left_out] == [4]
+    os.utime(step_folder(listed.root, MODEL, 64) / "model.safetensors")
+    found = statuses(listed.refresh())
+    assert (found[64], found[4]) == ("unjudged", "outlier")  # for now it is a duplicate of nothing
+    assert listed.measure() == 1
+    assert statuses(listed.refresh()) == {step: "duplicate" if step == 4 else "ok" for step in STEPS}
+
+
+def test_steps_that_arrive_in_order_are_never_left_out_for_a_time(measured_before: Listed, tmp_path: Path) -> None:
+    arriving = Listed(tmp_path / "arriving", measured_before.storage)
+    for n, step in enumerate(STEPS[:4], start=1):
+        shutil.copytree(step_folder(measured_before.root, MODEL, step), step_folder(arriving.root, MODEL, step))
+        assert statuses(arriving.refresh())[step] == "unjudged"
+        assert arriving.measure() == 1
+        assert statuses(arriving.refresh()) == dict.fromkeys(STEPS[:n], "ok")
+
+
+@pytest.mark.parametrize("place", [10, 200, -100])
+def test_a_damaged_measurement_is_made_again(listed: Listed, place: int) -> None:
+    listed.measure()
+    axis = listed.refresh()
+    path = listed.measurement(8)
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    # A sample is looked at when there is something to judge.
+    axis_file = listed.storage.time_axis(MODEL)
+    write_time_axis(axis_file, replace(axis, judged="other rules"))
+    damaged = listed.refresh()
+    assert statuses(damaged) == {step: "unjudged" if step == 8 else "ok" for step in STEPS}
+    assert not path.exists()
+    assert listed.measure_listed() == 1
+    assert listed.refresh() == axis
+
+
+def test_what_is_trained_here_is_expected_and_a_damaged_checkpoint_of_it_is_an_error(tmp_path: Path) -> None:
+    shape = {"d_model": 16, "n_layers": 2} | {"n_heads": 2, "learning_rate": 1e-2}
+    family = {"source": "trained-here", "models": {MODEL: shape}, "n_steps": 2}
+    study = parse_study({"name": "own", "family": family, "steps": [0, 1, 2]} | SMALL)
+    storage = Storage(tmp_path, "own")
+    assert statuses(refresh_time_axis(study, storage, MODEL)) == dict.fromkeys((0, 1, 2), "expected")
+    trained_family(storage.training_folder(MODEL).parent, (0, 1, 2), {MODEL: MODELS[MODEL]})
+    axis = refresh_time_axis(study, storage, MODEL)
+    assert statuses(axis) == dict.fromkeys((0, 1, 2), "expected")
+    assert all(entry.identity for entry in axis.entries)
+    (storage.checkpoint_folder(MODEL, 1) / "config.json").unlink()
+    with pytest.raises(EmergenceError, match=r"trained here is damaged.*config\.json") as refused:
+        refresh_time_axis(study, storage, MODEL)
+    assert "delete step1 and run again" in refused.value.remedy
+    assert read_time_axis(storage.time_axis(MODEL)) == axis

@@ -1,0 +1,37 @@
+"""Checkpoints as they are measured for the identity rules: every weight looked at, and the loss on the fixed text."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from emergence_assets.checkpoints.fixed_text import fixed_text_loss
+from emergence_assets.checkpoints.loading import is_causal, load_model
+from emergence_assets.checkpoints.measurement import Measurement, Refusal, measure_checkpoint
+from emergence_assets.checkpoints.verdicts import judge
+from emergence_assets.errors import BrokenCheckpoint
+from tests.family import step_folder
+
+Measured = dict[int, Measurement | Refusal]
+
+
+def measured(checkpoint: Path) -> Measurement | Refusal:
+    """What a worker notes of one checkpoint from outside; on one thread, as beside other workers."""
+    torch.set_num_threads(1)
+    try:
+        found, model = measure_checkpoint(checkpoint), load_model(checkpoint)
+        loss = fixed_text_loss(model, checkpoint / "tokenizer.json") if is_causal(model) else None
+        return replace(found, loss=loss)
+    except BrokenCheckpoint as error:
+        return Refusal(error.what, error.where)
+
+
+def measured_steps(family: Path, model: str, steps: Sequence[int]) -> Measured:
+    """The same of several steps of a model."""
+    return {step: measured(step_folder(family, model, step)) for step in steps}
+
+
+def blamed(measurements: Mapping[int, Measurement | Refusal]) -> dict[int, str]:
+    """Steps that the rules leave out, with the reason."""
+    return {step: verdict.reason for step, verdict in judge(measurements).items() if verdict.status != "ok"}
