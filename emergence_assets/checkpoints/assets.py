@@ -17,7 +17,7 @@ from emergence_assets.checkpoints.cells import (
 )
 from emergence_assets.checkpoints.checks import CHECKPOINT_CHECKS, REGISTRY_CHECKS, TRAINING_CHECKS
 from emergence_assets.checkpoints.listing import refresh_time_axis
-from emergence_assets.checkpoints.registry import REGISTRY, rule_frame
+from emergence_assets.checkpoints.schema import REGISTRY, rule_frame
 from emergence_assets.family import TrainedHere
 from emergence_assets.materialise import CellAsset, Intake, build_asset, materialise_models
 from emergence_assets.partitions import asset_key, group_name, register_steps

@@ -120,7 +120,7 @@ CHECKPOINT_REGISTRY = Rule(
     grid="model",
     inputs=("checkpoint",),
     recipe=_registry_recipe,
-    code=("emergence_assets.checkpoints.registry", "emergence_assets.checkpoints.verdicts"),
+    code=tuple(f"emergence_assets.checkpoints.{name}" for name in ("registry", "schema", "verdicts", "trajectory")),
     path=lambda storage, cell: storage.model_table("checkpoint_registry", str(cell.model)),
     stored=parquet_provenance,
     verify=verify_table,
@@ -346,7 +346,8 @@ def write_registry(
     data: str, study: str, model: str, tokens_per_step: int, path: str, required: str, report: Any
 ) -> None:
     """Worker: all checkpoints of a model as a table, with a picture of how alike they are."""
-    from emergence_assets.checkpoints.registry import REGISTRY, registry_frame
+    from emergence_assets.checkpoints.registry import registry_frame
+    from emergence_assets.checkpoints.schema import REGISTRY
 
     storage = Storage(Path(data), study)
     axis = read_time_axis(storage.time_axis(model)) or TimeAxis(())

@@ -19,7 +19,7 @@ def cosine_heat_map(registry: pl.DataFrame, models: Sequence[str], width: int = 
     """Cosine of the weights between all steps, a panel per model; steps that are left out are crossed.
 
     Args:
-        registry: rows of `registry.REGISTRY`.
+        registry: rows of `schema.REGISTRY`.
         models: those that are shown, in this order.
         width: pixels of the whole chart.
     """

@@ -7,13 +7,12 @@ Belongs here: the one way in which the record of `time_axis.py` changes. Does no
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from emergence_assets.checkpoints.measurement import Measurement, Refusal, read_measurement
 from emergence_assets.checkpoints.sources.choice import hub_source_of, source_of
 from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, Source
-from emergence_assets.checkpoints.verdicts import IDENTITY_RULES, Verdict, judge
 from emergence_assets.errors import EmergenceError
 from emergence_assets.family import Hub, TrainedHere
 from emergence_assets.plan import Cell, Plan
@@ -21,6 +20,10 @@ from emergence_assets.provenance import canonical_json
 from emergence_assets.study import Study
 from emergence_assets.time_axis import AxisEntry, TimeAxis, read_time_axis, write_time_axis
 from resources.storage import Storage
+
+if TYPE_CHECKING:  # numpy is slow to import, and definitions load this module
+    from emergence_assets.checkpoints.measurement import Measurement, Refusal
+    from emergence_assets.checkpoints.verdicts import Verdict
 
 CACHE_SHARE = 0.8
 """Of the cache, what is fetched before it is used: the rest is room for what is being fetched."""
@@ -64,8 +67,10 @@ def reference(axis: TimeAxis, model: str, step: int) -> CheckpointRef | None:
     )
 
 
-def measurements(storage: Storage, axis: TimeAxis) -> dict[int, Measurement]:
+def measurements(storage: Storage, axis: TimeAxis) -> "dict[int, Measurement]":
     """Step to measurement, with its sample of weights, of all checkpoints that could be measured."""
+    from emergence_assets.checkpoints.measurement import Measurement, read_measurement
+
     read = {
         entry.step: read_measurement(storage.checkpoint_measurement(entry.identity), sample=True)
         for entry in axis.entries
@@ -153,8 +158,10 @@ def _require_own_whole(study: Study, storage: Storage, model: str, listing: List
 
 def _measured(
     storage: Storage, refs: Sequence[CheckpointRef], *, sample: bool = False
-) -> dict[int, Measurement | Refusal]:
+) -> "dict[int, Measurement | Refusal]":
     """What is known of checkpoints that were measured."""
+    from emergence_assets.checkpoints.measurement import read_measurement
+
     found: dict[int, Measurement | Refusal] = {}
     for ref in refs:
         path = storage.checkpoint_measurement(ref.identity)
@@ -167,6 +174,8 @@ def _measured(
 
 
 def _axis(study: Study, storage: Storage, model: str, listing: Listing, before: TimeAxis) -> TimeAxis:
+    from emergence_assets.checkpoints.verdicts import IDENTITY_RULES, judge
+
     offered = {ref.step: ref for ref in listing.checkpoints}
     listed, admitted = study.listed_steps, study.admitted(model)
     wanted = sorted(offered.keys() | listing.incomplete.keys()) if listed is None else listed
@@ -188,7 +197,7 @@ def _axis(study: Study, storage: Storage, model: str, listing: Listing, before: 
     return TimeAxis(tuple(_with_verdict(entry, verdicts.get(entry.step)) for entry in entries), judged)
 
 
-def _with_verdict(entry: AxisEntry, said: AxisEntry | Verdict | None) -> AxisEntry:
+def _with_verdict(entry: AxisEntry, said: "AxisEntry | Verdict | None") -> AxisEntry:
     if said is None:
         return entry
     return replace(entry, status=said.status, reason=said.reason, failed=said.failed, dup_of_step=said.dup_of_step)

@@ -22,13 +22,6 @@ from emergence_assets.checkpoints.trajectory import Trajectory, trajectory
 
 IDENTITY_RULES = "identity_v1"
 """Name of this set of rules and thresholds; verdicts are made anew when it changes."""
-RULES = (
-    "files_are_whole",
-    "architecture_is_constant",
-    "step_0_is_untrained",
-    "weights_are_unique",
-    "steps_lie_on_one_trajectory",
-)
 UNTRAINED = (0.9, 1.3)
 """Loss of an untrained model in units of ln(vocabulary). No training lowers it by a tenth without learning something;
 logits of random weights are not all equal, which raises it."""

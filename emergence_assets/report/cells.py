@@ -99,7 +99,7 @@ def write_report(
     import yaml
 
     from emergence_assets.checkpoints.environment import environment
-    from emergence_assets.checkpoints.registry import REGISTRY
+    from emergence_assets.checkpoints.schema import REGISTRY
     from emergence_assets.emergence import tables as declared
     from emergence_assets.emergence.headline import headline
     from emergence_assets.report.figures import draw_figures

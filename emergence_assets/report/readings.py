@@ -31,7 +31,7 @@ class ReportTables:
     sae_metrics: pl.DataFrame
     """Columns model, step, layer, n_layers, sae_seed, fvu, l0, dead_frac, explained_variance, dense_frac."""
     registry: pl.DataFrame
-    """See `checkpoints.registry.REGISTRY`."""
+    """See `checkpoints.schema.REGISTRY`."""
     domains: Mapping[str, str] = field(default_factory=dict)
     """Category to the larger group it belongs to; may be empty."""
 

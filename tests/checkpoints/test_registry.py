@@ -8,9 +8,10 @@ import pytest
 
 from emergence_assets.checkpoints.checks import REGISTRY_CHECKS
 from emergence_assets.checkpoints.measurement import Measurement
-from emergence_assets.checkpoints.registry import LOSS_MAY_RISE, REGISTRY, registry_frame, rule_frame
+from emergence_assets.checkpoints.registry import registry_frame
+from emergence_assets.checkpoints.schema import LOSS_MAY_RISE, REGISTRY, RULES, rule_frame
 from emergence_assets.checkpoints.trajectory import trajectory
-from emergence_assets.checkpoints.verdicts import RULES, judge
+from emergence_assets.checkpoints.verdicts import judge
 from emergence_assets.time_axis import AxisEntry
 from resources.tables import read_table, write_table
 from tests.family import STEPS, other_architecture, shard, trained_step_0, with_nan

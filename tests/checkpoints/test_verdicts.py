@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from emergence_assets.checkpoints.measurement import Measurement
-from emergence_assets.checkpoints.verdicts import RULES, Verdict, judge
+from emergence_assets.checkpoints.schema import RULES
+from emergence_assets.checkpoints.verdicts import Verdict, judge
 from tests.family import (
     STEPS,
     foreign_shard,
