@@ -10,6 +10,7 @@ from typing import Any
 from emergence_assets.checkpoints.sources.cache import CheckpointCache
 from emergence_assets.checkpoints.sources.hub import HubSource
 from emergence_assets.checkpoints.sources.hub_client import HubClient
+from emergence_assets.checkpoints.sources.revision import RevisionPattern
 from tests.hub_server import HubServer
 
 MODELS = ("pythia-14m", "pythia-31m", "pythia-70m", "pythia-160m", "pythia-410m")
@@ -26,7 +27,7 @@ def measure_hub_listing() -> dict[str, Any]:
             hub.latency_seconds = latency
             source = HubSource(
                 {model: f"project/{model}" for model in MODELS},
-                "step{step}",
+                RevisionPattern("step{step}"),
                 Path(folder) / "lock.json",
                 CheckpointCache(Path(folder), 1),
                 client=HubClient(hub.endpoint, patience_seconds=10),

@@ -29,6 +29,12 @@ class EmergenceError(Exception):
 class BrokenCheckpoint(EmergenceError):
     """What is wrong lies in the checkpoint itself: it is damaged, unsafe, or not what it was pinned as."""
 
+    @property
+    def reason(self) -> str:
+        """What is wrong in one line for a table, with the name of the file."""
+        what, name = self.what.removeprefix("broken checkpoint: "), self.where.rsplit("/", 1)[-1]
+        return f"{what} ({name})" if name and name not in what else what
+
 
 class SourceUnreachable(EmergenceError):
     """A source does not answer for now; nothing is known to be wrong with what it holds."""

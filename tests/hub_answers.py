@@ -142,11 +142,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         repository, commit = found
         if verb == "refs":
-            branches = [
-                {"name": name, "ref": f"refs/heads/{name}", "targetCommit": sha}
-                for name, sha in sorted(repository.branches.items())
-            ]
-            self._send_json({"branches": branches, "converts": [], "tags": [], "pullRequests": []})
+            branches, tags = (
+                [
+                    {"name": name, "ref": f"refs/{kind}/{name}", "targetCommit": sha}
+                    for name, sha in sorted(refs.items())
+                ]
+                for kind, refs in (("heads", repository.branches), ("tags", repository.tags))
+            )
+            self._send_json({"branches": branches, "converts": [], "tags": tags, "pullRequests": []})
         elif verb in ("", "revision"):
             self._send_json(_model_info(repository, commit, with_sizes=query.get("blobs") == "true"))
         elif commit is None:

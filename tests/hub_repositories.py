@@ -107,6 +107,7 @@ class Repository:
     def __init__(self, name: str):
         self.name = name
         self.branches: dict[str, str] = {}
+        self.tags: dict[str, str] = {}
         self.commits: dict[str, Commit] = {}
         self._n_commits: dict[str, int] = {}
 
@@ -124,7 +125,7 @@ class Repository:
 
     def resolve(self, revision: str) -> Commit | None:
         """The commit that a branch or a sha stands for."""
-        return self.commits.get(self.branches.get(revision, revision))
+        return self.commits.get(self.branches.get(revision, self.tags.get(revision, revision)))
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:

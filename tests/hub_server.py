@@ -91,6 +91,10 @@ class HubServer:
         """Take a branch out of the list; its commits stay reachable by sha."""
         del self.repositories[repository].branches[branch]
 
+    def add_tag(self, repository: str, tag: str, revision: str) -> None:
+        """Name the commit of a branch or sha by a tag, which stays there when the branch moves."""
+        self.repositories[repository].tags[tag] = self._commit(repository, revision).sha
+
     def hide(
         self, repository: str, revision: str, filename: str, *, from_tree: bool = True, from_download: bool = True
     ) -> None:

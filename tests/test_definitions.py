@@ -72,7 +72,8 @@ def test_shipped_studies_have_definitions(study: str) -> None:
 
 
 def test_definitions_load_without_heavy_libraries() -> None:
-    heavy = ["numpy", "torch", "transformers", "great_expectations", "pandas", "sklearn", "altair", "scipy", "tokenizers"]
+    heavy = ["numpy", "torch", "transformers", "great_expectations", "pandas", "sklearn", "altair", "scipy"]
+    heavy += ["tokenizers", "safetensors"]
     program = (
         f"import sys, json, emergence_assets.definitions; print(json.dumps([m for m in {heavy} if m in sys.modules]))"
     )

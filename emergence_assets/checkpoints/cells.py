@@ -232,7 +232,7 @@ def measure(
         # What the disk or the network behind it did not give now it may give next time.
         if not left_out_if_broken or getattr(error.__cause__, "errno", None) is not None:
             raise
-        measured = Refusal(error.what.removeprefix("broken checkpoint: "), error.where)
+        measured = Refusal(error.reason)
     with clear_disk_errors(Path(path)):
         write_measurement(Path(path), measured)
 

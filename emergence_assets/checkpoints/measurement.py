@@ -74,7 +74,6 @@ class Refusal:
     """Why a checkpoint cannot be used; kept so that it is not fetched again to find out."""
 
     reason: str
-    where: str = ""
 
 
 def measure_checkpoint(folder: Path) -> Measurement:
@@ -287,7 +286,7 @@ def read_measurement(path: Path, *, sample: bool) -> Measurement | Refusal:
         if sample and xxhash.xxh3_128_hexdigest(values.tobytes()) != notes["sample_xxh3"]:
             raise ValueError("its sample was altered")
         if "refusal" in record:
-            return Refusal(str(record["refusal"]["reason"]), str(record["refusal"]["where"]))
+            return Refusal(str(record["refusal"]["reason"]))
         plain = dict(record["measurement"])
         facts = CheckpointFacts(**plain.pop("facts"))
         lists: dict[str, Any] = {

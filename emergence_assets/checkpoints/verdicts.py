@@ -67,9 +67,7 @@ def judge(measurements: Mapping[int, Measurement | Refusal], admitted: Collectio
     bench = _Bench({step: found for step, found in measurements.items() if isinstance(found, Measurement)})
     for step, found in measurements.items():
         if isinstance(found, Refusal):
-            where = f" ({found.where.rsplit('/', 1)[-1]})" if found.where else ""
-            reason = f"{found.reason}{where}"
-            bench.verdicts[step] = Verdict(step, "quarantined", reason, failed=("files_are_whole",))
+            bench.verdicts[step] = Verdict(step, "quarantined", found.reason, failed=("files_are_whole",))
     bench.compare_architectures()
     bench.judge_step_0()
     bench.find_shared_weights()

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
-from emergence_assets.durable import clear_disk_errors, sync
+from emergence_assets.durable import clear_disk_errors, process_is_alive, sync
 from emergence_assets.errors import EmergenceError
 
 PATIENCE_SECONDS = 600.0
@@ -96,12 +96,15 @@ class CheckpointCache:
         Returns:
             Bytes freed; 0 when it is not there or in use.
         """
+        if not self.root.is_dir():
+            return 0
         freed = 0
         with contextlib.suppress(BlockingIOError), self._lock(key, fcntl.LOCK_EX | fcntl.LOCK_NB):
             for path in (self.root / key, self.root / f"{key}.partial"):
                 if path.is_dir():
                     freed += sum(file.stat().st_size for file in path.iterdir() if file.is_file())
                     going = self.root / f".{path.name}.{os.getpid()}.tmp"
+                    shutil.rmtree(going, ignore_errors=True)  # of a killed process that had this number
                     path.rename(going)  # at once, so that no half-removed entry looks whole
                     shutil.rmtree(going)
         return freed
@@ -121,6 +124,7 @@ class CheckpointCache:
         began = time.monotonic()
         while True:
             with FileLock(self.root / "reserving.lock"):
+                self._sweep()
                 entries = [entry for entry in self.entries() if entry.key != partial.name.removesuffix(".partial")]
                 excess = sum(entry.n_bytes for entry in entries) + n_bytes - self.limit_bytes
                 for entry in entries:
@@ -134,6 +138,13 @@ class CheckpointCache:
                 what = f"No room for {n_bytes / 1e9:.3g} GB: {excess / 1e9:.3g} GB too much are in use."
                 raise EmergenceError(what, where=self.root, remedy=remedy)
             time.sleep(min(1.0, self.patience_seconds / 10))
+
+    def _sweep(self) -> None:
+        """Finish evictions whose process was killed: what it left counts as no entry and takes room all the same."""
+        for going in self.root.glob(".*.tmp"):
+            owner = going.name.split(".")[-2]
+            if owner.isdecimal() and not process_is_alive(int(owner)):
+                shutil.rmtree(going, ignore_errors=True)
 
     @contextlib.contextmanager
     def _lock(self, key: str, how: int) -> Iterator[None]:

@@ -49,10 +49,11 @@ def hub_source_of(family: Hub, storage: Storage, patience_seconds: float | None 
     from emergence_assets.checkpoints.sources.cache import CheckpointCache
     from emergence_assets.checkpoints.sources.hub import HubSource
     from emergence_assets.checkpoints.sources.hub_client import HubClient
+    from emergence_assets.checkpoints.sources.revision import RevisionPattern
 
     return HubSource(
         {model: family.repository_of(model) for model in family.models},
-        family.revision,
+        RevisionPattern(family.revision, family.step_offset),
         Path(family.lock) if family.lock else storage.checkpoint_lock_file(),
         CheckpointCache(storage.checkpoint_cache() / "hub", int(family.cache_gb * 1e9)),
         trusted=family.trust_remote_code,

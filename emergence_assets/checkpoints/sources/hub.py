@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,19 +16,19 @@ from filelock import FileLock
 from emergence_assets.checkpoints.sources.cache import CheckpointCache
 from emergence_assets.checkpoints.sources.hub_client import HubClient, HubFile
 from emergence_assets.checkpoints.sources.lock_file import (
-    SHA1,
-    SHA256,
     Lock,
     LockDifference,
     Pin,
     PinnedFile,
     difference,
     read_lock,
+    refuse_odd_file,
     write_lock,
 )
 from emergence_assets.checkpoints.sources.revision import RevisionPattern
-from emergence_assets.checkpoints.sources.safety import refuse_unsafe, refuse_unsafe_name
+from emergence_assets.checkpoints.sources.safety import refuse_unsafe
 from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, Report
+from emergence_assets.durable import clear_disk_errors
 from emergence_assets.errors import BrokenCheckpoint, EmergenceError
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ NEEDED = ("config.json", "tokenizer.json")
 WELCOME = ("tokenizer_config.json", "special_tokens_map.json")
 LISTING_THREADS = 8
 """Requests at a time while revisions are pinned."""
-_SHARD = {
-    "safetensors": re.compile(r"model-\d+-of-\d+\.safetensors"),
-    "bin": re.compile(r"pytorch_model-\d+-of-\d+\.bin"),
+_FORMATS = {
+    "model.safetensors": re.compile(r"model[-_]([0-9]{1,9})-of-([0-9]{1,9})\.safetensors"),
+    "pytorch_model.bin": re.compile(r"pytorch_model[-_]([0-9]{1,9})-of-([0-9]{1,9})\.bin"),
 }
+"""The file of each weight format, best first, and how its parts are called."""
 
 
 class HubSource:
@@ -50,7 +52,7 @@ class HubSource:
     def __init__(
         self,
         repositories: Mapping[str, str],
-        pattern: str,
+        pattern: RevisionPattern,
         lock: Path,
         cache: CheckpointCache,
         *,
@@ -62,27 +64,22 @@ class HubSource:
 
         Args:
             repositories: model to repository.
-            pattern: name of a step's revision; see `RevisionPattern`.
+            pattern: name of a step's revision.
             lock: path of the lock file.
             cache: where checkpoints are kept.
-            trusted: models whose own code may be run, and is fetched.
+            trusted: models whose own code may be run, and is fetched; that of others is pinned only.
             offline: use lock and cache alone.
             client: of another hub than the usual one.
         """
-        self.repositories, self.pattern, self.lock, self.cache = (
-            dict(repositories),
-            RevisionPattern(pattern),
-            lock,
-            cache,
-        )
+        self.repositories, self.pattern, self.lock, self.cache = dict(repositories), pattern, lock, cache
         self.trusted, self.offline = frozenset(trusted), offline
         self._client = client or HubClient()
         self._now: dict[str, dict[str, str]] = {}
+        self._trusted_folders: set[Path] = set()
 
     def is_pinned(self, model: str) -> bool:
-        """Whether the lock knows the model, in the repository that the study names."""
-        lock = read_lock(self.lock)
-        return lock is not None and lock.repositories.get(model) == self.repositories[model]
+        """Whether the lock knows the model, in the repository and by the names that the study has."""
+        return bool(self._known(read_lock(self.lock) or Lock(), model))
 
     def list(self, model: str) -> Listing:
         """What the lock says; no network. See `Source.list`.
@@ -90,11 +87,8 @@ class HubSource:
         Raises:
             EmergenceError: the lock cannot be read.
         """
-        lock = read_lock(self.lock) or Lock()
-        if lock.repositories.get(model) != self.repositories[model]:
-            return Listing(())
         found, incomplete = [], {}
-        for pin in lock.pins[model]:
+        for pin in self._known(read_lock(self.lock) or Lock(), model):
             if pin.problem:
                 incomplete[pin.step] = pin.problem
                 continue
@@ -116,7 +110,9 @@ class HubSource:
     def refresh(self, models: Sequence[str] | None = None, accept_moved: bool = False) -> LockDifference:
         """Pin revisions that are new, and on request those that moved; the others keep their pins.
 
-        One request per model for the branches, and one for each revision that is pinned.
+        A revision that was no checkpoint yet, because a file was missing, is pinned again when its branch moves.
+
+        One request per model for its branches and tags, and one for each revision that is pinned.
 
         Args:
             models: by default all.
@@ -132,19 +128,18 @@ class HubSource:
         changes: list[LockDifference] = []
         for model in models if models is not None else self.repositories:
             repository = self.repositories[model]
-            branches = self._client.branches(repository)
-            steps = self.pattern.steps(branches, where=repository)
+            revisions = self._client.revisions(repository)
+            steps = self.pattern.steps(revisions, where=repository)
             if not steps:
                 raise EmergenceError(
-                    f"No branch of {repository} is called like {self.pattern.pattern!r}.",
-                    where=", ".join(sorted(branches)[:5]) or "it has no branches",
+                    f"No branch or tag of {repository} is called like {self.pattern.pattern!r}.",
+                    where=", ".join(sorted(revisions)[:5]) or "it has neither",
                     remedy="correct family.revision in the study file",
                 )
-            now = {step: (revision, branches[revision]) for step, revision in steps.items()}
-            lock = read_lock(self.lock) or Lock()
-            old = lock.pins.get(model, ()) if lock.repositories.get(model) == repository else ()
+            now = {step: (revision, revisions[revision]) for step, revision in steps.items()}
+            old = self._known(read_lock(self.lock) or Lock(), model)
             changes.append(difference(model, old, now))
-            self._write(model, self._pins(repository, model in self.trusted, old, now, accept_moved))
+            self._write(model, self._pins(repository, old, now, accept_moved))
         return LockDifference(
             tuple(line for change in changes for line in change.added),
             tuple(line for change in changes for line in change.removed),
@@ -156,18 +151,18 @@ class HubSource:
         if self.offline:
             return ""
         if ref.location not in self._now:
-            self._now[ref.location] = self._client.branches(ref.location)
+            self._now[ref.location] = self._client.revisions(ref.location)
         now = self._now[ref.location].get(ref.revision)
         if now is None:
-            return f"its branch {ref.revision} is gone upstream; the pin {ref.commit_sha[:12]} is kept"
+            return f"{ref.revision} is gone upstream; the pin {ref.commit_sha[:12]} is kept"
         if now != ref.commit_sha:
-            return f"its branch {ref.revision} moved upstream from {ref.commit_sha[:12]} to {now[:12]}; the pin is kept"
+            return f"{ref.revision} moved upstream from {ref.commit_sha[:12]} to {now[:12]}; the pin is kept"
         return ""
 
     @contextmanager
     def fetch(self, ref: CheckpointRef, report: Report) -> Iterator[Path]:
         """The checkpoint from the cache, downloaded if it is not there; see `Source.fetch`."""
-        pin = self._pin(ref)
+        pin, is_trusted = self._pin(ref), ref.model in self.trusted
 
         def fill(folder: Path) -> None:
             if self.offline:
@@ -176,9 +171,12 @@ class HubSource:
                     where=self.cache.root,
                     remedy="set family.offline to false, or unset HF_HUB_OFFLINE",
                 )
-            for file in pin.files:
+            for file in pin.others:
+                if is_trusted or not file.name.endswith(".py"):
+                    self._client.download(ref.location, ref.commit_sha, file, folder, report)
+            refuse_unsafe(folder, trusted=is_trusted)  # before gigabytes are fetched in vain
+            for file in pin.weights:
                 self._client.download(ref.location, ref.commit_sha, file, folder, report)
-            refuse_unsafe(folder, trusted=ref.model in self.trusted)
             if not any(file.name.endswith(".safetensors") for file in pin.weights):
                 from emergence_assets.checkpoints.sources.conversion import convert_pickle
 
@@ -189,13 +187,15 @@ class HubSource:
         pickled = any(file.name.endswith(".bin") for file in pin.weights)
         n_bytes = sum(file.n_bytes for file in pin.others) + ref.weights_bytes * (2 if pickled else 1)
         with self.cache.hold(ref.identity, n_bytes, fill) as folder:
+            refuse_unsafe(folder, trusted=is_trusted)  # it may have been fetched when the model was trusted
+            (self._trusted_folders.add if is_trusted else self._trusted_folders.discard)(folder)
             yield folder
 
     def load(self, folder: Path, device: "str | torch.device", dtype: "torch.dtype") -> "PreTrainedModel":
         """The model of a fetched folder; see `Source.load`."""
         from emergence_assets.checkpoints.loading import load_model
 
-        return load_model(folder, device, dtype, trusted=bool(self.trusted))
+        return load_model(folder, device, dtype, trusted=folder in self._trusted_folders)
 
     def is_cached(self, ref: CheckpointRef) -> bool:
         """Whether the cache holds it."""
@@ -205,10 +205,16 @@ class HubSource:
         """Remove it from the cache unless it is in use."""
         return self.cache.evict(ref.identity)
 
+    def _known(self, lock: Lock, model: str) -> Sequence[Pin]:
+        """Pins of a model in the repository and by the names that the study has; others are of another study."""
+        if lock.repositories.get(model) != self.repositories[model]:
+            return ()
+        return [pin for pin in lock.pins[model] if self.pattern.step_of(pin.revision) == pin.step]
+
     def _pin(self, ref: CheckpointRef) -> Pin:
         lock = read_lock(self.lock) or Lock()
         for pin in lock.pins.get(ref.model, ()):
-            if pin.commit_sha == ref.commit_sha and pin.step == ref.step:
+            if (pin.step, pin.commit_sha, pin.identity) == (ref.step, ref.commit_sha, ref.identity):
                 return pin
         raise EmergenceError(
             f"{ref.model} step {ref.step} is not pinned at {ref.commit_sha[:12]}.",
@@ -219,30 +225,30 @@ class HubSource:
     def _pins(
         self,
         repository: str,
-        trusted: bool,
         old: Sequence[Pin],
         now: Mapping[int, tuple[str, str]],
         accept_moved: bool,
-    ) -> "Sequence[Pin]":
+    ) -> Sequence[Pin]:
         known = {pin.step: pin for pin in old}
         kept = {step: pin for step, pin in known.items() if step in now or not accept_moved}
         ask = [
             (step, revision, sha)
             for step, (revision, sha) in now.items()
-            if step not in known or (accept_moved and known[step].commit_sha != sha)
+            if step not in known or ((accept_moved or known[step].problem) and known[step].commit_sha != sha)
         ]
 
         def pin(asked: tuple[int, str, str]) -> Pin:
             step, revision, sha = asked
-            return _pin_of(step, revision, sha, self._client.files(repository, sha), trusted)
+            return _pin_of(step, revision, sha, self._client.files(repository, sha))
 
         with ThreadPoolExecutor(LISTING_THREADS) as threads:
             kept |= {found.step: found for found in threads.map(pin, ask)}
         return [kept[step] for step in sorted(kept)]
 
     def _write(self, model: str, pins: Sequence[Pin]) -> None:
-        self.lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.lock.with_name(f".{self.lock.name}.lock")):
+        with clear_disk_errors(self.lock):
+            self.lock.parent.mkdir(parents=True, exist_ok=True)
+        with clear_disk_errors(self.lock), FileLock(self.lock.with_name(f".{self.lock.name}.lock")):
             lock = read_lock(self.lock) or Lock()
             repositories = dict(lock.repositories) | {model: self.repositories[model]}
             new = Lock(repositories, dict(lock.pins) | {model: tuple(pins)})
@@ -250,19 +256,18 @@ class HubSource:
                 write_lock(self.lock, new)
 
 
-def _pin_of(step: int, revision: str, commit_sha: str, files: Sequence[HubFile], trusted: bool) -> Pin:
+def _pin_of(step: int, revision: str, commit_sha: str, files: Sequence[HubFile]) -> Pin:
     """Choose one weight format and what belongs to it; what is missing or odd is the pin's problem."""
     listed = {file.name: file for file in files}
-    weights = _weights(listed)
-    indexes = [f"{stem}.index.json" for stem in ("model.safetensors", "pytorch_model.bin")]
+    weights, problem = _weights(listed)
+    indexes = [f"{single}.index.json" for single in _FORMATS]
     others = [name for name in (*NEEDED, *WELCOME) if name in listed]
-    others += [name for name in indexes if name in listed and len(weights) > 0 and _belongs(name, weights)]
-    others += sorted(name for name in listed if name.endswith(".py")) if trusted else []
-    problem = ""
+    others += [name for name in indexes if name in listed and weights and _belongs(name, weights)]
+    others += sorted(name for name in listed if name.endswith(".py") and name.removesuffix(".py").isidentifier())
     if missing := [name for name in NEEDED if name not in listed]:
         problem = f"{missing[0]} is missing"
-    elif not weights:
-        problem = "model.safetensors is missing, and so is pytorch_model.bin"
+    if paths := [name for name in listed if "/" in name]:
+        problem = f"unsafe file name {paths[0][:80]!r}"  # of a hub that lists no folders, or of one that means harm
     try:
         pinned = [_pinned(listed[name]) for name in (*weights, *others)]
     except BrokenCheckpoint as error:
@@ -270,15 +275,31 @@ def _pin_of(step: int, revision: str, commit_sha: str, files: Sequence[HubFile],
     return Pin(step, revision, commit_sha, tuple(pinned[: len(weights)]), tuple(pinned[len(weights) :]), problem)
 
 
-def _weights(listed: Mapping[str, HubFile]) -> list[str]:
-    """Names of the weights files of the best format: safetensors first, whole before parts."""
-    for single, kind in (("model.safetensors", "safetensors"), ("pytorch_model.bin", "bin")):
+def _weights(listed: Collection[str]) -> tuple[list[str], str]:
+    """Names of the weights files of the best format that is whole, one file before parts; or why there are none."""
+    problem = ""
+    for single, part in _FORMATS.items():
         if single in listed:
-            return [single]
-        shards = sorted(name for name in listed if _SHARD[kind].fullmatch(name))
-        if f"{single}.index.json" in listed and shards:
-            return shards
-    return []
+            return [single], ""
+        if f"{single}.index.json" in listed:
+            parts, missing = _parts(listed, part)
+            if parts:
+                return parts, ""
+            problem = problem or (f"part {missing} of {single} is missing" if missing else "")
+    return [], problem or "model.safetensors is missing, and so is pytorch_model.bin"
+
+
+def _parts(listed: Collection[str], part: re.Pattern[str]) -> tuple[list[str], str]:
+    """Names of the parts of every set that is whole; if none is, which part is missing, as in `2 of 3`."""
+    sets: dict[str, dict[int, str]] = {}
+    for name in sorted(listed):
+        if match := part.fullmatch(name):
+            sets.setdefault(match[2], {})[int(match[1])] = name
+    whole = [name for total, names in sets.items() if len(names) == int(total) for name in names.values()]
+    missing = [
+        f"{next(number for number in count(1) if number not in names)} of {int(total)}" for total, names in sets.items()
+    ]
+    return sorted(whole), "" if whole or not missing else missing[0]
 
 
 def _belongs(index: str, weights: Sequence[str]) -> bool:
@@ -288,7 +309,6 @@ def _belongs(index: str, weights: Sequence[str]) -> bool:
 
 
 def _pinned(file: HubFile) -> PinnedFile:
-    refuse_unsafe_name(file.name)
-    if not (SHA256.fullmatch(file.sha256) if file.sha256 else SHA1.fullmatch(file.blob_id)):
-        raise BrokenCheckpoint(f"the hub states no hash of {file.name}", where=file.name)
-    return PinnedFile(file.name, file.n_bytes, file.sha256, "" if file.sha256 else file.blob_id)
+    pinned = PinnedFile(file.name, file.n_bytes, file.sha256, "" if file.sha256 else file.blob_id)
+    refuse_odd_file(pinned)
+    return pinned

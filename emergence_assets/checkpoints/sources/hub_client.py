@@ -1,20 +1,26 @@
-"""Talking to a hub: branches, files of a commit, downloads that go on where they stopped, patience with a busy server.
+"""Talking to a hub: revisions, files of a commit, downloads that go on where they stopped, patience with a busy server.
 
 Belongs here: every call of huggingface_hub. Does not belong here: which files make a checkpoint, and pins (`hub.py`).
 
-Downloads go through the session of huggingface_hub, with its headers and redirects, but not through `hf_hub_download`:
-it goes on at multiples of 10 MiB only, not after the process was killed, and compares no hashes.
+Everything goes through the session of huggingface_hub, with its headers, redirects and errors, but not through its
+`HfApi`, which waits without end for a server that stalls, sleeps for as long as a server says, and follows pages for
+ever; nor through `hf_hub_download`, which goes on at multiples of 10 MiB only, not after the process was killed, and
+compares no hashes.
 """
 
 import hashlib
+import json
 import os
 import random
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
-from emergence_assets.checkpoints.sources.lock_file import PinnedFile
+from emergence_assets.checkpoints.sources.lock_file import SHA1, PinnedFile
 from emergence_assets.checkpoints.sources.source import Report
 from emergence_assets.errors import BrokenCheckpoint, EmergenceError, SourceUnreachable
 
@@ -25,14 +31,17 @@ BUSY = (408, 425, 429, 500, 502, 503, 504)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 TIMEOUT_SECONDS = 30.0
 CHUNK_BYTES = 1 << 20
+MAX_LISTING_BYTES, MAX_PAGES = 64 * 2**20, 100
+"""A hub lists a thousand files per page, each of a few hundred bytes."""
 T = TypeVar("T")
 
 
 class HubFile(NamedTuple):
-    """A file of a commit as the hub lists it."""
+    """A file of a commit as the hub lists it; nothing in it is checked."""
 
     name: str
     n_bytes: int
+    """-1 where the hub states no number."""
     sha256: str
     blob_id: str
 
@@ -41,26 +50,38 @@ class HubClient:
     """One hub."""
 
     def __init__(self, endpoint: str | None = None, patience_seconds: float | None = None):
-        """By default the hub that HF_ENDPOINT names, else that of huggingface_hub."""
+        """By default the hub that HF_ENDPOINT names, else that of huggingface_hub.
+
+        Raises:
+            EmergenceError: the environment states a patience that is no number.
+        """
         # Before the first import: huggingface_hub reads them once. Its own protocol for chunks has no hashes that we
         # could pin, and a bar per file has no place among our lines.
         for name in ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"):
             os.environ.setdefault(name, "1")
         self._endpoint = endpoint or os.environ.get("HF_ENDPOINT")
         stated = os.environ.get(PATIENCE, "120")
+        if patience_seconds is None and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", stated):
+            raise EmergenceError(f"{PATIENCE} is {stated!r}.", where=PATIENCE, remedy="give a number of seconds")
         self._patience = patience_seconds if patience_seconds is not None else float(stated)
 
-    def branches(self, repository: str) -> dict[str, str]:
-        """Branch to commit; one request.
+    def revisions(self, repository: str) -> dict[str, str]:
+        """Branch or tag to commit; one request. A branch goes before a tag of the same name.
 
         Raises:
             EmergenceError: there is no such repository, or the hub does not answer.
         """
-        from huggingface_hub import HfApi
 
-        api = HfApi(endpoint=self._endpoint)
-        refs = self._patiently(lambda: api.list_repo_refs(repository), repository)
-        return {ref.name: ref.target_commit for ref in refs.branches}
+        def ask() -> dict[str, str]:
+            listed, _ = self._listing(repository, "refs")
+            with _reading_an_answer():
+                refs = [*listed["tags"], *listed["branches"]]
+                revisions = {str(ref["name"]): str(ref["targetCommit"]) for ref in refs}
+            if odd := [name for name, commit_sha in revisions.items() if not SHA1.fullmatch(commit_sha)]:
+                raise _NoHubError(f"revision {odd[0][:80]!r} is at no commit")
+            return revisions
+
+        return self._patiently(ask, repository)
 
     def files(self, repository: str, commit_sha: str) -> list[HubFile]:
         """Files at the root of a commit; one request per thousand files.
@@ -68,18 +89,21 @@ class HubClient:
         Raises:
             EmergenceError: there is no such commit, or the hub does not answer.
         """
-        from huggingface_hub import HfApi
-        from huggingface_hub.hf_api import RepoFile
 
-        api = HfApi(endpoint=self._endpoint)
-        listed = self._patiently(
-            lambda: list(api.list_repo_tree(repository, revision=commit_sha, recursive=False)), repository
-        )
-        return [
-            HubFile(entry.path, int(entry.size or 0), entry.lfs.sha256 if entry.lfs else "", str(entry.blob_id or ""))
-            for entry in listed
-            if isinstance(entry, RepoFile)
-        ]
+        def ask() -> list[HubFile]:
+            found: list[HubFile] = []
+            query: str | None = "recursive=false&expand=false"
+            for _ in range(MAX_PAGES):
+                page, query = self._listing(repository, f"tree/{commit_sha}", query)
+                if not isinstance(page, list):
+                    raise _NoHubError("its list of files is none")
+                with _reading_an_answer():
+                    found += [_hub_file(entry) for entry in page if entry["type"] == "file"]
+                if not query:
+                    return found
+            raise _NoHubError(f"its list of files has more than {MAX_PAGES} pages")
+
+        return self._patiently(ask, f"{repository}@{commit_sha[:12]}")
 
     def download(self, repository: str, commit_sha: str, file: PinnedFile, folder: Path, report: Report) -> None:
         """Bring a file into a folder, going on with what is there, and compare it with its pin.
@@ -91,7 +115,9 @@ class HubClient:
         path = folder / file.name
         for attempt in (1, 2):
             found = self._patiently(
-                lambda: self._stream(repository, commit_sha, file, path, report), f"{repository} {file.name}"
+                lambda: self._stream(repository, commit_sha, file, path, report),
+                f"{repository} {file.name}",
+                lambda: path.stat().st_size if path.exists() else 0,
             )
             expected = file.sha256 or file.blob_id
             if found == expected:
@@ -104,6 +130,25 @@ class HubClient:
                     where=f"{repository}@{commit_sha[:12]}",
                     remedy="ask the publisher; `emergence checkpoints lock --update` pins what is there now",
                 )
+
+    def _listing(self, repository: str, what: str, query: str | None = None) -> tuple[Any, str | None]:
+        """One page of a listing, and the query of the next page; one request."""
+        from huggingface_hub import constants
+        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, validate_repo_id
+
+        validate_repo_id(repository)
+        url = f"{self._endpoint or constants.ENDPOINT}/api/models/{repository}/{what}" + (f"?{query}" if query else "")
+        content = bytearray()
+        with get_session().stream("GET", url, headers=build_hf_headers(), timeout=TIMEOUT_SECONDS) as answer:
+            hf_raise_for_status(answer)
+            for part in answer.iter_bytes(CHUNK_BYTES):
+                content += part
+                if len(content) > MAX_LISTING_BYTES:
+                    raise _NoHubError(f"its listing is longer than {MAX_LISTING_BYTES} bytes")
+            following = answer.links.get("next", {}).get("url", "")
+        # Of the link only the query: neither a mirror nor anything else makes us ask another place with our token.
+        with _reading_an_answer():
+            return json.loads(content), urlsplit(following).query or None
 
     def _stream(self, repository: str, commit_sha: str, file: PinnedFile, path: Path, report: Report) -> str:
         """Append what is missing of a file; returns the hash of the whole."""
@@ -131,28 +176,40 @@ class HubClient:
                     target.truncate(0)
                     digest = hashlib.sha256() if file.sha256 else hashlib.sha1(b"blob %d\0" % file.n_bytes)
                     done = 0
-                for content in answer.iter_bytes(CHUNK_BYTES):
+                told = done
+                # As it arrives: what waits for a chunk to become full is lost when the connection is.
+                for content in answer.iter_bytes():
                     target.write(content)
                     digest.update(content)
                     done += len(content)
                     if done > file.n_bytes:
                         break  # more than was pinned: the hash will say so
-                    report(done, file.n_bytes, f"fetching {file.name}")
+                    if done - told >= CHUNK_BYTES or done == file.n_bytes:
+                        report(done, file.n_bytes, f"fetching {file.name}")
+                        told = done
             target.flush()
             if done < file.n_bytes:
                 raise _CutOffError(f"{done} of {file.n_bytes} bytes came")
         return digest.hexdigest()
 
-    def _patiently(self, ask: Callable[[], T], what: str) -> T:
-        """Ask again while the hub is busy or out of reach, with growing pauses, until patience ends."""
-        began, pause = time.monotonic(), FIRST_PAUSE_SECONDS
+    def _patiently(self, ask: Callable[[], T], what: str, progress: Callable[[], int] = lambda: 0) -> T:
+        """Ask again while the hub is busy or out of reach, with growing pauses, until patience ends.
+
+        Patience begins anew when an attempt came further than all before, or a long download would use it up by itself.
+        """
+        began, pause, furthest = time.monotonic(), FIRST_PAUSE_SECONDS, progress()
         while True:
             try:
                 return ask()
             except Exception as error:
                 again = _again_after(error)
                 if again is None:
-                    raise _explained(error, what) from error
+                    explained = _explained(error, what, self._endpoint or "")
+                    if explained is error:
+                        raise
+                    raise explained from error
+                if (reached := progress()) > furthest:
+                    began, pause, furthest = time.monotonic(), FIRST_PAUSE_SECONDS, reached
                 wait = max(again, pause * random.uniform(0.5, 1.0))
                 if time.monotonic() - began + wait > self._patience:
                     raise SourceUnreachable(
@@ -166,6 +223,25 @@ class HubClient:
 
 class _CutOffError(Exception):
     """The connection ended before the file did."""
+
+
+class _NoHubError(Exception):
+    """What answers does not talk like a hub."""
+
+
+@contextmanager
+def _reading_an_answer() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _NoHubError(_in_words(error)) from error
+
+
+def _hub_file(entry: Any) -> HubFile:
+    large = entry.get("lfs") or {}
+    n_bytes = entry.get("size")
+    n_bytes = n_bytes if type(n_bytes) is int else -1
+    return HubFile(str(entry["path"]), n_bytes, str(large.get("oid") or ""), str(entry.get("oid") or ""))
 
 
 def _again_after(error: Exception) -> float | None:
@@ -188,7 +264,8 @@ def _in_words(error: Exception) -> str:
     return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
 
 
-def _explained(error: Exception, what: str) -> BaseException:
+def _explained(error: Exception, what: str, where: str) -> BaseException:
+    import httpx2
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -200,6 +277,15 @@ def _explained(error: Exception, what: str) -> BaseException:
 
     if isinstance(error, OSError) and not isinstance(error, HfHubHTTPError):
         return error  # of the disk
+    if isinstance(error, HFValidationError):
+        remedy = "correct family.repository in the study file"
+        return EmergenceError(f"{what!r} is no name of a repository.", where=what, remedy=remedy)
+    if isinstance(error, _NoHubError | httpx2.HTTPError | httpx2.InvalidURL) and not isinstance(error, HfHubHTTPError):
+        return SourceUnreachable(
+            f"What answers for {what} does not talk like a hub: {_in_words(error)}.",
+            where=where,
+            remedy="correct HF_ENDPOINT, or try again later",
+        )
     status: Any = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, RemoteEntryNotFoundError):
         return BrokenCheckpoint(
@@ -214,7 +300,13 @@ def _explained(error: Exception, what: str) -> BaseException:
     if isinstance(error, GatedRepoError) or status in (401, 403):
         remedy = "accept its terms on the hub and set HF_TOKEN, or correct the name in the study file"
         return EmergenceError(f"The hub does not let us read {what}.", where=what, remedy=remedy)
-    if isinstance(error, RepositoryNotFoundError | HFValidationError):
+    if status == 416:
+        return BrokenCheckpoint(
+            f"The hub has less of {what} than it lists.",
+            where=what,
+            remedy="ask the publisher, or take another revision",
+        )
+    if isinstance(error, RepositoryNotFoundError):
         remedy = "correct family.repository and the model names; for a private one set HF_TOKEN"
         return EmergenceError(f"The hub has no repository {what}.", where=what, remedy=remedy)
     if isinstance(error, HfHubHTTPError):

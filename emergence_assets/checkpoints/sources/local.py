@@ -4,20 +4,22 @@ Belongs here: which folders are checkpoints, when one is finished, how its conte
 Does not belong here: what is in a checkpoint (`folder.py`).
 """
 
+import contextlib
 import json
 import re
 import shutil
+import sys
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from emergence_assets.checkpoints.folder import check_whole, weights_files
-from emergence_assets.checkpoints.sources.safety import refuse_unsafe
+from emergence_assets.checkpoints.safetensors_file import MAX_JSON_BYTES
+from emergence_assets.checkpoints.sources.cache import CheckpointCache
+from emergence_assets.checkpoints.sources.safety import refuse_unsafe, refuse_ways_out
 from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, Report
-from emergence_assets.durable import clear_disk_errors, replacing_folder
 from emergence_assets.errors import BrokenCheckpoint, EmergenceError
 
 if TYPE_CHECKING:
@@ -29,8 +31,9 @@ UNFINISHED = (".tmp", ".partial", ".incomplete", ".part", ".crdownload")
 _MATTERS = re.compile(
     r"(config|tokenizer|tokenizer_config|special_tokens_map)\.json|.*\.(safetensors|bin)(\.index\.json)?|.*\.py"
 )
-_whole: dict[tuple[str, str], str] = {}
-"""Folder and identity to why it is not whole, empty when it is; headers are read once per version of a folder."""
+_whole: dict[tuple[Path, Path, bool], tuple[str, str]] = {}
+"""Folder, root and whether pickles count, to its identity and why it is not whole, empty when it is: headers are read
+once per version of a folder."""
 
 
 class _File(NamedTuple):
@@ -54,6 +57,7 @@ class LocalSource:
         cache_root: Path | None = None,
         trusted: Collection[str] = (),
         blocks: str | None = None,
+        may_be_missing: bool = False,
     ):
         """Nothing is read yet.
 
@@ -65,9 +69,13 @@ class LocalSource:
             cache_root: where converted copies of pickled weights go; None refuses pickles.
             trusted: models whose own code may be run.
             blocks: module path of the list of blocks, where it is not found by itself.
+            may_be_missing: without a root there are no checkpoints yet, which is no error.
         """
         self.root, self.pattern, self.marker, self.settle_seconds = root.absolute(), pattern, marker, settle_seconds
-        self.cache_root, self.trusted, self.blocks = cache_root, frozenset(trusted), blocks
+        self.trusted, self.blocks, self.may_be_missing = frozenset(trusted), blocks, may_be_missing
+        # The folder is there already and bounds what is converted from it.
+        self._converted = CheckpointCache(cache_root, sys.maxsize) if cache_root else None
+        self._trusted_folders: set[Path] = set()
 
     def list(self, model: str) -> Listing:
         """Folders of a model whose names are steps; see `Source.list`.
@@ -86,8 +94,8 @@ class LocalSource:
             except OSError as error:
                 incomplete[step] = f"it cannot be read: {error.strerror} ({Path(error.filename or folder).name})"
                 continue
-            weights = [file for file in files if file.name.endswith((".safetensors", ".bin"))]
-            n_bytes = sum(file.n_bytes for file in weights)
+            ending = ".safetensors" if _has_safetensors(folder) else ".bin"
+            n_bytes = sum(file.n_bytes for file in files if file.name.endswith(ending))
             found.append(CheckpointRef(model, step, folder.name, str(folder), "", identity, n_bytes))
         return Listing(tuple(found), incomplete)
 
@@ -99,53 +107,62 @@ class LocalSource:
             return f"its folder {ref.location} cannot be read any more"
         return "" if identity == ref.identity else "its files changed since it was listed"
 
-    @contextmanager
+    @contextlib.contextmanager
     def fetch(self, ref: CheckpointRef, report: Report) -> Iterator[Path]:
         """The folder itself, or a converted copy of pickled weights; see `Source.fetch`."""
         folder = Path(ref.location)
         if not folder.is_dir():
             raise EmergenceError("The folder of this checkpoint is gone.", where=folder, remedy="put it back")
-        refuse_unsafe(folder, trusted=ref.model in self.trusted, root=self.root)
-        if _has_safetensors(folder):
+        is_trusted = ref.model in self.trusted
+        refuse_unsafe(folder, trusted=is_trusted, root=self.root)
+        self._refuse_changed(ref)
+        if self._converted is None:
+            weights_files(folder)  # says that there are pickles only, or nothing
+        if self._converted is None or _has_safetensors(folder):
+            self._trust(folder, is_trusted)
             yield folder
             return
-        if self.cache_root is None:
-            weights_files(folder)  # says what is missing
-            return
-        converted = self.cache_root / ref.identity
-        if not converted.exists():
-            report(0, 1, "converting pickled weights")
-            self._convert(folder, converted)
-        yield converted
 
-    def _convert(self, folder: Path, converted: Path) -> None:
+        def fill(copy: Path) -> None:
+            report(0, 1, "converting pickled weights")
+            self._convert(ref, copy)
+
+        with self._converted.hold(ref.identity, 2 * ref.weights_bytes, fill) as copy:
+            self._trust(copy, is_trusted)
+            yield copy
+
+    def _convert(self, ref: CheckpointRef, copy: Path) -> None:
         from emergence_assets.checkpoints.sources.conversion import convert_pickle
 
-        with clear_disk_errors(converted), replacing_folder(converted) as temporary:
-            for path in folder.iterdir():
-                if path.is_file():
-                    shutil.copyfile(path, temporary / path.name)
-            convert_pickle(temporary)
+        folder = Path(ref.location)
+        for file in _files(folder):
+            with contextlib.suppress(FileNotFoundError):  # then it changed
+                shutil.copyfile(folder / file.name, copy / file.name)
+        self._refuse_changed(ref)
+        convert_pickle(copy)
+
+    def _refuse_changed(self, ref: CheckpointRef) -> None:
+        """Refuse a folder that is not what was listed: what is made from it would bear the name of something else."""
+        if problem := self.verify(ref):
+            raise EmergenceError(f"{ref.model} step {ref.step}: {problem}.", where=ref.location, remedy="run again")
+
+    def _trust(self, folder: Path, is_trusted: bool) -> None:
+        (self._trusted_folders.add if is_trusted else self._trusted_folders.discard)(folder)
 
     def load(self, folder: Path, device: "str | torch.device", dtype: "torch.dtype") -> "PreTrainedModel":
         """The model of a fetched folder; see `Source.load`."""
         from emergence_assets.checkpoints.loading import load_model
 
-        return load_model(folder, device, dtype, trusted=bool(self.trusted))
+        return load_model(folder, device, dtype, trusted=folder in self._trusted_folders)
 
     def is_cached(self, ref: CheckpointRef) -> bool:
         """Whether the folder holds safetensors, or a converted copy is there."""
         folder = Path(ref.location)
-        return _has_safetensors(folder) or (self.cache_root is not None and (self.cache_root / ref.identity).exists())
+        return _has_safetensors(folder) or (self._converted is not None and self._converted.contains(ref.identity))
 
     def evict(self, ref: CheckpointRef) -> int:
-        """Remove the converted copy; what lies in the folder itself is not ours."""
-        converted = self.cache_root / ref.identity if self.cache_root else None
-        if converted is None or not converted.exists():
-            return 0
-        n_bytes = sum(path.stat().st_size for path in converted.iterdir())
-        shutil.rmtree(converted)
-        return n_bytes
+        """Remove the converted copy unless it is in use; what lies in the folder itself is not ours."""
+        return self._converted.evict(ref.identity) if self._converted else 0
 
     def _folders(self, model: str) -> dict[int, Path]:
         """Step to folder, by step."""
@@ -156,18 +173,22 @@ class LocalSource:
                 f"In {self.pattern!r} the step is not in the last folder's name.", remedy="correct family.folder"
             )
         parts = [re.escape(part) for part in name.split("{step}")]
-        step_of = re.compile(r"(\d+)".join(parts))
+        step_of = re.compile("([0-9]{1,12})".join(parts))
         parent = self.root / above
-        if not self.root.is_dir():
-            if self.settle_seconds == 0 and self.marker is None:
-                return {}  # nothing was trained yet
-            raise EmergenceError(
-                "The folder of the family is not there.", where=self.root, remedy="correct family.root"
-            )
+        try:
+            if not self.root.is_dir():
+                if self.may_be_missing:
+                    return {}  # nothing was trained yet
+                raise EmergenceError(
+                    "The folder of the family is not there.", where=self.root, remedy="correct family.root"
+                )
+            paths = sorted(path for path in parent.iterdir() if path.is_dir()) if parent.exists() else []
+        except OSError as error:
+            what = f"The folder of {model} cannot be read: {error.strerror}."
+            raise EmergenceError(what, where=parent, remedy="correct family.folder, or change its rights") from None
         found: dict[int, Path] = {}
-        for path in sorted(parent.iterdir()) if parent.is_dir() else []:
-            match = step_of.fullmatch(path.name)
-            if match and path.is_dir():
+        for path in paths:
+            if match := step_of.fullmatch(path.name):
                 step = int(match[1])
                 if step in found:
                     raise EmergenceError(
@@ -188,22 +209,28 @@ class LocalSource:
         age = time.time() - max((file.changed_ns for file in files), default=0) / 1e9
         # By the time of change, which unlike the time of modification cannot be copied along.
         if files and age < self.settle_seconds:
-            return f"still being written: it changed {max(age, 0):.0f} s ago, {self.settle_seconds:.0f} s are asked for"
+            # Without its age: the reason is part of a table, which is not to change from second to second.
+            return f"still being written: it changed less than {self.settle_seconds:g} s ago"
         return ""
 
     def _damaged(self, folder: Path, identity: str) -> str:
-        key = (str(folder), identity)
-        if key not in _whole:
-            try:
-                if _has_safetensors(folder):
-                    check_whole(folder)
-                else:
-                    _check_pickles(folder, self.cache_root is not None)
-                _whole[key] = ""
-            except BrokenCheckpoint as error:
-                where = f" ({Path(error.where).name})" if error.where else ""
-                _whole[key] = f"{error.what.removeprefix('broken checkpoint: ')}{where}"
-        return _whole[key]
+        key = folder, self.root, self._converted is not None
+        known, reason = _whole.get(key, ("", ""))
+        if known == identity:
+            return reason
+        try:
+            refuse_ways_out(folder, self.root)
+            if _has_safetensors(folder):
+                check_whole(folder)
+            else:
+                _check_pickles(folder, self._converted is not None)
+            reason = ""
+        except BrokenCheckpoint as error:
+            reason = error.reason
+            if isinstance(error.__cause__, OSError):
+                return reason  # of the disk or the network behind it, not of these files: asked again next time
+        _whole[key] = identity, reason
+        return reason
 
 
 def _has_safetensors(folder: Path) -> bool:
@@ -220,6 +247,8 @@ def _check_pickles(folder: Path, convertible: bool) -> None:
     index = folder / "pytorch_model.bin.index.json"
     if "pytorch_model.bin" not in names:
         try:
+            if index.stat().st_size > MAX_JSON_BYTES:
+                raise ValueError
             listed = {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise BrokenCheckpoint("the index cannot be read", where=index) from None

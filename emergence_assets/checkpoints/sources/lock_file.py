@@ -17,11 +17,15 @@ from typing import Any
 from emergence_assets.checkpoints.folder import weights_sha256
 from emergence_assets.checkpoints.sources.safety import refuse_unsafe_name
 from emergence_assets.durable import clear_disk_errors, replacing_file
-from emergence_assets.errors import EmergenceError
+from emergence_assets.errors import BrokenCheckpoint, EmergenceError
 
 FORMAT = "emergence-checkpoint-lock"
 FORMAT_VERSION = 1
 MAX_BYTES = 200_000_000
+MAX_STEP = 10**13
+"""Beyond what `RevisionPattern` reads."""
+MAX_FILE_BYTES = 2**50
+"""A larger size of one file is a mistake or a lie."""
 SHA1, SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
 
 
@@ -136,6 +140,19 @@ def read_lock(path: Path) -> Lock | None:
     return Lock(repositories, pins)
 
 
+def refuse_odd_file(file: PinnedFile, where: object = "") -> None:
+    """Refuse a file of a lock or of a hub's listing that could not be fetched and verified.
+
+    Raises:
+        BrokenCheckpoint: its name leads elsewhere, its size is none, or there is no hash of it.
+    """
+    refuse_unsafe_name(file.name, where)
+    if type(file.n_bytes) is not int or not 0 <= file.n_bytes <= MAX_FILE_BYTES:
+        raise BrokenCheckpoint(f"{file.name} has {str(file.n_bytes)[:20]} bytes, which is no size", where=where)
+    if not (SHA256.fullmatch(file.sha256) if file.sha256 else SHA1.fullmatch(file.blob_id)):
+        raise BrokenCheckpoint(f"the hub states no hash of {file.name}", where=where)
+
+
 def difference(model: str, old: Sequence[Pin], new: Mapping[int, tuple[str, str]]) -> LockDifference:
     """Compare pins with what the branches are now.
 
@@ -175,7 +192,7 @@ def _pin(record: Any, path: Path) -> Pin:
             "problem": str(problem),
             "weights": list(weights),
             "others": list(others),
-        } if step >= 0 and SHA1.fullmatch(commit_sha):
+        } if type(step) is int and 0 <= step <= MAX_STEP and SHA1.fullmatch(commit_sha):
             files = [tuple(_file(file, path) for file in listed) for listed in (weights, others)]
             if not problem and not files[0]:
                 raise _odd(path, f"{revision!r} has no weights")
@@ -185,11 +202,13 @@ def _pin(record: Any, path: Path) -> Pin:
 
 def _file(record: Any, path: Path) -> PinnedFile:
     match record:
-        case [str(name), int(n_bytes), str(digest), str(blob_id)] if n_bytes >= 0 and (
-            SHA256.fullmatch(digest) if digest else SHA1.fullmatch(blob_id)
-        ):
-            refuse_unsafe_name(name, path)
-            return PinnedFile(name, n_bytes, digest, blob_id)
+        case [str(name), int(n_bytes), str(digest), str(blob_id)]:
+            file = PinnedFile(name, n_bytes, digest, blob_id)
+            try:
+                refuse_odd_file(file)
+            except BrokenCheckpoint as error:
+                raise _odd(path, error.what) from None
+            return file
     raise _odd(path, f"a file is odd: {str(record)[:80]}")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from emergence_assets.errors import BrokenCheckpoint
 
 MAX_CONFIG_BYTES = 16 * 2**20
-_NAME = re.compile(r"[\w][\w.+-]{0,199}")
+_NAME = re.compile(r"\w[\w.+-]{0,199}", re.ASCII)
 
 
 def refuse_unsafe_name(name: str, where: object = "") -> None:
@@ -37,24 +37,36 @@ def refuse_unsafe(folder: Path, *, trusted: bool, root: Path | None = None) -> N
     Raises:
         BrokenCheckpoint: it says which file, and what to do.
     """
-    allowed = (root or folder).resolve()
-    if folder.exists() and not folder.resolve().is_relative_to(allowed):
-        raise BrokenCheckpoint(
-            f"the folder is a link to {folder.resolve()}, which is outside of {allowed}",
-            where=folder,
-            remedy="put the files themselves there, or name their place as the root in the study file",
-        )
-    for path in sorted(folder.iterdir()):
-        if path.is_symlink() and not path.resolve().is_relative_to(allowed):
-            raise BrokenCheckpoint(
-                f"{path.name} is a link to {path.resolve()}, which is outside of {allowed}",
-                where=path,
-                remedy="put the file itself there, or name its place as the root in the study file",
-            )
-        if not (stat.S_ISREG(path.stat().st_mode) or stat.S_ISDIR(path.stat().st_mode)):
-            raise BrokenCheckpoint(f"{path.name} is no file", where=path, remedy="remove it")
+    refuse_ways_out(folder, root or folder)
     if not trusted:
         _refuse_remote_code(folder / "config.json")
+
+
+def refuse_ways_out(folder: Path, root: Path) -> None:
+    """Refuse a folder that is or holds a link out of the root, or something that is neither file nor folder.
+
+    Nothing in it is opened: a pipe would be waited for, and a device has no end.
+
+    Raises:
+        BrokenCheckpoint: it says which file, and what to do.
+    """
+    allowed = root.resolve()
+    for path in (folder, *sorted(folder.iterdir())):
+        try:
+            target = path.resolve()
+            if not target.is_relative_to(allowed):
+                raise BrokenCheckpoint(
+                    f"{path.name} is a link to {target}, which is outside of {allowed}",
+                    where=path,
+                    remedy="put the file itself there, or name its place as the root in the study file",
+                )
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            continue  # a link to nothing, or removed meanwhile: what is missing is said by those who read it
+        except (OSError, RuntimeError):
+            raise BrokenCheckpoint(f"{path.name} cannot be followed", where=path, remedy="remove it") from None
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise BrokenCheckpoint(f"{path.name} is no file", where=path, remedy="remove it")
 
 
 def _refuse_remote_code(config: Path) -> None:

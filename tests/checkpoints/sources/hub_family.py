@@ -1,0 +1,46 @@
+"""A hub with the small family on it, and a source that asks it; for the tests of this folder."""
+
+from pathlib import Path
+from typing import Any
+
+from emergence_assets.checkpoints.sources.cache import CheckpointCache
+from emergence_assets.checkpoints.sources.hub import HubSource
+from emergence_assets.checkpoints.sources.hub_client import HubClient
+from emergence_assets.checkpoints.sources.revision import RevisionPattern
+from emergence_assets.checkpoints.sources.source import CheckpointRef
+from tests.family import step_folder
+from tests.hub_server import HubServer
+
+MODEL, REPOSITORY = "gloss-tiny", "someone/gloss-tiny"
+STEPS = (0, 8, 64)
+
+
+def publish(hub: HubServer, family: Path, *steps: int, model: str = MODEL) -> dict[int, str]:
+    """Publish steps of a model, by default three; returns step to commit."""
+    return {
+        step: hub.add_revision(f"someone/{model}", f"step{step}", step_folder(family, model, step))
+        for step in steps or STEPS
+    }
+
+
+def make_source(
+    hub: HubServer, folder: Path, *, pattern: str = "step{step}", patience_seconds: float = 5.0, **options: Any
+) -> HubSource:
+    """A source of one model, with lock and cache in a folder."""
+    return HubSource(
+        options.pop("repositories", {MODEL: REPOSITORY}),
+        RevisionPattern(pattern, options.pop("offset", 0)),
+        folder / "lock.json",
+        CheckpointCache(folder / "cache", options.pop("limit_bytes", 10**9), patience_seconds=0.2),
+        client=HubClient(hub.endpoint, patience_seconds),
+        **options,
+    )
+
+
+def ref_of(source: HubSource, step: int, model: str = MODEL) -> CheckpointRef:
+    """The listed checkpoint of a step."""
+    return next(ref for ref in source.list(model).checkpoints if ref.step == step)
+
+
+def silent(_done: int, _total: int, _note: str) -> None:
+    """A report that nobody reads."""

@@ -1,0 +1,107 @@
+"""The cache stays within its bound, never takes away what is in use, and holds nothing that is not whole."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emergence_assets.checkpoints.sources.cache import CheckpointCache
+from emergence_assets.errors import EmergenceError
+from tests.checkpoints.sources.small_cache import filling, keys, never, put
+
+
+def test_an_entry_is_filled_once_and_stays(cache: CheckpointCache) -> None:
+    assert cache.entries() == []
+    assert not cache.contains("a")
+    with cache.hold("a", 100, filling(100)) as folder:
+        assert [path.name for path in folder.iterdir()] == ["weights"]
+    assert cache.contains("a")
+    with cache.hold("a", 100, never) as again:
+        assert again == folder
+    (entry,) = cache.entries()
+    assert (entry.key, entry.n_bytes, entry.whole) == ("a", 100, True)
+
+
+def test_what_was_used_least_recently_goes_first(cache: CheckpointCache) -> None:
+    for key in ("a", "b", "c"):
+        put(cache, key, 300)
+    put(cache, "a", 300)  # used again
+    assert keys(cache) == ["b", "c", "a"]
+    put(cache, "d", 300)
+    assert keys(cache) == ["c", "a", "d"]
+    put(cache, "e", 700)
+    assert keys(cache) == ["d", "e"]
+
+
+def test_the_bound_holds_whatever_is_asked_for(cache: CheckpointCache) -> None:
+    rng = random.Random(0)
+    for _ in range(60):
+        key = rng.choice("abcdefgh")
+        n_bytes = 100 * (1 + "abcdefgh".index(key))
+        with cache.hold(key, n_bytes, filling(n_bytes)) as folder:
+            assert (folder / "weights").stat().st_size == n_bytes
+            assert sum(entry.n_bytes for entry in cache.entries()) <= 1000
+
+
+def test_what_is_in_use_is_not_taken_away(cache: CheckpointCache) -> None:
+    with cache.hold("a", 600, filling(600)) as folder:
+        assert cache.evict("a") == 0
+        with pytest.raises(EmergenceError, match="No room for 6e-07 GB") as caught:
+            put(cache, "b", 600)
+        assert "family.cache_gb" in caught.value.remedy
+        assert (folder / "weights").exists()
+        put(cache, "c", 300)  # which fits beside it
+    put(cache, "b", 600)
+    assert "a" not in keys(cache)
+
+
+def test_two_users_hold_an_entry_and_the_last_one_lets_it_go(cache: CheckpointCache) -> None:
+    with cache.hold("a", 100, filling(100)):
+        with cache.hold("a", 100, never):
+            pass
+        assert cache.evict("a") == 0
+    assert cache.evict("a") == 100
+
+
+def test_what_is_larger_than_the_cache_is_refused_at_once(cache: CheckpointCache) -> None:
+    put(cache, "a", 100)
+    with pytest.raises(EmergenceError, match="does not fit into a cache") as caught, cache.hold("b", 1001, never):
+        pass
+    assert "family.cache_gb" in caught.value.remedy
+    assert keys(cache) == ["a"]
+    put(cache, "b", 1000)
+
+
+def test_evicting_frees_what_was_there(cache: CheckpointCache) -> None:
+    assert cache.evict("a") == 0
+    put(cache, "a", 100)
+    assert cache.evict("b") == 0
+    assert cache.evict("a") == 100
+    assert cache.evict("a") == 0
+    assert cache.entries() == []
+    assert not [path for path in cache.root.iterdir() if path.is_dir()]
+
+
+def test_what_killed_evictions_left_is_removed_before_room_is_made(cache: CheckpointCache) -> None:
+    put(cache, "a", 100)
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    left, going = cache.root / f".b.{ended.pid}.tmp", cache.root / f".c.{os.getpid()}.tmp"
+    for folder in (left, going):
+        folder.mkdir()
+        (folder / "weights").write_bytes(b"x")
+    put(cache, "d", 100)
+    assert not left.exists()
+    assert going.exists()  # its process is alive
+    (cache.root / f".a.{os.getpid()}.tmp").mkdir()
+    ((cache.root / f".a.{os.getpid()}.tmp") / "weights").write_bytes(b"x")
+    assert cache.evict("a") == 100  # the number was that of an earlier process
+
+
+def test_a_cache_that_cannot_be_made_is_said_clearly(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EmergenceError, match="cannot be written"):
+        put(CheckpointCache(tmp_path / "file" / "cache", 1000), "a", 100)
