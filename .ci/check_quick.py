@@ -27,7 +27,8 @@ fvu = pl.read_parquet(storage.root / "tables" / "sae_metrics" / "*.parquet", hiv
 assert 0 < fvu.min() <= fvu.max() < 1, (fvu.min(), fvu.max())
 registry = pl.read_parquet(storage.root / "tables" / "checkpoint_registry" / "*.parquet", hive_partitioning=False)
 left_out = registry.filter(pl.col("status") != "ok").select("model", "step", "reason")
-assert len(registry) == 14 and left_out.is_empty(), left_out
+assert len(registry) == 14, registry
+assert left_out.is_empty(), left_out
 page = (storage.report_folder() / "index.html").read_text(encoding="utf-8")
 assert "</html>" in page
 print(f"gloss-200k rises from {first:.3f} to {last:.3f}, shuffled labels {shuffled['p_best'].mean():.3f}")
