@@ -1,4 +1,4 @@
-"""What tests of several folders share: the `emergence` command on the tiny study as a user runs it, a small disk."""
+"""What tests of several folders share: the command as a user runs it, a finished study, small families and disks."""
 
 import contextlib
 import json
@@ -59,6 +59,20 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finished = run_emergence(data, "run")
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return data
+
+
+@pytest.fixture(scope="session")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder `{model}/step{N}/` of two clean models; read only, tests that change it take `family_copy`."""
+    from tests.family import trained_family  # imports torch, which most tests need not wait for
+
+    return trained_family(tmp_path_factory.mktemp("family"))
+
+
+@pytest.fixture
+def family_copy(family: Path, tmp_path: Path) -> Path:
+    """A copy of the family of one's own."""
+    return shutil.copytree(family, tmp_path / "family")
 
 
 def unavailable(what: str) -> None:

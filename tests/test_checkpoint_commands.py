@@ -7,14 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TINY, run_emergence
-from tests.family import MODELS, STEPS, duplicate_step, missing_file, step_folder, trained_family
+from tests.family import MODELS, STEPS, duplicate_step, missing_file, step_folder
 from tests.hub_server import HubServer
 from tests.published_study import hub_family, local_family, write_study
-
-
-@pytest.fixture(scope="module")
-def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained_family(tmp_path_factory.mktemp("family"))
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from tests.family import (
     other_seed,
     shard,
     step_folder,
-    trained_family,
     trained_step_0,
     with_nan,
 )
@@ -28,16 +27,6 @@ from tests.hub_server import HubServer
 from tests.published_study import SMALL, hub_family, local_family, write_study
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained_family(tmp_path_factory.mktemp("family"))
-
-
-@pytest.fixture
-def family_copy(family: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(family, tmp_path / "family")
 
 
 @pytest.fixture

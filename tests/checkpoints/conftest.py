@@ -1,6 +1,5 @@
-"""A small real family of models for tests of checkpoints."""
+"""What was measured of the small real family, for tests of checkpoints."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -8,18 +7,6 @@ import pytest
 from emergence_assets.checkpoints.measurement import Measurement
 from tests.family import MODELS, STEPS, trained_family
 from tests.measured import measured_steps
-
-
-@pytest.fixture(scope="session")
-def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder `{model}/step{N}/` of two clean models; read only, tests that change it take `family_copy`."""
-    return trained_family(tmp_path_factory.mktemp("family"))
-
-
-@pytest.fixture
-def family_copy(family: Path, tmp_path: Path) -> Path:
-    """A copy of the family of one's own."""
-    return shutil.copytree(family, tmp_path / "family")
 
 
 @pytest.fixture(scope="session")

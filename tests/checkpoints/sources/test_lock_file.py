@@ -19,6 +19,7 @@ from emergence_assets.checkpoints.sources.lock_file import (
     read_lock,
     write_lock,
 )
+from tests.checkpoints.sources.pins import LOCK, PIN
 
 HEX = "0123456789abcdef"
 
@@ -51,18 +52,6 @@ PINS_OF_A_MODEL = st.lists(PINS, max_size=4, unique_by=lambda pin: pin.step).map
 LOCKS = st.dictionaries(st.text(), st.tuples(st.text(), PINS_OF_A_MODEL), max_size=3).map(
     lambda models: Lock({name: entry[0] for name, entry in models.items()}, {n: e[1] for n, e in models.items()})
 )
-
-
-PIN = Pin(
-    8,
-    "step8",
-    "a" * 40,
-    (PinnedFile("model.safetensors", 1000, "b" * 64, ""),),
-    (PinnedFile("config.json", 10, "", "c" * 40),),
-)
-
-
-LOCK = Lock({"gloss-tiny": "someone/gloss-tiny"}, {"gloss-tiny": (replace(PIN, step=0, revision="step0"), PIN)})
 
 
 @given(LOCKS)

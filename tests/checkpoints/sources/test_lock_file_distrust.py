@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +14,11 @@ from emergence_assets.checkpoints.sources.lock_file import (
     MAX_FILE_BYTES,
     MAX_STEP,
     Lock,
-    Pin,
-    PinnedFile,
     read_lock,
     write_lock,
 )
 from emergence_assets.errors import EmergenceError
-
-PIN = Pin(
-    8,
-    "step8",
-    "a" * 40,
-    (PinnedFile("model.safetensors", 1000, "b" * 64, ""),),
-    (PinnedFile("config.json", 10, "", "c" * 40),),
-)
-
-
-LOCK = Lock({"gloss-tiny": "someone/gloss-tiny"}, {"gloss-tiny": (replace(PIN, step=0, revision="step0"), PIN)})
+from tests.checkpoints.sources.pins import LOCK
 
 
 def plain(tmp_path: Path) -> Any:

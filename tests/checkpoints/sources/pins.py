@@ -1,0 +1,14 @@
+"""A small lock file's content, for tests of lock files."""
+
+from dataclasses import replace
+
+from emergence_assets.checkpoints.sources.lock_file import Lock, Pin, PinnedFile
+
+PIN = Pin(
+    8,
+    "step8",
+    "a" * 40,
+    (PinnedFile("model.safetensors", 1000, "b" * 64, ""),),
+    (PinnedFile("config.json", 10, "", "c" * 40),),
+)
+LOCK = Lock({"gloss-tiny": "someone/gloss-tiny"}, {"gloss-tiny": (replace(PIN, step=0, revision="step0"), PIN)})
