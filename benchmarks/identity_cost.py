@@ -15,12 +15,11 @@ from emergence_assets.checkpoints.cells import (
     CHECKPOINT,
     TRAINING_RUN,
     checkpoint_tasks,
-    measure,
-    measurement_tasks,
     register,
     train_model,
     training_tasks,
 )
+from emergence_assets.checkpoints.inspection import measure, measurement_tasks
 from emergence_assets.checkpoints.listing import refresh_time_axis
 from emergence_assets.checkpoints.measurement import measure_checkpoint
 from emergence_assets.pipeline import rules_for

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from emergence_assets.checkpoints.cells import content_tasks, measurement_tasks
+from emergence_assets.checkpoints.inspection import content_tasks, measurement_tasks
 from emergence_assets.checkpoints.listing import pin_new_models, reference, refresh_time_axis, verify_pins
 from emergence_assets.checkpoints.sources.choice import hub_source_of, source_of
 from emergence_assets.display import Display

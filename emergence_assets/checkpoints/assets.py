@@ -11,11 +11,11 @@ from emergence_assets.checkpoints.cells import (
     CHECKPOINT_REGISTRY,
     TRAINING_RUN,
     checkpoint_tasks,
-    measurement_tasks,
     registry_tasks,
     training_tasks,
 )
 from emergence_assets.checkpoints.checks import CHECKPOINT_CHECKS, REGISTRY_CHECKS, TRAINING_CHECKS
+from emergence_assets.checkpoints.inspection import measurement_tasks
 from emergence_assets.checkpoints.listing import refresh_time_axis
 from emergence_assets.checkpoints.schema import REGISTRY, rule_frame
 from emergence_assets.family import TrainedHere

@@ -2,22 +2,21 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from emergence_assets.checkpoints.listing import measurements, reference
-from emergence_assets.checkpoints.sources.choice import source_arguments, source_of
-from emergence_assets.checkpoints.sources.source import CheckpointRef
+from emergence_assets.checkpoints.inspection import CONTENT_HASHES
+from emergence_assets.checkpoints.listing import measurements
 from emergence_assets.durable import clear_disk_errors
-from emergence_assets.errors import BrokenCheckpoint, EmergenceError
+from emergence_assets.errors import EmergenceError
 from emergence_assets.family import TrainedHere
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Provenance, Required
 from emergence_assets.study import Study
-from emergence_assets.time_axis import TimeAxis, is_used, read_time_axis
+from emergence_assets.time_axis import AxisEntry, TimeAxis, is_used, read_time_axis
 from resources.compute import Task
 from resources.records import (
     now,
@@ -85,7 +84,6 @@ def _checkpoint_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[st
     return {name: getattr(measured.facts, name) for name in CONTENT_HASHES}
 
 
-CONTENT_HASHES = ("weights_sha256", "config_sha256", "tokenizer_sha256")
 CHECKPOINT = Rule(
     name="checkpoint",
     stage="checkpoints",
@@ -109,9 +107,18 @@ def _registry_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str,
     entries = [
         # What is used is an input, by its content; of what is left out no more is known than what its source says.
         {name: getattr(entry, name) for name in said} | ({} if is_used(entry.status) else {"identity": entry.identity})
-        for entry in axis.entries
+        for entry in _placed(axis.entries, _place(study))
     ]
     return {"time_axis": entries, "tokens_per_step": study.family.tokens_per_step_of(str(cell.model))}
+
+
+def _place(study: Study) -> str:
+    """What stands for the folders of checkpoints that were trained here: the data may be moved, and nothing changed."""
+    return "training in this study" if isinstance(study.family, TrainedHere) else ""
+
+
+def _placed(entries: Sequence[AxisEntry], place: str) -> list[AxisEntry]:
+    return [replace(entry, location=place) if place and entry.location else entry for entry in entries]
 
 
 CHECKPOINT_REGISTRY = Rule(
@@ -184,95 +191,6 @@ def _clear_superseded(root: Path, want: Required) -> None:
         write_record(start, same_run, {}, {})
 
 
-def measurement_tasks(study: Study, storage: Storage, cells: Sequence[Cell]) -> list[Task]:
-    """One task per checkpoint that was not measured yet; equal ones, by what their source says, are measured once."""
-    tasks: dict[str, Task] = {}
-    for cell in cells:
-        axis = read_time_axis(storage.time_axis(str(cell.model)))
-        ref = reference(axis, str(cell.model), int(cell.step or 0)) if axis else None
-        if ref is None or ref.identity in tasks or storage.checkpoint_measurement(ref.identity).exists():
-            continue
-        arguments = {
-            "source": source_arguments(study.family, storage),
-            "checkpoint": asdict(ref),
-            "path": str(storage.checkpoint_measurement(ref.identity)),
-            "left_out_if_broken": not isinstance(study.family, TrainedHere),
-        }
-        tasks[ref.identity] = Task("emergence_assets.checkpoints.cells:measure", arguments, str(cell))
-    return list(tasks.values())
-
-
-def measure(
-    source: dict[str, Any], checkpoint: dict[str, Any], path: str, left_out_if_broken: bool, report: Any
-) -> None:
-    """Worker: fetch one checkpoint, look at every weight once, and note what it is.
-
-    What is wrong with a checkpoint from outside is noted too, so that it is left out; one that was trained here can be
-    made again, so that it is an error.
-    """
-    import torch
-
-    from emergence_assets.checkpoints.fixed_text import fixed_text_loss
-    from emergence_assets.checkpoints.loading import is_causal
-    from emergence_assets.checkpoints.measurement import Refusal, measure_checkpoint, write_measurement
-    from emergence_assets.checkpoints.sources.choice import source_from
-    from resources.accelerator import choose_accelerator
-
-    accelerator, origin, ref = choose_accelerator(), source_from(source), CheckpointRef(**checkpoint)
-    try:
-        with origin.fetch(ref, report) as folder:
-            report(0, 2, "reading the weights")
-            measured = measure_checkpoint(folder)
-            report(1, 2, "loss on the fixed text")
-            model = origin.load(folder, accelerator.device, getattr(torch, accelerator.model_dtype))
-            if is_causal(model):
-                measured = replace(measured, loss=fixed_text_loss(model, folder / "tokenizer.json"))
-            report(2, 2, "")
-    except BrokenCheckpoint as error:
-        # What the disk or the network behind it did not give now it may give next time.
-        if not left_out_if_broken or getattr(error.__cause__, "errno", None) is not None:
-            raise
-        measured = Refusal(error.reason)
-    with clear_disk_errors(Path(path)):
-        write_measurement(Path(path), measured)
-
-
-def content_tasks(study: Study, storage: Storage, cells: Sequence[Cell]) -> list[Task]:
-    """One task per measured checkpoint that is on this machine: is it still what was measured?"""
-    source = source_of(study.family, storage)
-    tasks: dict[str, Task] = {}
-    for cell in cells:
-        axis = read_time_axis(storage.time_axis(str(cell.model)))
-        ref = reference(axis, str(cell.model), int(cell.step or 0)) if axis else None
-        if ref is None or not source.is_cached(ref) or not storage.checkpoint_measurement(ref.identity).exists():
-            continue
-        arguments = {
-            "source": source_arguments(study.family, storage),
-            "checkpoint": asdict(ref),
-            "path": str(storage.checkpoint_measurement(ref.identity)),
-        }
-        tasks[ref.identity] = Task("emergence_assets.checkpoints.cells:compare_content", arguments, str(cell))
-    return list(tasks.values())
-
-
-def compare_content(source: dict[str, Any], checkpoint: dict[str, Any], path: str, report: Any) -> str:
-    """Worker: hash a checkpoint again; what differs from its measurement, in words."""
-    from emergence_assets.checkpoints.folder import read_facts
-    from emergence_assets.checkpoints.measurement import Measurement, read_measurement
-    from emergence_assets.checkpoints.sources.choice import source_from
-
-    measured = read_measurement(Path(path), sample=False)
-    if not isinstance(measured, Measurement):
-        return ""
-    try:
-        with source_from(source).fetch(CheckpointRef(**checkpoint), report) as folder:
-            facts = read_facts(folder, check_finite=False)
-    except BrokenCheckpoint as error:
-        return f"{error.what} ({error.where})"
-    altered = [name for name in CONTENT_HASHES if getattr(facts, name) != getattr(measured.facts, name)]
-    return f"{', '.join(altered)} differ from what was measured: the files were altered" if altered else ""
-
-
 def checkpoint_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
     """One task per checkpoint."""
     work = []
@@ -334,6 +252,7 @@ def registry_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tup
             "study": plan.storage.study,
             "model": str(cell.model),
             "tokens_per_step": plan.study.family.tokens_per_step_of(str(cell.model)),
+            "place": _place(plan.study),
             "path": str(CHECKPOINT_REGISTRY.path(plan.storage, cell)),
             "required": required_to_json(required),
         }
@@ -343,7 +262,7 @@ def registry_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tup
 
 
 def write_registry(
-    data: str, study: str, model: str, tokens_per_step: int, path: str, required: str, report: Any
+    data: str, study: str, model: str, tokens_per_step: int, place: str, path: str, required: str, report: Any
 ) -> None:
     """Worker: all checkpoints of a model as a table, with a picture of how alike they are."""
     from emergence_assets.checkpoints.registry import registry_frame
@@ -351,7 +270,7 @@ def write_registry(
 
     storage = Storage(Path(data), study)
     axis = read_time_axis(storage.time_axis(model)) or TimeAxis(())
-    frame = registry_frame(model, tokens_per_step, axis.entries, measurements(storage, axis))
+    frame = registry_frame(model, tokens_per_step, _placed(axis.entries, place), measurements(storage, axis))
     numbers = {
         "checkpoints": len(frame),
         "on_time_axis": int(frame["on_time_axis"].sum()),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 import pytest
 
-from emergence_assets.checkpoints import cells
+from emergence_assets.checkpoints import cells, inspection
 from emergence_assets.checkpoints.arrival import GRACE_SECONDS, MOST_PER_TICK, arrival_sensors, look_for_checkpoints
 from emergence_assets.checkpoints.cells import CHECKPOINT, CHECKPOINT_REGISTRY
 from emergence_assets.checkpoints.cursor import LONGEST_PAUSE_SECONDS, Cursor, pause_seconds
@@ -99,8 +99,8 @@ def nothing(*_: object) -> None:
 def run_checkpoints(study: Study, storage: Storage, steps: Sequence[int]) -> None:
     refresh_time_axis(study, storage, MODEL)
     wanted = [Cell(MODEL, step) for step in steps]
-    for task in cells.measurement_tasks(study, storage, wanted):
-        cells.measure(**task.arguments, report=nothing)
+    for task in inspection.measurement_tasks(study, storage, wanted):
+        inspection.measure(**task.arguments, report=nothing)
     axis = refresh_time_axis(study, storage, MODEL)
     plan = Plan(study, storage, ONLY_CHECKPOINTS)
     due = [(cell, plan.demand_inputs(CHECKPOINT, cell)) for cell in wanted if cell.step in axis.steps()]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from emergence_assets.checkpoints import cells
+from emergence_assets.checkpoints import inspection
 from emergence_assets.checkpoints.listing import (
     measurements,
     reference,
@@ -57,9 +57,9 @@ class Listed:
     def measure_listed(self) -> int:
         """The same for what was listed before."""
         torch.set_num_threads(1)
-        tasks = cells.measurement_tasks(self.study(), self.storage, [Cell(MODEL, step) for step in STEPS])
+        tasks = inspection.measurement_tasks(self.study(), self.storage, [Cell(MODEL, step) for step in STEPS])
         for task in tasks:
-            cells.measure(**task.arguments, report=lambda *_: None)
+            inspection.measure(**task.arguments, report=lambda *_: None)
         return len(tasks)
 
     def measurement(self, step: int) -> Path:

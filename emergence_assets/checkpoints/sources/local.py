@@ -39,8 +39,8 @@ once per version of a folder."""
 class _File(NamedTuple):
     name: str
     n_bytes: int
-    inode: int
     modified_ns: int
+    inode: int
     changed_ns: int
 
 
@@ -57,7 +57,7 @@ class LocalSource:
         cache_root: Path | None = None,
         trusted: Collection[str] = (),
         blocks: str | None = None,
-        may_be_missing: bool = False,
+        own: bool = False,
     ):
         """Nothing is read yet.
 
@@ -69,10 +69,11 @@ class LocalSource:
             cache_root: where converted copies of pickled weights go; None refuses pickles.
             trusted: models whose own code may be run.
             blocks: module path of the list of blocks, where it is not found by itself.
-            may_be_missing: without a root there are no checkpoints yet, which is no error.
+            own: the project wrote them: without a root there are none yet, which is no error, and they are the same
+                after the data were copied.
         """
         self.root, self.pattern, self.marker, self.settle_seconds = root.absolute(), pattern, marker, settle_seconds
-        self.trusted, self.blocks, self.may_be_missing = frozenset(trusted), blocks, may_be_missing
+        self.trusted, self.blocks, self.own = frozenset(trusted), blocks, own
         # The folder is there already and bounds what is converted from it.
         self._converted = CheckpointCache(cache_root, sys.maxsize) if cache_root else None
         self._trusted_folders: set[Path] = set()
@@ -87,7 +88,7 @@ class LocalSource:
         for step, folder in self._folders(model).items():
             try:
                 files = _files(folder)
-                identity = _identity(model, step, files)
+                identity = self._identity(model, step, files)
                 if reason := self._unfinished(folder, files) or self._damaged(folder, identity):
                     incomplete[step] = reason
                     continue
@@ -102,7 +103,7 @@ class LocalSource:
     def verify(self, ref: CheckpointRef) -> str:
         """Whether the files are those that were listed; see `Source.verify`."""
         try:
-            identity = _identity(ref.model, ref.step, _files(Path(ref.location)))
+            identity = self._identity(ref.model, ref.step, _files(Path(ref.location)))
         except OSError:
             return f"its folder {ref.location} cannot be read any more"
         return "" if identity == ref.identity else "its files changed since it was listed"
@@ -146,6 +147,11 @@ class LocalSource:
         if problem := self.verify(ref):
             raise EmergenceError(f"{ref.model} step {ref.step}: {problem}.", where=ref.location, remedy="run again")
 
+    def _identity(self, model: str, step: int, files: "list[_File]") -> str:
+        # A copy has other inodes and times of change; what comes from outside is looked at again then.
+        seen = [file[:3] if self.own else file for file in files]
+        return sha256(json.dumps([model, step, *seen]).encode()).hexdigest()[:32]
+
     def _trust(self, folder: Path, is_trusted: bool) -> None:
         (self._trusted_folders.add if is_trusted else self._trusted_folders.discard)(folder)
 
@@ -177,7 +183,7 @@ class LocalSource:
         parent = self.root / above
         try:
             if not self.root.is_dir():
-                if self.may_be_missing:
+                if self.own:
                     return {}  # nothing was trained yet
                 raise EmergenceError(
                     "The folder of the family is not there.", where=self.root, remedy="correct family.root"
@@ -262,9 +268,5 @@ def _files(folder: Path) -> "list[_File]":
     for path in sorted(folder.iterdir()):
         if _MATTERS.fullmatch(path.name):
             status = path.stat()
-            found.append(_File(path.name, status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns))
+            found.append(_File(path.name, status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns))
     return found
-
-
-def _identity(model: str, step: int, files: "list[_File]") -> str:
-    return sha256(json.dumps([model, step, *files]).encode()).hexdigest()[:32]

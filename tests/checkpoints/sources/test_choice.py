@@ -76,7 +76,7 @@ def test_a_local_family_is_in_its_folder(tmp_path: Path) -> None:
     assert (source.root, source.pattern) == (tmp_path / "in", "{model}/step{step}")
     assert (source.marker, source.settle_seconds, source.blocks) == ("DONE", 10.0, "model.layers")
     assert source.trusted == {"gloss-tiny"}
-    assert not source.may_be_missing
+    assert not source.own
 
 
 def test_a_trained_family_is_where_it_is_trained(tmp_path: Path, family: Path) -> None:

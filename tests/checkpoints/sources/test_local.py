@@ -60,7 +60,7 @@ def test_a_root_that_cannot_be_read_is_an_error_and_no_empty_family(root: Path, 
 
 def test_a_model_without_a_folder_has_no_checkpoints_yet(root: Path) -> None:
     assert make_source(root).list("another").checkpoints == ()
-    assert make_source(root.parent / "nowhere", may_be_missing=True).list(MODEL).checkpoints == ()
+    assert make_source(root.parent / "nowhere", own=True).list(MODEL).checkpoints == ()
 
 
 def test_the_step_stands_in_the_last_folder(root: Path) -> None:
@@ -137,3 +137,18 @@ def test_what_is_wrong_for_a_moment_is_not_remembered(root: Path, monkeypatch: p
         while_the_disk_is_away.setattr(Path, "read_bytes", read)
         assert "Input/output error" in source.list(MODEL).incomplete[8]
     assert steps(source) == [0, 8, 64]
+
+
+def test_own_checkpoints_are_the_same_after_the_data_were_copied_and_others_are_looked_at_again(root: Path) -> None:
+    def identities(folder: Path, own: bool) -> dict[int, str]:
+        return {ref.step: ref.identity for ref in make_source(folder, own=own).list(MODEL).checkpoints}
+
+    copy = shutil.copytree(root, root.parent / "copy")
+    assert identities(copy, own=True) == identities(root, own=True)
+    assert not set(identities(copy, own=False).values()) & set(identities(root, own=False).values())
+    weights = step_folder(copy, MODEL, 8) / "model.safetensors"
+    os.utime(weights, (1, 1))
+    changed = {
+        step for step, identity in identities(copy, own=True).items() if identity != identities(root, own=True)[step]
+    }
+    assert changed == {8}
