@@ -93,7 +93,8 @@ def verify_pins(study: Study, storage: Storage, model: str) -> list[AxisEntry]:
     found = {}
     for entry in axis.entries:
         ref = reference(axis, model, entry.step)
-        found[entry.step, entry.identity] = source.verify(ref) if ref else ""
+        said = source.verify(ref) if ref else ""
+        found[entry.step, entry.identity] = entry.upstream if said is None else said
     with FileLock(storage.time_axis_lock(model)):
         now = read_time_axis(storage.time_axis(model)) or axis
         entries = tuple(

@@ -47,7 +47,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 
 
 def test_a_moved_branch_is_noted_until_it_is_pinned_anew_and_changes_nothing_else(
-    hub: HubServer, family: Path, tmp_path: Path
+    hub: HubServer, family: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     over_hub = hub_family(models={MODEL: {"d_model": 16, "n_layers": 2}})
     study = load_study(str(write_study(tmp_path / "listed.yaml", over_hub)))
@@ -71,6 +71,9 @@ def test_a_moved_branch_is_noted_until_it_is_pinned_anew_and_changes_nothing_els
     (noted_again,) = verify_pins(study, storage, MODEL)
     assert noted_again == replace(noted, upstream=noted_again.upstream)
     assert noted_again.upstream != noted.upstream
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert verify_pins(study, storage, MODEL) == [noted_again], "what was noted stays when nobody can be asked"
+    monkeypatch.delenv("HF_HUB_OFFLINE")
     assert isinstance(study.family, Hub)
     hub_source_of(study.family, storage).refresh([MODEL], accept_moved=True)
     assert verify_pins(study, storage, MODEL) == []

@@ -146,10 +146,10 @@ class HubSource:
             tuple(line for change in changes for line in change.moved),
         )
 
-    def verify(self, ref: CheckpointRef) -> str:
-        """Whether the branch is still at its pin; see `Source.verify`. One request per model and source."""
+    def verify(self, ref: CheckpointRef) -> str | None:
+        """Whether the revision is still at its pin; see `Source.verify`. One request per model and source."""
         if self.offline:
-            return ""
+            return None
         if ref.location not in self._now:
             self._now[ref.location] = self._client.revisions(ref.location)
         now = self._now[ref.location].get(ref.revision)

@@ -59,8 +59,10 @@ class Source(Protocol):
         """
         ...
 
-    def verify(self, ref: CheckpointRef) -> str:
+    def verify(self, ref: CheckpointRef) -> str | None:
         """What is wrong with a pinned checkpoint, in words: moved upstream, files altered; empty when nothing is.
+
+        None when nobody was asked, because the source is to be left alone.
 
         Raises:
             EmergenceError: the source cannot be asked.
