@@ -104,7 +104,7 @@ def test_verifying_asks_once_for_all_checkpoints_of_a_model(hub: HubServer, fami
     source = make_source(hub, tmp_path)
     source.refresh()
     hub.reset_log()
-    assert [source.verify(ref) for ref in source.list(MODEL).checkpoints] == [None] * len(STEPS)
+    assert [source.verify(ref) for ref in source.list(MODEL).checkpoints] == [""] * len(STEPS)
     assert paths(hub) == [f"{REPOSITORY}/refs"]
 
 
