@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from emergence_assets.definitions import STAGES, build_definitions
+from emergence_assets.partitions import group_name
 from emergence_assets.pipeline import RULES
 from emergence_assets.study import load_study, parse_study
 from emergence_assets.yaml_file import read_yaml
@@ -53,6 +54,16 @@ def test_the_graph_is_the_one_in_the_snapshot(definitions: dg.Definitions) -> No
 def test_there_is_a_job_per_stage_and_one_for_all(definitions: dg.Definitions) -> None:
     names = {job.name for job in definitions.resolve_all_job_defs()}
     assert {*STAGES, "all_stages"} <= names
+
+
+@pytest.mark.parametrize("automation", [False, True])
+def test_nothing_runs_by_itself_until_it_is_switched_on(automation: bool) -> None:
+    study = load_study("pythia").model_copy(update={"automation": automation})
+    loaded = build_definitions(study, Storage(Path("data"), study.name)).get_repository_def()
+    names = {sensor.name for sensor in loaded.sensor_defs}
+    assert names == {"dead_runs", "upkeep", *(f"new_checkpoints__{group_name(model)}" for model in study.models)}
+    switches = [*loaded.sensor_defs, *loaded.schedule_defs]
+    assert {switch.default_status.value for switch in switches} == {"RUNNING" if automation else "STOPPED"}
 
 
 def test_every_asset_has_a_check_a_description_and_a_code_version(definitions: dg.Definitions) -> None:
