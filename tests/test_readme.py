@@ -5,9 +5,11 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from emergence_assets.cli import main
+from emergence_assets.study import load_study
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -16,6 +18,13 @@ TYPED = [
     for block in re.findall(r"```\n(.*?)```", README, re.DOTALL)
     for line in block.splitlines()
     if line.startswith(("make ", "emergence "))
+]
+
+
+STUDIES = [
+    block
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for block in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 ]
 
 
@@ -39,6 +48,15 @@ def test_commands_exist(command: str) -> None:
     runner = CliRunner(env={"EMERGENCE_STUDY": None, "EMERGENCE_DATA": None})
     result = runner.invoke(main, [*shlex.split(command)[1:], "--help"])
     assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("block", STUDIES, ids=range(len(STUDIES)))
+def test_parts_of_study_files_are_accepted(block: str, tmp_path: Path) -> None:
+    rest = {"name": "shown", "probe_set": {"source": "wordnet"}, "activations": {"training_texts": 100}}
+    rest |= {"sae": {"n_latents": 64, "k": 4, "n_steps": 10}}
+    path = tmp_path / "shown.yaml"
+    path.write_text(block + yaml.safe_dump(rest), encoding="utf-8")
+    assert load_study(str(path)).models
 
 
 def test_files_that_are_named_exist() -> None:
