@@ -103,7 +103,7 @@ class LocalSource:
     def verify(self, ref: CheckpointRef) -> str:
         """Whether the files are those that were listed; see `Source.verify`."""
         try:
-            identity = self._identity(ref.model, ref.step, _files(Path(ref.location)))
+            identity = self._identity(ref.model, ref.step, _files(self._folder(ref)))
         except OSError:
             return f"its folder {ref.location} cannot be read any more"
         return "" if identity == ref.identity else "its files changed since it was listed"
@@ -111,7 +111,7 @@ class LocalSource:
     @contextlib.contextmanager
     def fetch(self, ref: CheckpointRef, report: Report) -> Iterator[Path]:
         """The folder itself, or a converted copy of pickled weights; see `Source.fetch`."""
-        folder = Path(ref.location)
+        folder = self._folder(ref)
         if not folder.is_dir():
             raise EmergenceError("The folder of this checkpoint is gone.", where=folder, remedy="put it back")
         is_trusted = ref.model in self.trusted
@@ -135,7 +135,7 @@ class LocalSource:
     def _convert(self, ref: CheckpointRef, copy: Path) -> None:
         from emergence_assets.checkpoints.sources.conversion import convert_pickle
 
-        folder = Path(ref.location)
+        folder = self._folder(ref)
         for file in _files(folder):
             with contextlib.suppress(FileNotFoundError):  # then it changed
                 shutil.copyfile(folder / file.name, copy / file.name)
@@ -146,6 +146,11 @@ class LocalSource:
         """Refuse a folder that is not what was listed: what is made from it would bear the name of something else."""
         if problem := self.verify(ref):
             raise EmergenceError(f"{ref.model} step {ref.step}: {problem}.", where=ref.location, remedy="run again")
+
+    def _folder(self, ref: CheckpointRef) -> Path:
+        # Where own checkpoints were listed last may be where the data lay before they were moved.
+        own = self.pattern.replace("{model}", ref.model).replace("{step}", str(ref.step))
+        return self.root / own if self.own else Path(ref.location)
 
     def _identity(self, model: str, step: int, files: "list[_File]") -> str:
         # A copy has other inodes and times of change; what comes from outside is looked at again then.
@@ -163,7 +168,7 @@ class LocalSource:
 
     def is_cached(self, ref: CheckpointRef) -> bool:
         """Whether the folder holds safetensors, or a converted copy is there."""
-        folder = Path(ref.location)
+        folder = self._folder(ref)
         return _has_safetensors(folder) or (self._converted is not None and self._converted.contains(ref.identity))
 
     def evict(self, ref: CheckpointRef) -> int:

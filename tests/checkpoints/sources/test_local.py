@@ -152,3 +152,12 @@ def test_own_checkpoints_are_the_same_after_the_data_were_copied_and_others_are_
         step for step, identity in identities(copy, own=True).items() if identity != identities(root, own=True)[step]
     }
     assert changed == {8}
+
+
+def test_an_own_checkpoint_is_fetched_from_where_the_data_are_now(root: Path) -> None:
+    listed = make_source(root, own=True).list(MODEL).checkpoints[0]
+    moved = root.rename(root.parent / "moved")
+    with make_source(moved, own=True).fetch(listed, lambda *_: None) as folder:
+        assert folder == step_folder(moved, MODEL, listed.step)
+    with pytest.raises(EmergenceError, match="is gone"), make_source(moved).fetch(listed, lambda *_: None):
+        pass
