@@ -63,6 +63,8 @@ class Rule:
     """Provenance inside that file or folder; None when there is none."""
     verify: Callable[[Path], None] = field(default=lambda _path: None)
     """Raise EmergenceError when the content is not what was written."""
+    needs_cells: bool = True
+    """Whether it cannot be made while an asset that it is made from has no cell at all."""
     takes_unjudged: bool = False
     """Its cells are also of checkpoints that nobody looked at yet."""
 
@@ -219,7 +221,15 @@ class Plan:
         Raises:
             EmergenceError: an input has to be materialised first.
         """
-        for source, source_cell in self.input_cells(rule, cell):
+        inputs = list(self.input_cells(rule, cell))
+        for source, _ in self.sources(rule, cell.model) if rule.needs_cells else ():
+            if all(found.name != source.name for found, _ in inputs):
+                raise EmergenceError(
+                    f"{rule.name} of {cell} needs {source.name}, and no checkpoint can be used.",
+                    where=self.storage.root,
+                    remedy="type `emergence checkpoints`: it says why",
+                )
+        for source, source_cell in inputs:
             state = self.state(source, source_cell)
             if state.state != "done":
                 raise EmergenceError(

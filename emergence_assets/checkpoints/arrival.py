@@ -12,7 +12,7 @@ from typing import NamedTuple
 import dagster as dg
 
 from emergence_assets.automation import UPKEEP_SECONDS
-from emergence_assets.checkpoints.cells import CHECKPOINT, CHECKPOINT_REGISTRY
+from emergence_assets.checkpoints.cells import CHECKPOINT
 from emergence_assets.checkpoints.cursor import Cursor, Delivery, Overdue, pause_seconds
 from emergence_assets.checkpoints.listing import pin_new_revisions, refresh_time_axis
 from emergence_assets.errors import EmergenceError
@@ -147,7 +147,7 @@ def _overdue_tables(model: str, sight: Sight, rules: Sequence[Rule]) -> tuple[di
     for rule in late:
         inputs = list(plan.input_cells(rule, cell))
         # Without a checkpoint that can be used there is nothing to tell but in the registry.
-        possible = bool(inputs) or rule.name == CHECKPOINT_REGISTRY.name
+        possible = bool(inputs) or not rule.needs_cells
         if possible and all(plan.state(*source).state == "done" for source in inputs):
             wanted = plan.required(rule, cell)
             overdue |= {rule.name: wanted.fingerprint} if wanted else {}

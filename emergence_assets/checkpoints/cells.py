@@ -126,6 +126,7 @@ CHECKPOINT_REGISTRY = Rule(
     stage="checkpoints",
     grid="model",
     inputs=("checkpoint",),
+    needs_cells=False,
     recipe=_registry_recipe,
     code=tuple(f"emergence_assets.checkpoints.{name}" for name in ("registry", "schema", "verdicts", "trajectory")),
     path=lambda storage, cell: storage.model_table("checkpoint_registry", str(cell.model)),
