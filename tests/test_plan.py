@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from emergence_assets.errors import EmergenceError
 from emergence_assets.plan import Cell, CellState, Plan, layer_key, step_key
 from emergence_assets.study import Study
+from emergence_assets.time_axis import AxisEntry, TimeAxis, write_time_axis
 from resources.storage import Storage
 from tests.pipeline_by_hand import RULES, due, make, make_all, rule, small_study, with_other_code
 
@@ -206,6 +207,18 @@ def test_a_cell_is_made_from_the_cells_that_share_its_model_step_and_layer(
     rules = [rule("source", source), rule("reader", reader, "source")]
     plan = Plan(STUDY, storage, rules)
     assert [str(found) for _, found in plan.input_cells(rules[1], cell)] == expected
+
+
+def test_nothing_is_made_from_checkpoints_of_which_none_can_be_used(storage: Storage) -> None:
+    write_time_axis(storage.time_axis("gloss-25k"), TimeAxis((AxisEntry(0, "duplicate", "it has other weights"),)))
+    plan = Plan(small_study(), storage, RULES)
+    curves = plan.rules["curves"]
+    assert list(plan.input_cells(curves, Cell("gloss-25k"))) == []
+    with pytest.raises(EmergenceError, match="no checkpoint can be used") as caught:
+        plan.demand_inputs(curves, Cell("gloss-25k"))
+    assert "emergence checkpoints" in caught.value.remedy
+    registry = replace(curves, needs_cells=False)
+    assert Plan(small_study(), storage, [registry]).demand_inputs(registry, Cell("gloss-25k")).inputs == {}
 
 
 def test_an_asset_that_the_pipeline_does_not_have_is_no_input(storage: Storage) -> None:
