@@ -13,6 +13,7 @@ from emergence_assets.definitions import STAGES, build_definitions
 from emergence_assets.display import Display
 from emergence_assets.emergence.tables import HEADLINE
 from emergence_assets.instance import close_dead_runs, prepare_home
+from emergence_assets.interruption import interruptions_kept
 from emergence_assets.partitions import asset_key, cell_of, partitions
 from emergence_assets.pipeline import rules_for
 from emergence_assets.plan import Cell, Plan
@@ -59,10 +60,16 @@ class Session:
     def run(self, console: Console, stages: Sequence[str] | None) -> dict[str, Any]:
         """Make what is due and print the headline; returns the same as plain values."""
         self.prepare()
-        with dg.DagsterInstance.get() as instance, LocalProcesses() as workers, Display(console) as display:
+        rules = rules_for(self.study)
+        with (
+            interruptions_kept(),
+            dg.DagsterInstance.get() as instance,
+            LocalProcesses() as workers,
+            Display(console) as display,
+        ):
             compute = ListeningCompute(workers, display)
             definitions = build_definitions(self.study, self.storage, compute)
-            outcome = run_study(self.study, self.storage, definitions, rules_for(self.study), instance, display, stages)
+            outcome = run_study(self.study, self.storage, definitions, rules, instance, display, stages)
         return self._conclude(console, outcome, compute.working_seconds)
 
     def _conclude(self, console: Console, outcome: Outcome, working_seconds: float) -> dict[str, Any]:
