@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from emergence_assets.activations.cells import ACTIVATIONS, activation_tasks, capture_layers
+from emergence_assets.activations.cells import ACTIVATIONS, activation_tasks
+from emergence_assets.activations.harvest import capture_layers
 from emergence_assets.checkpoints.cells import (
     CHECKPOINT,
     TRAINING_RUN,

@@ -61,7 +61,15 @@ class Activations(Declared):
     """Texts from the training split whose residual stream the SAEs are trained on."""
     positions: Literal["read_out", "all"] = "read_out"
     """Which tokens of a training text are kept: the read-out token alone, or all but the first."""
+    training_tokens: Positive | None = None
+    """Keep at most so many training rows: texts are taken in order as long as they fit. By default all of them."""
     dtype: Literal["float16", "bfloat16", "float32"] = "float16"
+    """Data type of the files."""
+    compute_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Data type of the forward pass; float32 gives comparable activations on all devices."""
+    retention: Literal["keep", "archive-after-sae", "drop-after-sae", "stream"] = "keep"
+    """What becomes of training rows: they stay on disk, are compressed or let go once the SAEs of their cell are
+    trained, or never reach the disk (SAEs train from memory). Read-outs, statistics and provenance always stay."""
 
 
 class SAE(Declared):
@@ -187,7 +195,9 @@ class Study(Declared):
 
     def science(self) -> dict[str, Any]:
         """What decides results, as plain values: the study file without what only decides how it is run."""
-        return self.model_dump(mode="json", exclude={"automation": True, "family": set(OPERATIONAL)})
+        return self.model_dump(
+            mode="json", exclude={"automation": True, "family": set(OPERATIONAL), "activations": {"retention"}}
+        )
 
     @property
     def models(self) -> list[str]:

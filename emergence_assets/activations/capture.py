@@ -1,25 +1,27 @@
-"""One forward pass per batch of texts: the residual stream of all requested layers at once, written row by row.
+"""One forward pass per batch of texts: the residual stream of all requested layers at once, handed on row by row.
 
-Belongs here: hooks, batching and the order of rows. Which rows there are is in `tokens.py`, the file in `store.py`.
+Belongs here: hooks, batching and the order of rows. Which rows there are is in `tokens.py`; where they go is for the
+caller to say.
 
 Shape suffixes: b texts of a batch · t positions or rows · d d_model.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from emergence_assets.activations.store import ActivationWriter
 from emergence_assets.activations.tokens import Tokens
 from emergence_assets.checkpoints.loading import blocks, is_causal
 from emergence_assets.errors import EmergenceError
 
 EMBEDDING = -1
+Append = Callable[[int, str, np.ndarray], None]
+"""Takes the next rows [any number, d_model] of a layer's resid_post, read_out or read_out_mean, in storage form."""
 STAGED_BYTES = 256 << 20
 """Rows that wait in memory for their turn, over all layers: batches are sorted by length, files are not."""
 
@@ -79,62 +81,68 @@ def capture_checkpoint(
     model: PreTrainedModel,
     tokens: Tokens,
     layers: Sequence[int],
-    writers: Mapping[int, ActivationWriter],
+    append: Append,
+    dtype: str = "float16",
     batch_size: int = 32,
     device: str | torch.device = "cpu",
     report: Callable[[int, int, str], None] = lambda done, total, note: None,
     *,
     blocks_name: str | None = None,
     staged_bytes: int = STAGED_BYTES,
+    with_probes: bool = True,
 ) -> None:
-    """Append all rows of all layers to the writers, in the order of tokens.h5. The caller commits the writers.
+    """Hand on all rows of all layers, in the order of tokens.h5.
 
     Texts are padded on the right. A causal model is run without a mask, since no real position sees the padding; an
-    encoder's positions see all others, so that it is told which are real.
+    encoder's positions see all others, so that it is told which are real. Where the device's memory does not hold a
+    batch, it is halved, for good.
 
     Args:
         model: In evaluation mode, on `device`; its head is not run.
-        tokens: Training texts become /resid_post, probe texts /read_out and /read_out_mean.
+        tokens: Training texts become resid_post, probe texts read_out and read_out_mean.
         layers: Block indexes from 0; -1 is the embedding.
-        writers: One per layer, fresh, made for the shapes of `tokens`.
+        append: Is given the rows.
+        dtype: float16, bfloat16 or float32; bfloat16 is handed on as bits.
         batch_size: Texts per forward pass; changes results by rounding only.
         device: Where the model is.
         report: Called with texts done, all texts, and a note.
         blocks_name: Module path of the list of blocks; by default it is found.
         staged_bytes: See `STAGED_BYTES`; more lets more texts be sorted by length.
+        with_probes: Whether the probe texts are run too.
 
     Raises:
         EmergenceError: The model has no such layer, a smaller vocabulary or a shorter context than the tokens, or gives
-            values that are not finite (or overflow the dtype of the file).
-        ValueError: The model is in training mode, or layers and writers differ.
+            values that are not finite (or overflow `dtype`); or the device holds not even one text.
+        ValueError: The model is in training mode.
     """
     if model.training:
         raise ValueError("the model is in training mode: dropout would make the activations random")
-    if set(layers) != set(writers):
-        raise ValueError(f"layers {sorted(layers)} need one writer each, got {sorted(writers)}")
     _require_fit(model, tokens)
-    n_texts, n_training = len(tokens.training_ids) + tokens.n_probes, len(tokens.training_ids)
-    row_bytes = max(1, sum(2 * writer.spec.d_model * 4 for writer in writers.values()))
+    n_texts, n_training = len(tokens.training_ids) + tokens.n_probes * with_probes, len(tokens.training_ids)
+    row_bytes = max(1, len(layers) * 2 * model.config.hidden_size * 4)
     max_rows = max(1, staged_bytes // row_bytes)
-    batch = _Batch(model, torch.device(device), batch_size, writers, is_causal(model))
+    batch = _Batch(model, torch.device(device), batch_size, layers, append, dtype, is_causal(model))
     with residual_stream(model, layers, blocks_name) as resid, torch.inference_mode():
         every_position = tokens.positions == "all"
         n_rows = [len(ids) - 1 if every_position else 1 for ids in tokens.training_ids]
         for start, stop in _groups(n_rows, max_rows):
             batch.run(resid, tokens.training_ids[start:stop], {"resid_post": _after_first if every_position else _last})
             report(stop, n_texts, "training texts")
-        for start, stop in _groups([1] * tokens.n_probes, max_rows):
+        for start, stop in _groups([1] * tokens.n_probes, max_rows) if with_probes else ():
             batch.run(resid, tokens.probe_ids[start:stop], {"read_out": _last, "read_out_mean": _mean_after_first})
             report(n_training + stop, n_texts, "probe texts")
 
 
-class _Batch(NamedTuple):
-    """What stays the same from one group of texts to the next."""
+@dataclass
+class _Batch:
+    """What stays the same from one group of texts to the next, and the batch size, which may shrink."""
 
     model: PreTrainedModel
     device: torch.device
     batch_size: int
-    writers: Mapping[int, ActivationWriter]
+    layers: Sequence[int]
+    append: Append
+    dtype: str
     causal: bool
 
     def run(
@@ -143,48 +151,76 @@ class _Batch(NamedTuple):
         texts: Sequence[np.ndarray],
         picks: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
     ) -> None:
-        """Run texts in batches of similar length, put the picked rows back in order, and append them."""
+        """Run texts in batches of similar length, put the picked rows back in order, and hand them on."""
         n_tokens = np.array([len(ids) for ids in texts])
         # Longest first: memory peaks at once and not after an hour.
         by_length = np.argsort(-n_tokens, kind="stable")
         staged: dict[tuple[int, str], list[np.ndarray]] = {
-            (layer, name): [np.empty(0)] * len(texts) for layer in self.writers for name in picks
+            (layer, name): [np.empty(0)] * len(texts) for layer in self.layers for name in picks
         }
-        for start in range(0, len(texts), self.batch_size):
+        start = 0
+        while start < len(texts):
             chosen = by_length[start : start + self.batch_size]
-            ids_bt = np.zeros((len(chosen), n_tokens[chosen].max()), np.int64)
-            for row, text in enumerate(chosen):
-                ids_bt[row, : n_tokens[text]] = texts[text]
-            n_tokens_b = torch.from_numpy(n_tokens[chosen]).to(self.device)
-            inputs = {"input_ids": torch.from_numpy(ids_bt).to(self.device)}
-            if self.causal:
-                self.model.base_model(**inputs, use_cache=False)
-            else:
-                positions_t = torch.arange(ids_bt.shape[1], device=self.device)
-                self.model.base_model(**inputs, attention_mask=(positions_t < n_tokens_b[:, None]).long())
-            for layer, writer in self.writers.items():
-                for name, pick in picks.items():
-                    stored_td = self._stored(pick(resid[layer], n_tokens_b), layer, writer.spec.dtype)
-                    per_text = n_tokens[chosen] - 1 if pick is _after_first else np.ones(len(chosen), np.int64)
-                    for text, rows in zip(chosen, np.split(stored_td, np.cumsum(per_text)[:-1]), strict=True):
-                        staged[layer, name][text] = rows
+            picked, too_large = [], None
+            try:
+                n_tokens_b = self._forward([texts[text] for text in chosen], n_tokens[chosen])
+                picked = [
+                    (layer, name, pick, self._stored(pick(resid[layer], n_tokens_b), layer))
+                    for layer in self.layers
+                    for name, pick in picks.items()
+                ]
+            except torch.OutOfMemoryError as error:
+                too_large = error.with_traceback(None)  # whose frames hold on to what filled the memory
+            if too_large:
+                self._shrink(len(chosen), too_large)
+                continue
+            for layer, name, pick, stored_td in picked:
+                per_text = n_tokens[chosen] - 1 if pick is _after_first else np.ones(len(chosen), np.int64)
+                for text, rows in zip(chosen, np.split(stored_td, np.cumsum(per_text)[:-1]), strict=True):
+                    staged[layer, name][text] = rows
+            start += len(chosen)
         for (layer, name), rows in staged.items():
-            self.writers[layer].append(name, np.concatenate(rows))
+            self.append(layer, name, np.concatenate(rows))
 
-    def _stored(self, rows_td: Tensor, layer: int, dtype: str) -> np.ndarray:
-        cast_td = rows_td.to(getattr(torch, dtype))
+    def _forward(self, texts: Sequence[np.ndarray], n_tokens: np.ndarray) -> Tensor:
+        """Run a batch through the model, whose hooks keep what is wanted; returns [b] tokens of each text."""
+        ids_bt = np.zeros((len(texts), n_tokens.max()), np.int64)
+        for row, ids in enumerate(texts):
+            ids_bt[row, : len(ids)] = ids
+        n_tokens_b = torch.from_numpy(n_tokens).to(self.device)
+        inputs = {"input_ids": torch.from_numpy(ids_bt).to(self.device)}
+        if self.causal:
+            self.model.base_model(**inputs, use_cache=False)
+        else:
+            positions_t = torch.arange(ids_bt.shape[1], device=self.device)
+            self.model.base_model(**inputs, attention_mask=(positions_t < n_tokens_b[:, None]).long())
+        return n_tokens_b
+
+    def _shrink(self, n_texts: int, error: torch.OutOfMemoryError) -> None:
+        if n_texts == 1:
+            raise EmergenceError(
+                f"The memory of {self.device} does not hold the forward pass of one text of {_name(self.model)}.",
+                where=_name(self.model),
+                remedy="Lower the context of the study, or run it on a larger device or on the CPU.",
+            ) from error
+        self.batch_size = max(1, n_texts // 2)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _stored(self, rows_td: Tensor, layer: int) -> np.ndarray:
+        cast_td = rows_td.to(getattr(torch, self.dtype))
         if not torch.isfinite(cast_td).all():
             overflow = bool(torch.isfinite(rows_td).all())
             raise EmergenceError(
                 f"The residual stream after layer {layer} of {_name(self.model)} "
-                + (f"overflows {dtype}." if overflow else "holds NaN or infinity."),
+                + (f"overflows {self.dtype}." if overflow else "holds NaN or infinity."),
                 where=_name(self.model),
                 remedy="Store activations as bfloat16 or float32."
                 if overflow
                 else "The checkpoint is damaged, or its dtype too narrow: fetch it again, or run the model in float32.",
             )
         # numpy has no bfloat16: its bits go through as they are.
-        return (cast_td.view(torch.uint16) if dtype == "bfloat16" else cast_td).cpu().numpy()
+        return (cast_td.view(torch.uint16) if self.dtype == "bfloat16" else cast_td).cpu().numpy()
 
 
 def _groups(n_rows: Sequence[int], max_rows: int) -> Iterator[tuple[int, int]]:

@@ -3,7 +3,6 @@
 Like every `cells.py` it is read when Dagster loads the definitions: what is slow to import is imported by functions.
 """
 
-import contextlib
 import functools
 import json
 from collections.abc import Mapping, Sequence
@@ -12,20 +11,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from emergence_assets.checkpoints.cells import CHECKPOINT
 from emergence_assets.checkpoints.listing import reference
-from emergence_assets.checkpoints.sources.choice import source_arguments, source_from
-from emergence_assets.checkpoints.sources.source import CheckpointRef
-from emergence_assets.durable import clear_disk_errors
+from emergence_assets.checkpoints.sources.choice import source_arguments
 from emergence_assets.errors import EmergenceError
 from emergence_assets.family import TrainedHere
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Provenance, Required, canonical_json
 from emergence_assets.study import Study, WordNetProbes
 from resources.compute import Task
-from resources.records import now, required_from_json, required_to_json
+from resources.records import now, required_to_json
 from resources.storage import Storage
 
 if TYPE_CHECKING:
@@ -47,7 +42,7 @@ def _activations_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping
     family = study.family
     return {
         "probe_set": probe_recipe(study),
-        "activations": study.activations.model_dump(),
+        "activations": study.activations.model_dump(exclude={"retention"}),
         "context": family.context,
         "corpus_sha256": corpus.corpus_sha256(),
         "begin_token": None if isinstance(family, TrainedHere) else family.begin_token,
@@ -73,6 +68,7 @@ def activation_provenance(path: Path) -> Provenance | None:
         "d_model": int(attrs["d_model"]),
         "expected_d_model": int(attrs["expected_d_model"]),
         "dtype": str(attrs["dtype"]),
+        "rows": str(attrs["residency"]),
         "nan_count": int(stats.nan_count.sum()),
         "inf_count": int(stats.inf_count.sum()),
         "norm_rms": float(((stats.mean.astype("f8") ** 2 + stats.var).sum()) ** 0.5),
@@ -96,7 +92,11 @@ ACTIVATIONS = Rule(
     grid="cell",
     inputs=("checkpoint",),
     recipe=_activations_recipe,
-    code=("emergence_assets.activations.capture", "emergence_assets.activations.tokenising"),
+    code=(
+        "emergence_assets.activations.capture",
+        "emergence_assets.activations.tokenising",
+        "emergence_assets.activations.writing",
+    ),
     path=lambda storage, cell: storage.activation_file(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
     stored=activation_provenance,
     verify=_verify,
@@ -129,30 +129,6 @@ def study_probe_set(study: Study) -> "ProbeSet":
     return probe_set(canonical_json(study.probe_set.model_dump()))
 
 
-def ensure_tokens(path: Path, tokenizer: Path, recipe: Mapping[str, Any]) -> None:
-    """Make the token file of a tokenizer and a study's texts, when it is not there.
-
-    Raises:
-        EmergenceError: the tokenizer cannot be used for the texts of the study.
-    """
-    from emergence_assets.activations.probes import wordnet_training_texts
-    from emergence_assets.activations.tokenising import tokenise
-    from emergence_assets.activations.tokens import write_tokens
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with clear_disk_errors(path), FileLock(path.with_suffix(".lock")):
-        if path.exists():
-            return
-        kept = recipe["activations"]
-        declared = {name: value for name, value in recipe["probe_set"].items() if name != "source_sha256"}
-        training = wordnet_training_texts(kept["training_texts"], seed=0)
-        probes = probe_set(canonical_json(declared)).texts
-        tokens = tokenise(
-            tokenizer, training, probes, int(recipe["context"]), kept["positions"], begin_token=recipe["begin_token"]
-        )
-        write_tokens(path, tokens)
-
-
 def _tokens_path(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> Path:
     """One file for all checkpoints with the same tokenizer and all layers."""
     made_from = [_content(plan, checkpoint)["tokenizer_sha256"], dict(recipe)]
@@ -165,112 +141,53 @@ def activation_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[t
     Dagster cuts a backfill of many steps × few layers into one run per layer. The first of them makes the forward pass
     for all; the others find their files.
     """
-    by_step: dict[Cell, dict[Cell, Required]] = {}
-    for cell, required in due:
-        by_step.setdefault(Cell(cell.model, cell.step), {})[cell] = required
     work = []
-    for checkpoint, selected in by_step.items():
+    for checkpoint, selected in by_checkpoint(due).items():
         layers = list(selected.items()) + [
             (cell, plan.demand_inputs(ACTIVATIONS, cell))
             for cell in plan.cells(ACTIVATIONS, checkpoint.model)
             if cell.step == checkpoint.step and cell not in selected and plan.state(ACTIVATIONS, cell).state != "done"
         ]
-        model, step = str(checkpoint.model), int(checkpoint.step or 0)
-        axis = plan.time_axis(model)
-        ref = reference(axis, model, step) if axis else None
-        if ref is None:
-            raise EmergenceError(f"There is no checkpoint {checkpoint}.", remedy="type `emergence checkpoints`")
         arguments = {
-            "source": source_arguments(plan.study.family, plan.storage),
-            "checkpoint": asdict(ref),
-            "weights_sha256": _content(plan, checkpoint)["weights_sha256"],
-            "tokens_file": str(_tokens_path(plan, checkpoint, layers[0][1].recipe)),
+            "origin": harvest_origin(plan, checkpoint, layers[0][1].recipe),
             "layers": {str(cell.layer): str(ACTIVATIONS.path(plan.storage, cell)) for cell, _ in layers},
             "required": {str(cell.layer): required_to_json(required) for cell, required in layers},
-            "dtype": plan.study.activations.dtype,
-            "expected_d_model": plan.study.family.models[model].d_model,
-            "lock": str(plan.storage.checkpoint_lock(model, step)),
+            "keep_rows": plan.study.activations.retention != "stream",
             "asked": now(),
         }
-        task = Task("emergence_assets.activations.cells:capture_layers", arguments, str(checkpoint))
+        task = Task("emergence_assets.activations.harvest:capture_layers", arguments, str(checkpoint))
         work.append((task, list(selected)))
     return work
 
 
-def capture_layers(
-    source: dict[str, Any],
-    checkpoint: dict[str, Any],
-    weights_sha256: str,
-    tokens_file: str,
-    layers: dict[str, str],
-    required: dict[str, str],
-    dtype: str,
-    expected_d_model: int,
-    lock: str,
-    asked: str,
-    report: Any,
-) -> None:
-    """Worker: one forward pass over all texts; every layer that nobody made since it was asked for becomes one file."""
-    import torch
-
-    from emergence_assets.activations.capture import capture_checkpoint
-    from emergence_assets.activations.store import ActivationSpec, ActivationWriter
-    from emergence_assets.activations.tokens import read_tokens
-    from emergence_assets.checkpoints.environment import environment
-    from emergence_assets.checkpoints.loading import hook_point_name
-    from resources.accelerator import choose_accelerator
-
-    accelerator, origin, ref = choose_accelerator(), source_from(source), CheckpointRef(**checkpoint)
-    recipe = required_from_json(next(iter(required.values()))).recipe
-    with contextlib.ExitStack() as open_files, clear_disk_errors(Path(next(iter(layers.values())))):
-        Path(lock).parent.mkdir(parents=True, exist_ok=True)
-        open_files.enter_context(FileLock(lock))
-        layers = {layer: path for layer, path in layers.items() if not _made_since(asked, path, required[layer])}
-        if not layers:
-            return
-        folder = open_files.enter_context(origin.fetch(ref, report))
-        ensure_tokens(Path(tokens_file), folder / "tokenizer.json", recipe)
-        tokens = read_tokens(Path(tokens_file))
-        model = origin.load(folder, accelerator.device, getattr(torch, accelerator.model_dtype))
-        writers = {}
-        made_in = {**environment(), "device": accelerator.name}
-        for layer, path in layers.items():
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            spec = ActivationSpec(tokens.n_rows, tokens.n_probes, model.config.hidden_size, dtype)
-            record = Provenance(required_from_json(required[layer]), {}, made_in, now())
-            attrs = {
-                "model": ref.model,
-                "step": ref.step,
-                "layer": int(layer),
-                "hook_point": hook_point_name(model, int(layer), recipe["blocks"]),
-                "checkpoint_sha256": weights_sha256,
-                "tokens_fingerprint": tokens.fingerprint,
-                "tokens_file": Path(tokens_file).name,
-                "expected_d_model": expected_d_model,
-                "provenance": record.to_json(),
-            }
-            writers[int(layer)] = open_files.enter_context(ActivationWriter(Path(path), spec, attrs))
-        try:
-            capture_checkpoint(
-                model,
-                tokens,
-                list(writers),
-                writers,
-                accelerator.capture_batch,
-                accelerator.device,
-                report,
-                blocks_name=recipe["blocks"],
-            )
-        except EmergenceError as error:
-            raise EmergenceError(error.what, where=f"{folder} {error.where}", remedy=error.remedy) from error
-        for writer in writers.values():
-            writer.commit()
+def by_checkpoint(due: Sequence[tuple[Cell, Required]]) -> dict[Cell, dict[Cell, Required]]:
+    """Cells that are due, by the checkpoint that they are layers of."""
+    grouped: dict[Cell, dict[Cell, Required]] = {}
+    for cell, required in due:
+        grouped.setdefault(Cell(cell.model, cell.step), {})[cell] = required
+    return grouped
 
 
-def _made_since(asked: str, path: str, required: str) -> bool:
-    """Whether another run made this very file while this one waited for the lock."""
-    stored = activation_provenance(Path(path))
-    return stored is not None and stored.created >= asked and stored.required == required_from_json(required)
+def harvest_origin(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a worker has to know to run a checkpoint over the texts of the study, as plain values.
+
+    Raises:
+        EmergenceError: there is no such checkpoint.
+    """
+    model, step = str(checkpoint.model), int(checkpoint.step or 0)
+    axis = plan.time_axis(model)
+    ref = reference(axis, model, step) if axis else None
+    if ref is None:
+        raise EmergenceError(f"There is no checkpoint {checkpoint}.", remedy="type `emergence checkpoints`")
+    return {
+        "source": source_arguments(plan.study.family, plan.storage),
+        "checkpoint": asdict(ref),
+        "weights_sha256": _content(plan, checkpoint)["weights_sha256"],
+        "tokens_file": str(_tokens_path(plan, checkpoint, recipe)),
+        "expected_d_model": plan.study.family.models[model].d_model,
+        "recipe": dict(recipe),
+        "lock": str(plan.storage.checkpoint_lock(model, step)),
+    }
 
 
 def _content(plan: Plan, checkpoint: Cell) -> Mapping[str, Any]:

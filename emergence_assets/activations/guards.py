@@ -49,9 +49,9 @@ class GuardedFile:
         self._file = file
         self.attrs: dict[str, AttrValue] = {name: self._attr(file, name) for name in _attr_names(file)}
 
-    def refuse(self, what: str) -> EmergenceError:
+    def refuse(self, what: str, remedy: str = REBUILD) -> EmergenceError:
         """The error for this file."""
-        return EmergenceError(what, where=self.path, remedy=REBUILD)
+        return EmergenceError(what, where=self.path, remedy=remedy)
 
     def facts(self, name: str) -> DatasetFacts:
         """Check the dataset `name` (path with slashes) and say where its bytes are.

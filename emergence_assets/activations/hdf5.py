@@ -1,7 +1,7 @@
 """HDF5 without its traps: true types, contiguous datasets, attributes under checksum, publication by rename.
 
 Belongs here: what the activation file and the token file share when they are written. Reading is in `guards.py`; what
-the files mean is in `store.py` and `tokens.py`.
+the files mean is in `layout.py` and `tokens.py`.
 """
 
 import errno
@@ -46,6 +46,7 @@ NUMERIC_TYPES: dict[str, tuple[h5t.TypeID, np.dtype]] = {
     # numpy has no bfloat16: its bits travel as unsigned integers, and HDF5 never converts them (140 times slower).
     "bfloat16": (bfloat16_type(), np.dtype("<u2")),
     "float32": (h5t.IEEE_F32LE, np.dtype("<f4")),
+    "uint8": (h5t.STD_U8LE, np.dtype("u1")),
     "int32": (h5t.STD_I32LE, np.dtype("<i4")),
     "int64": (h5t.STD_I64LE, np.dtype("<i8")),
 }

@@ -24,6 +24,7 @@ def tokenise(
     positions: Positions,
     *,
     begin_token: str | None = None,
+    max_rows: int | None = None,
 ) -> Tokens:
     """Turn texts into token ids, in the order of the tables.
 
@@ -38,6 +39,7 @@ def tokenise(
         positions: See `Tokens.positions`.
         begin_token: Put in front of every text; by default what the tokenizer itself puts there. Its activation is an
             outlier in trained models and is never a row.
+        max_rows: Take training texts in order only as long as their rows are not more than these. By default all.
 
     Raises:
         EmergenceError: The tokenizer cannot be read or has no begin token; a column is missing, null or has repeated
@@ -48,9 +50,23 @@ def tokenise(
     training = _encode(loaded, frame, training_texts, context, "training texts")
     probe = _encode(loaded, frame, probe_texts, context, "probe texts")
     probe = _same_end(loaded, probe)
+    if max_rows is not None:
+        training = _first(training, max_rows, positions)
     return Tokens(
         training.text_id, training.ids, probe.text_id, probe.ids, positions, context, training.dropped, probe.dropped
     )
+
+
+def _first(training: "_Encoded", max_rows: int, positions: Positions) -> "_Encoded":
+    """The texts before the first that does not fit: which ones are kept does not depend on those that follow."""
+    n_rows = np.cumsum([1 if positions == "read_out" else len(ids) - 1 for ids in training.ids])
+    n_texts = int(np.searchsorted(n_rows, max_rows, side="right"))
+    if n_texts == 0:
+        raise EmergenceError(
+            f"The first training text alone has {n_rows[0]} rows, and {max_rows} may be kept.",
+            remedy="raise activations.training_tokens",
+        )
+    return _Encoded(training.text_id[:n_texts], training.ids[:n_texts], training.dropped)
 
 
 class _Frame(NamedTuple):

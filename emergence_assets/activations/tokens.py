@@ -3,22 +3,7 @@
 Belongs here: `Tokens`, made once per (texts, tokenizer, context), and its file tokens.h5. Making them from texts is in
 `tokenising.py`; which texts are probed and what they are labelled with is in `probes.py`.
 
-File format "emergence-tokens" version 1; HDF5 as in `store.py` (contiguous, checksummed metadata, no links):
-
-=================================== ========= ==========================================================================
-dataset                             type      content
-=================================== ========= ==========================================================================
-/training/ids, /probe/ids           int32     all token ids of all texts, one after the other, begin token included
-/training/ids_offsets, /probe/...   int64     [n_texts + 1]; text i is ids[offsets[i]:offsets[i + 1]]
-/training/text_id, /probe/text_id   utf8:N    name of each text, padded with NUL
-/training/{token_id,text_index,     int32     [n_rows] one row per training activation: row i of /resid_post in every
-position}                                     activation file
-/training/text_offsets              int64     [n_training_texts + 1] into those rows
-/probe/{read_out_token_id,          int32     [n_probes] the last token of each probe text: row j of /read_out and
-read_out_position}                            /read_out_mean
-=================================== ========= ==========================================================================
-
-Root attributes: `format`, `format_version`, `complete` = 1, `positions`, `context`, `fingerprint` and provenance.
+The file format "emergence-tokens" version 1 is described in `docs/activation-format.md`.
 
 Shape suffixes: t rows · p probe texts.
 """

@@ -65,7 +65,7 @@ def measure(
             report(0, 2, "reading the weights")
             measured = measure_checkpoint(folder)
             report(1, 2, "loss on the fixed text")
-            model = origin.load(folder, accelerator.device, getattr(torch, accelerator.model_dtype))
+            model = origin.load(folder, accelerator.device, torch.float32)
             if is_causal(model):
                 measured = replace(measured, loss=fixed_text_loss(model, folder / "tokenizer.json"))
             report(2, 2, "")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.activations.cells import ACTIVATIONS
+from emergence_assets.activations.cells import ACTIVATIONS, by_checkpoint, harvest_origin
 from emergence_assets.durable import clear_disk_errors, replacing_folder
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Required
@@ -50,24 +50,83 @@ def seed_folder(folder: Path, seed: int) -> Path:
 
 
 def sae_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
-    """One task per cell."""
-    work = []
+    """One task per cell; where no file keeps the rows, one per checkpoint, which harvests all its layers at once."""
+    from emergence_assets.activations.reading import read_spec
+
+    after = plan.study.activations.retention
+    work, without_rows = [], []
     for cell, required in due:
+        path = ACTIVATIONS.path(plan.storage, cell)
+        if read_spec(path).residency == "evicted":
+            without_rows.append((cell, required))
+            continue
         arguments = {
-            "activation_file": str(ACTIVATIONS.path(plan.storage, cell)),
+            "activation_file": str(path),
             "folder": str(SAE.path(plan.storage, cell)),
             "required": required_to_json(required),
+            "retention": after,
+            "lock": str(plan.storage.checkpoint_lock(str(cell.model), int(cell.step or 0))),
         }
         work.append((Task("emergence_assets.saes.cells:train_cell", arguments, str(cell)), [cell]))
+    for checkpoint, selected in by_checkpoint(without_rows).items():
+        recipe = ACTIVATIONS.recipe(plan.study, plan.storage, checkpoint) or {}
+        arguments = {
+            "origin": harvest_origin(plan, checkpoint, recipe),
+            "activation_files": {str(cell.layer): str(ACTIVATIONS.path(plan.storage, cell)) for cell in selected},
+            "folders": {str(cell.layer): str(SAE.path(plan.storage, cell)) for cell in selected},
+            "required": {str(cell.layer): required_to_json(required) for cell, required in selected.items()},
+        }
+        task = Task("emergence_assets.saes.cells:train_streamed", arguments, str(checkpoint))
+        work.append((task, list(selected)))
     return work
 
 
-def train_cell(activation_file: str, folder: str, required: str, report: Any) -> None:
-    """Worker: train one SAE per seed on the training rows of a cell and measure it on held-out rows."""
-    import numpy as np
-    import torch
+def train_cell(activation_file: str, folder: str, required: str, retention: str, lock: str, report: Any) -> None:
+    """Worker: train the SAEs of a cell from its activation file, then do with its rows what the study says."""
+    from emergence_assets.activations.harvest import checkpoint_locked
+    from emergence_assets.activations.reading import open_rows, read_spec, unarchive_rows
+    from emergence_assets.activations.residency import archive_rows, evict_rows
 
-    from emergence_assets.activations.reading import open_rows, read_attrs
+    path = Path(activation_file)
+    archived = read_spec(path).residency == "archived"
+    rows = unarchive_rows(path) if archived else open_rows(path, "resid_post", verify=True)
+    train_on_rows(path, rows, Path(folder), required, report)
+    if retention in ("drop-after-sae", "archive-after-sae"):
+        let_go = evict_rows if retention == "drop-after-sae" else archive_rows
+        with checkpoint_locked({"lock": lock}), clear_disk_errors(path):
+            let_go(path)
+
+
+def train_streamed(
+    origin: dict[str, Any],
+    activation_files: dict[str, str],
+    folders: dict[str, str],
+    required: dict[str, str],
+    report: Any,
+) -> None:
+    """Worker: harvest the rows of several layers of one checkpoint into memory and train their SAEs from there."""
+    from emergence_assets.activations.harvest import harvest_rows
+    from emergence_assets.activations.residency import require_same_rows
+
+    for layer, rows in harvest_rows(origin, [int(layer) for layer in folders], report):
+        path = Path(activation_files[str(layer)])
+        require_same_rows(path, rows)
+        train_on_rows(path, rows, Path(folders[str(layer)]), required[str(layer)], report)
+
+
+def train_on_rows(path: Path, rows: Any, folder: Path, required: str, report: Any) -> None:
+    """Train one SAE per seed on the training rows of a cell and measure it on held-out rows.
+
+    Args:
+        path: Activation file of the cell, which need not hold the rows.
+        rows: `activations.reading.Rows` of resid_post.
+        folder: Where the SAEs go.
+        required: JSON of what they must be made from.
+        report: Called with SAE steps done, all steps of all seeds, and a note.
+    """
+    import numpy as np
+
+    from emergence_assets.activations.reading import Rows, read_attrs
     from emergence_assets.activations.tokens import read_tokens
     from emergence_assets.checkpoints.environment import environment
     from emergence_assets.saes.folder import write_sae
@@ -87,29 +146,27 @@ def train_cell(activation_file: str, folder: str, required: str, report: Any) ->
         },
     )
     accelerator = choose_accelerator()
-    attrs = read_attrs(Path(activation_file))
-    tokens_file = Path(activation_file).parents[3] / "tokens" / str(attrs["tokens_file"])
+    attrs = read_attrs(path)
+    tokens_file = path.parents[3] / "tokens" / str(attrs["tokens_file"])
     tokens = read_tokens(tokens_file)
-    text_index_t = tokens.training_rows.text_index_t
-    is_evaluation_t = text_index_t % EVALUATION_SHARE == 0
-    x_td = open_rows(Path(activation_file), "resid_post", verify=True).float32()
-    training_td = torch.from_numpy(np.ascontiguousarray(x_td[~is_evaluation_t]))
-    evaluation_td = torch.from_numpy(np.ascontiguousarray(x_td[is_evaluation_t]))
+    is_evaluation_t = tokens.training_rows.text_index_t % EVALUATION_SHARE == 0
+    evaluation_td = Rows(rows.array[is_evaluation_t], rows.dtype).tensor().float()
 
     seeds: list[dict[str, Any]] = []
     curves: dict[int, list[list[float]]] = {}
-    with clear_disk_errors(Path(folder)), replacing_folder(Path(folder)) as temporary:
+    with clear_disk_errors(folder), replacing_folder(folder) as temporary:
         for position, seed in enumerate(settings["seeds"]):
             # Layers get initialisations of their own, so that matching across layers is not matching of seeds.
             initial = seed * 1_000 + int(attrs["layer"]) + 1
             trained = train_sae(
-                training_td,
+                rows,
                 recipe,
                 initial,
                 accelerator.device,
                 lambda done, total, note, offset=position: report(
                     offset * total + done, len(settings["seeds"]) * total, note
                 ),
+                kept_t=~is_evaluation_t,
             )
             quality = measure_quality(trained.sae, evaluation_td)
             curves[seed] = [[float(step), loss] for step, loss in trained.curve]

@@ -7,7 +7,7 @@ Shape suffixes: t tokens (rows of a batch), d d_model, n latents, k active laten
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from emergence_assets.activations.batches import ShuffledRows
+from emergence_assets.activations.reading import Rows
 from emergence_assets.errors import EmergenceError
 from emergence_assets.saes.adam import Adam, clip
 from emergence_assets.saes.gradients import Parameters, encode_scaled, loss_and_gradients
 from emergence_assets.saes.sae import SAE, TopK, check_k, decode_latents, input_rows
 
 CURVE_POINTS = 100
-ROWS_PER_MOMENT_CHUNK = 65_536
 
 
 @dataclass(frozen=True)
@@ -91,22 +92,25 @@ class TrainedSAE:
 
 
 def train_sae(
-    x_td: Tensor | np.ndarray,
+    x_td: Tensor | np.ndarray | Rows,
     recipe: SAERecipe,
     seed: int,
     device: torch.device | str = "cpu",
     report: Callable[[int, int, str], None] = lambda done, total, note: None,
+    *,
+    kept_t: np.ndarray | None = None,
 ) -> TrainedSAE:
     """Fit an SAE to rows of a residual stream.
 
     Bit-identical for equal rows, recipe, seed, machine and thread count. Nothing waits for the device inside a step.
 
     Args:
-        x_td: rows, any float type; kept on the device in that type.
+        x_td: rows, any float type; kept in that type where they fit: on the device, in memory, or on the disk.
         recipe: what to train.
         seed: decides the initial directions and the order of the rows.
         device: where to train.
         report: called about 100 times with (steps done, steps in all, note).
+        kept_t: bool, one per row: which to train on; by default all.
 
     Returns:
         The SAE for raw rows, its loss curve, dead latents and token count.
@@ -114,11 +118,13 @@ def train_sae(
     Raises:
         EmergenceError: no rows, NaN or infinity among them, all rows equal, or training diverged.
     """
-    raw_td = input_rows(x_td).to(device)
-    mean_d, scale = input_moments(raw_td)
-    generator = torch.Generator().manual_seed(seed)
-    parameters = _initial_parameters(recipe, raw_td, mean_d, scale, generator)
-    losses, fired_n = _optimise(parameters, raw_td, mean_d, scale, recipe, generator, report)
+    source = x_td if isinstance(x_td, Rows) else input_rows(x_td)
+    if len(source) == 0:
+        raise EmergenceError("no rows to train an SAE on", remedy="capture activations of at least a few texts")
+    rows = ShuffledRows(source, recipe.batch_size, seed, device, kept_t=kept_t)
+    mean_d, scale = input_moments(rows)
+    parameters = _initial_parameters(recipe, rows, mean_d, scale, torch.Generator().manual_seed(seed))
+    losses, fired_n = _optimise(parameters, rows, mean_d, scale, recipe, report)
     if not all(bool(torch.isfinite(parameter).all()) for parameter in parameters):
         raise EmergenceError(
             f"SAE training diverged within {recipe.n_steps} steps (seed {seed})",
@@ -134,20 +140,17 @@ def train_sae(
     )
 
 
-def input_moments(raw_td: Tensor) -> tuple[Tensor, float]:
+def input_moments(rows: ShuffledRows) -> tuple[Tensor, float]:
     """Mean row [d] float32 and root mean square of what is left per coordinate, both summed in float64.
 
     Raises:
-        EmergenceError: no rows, NaN or infinity, or all rows equal.
+        EmergenceError: NaN or infinity among the rows, or all of them equal.
     """
-    n_tokens, d_model = raw_td.shape
-    if n_tokens == 0:
-        raise EmergenceError("no rows to train an SAE on", remedy="capture activations of at least a few texts")
-    blocks = raw_td.split(ROWS_PER_MOMENT_CHUNK)
-    mean_d = torch.stack([block.sum(0, dtype=torch.float64) for block in blocks]).sum(0) / n_tokens
-    squares = torch.stack([(block - mean_d).square().sum() for block in blocks]).sum()
+    n_tokens, d_model = rows.n_rows, rows.d_model
+    mean_d = torch.stack([block.sum(0, dtype=torch.float64) for block in rows.blocks()]).sum(0) / n_tokens
+    squares = torch.stack([(block - mean_d).square().sum() for block in rows.blocks()]).sum()
     if not bool(torch.isfinite(squares)):
-        n_bad = int(sum(int((~torch.isfinite(block)).any(1).sum()) for block in blocks))
+        n_bad = int(sum(int((~torch.isfinite(block)).any(1).sum()) for block in rows.blocks()))
         raise EmergenceError(
             f"{n_bad} of {n_tokens} rows hold NaN or infinity",
             where="SAE training input",
@@ -188,25 +191,23 @@ def learning_rate_at(recipe: SAERecipe, step: int) -> float:
 @torch.no_grad()
 def _optimise(
     parameters: Parameters,
-    raw_td: Tensor,
+    rows: ShuffledRows,
     mean_d: Tensor,
     scale: float,
     recipe: SAERecipe,
-    generator: torch.Generator,
     report: Callable[[int, int, str], None],
 ) -> tuple[Tensor, Tensor]:
     """Change the parameters in place; returns loss per step [n_steps] and firing counts [n] over the dead window."""
     # Gradients of half the mean squared error of a unit-variance input are about 1e-3, far above Adam's eps of 1e-8.
     # A loss divided by the total variance would put them near 1e-9, and eps would decide the step size.
     adam = Adam.of(parameters, recipe.betas, eps=1e-8)
-    losses = torch.zeros(recipe.n_steps, device=raw_td.device)
-    fired_n = torch.zeros(recipe.n_latents, device=raw_td.device)
+    losses = torch.zeros(recipe.n_steps, device=rows.device)
+    fired_n = torch.zeros(recipe.n_latents, device=rows.device)
     window_start = recipe.n_steps - math.ceil(recipe.dead_window_tokens / recipe.batch_size)
     report_every = max(1, recipe.n_steps // CURVE_POINTS)
-    rows = _row_order(raw_td.shape[0], recipe, generator)
     W_dec_nd = parameters.W_dec_nd
-    for step, rows_t in enumerate(rows):
-        y_td = _scaled(torch.index_select(raw_td, 0, rows_t.to(raw_td.device)), mean_d, scale)
+    for step, raw_td in zip(range(recipe.n_steps), rows.batches()):  # noqa: B905  # batches have no end
+        y_td = _scaled(raw_td, mean_d, scale)
         squared_error, gradients, latents = loss_and_gradients(y_td, parameters, recipe.activation.k)
         losses[step] = squared_error / y_td.numel()
         if step >= window_start:
@@ -225,37 +226,23 @@ def _optimise(
 
 
 def _initial_parameters(
-    recipe: SAERecipe, raw_td: Tensor, mean_d: Tensor, scale: float, generator: torch.Generator
+    recipe: SAERecipe, rows: ShuffledRows, mean_d: Tensor, scale: float, generator: torch.Generator
 ) -> Parameters:
     """Random unit directions, encoder along them, biases 0: of the scaled input, so that b_dec starts at the mean."""
-    d_model = raw_td.shape[1]
-    W_dec_nd = F.normalize(torch.randn(recipe.n_latents, d_model, generator=generator), dim=1).to(raw_td.device)
+    d_model = rows.d_model
+    W_dec_nd = F.normalize(torch.randn(recipe.n_latents, d_model, generator=generator), dim=1).to(rows.device)
     parameters = Parameters(
         W_enc_nd=W_dec_nd.clone(),
-        b_enc_n=torch.zeros(recipe.n_latents, device=raw_td.device),
+        b_enc_n=torch.zeros(recipe.n_latents, device=rows.device),
         W_dec_nd=W_dec_nd,
-        b_dec_d=torch.zeros(d_model, device=raw_td.device),
+        b_dec_d=torch.zeros(d_model, device=rows.device),
     )
     # Overlapping directions add up to more than the input: <x, x̂>/<x̂, x̂> is the encoder length of least first error.
-    y_td = _scaled(raw_td[: recipe.batch_size], mean_d, scale)
+    y_td = _scaled(next(rows.batches()), mean_d, scale)
     reconstruction_td = decode_latents(encode_scaled(y_td, parameters, recipe.activation.k), W_dec_nd)
     power = reconstruction_td.square().sum()
     parameters.W_enc_nd.mul_(torch.where(power > 0, (y_td * reconstruction_td).sum() / power, 1.0))
     return parameters
-
-
-def _row_order(n_rows: int, recipe: SAERecipe, generator: torch.Generator) -> Iterator[Tensor]:
-    """Row numbers of each batch: every row once per pass, each pass in a new order, batches run across passes."""
-    left = torch.empty(0, dtype=torch.int64)
-    for _ in range(recipe.n_steps):
-        parts = [left]
-        n_parts = left.shape[0]
-        while n_parts < recipe.batch_size:
-            parts.append(torch.randperm(n_rows, generator=generator))
-            n_parts += n_rows
-        joined = torch.cat(parts) if len(parts) > 1 else left
-        left = joined[recipe.batch_size :]
-        yield joined[: recipe.batch_size]
 
 
 def _scaled(raw_td: Tensor, mean_d: Tensor, scale: float) -> Tensor:

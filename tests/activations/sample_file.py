@@ -5,8 +5,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from emergence_assets.activations.layout import ROW_DATASETS, ActivationSpec
 from emergence_assets.activations.reading import open_rows, read_attrs, read_stats, verify_file
-from emergence_assets.activations.store import ROW_DATASETS, ActivationSpec, ActivationWriter
+from emergence_assets.activations.writing import ActivationWriter
 
 SAMPLE = Path(__file__).with_name("format_v1.h5")
 DTYPES = ("float16", "bfloat16", "float32")

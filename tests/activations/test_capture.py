@@ -1,5 +1,6 @@
 """Capturing: the rows are those of the blocks, in the order of the tokens, whatever the batches were."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
+from emergence_assets.activations.background import BackgroundWriter
 from emergence_assets.activations.capture import capture_checkpoint, residual_stream
+from emergence_assets.activations.layout import ActivationSpec
 from emergence_assets.activations.reading import open_rows, verify_file
-from emergence_assets.activations.store import ActivationSpec, ActivationWriter
 from emergence_assets.activations.tokens import Positions, Tokens
+from emergence_assets.activations.writing import ActivationWriter
 from emergence_assets.errors import EmergenceError
 
 LAYERS = (-1, 0, 1, 2)
@@ -57,14 +60,15 @@ def some_tokens(positions: Positions = "all", n_training=9, n_probes=7) -> Token
 def capture(folder: Path, model, tokens, layers=LAYERS, dtype="float32", **options) -> dict[int, dict[str, np.ndarray]]:
     """Write the files, and read them again."""
     spec = ActivationSpec(tokens.n_rows, tokens.n_probes, D_MODEL, dtype)
-    writers = {layer: ActivationWriter(folder / f"{layer}.h5", spec, {"layer": layer}) for layer in layers}
-    try:
-        capture_checkpoint(model, tokens, layers, writers, **options)
+    with contextlib.ExitStack() as open_files:
+        writers = {
+            layer: open_files.enter_context(ActivationWriter(folder / f"{layer}.h5", spec, {"layer": layer}))
+            for layer in layers
+        }
+        with BackgroundWriter(writers) as background:
+            capture_checkpoint(model, tokens, layers, background.append, dtype, **options)
         for writer in writers.values():
             writer.commit()
-    finally:
-        for writer in writers.values():
-            writer.abort()
     rows = {}
     for layer in layers:
         verify_file(folder / f"{layer}.h5")
@@ -222,6 +226,35 @@ def test_overflow_of_the_file_is_told_apart_from_a_damaged_model(tmp_path, model
     capture(tmp_path, model, some_tokens(), dtype="bfloat16")
 
 
+def test_a_batch_that_memory_does_not_hold_is_halved_for_good(tmp_path, model):
+    """A device that holds three texts at a time: the error is torch's own, raised where a device raises it."""
+    sizes = []
+
+    def hold_three(_module, _args, kwargs) -> None:
+        sizes.append(len(kwargs["input_ids"]))
+        if sizes[-1] > 3:
+            raise torch.OutOfMemoryError("out of memory")
+
+    handle = model.gpt_neox.register_forward_pre_hook(hold_three, with_kwargs=True)
+    rows = capture(tmp_path / "small", model, some_tokens(), batch_size=8)
+    assert sizes[:3] == [8, 4, 2]
+    assert max(sizes[2:]) == 2
+    handle.remove()
+    expected = capture(tmp_path / "large", model, some_tokens(), batch_size=8)
+    for layer in LAYERS:
+        np.testing.assert_allclose(rows[layer]["resid_post"], expected[layer]["resid_post"], atol=2e-5)
+
+
+def test_a_text_that_memory_does_not_hold_is_named(tmp_path, model):
+    def hold_nothing(_module, _args, _kwargs) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    model.gpt_neox.register_forward_pre_hook(hold_nothing, with_kwargs=True)
+    with pytest.raises(EmergenceError, match="does not hold the forward pass of one text"):
+        capture(tmp_path, model, some_tokens())
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("layer", [3, -2])
 def test_a_layer_that_the_model_does_not_have_is_refused(tmp_path, model, layer):
     with pytest.raises(EmergenceError, match=f"no layer {layer}: its layers are 0 to 2"):
@@ -241,9 +274,7 @@ def test_texts_beyond_the_models_context_are_refused(tmp_path, model):
         capture(tmp_path, model, some_tokens())
 
 
-def test_programming_errors_are_named(tmp_path, model):
+def test_a_model_in_training_mode_is_refused(tmp_path, model):
     tokens = some_tokens()
-    with pytest.raises(ValueError, match="one writer each"):
-        capture_checkpoint(model, tokens, LAYERS, {})
     with pytest.raises(ValueError, match="training mode"):
         capture(tmp_path, model.train(), tokens)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from emergence_assets.activations.cells import ACTIVATIONS, activation_tasks, capture_layers
+from emergence_assets.activations.cells import ACTIVATIONS, activation_tasks
+from emergence_assets.activations.harvest import capture_layers
 from emergence_assets.pipeline import RULES
 from emergence_assets.plan import Cell, Plan
 from emergence_assets.study import parse_study

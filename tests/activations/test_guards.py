@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from emergence_assets.activations import hdf5, store
+from emergence_assets.activations import hdf5
+from emergence_assets.activations.layout import FORMAT, ActivationSpec
 from emergence_assets.activations.reading import open_rows, read_attrs, read_stats, verify_file
-from emergence_assets.activations.store import ActivationSpec
 from emergence_assets.errors import EmergenceError
 from tests.activations.sample_file import SAMPLE, content, sample_rows, write
 
@@ -219,7 +219,7 @@ def test_hostile_attributes_are_refused(sample, value):
 
 def test_a_user_block_is_refused(tmp_path):
     with h5py.File(tmp_path / "layer.h5", "w", userblock_size=512) as file:
-        hdf5.write_attrs(file, {"format": store.FORMAT, "format_version": 1, "complete": 1})
+        hdf5.write_attrs(file, {"format": FORMAT, "format_version": 1, "complete": 1})
     with pytest.raises(EmergenceError, match="user block"):
         read_attrs(tmp_path / "layer.h5")
 

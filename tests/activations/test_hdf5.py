@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from emergence_assets.activations.hdf5 import to_float32, to_storage
+from emergence_assets.activations.layout import ROW_DATASETS
 from emergence_assets.activations.moments import ColumnMoments
 from emergence_assets.activations.reading import open_rows, read_stats
-from emergence_assets.activations.store import ROW_DATASETS
 from tests.activations.sample_file import SAMPLE, sample_rows, write
 
 
@@ -33,11 +34,10 @@ def test_bfloat16_bits_pass_unchanged():
 
 
 def test_rows_go_to_torch_as_bfloat16_without_a_copy():
-    import torch
-
-    array = np.array(open_rows(SAMPLE, "resid_post").array)
-    resid_td = torch.from_numpy(array).view(torch.bfloat16)
-    assert resid_td.data_ptr() == array.ctypes.data
+    rows = open_rows(SAMPLE, "resid_post")
+    resid_td = rows.tensor()
+    assert resid_td.dtype == torch.bfloat16
+    assert resid_td.data_ptr() == rows.array.ctypes.data
     np.testing.assert_array_equal(resid_td.float().numpy(), sample_rows()["resid_post"])
 
 
@@ -62,5 +62,5 @@ def test_moments_keep_a_small_variance_on_a_large_mean():
     x_td = (1e4 + np.random.default_rng(1).normal(0, 0.1, (9000, 4))).astype(np.float32)
     moments = ColumnMoments(4)
     for part in np.array_split(x_td, 7):
-        moments.add(part)
+        moments.add(torch.from_numpy(part))
     np.testing.assert_allclose(moments.columns()["var"], x_td.astype(np.float64).var(0), rtol=1e-5)

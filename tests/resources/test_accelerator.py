@@ -1,5 +1,6 @@
 """The choice of a device: what there is can be chosen, what there is not is refused."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -8,13 +9,26 @@ import pytest
 import torch
 
 from emergence_assets.errors import EmergenceError
+from resources import accelerator
 from resources.accelerator import choose_accelerator
 
 
 def test_the_cpu_is_always_there() -> None:
     chosen = choose_accelerator("cpu")
-    assert (chosen.device, chosen.model_dtype) == ("cpu", "float32")
+    assert (chosen.device, chosen.model_dtype("float32")) == ("cpu", "float32")
     assert chosen.name.startswith("CPU ")
+
+
+def test_a_processor_never_emulates_a_narrow_data_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = choose_accelerator("cpu")
+    monkeypatch.setattr(accelerator, "_cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
+    with pytest.raises(EmergenceError, match="does not compute in bfloat16"):
+        chosen.model_dtype("bfloat16")
+    monkeypatch.setattr(accelerator, "_cpu_flags", lambda: frozenset({"avx512f", "avx512_bf16"}))
+    assert chosen.model_dtype("bfloat16") == "bfloat16"
+    with pytest.raises(EmergenceError, match="compute_dtype to float32"):
+        chosen.model_dtype("float16")
+    assert dataclasses.replace(chosen, device="cuda:0").model_dtype("float16") == "float16"
 
 
 def test_auto_takes_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:

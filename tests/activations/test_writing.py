@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emergence_assets.activations import hdf5, store
+from emergence_assets.activations import hdf5
 from emergence_assets.activations.hdf5 import bfloat16_type, to_float32, to_storage
+from emergence_assets.activations.layout import ROW_DATASETS, ActivationSpec
 from emergence_assets.activations.reading import open_rows, read_attrs, read_stats, verify_file
-from emergence_assets.activations.store import ROW_DATASETS, ActivationSpec, ActivationWriter
+from emergence_assets.activations.writing import ActivationWriter
 from emergence_assets.errors import EmergenceError
 from tests.activations.sample_file import (
     DTYPES,
@@ -31,10 +32,12 @@ from tests.activations.sample_file import (
     write_sample,
 )
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_the_documented_format_reads_a_file():
-    outcome = doctest.testmod(store)
-    assert outcome.attempted > 5
+    outcome = doctest.testfile(str(ROOT / "docs/activation-format.md"), module_relative=False)
+    assert outcome.attempted > 15
     assert outcome.failed == 0
 
 
@@ -192,7 +195,8 @@ def test_a_file_is_replaced_under_an_open_reader(tmp_path):
 CHILD = """
 import sys, numpy as np
 from pathlib import Path
-from emergence_assets.activations.store import ActivationSpec, ActivationWriter
+from emergence_assets.activations.layout import ActivationSpec
+from emergence_assets.activations.writing import ActivationWriter
 with ActivationWriter(Path(sys.argv[1]), ActivationSpec(100_000, 10, 32), {}) as writer:
     while True:
         for _ in range(90):
@@ -208,7 +212,7 @@ def test_a_killed_writer_leaves_nothing_under_the_final_name(tmp_path):
         [sys.executable, "-c", textwrap.dedent(CHILD), str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=Path(store.__file__).parents[2],
+        cwd=ROOT,
     )
     assert child.stdin is not None
     assert child.stdout is not None
@@ -242,7 +246,8 @@ def test_a_file_size_limit_is_explained(tmp_path):
     program = """
     import resource, sys
     from pathlib import Path
-    from emergence_assets.activations.store import ActivationSpec, ActivationWriter
+    from emergence_assets.activations.layout import ActivationSpec
+    from emergence_assets.activations.writing import ActivationWriter
     from emergence_assets.errors import EmergenceError
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     try:
@@ -251,6 +256,6 @@ def test_a_file_size_limit_is_explained(tmp_path):
         print(error.what)
     """
     command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path / "layer.h5")]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(store.__file__).parents[2])
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert "No space for a file of" in ended.stdout, ended.stderr
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,74 @@
+"""In which order rows are shuffled: decided by seed and epoch alone, wherever the rows are.
+
+Rows that fit into one slab are shuffled uniformly. More than that are shuffled as a reader of a disk can follow: blocks
+of neighbouring rows are drawn into slabs at random, and rows are shuffled within each slab. The same numbers come out
+whether the rows are then taken from a device, from memory or from a disk.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+BLOCK_BYTES = 1 << 20
+"""Neighbouring rows that are read together: reads of 1 MiB are as fast as a sequential scan, rows 60 times slower."""
+SLAB_BYTES = 1 << 30
+"""Rows that are shuffled together by default. It decides the order of rows, and so is a setting and not a reading."""
+
+
+@dataclass(frozen=True)
+class RowOrder:
+    """The order of the rows of every epoch.
+
+    Raises:
+        ValueError: A number is below 1, or blocks are larger than slabs.
+    """
+
+    n_rows: int
+    seed: int
+    block_rows: int = 1
+    """Rows of a block; does not matter where all rows fit into a slab."""
+    slab_rows: int = 1 << 62
+    """Rows of a slab, at most: whole blocks."""
+
+    def __post_init__(self) -> None:
+        if min(self.n_rows, self.block_rows, self.slab_rows) < 1 or self.block_rows > self.slab_rows:
+            raise ValueError(f"rows, blocks and slabs have at least one row, and slabs hold blocks: {self}")
+
+    @classmethod
+    def for_rows(cls, n_rows: int, row_bytes: int, seed: int, slab_bytes: int = SLAB_BYTES) -> "RowOrder":
+        """The order for rows of a size, with slabs of so many bytes and blocks of 1 MiB (less in small slabs)."""
+        block_rows = max(1, min(BLOCK_BYTES, slab_bytes // 16) // row_bytes)
+        return cls(n_rows, seed, block_rows, max(block_rows, slab_bytes // row_bytes))
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether every order of the rows is equally likely."""
+        return self.n_rows <= self.slab_rows
+
+    @property
+    def blocks_per_slab(self) -> int:
+        """Blocks of a slab but the last."""
+        return 1 if self.is_uniform else self.slab_rows // self.block_rows
+
+    @property
+    def n_slabs(self) -> int:
+        """Slabs of an epoch."""
+        return 1 if self.is_uniform else ceil(ceil(self.n_rows / self.block_rows) / self.blocks_per_slab)
+
+    def slab_blocks(self, epoch: int, slab: int) -> np.ndarray:
+        """[blocks, 2] first row and end of each block of a slab, ascending; together they are its rows."""
+        if self.is_uniform:
+            return np.array([[0, self.n_rows]])
+        drawn = self._generator(epoch, 0).permutation(ceil(self.n_rows / self.block_rows))
+        chosen = np.sort(drawn[slab * self.blocks_per_slab : (slab + 1) * self.blocks_per_slab])
+        starts = chosen * self.block_rows
+        return np.stack([starts, np.minimum(starts + self.block_rows, self.n_rows)], axis=1)
+
+    def within_slab(self, epoch: int, slab: int) -> np.ndarray:
+        """int64 positions in the slab, its blocks one after the other, in the order in which rows come."""
+        n_rows = int(np.diff(self.slab_blocks(epoch, slab), axis=1).sum())
+        return self._generator(epoch, slab + 1).permutation(n_rows)
+
+    def _generator(self, *position: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, *position])
