@@ -32,3 +32,7 @@ assert left_out.is_empty(), left_out
 page = (storage.report_folder() / "index.html").read_text(encoding="utf-8")
 assert "</html>" in page
 print(f"gloss-200k rises from {first:.3f} to {last:.3f}, shuffled labels {shuffled['p_best'].mean():.3f}")
+storage_found = json.loads(subprocess.check_output([emergence, "--study", "quick", "storage", "--json"]))
+now, finished = (sum(asset[f"bytes_{name}"] for asset in storage_found["assets"]) for name in ("now", "finished"))
+assert abs(finished / now - 1) < 0.05, (now, finished)
+print(f"predicted {finished} bytes on disk, took {now}")

@@ -11,6 +11,7 @@ import click
 
 from emergence_assets.checkpoint_commands import checkpoints
 from emergence_assets.errors import EmergenceError
+from emergence_assets.storage_commands import storage
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect it."""
@@ -137,6 +138,7 @@ def studies() -> None:
 
 
 main.add_command(checkpoints)
+main.add_command(storage)
 
 
 def _shortened(names: list[str], most: int = 6) -> list[str]:

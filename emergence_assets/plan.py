@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from emergence_assets.errors import EmergenceError
 from emergence_assets.provenance import Provenance, Required, State, code_version, difference
 from emergence_assets.study import Study
+from emergence_assets.text_counts import TextCounts
 from emergence_assets.time_axis import TimeAxis, is_used, read_time_axis
 from resources.storage import Storage
 
@@ -67,6 +68,10 @@ class Rule:
     """Whether it cannot be made while an asset that it is made from has no cell at all."""
     takes_unjudged: bool = False
     """Its cells are also of checkpoints that nobody looked at yet."""
+    also: Callable[[Storage, Cell], tuple[Path, ...]] = field(default=lambda _storage, _cell: ())
+    """What else lies on disk of a cell, beside `path`."""
+    n_bytes: Callable[[Study, Cell, TextCounts], float] = field(default=lambda _study, _cell, _counts: 0)
+    """What a finished cell takes on disk, by its study's retention."""
 
     def source_cell(self, cell: Cell) -> Cell | None:
         """The one cell of this asset that shares a cell's model, step and layer; None when there may be several."""

@@ -1,11 +1,13 @@
 """Run what is due of a study in this process, stage by stage, against the instance that the UI shows."""
 
 import contextlib
+import itertools
 import os
+import shutil
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,10 +16,13 @@ import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError
 from filelock import FileLock, Timeout
 
+from emergence_assets.activations.cells import ACTIVATIONS
+from emergence_assets.activations.counting import text_counts
 from emergence_assets.automation import RECOMPUTE_TAG
 from emergence_assets.checkpoints.listing import cache_portions, pin_new_models, refresh_time_axis
 from emergence_assets.durable import sweep_temporaries
 from emergence_assets.errors import EmergenceError
+from emergence_assets.forecast import checkpoint_rows_bytes, require_room
 from emergence_assets.instance import OWNER_TAG, close_dead_runs, owner
 from emergence_assets.partitions import (
     asset_key,
@@ -29,6 +34,7 @@ from emergence_assets.partitions import (
 )
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.study import Study
+from emergence_assets.text_counts import TextCounts
 from resources.compute import Compute, Report, Task
 from resources.storage import Storage, prepare_folder
 
@@ -167,7 +173,15 @@ class _Run:
         self.instance, self.listener, self.stages = instance, listener, stages
         self.outcome = Outcome()
         self._totals: dict[str, int] = {}
+        self._followed: set[tuple[str, Cell]] = set()
+        self._counts: TextCounts | None = None
         self._anything_due = False
+
+    def text_counts(self) -> TextCounts:
+        """Of the study, counted once."""
+        if self._counts is None:
+            self._counts = text_counts(self.study, self.storage)
+        return self._counts
 
     def phase(self, rules: Sequence[Rule]) -> None:
         """Make what is due of neighbouring assets, planned together."""
@@ -176,6 +190,8 @@ class _Run:
         selected = [rule for rule in rules if self.stages is None or rule.stage in self.stages]
         due = {rule.name: plan.todo(rule) for rule in selected}
         verify_done(plan, selected)
+        if any(due.values()):
+            require_room(plan, self.text_counts(), self.stages)
         self._totals |= {rule.name: len(plan.cells(rule)) for rule in selected}
         if any(due.values()):
             self._anything_due = True
@@ -187,8 +203,7 @@ class _Run:
             if rule.takes_unjudged:
                 self._take_in(plan, rule, due[rule.name])
             else:
-                self._make(rule, due[rule.name], force=True)
-                self.outcome.made[rule.name] = self.outcome.made.get(rule.name, 0) + len(due[rule.name])
+                self._make_due(plan, rule, [cell for cell in due[rule.name] if (rule.name, cell) not in self._followed])
             unrecorded = _unrecorded(plan, rule, self.instance, set(due[rule.name]))
             self._make(rule, unrecorded, force=False)
             self.outcome.recorded += len(unrecorded)
@@ -198,29 +213,65 @@ class _Run:
         """Register checkpoints, in portions that the cache holds; those that follow at once find their files there."""
         before = _fingerprints(plan, rule, due)
         portions = cache_portions(self.study, plan, due)
-        followers = [one for one in self.rules if rule.name in one.inputs and one.grid == "cell"]
         for portion in portions:
             follow_time_axes(self.study, self.storage, self.rules, self.instance)  # training made what was expected
             self._make(rule, portion, force=False)
             if len(portions) > 1:
-                self._follow_up(followers, {(cell.model, cell.step) for cell in portion})
+                self._follow_up(rule, portion)
         after = _fingerprints(plan, rule, due)
         self.outcome.made[rule.name] = sum(after[cell] != before.get(cell) for cell in after)
 
-    def _follow_up(self, followers: Sequence[Rule], checkpoints: set[tuple[str | None, int | None]]) -> None:
-        """Make what needs the files of these checkpoints before the cache has to let them go."""
-        plan = Plan(self.study, self.storage, self.rules)
-        for rule in followers:
-            if self.stages is None or rule.stage in self.stages:
-                due = [cell for cell in plan.todo(rule) if (cell.model, cell.step) in checkpoints]
-                self._make(rule, due, force=True)
-                self.outcome.made[rule.name] = self.outcome.made.get(rule.name, 0) + len(due)
+    def _make_due(self, plan: Plan, rule: Rule, cells: Sequence[Cell]) -> None:
+        """Make cells; where rows go once SAEs are trained, in portions that half of the free disk holds."""
+        portions = disk_portions(plan, rule, cells, self.text_counts) if cells else []
+        for portion in portions:
+            self._make(rule, portion, force=True)
+            self.outcome.made[rule.name] = self.outcome.made.get(rule.name, 0) + len(portion)
+            if len(portions) > 1:
+                self._follow_up(rule, portion)
+
+    def _follow_up(self, rule: Rule, portion: Sequence[Cell]) -> None:
+        """Make what needs the files or rows of these checkpoints before they have to go."""
+        checkpoints = {(cell.model, cell.step) for cell in portion}
+        for follower in self._followers(rule):
+            if self.stages is None or follower.stage in self.stages:
+                plan = Plan(self.study, self.storage, self.rules)
+                due = [cell for cell in plan.todo(follower) if (cell.model, cell.step) in checkpoints]
+                self._make(follower, due, force=True)
+                self._followed |= {(follower.name, cell) for cell in due}
+                self.outcome.made[follower.name] = self.outcome.made.get(follower.name, 0) + len(due)
+
+    def _followers(self, rule: Rule) -> list[Rule]:
+        """What is made layer by layer from an asset; where rows do not stay, also what is made from that."""
+        found = [rule.name]
+        for one in self.rules:
+            parents = found if self.study.activations.retention != "keep" else [rule.name]
+            if one.grid == "cell" and set(one.inputs) & set(parents):
+                found.append(one.name)
+        return [one for one in self.rules if one.name in found[1:]]
 
     def _make(self, rule: Rule, cells: Sequence[Cell], force: bool) -> None:
         for model, group in _groups(self.study, rule, cells, self.instance):
             self.listener.began(rule, model, len(group))
             run_cells(self.study, self.definitions, rule, group, self.instance, self.outcome, force)
             self.listener.ended(rule, model, len(group))
+
+
+def disk_portions(plan: Plan, rule: Rule, cells: Sequence[Cell], counts: Callable[[], TextCounts]) -> list[list[Cell]]:
+    """Cut activations whose rows will go into portions of whole checkpoints; everything else is one portion."""
+    if rule.name != ACTIVATIONS.name or plan.study.activations.retention not in ("drop-after-sae", "archive-after-sae"):
+        return [list(cells)]
+    limit = shutil.disk_usage(plan.storage.root).free / 2
+    portions: list[list[Cell]] = []
+    filled = 0.0
+    for (model, _), layers in itertools.groupby(cells, key=lambda cell: (cell.model, cell.step)):
+        taken = checkpoint_rows_bytes(plan.study, str(model), counts())
+        if not portions or filled + taken > limit:
+            portions.append([])
+            filled = 0.0
+        portions[-1] += layers
+        filled += taken
+    return portions
 
 
 def follow_time_axes(study: Study, storage: Storage, rules: Sequence[Rule], instance: dg.DagsterInstance) -> None:

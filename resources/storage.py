@@ -102,6 +102,11 @@ def _cell_path(model: str, step: int, layer: int, ending: str) -> Path:
     return Path(f"model={model}") / f"step={step:06d}" / f"layer={layer_name}{ending}"
 
 
+def existing_folder(path: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there: the disk that it lies on, or will lie on."""
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
 def prepare_folder(folder: Path) -> None:
     """Create a folder and see that it can be written.
 

@@ -19,6 +19,7 @@ from emergence_assets.family import TrainedHere
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Provenance, Required, canonical_json
 from emergence_assets.study import Study, WordNetProbes
+from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
 from resources.records import now, required_to_json
 from resources.storage import Storage
@@ -86,6 +87,20 @@ def _verify(path: Path) -> None:
     verify_file(path)
 
 
+ARCHIVED_SHARE = {"float16": 0.83, "bfloat16": 0.63, "float32": 0.81}
+"""What is left of rows in the archive; docs/measurements.md."""
+
+
+def _activation_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
+    """Exact but for the archive: shapes follow from the texts."""
+    from emergence_assets.activations.layout import METADATA_BYTES, OVERHEAD_BYTES, ActivationSpec
+
+    d_model, settings = study.family.models[str(cell.model)].d_model, study.activations
+    kept = ActivationSpec(counts.n_rows, counts.n_probes, d_model, settings.dtype)
+    share = {"keep": 1.0, "archive-after-sae": ARCHIVED_SHARE[settings.dtype]}.get(settings.retention, 0.0)
+    return kept.n_bytes - OVERHEAD_BYTES + METADATA_BYTES - (1 - share) * counts.n_rows * kept.row_bytes
+
+
 ACTIVATIONS = Rule(
     name="activations",
     stage="activations",
@@ -100,6 +115,7 @@ ACTIVATIONS = Rule(
     path=lambda storage, cell: storage.activation_file(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
     stored=activation_provenance,
     verify=_verify,
+    n_bytes=_activation_bytes,
 )
 RULES = (ACTIVATIONS,)
 

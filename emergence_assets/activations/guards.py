@@ -119,15 +119,27 @@ class GuardedFile:
             text = np.empty((), f"S{file_type.get_size()}")
             handle.read(text, mtype=file_type)
             return text.item().decode()
-        if isinstance(file_type, (h5t.TypeIntegerID, h5t.TypeFloatID)):
-            number = np.empty((), "<i8" if isinstance(file_type, h5t.TypeIntegerID) else "<f8")
+        if file_type in (h5t.STD_I64LE, h5t.IEEE_F64LE):
+            number = np.empty((), "<i8" if file_type == h5t.STD_I64LE else "<f8")
             handle.read(number)
             return number.item()
         raise self.refuse(f"Attribute {name} has a type that is not allowed: {file_type.__class__.__name__}.")
 
 
 def _attr_names(file: h5py.File) -> list[str]:
-    return [h5a.open(file.id, index=i).name.decode() for i in range(h5a.get_num_attrs(file.id))]
+    names: list[bytes] = []
+    h5a.iterate(file.id, names.append)  # opening the nth of many by its number takes n steps
+    return [name.decode() for name in names]
+
+
+def _opened(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r", locking="best-effort")
+    except OSError as error:
+        if "unable to lock file" not in str(error):
+            raise
+        # Files never change under their final name: neither a foreign lock nor a disk without locks is an obstacle.
+        return h5py.File(path, "r", locking=False)
 
 
 @contextmanager
@@ -143,7 +155,7 @@ def open_guarded(path: Path, format_name: str, format_version: int) -> Iterator[
         raise EmergenceError("The file does not exist.", where=path, remedy="Materialise its asset first.")
     try:
         # The stream is what is mapped and hashed later; same inode and size as what HDF5 parses, or it was swapped.
-        with path.open("rb") as stream, h5py.File(path, "r", locking="best-effort") as file:
+        with path.open("rb") as stream, _opened(path) as file:
             opened, parsed = os.fstat(stream.fileno()), path.stat()
             if (opened.st_dev, opened.st_ino, opened.st_size) != (parsed.st_dev, parsed.st_ino, parsed.st_size):
                 raise EmergenceError("The file was replaced while it was opened.", where=path, remedy="Run again.")

@@ -22,7 +22,7 @@ from emergence_assets.activations.hdf5 import NUMERIC_TYPES
 from emergence_assets.activations.layout import ActivationSpec
 from emergence_assets.activations.probes import wordnet_training_texts
 from emergence_assets.activations.reading import Rows
-from emergence_assets.activations.residency import restore_rows
+from emergence_assets.activations.residency import archive_rows, evict_rows, restore_rows
 from emergence_assets.activations.tokenising import tokenise
 from emergence_assets.activations.tokens import Tokens, read_tokens, write_tokens
 from emergence_assets.activations.writing import ActivationWriter
@@ -108,6 +108,22 @@ def restore_layers(origin: dict[str, Any], layers: dict[str, str], report: Any) 
     with checkpoint_locked(origin), clear_disk_errors(Path(next(iter(layers.values())))):
         for layer, rows in harvest_rows(origin, [int(layer) for layer in layers], report):
             restore_rows(Path(layers[str(layer)]), rows)
+
+
+def let_rows_go(activation_file: str, how: str, lock: str, report: Any) -> int:
+    """Worker: evict or archive the rows of one file; returns bytes freed."""
+    path = Path(activation_file)
+    with checkpoint_locked({"lock": lock}), clear_disk_errors(path):
+        freed = {"evict": evict_rows, "archive": archive_rows}[how](path)
+    report(1, 1, "")
+    return freed
+
+
+def unarchive(activation_file: str, lock: str, report: Any) -> None:
+    """Worker: put archived rows back as they were."""
+    with checkpoint_locked({"lock": lock}), clear_disk_errors(Path(activation_file)):
+        restore_rows(Path(activation_file))
+    report(1, 1, "")
 
 
 @contextlib.contextmanager

@@ -179,8 +179,9 @@ def full_disk_explained(folder: Path, n_bytes: int) -> Iterator[None]:
     """Turn the operating system's "no space" into an error that says how much is needed and where."""
     try:
         yield
-    except OSError as error:
-        # HDF5 reports a failed write with the reason in the text only.
-        if error.errno in NO_SPACE or "No space left" in str(error):
+    except (OSError, RuntimeError) as error:
+        # HDF5 reports a failed write with the reason in the text only, and as RuntimeError when it closes the file.
+        reasons = (os.strerror(code) for code in NO_SPACE)
+        if getattr(error, "errno", None) in NO_SPACE or any(reason in str(error) for reason in reasons):
             raise disk_full(folder, n_bytes) from error
         raise

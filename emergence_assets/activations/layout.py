@@ -28,6 +28,8 @@ PREVIEW_ROWS = 1024
 PAGE_BYTES = 4096
 OVERHEAD_BYTES = 64 * 1024
 """Upper bound of metadata and alignment, for the check whether a disk can hold the file."""
+METADATA_BYTES = 16 * 1024
+"""What metadata and alignment take in practice, with a provenance of usual length."""
 NO_HASH = "0" * 32
 
 Residency = Literal["stored", "archived", "evicted"]

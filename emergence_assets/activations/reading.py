@@ -149,7 +149,7 @@ def open_rows(path: Path, name: str, *, verify: bool = False) -> Rows:
             raise guarded.refuse(
                 f"The rows of this file are {residency}.", remedy="Bring them back with `emergence storage restore`."
             )
-        facts = _checked(guarded, name)
+        facts = checked(guarded, name)
         if verify:
             _require_equal_hashes(guarded, [facts])
         # Private pages: torch wants memory that may be written, and a write never reaches the file.
@@ -168,7 +168,11 @@ def unarchive_rows(path: Path) -> Rows:
         if spec.residency != "archived":
             raise guarded.refuse(f"The rows of this file are {spec.residency} and not archived.")
         running, start = xxhash.xxh3_128(), 0
-        array = np.empty((spec.n_rows, spec.d_model), NUMERIC_TYPES[spec.dtype][1])
+        try:
+            array = np.empty((spec.n_rows, spec.d_model), NUMERIC_TYPES[spec.dtype][1])
+        except MemoryError as error:
+            remedy = "Run where there is more memory; if that many rows cannot be, the file lies: delete it."
+            raise guarded.refuse(f"Its {spec.n_rows * spec.row_bytes} bytes of rows need memory.", remedy) from error
         for block_td in _unarchived_blocks(guarded, spec):
             running.update(block_td.data)
             array[start : start + len(block_td)] = block_td
@@ -184,7 +188,7 @@ def read_stats(path: Path) -> ActivationStats:
         EmergenceError: As `open_rows` with `verify`.
     """
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
-        facts = [_checked(guarded, f"stats/{name}") for name in STATS]
+        facts = [checked(guarded, f"stats/{name}") for name in STATS]
         _require_equal_hashes(guarded, facts)
         return ActivationStats(*(guarded.read(one) for one in facts))
 
@@ -197,7 +201,7 @@ def verify_file(path: Path) -> None:
     """
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
         spec = spec_of(guarded)
-        facts = {name: _checked(guarded, name) for name in spec.datasets}
+        facts = {name: checked(guarded, name) for name in spec.datasets}
         _require_equal_hashes(guarded, list(facts.values()))
         hashes = {"resid_post": str(guarded.attrs.get("resid_post_xxh3_128"))}
         if "resid_post" in facts and facts["resid_post"].xxh3_128 != hashes["resid_post"]:
@@ -237,7 +241,7 @@ def _unarchived_blocks(guarded: GuardedFile, spec: ActivationSpec) -> Iterator[n
 
     if min(spec.archive_block_rows, spec.n_rows) * spec.row_bytes > MAX_ARCHIVE_BLOCK_BYTES:
         raise guarded.refuse(f"A block of the archive would take more than {MAX_ARCHIVE_BLOCK_BYTES} bytes of memory.")
-    archive, offsets = _checked(guarded, ARCHIVE), guarded.read(_checked(guarded, ARCHIVE_OFFSETS))
+    archive, offsets = checked(guarded, ARCHIVE), guarded.read(checked(guarded, ARCHIVE_OFFSETS))
     mapped = np.memmap(guarded.stream, np.uint8, "r", archive.offset, archive.shape)
     shape, dtype = (spec.n_rows, spec.d_model), NUMERIC_TYPES[spec.dtype][1]
     yield from decompress(mapped, offsets.tolist(), spec.archive_block_rows, shape, dtype)
@@ -248,7 +252,12 @@ def _require_rows(guarded: GuardedFile, spec: ActivationSpec, n_rows: int, diges
         raise guarded.refuse("The archive does not give the rows that were archived.")
 
 
-def _checked(guarded: GuardedFile, name: str) -> DatasetFacts:
+def checked(guarded: GuardedFile, name: str) -> DatasetFacts:
+    """Where a dataset's bytes lie, if it has the shape and type that the file's attributes say.
+
+    Raises:
+        EmergenceError: It has not, or as `GuardedFile.facts`.
+    """
     facts = guarded.facts(name)
     expected = spec_of(guarded).datasets[name]
     if (facts.shape, facts.dtype) != expected:

@@ -20,8 +20,17 @@ from emergence_assets.activations.layout import (
     FORMAT_VERSION,
     RESERVED_ATTRS,
     ActivationSpec,
+    content_hash,
 )
-from emergence_assets.activations.reading import Rows, open_rows, read_spec, spec_of, unarchive_rows
+from emergence_assets.activations.reading import (
+    Rows,
+    checked,
+    open_rows,
+    read_spec,
+    spec_of,
+    unarchive_rows,
+    verify_file,
+)
 from emergence_assets.activations.writing import FileInPreparation
 from emergence_assets.errors import EmergenceError
 
@@ -53,7 +62,9 @@ def archive_rows(path: Path) -> int:
     """
     before, spec = path.stat().st_size, read_spec(path)
     if spec.residency != "archived":
-        rows = open_rows(path, "resid_post", verify=True)
+        if spec.residency == "stored":
+            verify_file(path)
+        rows = open_rows(path, "resid_post")
         blocks = list(compress(np.asarray(rows.array)))
         offsets = np.concatenate([[0], np.cumsum([len(block) for block in blocks])]).astype("<i8")
         archived = replace(
@@ -109,18 +120,21 @@ def _rewrite(path: Path, spec: ActivationSpec, new: Mapping[str, np.ndarray]) ->
     """The same file with another residency: `new` holds what the old one has not."""
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
         attrs = {name: value for name, value in guarded.attrs.items() if name not in RESERVED_ATTRS}
-        kept = {name: guarded.facts(name) for name in spec.datasets if name not in new}
-        hashes = {"resid_post": str(guarded.attrs.get("resid_post_xxh3_128"))}
-        with FileInPreparation(path, spec, attrs) as file:
-            for name, values in new.items():
-                contiguous = np.ascontiguousarray(values)
-                file.write(name, 0, contiguous)
+        facts = {name: checked(guarded, name) for name in spec.datasets if name not in new}
+        kept = {name: guarded.read(one) for name, one in facts.items()}
+        hashes = {name: xxhash.xxh3_128_hexdigest(values.data) for name, values in kept.items()}
+        # Copying damage under a fresh hash would hide it.
+        if damaged := [name for name, one in facts.items() if one.xxh3_128 != hashes[name]]:
+            raise guarded.refuse(
+                f"Checksum mismatch: the bytes of {', '.join(damaged)} are not those that were written."
+            )
+        hashes["resid_post"] = str(guarded.attrs.get("resid_post_xxh3_128"))
+        if content_hash(spec, hashes) != guarded.attrs.get("content_xxh3_128"):
+            raise guarded.refuse("The content hash does not follow from the hashes of the datasets.")
+    with FileInPreparation(path, spec, attrs) as file:
+        for name, values in (dict(new) | kept).items():
+            contiguous = np.ascontiguousarray(values)
+            file.write(name, 0, contiguous)
+            if name not in hashes:
                 hashes[name] = xxhash.xxh3_128_hexdigest(contiguous.data)
-            for name, facts in kept.items():
-                values = guarded.read(facts)
-                # Copying damage under a fresh hash would hide it.
-                if xxhash.xxh3_128_hexdigest(values.data) != facts.xxh3_128:
-                    raise guarded.refuse(f"Checksum mismatch: the bytes of {name} are not those that were written.")
-                file.write(name, 0, values)
-                hashes[name] = facts.xxh3_128
-            file.publish(hashes)
+        file.publish(hashes)

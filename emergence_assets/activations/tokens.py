@@ -138,7 +138,7 @@ def write_tokens(path: Path, tokens: Tokens, attrs: Mapping[str, AttrValue] | No
     n_bytes = sum(values.nbytes for values in columns.values()) + (1 << 16)
     try:
         with full_disk_explained(path.parent, n_bytes):
-            with h5py.File(temporary, "x", libver=LIBVER) as file:
+            with h5py.File(temporary, "x", libver=LIBVER, locking=False) as file:
                 write_attrs(file, root | given)
                 for name, values in columns.items():
                     group, _, column = name.partition("/")

@@ -77,10 +77,11 @@ class FileInPreparation:
     def _create(self, attrs: Mapping[str, AttrValue]) -> dict[str, int]:
         # All attributes are created at their final size: publishing overwrites in place and needs no space.
         root: dict[str, AttrValue] = {"format": FORMAT, "format_version": FORMAT_VERSION, "complete": 0}
-        root |= {**self.spec.attrs, "content_xxh3_128": NO_HASH, "resid_post_xxh3_128": NO_HASH, **attrs}
-        with h5py.File(
-            self._temporary, "x", libver=LIBVER, alignment_threshold=1024, alignment_interval=PAGE_BYTES
-        ) as file:
+        root |= {**self.spec.attrs, "content_xxh3_128": NO_HASH, "resid_post_xxh3_128": NO_HASH}
+        root |= dict(sorted(attrs.items()))  # as they are read: a file that is written anew has equal bytes
+        alignment = {"alignment_threshold": 1024, "alignment_interval": PAGE_BYTES}
+        # Nobody else writes under this name, and a network disk may not offer locks.
+        with h5py.File(self._temporary, "x", libver=LIBVER, locking=False, **alignment) as file:
             write_attrs(file, root)
             offsets = {}
             for name, (shape, dtype) in self.spec.datasets.items():
@@ -113,7 +114,7 @@ class FileInPreparation:
         """
         with full_disk_explained(self.path.parent, self.spec.n_bytes):
             os.fsync(self._descriptor)
-            with h5py.File(self._temporary, "r+", libver=LIBVER) as file:
+            with h5py.File(self._temporary, "r+", libver=LIBVER, locking=False) as file:
                 for name in self.spec.datasets:
                     write_attrs(file[name], {"xxh3_128": hashes[name]})
                 write_attrs(file, {"content_xxh3_128": content_hash(self.spec, hashes)})

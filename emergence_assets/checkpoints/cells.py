@@ -16,6 +16,7 @@ from emergence_assets.family import TrainedHere
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Provenance, Required
 from emergence_assets.study import Study
+from emergence_assets.text_counts import TextCounts
 from emergence_assets.time_axis import AxisEntry, TimeAxis, is_used, read_time_axis
 from resources.compute import Task
 from resources.records import (
@@ -57,6 +58,24 @@ def _training_provenance(path: Path) -> Provenance | None:
     return stored if all(folder.is_dir() for folder in folders) else None
 
 
+VOCABULARY = 2048
+"""Of the models that are trained here, as `recipe.TrainingRecipe` has it."""
+OWN_FILES_BYTES = 127_000
+"""Tokenizer, configs and the header of the weights of a checkpoint that is trained here."""
+RECORD_BYTES = 1000
+"""Registered checkpoints."""
+REGISTRY_ROW_BYTES, TABLE_BYTES = 550, 10_000
+"""Of the registry table: a row, and what any small table takes."""
+
+
+def _training_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
+    """A GPT-NeoX in half precision per listed step."""
+    shape = study.family.models[str(cell.model)]
+    d, n_layers = shape.d_model, shape.n_layers
+    n_params = n_layers * (12 * d * d + 13 * d) + 2 * d + 2 * VOCABULARY * d
+    return len(study.listed_steps or ()) * (2 * n_params + OWN_FILES_BYTES)
+
+
 TRAINING_RUN = Rule(
     name="training_run",
     stage="checkpoints",
@@ -66,6 +85,8 @@ TRAINING_RUN = Rule(
     code=("emergence_assets.checkpoints.training",),
     path=lambda storage, cell: storage.training_folder(str(cell.model)) / TRAINING_RECORD,
     stored=_training_provenance,
+    also=lambda storage, cell: tuple(storage.training_folder(str(cell.model)).glob("step*")),
+    n_bytes=_training_bytes,
 )
 
 
@@ -95,6 +116,7 @@ CHECKPOINT = Rule(
     path=lambda storage, cell: storage.checkpoint_record(str(cell.model), int(cell.step or 0)),
     stored=record_provenance,
     takes_unjudged=True,
+    n_bytes=lambda _study, _cell, _counts: RECORD_BYTES,
 )
 
 
@@ -132,6 +154,7 @@ CHECKPOINT_REGISTRY = Rule(
     path=lambda storage, cell: storage.model_table("checkpoint_registry", str(cell.model)),
     stored=parquet_provenance,
     verify=verify_table,
+    n_bytes=lambda study, _cell, _counts: TABLE_BYTES + REGISTRY_ROW_BYTES * len(study.listed_steps or ()),
 )
 RULES = (TRAINING_RUN, CHECKPOINT, CHECKPOINT_REGISTRY)
 

@@ -8,14 +8,19 @@ from emergence_assets.activations.cells import ACTIVATIONS, probe_recipe, probe_
 from emergence_assets.checkpoints.cells import CHECKPOINT
 from emergence_assets.durable import clear_disk_errors
 from emergence_assets.features.cells import cell_labels, presence_cells_path
+from emergence_assets.features.table_sizes import presence_bytes
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.provenance import Provenance, Required, canonical_json
 from emergence_assets.saes.cells import METRICS_NAME, SAE
 from emergence_assets.study import Study
+from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
 from resources.records import now, required_from_json, required_to_json
 from resources.storage import Storage
 from resources.tables import Table, parquet_provenance, read_table, read_tables, verify_table, write_table
+
+MODEL_TABLE_BYTES = 45_000
+"""A table about one model, without replicates."""
 
 
 def _no_settings(_study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
@@ -26,7 +31,19 @@ def _probes(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
     return {"probe_set": probe_recipe(study), "n_shuffles": study.statistics.n_shuffles}
 
 
-def _model_rule(name: str, inputs: tuple[str, ...], code: str, recipe: Any = _no_settings) -> Rule:
+def _presence_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
+    """A cell's share is as large as its presence table of one seed; step 0 to the last, all layers."""
+    n_cells = len(study.listed_steps or ()) * len(study.layers_of(str(cell.model)))
+    return n_cells * presence_bytes(len(counts.category_sizes), study.statistics.n_bootstrap)
+
+
+def _model_rule(
+    name: str,
+    inputs: tuple[str, ...],
+    code: str,
+    recipe: Any = _no_settings,
+    n_bytes: Callable[[Study, Cell, TextCounts], float] = lambda _study, _cell, _counts: MODEL_TABLE_BYTES,
+) -> Rule:
     return Rule(
         name=name,
         stage="emergence",
@@ -37,11 +54,14 @@ def _model_rule(name: str, inputs: tuple[str, ...], code: str, recipe: Any = _no
         path=lambda storage, cell: storage.model_table(name, str(cell.model)),
         stored=parquet_provenance,
         verify=verify_table,
+        n_bytes=n_bytes,
     )
 
 
 SAE_METRICS = _model_rule("sae_metrics", ("checkpoint", "sae"), "sae_metrics")
-CATEGORY_PRESENCE = _model_rule("category_presence", ("checkpoint", "activations", "latent_stats"), "presence", _probes)
+CATEGORY_PRESENCE = _model_rule(
+    "category_presence", ("checkpoint", "activations", "latent_stats"), "presence", _probes, _presence_bytes
+)
 EMERGENCE_OVER_TIME = _model_rule("emergence_over_time", ("category_presence",), "time")
 EMERGENCE_OVER_SPACE = _model_rule("emergence_over_space", ("category_presence",), "space")
 EMERGENCE_OVER_SCALE = Rule(
@@ -54,6 +74,7 @@ EMERGENCE_OVER_SCALE = Rule(
     path=lambda storage, _cell: storage.study_table("emergence_over_scale"),
     stored=parquet_provenance,
     verify=verify_table,
+    n_bytes=lambda _study, _cell, _counts: MODEL_TABLE_BYTES,
 )
 RULES = (SAE_METRICS, CATEGORY_PRESENCE, EMERGENCE_OVER_TIME, EMERGENCE_OVER_SPACE, EMERGENCE_OVER_SCALE)
 

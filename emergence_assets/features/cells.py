@@ -7,11 +7,13 @@ from typing import Any
 
 from emergence_assets.activations.cells import ACTIVATIONS, probe_recipe, probe_set
 from emergence_assets.durable import clear_disk_errors
+from emergence_assets.features.table_sizes import expected_pairs, latent_stats_bytes, presence_bytes
 from emergence_assets.features.tables import LATENT_STATS, PRESENCE_CELLS
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Provenance, Required, canonical_json
 from emergence_assets.saes.cells import SAE, seed_folder
 from emergence_assets.study import Study
+from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
 from resources.records import now, required_from_json, required_to_json
 from resources.storage import Storage
@@ -26,6 +28,14 @@ def _statistics_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[
     }
 
 
+def _statistics_bytes(study: Study, _cell: Cell, counts: TextCounts) -> float:
+    n_seeds = len(study.sae.seeds)
+    n_pairs = n_seeds * expected_pairs(counts.category_sizes, study.sae.n_latents, study.sae.k)
+    return latent_stats_bytes(n_pairs) + presence_bytes(
+        n_seeds * len(counts.category_sizes), study.statistics.n_bootstrap
+    )
+
+
 LATENT_STATISTICS = Rule(
     name="latent_stats",
     stage="features",
@@ -36,6 +46,8 @@ LATENT_STATISTICS = Rule(
     path=lambda storage, cell: _table_path(storage, "latent_stats", cell),
     stored=parquet_provenance,
     verify=verify_table,
+    also=lambda storage, cell: (presence_cells_path(storage, cell),),
+    n_bytes=_statistics_bytes,
 )
 RULES = (LATENT_STATISTICS,)
 

@@ -31,6 +31,8 @@ def _report_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str,
     return {"study": study.science()}
 
 
+REPORT_BYTES = 1_600_000
+"""The page with its charts, and the charts once more."""
 REPORT = Rule(
     name="report",
     stage="report",
@@ -41,6 +43,7 @@ REPORT = Rule(
     path=lambda storage, _cell: storage.report_folder(),
     stored=folder_provenance,
     verify=verify_folder,
+    n_bytes=lambda _study, _cell, _counts: REPORT_BYTES,
 )
 RULES = (REPORT,)
 

@@ -10,6 +10,7 @@ from emergence_assets.durable import clear_disk_errors, replacing_folder
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Required
 from emergence_assets.study import Study
+from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
 from resources.records import (
     folder_provenance,
@@ -22,12 +23,25 @@ from resources.storage import Storage
 
 EVALUATION_SHARE = 10
 """Every so many-th training text is kept from the SAE and measures its quality."""
+AFTER_SAE = {"drop-after-sae": "evict", "archive-after-sae": "archive"}
+"""What becomes of the rows of a cell whose SAEs are trained, by the study's retention."""
 METRICS_NAME = "metrics.json"
 CURVE_NAME = "training_curve.png"
 
 
 def _sae_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
     return {"sae": study.sae.model_dump(), "evaluation_share": EVALUATION_SHARE}
+
+
+CURVE_BYTES, SEED_FILES_BYTES = 43_000, 4_400
+"""The picture of a cell; config, metrics and header of each of its SAEs."""
+
+
+def _sae_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
+    """Two matrices and two biases in float32 per seed."""
+    d_model, n_latents = study.family.models[str(cell.model)].d_model, study.sae.n_latents
+    weights = 4 * (2 * n_latents * d_model + n_latents + d_model)
+    return CURVE_BYTES + len(study.sae.seeds) * (weights + SEED_FILES_BYTES)
 
 
 SAE = Rule(
@@ -39,6 +53,7 @@ SAE = Rule(
     code=("emergence_assets.saes.training", "emergence_assets.saes.quality", "emergence_assets.saes.folder"),
     path=lambda storage, cell: storage.sae_folder(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
     stored=folder_provenance,
+    n_bytes=_sae_bytes,
     verify=verify_folder,
 )
 RULES = (SAE,)
@@ -83,18 +98,15 @@ def sae_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Ta
 
 def train_cell(activation_file: str, folder: str, required: str, retention: str, lock: str, report: Any) -> None:
     """Worker: train the SAEs of a cell from its activation file, then do with its rows what the study says."""
-    from emergence_assets.activations.harvest import checkpoint_locked
+    from emergence_assets.activations.harvest import let_rows_go
     from emergence_assets.activations.reading import open_rows, read_spec, unarchive_rows
-    from emergence_assets.activations.residency import archive_rows, evict_rows
 
     path = Path(activation_file)
     archived = read_spec(path).residency == "archived"
     rows = unarchive_rows(path) if archived else open_rows(path, "resid_post", verify=True)
     train_on_rows(path, rows, Path(folder), required, report)
-    if retention in ("drop-after-sae", "archive-after-sae"):
-        let_go = evict_rows if retention == "drop-after-sae" else archive_rows
-        with checkpoint_locked({"lock": lock}), clear_disk_errors(path):
-            let_go(path)
+    if retention in AFTER_SAE:
+        let_rows_go(activation_file, AFTER_SAE[retention], lock, lambda *_: None)
 
 
 def train_streamed(
