@@ -13,8 +13,8 @@ from emergence_assets.checkpoints.sources.choice import hub_source_of, source_of
 from emergence_assets.display import Display
 from emergence_assets.errors import EmergenceError
 from emergence_assets.family import Hub
+from emergence_assets.listeners import ListeningCompute
 from emergence_assets.plan import Cell
-from emergence_assets.runner import ListeningCompute
 from emergence_assets.study import Study
 from emergence_assets.time_axis import TimeAxis
 from resources.compute import LocalProcesses

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 import dagster as dg
 
 from emergence_assets.instance import claim_run
+from emergence_assets.listeners import LogListener
 from emergence_assets.pipeline import rules_for
-from emergence_assets.runner import LogListener, run_study
+from emergence_assets.runner import run_study
 from emergence_assets.study import Study
 from resources.compute import Compute
 from resources.storage import Storage

@@ -6,127 +6,31 @@ import os
 import shutil
 import socket
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 import dagster as dg
-from dagster._core.errors import DagsterAssetCheckFailedError
 from filelock import FileLock, Timeout
 
 from emergence_assets.activations.cells import ACTIVATIONS
-from emergence_assets.activations.counting import text_counts
-from emergence_assets.automation import RECOMPUTE_TAG
+from emergence_assets.cell_run import Outcome, run_cells
 from emergence_assets.checkpoints.listing import cache_portions, pin_new_models, refresh_time_axis
 from emergence_assets.durable import sweep_temporaries
 from emergence_assets.errors import EmergenceError
 from emergence_assets.forecast import checkpoint_rows_bytes, require_room
-from emergence_assets.instance import OWNER_TAG, close_dead_runs, owner
+from emergence_assets.instance import close_dead_runs
+from emergence_assets.listeners import Listener
 from emergence_assets.partitions import (
     asset_key,
     follow_time_axis,
     partition_key,
-    range_tags,
     rectangles,
     step_set_name,
 )
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.study import Study
 from emergence_assets.text_counts import TextCounts
-from resources.compute import Compute, Report, Task
 from resources.storage import Storage, prepare_folder
-
-MAX_RETRIES_TAG = "dagster/max_retries"
-"""Nobody but this process could start its runs again."""
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-
-class Listener(Protocol):
-    """Is told what a run is about to do and how far it is."""
-
-    def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
-        """Cells to make and cells in all, by asset."""
-
-    def began(self, rule: Rule, model: str | None, n_cells: int) -> None:
-        """A Dagster run over so many cells begins."""
-
-    def ended(self, rule: Rule, model: str | None, n_cells: int) -> None:
-        """It succeeded."""
-
-
-class LogListener:
-    """Writes what a run does into the log of a Dagster run."""
-
-    def __init__(self, log: dg.DagsterLogManager):
-        self._log = log
-
-    def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
-        """Say what will be computed."""
-        self._log.info("to do: " + ", ".join(f"{name} {n} of {total[name]}" for name, n in due.items()))
-
-    def began(self, rule: Rule, model: str | None, n_cells: int) -> None:
-        """Say what begins."""
-        self._log.info(f"{rule.name} {model or 'all models'}: {n_cells} cells")
-
-    def ended(self, rule: Rule, model: str | None, n_cells: int) -> None:
-        """Say what is finished."""
-        self._log.info(f"{rule.name} {model or 'all models'}: finished")
-
-
-@dataclass
-class Outcome:
-    """What a run of the study did."""
-
-    made: dict[str, int] = field(default_factory=dict)
-    """Cells made, by asset."""
-    recorded: int = 0
-    """Cells that were on disk and got the event they lacked."""
-    warnings: list[str] = field(default_factory=list)
-    """Checks that do not block and did not pass."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Wall time by asset."""
-    left_out: list[str] = field(default_factory=list)
-    """Checkpoints that are not used, with the reason, and admitted ones."""
-
-
-class TaskListener(Protocol):
-    """Is told how far the tasks of a run are."""
-
-    def submitted(self, n_tasks: int) -> None:
-        """So many tasks are handed to the workers."""
-
-    def progressed(self, label: str, done: int, total: int, note: str) -> None:
-        """A task has done so many of its units."""
-
-    def finished(self, label: str) -> None:
-        """A task has ended well."""
-
-
-class ListeningCompute:
-    """A Compute whose progress a second listener is told too."""
-
-    def __init__(self, compute: Compute, listener: TaskListener):
-        self._compute, self._listener = compute, listener
-        self.working_seconds = 0.0
-        """Wall time in which workers were at work; the rest of a run is orchestration."""
-
-    def run(self, tasks: Sequence[Task], report: Report) -> Iterator[tuple[Task, Any]]:
-        """See `Compute`."""
-
-        def both(label: str, done: int, total: int, note: str) -> None:
-            self._listener.progressed(label, done, total, note)
-            report(label, done, total, note)
-
-        began = time.monotonic()
-        self._listener.submitted(len(tasks))
-        try:
-            for task, result in self._compute.run(tasks, both):
-                self._listener.finished(task.label)
-                yield task, result
-        finally:
-            self.working_seconds += time.monotonic() - began
 
 
 def run_study(
@@ -179,6 +83,8 @@ class _Run:
 
     def text_counts(self) -> TextCounts:
         """Of the study, counted once."""
+        from emergence_assets.activations.counting import text_counts
+
         if self._counts is None:
             self._counts = text_counts(self.study, self.storage)
         return self._counts
@@ -316,56 +222,6 @@ def _fingerprints(plan: Plan, rule: Rule, cells: Sequence[Cell]) -> dict[Cell, s
         if stored:
             found[cell] = stored.fingerprint
     return found
-
-
-def run_cells(
-    study: Study,
-    definitions: dg.Definitions,
-    rule: Rule,
-    cells: Sequence[Cell],
-    instance: dg.DagsterInstance,
-    outcome: Outcome,
-    force: bool,
-) -> None:
-    """Materialise one rectangle of cells in one Dagster run in this process."""
-    run_id = str(uuid.uuid4())
-    tags = {OWNER_TAG: owner(run_id), MAX_RETRIES_TAG: "0"} | ({RECOMPUTE_TAG: "true"} if force else {})
-    partition = None
-    if cells[0].step is not None:
-        if len(cells) == 1:
-            partition = partition_key(cells[0])
-        else:
-            tags |= range_tags(cells)
-    try:
-        result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
-            instance=instance,
-            asset_selection=sorted({asset_key(study, cell.model, rule.name) for cell in cells}),
-            partition_key=partition,
-            tags=tags,
-            run_config=QUIET,
-            run_id=run_id,
-        )
-    except dg.DagsterExecutionInterruptedError as interruption:
-        raise KeyboardInterrupt from interruption  # Dagster's own word for Ctrl-C
-    except DagsterAssetCheckFailedError as error:
-        raise EmergenceError(
-            str(error).replace("\n", " "),
-            where=", ".join(str(cell) for cell in cells[:3]),
-            remedy="look at the check in the UI; results built on these cells would be nonsense",
-        ) from error
-    for evaluation in result.get_asset_check_evaluations():
-        if evaluation.passed or (evaluation.partition is not None and len(cells) > 1):
-            continue
-        found = evaluation.metadata.get("found")
-        message = f"{evaluation.check_name} of {rule.name} did not pass: {found.value if found else ''}"
-        if evaluation.severity == dg.AssetCheckSeverity.WARN:
-            outcome.warnings.append(message)
-            continue
-        raise EmergenceError(
-            message,
-            where=", ".join(str(cell) for cell in cells[:3]) + (" …" if len(cells) > 3 else ""),
-            remedy=f"look at run {result.run_id} in the UI; results built on these cells would be nonsense",
-        )
 
 
 def verify_done(plan: Plan, rules: Sequence[Rule]) -> None:

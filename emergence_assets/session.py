@@ -9,16 +9,18 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from emergence_assets.cell_run import Outcome
 from emergence_assets.definitions import STAGES, build_definitions
 from emergence_assets.display import Display
 from emergence_assets.emergence.tables import HEADLINE
 from emergence_assets.instance import close_dead_runs, prepare_home
 from emergence_assets.interruption import interruptions_kept
+from emergence_assets.listeners import ListeningCompute
 from emergence_assets.partitions import asset_key, cell_of, partitions
 from emergence_assets.pipeline import rules_for
 from emergence_assets.plan import Cell, Plan
 from emergence_assets.report.cells import HEADLINE_NAME, PAGE_NAME
-from emergence_assets.runner import ListeningCompute, Outcome, follow_time_axes, run_study
+from emergence_assets.runner import follow_time_axes, run_study
 from emergence_assets.status import AssetStatus, study_status
 from emergence_assets.study import Study, load_study
 from resources.compute import LocalProcesses

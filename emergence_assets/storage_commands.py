@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from emergence_assets.plan import Plan
     from emergence_assets.storage_listing import Selection
 
+LAYOUT_NAMES = ("sae_lens", "dictionary_learning")
 BY = ("stage", "asset", "model", "step", "layer")
 
 
@@ -100,6 +102,35 @@ def restore(models: tuple[str, ...], steps: tuple[int, ...], layers: tuple[int, 
         click.echo(json.dumps(done, indent=2))
     else:
         click.echo(f"{done['restored']} cells have their rows again, {done['harvested']} of them harvested")
+
+
+@storage.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--to", "layout", required=True, type=click.Choice(LAYOUT_NAMES), help="Who is to read it.")
+@click.option(
+    "--context", default=1, show_default=True, type=click.IntRange(min=1), help="Rows per sequence (sae_lens)."
+)
+@selecting
+def export(
+    folder: Path,
+    layout: str,
+    context: int,
+    models: tuple[str, ...],
+    steps: tuple[int, ...],
+    layers: tuple[int, ...],
+    as_json: bool,
+) -> None:
+    """Write training rows into FOLDER as cached activations of another trainer, a folder per cell, and index.json."""
+    from emergence_assets.storage_listing import export as export_cells
+
+    plan = _plan()
+    written = export_cells(plan, _selection(plan, models, steps, layers), layout, context, folder)
+    if as_json:
+        click.echo(json.dumps(written, indent=2))
+        return
+    for entry in written:
+        click.echo(f"{folder / entry['folder']}: {entry['n_rows']} rows of {entry['d_model']}, {entry['hook_name']}")
+    click.echo(f"{len(written)} cells in {folder}")
 
 
 def _let_go(how: str, models: Any, steps: Any, layers: Any, as_json: bool, untrained_too: bool) -> None:

@@ -3,20 +3,24 @@
 What a study will take is in `forecast.py`, what happens to one file in `activations/residency.py`.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from emergence_assets.activations.cells import ACTIVATIONS, harvest_origin
 from emergence_assets.activations.layout import Residency
-from emergence_assets.activations.reading import read_spec
+from emergence_assets.activations.reading import open_rows, read_attrs, read_spec, unarchive_rows
+from emergence_assets.activations.tokens import read_tokens
 from emergence_assets.display import Display
+from emergence_assets.durable import replacing_file
 from emergence_assets.errors import EmergenceError
 from emergence_assets.forecast import path_bytes, stored_bytes
+from emergence_assets.listeners import ListeningCompute
 from emergence_assets.plan import Cell, Plan, Rule
-from emergence_assets.runner import ListeningCompute
 from emergence_assets.saes.cells import SAE
 from emergence_assets.study import Study
 from resources.compute import LocalProcesses, Task
@@ -167,3 +171,36 @@ def parse_selection(study: Study, models: Sequence[str], steps: Sequence[int], l
     if strangers := [layer for layer in layers if layer not in there]:
         raise EmergenceError(f"The study has no layer {strangers[0]}.", remedy=f"choose from {sorted(there)}")
     return Selection(models, steps, layers)
+
+
+def export(plan: Plan, selection: Selection, layout: str, context_size: int, folder: Path) -> list[dict[str, Any]]:
+    """Write the rows of the selected cells for another trainer, a folder per cell, and an index.
+
+    Args:
+        plan: Of the study.
+        selection: Which cells.
+        layout: Key of `activations.export.LAYOUTS`.
+        context_size: Rows per sequence, where the layout has sequences.
+        folder: Of all of them; what is in it already is kept.
+
+    Raises:
+        EmergenceError: a cell has no rows on disk, its folder is there already, or the disk is full.
+    """
+    from emergence_assets.activations.export import LAYOUTS
+
+    written = []
+    for cell, residency in residencies(plan, selection).items():
+        path = ACTIVATIONS.path(plan.storage, cell)
+        rows = unarchive_rows(path) if residency == "archived" else open_rows(path, "resid_post", verify=True)
+        attrs = read_attrs(path)
+        tokens = read_tokens(plan.storage.tokens_file(str(attrs["tokens_file"]).removesuffix(".h5")))
+        hook_name = f"blocks.{cell.layer}.hook_resid_post"
+        name = str(cell).replace("/", "-")
+        parts = LAYOUTS[layout](rows, tokens, hook_name, context_size, folder / name)
+        entry = {"model": cell.model, "step": cell.step, "layer": cell.layer, "folder": name, "hook_name": hook_name}
+        entry |= {"n_rows": len(rows), "d_model": rows.array.shape[1], "parts": parts, "stored_as": rows.dtype}
+        entry |= {"checkpoint_sha256": attrs["checkpoint_sha256"], "content_xxh3_128": attrs["content_xxh3_128"]}
+        written.append(entry)
+    with replacing_file(folder / "index.json") as temporary:
+        temporary.write_text(json.dumps({"layout": layout, "cells": written}, indent=2) + "\n", encoding="utf-8")
+    return written

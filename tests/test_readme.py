@@ -54,8 +54,11 @@ def test_commands_exist(command: str) -> None:
 def test_parts_of_study_files_are_accepted(block: str, tmp_path: Path) -> None:
     rest = {"name": "shown", "probe_set": {"source": "wordnet"}, "activations": {"training_texts": 100}}
     rest |= {"sae": {"n_latents": 64, "k": 4, "n_steps": 10}}
+    shown = yaml.safe_load(block)
+    if "family" not in shown:
+        rest |= {"family": {"source": "hub", "preset": "pythia", "models": ["pythia-70m"]}, "steps": [0, 1]}
     path = tmp_path / "shown.yaml"
-    path.write_text(block + yaml.safe_dump(rest), encoding="utf-8")
+    path.write_text(block + yaml.safe_dump({key: rest[key] for key in rest.keys() - shown.keys()}), encoding="utf-8")
     assert load_study(str(path)).models
 
 

@@ -34,7 +34,8 @@ class ShuffledRows:
         regime: Where rows are kept meanwhile; by default the fastest place that holds them. Does not change batches.
 
     Raises:
-        ValueError: No row is kept, or the disk regime is asked for of rows that are not on a disk.
+        ValueError: No row is kept, `kept_t` has another length, or the disk regime is asked for of rows that are not on
+            a disk.
     """
 
     def __init__(
@@ -50,6 +51,8 @@ class ShuffledRows:
     ):
         self.device, self.batch_size = torch.device(device), batch_size
         self._rows_td = rows.tensor() if isinstance(rows, Rows) else rows
+        if kept_t is not None and kept_t.shape != self._rows_td.shape[:1]:
+            raise ValueError(f"kept_t speaks of {kept_t.shape} rows; there are {len(self._rows_td)}")
         self._kept = None if kept_t is None or bool(kept_t.all()) else np.flatnonzero(kept_t)
         self.n_rows = len(self._rows_td) if self._kept is None else len(self._kept)
         if self.n_rows < 1:

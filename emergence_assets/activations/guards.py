@@ -172,7 +172,9 @@ def open_guarded(path: Path, format_name: str, format_version: int) -> Iterator[
             what = f"The file is truncated: {reason}"
         else:
             what = f"The file cannot be read: {reason}"
-        raise EmergenceError(what, where=path, remedy=REBUILD) from error
+        # Only with the variable set: it overrules what a program asks of HDF5.
+        locked = "Unset HDF5_USE_FILE_LOCKING, or end the program that holds the file."
+        raise EmergenceError(what, where=path, remedy=locked if "unable to lock file" in reason else REBUILD) from error
 
 
 def _check_format(guarded: GuardedFile, format_name: str, format_version: int) -> None:

@@ -79,9 +79,15 @@ class FileInPreparation:
         root: dict[str, AttrValue] = {"format": FORMAT, "format_version": FORMAT_VERSION, "complete": 0}
         root |= {**self.spec.attrs, "content_xxh3_128": NO_HASH, "resid_post_xxh3_128": NO_HASH}
         root |= dict(sorted(attrs.items()))  # as they are read: a file that is written anew has equal bytes
-        alignment = {"alignment_threshold": 1024, "alignment_interval": PAGE_BYTES}
         # Nobody else writes under this name, and a network disk may not offer locks.
-        with h5py.File(self._temporary, "x", libver=LIBVER, locking=False, **alignment) as file:
+        with h5py.File(
+            self._temporary,
+            "x",
+            libver=LIBVER,
+            locking=False,
+            alignment_threshold=1024,
+            alignment_interval=PAGE_BYTES,
+        ) as file:
             write_attrs(file, root)
             offsets = {}
             for name, (shape, dtype) in self.spec.datasets.items():

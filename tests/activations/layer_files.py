@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from emergence_assets.activations.hdf5 import NUMERIC_TYPES, AttrValue, to_storage
-from emergence_assets.activations.layout import RESIDENCIES, ROW_DATASETS, Residency
+from emergence_assets.activations.layout import ROW_DATASETS, Residency
 from emergence_assets.activations.reading import (
     Rows,
     open_rows,
@@ -17,8 +17,6 @@ from emergence_assets.activations.reading import (
 )
 from emergence_assets.activations.residency import archive_rows, evict_rows
 from tests.activations.sample_file import SAMPLE_ATTRS, write
-
-__all__ = ["RESIDENCIES", "everything", "random_rows", "temporaries", "write_layer"]
 
 
 def random_rows(n_rows: int, d_model: int, seed: int = 0, n_probes: int = 5) -> dict[str, np.ndarray]:

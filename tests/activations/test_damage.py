@@ -48,11 +48,10 @@ def test_no_flipped_bit_survives_letting_go_of_rows_and_putting_them_back(
         damaged = bytearray(whole)
         damaged[place // 8] ^= 1 << place % 8
         path.write_bytes(damaged)
-        works = {"stored": archive_rows, "archived": restore_rows, "evicted": lambda path: restore_rows(path, rows)}
-        works |= {"evicting of stored rows": evict_rows, "evicting of archived rows": evict_rows}
-        name = f"evicting of {residency} rows" if place % 2 and residency != "evicted" else residency
+        other = {"stored": archive_rows, "archived": restore_rows, "evicted": lambda path: restore_rows(path, rows)}
+        work = evict_rows if place % 2 and residency != "evicted" else other[residency]
         try:
-            works[name](path)
+            work(path)
         except EmergenceError:
             assert path.read_bytes() == damaged
             outcomes["refused, file untouched"] += 1

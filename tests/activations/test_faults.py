@@ -7,6 +7,8 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ from emergence_assets.activations.residency import evict_rows, restore_rows
 from emergence_assets.durable import sweep_temporaries
 from emergence_assets.errors import EmergenceError
 from tests.activations.conftest import Faults
-from tests.activations.fork_server import D_MODEL, N_LAYERS, N_ROWS, ForkServer
+from tests.activations.fork_server import D_MODEL, N_LAYERS, N_ROWS, ROOT, ForkServer
 from tests.activations.layer_files import everything, random_rows, stored_rows, temporaries, write_layer
 
 N_KILLS = 50
@@ -83,8 +85,12 @@ def test_a_writer_killed_at_any_moment_leaves_whole_layers_or_none(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "before", "after"),
-    [("evict", "stored", "evicted"), ("archive", "stored", "archived"), ("restore", "archived", "stored")]
-    + [("restore", "evicted", "stored")],
+    [
+        ("evict", "stored", "evicted"),
+        ("archive", "stored", "archived"),
+        ("restore", "archived", "stored"),
+        ("restore", "evicted", "stored"),
+    ],
 )
 def test_a_rewrite_killed_at_any_moment_leaves_the_old_file_or_the_new(
     tmp_path: Path, forks: ForkServer, faults: Faults, function: str, before, after
@@ -184,6 +190,20 @@ def test_a_lock_of_another_program_keeps_nobody_from_reading_or_replacing(tmp_pa
         everything(path)
         restore_rows(path, stored_rows())
     assert read_spec(path).residency == "stored"
+
+
+@pytest.mark.parametrize("setting", [None, "FALSE", "TRUE"])
+def test_only_who_insists_on_locks_is_kept_from_reading_by_one(tmp_path: Path, setting: str | None) -> None:
+    path = write_layer(tmp_path / "layer.h5")
+    program = "import sys; from emergence_assets.activations.reading import verify_file; verify_file(sys.argv[1])"
+    environment = {name: value for name, value in os.environ.items() if name != "HDF5_USE_FILE_LOCKING"}
+    if setting is not None:
+        environment["HDF5_USE_FILE_LOCKING"] = setting
+    command = [sys.executable, "-c", program, str(path)]
+    with held_lock(path):
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT)
+    assert (ended.returncode != 0) == (setting == "TRUE"), ended.stderr
+    assert ("what to do: Unset HDF5_USE_FILE_LOCKING" in ended.stderr) == (setting == "TRUE")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A disk that is full, at every stage: a clear error, nothing half-made, and what was finished stays usable. Counted."""
+"""A full disk at every stage: a clear error, nothing half-made, and what was finished stays usable. Counted."""
 
 import os
 import subprocess

@@ -1,0 +1,97 @@
+"""Reading an activation file against a memory map of a raw file: in order, verified, out of the archive, text by text."""
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+import xxhash
+
+from benchmarks.activation_files import BLOCK_BYTES, stored_rows, write_file
+from benchmarks.rounds import Table, measured_in_turns
+from emergence_assets.activations.reading import open_rows, unarchive_rows
+from emergence_assets.activations.residency import archive_rows
+
+N_BYTES = 256 << 20
+D_MODEL = 512
+N_TEXTS = 2000
+"""Texts that are looked up, drawn at random."""
+MAP = "np.memmap of a raw file"
+
+
+def measure_activation_read() -> Table:
+    """GB per CPU-second, and speed for the plain way of doing the same."""
+    torch.set_num_threads(1)
+    table: Table = {}
+    for dtype in ("float16", "bfloat16"):
+        with tempfile.TemporaryDirectory() as name:
+            table |= _measure(Path(name), stored_rows(N_BYTES, D_MODEL, dtype), dtype)
+    return table
+
+
+def _measure(folder: Path, stored_td: np.ndarray, dtype: str) -> Table:
+    path, raw, archived = folder / "layer.h5", folder / "rows.raw", folder / "archived.h5"
+    write_file(path, stored_td, dtype)
+    stored_td.tofile(raw)
+    write_file(archived, stored_td, dtype)
+    saved = archive_rows(archived) / stored_td.nbytes
+    block_rows = BLOCK_BYTES // stored_td[0].nbytes
+    buffer_td = np.empty((block_rows, D_MODEL), stored_td.dtype)
+    offsets = _text_offsets(len(stored_td))
+    texts = np.random.default_rng(1).integers(0, len(offsets) - 1, N_TEXTS).tolist()
+    text_bytes = sum(int(offsets[text + 1] - offsets[text]) for text in texts) * stored_td[0].nbytes
+
+    def map_raw() -> np.ndarray:
+        return np.memmap(raw, stored_td.dtype, "r", 0, stored_td.shape)
+
+    def raw_blocks() -> Iterable[np.ndarray]:
+        mapped = map_raw()
+        return (mapped[start : start + block_rows] for start in range(0, len(mapped), block_rows))
+
+    def hash_raw() -> None:
+        running = xxhash.xxh3_128()
+        with raw.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                running.update(block)
+
+    def raw_texts() -> None:
+        mapped = map_raw()
+        for text in texts:
+            np.copyto(buffer_td[: offsets[text + 1] - offsets[text]], mapped[offsets[text] : offsets[text + 1]])
+
+    def our_texts() -> None:
+        rows = open_rows(path, "resid_post")
+        for text in texts:
+            np.copyto(buffer_td[: offsets[text + 1] - offsets[text]], rows.text(offsets, text))
+
+    groups = {
+        "in order": {
+            MAP: lambda: _consume(raw_blocks(), buffer_td),
+            "ours": lambda: _consume(open_rows(path, "resid_post").blocks(block_rows), buffer_td),
+            "ours, out of the archive": lambda: unarchive_rows(archived),
+        },
+        "hash": {"read and hash a raw file": hash_raw, "ours": lambda: open_rows(path, "resid_post", verify=True)},
+        f"{N_TEXTS} texts": {MAP: raw_texts, "ours": our_texts},
+    }
+    table: Table = {}
+    for group, jobs in groups.items():
+        costs = measured_in_turns(jobs)
+        plain, n_bytes = next(iter(jobs)), text_bytes if "texts" in group else stored_td.nbytes
+        for job in jobs:
+            columns = costs.rates(job, n_bytes) | {"speed for the plain way": costs.speed(job, plain)}
+            table[f"{dtype} d={D_MODEL}, {group}: {job}"] = columns
+    table[f"{dtype} d={D_MODEL}, in order: ours, out of the archive"]["note"] = f"{saved:.1%} smaller"
+    return table
+
+
+def _consume(blocks: Iterable[np.ndarray], buffer_td: np.ndarray) -> None:
+    for block_td in blocks:
+        np.copyto(buffer_td[: len(block_td)], block_td)
+
+
+def _text_offsets(n_rows: int) -> np.ndarray:
+    """Where texts of 20 to 250 rows begin and end."""
+    lengths = np.random.default_rng(0).integers(20, 251, n_rows // 20)
+    ends = np.cumsum(lengths)
+    return np.concatenate([[0], ends[ends <= n_rows]])
