@@ -18,8 +18,8 @@ from resources.storage import existing_folder
 
 MARGIN = 0.05
 """Predictions are this good; what they leave out is kept free."""
-EVENT_BYTES = 120_000
-"""What Dagster's event log takes per cell, with its share of runs, checks and compute logs."""
+EVENT_LOG_BYTES, EVENT_BYTES = 6_000_000, 95_000
+"""What Dagster's event log takes: to begin with, and per cell with its share of runs and checks."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,9 @@ class Room:
 def room(plan: Plan, forecasts: Sequence[AssetForecast], counts: TextCounts) -> Room:
     """Compare what is to come with what is free."""
     n_missing = sum(asset.n_cells - asset.n_done for asset in forecasts)
-    to_come = sum(asset.bytes_to_come for asset in forecasts) + EVENT_BYTES * n_missing
+    to_come = sum(asset.bytes_to_come for asset in forecasts)
+    if n_missing:
+        to_come += EVENT_LOG_BYTES + EVENT_BYTES * n_missing
     free = shutil.disk_usage(existing_folder(plan.storage.root)).free
     passing = passing_bytes(plan.study, counts, forecasts) + (cache_growth(plan) if n_missing else 0)
     return Room(to_come, passing, free)
