@@ -153,8 +153,8 @@ def epoch_from_disk(path: str, n_bytes: int, slab_bytes: int) -> None:
             peak, seen = max(peak, own_bytes()), seen + int(batch_td[:, 0].int().sum())
         del batches, batch_td
     assert seen == sum(start // 8192 for start in range(n_rows))
-    # Two slabs, the batch that was given and the one that is being filled; torch and the allocator keep 6 to 23 MiB more,
-    # however large the slabs are.
+    # Two slabs, the batch that was given and the one that is being filled; torch and the allocator keep 6 to 23 MiB
+    # more, however large the slabs are.
     allowed = 2 * slab_bytes + 2 * batch_size * row_bytes + (32 << 20)
     assert peak - before < allowed, (peak - before, allowed)
 
