@@ -6,7 +6,7 @@ any file of the machine through external storage, and shows missing parts of vir
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -19,6 +19,8 @@ from h5py import h5a, h5d, h5s, h5t  # pyright: ignore[reportAttributeAccessIssu
 from emergence_assets.activations.hdf5 import NUMERIC_TYPES, AttrValue
 from emergence_assets.errors import EmergenceError
 
+OPENING_ATTEMPTS = 5
+"""A file that is replaced just while it is opened is opened anew."""
 MAX_ATTR_BYTES = 1 << 20
 REBUILD = "Delete the file and materialise its asset again."
 
@@ -48,6 +50,10 @@ class GuardedFile:
         self.stream = stream
         self._file = file
         self.attrs: dict[str, AttrValue] = {name: self._attr(file, name) for name in _attr_names(file)}
+
+    def names(self) -> set[str]:
+        """What the root holds, whatever it is."""
+        return set(self._file.keys())
 
     def refuse(self, what: str, remedy: str = REBUILD) -> EmergenceError:
         """The error for this file."""
@@ -154,11 +160,7 @@ def open_guarded(path: Path, format_name: str, format_version: int) -> Iterator[
     if not path.is_file():
         raise EmergenceError("The file does not exist.", where=path, remedy="Materialise its asset first.")
     try:
-        # The stream is what is mapped and hashed later; same inode and size as what HDF5 parses, or it was swapped.
-        with path.open("rb") as stream, _opened(path) as file:
-            opened, parsed = os.fstat(stream.fileno()), path.stat()
-            if (opened.st_dev, opened.st_ino, opened.st_size) != (parsed.st_dev, parsed.st_ino, parsed.st_size):
-                raise EmergenceError("The file was replaced while it was opened.", where=path, remedy="Run again.")
+        with _opened_twice(path) as (stream, file):
             if file.userblock_size:
                 raise EmergenceError("The file starts with foreign bytes (user block).", where=path, remedy=REBUILD)
             guarded = GuardedFile(path, file, stream)
@@ -175,6 +177,19 @@ def open_guarded(path: Path, format_name: str, format_version: int) -> Iterator[
         # Only with the variable set: it overrules what a program asks of HDF5.
         locked = "Unset HDF5_USE_FILE_LOCKING, or end the program that holds the file."
         raise EmergenceError(what, where=path, remedy=locked if "unable to lock file" in reason else REBUILD) from error
+
+
+@contextmanager
+def _opened_twice(path: Path) -> Iterator[tuple[BinaryIO, h5py.File]]:
+    """The file as bytes, which are mapped and hashed later, and the same file as HDF5 parses it."""
+    for _ in range(OPENING_ATTEMPTS):
+        with ExitStack() as both:
+            stream, file = both.enter_context(path.open("rb")), both.enter_context(_opened(path))
+            opened, parsed = os.fstat(stream.fileno()), path.stat()
+            if (opened.st_dev, opened.st_ino, opened.st_size) == (parsed.st_dev, parsed.st_ino, parsed.st_size):
+                yield stream, file
+                return
+    raise EmergenceError("The file is replaced again and again.", where=path, remedy="Run again.")
 
 
 def _check_format(guarded: GuardedFile, format_name: str, format_version: int) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BLOCK_VALUES = 1 << 17
+BLOCK_VALUES = 1 << 18
 """Values of a block, whose float32 copy stays in cache from the first pass over it to the last."""
 
 

@@ -31,7 +31,8 @@ from emergence_assets.activations.layout import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-HASH_BLOCK_BYTES = 8 << 20
+HASH_BLOCK_BYTES = 1 << 20
+"""Stays in cache between reading and hashing."""
 MAX_ARCHIVE_BLOCK_BYTES = 64 << 20
 """A file that asks for more memory at a time was not written by us."""
 
@@ -202,6 +203,8 @@ def verify_file(path: Path) -> None:
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
         spec = spec_of(guarded)
         facts = {name: checked(guarded, name) for name in spec.datasets}
+        if strangers := {"resid_post", "archive"} & guarded.names() - {name.partition("/")[0] for name in facts}:
+            raise guarded.refuse(f"The rows are {spec.residency}, but the file holds {sorted(strangers)[0]}.")
         _require_equal_hashes(guarded, list(facts.values()))
         hashes = {"resid_post": str(guarded.attrs.get("resid_post_xxh3_128"))}
         if "resid_post" in facts and facts["resid_post"].xxh3_128 != hashes["resid_post"]:
@@ -275,11 +278,12 @@ def _require_equal_hashes(guarded: GuardedFile, facts: list[DatasetFacts]) -> No
 
 def _hash(guarded: GuardedFile, facts: DatasetFacts) -> str:
     running = xxhash.xxh3_128()
+    block = memoryview(bytearray(min(HASH_BLOCK_BYTES, facts.n_bytes)))
     position, end = facts.offset, facts.offset + facts.n_bytes
     while position < end:
-        block = os.pread(guarded.stream.fileno(), min(HASH_BLOCK_BYTES, end - position), position)
-        if not block:
+        n_bytes = os.preadv(guarded.stream.fileno(), [block[: end - position]], position)
+        if not n_bytes:
             break  # truncated since it was opened: the hash differs
-        running.update(block)
-        position += len(block)
+        running.update(block[:n_bytes])
+        position += n_bytes
     return running.hexdigest()

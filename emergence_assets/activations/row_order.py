@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
+import torch
 
 BLOCK_BYTES = 1 << 20
 """Neighbouring rows that are read together: reads of 1 MiB are as fast as a sequential scan, rows 60 times slower."""
@@ -60,15 +61,18 @@ class RowOrder:
         """[blocks, 2] first row and end of each block of a slab, ascending; together they are its rows."""
         if self.is_uniform:
             return np.array([[0, self.n_rows]])
-        drawn = self._generator(epoch, 0).permutation(ceil(self.n_rows / self.block_rows))
+        drawn = self._permutation(ceil(self.n_rows / self.block_rows), epoch, 0)
         chosen = np.sort(drawn[slab * self.blocks_per_slab : (slab + 1) * self.blocks_per_slab])
-        starts = chosen * self.block_rows
+        starts = chosen.astype(np.int64) * self.block_rows
         return np.stack([starts, np.minimum(starts + self.block_rows, self.n_rows)], axis=1)
 
     def within_slab(self, epoch: int, slab: int) -> np.ndarray:
-        """int64 positions in the slab, its blocks one after the other, in the order in which rows come."""
+        """int32 positions in the slab, its blocks one after the other, in the order in which rows come."""
         n_rows = int(np.diff(self.slab_blocks(epoch, slab), axis=1).sum())
-        return self._generator(epoch, slab + 1).permutation(n_rows)
+        return self._permutation(n_rows, epoch, slab + 1)
 
-    def _generator(self, *position: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, *position])
+    def _permutation(self, n: int, *position: int) -> np.ndarray:
+        """By torch, which takes a third of numpy's time, and half the memory while 32 bits are enough."""
+        state = np.random.SeedSequence([self.seed, *position]).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(state[0]))
+        return torch.randperm(n, generator=generator, dtype=torch.int32 if n < 1 << 31 else torch.int64).numpy()

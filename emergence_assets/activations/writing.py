@@ -40,8 +40,8 @@ from emergence_assets.activations.layout import (
 from emergence_assets.activations.moments import ColumnMoments
 from emergence_assets.durable import publish
 
-WRITE_BYTES = 1 << 20
-"""Rows are written, hashed and counted in pieces that stay in cache in between."""
+HOT_BYTES = 1 << 20
+"""Rows are hashed and counted in pieces that stay in cache in between."""
 
 
 class FileInPreparation:
@@ -191,14 +191,16 @@ class ActivationWriter:
         if block_td.ndim != 2 or block_td.shape[1] != self.spec.d_model or len(block_td) > n_left:
             raise ValueError(f"{name} takes [{n_left} more rows, {self.spec.d_model}], got shape {block_td.shape}")
         stored_td = to_storage(block_td, self.spec.dtype)
-        n_rows = max(1, WRITE_BYTES // self.spec.row_bytes)
-        for start in range(0, len(stored_td), n_rows):
-            self._take(name, stored_td[start : start + n_rows])
-
-    def _take(self, name: str, stored_td: np.ndarray) -> None:
-        start = self._written[name]
         if name in self.spec.datasets:
-            self._file.write(name, start * self.spec.row_bytes, stored_td)
+            # In one call: the system keeps what is written together in large pages, which are read twice as fast.
+            self._file.write(name, self._written[name] * self.spec.row_bytes, stored_td)
+        n_rows = max(1, HOT_BYTES // self.spec.row_bytes)
+        for start in range(0, len(stored_td), n_rows):
+            self._look(name, stored_td[start : start + n_rows])
+
+    def _look(self, name: str, stored_td: np.ndarray) -> None:
+        """Take rows into the hash and the statistics."""
+        start = self._written[name]
         self._hashes[name].update(stored_td.data)
         if name == "resid_post":  # of what is stored, not of what was given
             self._moments.add(as_tensor(stored_td, self.spec.dtype))

@@ -1,0 +1,85 @@
+"""What the stores of `activation_peers.py` have in common: the shared rows, the order of an epoch, the clock. Runs in `.peers`.
+
+Started as `python peers_store.py SYSTEM ROWS FOLDER`, prints the costs as JSON. Needs nothing of this project.
+
+Shape suffixes: t rows · d d_model.
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+BATCH_SIZE = 4096
+CONTEXT = 128
+"""Rows of a sequence, where a store keeps sequences."""
+D_MODEL = 512
+ROUNDS = 3
+
+Write = Callable[[np.ndarray, Path], None]
+Batches = Callable[[Path, np.ndarray], Iterator[object]]
+"""Given the folder and a permutation that may be used: batches of an epoch in a shuffled order."""
+
+
+def batch_indices(order: np.ndarray) -> Iterator[np.ndarray]:
+    """The permutation in batches, whole ones only."""
+    for start in range(0, len(order) // BATCH_SIZE * BATCH_SIZE, BATCH_SIZE):
+        yield order[start : start + BATCH_SIZE]
+
+
+def n_rows_given(batches: Iterator[object]) -> int:
+    """Take all batches of an epoch as float tensors."""
+    return sum(len(torch.as_tensor(batch)) for batch in batches)
+
+
+def measure(write: Write, batches: Batches, rows_td: np.ndarray, folder: Path) -> dict[str, float | list[float]]:
+    """Write the rows anew and read one shuffled epoch in each round; CPU seconds of this process and its children."""
+    costs: dict[str, list[float]] = {"write": [], "read": []}
+    n_rows = n_bytes = 0
+    for number in range(ROUNDS):
+        round_folder = folder / str(number)
+        round_folder.mkdir(parents=True)
+        order = np.random.default_rng(number).permutation(len(rows_td))
+        began = _cpu_seconds()
+        write(rows_td, round_folder)
+        _synchronise(round_folder)
+        costs["write"].append(_cpu_seconds() - began)
+        n_bytes = sum(path.stat().st_size for path in round_folder.rglob("*") if path.is_file())
+        began = _cpu_seconds()
+        n_rows = n_rows_given(batches(round_folder, order))
+        costs["read"].append(_cpu_seconds() - began)
+    return {**costs, "rows read": n_rows, "bytes on disk": n_bytes}
+
+
+def _cpu_seconds() -> float:
+    return sum(os.times()[:4])
+
+
+def _synchronise(folder: Path) -> None:
+    """Every file to the disk, as ours does; some of the stores leave that to the system."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+
+
+def main() -> None:
+    """Measure one store."""
+    system, rows_file, folder = sys.argv[1:]
+    torch.set_num_threads(1)
+    rows_td = np.load(rows_file, mmap_mode="r")
+    store = importlib.import_module(f"peers_{system}")
+    began = time.perf_counter()
+    costs = measure(store.write, store.batches, np.array(rows_td), Path(folder))
+    print(json.dumps({**costs, "wall s": time.perf_counter() - began}))
+
+
+if __name__ == "__main__":
+    main()
