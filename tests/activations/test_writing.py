@@ -259,3 +259,17 @@ def test_a_file_size_limit_is_explained(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert "No space for a file of" in ended.stdout, ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_rows_of_a_text_are_found_by_its_offsets(tmp_path):
+    path = write(tmp_path / "layer.h5", sample_rows(), "float32", {})
+    rows, text_offsets = open_rows(path, "resid_post"), np.array([0, 2, 3, 6])
+    np.testing.assert_array_equal(rows.text(text_offsets, 2), sample_rows()["resid_post"][3:6])
+    assert np.shares_memory(rows.text(text_offsets, 1), rows.array)
+    assert [len(block) for block in rows.blocks(4)] == [4, 2]
+
+
+def test_changing_mapped_rows_does_not_change_the_file(tmp_path):
+    path = write(tmp_path / "layer.h5", sample_rows(), "float32", {})
+    open_rows(path, "resid_post").tensor().zero_()
+    verify_file(path)
