@@ -22,6 +22,7 @@ from emergence_assets.plan import Cell, Plan
 from emergence_assets.report.cells import HEADLINE_NAME, PAGE_NAME
 from emergence_assets.runner import follow_time_axes, run_study
 from emergence_assets.status import AssetStatus, study_status
+from emergence_assets.storage_listing import follow_retention
 from emergence_assets.study import Study, load_study
 from resources.compute import LocalProcesses
 from resources.records import folder_provenance
@@ -72,6 +73,7 @@ class Session:
             compute = ListeningCompute(workers, display)
             definitions = build_definitions(self.study, self.storage, compute)
             outcome = run_study(self.study, self.storage, definitions, rules, instance, display, stages)
+        follow_retention(Plan(self.study, self.storage, rules), console)
         return self._conclude(console, outcome, compute.working_seconds)
 
     def _conclude(self, console: Console, outcome: Outcome, working_seconds: float) -> dict[str, Any]:

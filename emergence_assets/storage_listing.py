@@ -21,7 +21,7 @@ from emergence_assets.errors import EmergenceError
 from emergence_assets.forecast import path_bytes, stored_bytes
 from emergence_assets.listeners import ListeningCompute
 from emergence_assets.plan import Cell, Plan, Rule
-from emergence_assets.saes.cells import SAE
+from emergence_assets.saes.cells import AFTER_SAE, SAE
 from emergence_assets.study import Study
 from resources.compute import LocalProcesses, Task
 from resources.storage import Storage
@@ -108,6 +108,12 @@ def let_go(plan: Plan, selection: Selection, how: str, untrained_too: bool, cons
         tasks.append(Task("emergence_assets.activations.harvest:let_rows_go", arguments, str(cell)))
     freed = [result for _, result in _run(tasks, console)]
     return {"changed": len(freed), "spared": len(spared), "freed_bytes": sum(freed)}
+
+
+def follow_retention(plan: Plan, console: Console) -> dict[str, Any] | None:
+    """Let go of what the study does not keep and is still there: a run was killed before that, or kept it by design."""
+    how = AFTER_SAE.get(plan.study.activations.retention)
+    return let_go(plan, Selection(), how, False, console) if how else None
 
 
 def restore(plan: Plan, selection: Selection, console: Console) -> dict[str, Any]:

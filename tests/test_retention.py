@@ -111,19 +111,21 @@ def test_evicted_rows_are_known_as_evicted_serve_new_saes_and_come_back(finished
     assert made == {"sae": 12}
     assert residencies(data) == {"evicted"}
 
+    dropping = study_with(tmp_path, retention="archive-after-sae")
     restored = run_emergence(data, "storage", "restore", "--json", "--model", "gloss-tiny")
     assert json.loads(restored.stdout) == {"restored": 8, "harvested": 8}
     for path, content in before.items():
         assert (path.read_bytes() == content) == ("model=gloss-tiny" in str(path)), path
     archived = json.loads(run_emergence(data, "storage", "archive", "--json", "--layer", "0").stdout)
     assert archived["spared"] == 4, "the SAEs of these rows are out of date again"
-    archived = json.loads(
-        run_emergence(data, "storage", "archive", "--json", "--layer", "0", "--untrained-too").stdout
-    )
+    archived = json.loads(run_emergence(data, "storage", "archive", "--json", "--layer", "0", "--untrained-too").stdout)
     assert archived["changed"] == 4
     assert residencies(data) == {"stored", "archived", "evicted"}
     assert run_emergence(data, "storage", "restore").returncode == 0
     assert {path: path.read_bytes() for path in activation_files(data)} == before
+    # A run follows the study's retention also with what an earlier setting left.
+    assert run_emergence(data, "run", study=dropping).returncode == 0
+    assert residencies(data) == {"archived"}
 
 
 def test_rows_that_come_back_different_are_refused(finished_study: Path, tmp_path: Path) -> None:
