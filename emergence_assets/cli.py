@@ -11,6 +11,7 @@ import click
 
 from emergence_assets.checkpoint_commands import checkpoints
 from emergence_assets.errors import EmergenceError
+from emergence_assets.export_command import export
 from emergence_assets.storage_commands import storage
 
 INTERRUPTED = 130
@@ -139,6 +140,7 @@ def studies() -> None:
 
 main.add_command(checkpoints)
 main.add_command(storage)
+main.add_command(export)
 
 
 def _shortened(names: list[str], most: int = 6) -> list[str]:

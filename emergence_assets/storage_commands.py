@@ -2,31 +2,19 @@
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from emergence_assets.cell_options import selecting, selection_of, study_plan
+
 if TYPE_CHECKING:
     from emergence_assets.forecast import AssetForecast, Room
     from emergence_assets.plan import Plan
-    from emergence_assets.storage_listing import Selection
 
 LAYOUT_NAMES = ("sae_lens", "dictionary_learning")
 BY = ("stage", "asset", "model", "step", "layer")
-
-
-def selecting(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that say which cells are meant."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print as JSON."),
-        click.option("--layer", "layers", type=int, multiple=True, help="Only this layer; may be repeated."),
-        click.option("--step", "steps", type=int, multiple=True, help="Only this step; may be repeated."),
-        click.option("--model", "models", multiple=True, metavar="MODEL", help="Only this model; may be repeated."),
-    ):
-        command = option(command)
-    return command
 
 
 @click.group(invoke_without_command=True)
@@ -44,9 +32,10 @@ def storage(context: click.Context, by: tuple[str, ...], as_json: bool) -> None:
 
     from emergence_assets.activations.counting import text_counts
     from emergence_assets.forecast import forecast, room
-    from emergence_assets.storage_listing import Selection, other_bytes, residencies, storage_rows
+    from emergence_assets.selection import Selection
+    from emergence_assets.storage_listing import other_bytes, residencies, storage_rows
 
-    plan = _plan()
+    plan = study_plan()
     counts = text_counts(plan.study, plan.storage)
     assets = forecast(plan, counts)
     space = room(plan, assets, counts)
@@ -96,8 +85,8 @@ def restore(models: tuple[str, ...], steps: tuple[int, ...], layers: tuple[int, 
 
     from emergence_assets.storage_listing import restore as restore_cells
 
-    plan = _plan()
-    done = restore_cells(plan, _selection(plan, models, steps, layers), Console(file=sys.stderr))
+    plan = study_plan()
+    done = restore_cells(plan, selection_of(plan, models, steps, layers), Console(file=sys.stderr))
     if as_json:
         click.echo(json.dumps(done, indent=2))
     else:
@@ -123,8 +112,8 @@ def export(
     """Write training rows into FOLDER as cached activations of another trainer, a folder per cell, and index.json."""
     from emergence_assets.storage_listing import export as export_cells
 
-    plan = _plan()
-    written = export_cells(plan, _selection(plan, models, steps, layers), layout, context, folder)
+    plan = study_plan()
+    written = export_cells(plan, selection_of(plan, models, steps, layers), layout, context, folder)
     if as_json:
         click.echo(json.dumps(written, indent=2))
         return
@@ -139,8 +128,8 @@ def _let_go(how: str, models: Any, steps: Any, layers: Any, as_json: bool, untra
     from emergence_assets.forecast import in_words
     from emergence_assets.storage_listing import let_go
 
-    plan = _plan()
-    done = let_go(plan, _selection(plan, models, steps, layers), how, untrained_too, Console(file=sys.stderr))
+    plan = study_plan()
+    done = let_go(plan, selection_of(plan, models, steps, layers), how, untrained_too, Console(file=sys.stderr))
     if as_json:
         click.echo(json.dumps(done, indent=2))
         return
@@ -204,18 +193,3 @@ def _print_rows(rows: list[dict[str, Any]], by: tuple[str, ...]) -> None:
             named = ("·" if row[name] is None else str(row[name]) for name in by)
             table.add_row(*named, str(row["cells"]), in_words(row["bytes"]))
     Console().print(table)
-
-
-def _plan() -> "Plan":
-    from emergence_assets.pipeline import rules_for
-    from emergence_assets.plan import Plan
-    from emergence_assets.session import Session
-
-    session = Session.open()
-    return Plan(session.study, session.storage, rules_for(session.study))
-
-
-def _selection(plan: "Plan", models: Any, steps: Any, layers: Any) -> "Selection":
-    from emergence_assets.storage_listing import parse_selection
-
-    return parse_selection(plan.study, models, steps, layers)

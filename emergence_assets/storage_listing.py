@@ -4,8 +4,7 @@ What a study will take is in `forecast.py`, what happens to one file in `activat
 """
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +21,9 @@ from emergence_assets.forecast import path_bytes, stored_bytes
 from emergence_assets.listeners import ListeningCompute
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.saes.cells import AFTER_SAE, SAE
-from emergence_assets.study import Study
+from emergence_assets.selection import Selection
 from resources.compute import LocalProcesses, Task
 from resources.storage import Storage
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which cells a command is about; empty lists are all."""
-
-    models: Sequence[str] = ()
-    steps: Sequence[int] = ()
-    layers: Sequence[int] = ()
-
-    def of(self, cells: Sequence[Cell]) -> list[Cell]:
-        """The cells that are meant."""
-        return [
-            cell
-            for cell in cells
-            if (not self.models or cell.model in self.models)
-            and (not self.steps or cell.step in self.steps)
-            and (not self.layers or cell.layer in self.layers)
-        ]
 
 
 def storage_rows(plan: Plan, by: Sequence[str]) -> list[dict[str, Any]]:
@@ -160,23 +140,6 @@ def _require_done(plan: Plan, rule: Rule, cell: Cell) -> None:
 def _run(tasks: Sequence[Task], console: Console) -> list[tuple[Task, Any]]:
     with LocalProcesses() as workers, Display(console) as display:
         return list(ListeningCompute(workers, display).run(tasks, lambda *_: None))
-
-
-def parse_selection(study: Study, models: Sequence[str], steps: Sequence[int], layers: Sequence[int]) -> Selection:
-    """Check what was typed against the study.
-
-    Raises:
-        EmergenceError: there is no such model or layer.
-    """
-    if strangers := [model for model in models if model not in study.models]:
-        raise EmergenceError(
-            f"The study has no model {strangers[0]!r}.", remedy=f"choose from {', '.join(study.models)}"
-        )
-    known: Callable[[str], Sequence[int]] = study.layers_of
-    there = {layer for model in (models or study.models) for layer in known(model)}
-    if strangers := [layer for layer in layers if layer not in there]:
-        raise EmergenceError(f"The study has no layer {strangers[0]}.", remedy=f"choose from {sorted(there)}")
-    return Selection(models, steps, layers)
 
 
 def export(plan: Plan, selection: Selection, layout: str, context_size: int, folder: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,94 @@
+"""SAEs in the folder layouts that other libraries load: sae_lens, sparsify, dictionary_learning.
+
+Ours is that of sae_lens already. Here: one SAE into one folder. Not here: which SAEs, and where to.
+Names of tensors and settings are theirs; sparsify and dictionary_learning keep the encoder as we do, latents in rows.
+"""
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from emergence_assets.durable import clear_disk_errors, replacing_folder
+from emergence_assets.saes.folder import write_sae
+from emergence_assets.saes.sae import SAE
+
+
+def export_for_sparsify(folder: Path, sae: SAE, _metadata: Mapping[str, Any]) -> None:
+    """Write what `sparsify.SparseCoder.load_from_disk` takes.
+
+    Raises:
+        EmergenceError: the disk is full.
+    """
+    config = {
+        "activation": "topk",
+        "expansion_factor": max(1, sae.n_latents // sae.d_model),
+        "normalize_decoder": True,
+        "num_latents": sae.n_latents,
+        "k": sae.activation.k,
+        "multi_topk": False,
+        "skip_connection": False,
+        "transcode": False,
+        "d_in": sae.d_model,
+    }
+    weights = {
+        "encoder.weight": sae.W_enc_nd.cpu().contiguous(),
+        "encoder.bias": sae.b_enc_n.cpu().contiguous(),
+        "W_dec": sae.W_dec_nd.cpu().contiguous(),
+        "b_dec": sae.b_dec_d.cpu().contiguous(),
+    }
+    _write(folder, {"cfg.json": _json(config), "sae.safetensors": safetensors.torch.save(weights)})
+
+
+def export_for_dictionary_learning(folder: Path, sae: SAE, metadata: Mapping[str, Any]) -> None:
+    """Write what `dictionary_learning.utils.load_dictionary` takes; `ae.pt` holds tensors only.
+
+    Raises:
+        EmergenceError: the disk is full.
+    """
+    config = {
+        "trainer": {
+            "dict_class": "AutoEncoderTopK",
+            "trainer_class": "TopKTrainer",
+            "activation_dim": sae.d_model,
+            "dict_size": sae.n_latents,
+            "k": sae.activation.k,
+            "layer": str(metadata["hook_name"]).split(".")[1],
+            "lm_name": metadata["model_name"],
+            "submodule_name": metadata.get("hf_hook_name", metadata["hook_name"]),
+        },
+        "buffer": {},
+    }
+    weights = {
+        "encoder.weight": sae.W_enc_nd.cpu(),
+        "encoder.bias": sae.b_enc_n.cpu(),
+        "decoder.weight": sae.W_dec_nd.t().contiguous().cpu(),
+        "b_dec": sae.b_dec_d.cpu(),
+        "k": torch.tensor(sae.activation.k),
+        "threshold": torch.tensor(-1.0),  # of its batch-wise variant: not set
+    }
+    content = io.BytesIO()
+    torch.save(weights, content)
+    _write(folder, {"config.json": _json(config), "ae.pt": content.getvalue()})
+
+
+LAYOUTS: dict[str, Callable[[Path, SAE, Mapping[str, Any]], None]] = {
+    "sae_lens": write_sae,
+    "sparsify": export_for_sparsify,
+    "dictionary_learning": export_for_dictionary_learning,
+}
+"""Name of the library to what writes for it."""
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
+    with clear_disk_errors(folder), replacing_folder(folder) as temporary:
+        for name, content in contents.items():
+            (temporary / name).write_bytes(content)

@@ -1,0 +1,81 @@
+"""Exported SAEs are the same SAEs: by what is in the folders, and by the libraries that they are for."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+
+from emergence_assets.saes.export import LAYOUTS
+from emergence_assets.saes.folder import read_sae
+from emergence_assets.saes.sae import SAE, TopK
+
+D_MODEL, N_LATENTS, K = 24, 96, 5
+METADATA = {"model_name": "gloss", "hook_name": "blocks.3.hook_resid_post", "hf_hook_name": "gpt_neox.layers.3"}
+PEERS = Path(__file__).parents[2] / ".peers/bin/python"
+
+
+@pytest.fixture
+def sae() -> SAE:
+    draw = torch.Generator().manual_seed(0)
+    return SAE(
+        torch.randn(N_LATENTS, D_MODEL, generator=draw),
+        torch.randn(N_LATENTS, generator=draw) * 0.1,
+        F.normalize(torch.randn(N_LATENTS, D_MODEL, generator=draw), dim=1),
+        torch.randn(D_MODEL, generator=draw),
+        TopK(K),
+    )
+
+
+def test_a_sparsify_folder_holds_the_parameters(sae: SAE, tmp_path: Path) -> None:
+    LAYOUTS["sparsify"](tmp_path / "sae", sae, METADATA)
+    weights = safetensors.torch.load((tmp_path / "sae/sae.safetensors").read_bytes())
+    assert torch.equal(weights["encoder.weight"], sae.W_enc_nd)
+    assert torch.equal(weights["W_dec"], sae.W_dec_nd)
+    config = json.loads((tmp_path / "sae/cfg.json").read_text())
+    assert (config["d_in"], config["num_latents"], config["k"]) == (D_MODEL, N_LATENTS, K)
+
+
+def test_a_dictionary_learning_folder_holds_the_parameters_and_no_code(sae: SAE, tmp_path: Path) -> None:
+    LAYOUTS["dictionary_learning"](tmp_path / "sae", sae, METADATA)
+    weights = torch.load(tmp_path / "sae/ae.pt", weights_only=True)
+    assert torch.equal(weights["decoder.weight"], sae.W_dec_nd.T)
+    assert int(weights["k"]) == K
+    trainer = json.loads((tmp_path / "sae/config.json").read_text())["trainer"]
+    assert (trainer["layer"], trainer["submodule_name"]) == ("3", "gpt_neox.layers.3")
+
+
+def test_a_sae_lens_folder_is_ours(sae: SAE, tmp_path: Path) -> None:
+    LAYOUTS["sae_lens"](tmp_path / "sae", sae, METADATA)
+    assert torch.equal(read_sae(tmp_path / "sae")[0].W_enc_nd, sae.W_enc_nd)
+
+
+READERS = {
+    "sae_lens": "import sae_lens; out = sae_lens.SAE.load_from_disk(folder)(x)",
+    "sparsify": "from sparsify import SparseCoder; out = SparseCoder.load_from_disk(folder, device='cpu')(x).sae_out",
+    "dictionary_learning": "from dictionary_learning import utils; out = utils.load_dictionary(folder, 'cpu')[0](x)",
+}
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("layout", READERS)
+def test_its_library_loads_the_folder_and_gives_the_same(sae: SAE, tmp_path: Path, layout: str) -> None:
+    assert PEERS.exists(), "type `make peers`"
+    x_td = torch.randn(50, D_MODEL, generator=torch.Generator().manual_seed(1)) * 3
+    LAYOUTS[layout](tmp_path / "sae", sae, METADATA)
+    np.save(tmp_path / "x.npy", x_td.numpy())
+    program = (
+        "import sys, numpy as np, torch\n"
+        "folder, x = sys.argv[1], torch.from_numpy(np.load(sys.argv[2]))\n"
+        f"{READERS[layout]}\n"
+        "np.save(sys.argv[3], out.detach().numpy())\n"
+    )
+    arguments = [str(tmp_path / "sae"), str(tmp_path / "x.npy"), str(tmp_path / "y.npy")]
+    # Triton kernels are for GPUs; without this sparsify tries them on a CPU.
+    environment = {"SPARSIFY_DISABLE_TRITON": "1", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    subprocess.run([str(PEERS), "-c", program, *arguments], check=True, timeout=300, env=environment)
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), sae.reconstruct(x_td).numpy(), atol=1e-5)
