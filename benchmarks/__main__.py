@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,40 +13,51 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.activation_batches import measure_activation_batches
+from benchmarks.activation_peers import measure_activation_peers
+from benchmarks.activation_read import measure_activation_read
 from benchmarks.automation_tick import measure_automation_tick
 from benchmarks.definitions_load import measure_definitions_load
 from benchmarks.hub_listing import measure_hub_listing
 from benchmarks.identity_cost import measure_identity_cost
 from benchmarks.identity_rules import measure_identity_rules
+from benchmarks.rounds import measured_by_a_worker
 from benchmarks.sae_step import measure_sae_step
 from benchmarks.study_run import measure_study_run
+from emergence_assets.errors import EmergenceError
 
 RESULTS = Path(__file__).parent / "results"
-BENCHMARKS: dict[str, Callable[[str], dict[str, Any]]] = {
-    "load": lambda _study: measure_definitions_load(),
-    "sae": lambda _study: measure_sae_step(),
-    "hub": lambda _study: measure_hub_listing(),
-    "identity-cost": lambda _study: measure_identity_cost(),
-    "identity-rules": lambda _study: measure_identity_rules(),
-    "automation": lambda _study: measure_automation_tick(),
-    "study": measure_study_run,
+BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "load": lambda _: measure_definitions_load(),
+    "sae": lambda _: measure_sae_step(),
+    "hub": lambda _: measure_hub_listing(),
+    "identity-cost": lambda _: measure_identity_cost(),
+    "identity-rules": lambda _: measure_identity_rules(),
+    "automation": lambda _: measure_automation_tick(),
+    "activation-write": lambda _: measured_by_a_worker("benchmarks.activation_write:measure_activation_write"),
+    "activation-read": lambda _: measure_activation_read(),
+    "activation-batches": lambda _: measure_activation_batches(),
+    "activation-harvest": lambda _: measured_by_a_worker("benchmarks.activation_harvest:measure_activation_harvest"),
+    "activation-peers": lambda arguments: measure_activation_peers(arguments.peers),
+    "study": lambda arguments: measure_study_run(arguments.study),
 }
-"""Name to what measures it, given the study of the end-to-end run."""
+"""Name to what measures it, given the command line."""
+NEEDS_PEERS = {"activation-peers"}
 
 
 def main() -> None:
     """Measure what was asked for, by default everything."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--study", default="quick", help="study of the end-to-end run (default: quick)")
-    parser.add_argument("--only", choices=list(BENCHMARKS), help="one benchmark instead of all")
+    parser.add_argument("--only", choices=list(BENCHMARKS), nargs="+", help="some benchmarks instead of all")
+    parser.add_argument("--peers", type=Path, default=Path(".peers"), help="environment that `make peers` makes")
     arguments = parser.parse_args()
-    chosen = [arguments.only] if arguments.only else list(BENCHMARKS)
-    measurements = {name: BENCHMARKS[name](arguments.study) for name in chosen}
-    table = Table("benchmark", "figure", "value")
-    for name, figures in measurements.items():
-        for figure, value in figures.items():
-            table.add_row(name, figure, f"{value:.3g}" if isinstance(value, float) else str(value))
-    Console().print(table)
+    chosen = arguments.only or [name for name in BENCHMARKS if name not in NEEDS_PEERS or arguments.peers.exists()]
+    try:
+        measurements = {name: BENCHMARKS[name](arguments) for name in chosen}
+    except EmergenceError as error:
+        sys.exit(str(error))
+    _print_tables(measurements)
     RESULTS.mkdir(exist_ok=True)
     now = datetime.now(UTC)
     record = {
@@ -57,6 +69,29 @@ def main() -> None:
     path = RESULTS / f"{now:%Y-%m-%dT%H%M%S}.json"
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"written to {path}")
+
+
+def _print_tables(measurements: dict[str, dict[str, Any]]) -> None:
+    """Single figures in one table; each benchmark that gives rows and columns in one of its own."""
+    console = Console(width=200)
+    single = Table("benchmark", "figure", "value")
+    for name, figures in measurements.items():
+        rows = {row: columns for row, columns in figures.items() if isinstance(columns, dict)}
+        for figure, value in figures.items():
+            if figure not in rows:
+                single.add_row(name, figure, _shown(value))
+        if rows:
+            columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+            table = Table(name, *columns)
+            for row, values in rows.items():
+                table.add_row(row, *(_shown(values.get(column, "")) for column in columns))
+            console.print(table)
+    if single.row_count:
+        console.print(single)
+
+
+def _shown(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 main()

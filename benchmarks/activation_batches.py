@@ -1,4 +1,4 @@
-"""Shuffled batches against picking rows of a tensor in memory by a permutation that is ready; memory of the disk regime."""
+"""Shuffled batches against picking rows of a tensor in memory by a ready permutation; memory of the disk regime."""
 
 import itertools
 import tempfile
@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.activation_files import stored_rows, write_file
 from benchmarks.rounds import Table, measured_in_turns, peak_anonymous_bytes
-from emergence_assets.activations.batches import ShuffledRows
+from emergence_assets.activations.batches import Regime, ShuffledRows
 from emergence_assets.activations.reading import Rows, open_rows
 from emergence_assets.activations.writing import as_tensor
 
@@ -42,8 +42,9 @@ def _measure(path: Path, d_model: int, dtype: str) -> Table:
             for start in range(0, len(rows_td) // BATCH_SIZE * BATCH_SIZE, BATCH_SIZE):
                 torch.index_select(rows_td, 0, order_t[start : start + BATCH_SIZE])
 
-    def ours(rows: Rows | torch.Tensor, regime: str) -> None:
-        shuffled = ShuffledRows(rows, BATCH_SIZE, 0, slab_bytes=SLAB_BYTES if regime == "disk" else 1 << 40, regime=regime)  # pyright: ignore[reportArgumentType]
+    def ours(rows: Rows | torch.Tensor, regime: Regime) -> None:
+        slab_bytes = SLAB_BYTES if regime == "disk" else N_BYTES
+        shuffled = ShuffledRows(rows, BATCH_SIZE, 0, slab_bytes=slab_bytes, regime=regime)
         for _ in itertools.islice(shuffled.batches(), n_batches):
             pass
 
@@ -57,7 +58,8 @@ def _measure(path: Path, d_model: int, dtype: str) -> Table:
     n_bytes = n_batches * BATCH_SIZE * stored_td[0].nbytes
     name = f"{dtype} d={d_model}"
     table: Table = {
-        f"{name}: {job}": costs.rates(job, n_bytes) | {"speed for index_select": costs.speed(job, SELECT)} for job in jobs
+        f"{name}: {job}": costs.rates(job, n_bytes) | {"speed for index_select": costs.speed(job, SELECT)}
+        for job in jobs
     }
     with peak_anonymous_bytes() as peak:
         jobs[DISK]()

@@ -1,4 +1,4 @@
-"""Reading an activation file against a memory map of a raw file: in order, verified, out of the archive, text by text."""
+"""Reading an activation file against a map of a raw file: in order, verified, out of the archive, text by text."""
 
 import tempfile
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """dictionary_learning: memory-mapped float32 shards, rows one by one through a DataLoader. Runs in `.peers`.
 
-The released package has no activation cache; this follows the calls of `dictionary_learning/cache.py` in its repository (5ad595d):
-numpy maps with a JSON file beside each, a data set that gives one row as a float32 tensor.
+The released package has no activation cache; this follows the calls of `dictionary_learning/cache.py` in its repository
+(5ad595d): numpy maps with a JSON file beside each, a data set that gives one row as a float32 tensor.
 """
 
 import json

@@ -8,7 +8,7 @@ import numpy as np
 from peers_store import batch_indices
 
 MAX_BATCHES = 3
-"""An epoch would take minutes."""
+"""An epoch would take minutes: the rate is that of the first few."""
 
 
 def write(rows_td: np.ndarray, folder: Path) -> None:
@@ -18,7 +18,7 @@ def write(rows_td: np.ndarray, folder: Path) -> None:
 
 
 def batches(folder: Path, order: np.ndarray) -> Iterator[np.ndarray]:
-    """The first few batches."""
+    """Rows by number, ascending."""
     with h5py.File(folder / "rows.h5", "r") as file:
         for number, chosen in enumerate(batch_indices(order)):
             if number == MAX_BATCHES:

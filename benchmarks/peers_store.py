@@ -1,6 +1,7 @@
-"""What the stores of `activation_peers.py` have in common: the shared rows, the order of an epoch, the clock. Runs in `.peers`.
+"""What the stores of `activation_peers.py` have in common: the shared rows, the order of an epoch, the clock.
 
-Started as `python peers_store.py SYSTEM ROWS FOLDER`, prints the costs as JSON. Needs nothing of this project.
+Runs in `.peers` as `python peers_store.py SYSTEM ROWS FOLDER`, prints the costs as JSON. Needs nothing of this project,
+which takes `measure` for its own store too.
 
 Shape suffixes: t rows · d d_model.
 """
@@ -8,8 +9,10 @@ Shape suffixes: t rows · d d_model.
 import importlib
 import json
 import os
+import resource
+import shutil
+import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +23,7 @@ BATCH_SIZE = 4096
 CONTEXT = 128
 """Rows of a sequence, where a store keeps sequences."""
 D_MODEL = 512
-ROUNDS = 3
+ROUNDS = 5
 
 Write = Callable[[np.ndarray, Path], None]
 Batches = Callable[[Path, np.ndarray], Iterator[object]]
@@ -38,9 +41,9 @@ def n_rows_given(batches: Iterator[object]) -> int:
     return sum(len(torch.as_tensor(batch)) for batch in batches)
 
 
-def measure(write: Write, batches: Batches, rows_td: np.ndarray, folder: Path) -> dict[str, float | list[float]]:
-    """Write the rows anew and read one shuffled epoch in each round; CPU seconds of this process and its children."""
-    costs: dict[str, list[float]] = {"write": [], "read": []}
+def measure(write: Write, batches: Batches, rows_td: np.ndarray, folder: Path) -> dict[str, float]:
+    """Write the rows and read a shuffled epoch in each round; median CPU seconds of this process and its children."""
+    written, read = [], []
     n_rows = n_bytes = 0
     for number in range(ROUNDS):
         round_folder = folder / str(number)
@@ -49,16 +52,23 @@ def measure(write: Write, batches: Batches, rows_td: np.ndarray, folder: Path) -
         began = _cpu_seconds()
         write(rows_td, round_folder)
         _synchronise(round_folder)
-        costs["write"].append(_cpu_seconds() - began)
+        written.append(_cpu_seconds() - began)
         n_bytes = sum(path.stat().st_size for path in round_folder.rglob("*") if path.is_file())
         began = _cpu_seconds()
         n_rows = n_rows_given(batches(round_folder, order))
-        costs["read"].append(_cpu_seconds() - began)
-    return {**costs, "rows read": n_rows, "bytes on disk": n_bytes}
+        read.append(_cpu_seconds() - began)
+        shutil.rmtree(round_folder)
+    return {
+        "write, CPU s": statistics.median(written),
+        "read, CPU s": statistics.median(read),
+        "rows read": n_rows,
+        "bytes on disk": n_bytes,
+    }
 
 
 def _cpu_seconds() -> float:
-    return sum(os.times()[:4])
+    mine, of_children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return mine.ru_utime + mine.ru_stime + of_children.ru_utime + of_children.ru_stime
 
 
 def _synchronise(folder: Path) -> None:
@@ -76,9 +86,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows_td = np.load(rows_file, mmap_mode="r")
     store = importlib.import_module(f"peers_{system}")
-    began = time.perf_counter()
-    costs = measure(store.write, store.batches, np.array(rows_td), Path(folder))
-    print(json.dumps({**costs, "wall s": time.perf_counter() - began}))
+    print(json.dumps(measure(store.write, store.batches, np.array(rows_td), Path(folder))))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import zarr
 from peers_store import batch_indices
 
 CHUNK_ROWS = 8192
+MAX_BATCHES = 3
+"""An epoch would take minutes: the rate is that of the first few."""
 
 
 def write(rows_td: np.ndarray, folder: Path) -> None:
@@ -19,13 +21,9 @@ def write(rows_td: np.ndarray, folder: Path) -> None:
 
 
 def batches(folder: Path, order: np.ndarray) -> Iterator[np.ndarray]:
-    """Rows by number: every batch touches every chunk, so that only some batches are read and counted."""
+    """Rows by number, ascending; every batch touches every chunk."""
     array = zarr.open_array(folder / "rows.zarr", mode="r")
     for number, chosen in enumerate(batch_indices(order)):
         if number == MAX_BATCHES:
             return
         yield array.oindex[np.sort(chosen)]
-
-
-MAX_BATCHES = 3
-"""An epoch would take minutes."""

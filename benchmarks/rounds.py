@@ -1,15 +1,23 @@
-"""Jobs measured in turns, so that whatever else the machine does falls on all of them; what a job is, is for the caller."""
+"""Jobs measured in turns, so that whatever else the machine does falls on all of them; the caller says what one is."""
 
+import json
+import os
 import resource
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from resources.compute import WORKER_ENVIRONMENT
 
 Table = dict[str, dict[str, float | str]]
 """Row → column → value, printed as a table of its own."""
+Job = Callable[[], object]
 ROUNDS = 5
 
 
@@ -39,9 +47,7 @@ class Costs:
         return {"GB/CPU-s": n_bytes / self.cpu(job) / 1e9, "GB/s wall": n_bytes / self.wall(job) / 1e9}
 
 
-def measured_in_turns(
-    jobs: Mapping[str, Callable[[], object]], rounds: int = ROUNDS, between: Callable[[], object] = lambda: None
-) -> Costs:
+def measured_in_turns(jobs: Mapping[str, Job], rounds: int = ROUNDS, between: Job = lambda: None) -> Costs:
     """Run every job once without counting it, then all of them in turn, forwards and backwards by turns.
 
     Args:
@@ -60,6 +66,17 @@ def measured_in_turns(
                 costs.cpu_seconds.setdefault(name, []).append(cpu)
                 costs.wall_seconds.setdefault(name, []).append(wall)
     return costs
+
+
+def measured_by_a_worker(function: str) -> Any:
+    """What `package.module:function` returns in a process that has the environment of the project's workers."""
+    module, _, name = function.partition(":")
+    script = f"import json; from {module} import {name}; print(json.dumps({name}()))"
+    environment = {**os.environ, **WORKER_ENVIRONMENT}
+    finished = subprocess.run(
+        [sys.executable, "-c", script], env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return json.loads(finished.stdout.splitlines()[-1])
 
 
 def _cpu_seconds() -> float:
