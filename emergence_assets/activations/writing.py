@@ -30,7 +30,6 @@ from emergence_assets.activations.layout import (
     FORMAT,
     FORMAT_VERSION,
     NO_HASH,
-    PAGE_BYTES,
     RESERVED_ATTRS,
     ROW_DATASETS,
     ROW_DIMENSIONS,
@@ -79,14 +78,15 @@ class FileInPreparation:
         root: dict[str, AttrValue] = {"format": FORMAT, "format_version": FORMAT_VERSION, "complete": 0}
         root |= {**self.spec.attrs, "content_xxh3_128": NO_HASH, "resid_post_xxh3_128": NO_HASH}
         root |= dict(sorted(attrs.items()))  # as they are read: a file that is written anew has equal bytes
+        threshold, interval = self.spec.alignment
         # Nobody else writes under this name, and a network disk may not offer locks.
         with h5py.File(
             self._temporary,
             "x",
             libver=LIBVER,
             locking=False,
-            alignment_threshold=1024,
-            alignment_interval=PAGE_BYTES,
+            alignment_threshold=threshold,
+            alignment_interval=interval,
         ) as file:
             write_attrs(file, root)
             offsets = {}

@@ -125,6 +125,17 @@ def test_large_rows_begin_on_a_page(tmp_path):
     assert path.stat().st_size <= ActivationSpec(3000, 3000, 8, "float16").n_bytes
 
 
+def test_many_rows_begin_on_a_large_page(tmp_path):
+    n_rows = (64 << 20) // (512 * 2)
+    rows = {name: np.ones((n_rows if name == "resid_post" else 3, 512), np.float16) for name in ROW_DATASETS}
+    path = write(tmp_path / "layer.h5", rows, "float16", {})
+    verify_file(path)
+    with h5py.File(path) as file:
+        assert file["resid_post"].id.get_offset() % (1 << 20) == 0
+    spec = ActivationSpec(n_rows, 3, 512, "float16")
+    assert sum(block.nbytes for block in rows.values()) < path.stat().st_size <= spec.n_bytes
+
+
 def test_nothing_is_left_when_writing_fails(tmp_path):
     def fail() -> None:
         with ActivationWriter(tmp_path / "layer.h5", ActivationSpec(2, 1, 3), {}) as writer:

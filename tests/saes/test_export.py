@@ -57,7 +57,14 @@ def test_a_sae_lens_folder_is_ours(sae: SAE, tmp_path: Path) -> None:
 READERS = {
     "sae_lens": "import sae_lens; out = sae_lens.SAE.load_from_disk(folder)(x)",
     "sparsify": "from sparsify import SparseCoder; out = SparseCoder.load_from_disk(folder, device='cpu')(x).sae_out",
-    "dictionary_learning": "from dictionary_learning import utils; out = utils.load_dictionary(folder, 'cpu')[0](x)",
+    # Its own class; the package around it imports a tracing library that loading does not need.
+    "dictionary_learning": (
+        "import importlib.util, types; package = types.ModuleType('dictionary_learning'); "
+        "package.__path__ = importlib.util.find_spec('dictionary_learning').submodule_search_locations; "
+        "sys.modules['dictionary_learning'] = package; "
+        "from dictionary_learning.trainers.top_k import AutoEncoderTopK; "
+        "out = AutoEncoderTopK.from_pretrained(folder + '/ae.pt', k=None, device='cpu')(x)"
+    ),
 }
 
 
