@@ -119,7 +119,8 @@ def capture_checkpoint(
         raise ValueError("the model is in training mode: dropout would make the activations random")
     _require_fit(model, tokens)
     n_texts, n_training = len(tokens.training_ids) + tokens.n_probes * with_probes, len(tokens.training_ids)
-    row_bytes = max(1, len(layers) * 2 * model.config.hidden_size * 4)
+    # Twice: rows wait as they were picked, and are then joined.
+    row_bytes = max(1, len(layers) * 2 * model.config.hidden_size * getattr(torch, dtype).itemsize)
     max_rows = max(1, staged_bytes // row_bytes)
     batch = _Batch(model, torch.device(device), batch_size, layers, append, dtype, is_causal(model))
     with residual_stream(model, layers, blocks_name) as resid, torch.inference_mode():
