@@ -127,6 +127,18 @@ def test_bytes_are_told_in_words(n_bytes: float, words: str) -> None:
     assert in_words(n_bytes) == words
 
 
+def test_what_is_named_twice_to_keep_the_start_light_is_the_same() -> None:
+    """Commands and rules may not import torch or a tokenizer to say what they offer."""
+    from emergence_assets import export_command, storage_commands
+    from emergence_assets.activations import export as rows
+    from emergence_assets.checkpoints import cells, recipe
+    from emergence_assets.saes import export as saes
+
+    assert tuple(saes.LAYOUTS) == export_command.LAYOUT_NAMES
+    assert tuple(rows.LAYOUTS) == storage_commands.LAYOUT_NAMES
+    assert recipe.TrainingRecipe.vocab_size == cells.VOCABULARY
+
+
 @pytest.mark.slow
 def test_the_prediction_is_what_a_run_takes(finished_study: Path) -> None:
     study = tiny()

@@ -67,7 +67,7 @@ class RowOrder:
         return np.stack([starts, np.minimum(starts + self.block_rows, self.n_rows)], axis=1)
 
     def within_slab(self, epoch: int, slab: int) -> np.ndarray:
-        """int32 positions in the slab, its blocks one after the other, in the order in which rows come."""
+        """Positions in the slab, its blocks one after the other, in the order in which rows come; int32 below 2^31."""
         n_rows = int(np.diff(self.slab_blocks(epoch, slab), axis=1).sum())
         return self._permutation(n_rows, epoch, slab + 1)
 
