@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from emergence_assets.saes.sae import TopK
-from emergence_assets.saes.training import SAERecipe, train_sae
+from emergence_assets.saes.activation import TopK
+from emergence_assets.saes.recipe import SAERecipe
+from emergence_assets.saes.training import train_sae
 
 ROUNDS = 3
 SHAPES = ((96, 512, 16, 1024, 60), (512, 4096, 32, 2048, 6))

@@ -114,8 +114,8 @@ def measure_cell(
     latents, presence = [], []
     for seed in seeds:
         sae, _ = read_sae(seed_folder(Path(sae_folder), seed))
-        encoded = sae.encode(torch.from_numpy(read_out_pd))
-        codes = Codes(encoded.values_tk.numpy(), encoded.indices_tk.numpy().astype(np.int32), sae.n_latents)
+        values_pk, indices_pk = sae.encode(torch.from_numpy(read_out_pd)).padded()
+        codes = Codes(values_pk.numpy(), indices_pk.numpy().astype(np.int32), sae.n_latents)
         latents.append(latent_stats(codes, labels, recipe).with_columns(sae_seed=pl.lit(seed, pl.Int16)))
         presence.append(presence_cell(codes, read_out_pd, labels, recipe).with_columns(sae_seed=pl.lit(seed, pl.Int16)))
         report(len(presence), len(seeds), "")

@@ -1,11 +1,11 @@
-"""The optimiser step: fused Adam without weight decay, and gradient clipping."""
+"""The optimiser step: fused Adam without weight decay, and gradient clipping, for all members of a stack at once."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from emergence_assets.saes.gradients import Parameters
+from emergence_assets.saes.stack import Parameters
 
 
 class Adam(NamedTuple):
@@ -24,17 +24,18 @@ class Adam(NamedTuple):
     @classmethod
     def of(cls, parameters: Parameters, betas: tuple[float, float], eps: float) -> "Adam":
         """A fresh optimiser for these parameters, which it changes in place."""
-        means, squares = ([torch.zeros_like(parameter) for parameter in parameters] for _ in range(2))
+        tensors = parameters.tensors()
+        means, squares = ([torch.zeros_like(parameter) for parameter in tensors] for _ in range(2))
         # One counter, on the device, serves all parameters: the kernel asks for one each, and only reads them.
-        counter = torch.zeros((), device=parameters.b_dec_d.device)
-        return cls(list(parameters), means, squares, [counter] * len(parameters), betas, eps)
+        counter = torch.zeros((), device=parameters.b_dec_gd.device)
+        return cls(tensors, means, squares, [counter] * len(tensors), betas, eps)
 
     def step(self, gradients: Parameters, learning_rate: float) -> None:
         """One update of all parameters."""
         self.n_steps[0].add_(1)
         torch._fused_adam_(
             self.parameters,
-            list(gradients),
+            gradients.tensors(),
             self.means,
             self.squares,
             [],
@@ -50,8 +51,9 @@ class Adam(NamedTuple):
 
 
 def clip(gradients: Parameters, clip_norm: float) -> None:
-    """Scale gradients down, in place, so that their joint norm is at most `clip_norm`."""
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
-    factor = (clip_norm / norm).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(factor)
+    """Scale gradients down, in place, so that each member's joint norm is at most `clip_norm`."""
+    tensors = gradients.tensors()
+    norms_pg = torch.stack([torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in tensors])
+    factor_g = (clip_norm / torch.linalg.vector_norm(norms_pg, dim=0)).clamp(max=1.0)
+    for gradient in tensors:
+        gradient.mul_(factor_g.view(-1, *[1] * (gradient.ndim - 1)))

@@ -143,8 +143,9 @@ def train_on_rows(path: Path, rows: Any, folder: Path, required: str, report: An
     from emergence_assets.checkpoints.environment import environment
     from emergence_assets.saes.folder import write_sae
     from emergence_assets.saes.quality import measure_quality
-    from emergence_assets.saes.sae import TopK
-    from emergence_assets.saes.training import SAERecipe, train_sae
+    from emergence_assets.saes.activation import TopK
+    from emergence_assets.saes.recipe import SAERecipe
+    from emergence_assets.saes.training import Member, train_saes
     from emergence_assets.saes.training_chart import draw_training_curves
     from resources.accelerator import choose_accelerator
 
@@ -167,19 +168,10 @@ def train_on_rows(path: Path, rows: Any, folder: Path, required: str, report: An
     seeds: list[dict[str, Any]] = []
     curves: dict[int, list[list[float]]] = {}
     with clear_disk_errors(folder), replacing_folder(folder) as temporary:
-        for position, seed in enumerate(settings["seeds"]):
-            # Layers get initialisations of their own, so that matching across layers is not matching of seeds.
-            initial = seed * 1_000 + int(attrs["layer"]) + 1
-            trained = train_sae(
-                rows,
-                recipe,
-                initial,
-                accelerator.device,
-                lambda done, total, note, offset=position: report(
-                    offset * total + done, len(settings["seeds"]) * total, note
-                ),
-                kept_t=~is_evaluation_t,
-            )
+        # Layers get initialisations of their own, so that matching across layers is not matching of seeds.
+        members = [Member(rows, seed * 1_000 + int(attrs["layer"]) + 1, ~is_evaluation_t) for seed in settings["seeds"]]
+        stack = train_saes(members, recipe, accelerator.device, report)
+        for seed, trained in zip(settings["seeds"], stack, strict=True):
             quality = measure_quality(trained.sae, evaluation_td)
             curves[seed] = [[float(step), loss] for step, loss in trained.curve]
             seeds.append(

@@ -12,8 +12,10 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from emergence_assets.durable import clear_disk_errors, replacing_folder
+from emergence_assets.errors import EmergenceError
 from emergence_assets.saes.folder import write_sae
 from emergence_assets.saes.sae import SAE
 
@@ -22,14 +24,20 @@ def export_for_sparsify(folder: Path, sae: SAE, _metadata: Mapping[str, Any]) ->
     """Write what `sparsify.SparseCoder.load_from_disk` takes.
 
     Raises:
-        EmergenceError: the disk is full.
+        EmergenceError: the SAE selects by thresholds, which sparsify does not know; or the disk is full.
     """
+    if sae.k is None:
+        raise EmergenceError(
+            "sparsify has no SAEs that select by thresholds (BatchTopK, JumpReLU).",
+            where=folder,
+            remedy="export for sae_lens or dictionary_learning",
+        )
     config = {
         "activation": "topk",
         "expansion_factor": max(1, sae.n_latents // sae.d_model),
         "normalize_decoder": True,
         "num_latents": sae.n_latents,
-        "k": sae.activation.k,
+        "k": sae.k,
         "multi_topk": False,
         "skip_connection": False,
         "transcode": False,
@@ -50,30 +58,44 @@ def export_for_dictionary_learning(folder: Path, sae: SAE, metadata: Mapping[str
     Raises:
         EmergenceError: the disk is full.
     """
+    selection, weights = _top_k_tensors(sae) if sae.k is not None else _threshold_tensors(sae)
     config = {
         "trainer": {
-            "dict_class": "AutoEncoderTopK",
-            "trainer_class": "TopKTrainer",
+            **selection,
             "activation_dim": sae.d_model,
             "dict_size": sae.n_latents,
-            "k": sae.activation.k,
             "layer": str(metadata["hook_name"]).split(".")[1],
             "lm_name": metadata["model_name"],
             "submodule_name": metadata.get("hf_hook_name", metadata["hook_name"]),
         },
         "buffer": {},
     }
-    weights = {
+    content = io.BytesIO()
+    torch.save(weights, content)
+    _write(folder, {"config.json": _json(config), "ae.pt": content.getvalue()})
+
+
+def _top_k_tensors(sae: SAE) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    return {"dict_class": "AutoEncoderTopK", "trainer_class": "TopKTrainer", "k": sae.k}, {
         "encoder.weight": sae.W_enc_nd.cpu(),
         "encoder.bias": sae.b_enc_n.cpu(),
         "decoder.weight": sae.W_dec_nd.t().contiguous().cpu(),
         "b_dec": sae.b_dec_d.cpu(),
-        "k": torch.tensor(sae.activation.k),
+        "k": torch.tensor(sae.k),
         "threshold": torch.tensor(-1.0),  # of its batch-wise variant: not set
     }
-    content = io.BytesIO()
-    torch.save(weights, content)
-    _write(folder, {"config.json": _json(config), "ae.pt": content.getvalue()})
+
+
+def _threshold_tensors(sae: SAE) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    assert sae.threshold_n is not None
+    return {"dict_class": "JumpReluAutoEncoder", "trainer_class": "JumpReluTrainer"}, {
+        "W_enc": sae.W_enc_nd.t().contiguous().cpu(),
+        # Its encoder sees the input as it is; ours the input without b_dec.
+        "b_enc": (sae.b_enc_n - sae.W_enc_nd @ sae.b_dec_d).cpu(),
+        "W_dec": sae.W_dec_nd.cpu(),
+        "b_dec": sae.b_dec_d.cpu(),
+        "threshold": sae.threshold_n.cpu(),
+    }
 
 
 LAYOUTS: dict[str, Callable[[Path, SAE, Mapping[str, Any]], None]] = {

@@ -1,7 +1,9 @@
 """An SAE on disk: a folder that sae-lens 6 loads as it is.
 
-    cfg.json                  what it is: architecture "topk", d_in, d_sae, k, and "metadata" about where it comes from
-    sae_weights.safetensors   float32: W_enc [d_in, d_sae], b_enc [d_sae], W_dec [d_sae, d_in], b_dec [d_in]
+    cfg.json                  what it is: architecture "topk" with k, or "jumprelu"; d_in, d_sae, and "metadata" about
+                              where it comes from
+    sae_weights.safetensors   float32: W_enc [d_in, d_sae], b_enc [d_sae], W_dec [d_sae, d_in], b_dec [d_in],
+                              and of jumprelu threshold [d_sae]
 
 Here: writing all at once or nothing, and reading with suspicion. Not here: where the folder lies.
 The names d_in and d_sae are sae-lens', ours are d_model and n_latents; W_enc is the transpose of ours.
@@ -20,7 +22,7 @@ from torch import Tensor
 
 from emergence_assets.durable import replacing_folder
 from emergence_assets.errors import EmergenceError
-from emergence_assets.saes.sae import SAE, TopK
+from emergence_assets.saes.sae import SAE
 
 CONFIG_NAME = "cfg.json"
 WEIGHTS_NAME = "sae_weights.safetensors"
@@ -31,7 +33,6 @@ _MAX_CONFIG_BYTES = 2**20
 _MAX_HEADER_BYTES = 2**16
 # What these settings say is built into SAE.encode; a folder that says otherwise would be read as a wrong SAE.
 _FIXED_CONFIG = {
-    "architecture": "topk",
     "dtype": "float32",
     "apply_b_dec_to_input": True,
     "normalize_activations": "none",
@@ -58,10 +59,9 @@ def write_sae(folder: Path, sae: SAE, metadata: Mapping[str, Any]) -> None:
     if folder.exists():
         raise EmergenceError("SAE folder exists already", where=folder, remedy="remove it to write another")
     config = {
-        "architecture": "topk",
+        **({"architecture": "topk", "k": sae.k} if sae.k is not None else {"architecture": "jumprelu"}),
         "d_in": sae.d_model,
         "d_sae": sae.n_latents,
-        "k": sae.activation.k,
         "device": "cpu",
         **_FIXED_CONFIG,
         "metadata": {**metadata, "sae_lens_version": SAE_LENS_VERSION},
@@ -74,6 +74,7 @@ def write_sae(folder: Path, sae: SAE, metadata: Mapping[str, Any]) -> None:
                 "b_enc": sae.b_enc_n.contiguous().cpu(),
                 "W_dec": sae.W_dec_nd.contiguous().cpu(),
                 "b_dec": sae.b_dec_d.contiguous().cpu(),
+                **({} if sae.threshold_n is None else {"threshold": sae.threshold_n.contiguous().cpu()}),
             }
         ),
     }
@@ -91,24 +92,29 @@ def write_sae(folder: Path, sae: SAE, metadata: Mapping[str, Any]) -> None:
 def read_sae(folder: Path) -> tuple[SAE, dict[str, Any]]:
     """SAE and metadata of a folder, checked: file sizes, settings, shapes, types, finite values, unit decoder rows.
 
+    Thresholds below zero are refused: what they would let through, no SAE here does.
+
     Raises:
         EmergenceError: anything that is not an SAE as `write_sae` writes it, naming the file.
     """
     config = _read_config(folder / CONFIG_NAME)
-    d_model, n_latents, k = config["d_in"], config["d_sae"], config["k"]
+    d_model, n_latents = config["d_in"], config["d_sae"]
     shapes = {
         "W_enc": (d_model, n_latents),
         "b_enc": (n_latents,),
         "W_dec": (n_latents, d_model),
         "b_dec": (d_model,),
     }
+    if config["architecture"] == "jumprelu":
+        shapes["threshold"] = (n_latents,)
     weights = _read_weights(folder / WEIGHTS_NAME, shapes)
     sae = SAE(
         W_enc_nd=weights["W_enc"].t().contiguous(),
         b_enc_n=weights["b_enc"],
         W_dec_nd=weights["W_dec"],
         b_dec_d=weights["b_dec"],
-        activation=TopK(k),
+        k=config.get("k"),
+        threshold_n=weights.get("threshold"),
     )
     return sae, config["metadata"]
 
@@ -129,10 +135,15 @@ def _read_config(path: Path) -> dict[str, Any]:
         # 1 == True in Python, not in JSON.
         if type(config.get(name)) is not type(wanted) or config[name] != wanted:
             raise _refused(path, f"{name} is {config.get(name)!r:.80}, only {wanted!r} is supported")
-    for name in ("d_in", "d_sae", "k"):
+    if config.get("architecture") not in ("topk", "jumprelu"):
+        raise _refused(path, f"architecture is {config.get('architecture')!r:.80}, must be topk or jumprelu")
+    is_top_k = config["architecture"] == "topk"
+    if not is_top_k and "k" in config:
+        raise _refused(path, "has both k and thresholds")
+    for name in ("d_in", "d_sae", *(["k"] if is_top_k else [])):
         if type(config.get(name)) is not int or config[name] < 1:
             raise _refused(path, f"{name} is {config.get(name)!r:.80}, must be a positive integer")
-    if config["k"] > config["d_sae"]:
+    if is_top_k and config["k"] > config["d_sae"]:
         raise _refused(path, f"k={config['k']} exceeds the {config['d_sae']} latents")
     if not isinstance(config.get("metadata"), dict):
         raise _refused(path, "has no metadata")
@@ -159,6 +170,8 @@ def _read_weights(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, T
             raise _refused(path, f"{name} is {value.dtype} {tuple(value.shape)}, must be torch.float32 {shape}")
         if not bool(torch.isfinite(value).all()):
             raise _refused(path, f"{name} holds NaN or infinity")
+    if "threshold" in weights and bool((weights["threshold"] < 0).any()):
+        raise _refused(path, "has thresholds below zero")
     norms_n = torch.linalg.vector_norm(weights["W_dec"], dim=1)
     if not bool(((norms_n - 1).abs() < 1e-3).all()):
         raise _refused(path, "rows of W_dec are not of unit length")

@@ -1,120 +1,150 @@
 """Loss of a batch and its gradients, written out.
 
 With k of n latents active only k rows of W_dec and of W_enc matter per token, while autograd multiplies dense [t, n]
-matrices of which all but k / n is zero. The one dense product that remains is the encoder's, because exact top-k needs
-every pre-activation.
+matrices of which all but k / n is zero. The one dense product that remains is the encoder's, because exact selection
+needs every pre-activation.
 
-Shape suffixes: t tokens (rows of a batch), d d_model, n latents, k active latents.
+A token's slots fall into one bag per Matryoshka prefix, or into one in all; each bag has a pull of its own.
+
+Shape suffixes: g members, t tokens, d d_model, n latents, s slots, b bags, j prefixes.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-import scipy.sparse
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from emergence_assets.saes.sae import Latents, chunks, decode_latents, pre_activations, select_top_k
-
-
-class Parameters(NamedTuple):
-    """Parameters of an SAE, or their gradients, in the order in which the optimiser holds them."""
-
-    W_enc_nd: Tensor
-    b_enc_n: Tensor
-    W_dec_nd: Tensor
-    b_dec_d: Tensor
+from emergence_assets.saes.activation import Activation, JumpReLU
+from emergence_assets.saes.aux_k import AuxK, add_aux_gradients
+from emergence_assets.saes.encoding import encode_stack
+from emergence_assets.saes.latents import Latents, decode_latents
+from emergence_assets.saes.sparse_gradients import SparseGradients, sparse_gradients
+from emergence_assets.saes.stack import Parameters
 
 
 class Step(NamedTuple):
     """What one batch says: the loss, how to lower it, and which latents it used."""
 
-    squared_error: Tensor
-    """Σ‖x - x̂‖² over the batch, 0-dimensional, left on the device."""
+    squared_error_g: Tensor
+    """Σ‖x - x̂‖² over the batch, left on the device."""
     gradients: Parameters
-    """Of ½ Σ‖x - x̂‖² / n_tokens."""
-    latents: Latents
-    """Active latents of the batch."""
+    """Of the objective; see `loss_and_gradients`."""
+    has_fired_gn: Tensor
+    """Latents that were active on some token."""
+    threshold_g: Tensor | None
+    """Of BatchTopK: the smallest pre-activation that was taken."""
 
 
-def loss_and_gradients(y_td: Tensor, parameters: Parameters, k: int) -> Step:
-    """Squared error of a batch and the exact gradients of half its mean.
+class Dead(NamedTuple):
+    """Dead latents, and how they are revived."""
+
+    latents: Sequence[Tensor]
+    """Their numbers, of each member."""
+    aux: AuxK
+
+
+def loss_and_gradients(
+    y_gtd: Tensor,
+    parameters: Parameters,
+    activations: Sequence[Activation],
+    *,
+    guess_g: Tensor | None = None,
+    dead: Dead | None = None,
+) -> Step:
+    """Squared error of a batch and the exact gradients of the objective.
+
+    The objective of a member is ½ Σ‖x̂ - x‖² / n_tokens; the mean of that over the prefixes, the whole dictionary being
+    one of them; JumpReLU adds penalty · ½ d_model · (L0 / k - 1)², AuxK its own term.
+
+    With e = x̂ - x, r = e / n_tokens: db_dec = Σ r - db_enc W_enc, the last term for b_dec's part in the input; the
+    others are in `sparse_gradients`. With prefixes the r of a latent is the sum over all prefixes that it belongs to.
 
     Args:
-        y_td: scaled input, float32.
-        parameters: of the SAE on scaled input.
-        k: active latents per token.
-
-    With e = x̂ - x, r = e / n_tokens, a the activations and g = [a > 0] (r · W_dec rows): dW_dec = aᵀr,
-    dW_enc = gᵀ(x - b_dec), db_enc = Σ g, db_dec = Σ r - db_enc W_enc, the last term for b_dec's part in the input.
+        y_gtd: scaled input.
+        parameters: of the stack on scaled input.
+        activations: of each member, all of one kind and with equal prefixes.
+        guess_g: see `encode_stack`.
+        dead: latents to revive.
     """
-    n_tokens, n_latents = y_td.shape[0], parameters.b_enc_n.shape[0]
-    centred_td = y_td - parameters.b_dec_d
-    latents = encode_scaled(centred_td, parameters, k)
-    residual_td = decode_latents(latents, parameters.W_dec_nd).sub_(centred_td)
-    squared_error = residual_td.square().sum()
-    residual_td.div_(n_tokens)
+    n_members, n_tokens, d_model = y_gtd.shape
+    n_latents, kind = parameters.n_latents, activations[0]
+    centred_gtd = y_gtd - parameters.b_dec_gd[:, None]
+    centred_td = centred_gtd.view(-1, d_model)
+    encoded = encode_stack(centred_gtd, parameters, activations, guess_g)
+    latents, W_dec_nd = encoded.latents, parameters.W_dec_gnd.view(-1, d_model)
+    if isinstance(kind, JumpReLU):
+        assert parameters.log_threshold_gn is not None
+        threshold_s = parameters.log_threshold_gn.exp().view(-1)[latents.indices_s]
+        latents = latents._replace(values_s=torch.where(latents.values_s > threshold_s, latents.values_s, 0.0))
 
-    indices, values = latents.indices_tk.view(-1), latents.values_tk.view(-1)
-    bags = torch.arange(n_tokens, device=y_td.device)
-    # For each active latent of each token the dot product of residual and decoder row, without copying the rows.
-    slopes = torch.ops.aten._embedding_bag_per_sample_weights_backward(
-        residual_td, parameters.W_dec_nd, indices, bags * k, bags.repeat_interleave(k), 0
-    )
-    slopes = torch.where(values > 0, slopes, 0.0)
+    n_prefixes = len(kind.prefixes) + 1
+    bags = _in_bags(latents, kind.prefixes, n_latents)
+    residual_tjd = decode_latents(bags, W_dec_nd).view(-1, n_prefixes, d_model)
+    if n_prefixes > 1:
+        residual_tjd = residual_tjd.cumsum(1)
+    residual_tjd.sub_(centred_td[:, None])
+    residual_gtd = residual_tjd[:, -1].view(n_members, n_tokens, d_model)
+    squared_error_g = residual_gtd.square().sum((1, 2))
+    # AuxK needs the residual as it is, otherwise its memory is used again.
+    pull_tjd = residual_tjd.div(n_tokens) if dead is not None else residual_tjd.div_(n_tokens)
+    if n_prefixes > 1:
+        pull_tjd = pull_tjd.div_(n_prefixes).flip(1).cumsum(1).flip(1)
 
-    by_latent = _group_by_latent(latents.indices_tk, n_latents)
-    slopes = torch.index_select(slopes, 0, by_latent.slots)
-
-    def sum_per_latent(rows_td: Tensor, weights: Tensor) -> Tensor:
-        return F.embedding_bag(by_latent.tokens, rows_td, by_latent.offsets_n, mode="sum", per_sample_weights=weights)
-
-    # A sum per latent, also on GPUs in a fixed order; index_add_ would be faster there, but not repeatable.
-    b_enc_n = sum_per_latent(torch.ones(n_tokens, 1, device=y_td.device), slopes).view(-1)
+    found = sparse_gradients(bags, pull_tjd.view(-1, d_model), centred_td, W_dec_nd)
     gradients = Parameters(
-        W_enc_nd=sum_per_latent(centred_td, slopes),
-        b_enc_n=b_enc_n,
-        W_dec_nd=sum_per_latent(residual_td, torch.index_select(values, 0, by_latent.slots)),
-        b_dec_d=residual_td.sum(0) - b_enc_n @ parameters.W_enc_nd,
+        W_enc_gnd=found.W_enc_nd.view_as(parameters.W_enc_gnd),
+        b_enc_gn=found.b_enc_n.view_as(parameters.b_enc_gn),
+        W_dec_gnd=found.W_dec_nd.view_as(parameters.W_dec_gnd),
+        b_dec_gd=pull_tjd[:, 0].view(n_members, n_tokens, d_model).sum(1),
+        log_threshold_gn=(
+            _threshold_gradient(encoded.latents, found, parameters, kind, [one.k for one in activations], n_tokens)
+            if isinstance(kind, JumpReLU)
+            else None
+        ),
     )
-    return Step(squared_error, gradients, latents)
+    if dead is not None:
+        add_aux_gradients(gradients, centred_gtd, residual_gtd, parameters, dead.latents, dead.aux)
+    gradients.b_dec_gd.sub_(torch.bmm(gradients.b_enc_gn[:, None], parameters.W_enc_gnd)[:, 0])
+    return Step(squared_error_g, gradients, found.strength_n.view(n_members, n_latents) > 0, encoded.threshold_g)
 
 
-class _ByLatent(NamedTuple):
-    """The active slots of a batch, sorted by latent."""
-
-    slots: Tensor
-    """Position in the flattened [t, k] of each."""
-    tokens: Tensor
-    """Row of the batch of each."""
-    offsets_n: Tensor
-    """Where each latent's slots begin."""
-
-
-def _group_by_latent(indices_tk: Tensor, n_latents: int) -> _ByLatent:
-    n_tokens, k = indices_tk.shape
-    n_slots = n_tokens * k
-    if indices_tk.device.type == "cpu" and n_slots < 2**31:
-        # Row lists to column lists is one counting pass: 0.05 ms where sorting 16384 numbers takes 0.7.
-        columns = scipy.sparse.csr_matrix(
-            (
-                np.arange(n_slots, dtype=np.int32),
-                indices_tk.view(-1).numpy().astype(np.int32),
-                np.arange(0, n_slots + 1, k, dtype=np.int32),
-            ),
-            shape=(n_tokens, n_latents),
-        ).tocsc()
-        slots, tokens, offsets = (torch.from_numpy(part) for part in (columns.data, columns.indices, columns.indptr))
-        return _ByLatent(slots, tokens, offsets[:-1])
-    latents, slots = indices_tk.view(-1).sort(stable=True)
-    return _ByLatent(slots, slots // k, torch.searchsorted(latents, torch.arange(n_latents, device=latents.device)))
+def _in_bags(latents: Latents, prefixes: Sequence[int], n_latents: int) -> Latents:
+    """Each token's slots in as many bags as there are prefixes, the whole dictionary among them."""
+    if not prefixes:
+        return latents
+    device, n_tokens, n_prefixes = latents.indices_s.device, latents.n_tokens, len(prefixes) + 1
+    tokens_s = torch.repeat_interleave(
+        torch.arange(n_tokens, device=device), latents.offsets_t.diff(), output_size=len(latents.indices_s)
+    )
+    bounds = torch.tensor(list(prefixes), device=device)
+    bags_s = tokens_s * n_prefixes + torch.bucketize(latents.indices_s % n_latents, bounds, right=True)
+    offsets_b = torch.searchsorted(bags_s, torch.arange(n_tokens * n_prefixes + 1, device=device))
+    return latents._replace(offsets_t=offsets_b)
 
 
-def encode_scaled(centred_td: Tensor, parameters: Parameters, k: int) -> Latents:
-    """Active latents of scaled rows from which b_dec was subtracted."""
-    parts = [
-        select_top_k(pre_activations(centred_td[start:stop], parameters.W_enc_nd, parameters.b_enc_n), k)
-        for start, stop in chunks(centred_td.shape[0], parameters.b_enc_n.shape[0])
-    ]
-    return parts[0] if len(parts) == 1 else Latents(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+def _threshold_gradient(
+    near: Latents,
+    found: SparseGradients,
+    parameters: Parameters,
+    activation: JumpReLU,
+    ks: Sequence[int],
+    n_tokens: int,
+) -> Tensor:
+    """Straight-through estimate of Rajamanoharan et al. 2024, equations 11 and 12, for the logarithm of the threshold.
+
+    ∂ activation / ∂θ = -(θ / ε) K((pre - θ) / ε), ∂ [active] / ∂θ = -(1 / ε) K((pre - θ) / ε), K(u) = [|u| < ½].
+    """
+    assert parameters.log_threshold_gn is not None
+    by_latent, bandwidth = found.by_latent, activation.bandwidth
+    threshold_gn = parameters.log_threshold_gn.exp()
+    threshold_s = threshold_gn.view(-1).index_select(0, by_latent.latents_s)
+    above_s = near.values_s.index_select(0, by_latent.slots_s) - threshold_s
+    is_near_s = (above_s.abs() < bandwidth / 2).to(above_s.dtype)
+    ones_t1 = above_s.new_ones(len(near.offsets_t) - 1, 1)
+    slopes_gn = by_latent.sum(ones_t1, found.slopes_s * is_near_s).view_as(threshold_gn)
+    n_near_gn = by_latent.sum(ones_t1, is_near_s).view_as(threshold_gn)
+    l0_g = by_latent.sum(ones_t1, (above_s > 0).to(above_s.dtype)).view_as(threshold_gn).sum(1) / n_tokens
+    d_model, k_g = parameters.b_dec_gd.shape[1], torch.tensor(ks, device=l0_g.device)
+    pressure_g = activation.penalty * d_model * (l0_g / k_g - 1) / k_g
+    return -threshold_gn / bandwidth * (threshold_gn * slopes_gn + pressure_g[:, None] * n_near_gn / n_tokens)

@@ -138,9 +138,9 @@ def measure_quality(sae: SAE, x_td: Tensor | np.ndarray, batch_size: int = 4096)
                 F.cosine_similarity(deviation_td, reconstruction_td, dim=1).sum(),
             ]
         )
-        is_active_tk = latents.values_tk > 0
-        n_active += is_active_tk.sum()
-        firings_n += torch.bincount(latents.indices_tk[is_active_tk], minlength=sae.n_latents)
+        is_active_s = latents.values_s > 0
+        n_active += is_active_s.sum()
+        firings_n += torch.bincount(latents.indices_s[is_active_s], minlength=sae.n_latents)
     squared_error, squared_deviation, squared_reconstruction, inner_product, cosine_sum = sums.tolist()
     if squared_deviation <= 1e-20 * n_tokens * float(mean_d.square().sum()):
         raise _unusable(f"all {n_tokens} evaluation rows are equal, there is no variance to explain")

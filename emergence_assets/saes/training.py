@@ -1,14 +1,14 @@
-"""Train a TopK SAE on residual stream rows.
+"""Train SAEs on residual stream rows, several of one shape at a time.
 
-Here: recipe, input scale, the training loop. Not here: the forward pass (`sae`), gradients (`gradients`), the optimiser
-(`adam`), evaluation (`quality`).
+Here: input scale, first parameters, the training loop. Not here: which latents are active (`encoding`), gradients
+(`gradients`), the optimiser (`adam`), evaluation (`quality`).
 
-Shape suffixes: t tokens (rows of a batch), d d_model, n latents, k active latents.
+Shape suffixes: g members of the stack, t tokens (rows of a batch), d d_model, n latents.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,61 +18,35 @@ from torch import Tensor
 from emergence_assets.activations.batches import ShuffledRows
 from emergence_assets.activations.reading import Rows
 from emergence_assets.errors import EmergenceError
+from emergence_assets.saes.activation import Activation, BatchTopK, JumpReLU, TopK
 from emergence_assets.saes.adam import Adam, clip
-from emergence_assets.saes.gradients import Parameters, encode_scaled, loss_and_gradients
-from emergence_assets.saes.sae import SAE, TopK, check_k, decode_latents, input_rows
+from emergence_assets.saes.aux_k import dead_latents
+from emergence_assets.saes.encoding import encode_stack
+from emergence_assets.saes.gradients import Dead, loss_and_gradients
+from emergence_assets.saes.latents import decode_latents
+from emergence_assets.saes.recipe import SAERecipe
+from emergence_assets.saes.sae import SAE, input_rows
+from emergence_assets.saes.stack import Parameters, fold_input_scale, unfold_input_scale
+from emergence_assets.saes.training_state import TrainingState
 
 CURVE_POINTS = 100
+Report = Callable[[int, int, str], None]
 
 
-@dataclass(frozen=True)
-class SAERecipe:
-    """Everything but data, seed and device that decides what SAE comes out.
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One SAE of a stack: its data, its seed and, where it differs, its sparsity."""
 
-    Raises:
-        EmergenceError: a value out of its range, or k larger than n_latents.
-    """
-
-    activation: TopK
-    """Sparsity."""
-    n_latents: int = 512
-    """Dictionary size."""
-    n_steps: int = 300
-    """Optimiser steps."""
-    batch_size: int = 1024
-    """Rows per step; rows are repeated when there are fewer."""
-    learning_rate: float = 4e-3
-    """Of Adam, at its highest."""
-    warm_up_steps: int = 10
-    """Steps over which the learning rate rises from 0."""
-    decay_fraction: float = 0.3
-    """Share of the steps, at the end, over which the learning rate falls to 0."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    """Of Adam."""
-    dead_window_tokens: int = 100_000
-    """A latent is dead that fired on none of this many last training tokens, rounded up to whole batches; on none of
-    all tokens, when there are fewer."""
-    clip_norm: float | None = None
-    """Largest norm of the gradient of half the mean squared error per token, in units of the scaled input."""
-
-    def __post_init__(self):
-        check_k(self.activation.k, self.n_latents)
-        demands = {
-            "n_steps >= 1": self.n_steps >= 1,
-            "batch_size >= 1": self.batch_size >= 1,
-            "learning_rate > 0": 0 < self.learning_rate < math.inf,
-            "warm_up_steps >= 0": self.warm_up_steps >= 0,
-            "0 <= decay_fraction <= 1": 0 <= self.decay_fraction <= 1,
-            "betas in [0, 1)": all(0 <= beta < 1 for beta in self.betas),
-            "dead_window_tokens >= 1": self.dead_window_tokens >= 1,
-            "clip_norm > 0": self.clip_norm is None or self.clip_norm > 0,
-        }
-        for demand, is_met in demands.items():
-            if not is_met:
-                name = next(part for part in demand.split() if part in self.__dataclass_fields__)
-                raise EmergenceError(
-                    f"SAE recipe needs {demand}, got {name}={getattr(self, name)}", remedy="correct the recipe"
-                )
+    x_td: Tensor | np.ndarray | Rows
+    """Rows, any float type; kept in that type where they fit: on the device, in memory, or on the disk."""
+    seed: int
+    """Decides the initial directions and the order of the rows."""
+    kept_t: np.ndarray | None = None
+    """Bool, one per row: which to train on; by default all."""
+    k: int | None = None
+    """Active latents per token; by default the recipe's."""
+    start: SAE | None = None
+    """Warm start: begin with this one, of the recipe's variant, instead of random directions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,48 +70,96 @@ def train_sae(
     recipe: SAERecipe,
     seed: int,
     device: torch.device | str = "cpu",
-    report: Callable[[int, int, str], None] = lambda done, total, note: None,
-    *,
-    kept_t: np.ndarray | None = None,
+    report: Report = lambda done, total, note: None,
 ) -> TrainedSAE:
-    """Fit an SAE to rows of a residual stream.
+    """Fit one SAE to rows of a residual stream; see `train_saes`."""
+    return train_saes([Member(x_td, seed)], recipe, device, report)[0]
 
-    Bit-identical for equal rows, recipe, seed, machine and thread count. Nothing waits for the device inside a step.
+
+def train_saes(
+    members: Sequence[Member],
+    recipe: SAERecipe,
+    device: torch.device | str = "cpu",
+    report: Report = lambda done, total, note: None,
+    state: TrainingState | None = None,
+) -> list[TrainedSAE]:
+    """Fit SAEs of one shape to rows of residual streams of one width, all in one stack.
+
+    Bit-identical for equal members, recipe, machine and thread count, also after a kill. No step waits for the device,
+    but for JumpReLU's. Memory: four times the parameters, one chunk of pre-activations, one batch; and the rows.
 
     Args:
-        x_td: rows, any float type; kept in that type where they fit: on the device, in memory, or on the disk.
+        members: what to fit to what.
         recipe: what to train.
-        seed: decides the initial directions and the order of the rows.
         device: where to train.
         report: called about 100 times with (steps done, steps in all, note).
-        kept_t: bool, one per row: which to train on; by default all.
+        state: where to save on the way and to go on from; the caller removes it when results are safe.
 
     Returns:
-        The SAE for raw rows, its loss curve, dead latents and token count.
+        Of each member the SAE for raw rows, its loss curve, dead latents and token count.
 
     Raises:
-        EmergenceError: no rows, NaN or infinity among them, all rows equal, or training diverged.
+        EmergenceError: no rows, rows of several widths, NaN or infinity among them, all rows of a member equal, a warm
+            start of another shape, or training diverged.
     """
-    source = x_td if isinstance(x_td, Rows) else input_rows(x_td)
+    if not members:
+        raise ValueError("a stack has at least one member")
+    shared: dict[int, Tensor | Rows] = {}
+    feeds = [_feed(member, recipe, device, shared) for member in members]
+    if len({feed.rows.d_model for feed in feeds}) > 1:
+        raise EmergenceError(
+            f"rows of widths {sorted({feed.rows.d_model for feed in feeds})} do not train together", where="SAE stack"
+        )
+    activations = [_activation(member, recipe) for member in members]
+    parameters = Parameters.stacked(
+        [
+            _initial_parameters(recipe, activation, member, feed)
+            for activation, member, feed in zip(activations, members, feeds, strict=True)
+        ]
+    )
+    course = _optimise(parameters, feeds, recipe, activations, report, state)
+    trained = []
+    for g, (member, feed) in enumerate(zip(members, feeds, strict=True)):
+        own = parameters.member(g)
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in own.tensors()):
+            raise EmergenceError(
+                f"SAE training diverged within {recipe.n_steps} steps (seed {member.seed})",
+                where=f"learning_rate={recipe.learning_rate}",
+                remedy="lower the learning rate or set clip_norm",
+            )
+        trained.append(
+            TrainedSAE(
+                sae=_finished(own, feed, activations[g], course.thresholds_pg[:, g]),
+                curve=_curve(course.losses_pg[:, g]),
+                dead_fraction=float((course.last_fired_gn[g] < _window_start(recipe)).float().mean()),
+                n_tokens=recipe.n_steps * recipe.batch_size,
+                input_scale=feed.scale,
+            )
+        )
+    return trained
+
+
+@dataclass(frozen=True, eq=False)
+class _Feed:
+    """Where a member's batches come from, and how they are scaled."""
+
+    rows: ShuffledRows
+    mean_d: Tensor
+    scale: float
+
+    def scaled(self, raw_td: Tensor, out_td: Tensor | None = None) -> Tensor:
+        """Rows of mean 0 and mean square 1 per coordinate."""
+        return torch.sub(raw_td.float(), self.mean_d, out=out_td).mul_(1 / self.scale)
+
+
+def _feed(member: Member, recipe: SAERecipe, device: torch.device | str, shared: dict[int, Tensor | Rows]) -> _Feed:
+    source = member.x_td if isinstance(member.x_td, Rows) else input_rows(member.x_td)
     if len(source) == 0:
         raise EmergenceError("no rows to train an SAE on", remedy="capture activations of at least a few texts")
-    rows = ShuffledRows(source, recipe.batch_size, seed, device, kept_t=kept_t)
-    mean_d, scale = input_moments(rows)
-    parameters = _initial_parameters(recipe, rows, mean_d, scale, torch.Generator().manual_seed(seed))
-    losses, fired_n = _optimise(parameters, rows, mean_d, scale, recipe, report)
-    if not all(bool(torch.isfinite(parameter).all()) for parameter in parameters):
-        raise EmergenceError(
-            f"SAE training diverged within {recipe.n_steps} steps (seed {seed})",
-            where=f"learning_rate={recipe.learning_rate}",
-            remedy="lower the learning rate or set clip_norm",
-        )
-    return TrainedSAE(
-        sae=fold_input_scale(parameters, mean_d, scale, recipe.activation),
-        curve=_curve(losses),
-        dead_fraction=float((fired_n == 0).float().mean()),
-        n_tokens=recipe.n_steps * recipe.batch_size,
-        input_scale=scale,
-    )
+    # Members on the same rows share them on a device too.
+    source = shared.setdefault(id(member.x_td), source)
+    rows = ShuffledRows(source, recipe.batch_size, member.seed, device, kept_t=member.kept_t)
+    return _Feed(rows, *input_moments(rows))
 
 
 def input_moments(rows: ShuffledRows) -> tuple[Tensor, float]:
@@ -166,87 +188,137 @@ def input_moments(rows: ShuffledRows) -> tuple[Tensor, float]:
     return mean_d.float(), math.sqrt(float(squares) / (n_tokens * d_model))
 
 
-def fold_input_scale(parameters: Parameters, mean_d: Tensor, scale: float, activation: TopK) -> SAE:
-    """SAE on raw rows x equal to the given one on (x - mean) / scale, times scale, plus mean.
-
-    relu and top-k commute with a positive factor, so that the weights stay and only biases carry the units.
-    """
-    return SAE(
-        W_enc_nd=parameters.W_enc_nd,
-        b_enc_n=parameters.b_enc_n * scale,
-        W_dec_nd=parameters.W_dec_nd,
-        b_dec_d=parameters.b_dec_d * scale + mean_d,
-        activation=activation,
-    )
+def _activation(member: Member, recipe: SAERecipe) -> Activation:
+    return recipe.activation if member.k is None else replace(recipe.activation, k=member.k)
 
 
-def learning_rate_at(recipe: SAERecipe, step: int) -> float:
-    """Learning rate of step 0, 1, …: linear rise, plateau, linear fall that would reach 0 one step after the last."""
-    rise = min(1.0, (step + 1) / (recipe.warm_up_steps + 1))
-    decay_steps = round(recipe.decay_fraction * recipe.n_steps)
-    fall = min(1.0, (recipe.n_steps - step) / (decay_steps + 1))
-    return recipe.learning_rate * min(rise, fall)
+@dataclass(frozen=True, eq=False)
+class _Course:
+    """What the training loop leaves behind, beside the parameters. p: steps."""
+
+    losses_pg: Tensor
+    thresholds_pg: Tensor
+    last_fired_gn: Tensor
 
 
 @torch.no_grad()
 def _optimise(
     parameters: Parameters,
-    rows: ShuffledRows,
-    mean_d: Tensor,
-    scale: float,
+    feeds: Sequence[_Feed],
     recipe: SAERecipe,
-    report: Callable[[int, int, str], None],
-) -> tuple[Tensor, Tensor]:
-    """Change the parameters in place; returns loss per step [n_steps] and firing counts [n] over the dead window."""
+    activations: Sequence[Activation],
+    report: Report,
+    state: TrainingState | None,
+) -> _Course:
+    """Change the parameters in place."""
     # Gradients of half the mean squared error of a unit-variance input are about 1e-3, far above Adam's eps of 1e-8.
     # A loss divided by the total variance would put them near 1e-9, and eps would decide the step size.
     adam = Adam.of(parameters, recipe.betas, eps=1e-8)
-    losses = torch.zeros(recipe.n_steps, device=rows.device)
-    fired_n = torch.zeros(recipe.n_latents, device=rows.device)
-    window_start = recipe.n_steps - math.ceil(recipe.dead_window_tokens / recipe.batch_size)
+    n_members, d_model = parameters.b_dec_gd.shape
+    device = parameters.b_dec_gd.device
+    course = _Course(
+        torch.zeros(recipe.n_steps, n_members, device=device),
+        torch.zeros(recipe.n_steps, n_members, device=device),
+        torch.full((n_members, recipe.n_latents), -1, device=device),
+    )
+    kept = _kept(parameters, adam, course)
+    first = 0 if state is None else state.load(kept)
     report_every = max(1, recipe.n_steps // CURVE_POINTS)
-    W_dec_nd = parameters.W_dec_nd
-    for step, raw_td in zip(range(recipe.n_steps), rows.batches()):  # noqa: B905  # batches have no end
-        y_td = _scaled(raw_td, mean_d, scale)
-        squared_error, gradients, latents = loss_and_gradients(y_td, parameters, recipe.activation.k)
-        losses[step] = squared_error / y_td.numel()
-        if step >= window_start:
-            # Counts below 2^24 are exact in float32, whatever the order of the additions.
-            fired_n.index_add_(0, latents.indices_tk.view(-1), (latents.values_tk.view(-1) > 0).float())
+    y_gtd = torch.empty(n_members, recipe.batch_size, d_model, device=device)
+    streams = [feed.rows.batches(first) for feed in feeds]
+    W_dec_gnd, dead = parameters.W_dec_gnd, None
+    for step in range(first, recipe.n_steps):
+        for feed, stream, y_td in zip(feeds, streams, y_gtd, strict=True):
+            feed.scaled(next(stream), y_td)
+        if recipe.aux_k is not None and (step % recipe.aux_k.every_steps == 0 or step == first):
+            # After a resumption as it was looked up before the kill.
+            looked_up = step - step % recipe.aux_k.every_steps
+            dead = Dead(dead_latents(course.last_fired_gn, looked_up - recipe.dead_window_steps), recipe.aux_k)
+        guess_g = course.thresholds_pg[step - 1] if step > 0 else None
+        found = loss_and_gradients(y_gtd, parameters, activations, guess_g=guess_g, dead=dead)
+        course.losses_pg[step] = found.squared_error_g / y_gtd[0].numel()
+        if found.threshold_g is not None:
+            course.thresholds_pg[step] = found.threshold_g
+        course.last_fired_gn.masked_fill_(found.has_fired_gn, step)
         # Rows of the decoder keep unit length: what lengthens them is no improvement, and would feed Adam's moments.
-        parallel_n1 = torch.linalg.vecdot(gradients.W_dec_nd, W_dec_nd).unsqueeze(1)
-        gradients.W_dec_nd.addcmul_(parallel_n1, W_dec_nd, value=-1)
+        parallel_gn1 = torch.linalg.vecdot(found.gradients.W_dec_gnd, W_dec_gnd).unsqueeze(-1)
+        found.gradients.W_dec_gnd.addcmul_(parallel_gn1, W_dec_gnd, value=-1)
         if recipe.clip_norm is not None:
-            clip(gradients, recipe.clip_norm)
-        adam.step(gradients, learning_rate_at(recipe, step))
-        W_dec_nd.div_(torch.linalg.vector_norm(W_dec_nd, dim=1, keepdim=True))
+            clip(found.gradients, recipe.clip_norm)
+        adam.step(found.gradients, recipe.learning_rate_at(step))
+        W_dec_gnd.div_(torch.linalg.vector_norm(W_dec_gnd, dim=-1, keepdim=True))
         if (step + 1) % report_every == 0 or step + 1 == recipe.n_steps:
             report(step + 1, recipe.n_steps, "SAE steps")
-    return losses, fired_n
+        if state is not None:
+            state.save_if_due(step + 1, kept)
+    return course
 
 
-def _initial_parameters(
-    recipe: SAERecipe, rows: ShuffledRows, mean_d: Tensor, scale: float, generator: torch.Generator
-) -> Parameters:
+def _kept(parameters: Parameters, adam: Adam, course: _Course) -> dict[str, Tensor]:
+    """Everything that a step reads and an earlier one wrote."""
+    names = [name for name, tensor in zip(Parameters._fields, parameters, strict=True) if tensor is not None]
+    return {
+        **{f"parameters.{name}": tensor for name, tensor in zip(names, adam.parameters, strict=True)},
+        **{f"means.{name}": tensor for name, tensor in zip(names, adam.means, strict=True)},
+        **{f"squares.{name}": tensor for name, tensor in zip(names, adam.squares, strict=True)},
+        "n_steps": adam.n_steps[0],
+        "losses": course.losses_pg,
+        "thresholds": course.thresholds_pg,
+        "last_fired": course.last_fired_gn,
+    }
+
+
+def _initial_parameters(recipe: SAERecipe, activation: Activation, member: Member, feed: _Feed) -> Parameters:
     """Random unit directions, encoder along them, biases 0: of the scaled input, so that b_dec starts at the mean."""
-    d_model = rows.d_model
-    W_dec_nd = F.normalize(torch.randn(recipe.n_latents, d_model, generator=generator), dim=1).to(rows.device)
+    device, d_model, n_latents = feed.rows.device, feed.rows.d_model, recipe.n_latents
+    is_jump = isinstance(activation, JumpReLU)
+    if member.start is not None:
+        if (member.start.n_latents, member.start.d_model) != (n_latents, d_model):
+            raise EmergenceError(
+                f"the SAE to start from has {member.start.n_latents} latents of width {member.start.d_model}, "
+                f"the one to train {n_latents} of width {d_model}",
+                where="SAE warm start",
+                remedy="start from an SAE of the same study",
+            )
+        return unfold_input_scale(member.start.to(device), feed.mean_d, feed.scale, with_threshold=is_jump)
+    generator = torch.Generator().manual_seed(member.seed)
+    W_dec_nd = F.normalize(torch.randn(n_latents, d_model, generator=generator), dim=1).to(device)
     parameters = Parameters(
-        W_enc_nd=W_dec_nd.clone(),
-        b_enc_n=torch.zeros(recipe.n_latents, device=rows.device),
-        W_dec_nd=W_dec_nd,
-        b_dec_d=torch.zeros(d_model, device=rows.device),
+        W_enc_gnd=W_dec_nd.clone()[None],
+        b_enc_gn=torch.zeros(1, n_latents, device=device),
+        W_dec_gnd=W_dec_nd[None],
+        b_dec_gd=torch.zeros(1, d_model, device=device),
     )
     # Overlapping directions add up to more than the input: <x, x̂>/<x̂, x̂> is the encoder length of least first error.
-    y_td = _scaled(next(rows.batches()), mean_d, scale)
-    reconstruction_td = decode_latents(encode_scaled(y_td, parameters, recipe.activation.k), W_dec_nd)
+    y_gtd = feed.scaled(next(feed.rows.batches()))[None]
+    as_first = TopK(activation.k) if is_jump else activation
+    latents = encode_stack(y_gtd, parameters, [as_first]).latents
+    reconstruction_td = decode_latents(latents, W_dec_nd)
     power = reconstruction_td.square().sum()
-    parameters.W_enc_nd.mul_(torch.where(power > 0, (y_td * reconstruction_td).sum() / power, 1.0))
-    return parameters
+    length = torch.where(power > 0, (y_gtd[0] * reconstruction_td).sum() / power, 1.0)
+    parameters.W_enc_gnd.mul_(length)
+    if not is_jump:
+        return parameters
+    # Thresholds at which the first batch has as many active latents as are aimed at.
+    threshold = encode_stack(y_gtd, parameters, [BatchTopK(activation.k)]).threshold_g
+    assert threshold is not None
+    log_threshold = threshold.clamp(min=activation.bandwidth).log()
+    return parameters._replace(log_threshold_gn=log_threshold[:, None].repeat(1, n_latents))
 
 
-def _scaled(raw_td: Tensor, mean_d: Tensor, scale: float) -> Tensor:
-    return (raw_td.float() - mean_d).mul_(1 / scale)
+def _finished(parameters: Parameters, feed: _Feed, activation: Activation, thresholds_p: Tensor) -> SAE:
+    if isinstance(activation, TopK):
+        return fold_input_scale(parameters, feed.mean_d, feed.scale, activation.k)
+    if parameters.log_threshold_gn is not None:
+        threshold_n = parameters.log_threshold_gn[0].exp()
+    else:
+        last = thresholds_p[-max(1, len(thresholds_p) // 10) :].mean()
+        threshold_n = last.expand(parameters.n_latents).clone()
+    return fold_input_scale(parameters, feed.mean_d, feed.scale, None, threshold_n)
+
+
+def _window_start(recipe: SAERecipe) -> int:
+    return max(0, recipe.n_steps - recipe.dead_window_steps)
 
 
 def _curve(losses: Tensor) -> tuple[tuple[int, float], ...]:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from emergence_assets.saes.activation import TopK
 from emergence_assets.saes.quality import measure_quality
-from emergence_assets.saes.sae import TopK
-from emergence_assets.saes.training import SAERecipe, train_sae
+from emergence_assets.saes.recipe import SAERecipe
+from emergence_assets.saes.training import train_sae
 from resources.accelerator import choose_accelerator
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 
+from emergence_assets.errors import EmergenceError
 from emergence_assets.saes.export import LAYOUTS
 from emergence_assets.saes.folder import read_sae
-from emergence_assets.saes.sae import SAE, TopK
+from emergence_assets.saes.sae import SAE
 
 D_MODEL, N_LATENTS, K = 24, 96, 5
 METADATA = {"model_name": "gloss", "hook_name": "blocks.3.hook_resid_post", "hf_hook_name": "gpt_neox.layers.3"}
@@ -27,8 +29,13 @@ def sae() -> SAE:
         torch.randn(N_LATENTS, generator=draw) * 0.1,
         F.normalize(torch.randn(N_LATENTS, D_MODEL, generator=draw), dim=1),
         torch.randn(D_MODEL, generator=draw),
-        TopK(K),
+        K,
     )
+
+
+@pytest.fixture
+def threshold_sae(sae: SAE) -> SAE:
+    return replace(sae, k=None, threshold_n=torch.linspace(0, 6, N_LATENTS))
 
 
 def test_a_sparsify_folder_holds_the_parameters(sae: SAE, tmp_path: Path) -> None:
@@ -54,6 +61,15 @@ def test_a_sae_lens_folder_is_ours(sae: SAE, tmp_path: Path) -> None:
     assert torch.equal(read_sae(tmp_path / "sae")[0].W_enc_nd, sae.W_enc_nd)
 
 
+def test_thresholds_are_kept_where_the_library_knows_them(threshold_sae: SAE, tmp_path: Path) -> None:
+    LAYOUTS["sae_lens"](tmp_path / "sae", threshold_sae, METADATA)
+    read = read_sae(tmp_path / "sae")[0]
+    assert read.threshold_n is not None
+    assert torch.equal(read.threshold_n, torch.linspace(0, 6, N_LATENTS))
+    with pytest.raises(EmergenceError, match="export for sae_lens"):
+        LAYOUTS["sparsify"](tmp_path / "no", threshold_sae, METADATA)
+
+
 READERS = {
     "sae_lens": "import sae_lens; out = sae_lens.SAE.load_from_disk(folder)(x)",
     "sparsify": "from sparsify import SparseCoder; out = SparseCoder.load_from_disk(folder, device='cpu')(x).sae_out",
@@ -63,14 +79,30 @@ READERS = {
         "package.__path__ = importlib.util.find_spec('dictionary_learning').submodule_search_locations; "
         "sys.modules['dictionary_learning'] = package; "
         "from dictionary_learning.trainers.top_k import AutoEncoderTopK; "
-        "out = AutoEncoderTopK.from_pretrained(folder + '/ae.pt', k=None, device='cpu')(x)"
+        "from dictionary_learning.dictionary import JumpReluAutoEncoder; "
+        "import json; name = json.load(open(folder + '/config.json'))['trainer']['dict_class']; "
+        "is_top_k = name == 'AutoEncoderTopK'; "
+        "out = AutoEncoderTopK.from_pretrained(folder + '/ae.pt', k=None, device='cpu')(x) if is_top_k "
+        "else JumpReluAutoEncoder.from_pretrained(folder + '/ae.pt')(x)"
     ),
 }
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize("layout", READERS)
-def test_its_library_loads_the_folder_and_gives_the_same(sae: SAE, tmp_path: Path, layout: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "layout"),
+    [
+        ("sae", "sae_lens"),
+        ("sae", "sparsify"),
+        ("sae", "dictionary_learning"),
+        ("threshold_sae", "sae_lens"),
+        ("threshold_sae", "dictionary_learning"),
+    ],
+)
+def test_its_library_loads_the_folder_and_gives_the_same(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, layout: str
+) -> None:
+    sae: SAE = request.getfixturevalue(kind)
     assert PEERS.exists(), "type `make peers`"
     x_td = torch.randn(50, D_MODEL, generator=torch.Generator().manual_seed(1)) * 3
     LAYOUTS[layout](tmp_path / "sae", sae, METADATA)

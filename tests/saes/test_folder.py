@@ -1,6 +1,7 @@
 """The SAE folder: what is written comes back, and nothing else is let in."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 
 from emergence_assets.errors import EmergenceError
 from emergence_assets.saes.folder import CONFIG_NAME, WEIGHTS_NAME, read_sae, write_sae
-from emergence_assets.saes.sae import SAE, TopK
+from emergence_assets.saes.sae import SAE
 
 METADATA = {"model_name": "tiny", "hook_name": "blocks.3.hook_resid_post", "training_step": 512, "probes": ["a", 1.5]}
 
@@ -21,7 +22,7 @@ def random_sae(d_model=6, n_latents=20, k=3) -> SAE:
         b_enc_n=torch.randn(n_latents, generator=generator),
         W_dec_nd=F.normalize(torch.randn(n_latents, d_model, generator=generator), dim=1),
         b_dec_d=torch.randn(d_model, generator=generator),
-        activation=TopK(k),
+        k=k,
     )
 
 
@@ -46,7 +47,7 @@ def test_round_trip_keeps_every_bit(folder):
     sae, metadata = read_sae(folder)
     for name in ("W_enc_nd", "b_enc_n", "W_dec_nd", "b_dec_d"):
         assert torch.equal(getattr(sae, name), getattr(random_sae(), name)), name
-    assert sae.activation == TopK(3)
+    assert sae.k == 3
     assert sae.W_enc_nd.is_contiguous()
     assert metadata == {**METADATA, "sae_lens_version": "6.54.12"}
 
@@ -221,3 +222,38 @@ def test_a_pickle_under_the_name_of_the_weights_is_refused(folder):
     (folder / WEIGHTS_NAME).write_bytes(b"\x80\x04".ljust(n_bytes, b"."))
     with pytest.raises(EmergenceError, match="not a safetensors file"):
         read_sae(folder)
+
+
+@pytest.fixture
+def threshold_folder(tmp_path):
+    sae = replace(random_sae(), k=None, threshold_n=torch.linspace(0, 2, 20))
+    write_sae(tmp_path / "jump", sae, METADATA)
+    return tmp_path / "jump"
+
+
+def test_thresholds_come_back(threshold_folder):
+    sae, _ = read_sae(threshold_folder)
+    assert sae.threshold_n is not None
+    assert torch.equal(sae.threshold_n, torch.linspace(0, 2, 20))
+    assert sae.k is None
+    config = json.loads((threshold_folder / "cfg.json").read_text())
+    assert config["architecture"] == "jumprelu"
+    assert "k" not in config
+
+
+def test_thresholds_below_zero_are_refused(threshold_folder):
+    change_weights(threshold_folder, lambda weights: weights["threshold"].sub_(0.5))
+    with pytest.raises(EmergenceError, match="thresholds below zero"):
+        read_sae(threshold_folder)
+
+
+def test_thresholds_beside_k_are_refused(threshold_folder):
+    change_config(threshold_folder, k=3)
+    with pytest.raises(EmergenceError, match="both k and thresholds"):
+        read_sae(threshold_folder)
+
+
+def test_a_top_k_folder_with_thresholds_is_refused(threshold_folder):
+    change_config(threshold_folder, architecture="topk", k=3)
+    with pytest.raises(EmergenceError, match=r"bytes|must hold"):
+        read_sae(threshold_folder)

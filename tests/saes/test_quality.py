@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from emergence_assets.errors import EmergenceError
 from emergence_assets.saes.quality import SAEQuality, measure_quality
-from emergence_assets.saes.sae import SAE, TopK
+from emergence_assets.saes.sae import SAE
 
 
 def rows(n_rows=400, d_model=8, seed=0) -> torch.Tensor:
@@ -20,18 +20,18 @@ def rows(n_rows=400, d_model=8, seed=0) -> torch.Tensor:
 def perfect_sae(d_model=8) -> SAE:
     """One latent per axis and sign: x = relu(x) - relu(-x)."""
     directions_nd = torch.cat([torch.eye(d_model), -torch.eye(d_model)])
-    return SAE(directions_nd, torch.zeros(2 * d_model), directions_nd, torch.zeros(d_model), TopK(d_model))
+    return SAE(directions_nd, torch.zeros(2 * d_model), directions_nd, torch.zeros(d_model), d_model)
 
 
 def mean_sae(mean_d: torch.Tensor) -> SAE:
     """No latent ever fires, the mean is all that comes out."""
     W_nd = F.normalize(torch.ones(4, mean_d.shape[0]), dim=1)
-    return SAE(W_nd, torch.full((4,), -1e6), W_nd, mean_d, TopK(2))
+    return SAE(W_nd, torch.full((4,), -1e6), W_nd, mean_d, 2)
 
 
 def random_sae(d_model=8, n_latents=32, k=4) -> SAE:
     W_nd = F.normalize(torch.randn(n_latents, d_model, generator=torch.Generator().manual_seed(3)), dim=1)
-    return SAE(W_nd, torch.zeros(n_latents), W_nd, torch.full((d_model,), 5.0), TopK(k))
+    return SAE(W_nd, torch.zeros(n_latents), W_nd, torch.full((d_model,), 5.0), k)
 
 
 def good_totals() -> dict[str, Any]:
@@ -72,7 +72,7 @@ def test_l0_equals_k_where_more_latents_could_fire():
 def test_l0_counts_only_positive_activations():
     # 16 slots, but at most 8 of the 16 directions have a positive product with a row.
     sae = perfect_sae()
-    full = SAE(sae.W_enc_nd, sae.b_enc_n, sae.W_dec_nd, sae.b_dec_d, TopK(16))
+    full = SAE(sae.W_enc_nd, sae.b_enc_n, sae.W_dec_nd, sae.b_dec_d, 16)
     assert measure_quality(full, rows()).l0 == 8
 
 

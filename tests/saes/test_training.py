@@ -1,4 +1,4 @@
-"""Training against autograd, and on data whose dictionary is known."""
+"""Training on data whose dictionary is known, alone and in stacks."""
 
 import math
 from dataclasses import replace
@@ -6,80 +6,37 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from emergence_assets.activations.batches import ShuffledRows
 from emergence_assets.errors import EmergenceError
-from emergence_assets.saes.gradients import Parameters, loss_and_gradients
+from emergence_assets.saes.activation import BatchTopK, JumpReLU, TopK
+from emergence_assets.saes.aux_k import AuxK
 from emergence_assets.saes.quality import measure_quality
-from emergence_assets.saes.sae import TopK
-from emergence_assets.saes.training import SAERecipe, fold_input_scale, input_moments, learning_rate_at, train_sae
+from emergence_assets.saes.recipe import SAERecipe
+from emergence_assets.saes.stack import fold_input_scale, unfold_input_scale
+from emergence_assets.saes.training import Member, input_moments, train_sae, train_saes
+from tests.saes.planted import planted, random_parameters
 
 SMALL = SAERecipe(activation=TopK(4), n_latents=64, n_steps=12, batch_size=128, warm_up_steps=2)
 
 
-def planted(n_rows=6000, d_model=48, n_atoms=96, n_active=4, seed=0):
-    """Rows that are sums of a few known directions, far from the origin and not of unit size."""
-    generator = torch.Generator().manual_seed(seed)
-    atoms_nd = F.normalize(torch.randn(n_atoms, d_model, generator=generator), dim=1)
-    # Zipf-like: some directions are ten times as frequent as others.
-    frequency_n = (1 + torch.arange(n_atoms)) ** -0.5
-    indices = torch.multinomial(frequency_n.expand(n_rows, -1), n_active, generator=generator)
-    values = 0.5 + torch.rand(n_rows, n_active, generator=generator)
-    sums_td = F.embedding_bag(indices, atoms_nd, per_sample_weights=values, mode="sum")
-    noise_td = 0.01 * torch.randn(n_rows, d_model, generator=generator)
-    return 7 * (sums_td + noise_td) + 20 * torch.randn(d_model, generator=generator), atoms_nd
-
-
-def random_parameters(d_model=24, n_latents=80, seed=0) -> Parameters:
-    generator = torch.Generator().manual_seed(seed)
-    return Parameters(
-        W_enc_nd=torch.randn(n_latents, d_model, generator=generator) / math.sqrt(d_model),
-        b_enc_n=0.1 * torch.randn(n_latents, generator=generator),
-        W_dec_nd=F.normalize(torch.randn(n_latents, d_model, generator=generator), dim=1),
-        b_dec_d=0.1 * torch.randn(d_model, generator=generator),
-    )
-
-
-def dense_objective(y_td: torch.Tensor, parameters: Parameters, k: int) -> torch.Tensor:
-    pre_tn = (y_td - parameters.b_dec_d) @ parameters.W_enc_nd.T + parameters.b_enc_n
-    top = pre_tn.topk(k, dim=1)
-    activations_tn = torch.zeros_like(pre_tn).scatter(1, top.indices, top.values.relu())
-    error_td = activations_tn @ parameters.W_dec_nd + parameters.b_dec_d - y_td
-    return error_td.square().sum() / (2 * y_td.shape[0])
-
-
-@pytest.mark.parametrize("k", [1, 6, 60])
-def test_gradients_equal_dense_autograd(k):
-    # k=60 of 80 takes in negative pre-activations, whose gradient is zero.
-    y_td = torch.randn(257, 24, generator=torch.Generator().manual_seed(1))
-    step = loss_and_gradients(y_td, random_parameters(), k)
-    leaves = Parameters(*(parameter.requires_grad_() for parameter in random_parameters()))
-    objective = dense_objective(y_td, leaves, k)
-    objective.backward()
-    assert float(step.squared_error) / (2 * 257) == pytest.approx(float(objective.detach()), rel=1e-5)
-    for name, gradient, leaf in zip(Parameters._fields, step.gradients, leaves, strict=True):
-        assert leaf.grad is not None
-        assert (gradient - leaf.grad).abs().max() <= 1e-5 * leaf.grad.abs().max(), name
-
-
-def test_gradient_of_a_latent_that_nothing_activates_is_zero():
-    parameters = random_parameters()
-    parameters.b_enc_n[7] = -1e6
-    gradients = loss_and_gradients(torch.randn(50, 24), parameters, 6).gradients
-    assert not gradients.W_enc_nd[7].any()
-    assert not gradients.W_dec_nd[7].any()
-    assert gradients.b_enc_n[7] == 0
-
-
-def test_planted_dictionary_is_recovered():
+@pytest.mark.parametrize(
+    "activation",
+    [TopK(4), BatchTopK(4), JumpReLU(4), TopK(4, prefixes=(32, 64)), BatchTopK(4, prefixes=(64,))],
+    ids=str,
+)
+def test_planted_dictionary_is_recovered(activation):
     x_td, atoms_nd = planted()
-    recipe = SAERecipe(activation=TopK(4), n_latents=128, n_steps=250, batch_size=512, learning_rate=1e-2)
+    recipe = SAERecipe(activation=activation, n_latents=128, n_steps=250, batch_size=512, learning_rate=1e-2)
     trained = train_sae(x_td[:5000], recipe, seed=0)
     # Every atom is among the 5000 * 4 drawn.
     cosines_n = (atoms_nd @ trained.sae.W_dec_nd.T).max(dim=1).values
+    quality = measure_quality(trained.sae, x_td[5000:])
     assert float(cosines_n.mean()) > 0.9
-    assert measure_quality(trained.sae, x_td[5000:]).fvu < 0.1
+    assert quality.fvu < 0.1
+    assert quality.l0 == pytest.approx(4, rel=0.25)
 
 
 def test_same_seed_gives_the_same_bits():
@@ -105,18 +62,18 @@ def test_training_leaves_the_global_random_state_alone():
 def test_sae_on_raw_rows_equals_the_scaled_sae():
     parameters, scale, mean_d = random_parameters(), 37.0, torch.linspace(-5, 5, 24)
     y_td = torch.randn(64, 24, generator=torch.Generator().manual_seed(1))
-    scaled = fold_input_scale(parameters, torch.zeros(24), 1.0, TopK(6))
-    raw = fold_input_scale(parameters, mean_d, scale, TopK(6))
+    scaled = fold_input_scale(parameters, torch.zeros(24), 1.0, 6)
+    raw = fold_input_scale(parameters, mean_d, scale, 6)
     x_td = y_td * scale + mean_d
-    assert torch.equal(raw.encode(x_td).indices_tk, scaled.encode(y_td).indices_tk)
+    assert torch.equal(raw.encode(x_td).indices_s, scaled.encode(y_td).indices_s)
     torch.testing.assert_close(raw.reconstruct(x_td), scaled.reconstruct(y_td) * scale + mean_d, rtol=1e-4, atol=1e-4)
 
 
 def test_folding_a_power_of_two_changes_no_bit():
     parameters = random_parameters()
     y_td = torch.randn(64, 24, generator=torch.Generator().manual_seed(1))
-    scaled = fold_input_scale(parameters, torch.zeros(24), 1.0, TopK(6))
-    raw = fold_input_scale(parameters, torch.zeros(24), 64.0, TopK(6))
+    scaled = fold_input_scale(parameters, torch.zeros(24), 1.0, 6)
+    raw = fold_input_scale(parameters, torch.zeros(24), 64.0, 6)
     assert torch.equal(raw.reconstruct(y_td * 64), scaled.reconstruct(y_td) * 64)
 
 
@@ -213,7 +170,7 @@ def test_moments_are_those_of_the_rows():
 
 def test_learning_rate_rises_stays_and_falls():
     recipe = replace(SMALL, n_steps=100, warm_up_steps=10, decay_fraction=0.2, learning_rate=1.0)
-    rates = [learning_rate_at(recipe, step) for step in range(100)]
+    rates = [recipe.learning_rate_at(step) for step in range(100)]
     assert rates[0] < rates[5] < rates[10] == 1.0 == rates[79]
     assert rates[80] > rates[90] > rates[99] > 0
 
@@ -260,3 +217,99 @@ def test_divergence_is_reported_with_its_remedy():
 def test_impossible_recipes_are_refused(change):
     with pytest.raises(EmergenceError, match=next(iter(change)) if "n_latents" not in change else "k=4"):
         replace(SMALL, **change)
+
+
+def test_sae_on_raw_rows_unfolds_to_the_scaled_one():
+    parameters, mean_d = random_parameters(), torch.linspace(-5, 5, 24)
+    threshold_n = torch.linspace(0.1, 2, 80)
+    sae = fold_input_scale(parameters, mean_d, 37.0, None, threshold_n)
+    back = unfold_input_scale(sae, mean_d, 37.0, with_threshold=True)
+    assert back.log_threshold_gn is not None
+    torch.testing.assert_close(back.log_threshold_gn[0].exp(), threshold_n)
+    for name in ("W_enc_gnd", "b_enc_gn", "W_dec_gnd", "b_dec_gd"):
+        torch.testing.assert_close(getattr(back, name), getattr(parameters, name), rtol=1e-5, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("activation", [TopK(4), BatchTopK(4), JumpReLU(4), TopK(4, prefixes=(16,))], ids=str)
+def test_a_stack_trains_every_member_as_if_it_were_alone(activation):
+    # Sizes that are no multiples of anything, and members on different rows.
+    x_td, _ = planted(n_rows=500, d_model=23)
+    y_td, _ = planted(n_rows=400, d_model=23, seed=1)
+    recipe = replace(SMALL, activation=activation, n_latents=67, batch_size=101, clip_norm=1.0, aux_k=AuxK())
+    members = [Member(x_td, 0), Member(x_td, 1), Member(y_td, 0), Member(y_td, 7, k=2)]
+    together = train_saes(members, recipe)
+    for member, trained in zip(members, together, strict=True):
+        (alone,) = train_saes([member], recipe)
+        torch.testing.assert_close(trained.sae.W_dec_nd, alone.sae.W_dec_nd, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(trained.sae.b_dec_d, alone.sae.b_dec_d, rtol=1e-4, atol=1e-3)
+        assert trained.curve[-1][1] == pytest.approx(alone.curve[-1][1], rel=1e-3)
+        assert trained.sae.k == alone.sae.k
+
+
+def test_members_of_different_widths_do_not_train_together():
+    members = [Member(planted(n_rows=50)[0], 0), Member(planted(n_rows=50, d_model=8)[0], 0)]
+    with pytest.raises(EmergenceError, match="do not train together"):
+        train_saes(members, SMALL)
+
+
+@given(
+    d_model=st.integers(1, 9),
+    n_latents=st.integers(1, 40),
+    k_share=st.floats(0, 1),
+    n_rows=st.integers(2, 30),
+    batch_size=st.integers(1, 40),
+    kind=st.sampled_from([TopK, BatchTopK, JumpReLU]),
+    n_members=st.integers(1, 3),
+    with_aux=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_all_shapes_train(d_model, n_latents, k_share, n_rows, batch_size, kind, n_members, with_aux):
+    k = 1 + round(k_share * (n_latents - 1))
+    x_td = torch.randn(n_rows, d_model, generator=torch.Generator().manual_seed(0))
+    recipe = SAERecipe(kind(k), n_latents, n_steps=3, batch_size=batch_size, dead_window_tokens=1)
+    recipe = replace(recipe, aux_k=AuxK(every_steps=1) if with_aux else None)
+    for trained in train_saes([Member(x_td, seed) for seed in range(n_members)], recipe):
+        reconstructed_td = trained.sae.reconstruct(x_td)
+        assert reconstructed_td.shape == x_td.shape
+        assert bool(torch.isfinite(reconstructed_td).all())
+
+
+def test_a_single_token_is_refused_as_it_does_not_vary():
+    with pytest.raises(EmergenceError, match="all 1 rows are equal"):
+        train_sae(torch.ones(1, 16), SMALL, 0)
+
+
+def test_auxiliary_latents_come_to_life():
+    x_td, _ = planted()
+    recipe = SAERecipe(TopK(4), 128, n_steps=150, batch_size=512, learning_rate=4e-3, dead_window_tokens=2048)
+    sae = train_sae(x_td, replace(recipe, learning_rate=1e-2), 0).sae
+    # Every other latent never wins any more, and the gradient of TopK does not reach it.
+    W_enc_nd = sae.W_enc_nd.clone()
+    W_enc_nd[::2] *= 0.02
+    start = Member(x_td, 0, start=replace(sae, W_enc_nd=W_enc_nd))
+    (plain,), (revived,) = train_saes([start], recipe), train_saes([start], replace(recipe, aux_k=AuxK()))
+    assert plain.dead_fraction > 0.5
+    assert revived.dead_fraction < 0.3
+    assert measure_quality(revived.sae, x_td).fvu < 0.5 * measure_quality(plain.sae, x_td).fvu
+
+
+def test_batch_threshold_keeps_the_intended_number_of_latents():
+    x_td, _ = planted()
+    trained = train_sae(x_td[:5000], SAERecipe(BatchTopK(6), n_latents=128, n_steps=120, batch_size=512), 0)
+    assert measure_quality(trained.sae, x_td[5000:]).l0 == pytest.approx(6, rel=0.15)
+
+
+def test_warm_start_begins_where_the_other_ended():
+    x_td, _ = planted()
+    recipe = SAERecipe(TopK(4), n_latents=128, n_steps=100, batch_size=512, learning_rate=1e-2)
+    cold = train_sae(x_td, recipe, 0)
+    (warm,) = train_saes([Member(x_td, 0, start=cold.sae)], replace(recipe, n_steps=5, learning_rate=1e-9))
+    torch.testing.assert_close(warm.sae.W_dec_nd, cold.sae.W_dec_nd, rtol=1e-4, atol=1e-4)
+    assert warm.curve[0][1] < cold.curve[-10][1]
+
+
+def test_warm_start_of_another_shape_is_refused():
+    x_td, _ = planted(n_rows=200)
+    other = train_sae(x_td, replace(SMALL, n_latents=32), 0).sae
+    with pytest.raises(EmergenceError, match="start from an SAE of the same study"):
+        train_saes([Member(x_td, 0, start=other)], SMALL)
