@@ -122,7 +122,7 @@ def materialise(
     plan = Plan(study, context.resources.storage, rules)
     force = context.run.tags.get(RECOMPUTE_TAG) == "true"
     try:
-        required = [(cell, plan.demand_inputs(rule, cell)) for cell in cells]
+        required = [(cell, plan.demand_inputs(rule, cell, together=set(cells))) for cell in cells]
     except EmergenceError as error:
         if SENSOR_TAG not in context.run.tags or cells[0].step is not None:
             raise

@@ -3,7 +3,7 @@
 The stages contribute one `Rule` per asset (in their `cells.py`); `pipeline.RULES` lists them in flow order.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -64,6 +64,8 @@ class Rule:
     """Provenance inside that file or folder; None when there is none."""
     verify: Callable[[Path], None] = field(default=lambda _path: None)
     """Raise EmergenceError when the content is not what was written."""
+    starts_from: Callable[[Study, Sequence[int], Cell], Cell | None] = field(default=lambda _study, _steps, _cell: None)
+    """The cell of the same asset, at an earlier step, that a cell is made from too; given the model's steps."""
     needs_cells: bool = True
     """Whether it cannot be made while an asset that it is made from has no cell at all."""
     takes_unjudged: bool = False
@@ -162,6 +164,8 @@ class Plan:
 
     def input_cells(self, rule: Rule, cell: Cell) -> Iterator[tuple[Rule, Cell]]:
         """What a cell is made from: of every input asset, the cells that share its model, step and layer."""
+        if earlier := self.start_of(rule, cell):
+            yield rule, earlier
         for name in rule.inputs:
             source = self.rules.get(name)
             if source is None:
@@ -171,6 +175,10 @@ class Plan:
             for candidate in self._cells(source.grid, cell.model, rule.takes_unjudged) if one is None else [one]:
                 if _agree(candidate, cell):
                     yield source, candidate
+
+    def start_of(self, rule: Rule, cell: Cell) -> Cell | None:
+        """The cell of the same asset that a cell starts from."""
+        return rule.starts_from(self.study, self.steps_of(cell.model), cell) if cell.model else None
 
     def required(self, rule: Rule, cell: Cell) -> Required | None:
         """What the cell must be made from; None while an input is not known yet."""
@@ -220,8 +228,13 @@ class Plan:
         """Cells that have to be made."""
         return [cell for cell in self.cells(rule, model) if self.state(rule, cell).state != "done"]
 
-    def demand_inputs(self, rule: Rule, cell: Cell) -> Required:
+    def demand_inputs(self, rule: Rule, cell: Cell, together: Collection[Cell] = ()) -> Required:
         """What the cell is to be made from, all inputs being there.
+
+        Args:
+            rule: Of the asset.
+            cell: To be made.
+            together: Cells of the same asset that are made with it, those of earlier steps first.
 
         Raises:
             EmergenceError: an input has to be materialised first.
@@ -236,7 +249,7 @@ class Plan:
                 )
         for source, source_cell in inputs:
             state = self.state(source, source_cell)
-            if state.state != "done":
+            if state.state != "done" and not (source is rule and source_cell in together):
                 raise EmergenceError(
                     f"{rule.name} of {cell} needs {source.name} of {source_cell}, which is {state.state}.",
                     where=source.path(self.storage, source_cell),

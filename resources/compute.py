@@ -170,8 +170,12 @@ def default_workers() -> int:
         if not wanted.isdecimal() or int(wanted) == 0:
             raise EmergenceError(f"EMERGENCE_WORKERS is {wanted!r}.", remedy="set it to the number of worker processes")
         return int(wanted)
-    gpus = [] if os.environ.get("EMERGENCE_DEVICE") == "cpu" else list(Path("/dev").glob("nvidia[0-9]*"))
-    return len(gpus) or len(os.sched_getaffinity(0))
+    return n_gpus() or len(os.sched_getaffinity(0))
+
+
+def n_gpus() -> int:
+    """GPUs that workers may use, by their device files: this process does not import torch."""
+    return 0 if os.environ.get("EMERGENCE_DEVICE") == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def _no_report(_label: str, _done: int, _total: int, _note: str) -> None:

@@ -80,6 +80,14 @@ class Storage:
         """SAEs of one cell, a folder per seed."""
         return self.root / "saes" / _cell_path(model, step, layer, "")
 
+    def sae_training_state(self, model: str, step: int, layer: int) -> Path:
+        """Where the training of a cell's SAEs goes on after a kill; gone when it is over."""
+        return self.root / "saes" / _cell_path(model, step, layer, ".training.safetensors")
+
+    def imported_sae(self, model: str, step: int, layer: int, seed: int) -> Path:
+        """An SAE that others trained, which takes the place of ours."""
+        return self.root / "imported_saes" / _cell_path(model, step, layer, "") / f"seed={seed}"
+
     def cell_table(self, table: str, model: str, step: int, layer: int) -> Path:
         """Part of a table that one cell contributes."""
         return self.root / "tables" / table / _cell_path(model, step, layer, ".parquet")

@@ -34,7 +34,7 @@ ACTIVATIONS: Row = {
     "variance": 1.5,
     "constant_dimensions": 0,
 }
-SAE: Row = {"fvu": 0.2, "l0": 4.0, "k": 4, "dead_frac": 0.1}
+SAE: Row = {"fvu": 0.2, "l0": 4.0, "l0_limit": 4, "l0_wanted": 6.0, "dead_frac": 0.1}
 STATISTICS: Row = {"mean_shuffled_auroc": 0.501, "mean_best_auroc": 0.7, "mean_dense_auroc": 0.8} | {
     "categories": 49,
     "repeated_keys": 0,
@@ -71,7 +71,8 @@ BROKEN: list[tuple[str, str, Row]] = [
     ("sae", "sae_beats_mean_baseline", {"fvu": 1.0}),
     ("sae", "sae_beats_mean_baseline", {"fvu": 0.0}),
     ("sae", "sae_beats_mean_baseline", {"fvu": NAN}),
-    ("sae", "l0_is_at_most_k", {"l0": 4.5}),
+    ("sae", "l0_is_at_most_its_limit", {"l0": 4.5}),
+    ("sae", "sparsity_is_near_its_aim", {"l0": 6.5, "l0_limit": 512}),
     ("sae", "most_latents_are_alive", {"dead_frac": 0.6}),
     ("statistics", "shuffled_labels_are_at_chance", {"mean_shuffled_auroc": 0.56}),
     ("statistics", "shuffled_labels_are_at_chance", {"mean_shuffled_auroc": NAN}),

@@ -51,7 +51,7 @@ def capture_layers(
         layers = {layer: path for layer, path in layers.items() if not _made_since(asked, path, required[layer])}
         if not layers:
             return
-        with _loaded(origin, report) as loaded, contextlib.ExitStack() as open_files:
+        with loaded_checkpoint(origin, report) as loaded, contextlib.ExitStack() as open_files:
             made_in = {**environment(), "device": loaded.accelerator.name}
             writers = {}
             for layer, path in layers.items():
@@ -80,7 +80,7 @@ def harvest_rows(origin: dict[str, Any], layers: Sequence[int], report: Any) -> 
     Raises:
         EmergenceError: memory does not hold the rows of one layer; or as `capture_checkpoint`.
     """
-    with _loaded(origin, report) as loaded:
+    with loaded_checkpoint(origin, report) as loaded:
         spec = loaded.spec("stored")
         layer_bytes = spec.n_rows * spec.row_bytes
         budget = available_memory() // 2 // default_workers()
@@ -136,7 +136,7 @@ def checkpoint_locked(origin: Mapping[str, Any]) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class LoadedCheckpoint:
     """A model in memory, the tokens it is run over, and how."""
 
     origin: Mapping[str, Any]
@@ -147,6 +147,7 @@ class _Loaded:
     folder: Path
 
     def spec(self, residency: Any) -> ActivationSpec:
+        """Shapes and type of one layer's file."""
         dtype = self.origin["recipe"]["activations"]["dtype"]
         n_rows, n_probes = self.tokens.n_rows, self.tokens.n_probes
         return ActivationSpec(n_rows, n_probes, self.model.config.hidden_size, dtype, residency)
@@ -188,7 +189,8 @@ class _Loaded:
 
 
 @contextlib.contextmanager
-def _loaded(origin: Mapping[str, Any], report: Any) -> Iterator[_Loaded]:
+def loaded_checkpoint(origin: Mapping[str, Any], report: Any) -> Iterator[LoadedCheckpoint]:
+    """A checkpoint, fetched if it has to be, on the device; see `cells.harvest_origin`."""
     accelerator, source = choose_accelerator(), source_from(origin["source"])
     ref = CheckpointRef(**origin["checkpoint"])
     with source.fetch(ref, report) as folder:
@@ -197,7 +199,7 @@ def _loaded(origin: Mapping[str, Any], report: Any) -> Iterator[_Loaded]:
         tokens = read_tokens(tokens_file)
         compute_dtype = accelerator.model_dtype(origin["recipe"]["activations"]["compute_dtype"])
         model = source.load(folder, accelerator.device, getattr(torch, compute_dtype))
-        yield _Loaded(origin, ref, model, tokens, accelerator, folder)
+        yield LoadedCheckpoint(origin, ref, model, tokens, accelerator, folder)
 
 
 class _Buffer:

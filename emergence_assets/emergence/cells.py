@@ -104,7 +104,8 @@ def metrics_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tupl
             for source in plan.cells(SAE, cell.model)
         ]
         sae = plan.study.sae
-        design = {"n_latents": sae.n_latents, "k": sae.k, "d_model": plan.study.family.models[str(cell.model)].d_model}
+        d_model = plan.study.family.models[str(cell.model)].d_model
+        design = {"n_latents": sae.n_latents, "k": sae.k, "arch": sae.variant, "d_model": d_model}
         arguments = {
             "sources": sources,
             "design": design,
@@ -118,7 +119,7 @@ def metrics_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tupl
 
 
 def collect_metrics(
-    sources: list[dict[str, Any]], design: dict[str, int], path: str, required: str, report: Any
+    sources: list[dict[str, Any]], design: dict[str, Any], path: str, required: str, report: Any
 ) -> None:
     """Worker: the quality of all SAEs of one model as a table."""
     from emergence_assets.emergence.sae_metrics import sae_metrics

@@ -10,12 +10,12 @@ import polars as pl
 from emergence_assets.emergence.schema import SAE_METRICS_SCHEMA
 
 
-def sae_metrics(sources: Sequence[Mapping[str, Any]], design: Mapping[str, int]) -> pl.DataFrame:
+def sae_metrics(sources: Sequence[Mapping[str, Any]], design: Mapping[str, Any]) -> pl.DataFrame:
     """One row per SAE.
 
     Args:
         sources: per cell the key columns, and `file`, the metrics that were written beside its SAEs.
-        design: n_latents, k and d_model, the same for all cells of a model.
+        design: n_latents, k, arch and d_model, the same for all cells of a model.
     """
     rows = []
     for source in sources:
@@ -28,7 +28,6 @@ def sae_metrics(sources: Sequence[Mapping[str, Any]], design: Mapping[str, int])
                     **design,
                     "rel_depth": (source["layer"] + 1) / source["n_layers"],
                     "expansion": design["n_latents"] / design["d_model"],
-                    "arch": "topk",
                 }
             )
     return pl.DataFrame(rows, infer_schema_length=None).select(

@@ -114,13 +114,47 @@ _DESCRIBED: dict[str, tuple[str, str, float | None, float | None]] = {
     "dense_frac": ("share of latents active on more than a tenth of the held-out tokens", "ratio", 0, 1),
     "cosine": ("mean cosine of input and reconstruction", "cosine", -1, 1),
     "norm_scale": ("root mean square of the centred input", "activation", 0, None),
+    "start": (
+        "what training began with: cold is random directions, warm the SAE of the step before",
+        "name",
+        None,
+        None,
+    ),
+    "shared_frac": (
+        "share of firing latents with a mutual nearest neighbour at cosine .7 in another seed",
+        "ratio",
+        0,
+        1,
+    ),
+    "kl_recovered": ("1 - KL(model, with reconstruction) / KL(model, with mean activation)", "ratio", None, 1),
+    "loss_recovered": ("(L_mean - L_sae) / (L_mean - L); null where no token follows", "ratio", None, None),
+    "fidelity_tokens": ("replaced positions behind the two", "tokens", 0, None),
+    "cold_fvu": ("fvu of a cold control of a warm start", "ratio", 0, 1),
+    "tokens_to_cold_fvu": (
+        "tokens after which the warm start was as good as its control at the end",
+        "tokens",
+        0,
+        None,
+    ),
+    "kept_warm_frac": ("share of the latents before that the warm start still has", "ratio", 0, 1),
+    "kept_cold_frac": ("the same of its control: what is not inertia", "ratio", 0, 1),
 }
 _MAY_BE_NULL_ANYWHERE = {"category", "layer"}
+_NOT_OF_EVERY_SAE = {
+    # of trained ones
+    *("train_tokens", "final_loss", "norm_scale"),
+    # with a second seed, and a model that predicts
+    *("shared_frac", "kl_recovered", "loss_recovered", "fidelity_tokens"),
+    # of warm starts with a control
+    *("cold_fvu", "tokens_to_cold_fvu", "kept_warm_frac", "kept_cold_frac"),
+}
 _ONE_OF = {
     "control_id": ("none", "label_shuffle"),
     "aggregate": ("none", "mean"),
     "layer_choice": ("each", "best"),
     "censor": ("none", "left", "right"),
+    "start": ("cold", "warm", "imported"),
+    "arch": ("topk", "batchtopk", "jumprelu"),
     "verdict": ("insufficient", "smooth", "threshold", "absent", "saturated"),
 }
 
@@ -149,7 +183,7 @@ SAE_METRICS = _table(
     "One row per SAE, measured on held-out training texts.",
     SAE_METRICS_SCHEMA,
     ("model", "step", "layer", "sae_seed"),
-    tuple(SAE_METRICS_SCHEMA),
+    tuple(name for name in SAE_METRICS_SCHEMA if name not in _NOT_OF_EVERY_SAE),
 )
 CATEGORY_PRESENCE = _table(
     "category_presence",

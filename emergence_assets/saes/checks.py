@@ -9,9 +9,15 @@ SAE_CHECKS = (
         (between("fvu", 0, 1, strict=True),),
     ),
     Check(
-        "l0_is_at_most_k",
-        "No token has more active latents than the design allows.",
-        (Condition("ordered", ("l0", "k")),),
+        "l0_is_at_most_its_limit",
+        "No token has more active latents than the design allows: k of TopK, all of the other variants.",
+        (Condition("ordered", ("l0", "l0_limit")),),
+    ),
+    Check(
+        "sparsity_is_near_its_aim",
+        "The mean number of active latents per held-out token is at most 1.5 times k.",
+        (Condition("ordered", ("l0", "l0_wanted")),),
+        blocking=False,
     ),
     Check(
         "most_latents_are_alive",

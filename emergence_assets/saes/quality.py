@@ -7,7 +7,7 @@ Shape suffixes: t tokens (rows), d d_model, n latents, k active latents.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from emergence_assets.saes.sae import SAE, input_rows
 
 DENSE_ABOVE = 0.1
 """A latent is dense that fires on more than this share of tokens."""
+DENSITY_EDGES = tuple(float(edge) for edge in np.arange(-6, 0.5, 0.5))
+"""log10 of the share of tokens that a latent fires on, edges of the density histogram: -6, -5.5 … 0."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,14 @@ class SAEQuality:
     """Mean over tokens of the cosine between x - mean and x̂ - mean."""
     n_tokens: int
     """Rows evaluated."""
+    firings_n: np.ndarray = field(repr=False, compare=False)
+    """Rows on which each latent fires."""
+
+    def density_counts(self) -> list[int]:
+        """Latents that fire, by `DENSITY_EDGES`; rarer ones count in the first bin, those that never fire in none."""
+        share_n = self.firings_n[self.firings_n > 0] / self.n_tokens
+        log_share_n = np.clip(np.log10(share_n), DENSITY_EDGES[0], DENSITY_EDGES[-1])
+        return [int(count) for count in np.histogram(log_share_n, DENSITY_EDGES)[0]]
 
     @classmethod
     def from_totals(
@@ -97,6 +107,7 @@ class SAEQuality:
             dense_fraction=float((firings_n > DENSE_ABOVE * n_tokens).mean()),
             cosine=cosine_sum / n_tokens,
             n_tokens=n_tokens,
+            firings_n=firings_n,
         )
 
 

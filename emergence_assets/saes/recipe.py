@@ -1,10 +1,12 @@
 """How an SAE is trained: everything but data, seed and device that decides what comes out."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from emergence_assets.errors import EmergenceError
-from emergence_assets.saes.activation import Activation, check_activation
+from emergence_assets.saes.activation import Activation, BatchTopK, JumpReLU, TopK, check_activation
 from emergence_assets.saes.aux_k import AuxK
 
 
@@ -59,6 +61,20 @@ class SAERecipe:
                     f"SAE recipe needs {demand}, got {name}={getattr(self, name)}", remedy="correct the recipe"
                 )
 
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "SAERecipe":
+        """The recipe that a study declares (`study.SAE`, as plain values).
+
+        Raises:
+            EmergenceError: a value out of its range.
+        """
+        names = ("n_latents", "n_steps", "batch_size", "learning_rate", "dead_window_tokens", "clip_norm")
+        return cls(
+            activation=activation_from(settings),
+            aux_k=None if settings["aux_k"] is None else AuxK(**settings["aux_k"]),
+            **{name: settings[name] for name in names},
+        )
+
     @property
     def dead_window_steps(self) -> int:
         """The dead window in whole batches."""
@@ -70,3 +86,11 @@ class SAERecipe:
         decay_steps = round(self.decay_fraction * self.n_steps)
         fall = min(1.0, (self.n_steps - step) / (decay_steps + 1))
         return self.learning_rate * min(rise, fall)
+
+
+def activation_from(settings: Mapping[str, Any]) -> Activation:
+    """Variant and sparsity that a study declares."""
+    k, prefixes = settings["k"], tuple(settings["prefixes"])
+    if settings["variant"] == "jumprelu":
+        return JumpReLU(k)
+    return {"topk": TopK, "batchtopk": BatchTopK}[settings["variant"]](k, prefixes)

@@ -1,52 +1,34 @@
 """Train SAEs on residual stream rows, several of one shape at a time.
 
-Here: input scale, first parameters, the training loop. Not here: which latents are active (`encoding`), gradients
-(`gradients`), the optimiser (`adam`), evaluation (`quality`).
+Here: the training loop. Not here: rows (`feed`), first parameters (`initial`), which latents are active (`encoding`),
+gradients (`gradients`), the optimiser (`adam`), evaluation (`quality`).
 
 Shape suffixes: g members of the stack, t tokens (rows of a batch), d d_model, n latents.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from emergence_assets.activations.batches import ShuffledRows
 from emergence_assets.activations.reading import Rows
 from emergence_assets.errors import EmergenceError
-from emergence_assets.saes.activation import Activation, BatchTopK, JumpReLU, TopK
+from emergence_assets.saes.activation import Activation, TopK
 from emergence_assets.saes.adam import Adam, clip
 from emergence_assets.saes.aux_k import dead_latents
-from emergence_assets.saes.encoding import encode_stack
+from emergence_assets.saes.feed import Feed, Member, activation_of, feed_of
 from emergence_assets.saes.gradients import Dead, loss_and_gradients
-from emergence_assets.saes.latents import decode_latents
+from emergence_assets.saes.initial import initial_parameters
 from emergence_assets.saes.recipe import SAERecipe
-from emergence_assets.saes.sae import SAE, input_rows
-from emergence_assets.saes.stack import Parameters, fold_input_scale, unfold_input_scale
+from emergence_assets.saes.sae import SAE
+from emergence_assets.saes.stack import Parameters, fold_input_scale
 from emergence_assets.saes.training_state import TrainingState
 
 CURVE_POINTS = 100
 Report = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """One SAE of a stack: its data, its seed and, where it differs, its sparsity."""
-
-    x_td: Tensor | np.ndarray | Rows
-    """Rows, any float type; kept in that type where they fit: on the device, in memory, or on the disk."""
-    seed: int
-    """Decides the initial directions and the order of the rows."""
-    kept_t: np.ndarray | None = None
-    """Bool, one per row: which to train on; by default all."""
-    k: int | None = None
-    """Active latents per token; by default the recipe's."""
-    start: SAE | None = None
-    """Warm start: begin with this one, of the recipe's variant, instead of random directions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,15 +87,15 @@ def train_saes(
     if not members:
         raise ValueError("a stack has at least one member")
     shared: dict[int, Tensor | Rows] = {}
-    feeds = [_feed(member, recipe, device, shared) for member in members]
+    feeds = [feed_of(member, recipe, device, shared) for member in members]
     if len({feed.rows.d_model for feed in feeds}) > 1:
         raise EmergenceError(
             f"rows of widths {sorted({feed.rows.d_model for feed in feeds})} do not train together", where="SAE stack"
         )
-    activations = [_activation(member, recipe) for member in members]
+    activations = [activation_of(member, recipe) for member in members]
     parameters = Parameters.stacked(
         [
-            _initial_parameters(recipe, activation, member, feed)
+            initial_parameters(recipe, activation, member, feed)
             for activation, member, feed in zip(activations, members, feeds, strict=True)
         ]
     )
@@ -140,59 +122,6 @@ def train_saes(
 
 
 @dataclass(frozen=True, eq=False)
-class _Feed:
-    """Where a member's batches come from, and how they are scaled."""
-
-    rows: ShuffledRows
-    mean_d: Tensor
-    scale: float
-
-    def scaled(self, raw_td: Tensor, out_td: Tensor | None = None) -> Tensor:
-        """Rows of mean 0 and mean square 1 per coordinate."""
-        return torch.sub(raw_td.float(), self.mean_d, out=out_td).mul_(1 / self.scale)
-
-
-def _feed(member: Member, recipe: SAERecipe, device: torch.device | str, shared: dict[int, Tensor | Rows]) -> _Feed:
-    source = member.x_td if isinstance(member.x_td, Rows) else input_rows(member.x_td)
-    if len(source) == 0:
-        raise EmergenceError("no rows to train an SAE on", remedy="capture activations of at least a few texts")
-    # Members on the same rows share them on a device too.
-    source = shared.setdefault(id(member.x_td), source)
-    rows = ShuffledRows(source, recipe.batch_size, member.seed, device, kept_t=member.kept_t)
-    return _Feed(rows, *input_moments(rows))
-
-
-def input_moments(rows: ShuffledRows) -> tuple[Tensor, float]:
-    """Mean row [d] float32 and root mean square of what is left per coordinate, both summed in float64.
-
-    Raises:
-        EmergenceError: NaN or infinity among the rows, or all of them equal.
-    """
-    n_tokens, d_model = rows.n_rows, rows.d_model
-    mean_d = torch.stack([block.sum(0, dtype=torch.float64) for block in rows.blocks()]).sum(0) / n_tokens
-    squares = torch.stack([(block - mean_d).square().sum() for block in rows.blocks()]).sum()
-    if not bool(torch.isfinite(squares)):
-        n_bad = int(sum(int((~torch.isfinite(block)).any(1).sum()) for block in rows.blocks()))
-        raise EmergenceError(
-            f"{n_bad} of {n_tokens} rows hold NaN or infinity",
-            where="SAE training input",
-            remedy="check the checkpoint's weights and capture its activations again, in float32 if float16 overflows",
-        )
-    # Equal rows leave only the rounding of the mean: relative 1e-16, squared. The finest float32 difference is 1e-14.
-    if float(squares) <= 1e-20 * n_tokens * float(mean_d.square().sum()):
-        raise EmergenceError(
-            f"all {n_tokens} rows are equal, there is nothing to reconstruct",
-            where="SAE training input",
-            remedy="check that activations were captured from different texts and positions",
-        )
-    return mean_d.float(), math.sqrt(float(squares) / (n_tokens * d_model))
-
-
-def _activation(member: Member, recipe: SAERecipe) -> Activation:
-    return recipe.activation if member.k is None else replace(recipe.activation, k=member.k)
-
-
-@dataclass(frozen=True, eq=False)
 class _Course:
     """What the training loop leaves behind, beside the parameters. p: steps."""
 
@@ -204,7 +133,7 @@ class _Course:
 @torch.no_grad()
 def _optimise(
     parameters: Parameters,
-    feeds: Sequence[_Feed],
+    feeds: Sequence[Feed],
     recipe: SAERecipe,
     activations: Sequence[Activation],
     report: Report,
@@ -268,45 +197,7 @@ def _kept(parameters: Parameters, adam: Adam, course: _Course) -> dict[str, Tens
     }
 
 
-def _initial_parameters(recipe: SAERecipe, activation: Activation, member: Member, feed: _Feed) -> Parameters:
-    """Random unit directions, encoder along them, biases 0: of the scaled input, so that b_dec starts at the mean."""
-    device, d_model, n_latents = feed.rows.device, feed.rows.d_model, recipe.n_latents
-    is_jump = isinstance(activation, JumpReLU)
-    if member.start is not None:
-        if (member.start.n_latents, member.start.d_model) != (n_latents, d_model):
-            raise EmergenceError(
-                f"the SAE to start from has {member.start.n_latents} latents of width {member.start.d_model}, "
-                f"the one to train {n_latents} of width {d_model}",
-                where="SAE warm start",
-                remedy="start from an SAE of the same study",
-            )
-        return unfold_input_scale(member.start.to(device), feed.mean_d, feed.scale, with_threshold=is_jump)
-    generator = torch.Generator().manual_seed(member.seed)
-    W_dec_nd = F.normalize(torch.randn(n_latents, d_model, generator=generator), dim=1).to(device)
-    parameters = Parameters(
-        W_enc_gnd=W_dec_nd.clone()[None],
-        b_enc_gn=torch.zeros(1, n_latents, device=device),
-        W_dec_gnd=W_dec_nd[None],
-        b_dec_gd=torch.zeros(1, d_model, device=device),
-    )
-    # Overlapping directions add up to more than the input: <x, x̂>/<x̂, x̂> is the encoder length of least first error.
-    y_gtd = feed.scaled(next(feed.rows.batches()))[None]
-    as_first = TopK(activation.k) if is_jump else activation
-    latents = encode_stack(y_gtd, parameters, [as_first]).latents
-    reconstruction_td = decode_latents(latents, W_dec_nd)
-    power = reconstruction_td.square().sum()
-    length = torch.where(power > 0, (y_gtd[0] * reconstruction_td).sum() / power, 1.0)
-    parameters.W_enc_gnd.mul_(length)
-    if not is_jump:
-        return parameters
-    # Thresholds at which the first batch has as many active latents as are aimed at.
-    threshold = encode_stack(y_gtd, parameters, [BatchTopK(activation.k)]).threshold_g
-    assert threshold is not None
-    log_threshold = threshold.clamp(min=activation.bandwidth).log()
-    return parameters._replace(log_threshold_gn=log_threshold[:, None].repeat(1, n_latents))
-
-
-def _finished(parameters: Parameters, feed: _Feed, activation: Activation, thresholds_p: Tensor) -> SAE:
+def _finished(parameters: Parameters, feed: Feed, activation: Activation, thresholds_p: Tensor) -> SAE:
     if isinstance(activation, TopK):
         return fold_input_scale(parameters, feed.mean_d, feed.scale, activation.k)
     if parameters.log_threshold_gn is not None:

@@ -1,17 +1,23 @@
-"""The training curve of one cell as a picture, for the page of its partition."""
+"""The training curves and latent densities of one cell as a picture, for the page of its partition."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import altair as alt
 import polars as pl
 
+from emergence_assets.saes.quality import DENSITY_EDGES
 
-def draw_training_curves(curves: Mapping[int, Sequence[Sequence[float]]], path: Path) -> None:
-    """Draw loss against step, one line per seed.
+
+def draw_training(
+    curves: Mapping[int, Sequence[Sequence[float]]], densities: Mapping[int, Sequence[int]], path: Path
+) -> None:
+    """Draw loss against step and how often latents fire, each with one line per seed.
 
     Args:
-        curves: seed to points (step, FVU of the training batches since the point before).
+        curves: seed to points (step, FVU of the training batches since the point before); imported SAEs have none.
+        densities: seed to the counts of latents by `quality.DENSITY_EDGES`.
         path: PNG to write.
     """
     points = pl.DataFrame(
@@ -19,7 +25,17 @@ def draw_training_curves(curves: Mapping[int, Sequence[Sequence[float]]], path: 
         schema={"seed": pl.String, "step": pl.Float64, "loss": pl.Float64},
         orient="row",
     )
-    chart = (
+    middles = [(low + high) / 2 for low, high in pairwise(DENSITY_EDGES)]
+    shares = pl.DataFrame(
+        [
+            (str(seed), 10**middle, count)
+            for seed, counts in densities.items()
+            for middle, count in zip(middles, counts, strict=True)
+        ],
+        schema={"seed": pl.String, "density": pl.Float64, "latents": pl.Int64},
+        orient="row",
+    )
+    training = (
         alt.Chart(alt.Data(values=points.to_dicts()), width=320, height=180, title="SAE training")
         .mark_line()
         .encode(
@@ -28,4 +44,13 @@ def draw_training_curves(curves: Mapping[int, Sequence[Sequence[float]]], path: 
             alt.Color("seed:N", title="seed"),
         )
     )
-    chart.save(str(path), ppi=72)
+    density = (
+        alt.Chart(alt.Data(values=shares.to_dicts()), width=220, height=180, title="Latent density")
+        .mark_line(interpolate="step")
+        .encode(
+            alt.X("density:Q", title="share of held-out tokens that a latent fires on", scale=alt.Scale(type="log")),
+            alt.Y("latents:Q", title="latents"),
+            alt.Color("seed:N", title="seed"),
+        )
+    )
+    (training | density).save(str(path), ppi=72)

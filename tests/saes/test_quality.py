@@ -108,7 +108,9 @@ def test_fvu_is_the_ratio_written_out():
 @pytest.mark.parametrize("batch_size", [1, 7, 399, 10_000])
 def test_batch_size_does_not_change_quality(batch_size):
     sae, x_td = random_sae(), rows()
-    assert asdict(measure_quality(sae, x_td, batch_size)) == pytest.approx(asdict(measure_quality(sae, x_td)), rel=1e-6)
+    in_batches, whole = (asdict(measure_quality(sae, x_td, size)) for size in (batch_size, len(x_td)))
+    assert (in_batches.pop("firings_n") == whole.pop("firings_n")).all()
+    assert in_batches == pytest.approx(whole, rel=1e-6)
 
 
 def test_half_precision_numpy_rows_are_measured():
@@ -128,7 +130,23 @@ def test_consistent_totals_are_accepted():
         dense_fraction=0.5,
         cosine=0.75,
         n_tokens=10,
+        firings_n=good_totals()["firings_n"],
     )
+
+
+def test_densities_count_every_latent_that_fires_once():
+    quality = SAEQuality.from_totals(
+        n_tokens=10_000_000,
+        squared_error=4.0,
+        squared_deviation=10.0,
+        squared_reconstruction=6.0,
+        inner_product=6.0,
+        n_active=10_000_000 + 3_000_000 + 3 + 1,
+        firings_n=np.array([10_000_000, 3_000_000, 3, 1, 0]),
+        cosine_sum=7.5,
+    )
+    # Always, three times in ten, and so rarely that the first bin takes it.
+    assert quality.density_counts() == [2, *[0] * 9, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ from emergence_assets.activations.batches import ShuffledRows
 from emergence_assets.errors import EmergenceError
 from emergence_assets.saes.activation import BatchTopK, JumpReLU, TopK
 from emergence_assets.saes.aux_k import AuxK
+from emergence_assets.saes.feed import Member, input_moments
 from emergence_assets.saes.quality import measure_quality
 from emergence_assets.saes.recipe import SAERecipe
 from emergence_assets.saes.stack import fold_input_scale, unfold_input_scale
-from emergence_assets.saes.training import Member, input_moments, train_sae, train_saes
+from emergence_assets.saes.training import train_sae, train_saes
 from tests.saes.planted import planted, random_parameters
 
 SMALL = SAERecipe(activation=TopK(4), n_latents=64, n_steps=12, batch_size=128, warm_up_steps=2)

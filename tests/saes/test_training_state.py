@@ -12,8 +12,9 @@ import torch
 
 from emergence_assets.saes.activation import Activation, BatchTopK, JumpReLU, TopK
 from emergence_assets.saes.aux_k import AuxK
+from emergence_assets.saes.feed import Member
 from emergence_assets.saes.recipe import SAERecipe
-from emergence_assets.saes.training import Member, TrainedSAE, train_saes
+from emergence_assets.saes.training import TrainedSAE, train_saes
 from emergence_assets.saes.training_state import TrainingState
 from tests.saes.planted import planted
 
