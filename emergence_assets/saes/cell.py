@@ -6,14 +6,14 @@ Layers of one checkpoint, and seeds, make one stack; what was imported is measur
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from emergence_assets.activations.reading import Rows
-from emergence_assets.saes.feed import Member
+from emergence_assets.saes.feed import Member, Start
 from emergence_assets.saes.fidelity import Fidelity
 from emergence_assets.saes.overlap import shared_fraction
 from emergence_assets.saes.quality import SAEQuality, measure_quality
@@ -22,8 +22,17 @@ from emergence_assets.saes.sae import SAE
 from emergence_assets.saes.training import Report, TrainedSAE, train_saes
 from emergence_assets.saes.training_state import TrainingState
 
+CONTROL_SEEDS = 1_000_000
+"""Seeds of cold controls are counted from here."""
 MeasureFidelity = Callable[[int, Sequence[SAE], Tensor], list[Fidelity]]
 """From layer, SAEs and mean activation to what the model keeps with each."""
+
+
+class Input(TypedDict):
+    """What the optimiser saw subtracted from the rows, and what it saw them divided by."""
+
+    mean: list[float]
+    scale: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +45,7 @@ class LayerRows:
     """Bool, one per row; these are kept from training."""
     imported: Mapping[int, SAE] = field(default_factory=dict)
     """By seed; these are not trained."""
-    start: Mapping[int, SAE] = field(default_factory=dict)
+    start: Mapping[int, Start] = field(default_factory=dict)
     """Warm start, by seed."""
     has_control: bool = False
     """Whether a cold SAE is trained beside each that is started warm."""
@@ -51,6 +60,8 @@ class LayerSAEs:
     """Of each seed, plain values; see `docs/tables.md` for those that the table sae_metrics has."""
     curves: dict[int, list[list[float]]]
     """(step, loss) of each seed that was trained."""
+    inputs: dict[int, Input]
+    """Mean and scale of what each seed that was trained was trained on."""
 
 
 def make_saes(
@@ -80,14 +91,19 @@ def make_saes(
     is_warm = any(one.start for one in layers)
     own_recipe = replace(recipe, n_steps=warm_steps) if is_warm and warm_steps else recipe
     members = {(one.layer, seed): _member(one, seed, one.start.get(seed)) for one, seed in wanted}
-    controls = {(one.layer, seed): _member(one, seed, None) for one, seed in wanted if one.has_control and one.start}
+    controls = {
+        # Random directions of their own: those of the seed are what the first SAE of the chain began with.
+        (one.layer, seed): _member(one, CONTROL_SEEDS + seed, None)
+        for one, seed in wanted
+        if one.has_control and one.start
+    }
     own_state, control_state = states or (None, None)
     trained = _trained(members, own_recipe, device, report, own_state)
     cold = _trained(controls, recipe, device, report, control_state)
     return [_measured(one, seeds, recipe, trained, cold, device, fidelity) for one in layers]
 
 
-def _member(one: LayerRows, seed: int, start: SAE | None) -> Member:
+def _member(one: LayerRows, seed: int, start: Start | None) -> Member:
     # Layers get initialisations of their own, so that matching across layers is not matching of seeds.
     return Member(one.rows, seed * 1_000 + one.layer + 1, ~one.is_evaluation_t, start=start)
 
@@ -140,7 +156,12 @@ def _measured(
         for seed in seeds
         if (one.layer, seed) in trained
     }
-    return LayerSAEs(saes, metrics, curves)
+    inputs: dict[int, Input] = {
+        seed: {"mean": own.input_mean_d.tolist(), "scale": own.input_scale}
+        for seed in seeds
+        if (own := trained.get((one.layer, seed)))
+    }
+    return LayerSAEs(saes, metrics, curves, inputs)
 
 
 def _fidelity(
@@ -201,7 +222,7 @@ def _control_columns(
     if warm is None or cold is None:
         return columns
     reached = [step for step, loss in warm.curve if loss <= cold.curve[-1][1]]
-    before = one.start[seed].to(cold.sae.device)
+    before = one.start[seed].sae.to(cold.sae.device)
     return {
         "cold_fvu": measure_quality(cold.sae, evaluation_td).fvu,
         "tokens_to_cold_fvu": reached[0] * recipe.batch_size if reached else None,

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from emergence_assets.activations.harvest import harvest_rows, let_rows_go, loaded_checkpoint
 from emergence_assets.activations.reading import open_rows, read_attrs, read_spec, unarchive_rows
 from emergence_assets.activations.residency import require_same_rows
@@ -15,6 +17,7 @@ from emergence_assets.durable import clear_disk_errors, replacing_folder
 from emergence_assets.provenance import Required
 from emergence_assets.saes.cell import LayerRows, LayerSAEs, MeasureFidelity, make_saes
 from emergence_assets.saes.cells import AFTER_SAE, CURVE_NAME, EVALUATION_SHARE, METRICS_NAME, seed_folder
+from emergence_assets.saes.feed import Start
 from emergence_assets.saes.fidelity import Fidelity, measure_fidelity
 from emergence_assets.saes.folder import read_sae, write_sae
 from emergence_assets.saes.recipe import SAERecipe
@@ -89,7 +92,7 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any)
             rows=rows[layer],
             is_evaluation_t=is_evaluation_t,
             imported=saes_in({int(seed): Path(folder) for seed, folder in place["imported"].items()}),
-            start=saes_in({seed: seed_folder(Path(place["start"]), seed) for seed in seeds}) if place["start"] else {},
+            start=_starts(Path(place["start"]), seeds) if place["start"] else {},
             has_control=bool(wanted[layer].recipe.get("warm_start", {}).get("has_control")),
         )
         for layer, place in places.items()
@@ -111,6 +114,17 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any)
         _write_cell(Path(place["folder"]), found, about, wanted[layer], settings, accelerator.name)
     for state in states:
         state.remove()
+
+
+def _starts(folder: Path, seeds: Sequence[int]) -> dict[int, Start]:
+    """The SAEs of a cell as beginnings of others."""
+    inputs = json.loads((folder / METRICS_NAME).read_text("utf-8"))["inputs"]
+    starts = {}
+    for seed in seeds:
+        sae, _ = read_sae(seed_folder(folder, seed))
+        known = inputs.get(str(seed))  # what was imported has none
+        starts[seed] = Start(sae, torch.tensor(known["mean"]), known["scale"]) if known else Start(sae)
+    return starts
 
 
 def _states(path: Path, fingerprints: Sequence[str]) -> tuple[TrainingState, TrainingState]:
@@ -172,7 +186,7 @@ def _write_cell(
             write_sae(
                 seed_folder(temporary, seed), found.saes[seed], {**about, "fvu": one["fvu"], "start": one["start"]}
             )
-        text = json.dumps({"seeds": found.metrics, "curves": found.curves}, allow_nan=False)
+        text = json.dumps({"seeds": found.metrics, "curves": found.curves, "inputs": found.inputs}, allow_nan=False)
         (temporary / METRICS_NAME).write_text(text + "\n", encoding="utf-8")
         draw_training(found.curves, {one["sae_seed"]: one["density"] for one in found.metrics}, temporary / CURVE_NAME)
         summary = _summary(found.metrics) | {

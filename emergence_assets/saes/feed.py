@@ -19,6 +19,18 @@ from emergence_assets.saes.sae import SAE, input_rows
 
 
 @dataclass(frozen=True, eq=False)
+class Start:
+    """An SAE that another one starts from, of the same variant, instead of from random directions."""
+
+    sae: SAE
+    mean_d: Tensor | None = None
+    """Mean of the rows that it was trained on: what it says of them about their mean and in units of their scale it is
+    to say of the new rows about theirs. By default the new rows' own: it starts as it is."""
+    scale: float | None = None
+    """Root mean square of those rows about their mean."""
+
+
+@dataclass(frozen=True, eq=False)
 class Member:
     """One SAE of a stack: its data, its seed and, where it differs, its sparsity."""
 
@@ -30,8 +42,8 @@ class Member:
     """Bool, one per row: which to train on; by default all."""
     k: int | None = None
     """Active latents per token; by default the recipe's."""
-    start: SAE | None = None
-    """Warm start: begin with this one, of the recipe's variant, instead of random directions."""
+    start: Start | None = None
+    """Warm start."""
 
 
 def activation_of(member: Member, recipe: SAERecipe) -> Activation:

@@ -23,14 +23,16 @@ def initial_parameters(recipe: SAERecipe, activation: Activation, member: Member
     device, d_model, n_latents = feed.rows.device, feed.rows.d_model, recipe.n_latents
     is_jump = isinstance(activation, JumpReLU)
     if member.start is not None:
-        if (member.start.n_latents, member.start.d_model) != (n_latents, d_model):
+        start, sae = member.start, member.start.sae.to(device)
+        if (sae.n_latents, sae.d_model) != (n_latents, d_model):
             raise EmergenceError(
-                f"the SAE to start from has {member.start.n_latents} latents of width {member.start.d_model}, "
+                f"the SAE to start from has {sae.n_latents} latents of width {sae.d_model}, "
                 f"the one to train {n_latents} of width {d_model}",
                 where="SAE warm start",
                 remedy="start from an SAE of the same study",
             )
-        return unfold_input_scale(member.start.to(device), feed.mean_d, feed.scale, with_threshold=is_jump)
+        mean_d = feed.mean_d if start.mean_d is None else start.mean_d.to(device)
+        return unfold_input_scale(sae, mean_d, start.scale or feed.scale, with_threshold=is_jump)
     generator = torch.Generator().manual_seed(member.seed)
     W_dec_nd = F.normalize(torch.randn(n_latents, d_model, generator=generator), dim=1).to(device)
     parameters = Parameters(

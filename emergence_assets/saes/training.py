@@ -45,6 +45,8 @@ class TrainedSAE:
     """Rows seen, repeated ones counted again."""
     input_scale: float
     """Root mean square of the centred input; the optimiser saw the input divided by it."""
+    input_mean_d: Tensor
+    """Mean of the input, which the optimiser saw subtracted."""
 
 
 def train_sae(
@@ -116,6 +118,7 @@ def train_saes(
                 dead_fraction=float((course.last_fired_gn[g] < _window_start(recipe)).float().mean()),
                 n_tokens=recipe.n_steps * recipe.batch_size,
                 input_scale=feed.scale,
+                input_mean_d=feed.mean_d,
             )
         )
     return trained

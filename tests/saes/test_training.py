@@ -13,7 +13,7 @@ from emergence_assets.activations.batches import ShuffledRows
 from emergence_assets.errors import EmergenceError
 from emergence_assets.saes.activation import BatchTopK, JumpReLU, TopK
 from emergence_assets.saes.aux_k import AuxK
-from emergence_assets.saes.feed import Member, input_moments
+from emergence_assets.saes.feed import Member, Start, input_moments
 from emergence_assets.saes.quality import measure_quality
 from emergence_assets.saes.recipe import SAERecipe
 from emergence_assets.saes.stack import fold_input_scale, unfold_input_scale
@@ -287,7 +287,7 @@ def test_auxiliary_latents_come_to_life():
     # Every other latent never wins any more, and the gradient of TopK does not reach it.
     W_enc_nd = sae.W_enc_nd.clone()
     W_enc_nd[::2] *= 0.02
-    start = Member(x_td, 0, start=replace(sae, W_enc_nd=W_enc_nd))
+    start = Member(x_td, 0, start=Start(replace(sae, W_enc_nd=W_enc_nd)))
     (plain,), (revived,) = train_saes([start], recipe), train_saes([start], replace(recipe, aux_k=AuxK()))
     assert plain.dead_fraction > 0.5
     assert revived.dead_fraction < 0.3
@@ -304,7 +304,7 @@ def test_warm_start_begins_where_the_other_ended():
     x_td, _ = planted()
     recipe = SAERecipe(TopK(4), n_latents=128, n_steps=100, batch_size=512, learning_rate=1e-2)
     cold = train_sae(x_td, recipe, 0)
-    (warm,) = train_saes([Member(x_td, 0, start=cold.sae)], replace(recipe, n_steps=5, learning_rate=1e-9))
+    (warm,) = train_saes([Member(x_td, 0, start=Start(cold.sae))], replace(recipe, n_steps=5, learning_rate=1e-9))
     torch.testing.assert_close(warm.sae.W_dec_nd, cold.sae.W_dec_nd, rtol=1e-4, atol=1e-4)
     assert warm.curve[0][1] < cold.curve[-10][1]
 
@@ -313,4 +313,15 @@ def test_warm_start_of_another_shape_is_refused():
     x_td, _ = planted(n_rows=200)
     other = train_sae(x_td, replace(SMALL, n_latents=32), 0).sae
     with pytest.raises(EmergenceError, match="start from an SAE of the same study"):
-        train_saes([Member(x_td, 0, start=other)], SMALL)
+        train_saes([Member(x_td, 0, start=Start(other))], SMALL)
+
+
+def test_warm_start_on_rows_that_moved_says_of_them_what_it_said_of_the_old():
+    x_td, _ = planted()
+    recipe = SAERecipe(TopK(4), n_latents=128, n_steps=100, batch_size=512, learning_rate=1e-2)
+    cold = train_sae(x_td, recipe, 0)
+    moved_td = 1000 + 50 * x_td
+    start = Start(cold.sae, cold.input_mean_d, cold.input_scale)
+    (warm,) = train_saes([Member(moved_td, 0, start=start)], replace(recipe, n_steps=5, learning_rate=1e-9))
+    assert warm.curve[0][1] == pytest.approx(cold.curve[-1][1], rel=0.1)
+    assert measure_quality(warm.sae, moved_td).fvu == pytest.approx(measure_quality(cold.sae, x_td).fvu, rel=0.01)
