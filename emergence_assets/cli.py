@@ -12,6 +12,7 @@ import click
 from emergence_assets.checkpoint_commands import checkpoints
 from emergence_assets.errors import EmergenceError
 from emergence_assets.export_command import export
+from emergence_assets.import_command import import_saes_command
 from emergence_assets.storage_commands import storage
 
 INTERRUPTED = 130
@@ -141,6 +142,7 @@ def studies() -> None:
 main.add_command(checkpoints)
 main.add_command(storage)
 main.add_command(export)
+main.add_command(import_saes_command)
 
 
 def _shortened(names: list[str], most: int = 6) -> list[str]:

@@ -14,18 +14,26 @@ from emergence_assets.study import Study
 
 CARD = """# SAEs of study {name}
 
-{n_saes} TopK SAEs on the residual stream, written for {layout}. `index.json` lists them with model, step, layer, seed
-and quality.
+{n_saes} {variant} SAEs on the residual stream, written for {layout}. `index.json` lists them with model, step, layer,
+seed and quality, and says of each whether it was trained here or imported.
 
 * Models: {models}.
 * Hook point: output of block `layer` (`resid_post`), counted from 0. The first token of a text is left out of training
   and of all figures.
 * Trained on {positions} of {training_texts} WordNet glosses; context {context} tokens, begin token in front.
-* {n_latents} latents, {k} active per token, {n_steps} steps of {batch_size} rows; seeds {seeds}.
+* {n_latents} latents, {k} active per token{prefixes}, {n_steps} steps of {batch_size} rows; seeds {seeds}.
+* What a token activates: {selection}.
 * FVU: sum of squared errors over sum of squared deviations from the mean, over the whole held-out set; 0 is perfect,
   1 is the mean alone.
-* An input scale used in training is folded into the biases: they take raw activations.
+* An input scale used in training is folded into biases and thresholds: they take raw activations.
 """
+
+
+SELECTIONS = {
+    "topk": "its k largest pre-activations, negative ones as zero",
+    "batchtopk": "trained with the k largest per token of a batch; the files hold the threshold that stands for them",
+    "jumprelu": "pre-activations above the threshold that each latent learnt, with k of them aimed at",
+}
 
 
 def export_saes(
@@ -69,7 +77,7 @@ def export_saes(
                 LAYOUTS[layout](folder / name, sae, metadata)
             entry = {"folder": name, "model": cell.model, "step": cell.step, "layer": cell.layer, "seed": seed}
             entry |= {"hook_name": metadata["hook_name"], "hf_hook_name": metadata["hf_hook_name"]}
-            entry |= {name: quality[seed][name] for name in ("fvu", "l0", "dead_frac")}
+            entry |= {name: quality[seed][name] for name in ("start", "fvu", "l0", "dead_frac")}
             written.append(entry | {"fingerprint": metadata["fingerprint"]})
     _write_text(folder / "index.json", json.dumps({"layout": layout, "saes": written}, indent=2) + "\n")
     _write_text(folder / "README.md", _card(plan.study, layout, len(written), chosen))
@@ -85,6 +93,9 @@ def _card(study: Study, layout: str, n_saes: int, seeds: Sequence[int]) -> str:
         positions="every token but the first" if study.activations.positions == "all" else "the last token",
         training_texts=study.activations.training_texts,
         context=study.family.context,
+        variant=study.sae.variant,
+        selection=SELECTIONS[study.sae.variant],
+        prefixes=f", Matryoshka prefixes {study.sae.prefixes}" if study.sae.prefixes else "",
         n_latents=study.sae.n_latents,
         k=study.sae.k,
         n_steps=study.sae.n_steps,

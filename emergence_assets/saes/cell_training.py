@@ -83,15 +83,16 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any)
     tokens = read_tokens(one_file.parents[3] / "tokens" / str(one_attrs["tokens_file"]))
     is_evaluation_t = tokens.training_rows.text_index_t % EVALUATION_SHARE == 0
 
-    def saes_in(folders: Mapping[int, Path]) -> dict[int, Any]:
-        return {seed: read_sae(folder)[0] for seed, folder in folders.items()}
-
+    imported = {
+        layer: {int(seed): read_sae(Path(folder)) for seed, folder in place["imported"].items()}
+        for layer, place in places.items()
+    }
     layers = [
         LayerRows(
             layer=int(layer),
             rows=rows[layer],
             is_evaluation_t=is_evaluation_t,
-            imported=saes_in({int(seed): Path(folder) for seed, folder in place["imported"].items()}),
+            imported={seed: sae for seed, (sae, _) in imported[layer].items()},
             start=_starts(Path(place["start"]), seeds) if place["start"] else {},
             has_control=bool(wanted[layer].recipe.get("warm_start", {}).get("has_control")),
         )
@@ -111,7 +112,8 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any)
     )
     for (layer, place), found in zip(places.items(), made, strict=True):
         about = _about(attrs[layer], tokens, settings, wanted[layer])
-        _write_cell(Path(place["folder"]), found, about, wanted[layer], settings, accelerator.name)
+        origins = {seed: metadata["imported"] for seed, (_, metadata) in imported[layer].items()}
+        _write_cell(Path(place["folder"]), found, about, origins, wanted[layer], settings, accelerator.name)
     for state in states:
         state.remove()
 
@@ -175,6 +177,7 @@ def _write_cell(
     folder: Path,
     found: LayerSAEs,
     about: Mapping[str, Any],
+    origins: Mapping[int, Mapping[str, Any]],
     want: Required,
     settings: Mapping[str, Any],
     device_name: str,

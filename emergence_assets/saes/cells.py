@@ -34,9 +34,9 @@ def _sae_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any]
     settings = study.sae.model_dump(exclude={"warm_start"})
     recipe: dict[str, Any] = {"sae": settings, "evaluation_share": EVALUATION_SHARE}
     imported = {
-        str(seed): sha256(path.read_bytes()).hexdigest()
+        str(seed): digest
         for seed in study.sae.seeds
-        if (path := imported_folder(storage, cell, seed) / WEIGHTS_NAME).is_file()
+        if (digest := _hash_of(imported_folder(storage, cell, seed) / WEIGHTS_NAME))
     }
     if imported:
         recipe["imported"] = imported
@@ -47,6 +47,21 @@ def _sae_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any]
             "has_control": cell.step in control_steps,
         }
     return recipe
+
+
+_hashes: dict[Path, tuple[tuple[int, int, int], str]] = {}
+
+
+def _hash_of(path: Path) -> str | None:
+    """sha256 of a file, read once per version of it; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    version = (found.st_ino, found.st_size, found.st_mtime_ns)
+    if path not in _hashes or _hashes[path][0] != version:
+        _hashes[path] = (version, sha256(path.read_bytes()).hexdigest())
+    return _hashes[path][1]
 
 
 def _step_before(study: Study, steps: Sequence[int], cell: Cell) -> Cell | None:
