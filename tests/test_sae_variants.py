@@ -13,7 +13,9 @@ from tests.conftest import TINY, run_emergence, status_of
 
 
 def study_with(folder: Path, **sae: object) -> Path:
+    """The tiny study with one model and other SAEs."""
     declared = read_yaml(TINY)
+    del declared["family"]["models"]["gloss-tiny"]
     declared["sae"] |= sae
     path = folder / "study.yaml"
     path.write_text(json.dumps(declared), encoding="utf-8")  # JSON is YAML
@@ -45,14 +47,13 @@ def test_warm_starts_do_not_go_with_automation() -> None:
 
 @pytest.mark.slow
 def test_jump_relu_on_all_positions_runs_to_its_report(tmp_path: Path) -> None:
-    declared = read_yaml(TINY)
-    declared["sae"] |= {"variant": "jumprelu", "n_steps": 30}
+    study = study_with(tmp_path, variant="jumprelu", n_steps=30)
+    declared = json.loads(study.read_text())
     declared["activations"] |= {"positions": "all", "training_texts": 400}
-    study = tmp_path / "study.yaml"
     study.write_text(json.dumps(declared), encoding="utf-8")
     done = run_emergence(tmp_path / "data", "run", study=study)
     assert done.returncode == 0, done.stderr
-    folder = tmp_path / "data/tiny/saes/model=gloss-tiny/step=000006/layer=001"
+    folder = tmp_path / "data/tiny/saes/model=gloss-tinier/step=000006/layer=000"
     assert read_sae(folder / "seed=0")[0].threshold_n is not None
     (metrics,) = json.loads((folder / "metrics.json").read_text())["seeds"]
     assert 0 < metrics["kl_recovered"] <= 1
@@ -69,12 +70,13 @@ def test_jump_relu_on_all_positions_runs_to_its_report(tmp_path: Path) -> None:
 def test_warm_starts_go_from_step_to_step(tmp_path: Path) -> None:
     sae = {"n_steps": 40, "seeds": [0, 1], "warm_start": {"n_steps": 10, "control_steps": [3]}}
     study, data = study_with(tmp_path, **sae), tmp_path / "data"
-    done = run_emergence(data, "run", study=study)
+    stages = [part for stage in ("checkpoints", "activations", "saes") for part in ("--stage", stage)]
+    done = run_emergence(data, "run", *stages, study=study)
     assert done.returncode == 0, done.stderr
-    saes = data / "tiny/saes/model=gloss-tiny"
+    saes = data / "tiny/saes/model=gloss-tinier"
 
     def metrics(step: int) -> list[dict[str, object]]:
-        return json.loads((saes / f"step={step:06d}/layer=001/metrics.json").read_text())["seeds"]
+        return json.loads((saes / f"step={step:06d}/layer=000/metrics.json").read_text())["seeds"]
 
     assert [one["start"] for one in metrics(0)] == ["cold", "cold"]
     assert [one["start"] for one in metrics(6)] == ["warm", "warm"]
@@ -83,12 +85,12 @@ def test_warm_starts_go_from_step_to_step(tmp_path: Path) -> None:
         assert one["kept_warm_frac"] > one["kept_cold_frac"]  # pyright: ignore[reportOperatorIssue]
     # What an SAE was started from is an input: with one lost, all that come after it are made again.
     before = {
-        step: (saes / f"step={step:06d}/layer=001/seed=0/sae_weights.safetensors").read_bytes() for step in (0, 6)
+        step: (saes / f"step={step:06d}/layer=000/seed=0/sae_weights.safetensors").read_bytes() for step in (0, 6)
     }
-    for file in (saes / "step=000001/layer=001").rglob("*"):
+    for file in (saes / "step=000001/layer=000").rglob("*"):
         if file.is_file():
             file.unlink()
     assert status_of(data, study)["sae"]["stale"] + status_of(data, study)["sae"]["missing"] == 3
-    assert run_emergence(data, "run", study=study).returncode == 0
-    after = {step: (saes / f"step={step:06d}/layer=001/seed=0/sae_weights.safetensors").read_bytes() for step in (0, 6)}
+    assert run_emergence(data, "run", *stages, study=study).returncode == 0
+    after = {step: (saes / f"step={step:06d}/layer=000/seed=0/sae_weights.safetensors").read_bytes() for step in (0, 6)}
     assert before == after

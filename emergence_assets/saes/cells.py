@@ -97,6 +97,9 @@ SAE = Rule(
     recipe=_sae_recipe,
     code=("emergence_assets.saes.cell", "emergence_assets.saes.folder", "emergence_assets.saes.training_chart"),
     path=lambda storage, cell: storage.sae_folder(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
+    also=lambda storage, cell: (
+        storage.sae_training_state(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
+    ),
     stored=folder_provenance,
     n_bytes=_sae_bytes,
     verify=verify_folder,
