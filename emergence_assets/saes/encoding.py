@@ -50,7 +50,7 @@ def encode_stack(
     if isinstance(kind, JumpReLU):
         return Encoded(_near_or_above(centred_gtd, parameters, kind))
     if centred_gtd.device.type != "cpu":
-        return Encoded(_top_k_together(centred_gtd, parameters, [one.k for one in activations]))
+        return Encoded(top_k_together(centred_gtd, parameters, [one.k for one in activations]))
     parts = []
     for g, activation in enumerate(activations):
         W_enc_nd, b_enc_n = parameters.W_enc_gnd[g], parameters.b_enc_gn[g]
@@ -60,7 +60,7 @@ def encode_stack(
     return Encoded(joined(parts))
 
 
-def _top_k_together(centred_gtd: Tensor, parameters: Parameters, ks: Sequence[int]) -> Latents:
+def top_k_together(centred_gtd: Tensor, parameters: Parameters, ks: Sequence[int]) -> Latents:
     """One product and one selection for all members, in chunks of tokens; no shape has to be asked of the device."""
     n_members, n_tokens, _ = centred_gtd.shape
     n_latents, k = parameters.n_latents, max(ks)
@@ -104,12 +104,9 @@ def _largest_of_batch(
         n_slots = min(activation.k * n_tokens, n_tokens * n_latents)
         member = parameters.member(g)
         if centred_gtd.device.type == "cpu":
-            values_s, places_s = _chosen_on_cpu(centred_gtd[g], member, n_slots, GUESS * float(guesses[g]))
+            values_s, places_s = _chosen_by_chunks(centred_gtd[g], member, n_slots, GUESS * float(guesses[g]))
         else:
-            pre_tn = pre_activations(centred_gtd[g], member.W_enc_gnd[0], member.b_enc_gn[0])
-            # Unsorted, this is a radix selection of the threshold, of a size known without asking the device.
-            places_s = pre_tn.view(-1).topk(n_slots, sorted=False).indices.sort().values
-            values_s = pre_tn.view(-1)[places_s].relu_()
+            values_s, places_s = chosen_at_once(centred_gtd[g], member, n_slots)
         rows_s = places_s // n_latents
         starts_t = torch.arange(n_tokens + 1, device=rows_s.device)
         indices_s = places_s - rows_s * n_latents + g * n_latents
@@ -118,7 +115,7 @@ def _largest_of_batch(
     return Encoded(joined(parts), torch.stack(thresholds))
 
 
-def _chosen_on_cpu(centred_td: Tensor, member: Parameters, n_slots: int, guess: float) -> tuple[Tensor, Tensor]:
+def _chosen_by_chunks(centred_td: Tensor, member: Parameters, n_slots: int, guess: float) -> tuple[Tensor, Tensor]:
     """Values and places of a member's largest, in order of places, never all of its pre-activations at once."""
     largest = LargestOfBatch(n_slots, guess)
     for start, stop in chunks(centred_td.shape[0], member.n_latents):
@@ -126,5 +123,13 @@ def _chosen_on_cpu(centred_td: Tensor, member: Parameters, n_slots: int, guess: 
         largest.add(pre_tn, start * member.n_latents)
     found = largest.result()
     if found is None:
-        return _chosen_on_cpu(centred_td, member, n_slots, 0.0)
+        return _chosen_by_chunks(centred_td, member, n_slots, 0.0)
     return torch.from_numpy(found[0]), torch.from_numpy(found[1])
+
+
+def chosen_at_once(centred_td: Tensor, member: Parameters, n_slots: int) -> tuple[Tensor, Tensor]:
+    """Values and places of a member's largest, in order of places, as many whatever the batch: some may be 0."""
+    pre = pre_activations(centred_td, member.W_enc_gnd[0], member.b_enc_gn[0]).view(-1)
+    # Unsorted, this is a radix selection of the threshold on a GPU.
+    places_s = pre.topk(n_slots, sorted=False).indices.sort().values
+    return pre[places_s].relu_(), places_s

@@ -64,8 +64,8 @@ class Feed:
         return torch.sub(raw_td.float(), self.mean_d, out=out_td).mul_(1 / self.scale)
 
 
-def feed_of(member: Member, recipe: SAERecipe, device: torch.device | str, shared: dict[int, Tensor | Rows]) -> Feed:
-    """Batches of one member; those of the same rows are given the same `shared`, and keep them once.
+def feed_of(member: Member, recipe: SAERecipe, device: torch.device | str) -> Feed:
+    """Batches of one member.
 
     Raises:
         EmergenceError: no rows, or see `input_moments`.
@@ -73,8 +73,6 @@ def feed_of(member: Member, recipe: SAERecipe, device: torch.device | str, share
     source = member.x_td if isinstance(member.x_td, Rows) else input_rows(member.x_td)
     if len(source) == 0:
         raise EmergenceError("no rows to train an SAE on", remedy="capture activations of at least a few texts")
-    # Members on the same rows share them on a device too.
-    source = shared.setdefault(id(member.x_td), source)
     rows = ShuffledRows(source, recipe.batch_size, member.seed, device, kept_t=member.kept_t)
     return Feed(rows, *input_moments(rows))
 

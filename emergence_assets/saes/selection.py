@@ -24,10 +24,8 @@ def select_top_k(pre_tn: Tensor, k: int) -> Latents:
     k-th largest of those is not above the k-th largest of all (1.7 ms instead of 2.8 for 512x4096).
     """
     n_tokens, n_latents = pre_tn.shape
-    offsets_t = equal_counts(n_tokens, k, pre_tn.device)
     if pre_tn.device.type != "cpu":
-        indices_tk = pre_tn.topk(k, dim=-1, sorted=False).indices.sort(dim=-1).values
-        return Latents(pre_tn.gather(1, indices_tk).relu_().view(-1), indices_tk.view(-1), offsets_t)
+        return top_k_by_torch(pre_tn, k)
     pre = pre_tn.numpy()
     n_blocks = n_latents // BLOCK
     if n_latents >= BLOCKS_PAY_FROM and n_latents % BLOCK == 0 and 2 * k <= n_blocks:
@@ -39,7 +37,16 @@ def select_top_k(pre_tn: Tensor, k: int) -> Latents:
         flat = _without_ties(flat, pre, k)
     flat_s = torch.from_numpy(flat)
     values_s = pre_tn.take(flat_s).relu_()
-    return Latents(values_s, _latent_of(flat_s, n_tokens, n_latents, k), offsets_t)
+    row_starts_t1 = torch.arange(0, n_tokens * n_latents, n_latents).unsqueeze(1)
+    indices_s = (flat_s.view(n_tokens, k) - row_starts_t1).view(-1)
+    return Latents(values_s, indices_s, equal_counts(n_tokens, k, pre_tn.device))
+
+
+def top_k_by_torch(pre_tn: Tensor, k: int) -> Latents:
+    """The same by `torch.topk`, on any device."""
+    indices_tk = pre_tn.topk(k, dim=-1, sorted=False).indices.sort(dim=-1).values
+    values_s = pre_tn.gather(1, indices_tk).relu_().view(-1)
+    return Latents(values_s, indices_tk.view(-1), equal_counts(len(pre_tn), k, pre_tn.device))
 
 
 def _block_bound(pre_tn: Tensor, k: int, n_blocks: int) -> NDArray[np.float32]:
@@ -71,11 +78,6 @@ def _without_ties(flat: NDArray[np.intp], pre: NDArray[np.float32], k: int) -> N
     is_active_tn[odd_rows] = False
     is_active_tn[odd_rows[:, None], torch.from_numpy(pre[odd_rows]).topk(k, dim=-1).indices.numpy()] = True
     return np.flatnonzero(is_active_tn)
-
-
-def _latent_of(flat_s: Tensor, n_tokens: int, n_latents: int, k: int) -> Tensor:
-    row_starts_t1 = torch.arange(0, n_tokens * n_latents, n_latents).unsqueeze(1)
-    return (flat_s.view(n_tokens, k) - row_starts_t1).view(-1)
 
 
 def select_above(pre_tn: Tensor, threshold_n: Tensor) -> Latents:

@@ -80,21 +80,30 @@ def sparse_gradients(latents: Latents, pull_bd: Tensor, centred_td: Tensor, W_de
 
 def group_by_latent(latents: Latents, n_latents: int) -> ByLatent:
     """Sort the slots of a batch by latent."""
+    if latents.indices_s.device.type == "cpu" and len(latents.indices_s) < 2**31:
+        return _grouped_by_counting(latents, n_latents)
+    return grouped_by_sorting(latents, n_latents)
+
+
+def _grouped_by_counting(latents: Latents, n_latents: int) -> ByLatent:
+    # Row lists to column lists is one counting pass: 0.05 ms where sorting 16384 numbers takes 0.7.
+    columns = scipy.sparse.csr_matrix(
+        (
+            np.arange(len(latents.indices_s), dtype=np.int32),
+            latents.indices_s.numpy().astype(np.int32),
+            latents.offsets_t.numpy().astype(np.int32),
+        ),
+        shape=(latents.n_tokens, n_latents),
+    ).tocsc()
+    latents_s = np.repeat(np.arange(n_latents, dtype=np.int32), np.diff(columns.indptr))
+    parts = (columns.data, columns.indices, latents_s, columns.indptr[:-1])
+    return ByLatent(*(torch.from_numpy(part) for part in parts))
+
+
+def grouped_by_sorting(latents: Latents, n_latents: int) -> ByLatent:
+    """Sort the slots of a batch by latent, without asking the device for a number."""
     indices_s, offsets_b = latents.indices_s, latents.offsets_t
     n_slots, n_bags, device = len(indices_s), latents.n_tokens, indices_s.device
-    if device.type == "cpu" and n_slots < 2**31:
-        # Row lists to column lists is one counting pass: 0.05 ms where sorting 16384 numbers takes 0.7.
-        columns = scipy.sparse.csr_matrix(
-            (
-                np.arange(n_slots, dtype=np.int32),
-                indices_s.numpy().astype(np.int32),
-                offsets_b.numpy().astype(np.int32),
-            ),
-            shape=(n_bags, n_latents),
-        ).tocsc()
-        latents_s = np.repeat(np.arange(n_latents, dtype=np.int32), np.diff(columns.indptr))
-        parts = (columns.data, columns.indices, latents_s, columns.indptr[:-1])
-        return ByLatent(*(torch.from_numpy(part) for part in parts))
     latents_s, slots_s = indices_s.sort(stable=True)
     bags_s = torch.repeat_interleave(torch.arange(n_bags, device=device), offsets_b.diff(), output_size=n_slots)
     offsets_n = torch.searchsorted(latents_s, torch.arange(n_latents, device=device))

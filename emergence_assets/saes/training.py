@@ -88,8 +88,7 @@ def train_saes(
     """
     if not members:
         raise ValueError("a stack has at least one member")
-    shared: dict[int, Tensor | Rows] = {}
-    feeds = [feed_of(member, recipe, device, shared) for member in members]
+    feeds = [feed_of(member, recipe, device) for member in members]
     if len({feed.rows.d_model for feed in feeds}) > 1:
         raise EmergenceError(
             f"rows of widths {sorted({feed.rows.d_model for feed in feeds})} do not train together", where="SAE stack"

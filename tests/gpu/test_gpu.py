@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from emergence_assets.saes.activation import TopK
+from emergence_assets.saes.activation import Activation, BatchTopK, JumpReLU, TopK
+from emergence_assets.saes.aux_k import AuxK
+from emergence_assets.saes.feed import Member
+from emergence_assets.saes.gradients import loss_and_gradients
 from emergence_assets.saes.quality import measure_quality
 from emergence_assets.saes.recipe import SAERecipe
-from emergence_assets.saes.training import train_sae
+from emergence_assets.saes.stack import Parameters
+from emergence_assets.saes.training import train_saes
 from resources.accelerator import choose_accelerator
+from tests.saes.planted import random_parameters
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -28,11 +33,26 @@ def test_auto_chooses_the_gpu_and_names_it() -> None:
     assert chosen.name == torch.cuda.get_device_name(0)
 
 
-def test_an_sae_trained_on_the_gpu_is_as_good_as_one_trained_on_the_cpu() -> None:
+@pytest.mark.parametrize("activation", [TopK(4), TopK(4, prefixes=(64,)), BatchTopK(4), JumpReLU(4)], ids=str)
+def test_saes_trained_on_the_gpu_are_as_good_as_those_trained_on_the_cpu(activation: Activation) -> None:
     rows_td = planted_rows(20_000, 64, 128, 4)
-    recipe = SAERecipe(activation=TopK(4), n_latents=256, n_steps=300, batch_size=1024)
+    recipe = SAERecipe(activation, n_latents=256, n_steps=300, batch_size=1024, aux_k=AuxK(), dead_window_tokens=50_000)
+    members = [Member(rows_td, 0), Member(rows_td, 1, k=2), Member(rows_td[:5000], 2)]
     fvu = {
-        device: measure_quality(train_sae(rows_td, recipe, 0, device).sae, rows_td.to(device)).fvu
+        device: [
+            measure_quality(trained.sae, rows_td.to(device)).fvu for trained in train_saes(members, recipe, device)
+        ]
         for device in ("cpu", "cuda")
     }
-    assert np.isclose(fvu["cpu"], fvu["cuda"], rtol=0.1), fvu
+    assert np.allclose(fvu["cpu"], fvu["cuda"], rtol=0.1), fvu
+
+
+def test_gradients_on_the_gpu_are_those_on_the_cpu() -> None:
+    y_gtd = torch.randn(3, 257, 24, generator=torch.Generator().manual_seed(0))
+    parameters = random_parameters(n_members=3)
+    on_gpu = Parameters(*(None if tensor is None else tensor.cuda() for tensor in parameters))  # pyright: ignore[reportArgumentType]
+    activations = [TopK(6), TopK(2), TopK(6)]
+    expected = loss_and_gradients(y_gtd, parameters, activations)
+    found = loss_and_gradients(y_gtd.cuda(), on_gpu, activations)
+    for one, other in zip(found.gradients.tensors(), expected.gradients.tensors(), strict=True):
+        torch.testing.assert_close(one.cpu(), other, rtol=1e-4, atol=1e-6)

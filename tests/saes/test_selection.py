@@ -6,9 +6,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emergence_assets.saes import product
 from emergence_assets.saes.activation import BatchTopK, TopK
-from emergence_assets.saes.encoding import encode_stack
-from emergence_assets.saes.selection import BLOCK, BLOCKS_PAY_FROM, LargestOfBatch, select_above, select_top_k
+from emergence_assets.saes.encoding import chosen_at_once, encode_stack, top_k_together
+from emergence_assets.saes.selection import (
+    BLOCK,
+    BLOCKS_PAY_FROM,
+    LargestOfBatch,
+    select_above,
+    select_top_k,
+    top_k_by_torch,
+)
+from emergence_assets.saes.sparse_gradients import group_by_latent, grouped_by_sorting
 from tests.saes.planted import random_parameters
 
 
@@ -110,3 +119,38 @@ def test_what_equals_its_threshold_is_not_above():
     latents = select_above(torch.tensor([[1.0, 2.0, -1.0], [0.0, 2.5, 3.0]]), torch.tensor([0.5, 2.0, 0.0]))
     assert latents.indices_s.tolist() == [0, 1, 2]
     assert latents.offsets_t.tolist() == [0, 1, 3]
+
+
+# What runs on a GPU, on the CPU: the same results as what runs there otherwise.
+
+
+def test_torch_selects_the_same() -> None:
+    pre_tn = torch.randn(20, 90, generator=torch.Generator().manual_seed(0))
+    assert all(torch.equal(*pair) for pair in zip(select_top_k(pre_tn, 7), top_k_by_torch(pre_tn, 7), strict=True))
+
+
+@pytest.mark.parametrize("ks", [(4, 4, 4), (2, 5, 1)])
+def test_members_select_together_what_they_select_alone(monkeypatch: pytest.MonkeyPatch, ks: tuple[int, ...]) -> None:
+    monkeypatch.setattr(product, "CHUNK_ELEMENTS", 3 * 80 * 7)
+    parameters = random_parameters(n_members=3)
+    centred_gtd = torch.randn(3, 20, 24, generator=torch.Generator().manual_seed(3))
+    together = top_k_together(centred_gtd, parameters, ks).dense(3 * 80)
+    alone = encode_stack(centred_gtd, parameters, [TopK(k) for k in ks]).latents.dense(3 * 80)
+    torch.testing.assert_close(together, alone)
+
+
+def test_the_largest_of_a_batch_are_the_same_at_once() -> None:
+    parameters = random_parameters()
+    centred_gtd = torch.randn(1, 50, 24, generator=torch.Generator().manual_seed(3))
+    by_chunks = encode_stack(centred_gtd, parameters, [BatchTopK(5)]).latents
+    values_s, places_s = chosen_at_once(centred_gtd[0], parameters, 250)
+    assert torch.equal(values_s, by_chunks.values_s)
+    assert torch.equal(places_s % 80, by_chunks.indices_s)
+
+
+def test_sorting_groups_as_counting_does() -> None:
+    parameters = random_parameters()
+    centred_gtd = torch.randn(1, 50, 24, generator=torch.Generator().manual_seed(3))
+    latents = encode_stack(centred_gtd, parameters, [BatchTopK(5)]).latents
+    for one, other in zip(group_by_latent(latents, 80), grouped_by_sorting(latents, 80), strict=True):
+        assert torch.equal(one.long(), other)
