@@ -119,7 +119,7 @@ class SAE(Declared):
     """Revive dead latents; by default they are left alone."""
     warm_start: WarmStart | None = None
     """Start from the SAE of the step before; by default from random directions, so that identity is never inertia."""
-    fidelity_texts: int = Field(default=128, ge=0)
+    fidelity_texts: int = Field(default=64, ge=0)
     """Held-out texts on which the model runs with its layer replaced by the reconstruction; 0 leaves that out."""
     seeds: list[Seed] = Field(default=[0], min_length=1)
     """One SAE per seed and cell."""

@@ -24,7 +24,7 @@ from emergence_assets.activations.probes import wordnet_training_texts
 from emergence_assets.activations.reading import Rows
 from emergence_assets.activations.residency import archive_rows, evict_rows, restore_rows
 from emergence_assets.activations.tokenising import tokenise
-from emergence_assets.activations.tokens import Tokens, read_tokens, write_tokens
+from emergence_assets.activations.tokens import Tokens, known_tokens, write_tokens
 from emergence_assets.activations.writing import ActivationWriter
 from emergence_assets.checkpoints.environment import environment
 from emergence_assets.checkpoints.loading import hook_point_name
@@ -196,7 +196,7 @@ def loaded_checkpoint(origin: Mapping[str, Any], report: Any) -> Iterator[Loaded
     with source.fetch(ref, report) as folder:
         tokens_file = Path(origin["tokens_file"])
         ensure_tokens(tokens_file, folder / "tokenizer.json", origin["recipe"])
-        tokens = read_tokens(tokens_file)
+        tokens = known_tokens(tokens_file)
         compute_dtype = accelerator.model_dtype(origin["recipe"]["activations"]["compute_dtype"])
         model = source.load(folder, accelerator.device, getattr(torch, compute_dtype))
         yield LoadedCheckpoint(origin, ref, model, tokens, accelerator, folder)

@@ -11,7 +11,7 @@ Shape suffixes: t rows · p probe texts.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -169,6 +169,21 @@ def read_tokens(path: Path) -> Tokens:
             if not np.array_equal(_array(guarded, name), expected):
                 raise guarded.refuse(f"{name} does not follow from the token ids.")
         return tokens
+
+
+def known_tokens(path: Path) -> Tokens:
+    """The same, read and checked once per process and version of the file: every cell of a study asks for it.
+
+    Raises:
+        EmergenceError: see `read_tokens`.
+    """
+    found = path.stat()
+    return _read_version(path, (found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@lru_cache(maxsize=4)
+def _read_version(path: Path, _version: tuple[int, int, int]) -> Tokens:
+    return read_tokens(path)
 
 
 def _columns(tokens: Tokens) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import torch
 from emergence_assets.activations.harvest import harvest_rows, let_rows_go, loaded_checkpoint
 from emergence_assets.activations.reading import open_rows, read_attrs, read_spec, unarchive_rows
 from emergence_assets.activations.residency import require_same_rows
-from emergence_assets.activations.tokens import Tokens, read_tokens
+from emergence_assets.activations.tokens import Tokens, known_tokens
 from emergence_assets.checkpoints.environment import environment
 from emergence_assets.checkpoints.loading import is_causal
 from emergence_assets.durable import clear_disk_errors, replacing_folder
@@ -80,7 +80,7 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any)
     settings, seeds = dict(recipe["sae"]), list(recipe["sae"]["seeds"])
     attrs = {layer: read_attrs(Path(place["activation_file"])) for layer, place in places.items()}
     one_attrs, one_file = next(iter(attrs.values())), Path(next(iter(places.values()))["activation_file"])
-    tokens = read_tokens(one_file.parents[3] / "tokens" / str(one_attrs["tokens_file"]))
+    tokens = known_tokens(one_file.parents[3] / "tokens" / str(one_attrs["tokens_file"]))
     is_evaluation_t = tokens.training_rows.text_index_t % EVALUATION_SHARE == 0
 
     imported = {

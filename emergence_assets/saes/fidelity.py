@@ -20,7 +20,8 @@ from emergence_assets.checkpoints.loading import blocks
 from emergence_assets.saes.sae import SAE
 
 EMBEDDING = -1
-TEXTS_AT_ONCE = 16
+LOGITS_AT_ONCE = 2**26
+"""Of all ways of going on: 256 MB in single precision."""
 
 
 @dataclass(frozen=True)
@@ -60,29 +61,27 @@ def measure_fidelity(
     """
     device = mean_d.device
     changes: list[Callable[[Tensor], Tensor]] = [
+        lambda x_td: x_td,
         lambda x_td: mean_d.to(x_td.dtype).expand_as(x_td),
         *(lambda x_td, sae=sae: sae.reconstruct(x_td).to(x_td.dtype) for sae in saes),
     ]
     kl = torch.zeros(len(changes), dtype=torch.float64, device=device)
-    loss = torch.zeros(len(changes) + 1, dtype=torch.float64, device=device)
+    loss = torch.zeros(len(changes), dtype=torch.float64, device=device)
     n_tokens = n_followed = 0
-    # Texts of one length beside each other: little padding.
-    ordered = sorted(texts, key=len)
-    for start in range(0, len(ordered), TEXTS_AT_ONCE):
-        batch = ordered[start : start + TEXTS_AT_ONCE]
+    for batch in _batches(texts, len(changes) * model.config.vocab_size):
         ids_bp, is_replaced_bp, next_t = _padded(batch, last_only, device)
-        clean_tv = model(input_ids=ids_bp).logits[is_replaced_bp].float().log_softmax(-1)
+        # All ways of going on in one forward pass: the blocks before the layer give the same to all of them.
+        with replaced_stream(model, layer, is_replaced_bp, changes, blocks_name):
+            logits = model(input_ids=ids_bp.repeat(len(changes), 1)).logits
         is_followed_t = next_t >= 0
-        loss[0] += F.nll_loss(clean_tv[is_followed_t], next_t[is_followed_t], reduction="sum")
-        for number, change in enumerate(changes):
-            with replaced_stream(model, layer, is_replaced_bp, change, blocks_name):
-                changed_tv = model(input_ids=ids_bp).logits[is_replaced_bp].float().log_softmax(-1)
-            kl[number] += F.kl_div(changed_tv, clean_tv, reduction="sum", log_target=True)
-            loss[number + 1] += F.nll_loss(changed_tv[is_followed_t], next_t[is_followed_t], reduction="sum")
+        ways = [one[is_replaced_bp].float().log_softmax(-1) for one in logits.chunk(len(changes))]
+        for number, changed_tv in enumerate(ways):
+            kl[number] += F.kl_div(changed_tv, ways[0], reduction="sum", log_target=True)
+            loss[number] += F.nll_loss(changed_tv[is_followed_t], next_t[is_followed_t], reduction="sum")
         n_tokens += len(next_t)
         n_followed += int(is_followed_t.sum())
     clean, ablated, *with_sae = loss.tolist()
-    kl_ablated, *kl_sae = kl.tolist()
+    _, kl_ablated, *kl_sae = kl.tolist()
     return [
         Fidelity(
             kl_recovered=1 - own_kl / kl_ablated if kl_ablated > 0 else None,
@@ -91,6 +90,18 @@ def measure_fidelity(
         )
         for own_kl, own in zip(kl_sae, with_sae, strict=True)
     ]
+
+
+def _batches(texts: Sequence[np.ndarray], logits_per_position: int) -> Iterator[list[np.ndarray]]:
+    """Texts of about one length beside each other, so that little is padded; few enough for their logits."""
+    batch: list[np.ndarray] = []
+    for text in sorted(texts, key=len):
+        if batch and (len(batch) + 1) * len(text) * logits_per_position > LOGITS_AT_ONCE:
+            yield batch
+            batch = []
+        batch.append(text)
+    if batch:
+        yield batch
 
 
 def _padded(texts: Sequence[np.ndarray], last_only: bool, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -112,23 +123,24 @@ def replaced_stream(
     model: PreTrainedModel,
     layer: int,
     is_replaced_bp: Tensor,
-    change: Callable[[Tensor], Tensor],
+    changes: Sequence[Callable[[Tensor], Tensor]],
     blocks_name: str | None = None,
 ) -> Iterator[None]:
     """Give the model other activations than a layer's own, in some positions, at each forward pass.
 
     Args:
-        model: a decoder.
+        model: a decoder; its input is to be the same texts once for every change, one after the other.
         layer: block index from 0; -1 is what enters the first block.
-        is_replaced_bp: bool; where.
-        change: from the activations there [t, d] to others.
+        is_replaced_bp: bool; where, in each text.
+        changes: from the activations there [t, d] to others.
         blocks_name: module path of the list of blocks; by default it is found.
     """
     block_list = blocks(model, blocks_name)
 
     def changed(stream_bpd: Tensor) -> Tensor:
         stream_bpd = stream_bpd.clone()
-        stream_bpd[is_replaced_bp] = change(stream_bpd[is_replaced_bp])
+        for change, part_bpd in zip(changes, stream_bpd.chunk(len(changes)), strict=True):
+            part_bpd[is_replaced_bp] = change(part_bpd[is_replaced_bp])
         return stream_bpd
 
     def before(_module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
+from emergence_assets.saes import fidelity
 from emergence_assets.saes.fidelity import measure_fidelity, replaced_stream
 from emergence_assets.saes.sae import SAE
 
@@ -72,7 +73,7 @@ def test_padding_changes_nothing(model, texts) -> None:
         where[0, 0] = False
 
         def logits(change, ids=ids, where=where):
-            with replaced_stream(model, 1, where, change):
+            with replaced_stream(model, 1, where, [change]):
                 return model(input_ids=ids).logits[0, 1:].log_softmax(-1)
 
         plain = model(input_ids=ids).logits[0, 1:].log_softmax(-1)
@@ -89,14 +90,26 @@ def test_padding_changes_nothing(model, texts) -> None:
     assert together.loss_recovered == pytest.approx((ablated - own) / (ablated - clean), rel=1e-3)
 
 
+@pytest.mark.parametrize("logits_at_once", [1, 40 * VOCABULARY, 2**26])
+def test_batches_change_nothing(model, texts, monkeypatch: pytest.MonkeyPatch, logits_at_once: int) -> None:
+    half = SAE(torch.eye(D_MODEL), torch.zeros(D_MODEL), torch.eye(D_MODEL), torch.zeros(D_MODEL), k=4)
+    whole = measure_fidelity(model, texts, 1, [half, perfect_sae()], torch.zeros(D_MODEL), last_only=False)
+    monkeypatch.setattr(fidelity, "LOGITS_AT_ONCE", logits_at_once)
+    parts = measure_fidelity(model, texts, 1, [half, perfect_sae()], torch.zeros(D_MODEL), last_only=False)
+    for one, other in zip(whole, parts, strict=True):
+        assert one.kl_recovered == pytest.approx(other.kl_recovered, rel=1e-4)
+        assert one.loss_recovered == pytest.approx(other.loss_recovered, rel=1e-3)
+        assert one.n_tokens == other.n_tokens
+
+
 def test_hooks_are_gone_afterwards(model, texts) -> None:
     ids = torch.from_numpy(texts[0].astype(np.int64))[None]
     before = model(input_ids=ids).logits
     with (
         pytest.raises(ZeroDivisionError),
-        replaced_stream(model, 1, torch.ones_like(ids, dtype=torch.bool), lambda x: x),
+        replaced_stream(model, 1, torch.ones_like(ids, dtype=torch.bool), [torch.clone]),
     ):
         raise ZeroDivisionError
-    with replaced_stream(model, 1, torch.ones_like(ids, dtype=torch.bool), torch.zeros_like):
+    with replaced_stream(model, 1, torch.ones_like(ids, dtype=torch.bool), [torch.zeros_like]):
         assert not torch.equal(model(input_ids=ids).logits, before)
     assert torch.equal(model(input_ids=ids).logits, before)
