@@ -37,16 +37,21 @@ class Task:
     """What all trainers get: the same batches, learning rate and, unless each starts its own way, parameters."""
 
     W_dec_nd: Tensor
-    """Unit rows; the encoder is its transpose, without bias."""
+    """Unit rows; the encoder is its transpose times a length, without bias."""
     b_dec_d: Tensor
     """Mean of the rows."""
-    own_start: bool
-    """Leaves the first parameters to the library."""
+    encoder_length: float | None
+    """None leaves the first parameters to the library."""
     k: int
     learning_rate: float
     n_steps: int
     batch_size: int
     device: str
+
+    @property
+    def W_enc_nd(self) -> Tensor | None:
+        """None where the library has its own start."""
+        return None if self.encoder_length is None else self.W_dec_nd * self.encoder_length
 
     @classmethod
     def read(cls, folder: Path) -> "Task":

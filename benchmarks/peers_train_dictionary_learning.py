@@ -40,12 +40,12 @@ class _DictionaryLearning:
             device=task.device,
         )
         # Its step 0 replaces b_dec by a geometric median.
-        self.n_steps = 0 if task.own_start else 1
-        if task.own_start:
+        self.n_steps = 0 if task.W_enc_nd is None else 1
+        if task.W_enc_nd is None:
             return
         with torch.no_grad():
             self.trainer.ae.decoder.weight.copy_(task.W_dec_nd.T)
-            self.trainer.ae.encoder.weight.copy_(task.W_dec_nd)
+            self.trainer.ae.encoder.weight.copy_(task.W_enc_nd)
             self.trainer.ae.encoder.bias.zero_()
             self.trainer.ae.b_dec.copy_(task.b_dec_d)
 

@@ -20,8 +20,8 @@ class _SAELens:
         self.sae = TopKTrainingSAE(
             TopKTrainingSAEConfig(d_in=d_model, d_sae=n_latents, k=task.k, device=task.device, dtype="float32")
         )
-        if not task.own_start:
-            self._start(task)
+        if task.W_enc_nd is not None:
+            self._start(task, task.W_enc_nd)
         config = SAETrainerConfig(
             total_training_samples=task.n_steps * task.batch_size,
             train_batch_size_samples=task.batch_size,
@@ -33,9 +33,9 @@ class _SAELens:
         self.trainer = SAETrainer(cfg=config, sae=self.sae, data_provider=iter(()))
 
     @torch.no_grad()
-    def _start(self, task: Task) -> None:
+    def _start(self, task: Task, W_enc_nd: Tensor) -> None:
         self.sae.W_dec.copy_(task.W_dec_nd)
-        self.sae.W_enc.copy_(task.W_dec_nd.T)
+        self.sae.W_enc.copy_(W_enc_nd.T)
         self.sae.b_dec.copy_(task.b_dec_d)
         self.sae.b_enc.zero_()
 

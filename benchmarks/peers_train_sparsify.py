@@ -21,9 +21,9 @@ class _Sparsify:
         self.coder = SparseCoder(d_model, config, device=task.device, dtype=torch.float32)
         with torch.no_grad():
             self.coder.b_dec.copy_(task.b_dec_d)  # its own start too, of the first batch
-            if not task.own_start:
+            if task.W_enc_nd is not None:
                 self.coder.W_dec.copy_(task.W_dec_nd)
-                self.coder.encoder.weight.copy_(task.W_dec_nd)
+                self.coder.encoder.weight.copy_(task.W_enc_nd)
                 self.coder.encoder.bias.zero_()
         self.optimiser = torch.optim.Adam(self.coder.parameters(), lr=task.learning_rate)
         self.n_tokens_since_fired_n = torch.zeros(n_latents, dtype=torch.long, device=task.device)

@@ -1,7 +1,7 @@
 """The same SAE trained by us and by others: the same start, batches in the same order, learning rate, and clock.
 
 Others train with their own trainers, in an environment of their own (`make peers`); each in a process that is asked
-for some steps in turn with the others. One thread each. Once more each starts its own way, for the error alone.
+for some steps in turn with the others. One thread each. Two more starts are for the error alone.
 """
 
 import contextlib
@@ -37,13 +37,16 @@ SYSTEMS = {"sae_lens": "SAELens", "sparsify": "sparsify", "dictionary_learning":
 
 
 @dataclass(frozen=True)
-class Shape:
-    """A dictionary, and how long it is trained."""
+class Training:
+    """A dictionary, how it starts, and how long it is trained."""
 
     n_latents: int
     learning_rate: float
     steps_per_turn: int
     rounds: int
+    """0: only the error counts."""
+    encoder_length: float | None = 1.0
+    """Of the start; None: each starts its own way."""
 
     @property
     def n_steps(self) -> int:
@@ -51,7 +54,13 @@ class Shape:
         return self.steps_per_turn * (self.rounds + 1)
 
 
-SHAPES = (Shape(4096, 2e-3, steps_per_turn=5, rounds=9), Shape(16_384, 1e-3, steps_per_turn=2, rounds=4))
+TRAININGS = (
+    Training(4096, 2e-3, steps_per_turn=5, rounds=9),
+    Training(16_384, 1e-3, steps_per_turn=2, rounds=4),
+    # A unit encoder sums up to more than the input and has to shrink first, which costs most of so few steps.
+    Training(4096, 2e-3, steps_per_turn=50, rounds=0, encoder_length=0.5),
+    Training(4096, 2e-3, steps_per_turn=50, rounds=0, encoder_length=None),
+)
 
 
 def measure_sae_peers(peers: Path, device: str = "cpu") -> Table:
@@ -72,19 +81,19 @@ def measure_sae_peers(peers: Path, device: str = "cpu") -> Table:
         )
     table: Table = {}
     rows_td = planted_rows(N_ROWS + N_HELD_OUT, D_MODEL, N_ATOMS)
-    for shape, own_start in ((SHAPES[0], False), (SHAPES[1], False), (SHAPES[0], True)):
+    for training in TRAININGS:
         with tempfile.TemporaryDirectory() as name:
-            _fill(Path(name), rows_td, shape, device, own_start)
-            table |= _compared(Path(name), python, shape, device, own_start)
+            _fill(Path(name), rows_td, training, device)
+            table |= _compared(Path(name), python, training, device)
     return table
 
 
-def _fill(folder: Path, rows_td: NDArray[np.float32], shape: Shape, device: str, own_start: bool) -> None:
+def _fill(folder: Path, rows_td: NDArray[np.float32], training: Training, device: str) -> None:
     """All that `peers_train.Task` reads, and the rows that it does not."""
     train_td, held_out_td = rows_td[:N_ROWS], rows_td[N_ROWS:]
-    W_dec_nd = np.random.default_rng(1).standard_normal((shape.n_latents, D_MODEL), dtype=np.float32)
+    W_dec_nd = np.random.default_rng(1).standard_normal((training.n_latents, D_MODEL), dtype=np.float32)
     shuffled = ShuffledRows(torch.from_numpy(train_td), BATCH_SIZE, SEED)
-    batches = [batch_td.numpy() for batch_td in itertools.islice(shuffled.batches(), shape.n_steps)]
+    batches = [batch_td.numpy() for batch_td in itertools.islice(shuffled.batches(), training.n_steps)]
     np.save(folder / "rows.npy", train_td)
     np.save(folder / "held_out.npy", held_out_td)
     np.save(folder / "batches.npy", np.stack(batches))
@@ -92,16 +101,16 @@ def _fill(folder: Path, rows_td: NDArray[np.float32], shape: Shape, device: str,
     np.save(folder / "b_dec.npy", train_td.mean(0, dtype=np.float64).astype(np.float32))
     settings = {
         "k": K,
-        "learning_rate": shape.learning_rate,
-        "n_steps": shape.n_steps,
+        "learning_rate": training.learning_rate,
+        "n_steps": training.n_steps,
         "batch_size": BATCH_SIZE,
         "device": device,
-        "own_start": own_start,
+        "encoder_length": training.encoder_length,
     }
     (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
-def _compared(folder: Path, python: Path, shape: Shape, device: str, own_start: bool) -> Table:
+def _compared(folder: Path, python: Path, training: Training, device: str) -> Table:
     commands = {OURS: [sys.executable, "-m", "benchmarks.sae_turns"]}
     script = str(Path(__file__).with_name("peers_train.py"))
     commands |= {title: [str(python), script, system] for system, title in SYSTEMS.items()}
@@ -109,20 +118,20 @@ def _compared(folder: Path, python: Path, shape: Shape, device: str, own_start: 
         workers = {
             title: stack.enter_context(_worker(title, command, folder, device)) for title, command in commands.items()
         }
-        turns = (shape.n_steps, 0) if own_start else (shape.steps_per_turn, shape.rounds)
-        jobs = {title: partial(worker.told_seconds, turns[0]) for title, worker in workers.items()}
-        costs = told_in_turns(jobs, turns[1])
+        jobs = {title: partial(worker.told_seconds, training.steps_per_turn) for title, worker in workers.items()}
+        costs = told_in_turns(jobs, training.rounds)
         found = {title: worker.finished() for title, worker in workers.items()}
     held_out_td = np.load(folder / "held_out.npy")
-    started = ", own start" if own_start else ""
+    lengths = {None: "own starts", 1.0: "unit encoder"}
+    started = lengths.get(training.encoder_length, f"encoder of length {training.encoder_length}")
     table: Table = {}
     for title, (reconstruction_td, gpu_bytes) in found.items():
-        row = table[f"n={shape.n_latents}, {shape.n_steps} steps{started}: {title}"] = {}
+        row = table[f"n={training.n_latents}, {training.n_steps} steps, {started}: {title}"] = {}
         row["FVU held out"] = f"{unexplained(held_out_td, reconstruction_td):.4f}"
-        if own_start:
+        if not training.rounds:
             continue
         speeds = costs.speeds(OURS, title)
-        tokens = shape.steps_per_turn * BATCH_SIZE
+        tokens = training.steps_per_turn * BATCH_SIZE
         row["tokens/CPU-s" if device == "cpu" else "tokens/s"] = f"{tokens / costs.cpu(title):,.0f}"
         row |= {"ours is faster by": statistics.median(speeds), "least": min(speeds), "most": max(speeds)}
         if device != "cpu":

@@ -21,10 +21,12 @@ def main() -> None:
     folder, reconstructed = Path(sys.argv[1]), Path(sys.argv[2])
     task = Task.read(folder)
     turns = Turns(task.device)
-    n_latents = len(task.W_dec_nd)
-    start = SAE(task.W_dec_nd.clone(), task.b_dec_d.new_zeros(n_latents), task.W_dec_nd, task.b_dec_d, task.k)
+    start = None
+    if task.W_enc_nd is not None:
+        b_enc_n = task.W_dec_nd.new_zeros(len(task.W_dec_nd))
+        start = SAE(task.W_enc_nd, b_enc_n, task.W_dec_nd, task.b_dec_d, task.k)
     # Rows of a file, written to by nobody: copied on writing, so that they need not be copied before.
-    member = Member(np.load(folder / "rows.npy", mmap_mode="c"), SEED, start=None if task.own_start else start)
+    member = Member(np.load(folder / "rows.npy", mmap_mode="c"), SEED, start=start)
     left = turns.begin()
 
     def report(*_: object) -> None:
