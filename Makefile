@@ -75,7 +75,7 @@ interop: $(SET_UP) $(PEERS) ## load what is exported in the libraries that it is
 bench-activations: $(SET_UP) $(PEERS) ## measure the activation store, also against others; about 5 minutes
 	$(BIN)/python -m benchmarks --only activation-write activation-read activation-batches activation-harvest activation-peers
 
-bench-saes: $(SET_UP) $(PEERS) ## measure SAE training, also against others; about 10 minutes
+bench-saes: $(SET_UP) $(PEERS) ## measure SAE training, also against others; about 9 minutes
 	$(BIN)/python -m benchmarks --only sae-limit sae-stack sae-variants sae-memory sae-peers
 
 clean: ## remove the environments; data stays
