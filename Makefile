@@ -8,7 +8,7 @@ PRETRAINED := $(VENV)/.pretrained
 PEERS := .peers/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui status test test-slow test-browser pretrained check format bench bench-activations peers interop clean
+.PHONY: help run ui status test test-slow test-browser pretrained check format bench bench-activations bench-saes peers interop clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -67,13 +67,16 @@ format: $(SET_UP) ## format and repair what can be repaired
 bench: $(SET_UP) ## measure; prints a table and writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks
 
-peers: $(PEERS) ## the environment of other activation stores, for bench-activations and tests with -m peers
+peers: $(PEERS) ## the environment of other stores and trainers, for bench-activations, bench-saes and tests with -m peers
 
 interop: $(SET_UP) $(PEERS) ## load what is exported in the libraries that it is for
 	$(BIN)/python -m pytest -m peers
 
 bench-activations: $(SET_UP) $(PEERS) ## measure the activation store, also against others; about 5 minutes
 	$(BIN)/python -m benchmarks --only activation-write activation-read activation-batches activation-harvest activation-peers
+
+bench-saes: $(SET_UP) $(PEERS) ## measure SAE training, also against others; about 9 minutes
+	$(BIN)/python -m benchmarks --only sae-limit sae-stack sae-variants sae-memory sae-peers
 
 clean: ## remove the environments; data stays
 	rm -rf $(VENV) .peers

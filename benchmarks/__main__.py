@@ -22,6 +22,9 @@ from benchmarks.hub_listing import measure_hub_listing
 from benchmarks.identity_cost import measure_identity_cost
 from benchmarks.identity_rules import measure_identity_rules
 from benchmarks.rounds import measured_by_a_worker
+from benchmarks.sae_memory import measure_sae_memory
+from benchmarks.sae_peers import measure_sae_peers
+from benchmarks.sae_stack import measure_sae_stack
 from benchmarks.sae_step import measure_sae_step
 from benchmarks.study_run import measure_study_run
 from emergence_assets.errors import EmergenceError
@@ -39,10 +42,17 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "activation-batches": lambda _: measure_activation_batches(),
     "activation-harvest": lambda _: measured_by_a_worker("benchmarks.activation_harvest:measure_activation_harvest"),
     "activation-peers": lambda arguments: measure_activation_peers(arguments.peers),
+    "sae-limit": lambda _: measured_by_a_worker("benchmarks.sae_limit:measure_sae_limit"),
+    "sae-stack": lambda arguments: measure_sae_stack(arguments.device),
+    "sae-variants": lambda _: measured_by_a_worker("benchmarks.sae_variants:measure_sae_variants"),
+    "sae-memory": lambda _: measure_sae_memory(),
+    "sae-peers": lambda arguments: measure_sae_peers(arguments.peers, arguments.device),
     "study": lambda arguments: measure_study_run(arguments.study),
 }
 """Name to what measures it, given the command line."""
-NEEDS_PEERS = {"activation-peers"}
+NEEDS_PEERS = {"activation-peers", "sae-peers"}
+ON_DEVICES = {"sae-stack", "sae-peers"}
+"""Those that --device moves; others measure the CPU."""
 
 
 def main() -> None:
@@ -51,7 +61,10 @@ def main() -> None:
     parser.add_argument("--study", default="quick", help="study of the end-to-end run (default: quick)")
     parser.add_argument("--only", choices=list(BENCHMARKS), nargs="+", help="some benchmarks instead of all")
     parser.add_argument("--peers", type=Path, default=Path(".peers"), help="environment that `make peers` makes")
+    parser.add_argument("--device", default="cpu", help=f"cpu or cuda; for {' and '.join(sorted(ON_DEVICES))}")
     arguments = parser.parse_args()
+    if arguments.device != "cpu" and not set(arguments.only or BENCHMARKS) <= ON_DEVICES:
+        parser.error(f"--device is for --only {' '.join(sorted(ON_DEVICES))}")
     chosen = arguments.only or [name for name in BENCHMARKS if name not in NEEDS_PEERS or arguments.peers.exists()]
     try:
         measurements = {name: BENCHMARKS[name](arguments) for name in chosen}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,12 @@ class Costs:
 
     def speed(self, job: str, against: str) -> float:
         """How fast a job is for another's speed of 1: median of the ratios within rounds, by CPU seconds."""
+        return statistics.median(self.speeds(job, against))
+
+    def speeds(self, job: str, against: str) -> list[float]:
+        """The ratio of each round."""
         pairs = zip(self.cpu_seconds[against], self.cpu_seconds[job], strict=True)
-        return statistics.median(other / own for other, own in pairs)
+        return [other / own for other, own in pairs]
 
     def rates(self, job: str, n_bytes: int) -> dict[str, float | str]:
         """Columns of a table."""
@@ -56,22 +60,44 @@ def measured_in_turns(jobs: Mapping[str, Job], rounds: int = ROUNDS, between: Jo
         between: Tidies up after each job, unmeasured.
     """
     costs = Costs()
-    for number in range(rounds + 1):
-        for name in list(jobs)[:: 1 if number % 2 else -1]:
-            cpu, wall = _cpu_seconds(), time.perf_counter()
-            jobs[name]()
-            cpu, wall = _cpu_seconds() - cpu, time.perf_counter() - wall
-            between()
-            if number:
-                costs.cpu_seconds.setdefault(name, []).append(cpu)
-                costs.wall_seconds.setdefault(name, []).append(wall)
+    for name, counts in _turns(jobs, rounds):
+        cpu, wall = _cpu_seconds(), time.perf_counter()
+        jobs[name]()
+        cpu, wall = _cpu_seconds() - cpu, time.perf_counter() - wall
+        between()
+        if counts:
+            costs.cpu_seconds.setdefault(name, []).append(cpu)
+            costs.wall_seconds.setdefault(name, []).append(wall)
     return costs
 
 
-def measured_by_a_worker(function: str) -> Any:
-    """What `package.module:function` returns in a process that has the environment of the project's workers."""
+def told_in_turns(jobs: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> Costs:
+    """As `measured_in_turns`, of jobs that say themselves what CPU seconds count."""
+    costs = Costs()
+    for name, counts in _turns(jobs, rounds):
+        seconds = jobs[name]()
+        if counts:
+            costs.cpu_seconds.setdefault(name, []).append(seconds)
+    return costs
+
+
+def _turns(names: Iterable[str], rounds: int) -> Iterator[tuple[str, bool]]:
+    """Whose turn it is, and whether that counts."""
+    for number in range(rounds + 1):
+        for name in list(names)[:: 1 if number % 2 else -1]:
+            yield name, number > 0
+
+
+def measured_by_a_worker(function: str, *arguments: object) -> Any:
+    """What `package.module:function` returns in a process that has the environment of the project's workers.
+
+    Args:
+        function: By name.
+        arguments: Of it: numbers, texts, tuples of them.
+    """
     module, _, name = function.partition(":")
-    script = f"import json; from {module} import {name}; print(json.dumps({name}()))"
+    given = ", ".join(repr(argument) for argument in arguments)
+    script = f"import json; from {module} import {name}; print(json.dumps({name}({given})))"
     environment = {**os.environ, **WORKER_ENVIRONMENT}
     finished = subprocess.run(
         [sys.executable, "-c", script], env=environment, check=True, stdout=subprocess.PIPE, text=True

@@ -1,0 +1,44 @@
+"""What a training step takes on an H100 at least, by counting: products and bytes at round rates, one after the other.
+
+Arithmetic and no measurement; on another GPU a share of it says nothing.
+"""
+
+from dataclasses import dataclass
+
+HBM = 3.0e12
+"""Bytes per second of the GPU's memory."""
+L2 = 5.0e12
+"""Bytes per second of its cache, which gathered rows come from."""
+SPARSE_PASSES = 4
+"""Rows are gathered to decode, for the slopes, and for both gradients."""
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """A type to compute in."""
+
+    flops: float
+    """Per second, of large products."""
+    value_bytes: int
+    adam_bytes: int
+    """Read and written per parameter and step: gradient, parameter, two moments; and a half-precision copy."""
+
+
+BFLOAT16 = Arithmetic(600e12, 2, 34)
+FLOAT32 = Arithmetic(50e12, 4, 28)
+"""Without TF32: what torch does by default and we do."""
+
+
+def seconds_per_token(shape: tuple[int, int, int, int], arithmetic: Arithmetic) -> float:
+    """Of a step: encoder product, pre-activations written and read, sparse passes, Adam.
+
+    Args:
+        shape: d_model, n_latents, k, batch size.
+        arithmetic: In what type.
+    """
+    d_model, n_latents, k, batch_size = shape
+    product = 2 * d_model * n_latents / arithmetic.flops
+    pre_activations = 2 * n_latents * arithmetic.value_bytes / HBM
+    sparse = SPARSE_PASSES * k * d_model * arithmetic.value_bytes / L2
+    adam = arithmetic.adam_bytes * 2 * d_model * n_latents / HBM / batch_size
+    return product + pre_activations + sparse + adam

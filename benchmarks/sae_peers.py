@@ -1,0 +1,198 @@
+"""The same SAE trained by us and by others: the same start, batches in the same order, learning rate, and clock.
+
+Others train with their own trainers, in an environment of their own (`make peers`); each in a process that is asked
+for some steps in turn with the others. One thread each. Two more starts are for the error alone.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.cuda_device import check_device
+from benchmarks.planted_rows import planted_rows
+from benchmarks.rounds import Table, told_in_turns
+from benchmarks.sae_turns import SEED
+from emergence_assets.activations.batches import ShuffledRows
+from emergence_assets.errors import EmergenceError
+from resources.compute import WORKER_ENVIRONMENT
+
+D_MODEL, K, BATCH_SIZE = 512, 32, 2048
+N_ROWS, N_HELD_OUT, N_ATOMS = 200_000, 8192, 4096
+OURS = "ours"
+SYSTEMS = {"sae_lens": "SAELens", "sparsify": "sparsify", "dictionary_learning": "dictionary_learning"}
+"""`peers_train_*.py` → what stands in the table."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A dictionary, how it starts, and how long it is trained."""
+
+    n_latents: int
+    learning_rate: float
+    steps_per_turn: int
+    rounds: int
+    """0: only the error counts."""
+    encoder_length: float | None = 1.0
+    """Of the start; None: each starts its own way."""
+
+    @property
+    def n_steps(self) -> int:
+        """Those of the first turn, which does not count, among them."""
+        return self.steps_per_turn * (self.rounds + 1)
+
+
+TRAININGS = (
+    Training(4096, 2e-3, steps_per_turn=5, rounds=9),
+    Training(16_384, 1e-3, steps_per_turn=2, rounds=4),
+    # A unit encoder sums up to more than the input and has to shrink first, which costs most of so few steps.
+    Training(4096, 2e-3, steps_per_turn=50, rounds=0, encoder_length=0.5),
+    Training(4096, 2e-3, steps_per_turn=50, rounds=0, encoder_length=None),
+)
+
+
+def measure_sae_peers(peers: Path, device: str = "cpu") -> Table:
+    """Tokens per second, how much faster ours is, and the error on rows held out, after as many tokens.
+
+    Args:
+        peers: Environment of the others.
+        device: Where all train; seconds are those of the CPU there, on a GPU those on the clock.
+
+    Raises:
+        EmergenceError: There is no such environment, or no such device.
+    """
+    check_device(device)
+    python = peers / "bin/python"
+    if not python.exists():
+        raise EmergenceError(
+            "The environment of the other trainers is missing.", where=str(peers), remedy="make it with `make peers`"
+        )
+    table: Table = {}
+    rows_td = planted_rows(N_ROWS + N_HELD_OUT, D_MODEL, N_ATOMS)
+    for training in TRAININGS:
+        with tempfile.TemporaryDirectory() as name:
+            _fill(Path(name), rows_td, training, device)
+            table |= _compared(Path(name), python, training, device)
+    return table
+
+
+def _fill(folder: Path, rows_td: NDArray[np.float32], training: Training, device: str) -> None:
+    """All that `peers_train.Task` reads, and the rows that it does not."""
+    train_td, held_out_td = rows_td[:N_ROWS], rows_td[N_ROWS:]
+    W_dec_nd = np.random.default_rng(1).standard_normal((training.n_latents, D_MODEL), dtype=np.float32)
+    shuffled = ShuffledRows(torch.from_numpy(train_td), BATCH_SIZE, SEED)
+    batches = [batch_td.numpy() for batch_td in itertools.islice(shuffled.batches(), training.n_steps)]
+    np.save(folder / "rows.npy", train_td)
+    np.save(folder / "held_out.npy", held_out_td)
+    np.save(folder / "batches.npy", np.stack(batches))
+    np.save(folder / "W_dec.npy", W_dec_nd / np.linalg.norm(W_dec_nd, axis=1, keepdims=True))
+    np.save(folder / "b_dec.npy", train_td.mean(0, dtype=np.float64).astype(np.float32))
+    settings = {
+        "k": K,
+        "learning_rate": training.learning_rate,
+        "n_steps": training.n_steps,
+        "batch_size": BATCH_SIZE,
+        "device": device,
+        "encoder_length": training.encoder_length,
+    }
+    (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+
+
+def _compared(folder: Path, python: Path, training: Training, device: str) -> Table:
+    commands = {OURS: [sys.executable, "-m", "benchmarks.sae_turns"]}
+    script = str(Path(__file__).with_name("peers_train.py"))
+    commands |= {title: [str(python), script, system] for system, title in SYSTEMS.items()}
+    with contextlib.ExitStack() as stack:
+        workers = {
+            title: stack.enter_context(_worker(title, command, folder, device)) for title, command in commands.items()
+        }
+        jobs = {title: partial(worker.told_seconds, training.steps_per_turn) for title, worker in workers.items()}
+        costs = told_in_turns(jobs, training.rounds)
+        found = {title: worker.finished() for title, worker in workers.items()}
+    held_out_td = np.load(folder / "held_out.npy")
+    lengths = {None: "own starts", 1.0: "unit encoder"}
+    started = lengths.get(training.encoder_length, f"encoder of length {training.encoder_length}")
+    table: Table = {}
+    for title, (reconstruction_td, gpu_bytes) in found.items():
+        row = table[f"n={training.n_latents}, {training.n_steps} steps, {started}: {title}"] = {}
+        row["FVU held out"] = f"{unexplained(held_out_td, reconstruction_td):.4f}"
+        if not training.rounds:
+            continue
+        speeds = costs.speeds(OURS, title)
+        tokens = training.steps_per_turn * BATCH_SIZE
+        row["tokens/CPU-s" if device == "cpu" else "tokens/s"] = f"{tokens / costs.cpu(title):,.0f}"
+        row |= {"ours is faster by": statistics.median(speeds), "least": min(speeds), "most": max(speeds)}
+        if device != "cpu":
+            row["GPU memory, GB"] = gpu_bytes / 1e9
+    return table
+
+
+def unexplained(x_td: NDArray[np.float32], reconstruction_td: NDArray[np.float32]) -> float:
+    """Σ‖x - x̂‖² / Σ‖x - mean‖², the mean over these rows."""
+    wide_td = x_td.astype(np.float64)
+    return float(np.square(wide_td - reconstruction_td).sum() / np.square(wide_td - wide_td.mean(0)).sum())
+
+
+@contextlib.contextmanager
+def _worker(title: str, command: Sequence[str], folder: Path, device: str) -> Iterator["_Worker"]:
+    environment = {**os.environ, **WORKER_ENVIRONMENT}
+    if device == "cpu":
+        environment["SPARSIFY_DISABLE_TRITON"] = "1"  # its kernels are for GPUs
+    reconstructed, log = folder / f"{title}.npy", folder / f"{title}.log"
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [*command, str(folder), str(reconstructed)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    try:
+        yield _Worker(process, reconstructed, log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """A trainer at work, see `peers_train.Turns`."""
+
+    process: "subprocess.Popen[str]"
+    reconstructed: Path
+    log: Path
+
+    def told_seconds(self, n_steps: int) -> float:
+        """Have it do so many more steps."""
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            stdin.write(f"{n_steps}\n")
+            stdin.flush()
+        answer = stdout.readline()
+        if not answer:
+            raise EmergenceError(
+                f"A trainer ended early: {self.log.read_text(encoding='utf-8', errors='replace')[-2000:]}",
+                where=self.log.stem,
+                remedy="see what it said; `make peers` makes the environment of the others",
+            )
+        return float(answer)
+
+    def finished(self) -> tuple[NDArray[np.float32], int]:
+        """What it makes of the rows held out, and bytes of GPU memory at most."""
+        n_bytes = int(self.told_seconds(0))
+        return np.load(self.reconstructed), n_bytes
