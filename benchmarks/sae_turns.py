@@ -8,9 +8,10 @@ import torch
 
 from benchmarks.peers_train import Task, Turns
 from emergence_assets.saes.activation import TopK
+from emergence_assets.saes.feed import Member, Start
 from emergence_assets.saes.recipe import SAERecipe
 from emergence_assets.saes.sae import SAE
-from emergence_assets.saes.training import Member, train_saes
+from emergence_assets.saes.training import train_saes
 
 SEED = 0
 """Of the order of the rows: that of the batches which others read."""
@@ -26,7 +27,7 @@ def main() -> None:
         b_enc_n = task.W_dec_nd.new_zeros(len(task.W_dec_nd))
         start = SAE(task.W_enc_nd, b_enc_n, task.W_dec_nd, task.b_dec_d, task.k)
     # Rows of a file, written to by nobody: copied on writing, so that they need not be copied before.
-    member = Member(np.load(folder / "rows.npy", mmap_mode="c"), SEED, start=start)
+    member = Member(np.load(folder / "rows.npy", mmap_mode="c"), SEED, start=Start(start) if start else None)
     left = turns.begin()
 
     def report(*_: object) -> None:

@@ -11,9 +11,9 @@ from benchmarks.rounds import Table, told_in_turns
 from benchmarks.sae_steps import MIDDLE, recipe, rows, trained
 from emergence_assets.saes.activation import BatchTopK, JumpReLU, TopK
 from emergence_assets.saes.aux_k import AuxK
+from emergence_assets.saes.feed import Member, Start
 from emergence_assets.saes.recipe import SAERecipe
 from emergence_assets.saes.sae import SAE
-from emergence_assets.saes.training import Member
 
 N_STEPS = 10
 N_WEAK = 1024
@@ -26,7 +26,7 @@ def measure_sae_variants() -> Table:
     _, n_latents, k, batch_size = MIDDLE
     rows_td = rows(MIDDLE)
     plain = Member(rows_td, 0)
-    with_dead = Member(rows_td, 0, start=_with_weak_latents(n_latents, k, rows_td.mean(0)))
+    with_dead = Member(rows_td, 0, start=Start(_with_weak_latents(n_latents, k, rows_td.mean(0))))
     one_batch: dict[str, Any] = {"dead_window_tokens": batch_size}
     trainings: dict[str, tuple[Member, SAERecipe]] = {
         TOPK: (plain, recipe(MIDDLE, N_STEPS)),

@@ -5,6 +5,7 @@ Shape suffixes: g members, t tokens, d d_model, n latents, m dead latents.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from emergence_assets.errors import EmergenceError
 from emergence_assets.saes.latents import decode_latents, joined
 from emergence_assets.saes.product import chunks, pre_activations
 from emergence_assets.saes.selection import select_top_k
-from emergence_assets.saes.sparse_gradients import sparse_gradients
+from emergence_assets.saes.sparse_gradients import SparseGradients, sparse_gradients
 from emergence_assets.saes.stack import Parameters
 
 
@@ -43,25 +44,30 @@ class AuxK:
                 raise EmergenceError(f"AuxK needs {demand}", remedy="correct the recipe")
 
 
-def add_aux_gradients(
-    gradients: Parameters,
-    centred_gtd: Tensor,
-    residual_gtd: Tensor,
-    parameters: Parameters,
-    dead: Sequence[Tensor],
-    aux: AuxK,
-) -> None:
-    """Add, in place, the gradients of coefficient · ½ Σ‖ê - e‖² / n_tokens, e = x - x̂ taken as given.
+class Revival(NamedTuple):
+    """What the auxiliary loss asks of one member's dead latents."""
+
+    member: int
+    dead_m: Tensor
+    """Their numbers."""
+    gradients: SparseGradients
+    """Of them alone."""
+
+
+def revivals(
+    centred_gtd: Tensor, residual_gtd: Tensor, parameters: Parameters, dead: Sequence[Tensor], aux: AuxK
+) -> list[Revival]:
+    """Gradients of coefficient · ½ Σ‖ê - e‖² / n_tokens, e = x - x̂ taken as given, of members that have dead latents.
 
     Args:
-        gradients: of the reconstruction.
         centred_gtd: what the encoder saw.
         residual_gtd: x̂ - x of the whole dictionary.
-        parameters: of the stack.
+        parameters: of the stack; may change afterwards.
         dead: numbers of each member's dead latents, [m].
         aux: how.
     """
     n_tokens, d_model = centred_gtd.shape[1:]
+    found = []
     for g, dead_m in enumerate(dead):
         if len(dead_m) == 0:
             continue
@@ -71,14 +77,12 @@ def add_aux_gradients(
         latents = joined(
             [
                 select_top_k(pre_activations(centred_gtd[g, start:stop], W_enc_md, b_enc_m), k)
-                for start, stop in chunks(n_tokens, len(dead_m))
+                for start, stop in chunks(n_tokens, len(dead_m), centred_gtd.device)
             ]
         )
         pull_td = decode_latents(latents, W_dec_md).add_(residual_gtd[g]).mul_(aux.coefficient / n_tokens)
-        found = sparse_gradients(latents, pull_td, centred_gtd[g], W_dec_md)
-        gradients.W_enc_gnd[g].index_add_(0, dead_m, found.W_enc_nd)
-        gradients.b_enc_gn[g].index_add_(0, dead_m, found.b_enc_n)
-        gradients.W_dec_gnd[g].index_add_(0, dead_m, found.W_dec_nd)
+        found.append(Revival(g, dead_m, sparse_gradients(latents, pull_td, centred_gtd[g], W_dec_md)))
+    return found
 
 
 def dead_latents(last_fired_gn: Tensor, since_step: int) -> list[Tensor]:

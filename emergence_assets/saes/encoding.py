@@ -54,7 +54,7 @@ def encode_stack(
     parts = []
     for g, activation in enumerate(activations):
         W_enc_nd, b_enc_n = parameters.W_enc_gnd[g], parameters.b_enc_gn[g]
-        for start, stop in chunks(centred_gtd.shape[1], parameters.n_latents):
+        for start, stop in chunks(centred_gtd.shape[1], parameters.n_latents, centred_gtd.device):
             chunk = select_top_k(pre_activations(centred_gtd[g, start:stop], W_enc_nd, b_enc_n), activation.k)
             parts.append(chunk._replace(indices_s=chunk.indices_s.add_(g * parameters.n_latents)))
     return Encoded(joined(parts))
@@ -67,7 +67,7 @@ def top_k_together(centred_gtd: Tensor, parameters: Parameters, ks: Sequence[int
     device = centred_gtd.device
     values_gtk = torch.empty(n_members, n_tokens, k, device=device, dtype=centred_gtd.dtype)
     indices_gtk = torch.empty(n_members, n_tokens, k, dtype=torch.int64, device=device)
-    for start, stop in chunks(n_tokens, n_members * n_latents):
+    for start, stop in chunks(n_tokens, n_members * n_latents, device):
         pre_gtn = torch.baddbmm(
             parameters.b_enc_gn[:, None], centred_gtd[:, start:stop], parameters.W_enc_gnd.transpose(1, 2)
         )
@@ -87,7 +87,7 @@ def _near_or_above(centred_gtd: Tensor, parameters: Parameters, activation: Jump
     parts = []
     for g, log_threshold_n in enumerate(parameters.log_threshold_gn):
         threshold_n = log_threshold_n.exp()
-        for start, stop in chunks(centred_gtd.shape[1], parameters.n_latents):
+        for start, stop in chunks(centred_gtd.shape[1], parameters.n_latents, centred_gtd.device):
             pre_tn = pre_activations(centred_gtd[g, start:stop], parameters.W_enc_gnd[g], parameters.b_enc_gn[g])
             chunk = select_near_or_above(pre_tn, threshold_n, activation.bandwidth)
             parts.append(chunk._replace(indices_s=chunk.indices_s.add_(g * parameters.n_latents)))

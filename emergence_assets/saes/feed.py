@@ -17,6 +17,9 @@ from emergence_assets.saes.activation import Activation
 from emergence_assets.saes.recipe import SAERecipe
 from emergence_assets.saes.sae import SAE, input_rows
 
+MOMENT_ROWS = 2048
+"""Rows that moments are summed over at a time."""
+
 
 @dataclass(frozen=True, eq=False)
 class Start:
@@ -84,8 +87,15 @@ def input_moments(rows: ShuffledRows) -> tuple[Tensor, float]:
         EmergenceError: NaN or infinity among the rows, or all of them equal.
     """
     n_tokens, d_model = rows.n_rows, rows.d_model
-    mean_d = torch.stack([block.sum(0, dtype=torch.float64) for block in rows.blocks()]).sum(0) / n_tokens
-    squares = torch.stack([(block - mean_d).square().sum() for block in rows.blocks()]).sum()
+    # One buffer for all blocks: many large temporaries leave the process with holes that nothing fills.
+    wide_td = torch.empty(min(n_tokens, MOMENT_ROWS), d_model, dtype=torch.float64, device=rows.device)
+    mean_d = torch.zeros(d_model, dtype=torch.float64, device=rows.device)
+    for block_td in rows.blocks(MOMENT_ROWS):
+        mean_d += wide_td[: len(block_td)].copy_(block_td).sum(0)
+    mean_d /= n_tokens
+    squares = torch.zeros((), dtype=torch.float64, device=rows.device)
+    for block_td in rows.blocks(MOMENT_ROWS):
+        squares += wide_td[: len(block_td)].copy_(block_td).sub_(mean_d).square_().sum()
     if not bool(torch.isfinite(squares)):
         n_bad = int(sum(int((~torch.isfinite(block)).any(1).sum()) for block in rows.blocks()))
         raise EmergenceError(

@@ -9,14 +9,14 @@ A token's slots fall into one bag per Matryoshka prefix, or into one in all; eac
 Shape suffixes: g members, t tokens, d d_model, n latents, s slots, b bags, j prefixes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from emergence_assets.saes.activation import Activation, JumpReLU
-from emergence_assets.saes.aux_k import AuxK, add_aux_gradients
+from emergence_assets.saes.aux_k import AuxK, Revival, revivals
 from emergence_assets.saes.encoding import encode_stack
 from emergence_assets.saes.latents import Latents, decode_latents
 from emergence_assets.saes.sparse_gradients import SparseGradients, sparse_gradients
@@ -28,8 +28,10 @@ class Step(NamedTuple):
 
     squared_error_g: Tensor
     """Σ‖x - x̂‖² over the batch, left on the device."""
-    gradients: Parameters
-    """Of the objective; see `loss_and_gradients`."""
+    gradients: Iterator[tuple[str, Tensor]]
+    """Of the objective, by field of `Parameters`, each made when it is asked for.
+
+    Whoever is done with one before asking for the next needs the memory of one. Parameters may change in between."""
     has_fired_gn: Tensor
     """Latents that were active on some token."""
     threshold_g: Tensor | None
@@ -86,27 +88,45 @@ def loss_and_gradients(
     residual_tjd.sub_(centred_td[:, None])
     residual_gtd = residual_tjd[:, -1].view(n_members, n_tokens, d_model)
     squared_error_g = residual_gtd.square().sum((1, 2))
-    # AuxK needs the residual as it is, otherwise its memory is used again.
-    pull_tjd = residual_tjd.div(n_tokens) if dead is not None else residual_tjd.div_(n_tokens)
+    revived = [] if dead is None else revivals(centred_gtd, residual_gtd, parameters, dead.latents, dead.aux)
+    pull_tjd = residual_tjd.div_(n_tokens)
     if n_prefixes > 1:
         pull_tjd = pull_tjd.div_(n_prefixes).flip(1).cumsum(1).flip(1)
-
     found = sparse_gradients(bags, pull_tjd.view(-1, d_model), centred_td, W_dec_nd)
-    gradients = Parameters(
-        W_enc_gnd=found.W_enc_nd.view_as(parameters.W_enc_gnd),
-        b_enc_gn=found.b_enc_n.view_as(parameters.b_enc_gn),
-        W_dec_gnd=found.W_dec_nd.view_as(parameters.W_dec_gnd),
-        b_dec_gd=pull_tjd[:, 0].view(n_members, n_tokens, d_model).sum(1),
-        log_threshold_gn=(
-            _threshold_gradient(encoded.latents, found, parameters, kind, [one.k for one in activations], n_tokens)
-            if isinstance(kind, JumpReLU)
-            else None
-        ),
+    threshold_gradient = (
+        _threshold_gradient(encoded.latents, found, parameters, kind, [one.k for one in activations], n_tokens)
+        if isinstance(kind, JumpReLU)
+        else None
     )
-    if dead is not None:
-        add_aux_gradients(gradients, centred_gtd, residual_gtd, parameters, dead.latents, dead.aux)
-    gradients.b_dec_gd.sub_(torch.bmm(gradients.b_enc_gn[:, None], parameters.W_enc_gnd)[:, 0])
-    return Step(squared_error_g, gradients, found.strength_n.view(n_members, n_latents) > 0, encoded.threshold_g)
+    return Step(
+        squared_error_g,
+        _in_turn(parameters, found, revived, pull_tjd[:, 0].view(n_members, n_tokens, d_model), threshold_gradient),
+        found.has_fired_n().view(n_members, n_latents),
+        encoded.threshold_g,
+    )
+
+
+def _in_turn(
+    parameters: Parameters,
+    found: SparseGradients,
+    revived: Sequence[Revival],
+    pull_gtd: Tensor,
+    threshold_gradient: Tensor | None,
+) -> Iterator[tuple[str, Tensor]]:
+    """Gradients one by one; b_dec's needs the encoder as it was, and comes first."""
+
+    def with_revived(gradient: Tensor, of_dead: Callable[[SparseGradients], Tensor]) -> Tensor:
+        for member, dead_m, gradients in revived:
+            gradient[member].index_add_(0, dead_m, of_dead(gradients))
+        return gradient
+
+    b_enc_gn = with_revived(found.b_enc_n().view_as(parameters.b_enc_gn), SparseGradients.b_enc_n)
+    yield "b_dec_gd", pull_gtd.sum(1) - torch.bmm(b_enc_gn[:, None], parameters.W_enc_gnd)[:, 0]
+    yield "b_enc_gn", b_enc_gn
+    if threshold_gradient is not None:
+        yield "log_threshold_gn", threshold_gradient
+    yield "W_dec_gnd", with_revived(found.W_dec_nd().view_as(parameters.W_dec_gnd), SparseGradients.W_dec_nd)
+    yield "W_enc_gnd", with_revived(found.W_enc_nd().view_as(parameters.W_enc_gnd), SparseGradients.W_enc_nd)
 
 
 def _in_bags(latents: Latents, prefixes: Sequence[int], n_latents: int) -> Latents:

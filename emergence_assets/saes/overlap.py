@@ -45,7 +45,7 @@ def nearest_neighbours(one_nd: Tensor, other_md: Tensor) -> tuple[Tensor, Tensor
     cosine_n = torch.zeros(n, device=one_nd.device)
     best_m = torch.full((m,), -torch.inf, device=one_nd.device)
     nearest_m = torch.zeros(m, dtype=torch.int64, device=one_nd.device)
-    for start, stop in chunks(n, m):
+    for start, stop in chunks(n, m, one_nd.device):
         cosines_nm = one_nd[start:stop] @ other_md.T
         cosine_n[start:stop], nearest_n[start:stop] = cosines_nm.max(1)
         found_m, place_m = cosines_nm.max(0)

@@ -98,7 +98,7 @@ class SAE:
             Latents; memory goes with the active ones, not with n_latents, because rows go in chunks.
         """
         parts = []
-        for start, stop in chunks(x_td.shape[0], self.n_latents):
+        for start, stop in chunks(x_td.shape[0], self.n_latents, x_td.device):
             centred_td = x_td[start:stop].float() - self.b_dec_d
             parts.append(self._select(pre_activations(centred_td, self.W_enc_nd, self.b_enc_n)))
         return joined(parts) if parts else self._nothing()

@@ -33,49 +33,65 @@ class ByLatent(NamedTuple):
 
 
 class SparseGradients(NamedTuple):
-    """Gradients with respect to what the slots touch."""
+    """Gradients with respect to what the slots touch, each made when it is asked for: two matrices are rarely needed.
 
-    W_enc_nd: Tensor
-    b_enc_n: Tensor
-    W_dec_nd: Tensor
-    strength_n: Tensor
-    """Sum of each latent's activations; 0 where it did not fire."""
-    slopes_s: Tensor
-    """Of each slot's activation, sorted by latent, whether it is active or not."""
+    With a the activations, g = [a > 0] (pull · W_dec rows): dW_dec = aᵀ pull, dW_enc = gᵀ centred, db_enc = Σ g.
+    """
+
     by_latent: ByLatent
     """How the slots were sorted."""
+    values_s: Tensor
+    """Activations, sorted by latent."""
+    slopes_s: Tensor
+    """Of each slot's activation, sorted by latent, whether it is active or not."""
+    pull_bd: Tensor
+    """Gradient with respect to what each bag's slots add up to."""
+    centred_td: Tensor
+    """What the encoder saw."""
+
+    def b_enc_n(self) -> Tensor:
+        """Of the encoder's bias."""
+        return self.by_latent.sum(self._ones_t1(), self._open_slopes_s(), self._tokens_s()).view(-1)
+
+    def W_enc_nd(self) -> Tensor:
+        """Of the encoder."""
+        return self.by_latent.sum(self.centred_td, self._open_slopes_s(), self._tokens_s())
+
+    def W_dec_nd(self) -> Tensor:
+        """Of the decoder."""
+        return self.by_latent.sum(self.pull_bd, self.values_s)
+
+    def has_fired_n(self) -> Tensor:
+        """Whether each latent is active on some token."""
+        return self.by_latent.sum(self._ones_t1(), self.values_s, self._tokens_s()).view(-1) > 0
+
+    def _open_slopes_s(self) -> Tensor:
+        return torch.where(self.values_s > 0, self.slopes_s, 0.0)
+
+    def _tokens_s(self) -> Tensor:
+        bags_per_token = self.pull_bd.shape[0] // self.centred_td.shape[0]
+        return self.by_latent.bags_s if bags_per_token == 1 else self.by_latent.bags_s // bags_per_token
+
+    def _ones_t1(self) -> Tensor:
+        return self.centred_td.new_ones(self.centred_td.shape[0], 1)
 
 
 def sparse_gradients(latents: Latents, pull_bd: Tensor, centred_td: Tensor, W_dec_nd: Tensor) -> SparseGradients:
     """Chain rule through decoder, selection and encoder.
 
-    With a the activations, g = [a > 0] (pull · W_dec rows): dW_dec = aᵀ pull, dW_enc = gᵀ centred, db_enc = Σ g.
-
     Args:
         latents: of bags, as many to each token; a slot of value 0 passes nothing on.
         pull_bd: gradient with respect to what each bag's slots add up to.
         centred_td: what the encoder saw.
-        W_dec_nd: decoder.
+        W_dec_nd: decoder; may change afterwards.
     """
-    n_latents = W_dec_nd.shape[0]
-    by_latent = group_by_latent(latents, n_latents)
+    by_latent = group_by_latent(latents, W_dec_nd.shape[0])
     values_s = latents.values_s.index_select(0, by_latent.slots_s)
     # The product of decoder row and pull for each slot, latent after latent: decoder rows are read once, in order.
     slopes_s = torch.ops.aten._embedding_bag_per_sample_weights_backward(
         W_dec_nd, pull_bd, by_latent.bags_s, by_latent.offsets_n, by_latent.latents_s, 0
     )
-    open_slopes_s = torch.where(values_s > 0, slopes_s, 0.0)
-    bags_per_token = pull_bd.shape[0] // centred_td.shape[0]
-    tokens_s = by_latent.bags_s if bags_per_token == 1 else by_latent.bags_s // bags_per_token
-    ones_t1 = centred_td.new_ones(centred_td.shape[0], 1)
-    return SparseGradients(
-        W_enc_nd=by_latent.sum(centred_td, open_slopes_s, tokens_s),
-        b_enc_n=by_latent.sum(ones_t1, open_slopes_s, tokens_s).view(-1),
-        W_dec_nd=by_latent.sum(pull_bd, values_s),
-        strength_n=by_latent.sum(ones_t1, values_s, tokens_s).view(-1),
-        slopes_s=slopes_s,
-        by_latent=by_latent,
-    )
+    return SparseGradients(by_latent, values_s, slopes_s, pull_bd, centred_td)
 
 
 def group_by_latent(latents: Latents, n_latents: int) -> ByLatent:

@@ -7,7 +7,7 @@ Shape suffixes: g members of the stack, t tokens (rows of a batch), d d_model, n
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,7 @@ from emergence_assets.saes.stack import Parameters, fold_input_scale
 from emergence_assets.saes.training_state import TrainingState
 
 CURVE_POINTS = 100
+PARALLEL_ELEMENTS = 2**18
 Report = Callable[[int, int, str], None]
 
 
@@ -152,47 +153,70 @@ def _optimise(
         torch.zeros(recipe.n_steps, n_members, device=device),
         torch.full((n_members, recipe.n_latents), -1, device=device),
     )
-    kept = _kept(parameters, adam, course)
+    kept = _kept(adam, course)
     first = 0 if state is None else state.load(kept)
     report_every = max(1, recipe.n_steps // CURVE_POINTS)
     y_gtd = torch.empty(n_members, recipe.batch_size, d_model, device=device)
     streams = [feed.rows.batches(first) for feed in feeds]
-    W_dec_gnd, dead = parameters.W_dec_gnd, None
+    dead = None
     for step in range(first, recipe.n_steps):
         for feed, stream, y_td in zip(feeds, streams, y_gtd, strict=True):
             feed.scaled(next(stream), y_td)
-        if recipe.aux_k is not None and (step % recipe.aux_k.every_steps == 0 or step == first):
-            # After a resumption as it was looked up before the kill.
-            looked_up = step - step % recipe.aux_k.every_steps
-            dead = Dead(dead_latents(course.last_fired_gn, looked_up - recipe.dead_window_steps), recipe.aux_k)
+        if recipe.aux_k is not None and step % recipe.aux_k.every_steps == 0:
+            dead = Dead(dead_latents(course.last_fired_gn, step - recipe.dead_window_steps), recipe.aux_k)
         guess_g = course.thresholds_pg[step - 1] if step > 0 else None
         found = loss_and_gradients(y_gtd, parameters, activations, guess_g=guess_g, dead=dead)
         course.losses_pg[step] = found.squared_error_g / y_gtd[0].numel()
         if found.threshold_g is not None:
             course.thresholds_pg[step] = found.threshold_g
         course.last_fired_gn.masked_fill_(found.has_fired_gn, step)
-        # Rows of the decoder keep unit length: what lengthens them is no improvement, and would feed Adam's moments.
-        parallel_gn1 = torch.linalg.vecdot(found.gradients.W_dec_gnd, W_dec_gnd).unsqueeze(-1)
-        found.gradients.W_dec_gnd.addcmul_(parallel_gn1, W_dec_gnd, value=-1)
-        if recipe.clip_norm is not None:
-            clip(found.gradients, recipe.clip_norm)
-        adam.step(found.gradients, recipe.learning_rate_at(step))
-        W_dec_gnd.div_(torch.linalg.vector_norm(W_dec_gnd, dim=-1, keepdim=True))
+        _update(adam, found.gradients, recipe, step)
+        del found  # and with it what it was made from, before the next is made
         if (step + 1) % report_every == 0 or step + 1 == recipe.n_steps:
             report(step + 1, recipe.n_steps, "SAE steps")
-        if state is not None:
+        if state is not None and (recipe.aux_k is None or (step + 1) % recipe.aux_k.every_steps == 0):
+            # Between two looks at what is dead, the list of the dead would be needed too.
             state.save_if_due(step + 1, kept)
     return course
 
 
-def _kept(parameters: Parameters, adam: Adam, course: _Course) -> dict[str, Tensor]:
+def _update(adam: Adam, gradients: Iterator[tuple[str, Tensor]], recipe: SAERecipe, step: int) -> None:
+    """One step of Adam.
+
+    Rows of the decoder keep unit length: what lengthens them is no improvement, and would feed Adam's moments.
+    """
+    if recipe.clip_norm is not None:
+        gathered = dict(gradients)
+        _remove_parallel(gathered["W_dec_gnd"], adam.parameters["W_dec_gnd"])
+        clip(gathered, recipe.clip_norm)
+        gradients = iter(gathered.items())
+    adam.begin_step()
+    for name, gradient in gradients:
+        if name == "W_dec_gnd":
+            _remove_parallel(gradient, adam.parameters[name])
+        adam.update(name, gradient, recipe.learning_rate_at(step))
+        del gradient  # before the next is made
+    W_dec_gnd = adam.parameters["W_dec_gnd"]
+    W_dec_gnd.div_(torch.linalg.vector_norm(W_dec_gnd, dim=-1, keepdim=True))
+
+
+def _remove_parallel(gradient_gnd: Tensor, W_dec_gnd: Tensor) -> None:
+    """Take away, in place, what lies along the rows; some rows at a time, which is faster and takes less memory."""
+    rows = max(1, PARALLEL_ELEMENTS // gradient_gnd.shape[-1])
+    for gradient_nd, W_dec_nd in zip(
+        gradient_gnd.flatten(0, 1).split(rows), W_dec_gnd.flatten(0, 1).split(rows), strict=True
+    ):
+        parallel_n1 = torch.linalg.vecdot(gradient_nd, W_dec_nd).unsqueeze(-1)
+        gradient_nd.addcmul_(parallel_n1, W_dec_nd, value=-1)
+
+
+def _kept(adam: Adam, course: _Course) -> dict[str, Tensor]:
     """Everything that a step reads and an earlier one wrote."""
-    names = [name for name, tensor in zip(Parameters._fields, parameters, strict=True) if tensor is not None]
     return {
-        **{f"parameters.{name}": tensor for name, tensor in zip(names, adam.parameters, strict=True)},
-        **{f"means.{name}": tensor for name, tensor in zip(names, adam.means, strict=True)},
-        **{f"squares.{name}": tensor for name, tensor in zip(names, adam.squares, strict=True)},
-        "n_steps": adam.n_steps[0],
+        **{f"parameters.{name}": tensor for name, tensor in adam.parameters.items()},
+        **{f"means.{name}": tensor for name, tensor in adam.means.items()},
+        **{f"squares.{name}": tensor for name, tensor in adam.squares.items()},
+        "n_steps": adam.n_steps,
         "losses": course.losses_pg,
         "thresholds": course.thresholds_pg,
         "last_fired": course.last_fired_gn,
