@@ -77,15 +77,15 @@ def imported_folder(storage: Storage, cell: Cell, seed: int) -> Path:
     return storage.imported_sae(str(cell.model), int(cell.step or 0), int(cell.layer or 0), seed)
 
 
-CURVE_BYTES, SEED_FILES_BYTES = 43_000, 4_400
-"""The picture of a cell; config, metrics and header of each of its SAEs."""
+CELL_BYTES, SEED_BYTES, MEAN_BYTES = 59_000, 5_000, 20
+"""Picture and record of a cell; config, metrics and header of each of its SAEs; each dimension of its input's mean."""
 
 
 def _sae_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
     """Two matrices and two biases in float32 per seed."""
     d_model, n_latents = study.family.models[str(cell.model)].d_model, study.sae.n_latents
     weights = 4 * (2 * n_latents * d_model + n_latents + d_model)
-    return CURVE_BYTES + len(study.sae.seeds) * (weights + SEED_FILES_BYTES)
+    return CELL_BYTES + len(study.sae.seeds) * (weights + SEED_BYTES + MEAN_BYTES * d_model)
 
 
 SAE = Rule(
