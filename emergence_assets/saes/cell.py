@@ -3,7 +3,6 @@
 Layers of one checkpoint, and seeds, make one stack; what was imported is measured as if it were ours.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict
@@ -13,13 +12,21 @@ import torch
 from torch import Tensor
 
 from emergence_assets.activations.reading import Rows
+from emergence_assets.saes.cell_metrics import (
+    control_columns,
+    fidelity_columns,
+    mean_known,
+    quality_columns,
+    training_columns,
+)
 from emergence_assets.saes.feed import Member, Start
 from emergence_assets.saes.fidelity import Fidelity
+from emergence_assets.saes.optimisation import Report
 from emergence_assets.saes.overlap import shared_fraction
-from emergence_assets.saes.quality import SAEQuality, measure_quality
+from emergence_assets.saes.quality import measure_quality
 from emergence_assets.saes.recipe import SAERecipe
 from emergence_assets.saes.sae import SAE
-from emergence_assets.saes.training import Report, TrainedSAE, train_saes
+from emergence_assets.saes.training import TrainedSAE, train_saes
 from emergence_assets.saes.training_state import TrainingState
 
 CONTROL_SEEDS = 1_000_000
@@ -57,7 +64,7 @@ class LayerSAEs:
 
     saes: dict[int, SAE]
     metrics: list[dict[str, Any]]
-    """Of each seed, plain values; see `docs/tables.md` for those that the table sae_metrics has."""
+    """Of each seed, plain values; those of the table `sae_metrics` are described in `emergence/tables.py`."""
     curves: dict[int, list[list[float]]]
     """(step, loss) of each seed that was trained."""
     inputs: dict[int, Input]
@@ -134,21 +141,24 @@ def _measured(
         seed: one.imported[seed].to(device) if seed in one.imported else trained[one.layer, seed].sae for seed in seeds
     }
     quality = {seed: measure_quality(sae, evaluation_td) for seed, sae in saes.items()}
-    kept = dict(zip(saes, _fidelity(one, list(saes.values()), evaluation_td, device, fidelity), strict=True))
+    kept: Sequence[Fidelity | None] = [None] * len(saes)
+    if fidelity is not None:
+        kept = fidelity(one.layer, list(saes.values()), evaluation_td.mean(0).to(device))
     metrics = []
-    for seed, sae in saes.items():
+    for (seed, sae), found in zip(saes.items(), kept, strict=True):
         fires_n = torch.from_numpy(quality[seed].firings_n > 0).to(sae.device)
         others = [shared_fraction(sae, saes[other], fires_n) for other in seeds if other != seed]
-        own = trained.get((one.layer, seed))
+        own, control = trained.get((one.layer, seed)), cold.get((one.layer, seed))
+        before = one.start[seed].sae if seed in one.start else None
         metrics.append(
             {
                 "sae_seed": seed,
-                "start": "imported" if own is None else "warm" if seed in one.start else "cold",
-                **_quality_columns(quality[seed]),
-                "shared_frac": _mean(others),
-                **kept[seed],
-                **(_training_columns(own) if own else _without_training(quality[seed])),
-                **_control_columns(one, seed, own, cold.get((one.layer, seed)), recipe, evaluation_td),
+                "start": "imported" if own is None else "cold" if before is None else "warm",
+                **quality_columns(quality[seed]),
+                "shared_frac": mean_known(others),
+                **fidelity_columns(found),
+                **training_columns(own, quality[seed]),
+                **control_columns(before, own, control, recipe, evaluation_td),
             }
         )
     curves = {
@@ -162,76 +172,3 @@ def _measured(
         if (own := trained.get((one.layer, seed)))
     }
     return LayerSAEs(saes, metrics, curves, inputs)
-
-
-def _fidelity(
-    one: LayerRows,
-    saes: Sequence[SAE],
-    evaluation_td: Tensor,
-    device: torch.device | str,
-    fidelity: MeasureFidelity | None,
-) -> list[dict[str, Any]]:
-    if fidelity is None:
-        return [{"kl_recovered": None, "loss_recovered": None, "fidelity_tokens": None}] * len(saes)
-    return [
-        {
-            "kl_recovered": found.kl_recovered,
-            "loss_recovered": found.loss_recovered,
-            "fidelity_tokens": found.n_tokens,
-        }
-        for found in fidelity(one.layer, saes, evaluation_td.mean(0).to(device))
-    ]
-
-
-def _quality_columns(quality: SAEQuality) -> dict[str, Any]:
-    return {
-        "fvu": quality.fvu,
-        "explained_variance": quality.explained_variance,
-        "l0": quality.l0,
-        "eval_dead_frac": quality.dead_fraction,
-        "dense_frac": quality.dense_fraction,
-        "cosine": quality.cosine,
-        "n_eval_tokens": quality.n_tokens,
-        "density": quality.density_counts(),
-    }
-
-
-def _training_columns(own: TrainedSAE) -> dict[str, Any]:
-    return {
-        "dead_frac": own.dead_fraction,
-        "final_loss": own.curve[-1][1],
-        "train_tokens": own.n_tokens,
-        "norm_scale": own.input_scale,
-    }
-
-
-def _without_training(quality: SAEQuality) -> dict[str, Any]:
-    return {"dead_frac": quality.dead_fraction, "final_loss": None, "train_tokens": None, "norm_scale": None}
-
-
-def _control_columns(
-    one: LayerRows,
-    seed: int,
-    warm: TrainedSAE | None,
-    cold: TrainedSAE | None,
-    recipe: SAERecipe,
-    evaluation_td: Tensor,
-) -> dict[str, Any]:
-    """What a cold start gives instead, and how much of the SAE before it and the warm one share with it."""
-    columns: dict[str, Any] = dict.fromkeys(("cold_fvu", "tokens_to_cold_fvu", "kept_warm_frac", "kept_cold_frac"))
-    if warm is None or cold is None:
-        return columns
-    reached = [step for step, loss in warm.curve if loss <= cold.curve[-1][1]]
-    before = one.start[seed].sae.to(cold.sae.device)
-    return {
-        "cold_fvu": measure_quality(cold.sae, evaluation_td).fvu,
-        "tokens_to_cold_fvu": reached[0] * recipe.batch_size if reached else None,
-        "kept_warm_frac": shared_fraction(before, warm.sae),
-        "kept_cold_frac": shared_fraction(before, cold.sae),
-    }
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    """None where there is nothing to average: one seed, or no latent that fires."""
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else None
