@@ -117,4 +117,6 @@ def test_its_library_loads_the_folder_and_gives_the_same(
     # Triton kernels are for GPUs; without this sparsify tries them on a CPU.
     environment = {"SPARSIFY_DISABLE_TRITON": "1", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     subprocess.run([str(PEERS), "-c", program, *arguments], check=True, timeout=300, env=environment)
-    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), sae.reconstruct(x_td).numpy(), atol=1e-5)
+    expected_td = sae.reconstruct(x_td).numpy()
+    # Of the largest: where thresholds select, some forty latents add up to thirty.
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected_td, rtol=0, atol=1e-5 * np.abs(expected_td).max())
