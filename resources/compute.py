@@ -1,4 +1,4 @@
-"""Where work inside a run goes: one worker process per core, one thread each. Knows nothing of what the work is.
+"""Where work inside a run goes: a worker process per core or GPU, one thread each. Knows nothing of what the work is.
 
 A cluster takes its place by offering the same `Compute.run`.
 """
@@ -51,6 +51,8 @@ class Task:
     arguments: Mapping[str, Any]
     label: str
     """The cell it belongs to; stands in progress and errors."""
+    on_accelerator: bool = True
+    """Whether it computes on a GPU where there is one. Others are spread over the cores."""
 
 
 class Compute(Protocol):
@@ -62,15 +64,17 @@ class Compute(Protocol):
 
 
 class LocalProcesses:
-    """A pool of worker processes on this machine that outlives single runs, so that heavy imports happen once."""
+    """Worker processes on this machine that outlive single runs, so that heavy imports happen once.
+
+    Two pools where there are GPUs: a worker per GPU for tasks that use one, a worker per core for those that do not.
+    Without GPUs one pool does all.
+    """
 
     def __init__(self, n_workers: int | None = None):
         self.n_workers = n_workers or default_workers()
-        self._context = get_context("spawn")
-        self._pool: ProcessPoolExecutor | None = None
-        self._leash: Connection | None = None
-        self._progress: Connection | None = None
-        self._report: Report = _no_report
+        n_on_cores = n_workers or default_workers(on_accelerator=False)
+        self._on_accelerators = _Pool(self.n_workers)
+        self._on_cores = self._on_accelerators if n_on_cores == self.n_workers else _Pool(n_on_cores)
 
     def __enter__(self) -> "LocalProcesses":
         return self
@@ -80,38 +84,8 @@ class LocalProcesses:
 
     def close(self) -> None:
         """End the workers at once; their writes are atomic, so nothing half-made is left."""
-        if self._leash is not None:
-            self._leash.close()
-            self._leash = None
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
-        if self._progress is not None:
-            self._progress.close()  # the workers' ends are closed too: the listener sees the end
-            self._progress = None
-
-    def _start(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            # Only this process holds the writing end: when it closes it or dies, the workers see the end and leave.
-            leash, self._leash = self._context.Pipe(duplex=False)
-            # A pipe and not a queue: a worker that is killed while it holds a queue's lock would lock out all others.
-            events, self._progress = self._context.Pipe(duplex=False)
-            self._pool = ProcessPoolExecutor(
-                self.n_workers, self._context, initializer=_begin_worker, initargs=(leash, self._progress)
-            )
-            threading.Thread(target=self._listen, args=(events,), daemon=True).start()
-        return self._pool
-
-    def _listen(self, events: Connection) -> None:
-        with contextlib.suppress(EOFError, OSError), events:
-            while True:
-                event = events.recv()
-                try:
-                    self._report(*event)
-                except Exception:
-                    # Go on reading: a full pipe would stop the workers.
-                    self._report = _no_report
-                    logging.getLogger(__name__).exception("progress is not shown any more")
+        self._on_accelerators.close()
+        self._on_cores.close()
 
     def run(self, tasks: Sequence[Task], report: Report = lambda *_: None) -> Iterator[tuple[Task, Any]]:
         """Yield every task with its result as it finishes; see `Compute`.
@@ -119,7 +93,7 @@ class LocalProcesses:
         Raises:
             EmergenceError: of the first task that failed, naming its cell; or workers were lost again and again.
         """
-        self._report = report
+        self._on_accelerators.report = self._on_cores.report = report
         failures: list[tuple[Task, BaseException]] = []
         waiting, losses = list(tasks), itertools.count(1)
         while waiting:
@@ -154,13 +128,72 @@ class LocalProcesses:
             raise _failure(failures)
 
     def _submit(self, tasks: Sequence[Task]) -> dict[Future[Any], Task]:
-        pool = self._start()
         with _environment(WORKER_ENVIRONMENT):
-            return {pool.submit(_call, task): task for task in tasks}
+            return {
+                (self._on_accelerators if task.on_accelerator else self._on_cores).submit(task): task for task in tasks
+            }
 
 
-def default_workers() -> int:
+class _Pool:
+    """Processes that do the same kind of work; started when the first task comes."""
+
+    def __init__(self, n_workers: int):
+        self._n_workers = n_workers
+        self._context = get_context("spawn")
+        self._executor: ProcessPoolExecutor | None = None
+        self._leash: Connection | None = None
+        self._progress: Connection | None = None
+        self.report: Report = _no_report
+
+    def submit(self, task: Task) -> Future[Any]:
+        """Have a task done.
+
+        Raises:
+            BrokenProcessPool: A worker was lost.
+        """
+        return self._start().submit(_call, task)
+
+    def close(self) -> None:
+        """End the workers at once; a later task starts others."""
+        if self._leash is not None:
+            self._leash.close()
+            self._leash = None
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor = None
+        if self._progress is not None:
+            self._progress.close()  # the workers' ends are closed too: the listener sees the end
+            self._progress = None
+
+    def _start(self) -> ProcessPoolExecutor:
+        if self._executor is None:
+            # Only this process holds the writing end: when it closes it or dies, the workers see the end and leave.
+            leash, self._leash = self._context.Pipe(duplex=False)
+            # A pipe and not a queue: a worker that is killed while it holds a queue's lock would lock out all others.
+            events, self._progress = self._context.Pipe(duplex=False)
+            self._executor = ProcessPoolExecutor(
+                self._n_workers, self._context, initializer=_begin_worker, initargs=(leash, self._progress)
+            )
+            threading.Thread(target=self._listen, args=(events,), daemon=True).start()
+        return self._executor
+
+    def _listen(self, events: Connection) -> None:
+        with contextlib.suppress(EOFError, OSError), events:
+            while True:
+                event = events.recv()
+                try:
+                    self.report(*event)
+                except Exception:
+                    # Go on reading: a full pipe would stop the workers.
+                    self.report = _no_report
+                    logging.getLogger(__name__).exception("progress is not shown any more")
+
+
+def default_workers(on_accelerator: bool = True) -> int:
     """EMERGENCE_WORKERS, else one per GPU where there are GPUs, else one per core.
+
+    Args:
+        on_accelerator: Of the workers that use GPUs; others never are one per GPU.
 
     Raises:
         EmergenceError: EMERGENCE_WORKERS is not a positive number.
@@ -170,7 +203,7 @@ def default_workers() -> int:
         if not wanted.isdecimal() or int(wanted) == 0:
             raise EmergenceError(f"EMERGENCE_WORKERS is {wanted!r}.", remedy="set it to the number of worker processes")
         return int(wanted)
-    return n_gpus() or len(os.sched_getaffinity(0))
+    return (n_gpus() if on_accelerator else 0) or len(os.sched_getaffinity(0))
 
 
 def n_gpus() -> int:

@@ -74,7 +74,9 @@ def statistics_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[t
             "probes": canonical_json(plan.study.probe_set.model_dump()),
             "seeds": list(plan.study.sae.seeds),
         }
-        work.append((Task("emergence_assets.features.cells:measure_cell", arguments, str(cell)), [cell]))
+        work.append(
+            (Task("emergence_assets.features.cells:measure_cell", arguments, str(cell), on_accelerator=False), [cell])
+        )
     return work
 
 

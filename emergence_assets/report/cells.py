@@ -80,7 +80,9 @@ def report_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple
             "domains": domains,
             "origin": origin,
         }
-        work.append((Task("emergence_assets.report.cells:write_report", arguments, "report"), [cell]))
+        work.append(
+            (Task("emergence_assets.report.cells:write_report", arguments, "report", on_accelerator=False), [cell])
+        )
     return work
 
 

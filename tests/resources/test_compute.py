@@ -1,6 +1,7 @@
 """Worker processes: every task's result arrives, whatever happens to its neighbours, to a worker or to the parent."""
 
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
@@ -293,6 +294,26 @@ def test_the_environment_says_how_many_workers(monkeypatch: pytest.MonkeyPatch) 
     assert default_workers() == 3
     assert LocalProcesses().n_workers == 3
     assert LocalProcesses(5).n_workers == 5
+
+
+def test_work_that_needs_no_gpu_is_spread_over_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EMERGENCE_WORKERS", raising=False)
+    monkeypatch.setattr("resources.compute.n_gpus", lambda: 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    with LocalProcesses() as pool:
+        assert pool.n_workers == 1
+        on_gpu = {facts["pid"] for _, facts in pool.run([task("worker") for _ in range(4)])}
+        assert len(on_gpu) == 1
+        on_cores: set[int] = set()
+
+        def look() -> bool:
+            tasks = [dataclasses.replace(task("worker"), on_accelerator=False) for _ in range(4)]
+            on_cores.update(facts["pid"] for _, facts in pool.run(tasks))
+            return len(on_cores) == 2
+
+        assert wait_until(look)
+        assert not on_cores & on_gpu
+    assert wait_until(lambda: not any(is_alive(pid) for pid in on_cores | on_gpu))
 
 
 @pytest.mark.parametrize("wanted", ["0", "-1", "two", "1.5", "", " ", "1e3"])
