@@ -76,7 +76,8 @@ class Activations(Declared):
 class Statistics(Declared):
     """How latents are compared with categories."""
 
-    rule_id: Literal["lift_fdr_v1"] = "lift_fdr_v1"
+    rule_id: Literal["lift_fdr_v1", "purity_v1", "auroc_v1"] = "lift_fdr_v1"
+    """Policy by which a latent counts as categorical; counts under all of them are always made."""
     n_bootstrap: int = Field(default=200, ge=20, le=10_000)
     """Joint bootstrap replicates over texts."""
     n_shuffles: int = Field(default=10, ge=1, le=1000)

@@ -38,6 +38,7 @@ SAE: Row = {"fvu": 0.2, "l0": 4.0, "l0_limit": 4, "l0_wanted": 6.0, "dead_frac":
 STATISTICS: Row = {"mean_shuffled_auroc": 0.501, "mean_best_auroc": 0.7, "mean_dense_auroc": 0.8} | {
     "categories": 49,
     "repeated_keys": 0,
+    "share_categorical_by_chance": 0.0,
 }
 REPORT: Row = {"p_first": 0.55, "p_last": 0.77, "rise_lo": 0.21, "rise_hi": 0.23, "p_shuffle": 0.5}
 
@@ -80,6 +81,8 @@ BROKEN: list[tuple[str, str, Row]] = [
     ("statistics", "auroc_is_a_probability", {"mean_dense_auroc": NAN}),
     ("statistics", "keys_are_unique", {"repeated_keys": 2}),
     ("statistics", "categories_are_measured", {"categories": 1}),
+    ("statistics", "no_latent_is_categorical_by_chance", {"share_categorical_by_chance": 0.02}),
+    ("statistics", "no_latent_is_categorical_by_chance", {"share_categorical_by_chance": NAN}),
     ("report", "headline_is_measured", {"p_last": NAN}),
     ("report", "headline_is_measured", {"rise_lo": 0.24}),
     ("report", "shuffled_labels_are_at_chance", {"p_shuffle": 0.53}),

@@ -16,23 +16,12 @@ from numpy.typing import NDArray
 
 from emergence_assets.errors import EmergenceError
 from emergence_assets.features.codes import Codes, Entries, bootstrap_auroc, delong_variance_nc, sparse_auroc_nc
-from emergence_assets.features.controls import dense_probe_auroc
+from emergence_assets.features.controls import ProbeScore, dense_probe_auroc
 from emergence_assets.features.labels import Labels, shuffled_labels
-from emergence_assets.features.rules import named_rule
+from emergence_assets.features.pairs import pair_statistics
+from emergence_assets.features.rules import RULES, named_rule
 from emergence_assets.features.schema import LATENT_STATS_SCHEMA, PRESENCE_CELL_SCHEMA
-from emergence_assets.features.statistics import (
-    Floats,
-    benjamini_hochberg,
-    bootstrap_weights,
-    hypergeometric_tail,
-    mutual_information_bits,
-    normal_interval,
-)
-
-Counts = NDArray[np.integer]
-
-MIN_SUPPORT = 3
-"""Pairs with fewer active texts of the category on split select have no row (they count as tests all the same)."""
+from emergence_assets.features.statistics import bootstrap_weights, normal_interval
 
 
 @dataclass(frozen=True)
@@ -70,23 +59,40 @@ def latent_stats(codes: Codes, labels: Sequence[Labels], recipe: CellRecipe) -> 
     Counts, rates (shares of texts), lift, p, q, mutual information (bits) and mean activations (in units of the
     latent, zeros included) are taken on split select; columns with `score` in their name on split score, the interval
     being DeLong's 95 %. `q_cell` is Benjamini-Hochberg over all live latents × categories of the level in this cell.
+    A column of its own says of every rule whether it accepts the pair; `passes` is that of the recipe's rule.
     """
     _require_one_label_per_text(codes, labels)
-    frames = [_level_stats(codes, level) for level in labels]
-    rule = named_rule(recipe.rule_id)
+    frames = [pair_statistics(codes, level) for level in labels]
     stats = pl.concat(frames) if frames else pl.DataFrame()
     if stats.is_empty():
         return pl.DataFrame(schema=LATENT_STATS_SCHEMA)
-    # fill_null: an AUROC that is undefined (no text on split score) is no evidence
     return (
-        stats.with_columns(rule_id=pl.lit(rule.rule_id), passes=rule.condition.fill_null(False))
+        # fill_null: an AUROC that is undefined (no text on split score) is no evidence
+        stats.with_columns(rule.condition.fill_null(False).alias(rule.rule_id) for rule in RULES.values())
+        .with_columns(rule_id=pl.lit(recipe.rule_id), passes=pl.col(recipe.rule_id))
         .select(pl.col(name).cast(dtype) for name, dtype in LATENT_STATS_SCHEMA.items())
         .sort("category_level", "latent", "category")
     )
 
 
+def dense_scores(
+    read_out_pd: NDArray[np.floating], labels: Sequence[Labels], recipe: CellRecipe
+) -> tuple[ProbeScore, ...]:
+    """The dense probe of every level on the raw read-outs: the same for all SAEs of a cell."""
+    return tuple(
+        dense_probe_auroc(
+            read_out_pd, level, shuffled_labels(level, recipe.n_shuffles, recipe.shuffle_seed), recipe.ridge_strength
+        )
+        for level in labels
+    )
+
+
 def presence_cell(
-    codes: Codes, read_out_pd: NDArray[np.floating], labels: Sequence[Labels], recipe: CellRecipe
+    codes: Codes,
+    read_out_pd: NDArray[np.floating],
+    labels: Sequence[Labels],
+    recipe: CellRecipe,
+    dense: Sequence[ProbeScore] | None = None,
 ) -> pl.DataFrame:
     """How well the best latent tells each category from the rest; one row per control, level and category.
 
@@ -96,78 +102,22 @@ def presence_cell(
     latent of its own; the interval is the percentile interval of the mean's replicates, `latent` is null.
     When no live latent is above chance on split select there is no latent: `latent` null, 0.5 everywhere.
     Categories with too few texts have no row. See `PRESENCE_CELL_SCHEMA`.
+
+    `dense` is `dense_scores` of the same read-outs, where another SAE of the cell needed it already.
     """
     _require_one_label_per_text(codes, labels)
+    dense = dense_scores(read_out_pd, labels, recipe) if dense is None else dense
     weights_pb = bootstrap_weights(len(codes.values_pk), recipe.n_boot, recipe.boot_seed)
-    frames = [_level_presence(codes, read_out_pd, level, recipe, weights_pb) for level in labels]
+    frames = [
+        _level_presence(codes, probe, level, recipe, weights_pb) for probe, level in zip(dense, labels, strict=True)
+    ]
     if not frames:
         return pl.DataFrame(schema=PRESENCE_CELL_SCHEMA)
     return pl.concat(frames)
 
 
-def _level_stats(codes: Codes, level: Labels) -> pl.DataFrame:
-    rows_select, rows_score = level.rows(select=True), level.rows(select=False)
-    select, score = codes.entries(rows_select), codes.entries(rows_score)
-    category_select, category_score = level.codes_p[rows_select], level.codes_p[rows_score]
-    n_categories = len(level.categories)
-    count_nc = select.sum_nc(category_select, n_categories)
-    latent, c = np.nonzero(count_nc >= MIN_SUPPORT)
-    n_select, n_score = len(rows_select), len(rows_score)
-    n_c, n_c_score = level.counts(select=True), level.counts(select=False)
-    k_c, k = count_nc[latent, c], select.n_active_n[latent]
-    k_c_score, k_score = score.sum_nc(category_score, n_categories)[latent, c], score.n_active_n[latent]
-    tpr, fpr, lift = _rates(k_c, k, n_c[c], n_select)
-    _, _, lift_score = _rates(k_c_score, k_score, n_c_score[c], n_score)
-    activation_nc = select.sum_nc(category_select, n_categories, select.value_e.astype(np.float64))
-    in_category = activation_nc[latent, c]
-    p = hypergeometric_tail(k_c, n_select, n_c[c], k)
-    auroc_score_nc = sparse_auroc_nc(score, category_score, n_categories)
-    variance = delong_variance_nc(score, category_score, n_categories, auroc_score_nc)[latent, c]
-    auroc_score = auroc_score_nc[latent, c]
-    lo, hi = normal_interval(auroc_score, variance)
-    n_tests = int((select.n_active_n > 0).sum()) * n_categories
-    return pl.DataFrame(
-        {
-            "latent": latent,
-            "category": np.array(level.categories, dtype=object)[c].tolist(),
-            "n_category": (n_c + n_c_score)[c],
-            "n_category_select": n_c[c],
-            "k_c": k_c,
-            "k": k,
-            "tpr": tpr,
-            "fpr": fpr,
-            "purity": k_c / np.maximum(k, 1),
-            "lift": lift,
-            "p_hyper": p,
-            "q_cell": benjamini_hochberg(p, n_tests),
-            "mi_bits": mutual_information_bits(k_c, n_select, n_c[c], k),
-            "mean_act_category": in_category / np.maximum(n_c[c], 1),
-            "mean_act_other": (activation_nc.sum(axis=1)[latent] - in_category) / np.maximum(n_select - n_c[c], 1),
-            "auroc_select": sparse_auroc_nc(select, category_select, n_categories)[latent, c],
-            "k_c_score": k_c_score,
-            "lift_score": lift_score,
-            "auroc_score": auroc_score,
-            "auroc_score_lo": lo,
-            "auroc_score_hi": hi,
-        },
-        schema_overrides={"category": pl.String},
-    ).with_columns(
-        pl.col("auroc_select", "auroc_score", "auroc_score_lo", "auroc_score_hi").fill_nan(None),
-        category_level=pl.lit(level.level),
-        n_texts=pl.lit(n_select + n_score),
-        n_texts_select=pl.lit(n_select),
-    )
-
-
-def _rates(k_c: Counts, k: Counts, n_c: Counts, n: int) -> tuple[Floats, Floats, Floats]:
-    """True positive rate, false positive rate, and lift = TPR / max(FPR, 1 / n)."""
-    tpr = k_c / np.maximum(n_c, 1)
-    fpr = (k - k_c) / np.maximum(n - n_c, 1)
-    return tpr, fpr, tpr / np.maximum(fpr, 1 / max(n, 1))
-
-
 def _level_presence(
-    codes: Codes, read_out_pd: NDArray[np.floating], level: Labels, recipe: CellRecipe, weights_pb: NDArray[np.float32]
+    codes: Codes, dense: ProbeScore, level: Labels, recipe: CellRecipe, weights_pb: NDArray[np.float32]
 ) -> pl.DataFrame:
     rows_select, rows_score = level.rows(select=True), level.rows(select=False)
     kept = np.flatnonzero(level.is_usable(recipe.min_texts_per_split))
@@ -194,7 +144,6 @@ def _level_presence(
         if i == 0:
             variance_nc = delong_variance_nc(score, category_score, n_categories, auroc_nc)
             variance_c = np.where(found, variance_nc[latent_c, every], 0.0)
-    dense = dense_probe_auroc(read_out_pd, level, shuffled, recipe.ridge_strength)
 
     n_all = level.counts(select=True) + level.counts(select=False)
     shared = {

@@ -1,4 +1,4 @@
-"""Latent statistics as cells: two tables per model, step and layer, one of latents and one of category presence."""
+"""Latent statistics as cells: per model, step and layer a table of latents, and three that are made with it."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,14 @@ from typing import Any
 
 from emergence_assets.activations.cells import ACTIVATIONS, probe_recipe, probe_set
 from emergence_assets.durable import clear_disk_errors
-from emergence_assets.features.table_sizes import expected_pairs, latent_stats_bytes, presence_bytes
-from emergence_assets.features.tables import LATENT_STATS, PRESENCE_CELLS
+from emergence_assets.features.table_sizes import (
+    categorical_latents_bytes,
+    expected_pairs,
+    latent_stats_bytes,
+    presence_bytes,
+    rule_counts_bytes,
+)
+from emergence_assets.features.tables import CATEGORICAL_LATENTS, LATENT_STATS, PRESENCE_CELLS, RULE_COUNTS
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Provenance, Required, canonical_json
 from emergence_assets.saes.cells import SAE, seed_folder
@@ -31,8 +37,12 @@ def _statistics_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[
 def _statistics_bytes(study: Study, _cell: Cell, counts: TextCounts) -> float:
     n_seeds = len(study.sae.seeds)
     n_pairs = n_seeds * expected_pairs(counts.category_sizes, study.sae.n_latents, study.sae.k)
-    return latent_stats_bytes(n_pairs) + presence_bytes(
-        n_seeds * len(counts.category_sizes), study.statistics.n_bootstrap
+    n_categories = n_seeds * len(counts.category_sizes)
+    return (
+        latent_stats_bytes(n_pairs)
+        + presence_bytes(n_categories, study.statistics.n_bootstrap)
+        + rule_counts_bytes(n_categories)
+        + categorical_latents_bytes(n_seeds * study.sae.n_latents)
     )
 
 
@@ -42,19 +52,38 @@ LATENT_STATISTICS = Rule(
     grid="cell",
     inputs=("activations", "sae"),
     recipe=_statistics_recipe,
-    code=("emergence_assets.features.cell", "emergence_assets.features.labels"),
+    code=(
+        "emergence_assets.features.cell",
+        "emergence_assets.features.labels",
+        "emergence_assets.features.accepted",
+        "emergence_assets.features.rule_counts",
+    ),
     path=lambda storage, cell: _table_path(storage, "latent_stats", cell),
     stored=parquet_provenance,
     verify=verify_table,
-    also=lambda storage, cell: (presence_cells_path(storage, cell),),
+    also=lambda storage, cell: tuple(_table_path(storage, table.name, cell) for table in MADE_WITH_IT),
     n_bytes=_statistics_bytes,
 )
 RULES = (LATENT_STATISTICS,)
 
 
+MADE_WITH_IT = (PRESENCE_CELLS, RULE_COUNTS, CATEGORICAL_LATENTS)
+"""Tables of a cell that are written before the latent statistics, whose file marks them all as done."""
+
+
 def presence_cells_path(storage: Storage, cell: Cell) -> Path:
-    """The cell's part of the presence table; written before the latent statistics, whose file marks it as done."""
-    return _table_path(storage, "presence_cells", cell)
+    """The cell's part of the presence table."""
+    return _table_path(storage, PRESENCE_CELLS.name, cell)
+
+
+def rule_counts_path(storage: Storage, cell: Cell) -> Path:
+    """The cell's counts of categorical latents."""
+    return _table_path(storage, RULE_COUNTS.name, cell)
+
+
+def categorical_latents_path(storage: Storage, cell: Cell) -> Path:
+    """The cell's categorical latents."""
+    return _table_path(storage, CATEGORICAL_LATENTS.name, cell)
 
 
 def _table_path(storage: Storage, table: str, cell: Cell) -> Path:
@@ -69,7 +98,7 @@ def statistics_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[t
             "activation_file": str(ACTIVATIONS.path(plan.storage, cell)),
             "sae_folder": str(SAE.path(plan.storage, cell)),
             "latents_path": str(LATENT_STATISTICS.path(plan.storage, cell)),
-            "presence_path": str(presence_cells_path(plan.storage, cell)),
+            "paths": [str(path) for path in LATENT_STATISTICS.also(plan.storage, cell)],
             "required": required_to_json(required),
             "probes": canonical_json(plan.study.probe_set.model_dump()),
             "seeds": list(plan.study.sae.seeds),
@@ -84,7 +113,7 @@ def measure_cell(
     activation_file: str,
     sae_folder: str,
     latents_path: str,
-    presence_path: str,
+    paths: list[str],
     required: str,
     probes: str,
     seeds: list[int],
@@ -96,8 +125,10 @@ def measure_cell(
     import torch
 
     from emergence_assets.activations.reading import open_rows, read_attrs
-    from emergence_assets.features.cell import CellRecipe, latent_stats, presence_cell
+    from emergence_assets.features.accepted import categorical_latents
+    from emergence_assets.features.cell import CellRecipe, dense_scores, latent_stats, presence_cell
     from emergence_assets.features.codes import Codes
+    from emergence_assets.features.rule_counts import rule_counts
     from emergence_assets.saes.folder import read_sae
 
     want = required_from_json(required)
@@ -113,42 +144,71 @@ def measure_cell(
     tokens_file = Path(activation_file).parents[3] / "tokens" / str(attrs["tokens_file"])
     labels = cell_labels(probes, tokens_file)
     read_out_pd = np.ascontiguousarray(open_rows(Path(activation_file), "read_out", verify=True).float32())
-    latents, presence = [], []
-    for seed in seeds:
+    facts, norm = cell_texts(probes, tokens_file), float(np.sqrt(read_out_pd.var(axis=0, dtype=np.float64).sum()))
+    dense = dense_scores(read_out_pd, labels, recipe)
+    parts: dict[str, list[pl.DataFrame]] = {table.name: [] for table in (LATENT_STATS, *MADE_WITH_IT)}
+    for position, seed in enumerate(seeds):
         sae, _ = read_sae(seed_folder(Path(sae_folder), seed))
         values_pk, indices_pk = sae.encode(torch.from_numpy(read_out_pd)).padded()
         codes = Codes(values_pk.numpy(), indices_pk.numpy().astype(np.int32), sae.n_latents)
-        latents.append(latent_stats(codes, labels, recipe).with_columns(sae_seed=pl.lit(seed, pl.Int16)))
-        presence.append(presence_cell(codes, read_out_pd, labels, recipe).with_columns(sae_seed=pl.lit(seed, pl.Int16)))
-        report(len(presence), len(seeds), "")
-    latent_frame, presence_frame = pl.concat(latents), pl.concat(presence)
-    record = Provenance(want, _summary(latent_frame, presence_frame), {}, now()).to_json()
+        stats = latent_stats(codes, labels, recipe)
+        made = {
+            LATENT_STATS.name: stats,
+            PRESENCE_CELLS.name: presence_cell(codes, read_out_pd, labels, recipe, dense),
+            RULE_COUNTS.name: rule_counts(
+                codes, labels, stats, seed=recipe.shuffle_seed, min_texts_per_split=recipe.min_texts_per_split
+            ),
+            CATEGORICAL_LATENTS.name: categorical_latents(codes, stats, facts, norm),
+        }
+        for name, frame in made.items():
+            parts[name].append(frame.with_columns(sae_seed=pl.lit(seed, pl.Int16)))
+        report(position + 1, len(seeds), "")
+    frames = {name: pl.concat(part) for name, part in parts.items()}
+    record = Provenance(want, _summary(frames, recipe.rule_id), {}, now()).to_json()
     with clear_disk_errors(Path(latents_path)):
-        write_table(Path(presence_path), presence_frame, PRESENCE_CELLS, record)
-        write_table(Path(latents_path), latent_frame, LATENT_STATS, record)
+        for path, table in zip(paths, MADE_WITH_IT, strict=True):
+            write_table(Path(path), frames[table.name], table, record)
+        write_table(Path(latents_path), frames[LATENT_STATS.name], LATENT_STATS, record)
 
 
 @functools.cache
 def cell_labels(probes: str, tokens_file: Path) -> tuple[Any, ...]:
     """Labels of the probe texts in the order of the read-outs, a level each; built once per process."""
-    import polars as pl
-
-    from emergence_assets.activations.tokens import read_tokens
     from emergence_assets.features.labels import Labels
 
     declared = probe_set(probes)
-    order = pl.DataFrame({"text_id": list(read_tokens(tokens_file).probe_text_id)})
-    texts = order.join(declared.texts, on="text_id", how="left", maintain_order="left")
+    texts = _probe_texts(probes, tokens_file)
     is_select = (texts["split"] == "select").to_numpy()
     return tuple(Labels.from_values(level, texts[level].to_list(), is_select) for level in declared.levels)
 
 
-def _summary(latents: Any, presence: Any) -> dict[str, Any]:
+@functools.cache
+def cell_texts(probes: str, tokens_file: Path) -> Any:
+    """Length and words of the probe texts in the order of the read-outs; built once per process."""
+    from emergence_assets.features.accepted import TextFacts
+
+    texts = _probe_texts(probes, tokens_file)
+    return TextFacts.of(texts["text_id"].to_list(), texts["text"].to_list())
+
+
+def _probe_texts(probes: str, tokens_file: Path) -> Any:
+    """Texts and labels in the order of the read-outs."""
     import polars as pl
 
+    from emergence_assets.activations.tokens import known_tokens
+
+    order = pl.DataFrame({"text_id": list(known_tokens(tokens_file).probe_text_id)})
+    return order.join(probe_set(probes).texts, on="text_id", how="left", maintain_order="left")
+
+
+def _summary(frames: Mapping[str, Any], rule_id: str) -> dict[str, Any]:
+    import polars as pl
+
+    latents, presence, counts = (frames[table.name] for table in (LATENT_STATS, PRESENCE_CELLS, RULE_COUNTS))
     primary = presence.filter(pl.col("category_level") == presence["category_level"][0])
     real = primary.filter(pl.col("control_id") == "none")
     shuffled = primary.filter(pl.col("control_id") == "label_shuffle")
+    by_chance = counts.filter(pl.col("control_id") == "label_shuffle", pl.col("rule_id") == rule_id)
     return {
         "level": str(presence["category_level"][0]),
         "categories": real["category"].n_unique(),
@@ -156,9 +216,17 @@ def _summary(latents: Any, presence: Any) -> dict[str, Any]:
         "mean_dense_auroc": float(real["p_dense"].mean()),
         "mean_shuffled_auroc": float(shuffled["p_best"].mean()),
         "categorical_latents": int(latents["passes"].sum()),
+        "share_categorical_by_chance": _share_of_live(by_chance),
         "pairs": len(latents),
         "repeated_keys": sum(
-            int(frame.select(table.key).is_duplicated().sum())
-            for frame, table in ((latents, LATENT_STATS), (presence, PRESENCE_CELLS))
+            int(frames[table.name].select(table.key).is_duplicated().sum()) for table in (LATENT_STATS, *MADE_WITH_IT)
         ),
     }
+
+
+def _share_of_live(counts: Any) -> float:
+    """Categorical latents by live ones, the largest of all levels and seeds."""
+    import polars as pl
+
+    levels = counts.group_by("category_level", "sae_seed").agg(pl.col("n_features").sum(), pl.col("n_live").first())
+    return float((levels["n_features"] / levels["n_live"].clip(lower_bound=1)).max() or 0.0)

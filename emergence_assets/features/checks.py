@@ -13,6 +13,12 @@ STATISTICS_CHECKS = (
         "Mean AUROC of the best latent and of the dense probe lie between 0 and 1.",
         (between("mean_best_auroc", 0, 1), between("mean_dense_auroc", 0, 1)),
     ),
-    Check("keys_are_unique", "No two rows of the two tables share their key.", (between("repeated_keys", 0, 0),)),
+    Check("keys_are_unique", "No two rows of the cell's tables share their key.", (between("repeated_keys", 0, 0),)),
+    Check(
+        "no_latent_is_categorical_by_chance",
+        "Under permuted labels the rule accepts at most 1 % of the live latents: otherwise counts mean nothing.",
+        (between("share_categorical_by_chance", 0, 0.01),),
+        blocking=False,
+    ),
     Check("categories_are_measured", "At least two categories have enough texts.", (between("categories", 2),)),
 )

@@ -7,7 +7,7 @@ Not here: the same formulas for dense scores (`statistics.py`).
 Shape suffixes: p texts, k active latents, n latents, c categories, b bootstrap replicates, e active entries.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ class Codes:
     """Which latent each value belongs to."""
     n_latents: int
     """Dictionary size."""
+    _known: dict[bytes, "Entries"] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Entries by the texts they were asked for: levels share texts, and several tables are made from each."""
 
     def __post_init__(self) -> None:
         """Refuse codes that would give wrong numbers silently."""
@@ -45,11 +47,18 @@ class Codes:
             raise EmergenceError("codes name one latent twice for the same text", remedy=remedy)
 
     def entries(self, rows: NDArray[np.intp]) -> "Entries":
-        """Active entries of the texts `rows`, ranked within each latent."""
+        """Active entries of the texts `rows`, ranked within each latent; worked out once for the same rows."""
+        asked = np.asarray(rows).tobytes()
+        if asked not in self._known:
+            self._known[asked] = self._ranked(rows)
+        return self._known[asked]
+
+    def _ranked(self, rows: NDArray[np.intp]) -> "Entries":
         values, indices = self.values_pk[rows], self.indices_pk[rows]
         text, column = np.nonzero(values > 0)
         latent, value = indices[text, column].astype(np.int64), values[text, column]
-        order = np.lexsort((value, latent))
+        # One sort of whole numbers instead of two of columns: positive floats are ordered as their bits are.
+        order = np.argsort(latent << 32 | value.astype(np.float32).view(np.int32))
         latent, value = latent[order], value[order]
         below, tied = _places_within(latent, value)
         start = np.searchsorted(latent, np.arange(self.n_latents + 1))
@@ -77,6 +86,21 @@ class Entries:
     def n_active_n(self) -> NDArray[np.intp]:
         """Number of texts on which each latent is active."""
         return np.diff(self.start_n)
+
+    def of_latents(self, is_kept_n: NDArray[np.bool_]) -> "Entries":
+        """The same with the entries of some latents alone; the others are then active on nothing."""
+        kept = is_kept_n[self.latent_e]
+        start = np.concatenate([[0], np.cumsum(np.where(is_kept_n, self.n_active_n, 0))])
+        return Entries(
+            self.n_texts,
+            self.n_latents,
+            self.text_e[kept],
+            self.latent_e[kept],
+            self.value_e[kept],
+            self.below_e[kept],
+            self.tied_e[kept],
+            start.astype(np.intp),
+        )
 
     def sum_nc(
         self, category_p: NDArray[np.integer], n_categories: int, weight_e: NDArray[Any] | None = None

@@ -66,6 +66,9 @@ def dense_probe_auroc(
     score = np.asarray(read_out_pd[labels.rows(select=False)], dtype=np.float64)
     if not (np.isfinite(select).all() and np.isfinite(score).all()):
         raise EmergenceError("read-outs hold NaN or infinite values", remedy="Rematerialise the activations.")
+    if not len(select) or not len(score):
+        nan_c = np.full(len(labels.categories), np.nan)
+        return ProbeScore(nan_c, nan_c, nan_c, nan_c)
     mean_d, deviation_d = select.mean(axis=0), select.std(axis=0)
     # A dimension that is constant up to rounding would be blown up to unit variance; the embedding layer is all such.
     varies = deviation_d > 1e-7 * np.abs(mean_d)
@@ -145,9 +148,6 @@ def _score_probe(
     labelings = [labels, *shuffled]
     n_categories = len(labels.categories)
     rows_select, rows_score = labels.rows(select=True), labels.rows(select=False)
-    nan_c = np.full(n_categories, np.nan)
-    if not len(rows_select) or not len(rows_score):
-        return ProbeScore(nan_c, nan_c, nan_c, nan_c)
     truth_select = np.hstack([one_hot(labeling, rows_select) for labeling in labelings])
     target = truth_select - truth_select.mean(axis=0)
     gram, right = (select, target) if kernel else (select.T @ select, select.T @ target)
@@ -157,7 +157,7 @@ def _score_probe(
     truths = [one_hot(labeling, rows_score) for labeling in labelings]
     aurocs = [auroc_c(s, truth) for s, truth in zip(scores, truths, strict=True)]
     lo, hi = normal_interval(aurocs[0], delong_variance_c(scores[0], truths[0]))
-    return ProbeScore(aurocs[0], lo, hi, np.mean(aurocs[1:], axis=0) if shuffled else nan_c)
+    return ProbeScore(aurocs[0], lo, hi, np.mean(aurocs[1:], axis=0) if shuffled else np.full(n_categories, np.nan))
 
 
 def one_hot(labels: Labels, rows: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -29,6 +29,9 @@ LATENT_STATS_SCHEMA: dict[str, Any] = {
     "auroc_score": pl.Float32,
     "auroc_score_lo": pl.Float32,
     "auroc_score_hi": pl.Float32,
+    "lift_fdr_v1": pl.Boolean,
+    "purity_v1": pl.Boolean,
+    "auroc_v1": pl.Boolean,
     "rule_id": pl.String,
     "passes": pl.Boolean,
 }
@@ -49,6 +52,37 @@ PRESENCE_CELL_SCHEMA: dict[str, Any] = {
     "p_dense_lo": pl.Float32,
     "p_dense_hi": pl.Float32,
     "replicates": pl.List(pl.Float32),
+}
+
+TOP_EXAMPLE = pl.Struct({"text_id": pl.String, "activation": pl.Float32})
+
+CATEGORICAL_LATENTS_SCHEMA: dict[str, Any] = {
+    "category_level": pl.String,
+    "latent": pl.Int32,
+    "category": pl.String,
+    "n_categories_passing": pl.Int16,
+    "tpr": pl.Float32,
+    "lift": pl.Float32,
+    "p_hyper": pl.Float64,
+    "q_cell": pl.Float64,
+    "auroc_score": pl.Float32,
+    "auroc_score_lo": pl.Float32,
+    "auroc_score_hi": pl.Float32,
+    "strength": pl.Float32,
+    "length_corr": pl.Float32,
+    "word": pl.String,
+    "word_excess": pl.Float32,
+    "top_examples": pl.List(TOP_EXAMPLE),
+}
+
+RULE_COUNTS_SCHEMA: dict[str, Any] = {
+    "rule_id": pl.String,
+    "control_id": pl.String,
+    "category_level": pl.String,
+    "category": pl.String,
+    "n_features": pl.Float32,
+    "n_passing": pl.Float32,
+    "n_live": pl.Int32,
 }
 
 SAE_SEED = {"sae_seed": pl.Int16}

@@ -11,6 +11,9 @@ PAIR_BYTES, ROW_BYTES, TABLE_BYTES = 52.0, 20.0, 9_000
 """Of compressed parquet: a pair, a category without its replicates, and what any table takes."""
 REPLICATE_BYTES = 3.75
 """float32, which hardly compresses."""
+COUNT_BYTES, ACCEPTED_BYTES, ACCEPTED_SHARE = 0.8, 150.0, 0.1
+"""Of compressed parquet: a category's counts under one rule and control, a categorical latent; how many there are."""
+N_RULES = 3
 N_CONTROLS = 2
 """Every category has a row for the measurement and one for shuffled labels."""
 QUANTILES = 200
@@ -38,3 +41,13 @@ def latent_stats_bytes(n_pairs: float) -> float:
 def presence_bytes(n_categories: int, n_bootstrap: int) -> float:
     """A presence table of so many categories, seeds counted apart, with their replicates."""
     return TABLE_BYTES + N_CONTROLS * n_categories * (ROW_BYTES + REPLICATE_BYTES * n_bootstrap)
+
+
+def rule_counts_bytes(n_categories: int) -> float:
+    """A table of counts of so many categories, seeds counted apart."""
+    return TABLE_BYTES + N_RULES * N_CONTROLS * COUNT_BYTES * n_categories
+
+
+def categorical_latents_bytes(n_latents: float) -> float:
+    """A table of the categorical ones of so many latents, seeds counted apart, over all levels."""
+    return TABLE_BYTES + ACCEPTED_BYTES * ACCEPTED_SHARE * n_latents

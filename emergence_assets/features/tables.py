@@ -2,14 +2,23 @@
 
 from typing import Any
 
-from emergence_assets.features.schema import LATENT_STATS_SCHEMA, PRESENCE_CELL_SCHEMA, SAE_SEED
+from emergence_assets.features.rules import RULES
+from emergence_assets.features.schema import (
+    CATEGORICAL_LATENTS_SCHEMA,
+    LATENT_STATS_SCHEMA,
+    PRESENCE_CELL_SCHEMA,
+    RULE_COUNTS_SCHEMA,
+    SAE_SEED,
+)
 from resources.tables import Column, Ordered, Table
 
-_TYPES: dict[str, Any] = LATENT_STATS_SCHEMA | PRESENCE_CELL_SCHEMA | SAE_SEED
+_TYPES: dict[str, Any] = (
+    LATENT_STATS_SCHEMA | PRESENCE_CELL_SCHEMA | CATEGORICAL_LATENTS_SCHEMA | RULE_COUNTS_SCHEMA | SAE_SEED
+)
 
 
 def _column(name: str, *described: Any, **more: Any) -> Column:
-    """A column whose type stands in the schema; a column of one name has one type in both tables."""
+    """A column whose type stands in the schema; a column of one name has one type in all tables."""
     return Column(name, _TYPES[name], *described, **more)
 
 
@@ -51,8 +60,12 @@ LATENT_STATS = Table(
         auroc("auroc_score", "on split score"),
         auroc("auroc_score_lo", "lower end of DeLong's 95 % interval"),
         auroc("auroc_score_hi", "upper end of DeLong's 95 % interval"),
-        _column("rule_id", "policy by which a latent counts as categorical", "name"),
-        _column("passes", "whether the policy accepts the pair", "truth"),
+        *(
+            _column(rule_id, f"whether this rule accepts the pair: {rule.description}", "truth")
+            for rule_id, rule in RULES.items()
+        ),
+        _column("rule_id", "rule of the study", "name"),
+        _column("passes", "whether that rule accepts the pair", "truth"),
         _SEED,
     ),
     ("sae_seed", "category_level", "latent", "category"),
@@ -82,4 +95,54 @@ PRESENCE_CELLS = Table(
     ),
     ("sae_seed", "control_id", "category_level", "category"),
     (Ordered(("p_best_lo", "p_best_hi")),),
+)
+
+RULE_COUNTS = Table(
+    "rule_counts",
+    "One row per SAE seed, rule, control, label level and category: how many latents count as categorical.",
+    (
+        _column("rule_id", "policy by which a latent counts as categorical", "name", one_of=tuple(RULES)),
+        _column("control_id", "none is the measurement itself", "name", one_of=("none", "label_shuffle")),
+        _LEVEL,
+        _CATEGORY,
+        _column("n_features", "latents whose category this is; a mean under permuted labels", "latents", 0),
+        _column("n_passing", "latents that pass for it, also for others", "latents", 0),
+        _column("n_live", "latents active on any text with a label at the level", "latents", 0),
+        _SEED,
+    ),
+    ("sae_seed", "rule_id", "control_id", "category_level", "category"),
+    (Ordered(("n_features", "n_passing")),),
+)
+
+CATEGORICAL_LATENTS = Table(
+    "categorical_latents",
+    "One row per SAE seed, label level and latent that the study's rule accepts, with the category it is given.",
+    (
+        _LEVEL,
+        _column("latent", "index of the latent", "index", 0),
+        _CATEGORY,
+        _column("n_categories_passing", "categories for which it passes", "categories", 1),
+        _column("tpr", "share of the category's texts on which it is active, split select", "probability", 0, 1),
+        _column("lift", "tpr / max(fpr, 1 / n), split select", "ratio", 0),
+        _column("p_hyper", "hypergeometric upper tail", "probability", 0, 1),
+        _column("q_cell", "Benjamini-Hochberg within the cell and level", "probability", 0, 1),
+        auroc("auroc_score", "on split score"),
+        auroc("auroc_score_lo", "lower end of DeLong's 95 % interval"),
+        auroc("auroc_score_hi", "upper end of DeLong's 95 % interval"),
+        _column("strength", "mean activation on the category by the norm of centred read-outs", "ratio", 0),
+        _column(
+            "length_corr",
+            "Spearman's correlation of activation and length of text",
+            "correlation",
+            -1,
+            1,
+            nullable=True,
+        ),
+        _column("word", "most over-represented word in its 50 strongest texts", "name"),
+        _column("word_excess", "share of these with the word, less its share in all texts", "probability", -1, 1),
+        _column("top_examples", "its strongest texts, strongest first", "activation"),
+        _SEED,
+    ),
+    ("sae_seed", "category_level", "latent"),
+    (Ordered(("auroc_score_lo", "auroc_score", "auroc_score_hi")),),
 )

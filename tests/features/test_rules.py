@@ -1,4 +1,4 @@
-"""The default rule accepts what it says and refuses each part that is missing."""
+"""Every rule accepts what it says and refuses each part that is missing."""
 
 import polars as pl
 import pytest
@@ -7,33 +7,42 @@ from emergence_assets.errors import EmergenceError
 from emergence_assets.features.rules import RULES, named_rule
 
 GOOD = {
-    "q_cell": 0.01,
-    "lift": 5.0,
-    "k_c": 9,
-    "tpr": 0.3,
-    "lift_score": 4.0,
-    "k_c_score": 6,
-    "auroc_score_lo": 0.6,
+    "lift_fdr_v1": {
+        "q_cell": 0.01,
+        "lift": 5.0,
+        "k_c": 9,
+        "tpr": 0.3,
+        "lift_score": 4.0,
+        "k_c_score": 6,
+        "auroc_score_lo": 0.6,
+    },
+    "purity_v1": {"purity": 0.5, "k_c": 5},
+    "auroc_v1": {"auroc_select": 0.6, "k_c": 5, "auroc_score": 0.6, "auroc_score_lo": 0.51},
 }
 BAD = {
-    "q_cell": 0.06,
-    "lift": 2.9,
-    "k_c": 4,
-    "tpr": 0.09,
-    "lift_score": 1.9,
-    "k_c_score": 2,
-    "auroc_score_lo": 0.5,
+    "lift_fdr_v1": {
+        "q_cell": 0.06,
+        "lift": 2.9,
+        "k_c": 4,
+        "tpr": 0.09,
+        "lift_score": 1.9,
+        "k_c_score": 2,
+        "auroc_score_lo": 0.5,
+    },
+    "purity_v1": {"purity": 0.49, "k_c": 4},
+    "auroc_v1": {"auroc_select": 0.59, "k_c": 4, "auroc_score": 0.59, "auroc_score_lo": 0.5},
 }
 
 
-def test_the_rule_accepts_a_clear_latent() -> None:
-    assert pl.DataFrame([GOOD]).select(named_rule("lift_fdr_v1").condition).item()
+@pytest.mark.parametrize("rule_id", RULES)
+def test_a_rule_accepts_a_clear_latent(rule_id: str) -> None:
+    assert pl.DataFrame([GOOD[rule_id]]).select(ok=named_rule(rule_id).condition).item()
 
 
-@pytest.mark.parametrize("broken", BAD)
-def test_every_condition_of_the_rule_counts(broken: str) -> None:
-    row = GOOD | {broken: BAD[broken]}
-    assert not pl.DataFrame([row]).select(RULES["lift_fdr_v1"].condition).item()
+@pytest.mark.parametrize(("rule_id", "broken"), [(rule_id, name) for rule_id in RULES for name in GOOD[rule_id]])
+def test_every_condition_of_a_rule_counts(rule_id: str, broken: str) -> None:
+    row = GOOD[rule_id] | {broken: BAD[rule_id][broken]}
+    assert not pl.DataFrame([row]).select(ok=RULES[rule_id].condition).item()
 
 
 def test_an_unknown_rule_names_the_known_ones() -> None:
