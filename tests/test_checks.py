@@ -9,7 +9,7 @@ import pytest
 from emergence_assets.activations.checks import ACTIVATION_CHECKS
 from emergence_assets.checkpoints.checks import CHECKPOINT_CHECKS, REGISTRY_CHECKS, TRAINING_CHECKS
 from emergence_assets.checkpoints.schema import RULES
-from emergence_assets.emergence.checks import CHECKS
+from emergence_assets.emergence.checks import CHECKS, FEATURES_CHECKS
 from emergence_assets.features.checks import STATISTICS_CHECKS
 from emergence_assets.report.checks import REPORT_CHECKS
 from emergence_assets.saes.checks import SAE_CHECKS
@@ -40,6 +40,7 @@ STATISTICS: Row = {"mean_shuffled_auroc": 0.501, "mean_best_auroc": 0.7, "mean_d
     "repeated_keys": 0,
     "share_categorical_by_chance": 0.0,
 }
+FEATURES: Row = {"repeated_keys": 0, "not_compared": 0, "q_below_p": 0}
 REPORT: Row = {"p_first": 0.55, "p_last": 0.77, "rise_lo": 0.21, "rise_hi": 0.23, "p_shuffle": 0.5}
 
 STAGES: dict[str, tuple[Sequence[Check], Row, Row]] = {
@@ -49,6 +50,7 @@ STAGES: dict[str, tuple[Sequence[Check], Row, Row]] = {
     "activations": (ACTIVATION_CHECKS, ACTIVATIONS, ACTIVATIONS),
     "sae": (SAE_CHECKS, SAE, SAE),
     "statistics": (STATISTICS_CHECKS, STATISTICS, STATISTICS),
+    "features": (FEATURES_CHECKS, FEATURES, FEATURES),
     "report": (REPORT_CHECKS, REPORT, REPORT),
 }
 BROKEN: list[tuple[str, str, Row]] = [
@@ -83,6 +85,9 @@ BROKEN: list[tuple[str, str, Row]] = [
     ("statistics", "categories_are_measured", {"categories": 1}),
     ("statistics", "no_latent_is_categorical_by_chance", {"share_categorical_by_chance": 0.02}),
     ("statistics", "no_latent_is_categorical_by_chance", {"share_categorical_by_chance": NAN}),
+    ("features", "keys_are_unique", {"repeated_keys": 1}),
+    ("features", "latents_are_compared_with_step_0", {"not_compared": 3}),
+    ("features", "the_study_corrects_at_least_as_much_as_a_test", {"q_below_p": 1}),
     ("report", "headline_is_measured", {"p_last": NAN}),
     ("report", "headline_is_measured", {"rise_lo": 0.24}),
     ("report", "shuffled_labels_are_at_chance", {"p_shuffle": 0.53}),

@@ -15,7 +15,13 @@ from emergence_assets.emergence.cells import (
     presence_tasks,
     table_tasks,
 )
-from emergence_assets.emergence.checks import CHECKS, with_comparison
+from emergence_assets.emergence.checks import CHECKS, FEATURES_CHECKS, with_comparison
+from emergence_assets.emergence.feature_cells import (
+    CATEGORICAL_FEATURES,
+    FEATURE_COUNTS,
+    counts_tasks,
+    features_tasks,
+)
 from emergence_assets.materialise import CellAsset, Tasks, build_asset
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.study import Study
@@ -48,15 +54,26 @@ def _reader(rule: Rule) -> Callable[[Plan, Sequence[Cell]], pl.DataFrame]:
     return read
 
 
-TABLES = tuple(
-    _declared(rule, tasks)
-    for rule, tasks in (
-        (SAE_METRICS, metrics_tasks),
-        (CATEGORY_PRESENCE, presence_tasks),
-        (EMERGENCE_OVER_TIME, table_tasks(EMERGENCE_OVER_TIME)),
-        (EMERGENCE_OVER_SPACE, table_tasks(EMERGENCE_OVER_SPACE)),
-        (EMERGENCE_OVER_SCALE, table_tasks(EMERGENCE_OVER_SCALE)),
-    )
+FEATURES = CellAsset(
+    rule=CATEGORICAL_FEATURES,
+    tasks=features_tasks,
+    checks=FEATURES_CHECKS,
+    description="The latents that the study's rule accepts, with what drives them besides the category.",
+    kinds=frozenset({"polars", "parquet"}),
+)
+TABLES = (
+    *(
+        _declared(rule, tasks)
+        for rule, tasks in (
+            (SAE_METRICS, metrics_tasks),
+            (CATEGORY_PRESENCE, presence_tasks),
+            (FEATURE_COUNTS, counts_tasks),
+            (EMERGENCE_OVER_TIME, table_tasks(EMERGENCE_OVER_TIME)),
+            (EMERGENCE_OVER_SPACE, table_tasks(EMERGENCE_OVER_SPACE)),
+            (EMERGENCE_OVER_SCALE, table_tasks(EMERGENCE_OVER_SCALE)),
+        )
+    ),
+    FEATURES,
 )
 
 

@@ -127,7 +127,7 @@ def collect_metrics(
 
     frame = sae_metrics(sources, design)
     numbers = {"saes": len(frame), "mean_fvu": frame["fvu"].mean(), "mean_dead_frac": frame["dead_frac"].mean()}
-    _write(Path(path), frame, TABLE, required, numbers)
+    write_emergence_table(Path(path), frame, TABLE, required, numbers)
 
 
 def presence_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
@@ -183,7 +183,7 @@ def collect_presence(
     parts = []
     for position, source in enumerate(sources):
         part = read_table(Path(source["file"]), PRESENCE_CELLS)
-        parts.append(part.with_columns(_literals(source)))
+        parts.append(part.with_columns(key_literals(source)))
         report(position + 1, len(sources), "")
     texts = dict(probe_set(probes).texts.select("text_id", "text").iter_rows())
     ordered = [texts[name] for name in read_tokens(Path(tokens_file)).probe_text_id]
@@ -192,10 +192,11 @@ def collect_presence(
     frame = category_presence(pl.concat(parts), bow)
     last = frame.filter(pl.col("step") == frame["step"].max(), pl.col("control_id") == "none")
     numbers = {"rows": len(frame), "mean_p_best_at_last_step": last["p_best"].mean(), "mean_gain": last["gain"].mean()}
-    _write(Path(path), frame, TABLE, required, numbers)
+    write_emergence_table(Path(path), frame, TABLE, required, numbers)
 
 
-def _literals(source: dict[str, Any]) -> list[Any]:
+def key_literals(source: Mapping[str, Any]) -> list[Any]:
+    """The key columns of one cell as expressions."""
     import polars as pl
 
     return [
@@ -243,10 +244,11 @@ def derive_table(presence: list[str], table: str, path: str, required: str, repo
         "emergence_over_scale": (emergence_over_scale, tables.EMERGENCE_OVER_SCALE),
     }[table]
     frame = derive(read_tables([Path(part) for part in presence], tables.CATEGORY_PRESENCE))
-    _write(Path(path), frame, declared, required, {"rows": len(frame)})
+    write_emergence_table(Path(path), frame, declared, required, {"rows": len(frame)})
 
 
-def _write(path: Path, frame: Any, table: Table, required: str, summary: dict[str, Any]) -> None:
+def write_emergence_table(path: Path, frame: Any, table: Table, required: str, summary: dict[str, Any]) -> None:
+    """Write a table with its provenance and what is told of it."""
     record = Provenance(required_from_json(required), summary, {}, now())
     with clear_disk_errors(path):
         write_table(path, frame, table, record.to_json())

@@ -3,7 +3,7 @@
 import polars as pl
 
 from emergence_assets.emergence import tables
-from resources.expectations import Check, Condition, table_checks
+from resources.expectations import Check, Condition, between, table_checks
 from resources.tables import Table
 
 COMPARED = "compared_with_step_0"
@@ -14,11 +14,27 @@ _COMPARED = Check(
     (Condition("one_of", (COMPARED,), values=(True,)),),
 )
 
+# A study in which no latent is categorical has an empty table, which is a result: its summary is checked.
+FEATURES_CHECKS = (
+    Check("keys_are_unique", "No two rows share their key.", (between("repeated_keys", 0, 0),)),
+    Check(
+        "latents_are_compared_with_step_0",
+        "Where a model has step 0, every latent has its excess over the untrained network.",
+        (between("not_compared", 0, 0),),
+    ),
+    Check(
+        "the_study_corrects_at_least_as_much_as_a_test",
+        "q over the study is at least p, and at most 1.",
+        (between("q_below_p", 0, 0),),
+    ),
+)
+
 CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
     table.name: (table, (*table_checks(table), *more))
     for table, more in (
         (tables.SAE_METRICS, ()),
         (tables.CATEGORY_PRESENCE, (_COMPARED,)),
+        (tables.FEATURE_COUNTS, (_COMPARED,)),
         (tables.EMERGENCE_OVER_TIME, (_COMPARED,)),
         (tables.EMERGENCE_OVER_SPACE, ()),
         (tables.EMERGENCE_OVER_SCALE, ()),
@@ -31,6 +47,9 @@ def with_comparison(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     if table is tables.CATEGORY_PRESENCE:
         has_step_0 = (pl.col("step") == 0).any().over("model")
         needed = ("p_step0", "gain", "gain_lo", "gain_hi")
+    elif table is tables.FEATURE_COUNTS:
+        has_step_0 = (pl.col("step") == 0).any().over("model")
+        needed = ("n_excess",)
     elif table is tables.EMERGENCE_OVER_TIME:
         has_step_0 = (pl.col("base").is_not_null() & (pl.col("n_steps") > 1)).any().over("model")
         needed = ("base", "amp", "p_step0", "censor", "emerged")

@@ -4,6 +4,8 @@ from typing import Any
 
 import polars as pl
 
+from emergence_assets.features.schema import TOP_EXAMPLE
+
 _CELL: dict[str, Any] = {
     "model": pl.String,
     "n_params_nonemb": pl.Int64,
@@ -43,6 +45,48 @@ PRESENCE_SCHEMA: dict[str, Any] = {
     "n_boot": pl.Int32,
     "data_version": pl.String,
     "replicates": pl.List(pl.Float32),
+}
+
+COUNTS_SCHEMA: dict[str, Any] = {
+    **_CELL,
+    "rule_id": pl.String,
+    "control_id": pl.String,
+    "aggregate": pl.String,
+    "category_level": pl.String,
+    "category": pl.String,
+    "n_features": pl.Float32,
+    "n_passing": pl.Float32,
+    "n_shuffle": pl.Float32,
+    "n_excess": pl.Float32,
+    "per_1k_live": pl.Float32,
+    "n_live": pl.Float32,
+    "n_seeds": pl.Int16,
+    "data_version": pl.String,
+}
+
+CATEGORICAL_FEATURES_SCHEMA: dict[str, Any] = {
+    **_CELL,
+    "sae_seed": pl.Int16,
+    "category_level": pl.String,
+    "latent": pl.Int32,
+    "category": pl.String,
+    "n_categories_passing": pl.Int16,
+    "auroc_score": pl.Float32,
+    "auroc_score_lo": pl.Float32,
+    "auroc_score_hi": pl.Float32,
+    "excess_vs_step0": pl.Float32,
+    "tpr": pl.Float32,
+    "lift": pl.Float32,
+    "p_hyper": pl.Float64,
+    "q_cell": pl.Float64,
+    "q_global": pl.Float64,
+    "strength": pl.Float32,
+    "length_corr": pl.Float32,
+    "word": pl.String,
+    "word_excess": pl.Float32,
+    "lexical_flag": pl.Boolean,
+    "top_examples": pl.List(TOP_EXAMPLE),
+    "data_version": pl.String,
 }
 
 TIME_SCHEMA: dict[str, Any] = {

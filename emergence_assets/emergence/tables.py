@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from emergence_assets.emergence.schema import (
+    CATEGORICAL_FEATURES_SCHEMA,
+    COUNTS_SCHEMA,
     HEADLINE_SCHEMA,
     PRESENCE_SCHEMA,
     SAE_METRICS_SCHEMA,
@@ -11,6 +13,7 @@ from emergence_assets.emergence.schema import (
     SPACE_SCHEMA,
     TIME_SCHEMA,
 )
+from emergence_assets.features.rules import RULES
 from resources.tables import Column, Ordered, Table
 
 # name: (what it is, unit, least, greatest)
@@ -23,7 +26,7 @@ _DESCRIBED: dict[str, tuple[str, str, float | None, float | None]] = {
     "n_layers": ("blocks of the model", "blocks", 1, None),
     "rel_depth": ("(layer + 1) / n_layers", "ratio", 0, 1),
     "control_id": ("none is the measurement, anything else a control", "name", None, None),
-    "aggregate": ("none, or mean over the categories of the level", "name", None, None),
+    "aggregate": ("none, or mean or sum over the categories of the level", "name", None, None),
     "category_level": ("label level", "name", None, None),
     "category": ("what a label names; null in means over categories", "name", None, None),
     "sae_seed": ("seed of the SAE", "seed", 0, None),
@@ -139,6 +142,35 @@ _DESCRIBED: dict[str, tuple[str, str, float | None, float | None]] = {
     "kept_warm_frac": ("share of the latents before that the warm start still has", "ratio", 0, 1),
     "kept_cold_frac": ("the same of its control: what is not inertia", "ratio", 0, 1),
 }
+_DESCRIBED |= {
+    "rule_id": ("policy by which a latent counts as categorical", "name", None, None),
+    "n_features": ("latents that are given the category, mean over SAE seeds", "latents", 0, None),
+    "n_passing": ("latents that pass for it, also for others", "latents", 0, None),
+    "n_shuffle": ("n_features under permuted labels", "latents", 0, None),
+    "n_excess": ("n_features less that of step 0", "latents", None, None),
+    "per_1k_live": ("n_features per thousand live latents", "latents per 1000", 0, None),
+    "n_live": ("latents active on any probe text", "latents", 0, None),
+    "latent": ("index of the latent", "index", 0, None),
+    "n_categories_passing": ("categories for which it passes", "categories", 1, None),
+    "auroc_score": ("on split score", "AUROC", 0, 1),
+    "excess_vs_step0": (
+        "auroc_score less that of the best latent of step 0 for the category, same layer and SAE seed",
+        "AUROC",
+        -1,
+        1,
+    ),
+    "tpr": ("share of the category's texts on which it is active, split select", "probability", 0, 1),
+    "lift": ("tpr / max(fpr, 1 / n), split select", "ratio", 0, None),
+    "p_hyper": ("hypergeometric upper tail", "probability", 0, 1),
+    "q_cell": ("Benjamini-Hochberg within the cell and level", "probability", 0, 1),
+    "q_global": ("Benjamini-Hochberg over all tests of the study", "probability", 0, 1),
+    "strength": ("mean activation on the category by the norm of centred read-outs", "ratio", 0, None),
+    "length_corr": ("Spearman's correlation of activation and length of text", "correlation", -1, 1),
+    "word": ("most over-represented word in its 50 strongest texts", "name", None, None),
+    "word_excess": ("share of these with the word, less its share in all texts", "probability", -1, 1),
+    "lexical_flag": ("word_excess >= 0.5", "truth", None, None),
+    "top_examples": ("its strongest texts, strongest first", "activation", None, None),
+}
 _MAY_BE_NULL_ANYWHERE = {"category", "layer"}
 _NOT_OF_EVERY_SAE = {
     # of trained ones
@@ -149,8 +181,9 @@ _NOT_OF_EVERY_SAE = {
     *("cold_fvu", "tokens_to_cold_fvu", "kept_warm_frac", "kept_cold_frac"),
 }
 _ONE_OF = {
+    "rule_id": tuple(RULES),
     "control_id": ("none", "label_shuffle"),
-    "aggregate": ("none", "mean"),
+    "aggregate": ("none", "mean", "sum"),
     "layer_choice": ("each", "best"),
     "censor": ("none", "left", "right"),
     "start": ("cold", "warm", "imported"),
@@ -191,6 +224,23 @@ CATEGORY_PRESENCE = _table(
     PRESENCE_SCHEMA,
     ("model", "step", "layer", "control_id", "category_level", "category"),
     ("p_best", "p_best_lo", "p_best_hi", "p_dense", "p_bow", "n_seeds", "n_boot", "data_version"),
+)
+FEATURE_COUNTS = _table(
+    "feature_counts",
+    "One row per model, step, layer, rule, control and category (or their sum): how many latents are categorical.",
+    COUNTS_SCHEMA,
+    ("model", "step", "layer", "rule_id", "control_id", "aggregate", "category_level", "category"),
+    ("n_features", "n_passing", "n_shuffle", "per_1k_live", "n_live", "n_seeds", "data_version"),
+)
+CATEGORICAL_FEATURES = _table(
+    "categorical_features",
+    "One row per latent that the study's rule accepts, of all cells and SAE seeds.",
+    CATEGORICAL_FEATURES_SCHEMA,
+    ("model", "step", "layer", "sae_seed", "category_level", "latent"),
+    (
+        *("category", "n_categories_passing", "auroc_score", "tpr", "lift", "p_hyper", "q_cell", "q_global"),
+        *("strength", "word", "word_excess", "lexical_flag", "data_version"),
+    ),
 )
 EMERGENCE_OVER_TIME = _table(
     "emergence_over_time",

@@ -128,6 +128,7 @@ def measure_cell(
     from emergence_assets.features.accepted import categorical_latents
     from emergence_assets.features.cell import CellRecipe, dense_scores, latent_stats, presence_cell
     from emergence_assets.features.codes import Codes
+    from emergence_assets.features.pairs import count_tests
     from emergence_assets.features.rule_counts import rule_counts
     from emergence_assets.saes.folder import read_sae
 
@@ -147,6 +148,7 @@ def measure_cell(
     facts, norm = cell_texts(probes, tokens_file), float(np.sqrt(read_out_pd.var(axis=0, dtype=np.float64).sum()))
     dense = dense_scores(read_out_pd, labels, recipe)
     parts: dict[str, list[pl.DataFrame]] = {table.name: [] for table in (LATENT_STATS, *MADE_WITH_IT)}
+    tests = 0
     for position, seed in enumerate(seeds):
         sae, _ = read_sae(seed_folder(Path(sae_folder), seed))
         values_pk, indices_pk = sae.encode(torch.from_numpy(read_out_pd)).padded()
@@ -160,11 +162,12 @@ def measure_cell(
             ),
             CATEGORICAL_LATENTS.name: categorical_latents(codes, stats, facts, norm),
         }
+        tests += sum(count_tests(codes, level) for level in labels)
         for name, frame in made.items():
             parts[name].append(frame.with_columns(sae_seed=pl.lit(seed, pl.Int16)))
         report(position + 1, len(seeds), "")
     frames = {name: pl.concat(part) for name, part in parts.items()}
-    record = Provenance(want, _summary(frames, recipe.rule_id), {}, now()).to_json()
+    record = Provenance(want, _summary(frames, recipe.rule_id) | {"tests": tests}, {}, now()).to_json()
     with clear_disk_errors(Path(latents_path)):
         for path, table in zip(paths, MADE_WITH_IT, strict=True):
             write_table(Path(path), frames[table.name], table, record)

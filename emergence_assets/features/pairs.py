@@ -39,7 +39,7 @@ def pair_statistics(codes: Codes, level: Labels, candidates: pl.Expr | None = No
     """
     rows_select, rows_score = level.rows(select=True), level.rows(select=False)
     n_texts = {"n_texts": len(rows_select) + len(rows_score), "n_texts_select": len(rows_select)}
-    pairs = _on_select(codes.entries(rows_select), level.codes_p[rows_select], level)
+    pairs = _on_select(codes.entries(rows_select), level.codes_p[rows_select], level, count_tests(codes, level))
     if candidates is not None:
         pairs = pairs.filter(candidates)
     pairs = _on_score(pairs, codes.entries(rows_score), level.codes_p[rows_score], level)
@@ -51,7 +51,12 @@ def pair_statistics(codes: Codes, level: Labels, candidates: pl.Expr | None = No
     ).drop("c")
 
 
-def _on_select(select: Entries, category: NDArray[np.integer], level: Labels) -> pl.DataFrame:
+def count_tests(codes: Codes, level: Labels) -> int:
+    """How many pairs a level tests: live latents × categories."""
+    return int((codes.entries(level.rows(select=True)).n_active_n > 0).sum()) * len(level.categories)
+
+
+def _on_select(select: Entries, category: NDArray[np.integer], level: Labels, n_tests: int) -> pl.DataFrame:
     n_categories, n = len(level.categories), len(category)
     count_nc = select.sum_nc(category, n_categories)
     latent, c = np.nonzero(count_nc >= MIN_SUPPORT)
@@ -61,7 +66,6 @@ def _on_select(select: Entries, category: NDArray[np.integer], level: Labels) ->
     activation_nc = select.sum_nc(category, n_categories, select.value_e.astype(np.float64))
     in_category = activation_nc[latent, c]
     p = hypergeometric_tail(k_c, n, n_c[c], k)
-    n_tests = int((select.n_active_n > 0).sum()) * n_categories
     return pl.DataFrame(
         {
             "latent": latent,
