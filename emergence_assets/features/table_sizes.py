@@ -13,6 +13,8 @@ REPLICATE_BYTES = 3.75
 """float32, which hardly compresses."""
 COUNT_BYTES, ACCEPTED_BYTES, ACCEPTED_SHARE = 0.8, 150.0, 0.1
 """Of compressed parquet: a category's counts under one rule and control, a categorical latent; how many there are."""
+COUNTS_TABLE_BYTES, ACCEPTED_TABLE_BYTES = 4_200, 6_500
+"""What their tables take without rows."""
 N_RULES = 3
 N_CONTROLS = 2
 """Every category has a row for the measurement and one for shuffled labels."""
@@ -45,9 +47,9 @@ def presence_bytes(n_categories: int, n_bootstrap: int) -> float:
 
 def rule_counts_bytes(n_categories: int) -> float:
     """A table of counts of so many categories, seeds counted apart."""
-    return TABLE_BYTES + N_RULES * N_CONTROLS * COUNT_BYTES * n_categories
+    return COUNTS_TABLE_BYTES + N_RULES * N_CONTROLS * COUNT_BYTES * n_categories
 
 
 def categorical_latents_bytes(n_latents: float) -> float:
     """A table of the categorical ones of so many latents, seeds counted apart, over all levels."""
-    return TABLE_BYTES + ACCEPTED_BYTES * ACCEPTED_SHARE * n_latents
+    return ACCEPTED_TABLE_BYTES + ACCEPTED_BYTES * ACCEPTED_SHARE * n_latents
