@@ -27,6 +27,7 @@ from benchmarks.sae_peers import measure_sae_peers
 from benchmarks.sae_stack import measure_sae_stack
 from benchmarks.sae_step import measure_sae_step
 from benchmarks.study_run import measure_study_run
+from benchmarks.time_rules import measure_time_rules
 from emergence_assets.errors import EmergenceError
 
 RESULTS = Path(__file__).parent / "results"
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "sae-variants": lambda _: measured_by_a_worker("benchmarks.sae_variants:measure_sae_variants"),
     "sae-memory": lambda _: measure_sae_memory(),
     "sae-peers": lambda arguments: measure_sae_peers(arguments.peers, arguments.device),
+    "time-rules": lambda _: measure_time_rules(),
     "study": lambda arguments: measure_study_run(arguments.study),
 }
 """Name to what measures it, given the command line."""

@@ -7,6 +7,7 @@ import polars as pl
 
 from emergence_assets.emergence.cells import (
     CATEGORY_PRESENCE,
+    EMERGENCE_HAZARD,
     EMERGENCE_OVER_SCALE,
     EMERGENCE_OVER_SPACE,
     EMERGENCE_OVER_TIME,
@@ -69,6 +70,7 @@ TABLES = (
             (CATEGORY_PRESENCE, presence_tasks),
             (FEATURE_COUNTS, counts_tasks),
             (EMERGENCE_OVER_TIME, table_tasks(EMERGENCE_OVER_TIME)),
+            (EMERGENCE_HAZARD, table_tasks(EMERGENCE_HAZARD)),
             (EMERGENCE_OVER_SPACE, table_tasks(EMERGENCE_OVER_SPACE)),
             (EMERGENCE_OVER_SCALE, table_tasks(EMERGENCE_OVER_SCALE)),
         )

@@ -8,7 +8,7 @@ from emergence_assets.activations.cells import ACTIVATIONS, probe_recipe, probe_
 from emergence_assets.checkpoints.cells import CHECKPOINT
 from emergence_assets.durable import clear_disk_errors
 from emergence_assets.features.cells import cell_labels, presence_cells_path
-from emergence_assets.features.table_sizes import presence_bytes
+from emergence_assets.features.table_sizes import N_CONTROLS, presence_bytes
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.provenance import Provenance, Required, canonical_json
 from emergence_assets.saes.cells import METRICS_NAME, SAE
@@ -21,6 +21,10 @@ from resources.tables import Table, parquet_provenance, read_table, read_tables,
 
 MODEL_TABLE_BYTES = 45_000
 """A table about one model, without replicates."""
+TIME_TABLE_BYTES, TIME_ROW_BYTES = 24_000, 95.0
+"""Of emergence_over_time: what 65 columns take without rows, and a row."""
+HAZARD_TABLE_BYTES, HAZARD_GAP_BYTES = 6_000, 60.0
+"""Of emergence_hazard: without rows, and the rows of a gap between checkpoints."""
 
 
 def _no_settings(_study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
@@ -32,9 +36,19 @@ def _probes(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
 
 
 def _presence_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
-    """A cell's share is as large as its presence table of one seed; step 0 to the last, all layers."""
+    """A cell's share is as large as its presence table of one seed, and a value per seed more; all steps and layers."""
     n_cells = len(study.listed_steps or ()) * len(study.layers_of(str(cell.model)))
-    return n_cells * presence_bytes(len(counts.category_sizes), study.statistics.n_bootstrap)
+    return n_cells * presence_bytes(len(counts.category_sizes), study.statistics.n_bootstrap + len(study.sae.seeds))
+
+
+def _time_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
+    """A row per series: layers and the best of them again, measurement and shuffled labels, categories and means."""
+    n_layers = len(study.layers_of(str(cell.model))) + 1
+    return TIME_TABLE_BYTES + TIME_ROW_BYTES * N_CONTROLS * n_layers * len(counts.category_sizes)
+
+
+def _hazard_bytes(study: Study, _cell: Cell, _counts: TextCounts) -> float:
+    return HAZARD_TABLE_BYTES + HAZARD_GAP_BYTES * len(study.listed_steps or ())
 
 
 def _model_rule(
@@ -62,7 +76,10 @@ SAE_METRICS = _model_rule("sae_metrics", ("checkpoint", "sae"), "sae_metrics")
 CATEGORY_PRESENCE = _model_rule(
     "category_presence", ("checkpoint", "activations", "latent_stats"), "presence", _probes, _presence_bytes
 )
-EMERGENCE_OVER_TIME = _model_rule("emergence_over_time", ("category_presence",), "time")
+EMERGENCE_OVER_TIME = _model_rule("emergence_over_time", ("category_presence",), "time", n_bytes=_time_bytes)
+EMERGENCE_HAZARD = _model_rule(
+    "emergence_hazard", ("category_presence", "emergence_over_time"), "hazard", n_bytes=_hazard_bytes
+)
 EMERGENCE_OVER_SPACE = _model_rule("emergence_over_space", ("category_presence",), "space")
 EMERGENCE_OVER_SCALE = Rule(
     name="emergence_over_scale",
@@ -76,7 +93,14 @@ EMERGENCE_OVER_SCALE = Rule(
     verify=verify_table,
     n_bytes=lambda _study, _cell, _counts: MODEL_TABLE_BYTES,
 )
-RULES = (SAE_METRICS, CATEGORY_PRESENCE, EMERGENCE_OVER_TIME, EMERGENCE_OVER_SPACE, EMERGENCE_OVER_SCALE)
+RULES = (
+    SAE_METRICS,
+    CATEGORY_PRESENCE,
+    EMERGENCE_OVER_TIME,
+    EMERGENCE_HAZARD,
+    EMERGENCE_OVER_SPACE,
+    EMERGENCE_OVER_SCALE,
+)
 
 
 def key_columns(plan: Plan, rule: Rule, cell: Cell) -> dict[str, Any]:
@@ -212,14 +236,16 @@ def key_literals(source: Mapping[str, Any]) -> list[Any]:
 
 
 def table_tasks(rule: Rule) -> Callable[[Plan, Sequence[tuple[Cell, Required]]], list[tuple[Task, Sequence[Cell]]]]:
-    """Tasks of a table that is derived from category_presence alone."""
+    """Tasks of a table that is derived from other tables of this stage."""
 
     def tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
         work = []
         for cell, required in due:
             models = [cell.model] if cell.model else plan.study.models
             arguments = {
-                "presence": [str(plan.storage.model_table("category_presence", str(model))) for model in models],
+                "sources": {
+                    name: [str(plan.storage.model_table(name, str(model))) for model in models] for name in rule.inputs
+                },
                 "table": rule.name,
                 "path": str(rule.path(plan.storage, cell)),
                 "required": required_to_json(required),
@@ -231,20 +257,30 @@ def table_tasks(rule: Rule) -> Callable[[Plan, Sequence[tuple[Cell, Required]]],
     return tasks
 
 
-def derive_table(presence: list[str], table: str, path: str, required: str, report: Any) -> None:
-    """Worker: one of the emergence tables from the presence of one or all models."""
+def derive_table(sources: dict[str, list[str]], table: str, path: str, required: str, report: Any) -> None:
+    """Worker: one of the emergence tables of one or all models, from others."""
     from emergence_assets.emergence import tables
+    from emergence_assets.emergence.hazard import emergence_hazard
     from emergence_assets.emergence.scale import emergence_over_scale
     from emergence_assets.emergence.space import emergence_over_space
     from emergence_assets.emergence.time import emergence_over_time
 
-    derive, declared = {
-        "emergence_over_time": (emergence_over_time, tables.EMERGENCE_OVER_TIME),
-        "emergence_over_space": (emergence_over_space, tables.EMERGENCE_OVER_SPACE),
-        "emergence_over_scale": (emergence_over_scale, tables.EMERGENCE_OVER_SCALE),
+    derive: Callable[..., Any] = {
+        "emergence_over_time": emergence_over_time,
+        "emergence_hazard": emergence_hazard,
+        "emergence_over_space": emergence_over_space,
+        "emergence_over_scale": emergence_over_scale,
     }[table]
-    frame = derive(read_tables([Path(part) for part in presence], tables.CATEGORY_PRESENCE))
-    write_emergence_table(Path(path), frame, declared, required, {"rows": len(frame)})
+    read = {
+        name: read_tables([Path(part) for part in parts], getattr(tables, name.upper()))
+        for name, parts in sources.items()
+    }
+    frame = derive(**{ARGUMENTS[name]: frame for name, frame in read.items()})
+    write_emergence_table(Path(path), frame, getattr(tables, table.upper()), required, {"rows": len(frame)})
+
+
+ARGUMENTS = {"category_presence": "presence", "emergence_over_time": "time"}
+"""How functions call the tables that they derive others from."""
 
 
 def write_emergence_table(path: Path, frame: Any, table: Table, required: str, summary: dict[str, Any]) -> None:

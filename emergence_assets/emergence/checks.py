@@ -13,6 +13,13 @@ _COMPARED = Check(
     "Where a model has step 0, every number that compares with it is there; without it none can be.",
     (Condition("one_of", (COMPARED,), values=(True,)),),
 )
+ADDS_UP = "adds_up"
+"""Column that `with_comparison` adds to the hazard."""
+_EVENTS_ADD_UP = Check(
+    "who_emerged_is_at_risk_no_more",
+    "Categories at risk are those at risk before, less those that emerged in between.",
+    (Condition("one_of", (ADDS_UP,), values=(True,)),),
+)
 
 # A study in which no latent is categorical has an empty table, which is a result: its summary is checked.
 FEATURES_CHECKS = (
@@ -36,6 +43,7 @@ CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
         (tables.CATEGORY_PRESENCE, (_COMPARED,)),
         (tables.FEATURE_COUNTS, (_COMPARED,)),
         (tables.EMERGENCE_OVER_TIME, (_COMPARED,)),
+        (tables.EMERGENCE_HAZARD, (_EVENTS_ADD_UP,)),
         (tables.EMERGENCE_OVER_SPACE, ()),
         (tables.EMERGENCE_OVER_SCALE, ()),
     )
@@ -43,7 +51,12 @@ CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
 
 
 def with_comparison(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """The rows of a table with the column that `changes_are_measured_from_step_0` looks at."""
+    """The rows of a table with the columns that checks of several rows look at."""
+    if table is tables.EMERGENCE_HAZARD:
+        group = ["model", "control_id", "category_level"]
+        start = pl.col("n_categories") - pl.col("n_left")
+        before = (pl.col("n_at_risk") - pl.col("n_events")).shift(1).over(group, order_by="step_lo")
+        return frame.with_columns((pl.col("n_at_risk") == before.fill_null(start)).alias(ADDS_UP))
     if table is tables.CATEGORY_PRESENCE:
         has_step_0 = (pl.col("step") == 0).any().over("model")
         needed = ("p_step0", "gain", "gain_lo", "gain_hi")
@@ -52,7 +65,7 @@ def with_comparison(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
         needed = ("n_excess",)
     elif table is tables.EMERGENCE_OVER_TIME:
         has_step_0 = (pl.col("base").is_not_null() & (pl.col("n_steps") > 1)).any().over("model")
-        needed = ("base", "amp", "p_step0", "censor", "emerged")
+        needed = ("base", "amp", "p_step0", "late_gain", "best_model", "censor", "emerged")
     else:
         return frame
     present = pl.all_horizontal(pl.col(name).is_not_null() for name in needed)

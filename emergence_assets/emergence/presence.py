@@ -14,13 +14,13 @@ import polars as pl
 
 from emergence_assets.emergence.replicates import (
     CELL_KEYS,
-    group_means,
     interval,
     replicate_array,
     require_same_texts,
     step0_rows,
 )
 from emergence_assets.emergence.schema import PRESENCE_SCHEMA
+from emergence_assets.emergence.seed_draws import nested_means
 from emergence_assets.errors import EmergenceError
 
 TRIVIAL = 0.98
@@ -33,8 +33,9 @@ _ROW = ("model", "step", "layer", "control_id", "category_level", "category")
 def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
     """Presence of every category in every cell: one row per (model, step, layer, control, level, category).
 
-    `p_best`: AUROC on split score of the latent chosen on split select, mean over SAE seeds; its interval is the
-    percentile interval of the seed means' replicates. `gain` = p_best − p_step0 (same model, layer and control),
+    `p_best`: AUROC on split score of the latent chosen on split select, mean over SAE seeds (seed by seed in
+    `p_seeds`); its interval is the percentile interval of replicates that draw texts and seeds (`seed_draws.py`); with
+    one seed they draw texts only. `gain` = p_best − p_step0 (same model, layer and control),
     `excess` = gain / (1 − p_step0), the share of the possible gain: both null without step 0, excess also when
     `trivially_lexical`. That is p_step0 >= 0.98, as in the design; that `p_bow` exceeds `p_best` makes no category
     trivial, since a probe on all words nearly always beats one latent. `alloc_gap` = p_dense − p_best.
@@ -68,9 +69,16 @@ def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
         pl.col(*(key for key in CELL_KEYS if key not in _ROW), "n_category", "n_texts", "n_category_score").first(),
         pl.col("p_select", "p_best", "p_dense", "p_dense_lo", "p_dense_hi").mean(),
         pl.col("data_version"),
+        p_seeds=pl.col("p_best"),
         n_seeds=pl.len(),
     )
-    replicates_rb = group_means(replicate_array(cells), table["n_seeds"].to_numpy())
+    replicates_rb = nested_means(
+        replicate_array(cells),
+        cells["p_best"].to_numpy(),
+        table["n_seeds"].to_numpy().astype(np.int64),
+        table.select("model", "step", "layer").rows(),
+        table.select("control_id", "category_level").rows(),
+    )
     row0 = step0_rows(table, ("model", "layer", "control_id", "category_level", "category"))
     p_best = table["p_best"].to_numpy().astype(np.float64)
     p_step0 = np.where(row0 >= 0, p_best[row0], np.nan)

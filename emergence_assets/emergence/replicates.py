@@ -38,6 +38,7 @@ SERIES_COLUMNS = (
     "p_bow",
     "n_seeds",
     "data_version",
+    "p_seeds",
     "replicates",
 )
 CELL_KEYS = ("model", "n_params_nonemb", "step", "tokens_seen", "layer", "n_layers", "rel_depth")
@@ -49,15 +50,28 @@ def replicate_array(table: pl.DataFrame) -> NDArray[np.float64]:
     Raises:
         EmergenceError: the rows do not all have the same number of replicates.
     """
-    lengths = table["replicates"].list.len().unique()
+    return _list_array(table, "replicates", "bootstrap replicates")
+
+
+def seed_array(table: pl.DataFrame) -> NDArray[np.float64]:
+    """Column `p_seeds` as an array, rows × SAE seeds.
+
+    Raises:
+        EmergenceError: the rows do not all have the same number of seeds.
+    """
+    return _list_array(table, "p_seeds", "SAE seeds")
+
+
+def _list_array(table: pl.DataFrame, column: str, what: str) -> NDArray[np.float64]:
+    lengths = table[column].list.len().unique()
     if len(lengths) > 1:
         raise EmergenceError(
-            f"rows have {', '.join(str(n) for n in sorted(lengths))} bootstrap replicates, so they are not paired",
+            f"rows have {', '.join(str(n) for n in sorted(lengths))} {what}, so they are not paired",
             remedy="Rematerialise the cells with one recipe.",
         )
     if table.is_empty():
         return np.zeros((0, 0))
-    return table["replicates"].explode().to_numpy().astype(np.float64).reshape(table.height, int(lengths[0]))
+    return table[column].explode().to_numpy().astype(np.float64).reshape(table.height, int(lengths[0]))
 
 
 def interval(replicates: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -117,12 +131,14 @@ def with_category_mean(presence: pl.DataFrame) -> pl.DataFrame:
         n_categories=pl.len(),
     )
     replicates = group_means(replicate_array(table), means["n_categories"].to_numpy())
+    seeds = group_means(seed_array(table), means["n_categories"].to_numpy())
     lo, hi = interval(replicates)
     means = means.with_columns(
         aggregate=pl.lit("mean"),
         category=pl.lit(None, dtype=pl.String),
         p_best_lo=pl.Series(lo, dtype=pl.Float32).fill_nan(None),
         p_best_hi=pl.Series(hi, dtype=pl.Float32).fill_nan(None),
+        p_seeds=pl.Series(seeds.astype(np.float32), dtype=pl.List(pl.Float32)),
         replicates=pl.Series(replicates.astype(np.float32), dtype=pl.List(pl.Float32)),
     ).select(SERIES_COLUMNS)
     return pl.concat([table, means])
@@ -130,11 +146,16 @@ def with_category_mean(presence: pl.DataFrame) -> pl.DataFrame:
 
 def group_means(replicates_rb: NDArray[np.floating], sizes: NDArray[np.integer]) -> NDArray[np.float64]:
     """Means over consecutive groups of rows; a replicate undefined in one row is left out of its group's mean."""
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.intp)
+    starts = group_starts(sizes)
     defined = np.isfinite(replicates_rb)
     total = np.add.reduceat(np.where(defined, replicates_rb, 0.0), starts, axis=0)
     count = np.add.reduceat(defined.astype(np.float64), starts, axis=0)
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def group_starts(sizes: NDArray[np.integer]) -> NDArray[np.intp]:
+    """First row of each of consecutive groups of rows."""
+    return np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.intp)
 
 
 def best_layers(presence: pl.DataFrame) -> pl.DataFrame:

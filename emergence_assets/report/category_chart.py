@@ -18,7 +18,7 @@ _PAPER = "#ffffff"
 def half_steps_by_category(
     time: pl.DataFrame, level: str, model: str, domains: Mapping[str, str] | None = None, width: int = WIDE
 ) -> Chart:
-    """When each category emerges at the model's best layer: half-rise with interval, onset as a tick.
+    """When each category emerges at the model's best layer: half-rise with interval, tenth of the rise as a tick.
 
     Args:
         time: see `emergence.time.TIME_SCHEMA`.
@@ -28,7 +28,7 @@ def half_steps_by_category(
         width: pixels of the whole chart.
     """
     every = category_histories(time, level, model)
-    shown = every.filter(pl.col("emerged") & pl.col("half_step").is_not_null()).sort("half_step", "category")
+    shown = every.filter(pl.col("emerged")).sort("half_step", "category")
     groups = domains or {}
     rows = shown.select(
         "category",
@@ -38,8 +38,10 @@ def half_steps_by_category(
         note=pl.format(
             "{}: half-rise at step {} ({} to {}), onset at step {}",
             "category",
-            *(pl.col(name).round(0).cast(pl.Int64) for name in ("half_step", "half_step_lo", "half_step_hi")),
-            "onset_step",
+            *(
+                pl.col(name).round(0).cast(pl.Int64)
+                for name in ("half_step", "half_step_lo", "half_step_hi", "onset_step")
+            ),
         ),
     )
     names = sorted(rows["domain"].unique())
@@ -73,7 +75,7 @@ def half_steps_by_category(
         chart,
         f"When each {level} gets a latent of its own in {model}",
         f"Layer {', '.join(map(str, layer))}. Drawn: the {rows.height} of {every.height} categories that have emerged. "
-        "Point: half of the rise with 95 % interval, open while still rising at the last step; tick: onset",
+        "Point: half of the rise with 95 % interval, open while still rising at the last step; tick: a tenth of it",
         width,
         f"Step of half the rise, with interval, of {rows.height} categories in {model}, earliest first.",
     )

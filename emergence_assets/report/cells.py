@@ -23,7 +23,14 @@ from resources.tables import read_tables, write_table
 
 PAGE_NAME = "index.html"
 HEADLINE_NAME = "headline.parquet"
-TABLES = ("sae_metrics", "category_presence", "emergence_over_time", "emergence_over_space", "emergence_over_scale")
+TABLES = (
+    "sae_metrics",
+    "category_presence",
+    "emergence_over_time",
+    "emergence_hazard",
+    "emergence_over_space",
+    "emergence_over_scale",
+)
 REGISTRY_NAME = "checkpoint_registry"
 
 
@@ -121,6 +128,7 @@ def write_report(
         level=level,
         presence=read["category_presence"],
         time=read["emergence_over_time"],
+        hazard=read["emergence_hazard"],
         space=read["emergence_over_space"],
         scale=read["emergence_over_scale"],
         headline=summary_table,

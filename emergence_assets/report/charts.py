@@ -108,7 +108,7 @@ def presence_over_time(presence: pl.DataFrame, level: str, width: int = WIDE) ->
     return themed(
         chart,
         f"Best latent for a {level} over training: {_listed(models)} and the controls",
-        f"Mean over {level} categories and layers; shaded: 95 % interval over texts; "
+        f"Mean over {level} categories and layers; shaded: 95 % bootstrap interval; "
         "grey band: shuffled labels, range over models and layers",
         width,
         f"Line chart of mean AUROC against training step for {_listed(models)}, beside step 0, dense probe, "
@@ -184,7 +184,7 @@ def presence_over_size(scale: pl.DataFrame, level: str, width: int = WIDE) -> Ch
     return themed(
         chart,
         f"Best latent for a {level} by model size: {_listed(models)} and the controls",
-        f"Mean over {level} categories at each model's best layer, at step {step[0]:,}; bars: 95 % interval over texts"
+        f"Mean over {level} categories at each model's best layer, at step {step[0]:,}; bars: 95 % bootstrap interval"
         if step
         else "",
         width,

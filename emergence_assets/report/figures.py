@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from emergence_assets.checkpoints.heat_map import cosine_heat_map, models_worth_showing
 from emergence_assets.report.category_chart import half_steps_by_category
 from emergence_assets.report.charts import presence_over_size, presence_over_time
+from emergence_assets.report.emergence_chart import emerged_shares, share_emerged
 from emergence_assets.report.heat_maps import gain_by_category, gain_by_layer
 from emergence_assets.report.readings import (
     ReportTables,
@@ -63,6 +64,11 @@ def draw_figures(tables: ReportTables) -> list[Figure]:
             lambda width: presence_over_size(tables.scale, level, width),
         ),
         (
+            "share_emerged",
+            not emerged_shares(tables.hazard, level).is_empty(),
+            lambda width: share_emerged(tables.hazard, level, models, width),
+        ),
+        (
             "half_steps_by_category",
             bool(category_histories(tables.time, level, largest)["emerged"].any()),
             lambda width: half_steps_by_category(tables.time, level, largest, tables.domains, width),
@@ -95,12 +101,18 @@ _CAPTIONS = {
     "presence_over_size": (
         "Further right is a larger model, read at the layer that is best on the other half of the texts. The step 0 "
         "points show what size alone gives before training, shuffled labels what picking a latent alone gives. Each "
-        "size is one training run, so the bars, which only know about texts, understate the doubt between sizes."
+        "size is one training run, so the bars, which know nothing of other runs, understate the doubt between sizes."
+    ),
+    "share_emerged": (
+        "A line climbs where categories reach half of their rise, and ends at the share that has emerged at all; what "
+        "is missing above it had not emerged by the last checkpoint. Where a line is steepest most categories emerge. "
+        "Dashed: the same rule applied to shuffled labels, which should stay at 0."
     ),
     "half_steps_by_category": (
         "Categories further down emerge later. The point is where half of the rise is reached, the bar its 95 % "
-        "interval, never narrower than the gap between two checkpoints. A category is drawn only if its gain over "
-        "step 0 lasts, is at least 0.05, and passes the correction for testing many categories and layers."
+        "interval, never narrower than the gap between two checkpoints. A category is drawn "
+        "only if a fitted rise beats a constant by a wide margin, is at least 0.05, lasts, and passes the correction "
+        "for testing many categories and layers."
     ),
     "gain_by_category": (
         "Each row is one category over training: blue is a gain over the untrained network, brown a loss. A dot marks "

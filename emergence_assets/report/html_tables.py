@@ -114,8 +114,9 @@ def category_table(time: pl.DataFrame, level: str, model: str, domains: Mapping[
             _estimate(row["p_end"], row["p_end_lo"], row["p_end_hi"]),
             _estimate(row["amp"], row["amp_lo"], row["amp_hi"], signed),
             _text({True: "yes", False: "no"}.get(row["emerged"], UNKNOWN)),
-            _onset(row),
-            _half_step(row),
+            _step(row, "onset_step"),
+            _step(row, "half_step"),
+            _text(_CURVES.get(row["best_model"], UNKNOWN)),
             _text({"none": "seen whole", "left": "from the start", "right": "still rising"}.get(row["censor"], UNKNOWN))
             if row["emerged"]
             else _text(UNKNOWN),
@@ -135,6 +136,7 @@ def category_table(time: pl.DataFrame, level: str, model: str, domains: Mapping[
         "emerged",
         "onset step",
         "half-rise step",
+        "best curve",
         "history",
         "q",
         "shuffled labels",
@@ -158,6 +160,7 @@ def origin_table(provenance: Sequence[Mapping[str, Any]]) -> str:
 
 
 _NUMBER = ' class="number"'
+_CURVES = {"constant": "constant", "linear": "line", "sigmoid": "sigmoid", "two_step": "two steps"}
 
 
 def _cell(cell: Cell, tag: str) -> str:
@@ -183,18 +186,10 @@ def _estimate(value: float | None, low: float | None, high: float | None, shown:
     return (shown(value) if interval == UNKNOWN else f"{shown(value)} ({interval})"), _order(value)
 
 
-def _onset(row: Mapping[str, Any]) -> Cell:
-    if row["onset_step"] is None or not row["emerged"]:
+def _step(row: Mapping[str, Any], name: str) -> Cell:
+    if not row["emerged"]:
         return UNKNOWN, _order(None)
-    return f"{row['onset_step']:,} (after {row['grid_lo_step']:,})", float(row["onset_step"])
-
-
-def _half_step(row: Mapping[str, Any]) -> Cell:
-    if row["half_step"] is None or not row["emerged"]:
-        return UNKNOWN, _order(None)
-    return f"{row['half_step']:,.0f} ({row['half_step_lo']:,.0f} to {row['half_step_hi']:,.0f})", float(
-        row["half_step"]
-    )
+    return f"{row[name]:,.0f} ({row[f'{name}_lo']:,.0f} to {row[f'{name}_hi']:,.0f})", float(row[name])
 
 
 def _order(value: float | None) -> float:

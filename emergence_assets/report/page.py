@@ -76,6 +76,7 @@ def build_page(
         over_size=drawn.get("presence_over_size", _NOTHING),
         size_table=size_table(tables.scale, level),
         category_sentence=_paragraph(caution + category_sentence(tables.time, level, largest)),
+        share_emerged=drawn.get("share_emerged", ""),
         half_steps=drawn.get("half_steps_by_category", ""),
         by_category=drawn.get("gain_by_category", _NOTHING),
         category_table=category_table(tables.time, level, largest, tables.domains),

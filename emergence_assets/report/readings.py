@@ -22,6 +22,8 @@ class ReportTables:
     """See `emergence.presence.PRESENCE_SCHEMA`."""
     time: pl.DataFrame
     """See `emergence.time.TIME_SCHEMA`."""
+    hazard: pl.DataFrame
+    """See `emergence.hazard.HAZARD_SCHEMA`."""
     space: pl.DataFrame
     """See `emergence.space.SPACE_SCHEMA`."""
     scale: pl.DataFrame

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from emergence_assets.emergence.rises import CHECKPOINTS_FOR_A_CLAIM
 from emergence_assets.report.readings import category_histories, mean_row
 
 UNKNOWN = "\N{EN DASH}"
@@ -79,6 +80,9 @@ def category_sentence(time: pl.DataFrame, level: str, model: str) -> str:
     said = (
         f"In layer {rows['layer'][0]} of {model}, its best, {emerged.height} of {rows.height} categories have emerged"
     )
+    n_steps = int(rows["n_steps"][0])
+    if n_steps < CHECKPOINTS_FOR_A_CLAIM:
+        said += f"; there are {n_steps} checkpoints, and below {CHECKPOINTS_FOR_A_CLAIM} the rule sees few rises"
     if emerged.is_empty():
         return f"{said}."
     steps = emerged.select(

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from emergence_assets.emergence.presence import PRESENCE_SCHEMA, category_presence
+from emergence_assets.emergence.seed_draws import seed_draws
 from emergence_assets.errors import EmergenceError
 
 
@@ -27,9 +28,18 @@ def test_seeds_are_averaged_and_the_gain_is_paired(
     assert row["n_seeds"] == 2
     assert row["n_boot"] == 60
     assert row["p_best"] == pytest.approx(seeds["p_best"].to_numpy().mean())
-    mean, mean0 = (np.mean([np.array(r) for r in part["replicates"]], axis=0) for part in (seeds, before))
-    np.testing.assert_allclose(row["replicates"], mean, atol=1e-6)
-    np.testing.assert_allclose([row["gain_lo"], row["gain_hi"]], np.quantile(mean - mean0, (0.025, 0.975)), atol=1e-6)
+    assert row["p_seeds"] == seeds["p_best"].to_list()
+    mean = np.mean([np.array(r) for r in seeds["replicates"]], axis=0)
+    # Replicates are means over seeds, moved by a share of what a draw of the two seeds moves them.
+    moved = seeds["p_best"].to_numpy().astype(float) @ seed_draws(("s", 64, 0), 2, 60)
+    far = np.abs(moved) > 1e-6
+    shares = (np.array(row["replicates"]) - mean)[far] / moved[far]
+    np.testing.assert_allclose(shares, shares[0], atol=1e-3)
+    assert 0 <= shares[0] <= 1
+    start = table.filter(control_id="none", step=0, category="c2").row(0, named=True)
+    assert start["p_best"] == pytest.approx(before["p_best"].to_numpy().mean())
+    gains = np.array(row["replicates"]) - np.array(start["replicates"])
+    np.testing.assert_allclose([row["gain_lo"], row["gain_hi"]], np.quantile(gains, (0.025, 0.975)), atol=1e-6)
     assert row["gain"] == pytest.approx(row["p_best"] - row["p_step0"])
     assert row["gain_lo"] > 0.1
     assert row["excess"] == pytest.approx(row["gain"] / (1 - row["p_step0"]), rel=1e-5)
@@ -47,6 +57,7 @@ def test_one_seed_is_its_own_mean(planted_cells: Callable[..., pl.DataFrame], bo
     table, cells = category_presence(cells, bow).sort(key), cells.sort(key)
     assert table["p_best"].equals(cells["p_best"])
     assert table["replicates"].equals(cells["replicates"])
+    assert table["p_seeds"].explode().equals(cells["p_best"].alias("p_seeds"))
     assert (table["gain"] == 0).all()
     assert (table["excess_hi"] == 0).all()
 

@@ -9,7 +9,7 @@ import pytest
 
 from emergence_assets.emergence.time import TIME_SCHEMA, emergence_over_time
 
-STEPS = (0, 1, 8, 64, 256, 512, 1000, 2000)
+STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 2000)
 
 
 def planted(model: str, step: int, layer: int, c: int) -> float:
@@ -34,18 +34,24 @@ def row(table: pl.DataFrame, category: str, control_id: str = "none") -> dict[st
 def test_a_planted_onset_is_bracketed_by_its_checkpoints(over_time: pl.DataFrame) -> None:
     assert dict(over_time.schema) == TIME_SCHEMA
     found = row(over_time, "c0")
-    assert (found["onset_step"], found["grid_lo_step"], found["grid_hi_step"]) == (256, 64, 256)
-    assert found["onset_tokens"] == 256 * 512
-    assert found["n_confirming"] == 3
+    assert (found["best_model"], found["grid_lo_step"], found["grid_hi_step"]) == ("sigmoid", 128, 256)
+    assert found["changepoint_step"] == 256
     assert found["emerged"] is True
+    assert found["d_aicc"] > 10
     assert found["q_emerged"] < 1e-3
-    assert 64 < found["half_step"] < 256
-    assert found["half_step_lo"] <= 64
+    assert 128 < found["half_step"] < 256
+    assert 128 < found["half_step_interp"] < 256
+    assert found["half_tokens"] == round(found["half_step"] * 512)
+    assert found["half_flops"] == pytest.approx(6 * 200_000 * found["half_tokens"], rel=1e-4)
+    assert found["half_step_lo"] <= 128
     assert found["half_step_hi"] >= 256
     assert found["amp_lo"] < found["amp"] < found["amp_hi"]
     assert found["amp"] == pytest.approx(found["p_end"] - found["base"], abs=1e-6)
     assert found["rise_rate_lo"] > 0
-    assert found["rise_rate"] == pytest.approx(0.2 / np.log10(257 / 65), rel=0.5)
+    assert found["rise_rate"] > 0.2 / np.log10(257 / 129) / 2
+    assert found["fit_amp"] == pytest.approx(0.2, abs=0.05)
+    assert found["late_gain_lo"] < found["late_gain"] < found["late_gain_hi"]
+    assert (found["n_seeds"], found["n_seeds_agree"], found["seed_sd_dex"]) == (1, 1, None)
     assert found["stabil_step"] == 256
     assert found["p_step0"] == found["base"]
     assert found["p_bow"] == pytest.approx(0.8)
@@ -54,14 +60,13 @@ def test_a_planted_onset_is_bracketed_by_its_checkpoints(over_time: pl.DataFrame
 
 def test_what_is_there_from_the_start_is_left_censored(over_time: pl.DataFrame) -> None:
     found = row(over_time, "c1")
-    assert found["onset_step"] is None
     assert found["emerged"] is False
     assert found["censor"] == "left"
 
 
-def test_an_onset_at_the_last_checkpoint_is_right_censored(over_time: pl.DataFrame) -> None:
+def test_a_rise_at_the_last_checkpoint_is_right_censored(over_time: pl.DataFrame) -> None:
     found = row(over_time, "c2")
-    assert (found["onset_step"], found["n_confirming"], found["censor"]) == (2000, 0, "right")
+    assert found["censor"] == "right"
     assert found["emerged"] is False  # no later checkpoint has confirmed it
     assert found["stabil_step"] is None
 
@@ -69,8 +74,7 @@ def test_an_onset_at_the_last_checkpoint_is_right_censored(over_time: pl.DataFra
 def test_what_does_not_last_has_not_emerged(over_time: pl.DataFrame) -> None:
     for category in ("c3", "c4"):
         found = row(over_time, category)
-        assert found["onset_step"] is None
-        assert found["half_step"] is None
+        assert (found["half_step"], found["onset_step"], found["best_model"]) == (None, None, "constant")
         assert found["emerged"] is False
         assert found["censor"] == "right"
 
@@ -90,13 +94,13 @@ def test_the_mean_over_categories_has_a_row_of_its_own(over_time: pl.DataFrame) 
 
 
 def test_noise_has_no_onset(planted_presence: Callable[..., pl.DataFrame]) -> None:
-    table = emergence_over_time(planted_presence(lambda *_: 0.0, steps=(0, 8, 64, 512), n_layers=3))
+    table = emergence_over_time(planted_presence(lambda *_: 0.0, steps=STEPS, n_layers=2))
     assert not table["emerged"].any()
 
 
 def test_the_best_layer_is_the_one_with_the_concept(planted_presence: Callable[..., pl.DataFrame]) -> None:
     table = emergence_over_time(
-        planted_presence(lambda m, step, layer, c: 0.4 * (layer == 1 and step > 0), steps=(0, 8, 64), n_layers=3)
+        planted_presence(lambda m, step, layer, c: 0.4 * (layer == 1 and step > 20), steps=STEPS, n_layers=2)
     )
     assert table.filter(layer_choice="best")["layer"].unique().to_list() == [1]
     assert table.filter(layer_choice="each", control_id="none", emerged=True)["layer"].unique().to_list() == [1]
@@ -111,9 +115,36 @@ def test_one_checkpoint_claims_nothing(planted_presence: Callable[..., pl.DataFr
 
 def test_without_step0_nothing_is_compared(planted_presence: Callable[..., pl.DataFrame]) -> None:
     table = emergence_over_time(planted_presence(planted, steps=(64, 2000)))
-    for name in ("emerged", "base", "amp", "onset_step", "half_step", "censor", "p_value", "q_emerged"):
+    for name in ("emerged", "base", "amp", "best_model", "half_step", "censor", "p_value", "q_emerged", "late_gain"):
         assert table[name].is_null().all(), name
     assert table["p_end"].is_not_null().all()
+
+
+def test_with_few_checkpoints_nothing_is_claimed(planted_presence: Callable[..., pl.DataFrame]) -> None:
+    table = emergence_over_time(planted_presence(planted, steps=(0, 64, 256, 512, 1000, 2000)))
+    assert table["d_aicc"].is_null().all()
+    assert not table["emerged"].any()
+    assert table["late_gain"].is_not_null().all()
+
+
+def test_seeds_are_read_one_by_one(planted_presence: Callable[..., pl.DataFrame]) -> None:
+    table = emergence_over_time(planted_presence(planted, steps=STEPS, sae_seeds=(0, 1)))
+    found = row(table, "c0")
+    assert (found["n_seeds"], found["n_seeds_agree"], found["emerged"]) == (2, 2, True)
+    assert 0 <= found["seed_sd_dex"] < 0.3
+    assert row(table, "c4")["seed_sd_dex"] is None
+
+
+def test_series_with_other_checkpoints_are_read_by_their_own(planted_presence: Callable[..., pl.DataFrame]) -> None:
+    presence = planted_presence(planted, steps=STEPS, n_layers=2)
+    half_done = presence.filter((pl.col("layer") == 0) | (pl.col("step") != 2000))
+    table = emergence_over_time(half_done).filter(layer_choice="each")
+    alone = emergence_over_time(presence.filter(pl.col("layer") == 0)).filter(layer_choice="each")
+    assert table.select("layer", "n_steps").unique().sort("layer").rows() == [(0, 13), (1, 12)]
+    fitted = [name for name in table.columns if name.startswith(("half", "fit", "onset", "d_aicc"))]
+    for name in fitted:
+        ours, theirs = (one.filter(layer=0)[name].cast(pl.Float64).to_numpy() for one in (table, alone))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
 def test_an_empty_table_stays_empty(planted_presence: Callable[..., pl.DataFrame]) -> None:

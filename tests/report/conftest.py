@@ -13,6 +13,7 @@ from emergence_assets.checkpoints.folder import CheckpointFacts
 from emergence_assets.checkpoints.measurement import Measurement
 from emergence_assets.checkpoints.registry import registry_frame
 from emergence_assets.checkpoints.verdicts import judge
+from emergence_assets.emergence.hazard import emergence_hazard
 from emergence_assets.emergence.headline import headline
 from emergence_assets.emergence.presence import category_presence
 from emergence_assets.emergence.scale import emergence_over_scale
@@ -25,7 +26,7 @@ from emergence_assets.report.readings import ReportTables
 from emergence_assets.time_axis import AxisEntry
 
 N_TEXTS, N_LATENTS = 4800, 24
-STEPS = (0, 8, 64, 512)
+STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 SIZES = {"small": (20_000, 1), "large": (200_000, 2)}
 """Model to parameters and layers; the largest comes last in size but not in the alphabet."""
 CATEGORIES: tuple[str, ...] = ("bird & bee", "</script><script>alert(1)</script>", "fish", "music", "city", "tree")
@@ -60,10 +61,12 @@ def planted_tables() -> Tables:
             for step in steps
             for layer in range(n_layers)
         ]
+        time = emergence_over_time(presence)
         return ReportTables(
             level="subject",
             presence=presence,
-            time=emergence_over_time(presence),
+            time=time,
+            hazard=emergence_hazard(time, presence),
             space=emergence_over_space(presence),
             scale=emergence_over_scale(presence),
             headline=headline(presence),
@@ -78,13 +81,13 @@ def planted_tables() -> Tables:
 @pytest.fixture(scope="session")
 def empty(rising: ReportTables) -> ReportTables:
     """A study without any result."""
-    names = ("presence", "time", "space", "scale", "headline", "sae_metrics", "registry")
+    names = ("presence", "time", "hazard", "space", "scale", "headline", "sae_metrics", "registry")
     return dataclasses.replace(rising, **{name: getattr(rising, name).clear() for name in names})
 
 
 @pytest.fixture(scope="session")
 def rising(planted_tables: Tables) -> ReportTables:
-    """Every category gets a latent of its own between step 8 and step 64; the information is there from the start."""
+    """Every category gets a latent of its own between step 8 and step 16; the information is there from the start."""
     return planted_tables(0.5)
 
 
@@ -127,7 +130,7 @@ def _registry(model: str, n_params: int, n_layers: int, steps: tuple[int, ...]) 
     start, way = np.random.default_rng(n_params).normal(size=(2, 200)).astype(np.float32)
     measured = {step: _measurement(n_params, n_layers, start + way * np.log1p(step) / 8) for step in steps}
     if steps[-1] > 16:
-        measured[16] = measured[steps[-1]]
+        measured[24] = measured[steps[-1]]
     verdicts = judge(measured)
     entries = [
         AxisEntry(

@@ -24,6 +24,7 @@ ALL = [
     "presence_over_time",
     "gain_by_layer",
     "presence_over_size",
+    "share_emerged",
     "half_steps_by_category",
     "gain_by_category",
     "sae_quality",
@@ -80,7 +81,7 @@ def test_presence_over_time_shows_every_control(charts: dict[str, tuple[Chart, C
     level = {row["p"] for row in rows if row["line"] == "step 0 level" and row["model"] == "large"}
     assert level == {best["large", 0]}
     assert best["large", 512] > best["large", 0] + 0.2
-    assert len(best) == len(models_by_size(rising.presence)) * 4
+    assert len(best) == len(models_by_size(rising.presence)) * rising.presence["step"].n_unique()
 
 
 def test_heat_map_cells_are_gains_over_step_0(charts: dict[str, tuple[Chart, Chart]], rising: ReportTables) -> None:
@@ -98,7 +99,7 @@ def test_the_best_layer_is_chosen_on_the_other_half(rising: ReportTables) -> Non
     last = measured(rising.presence, "subject").filter(pl.col("model") == "large", pl.col("step") == 512)
     best = last.filter(pl.col("p_select") == pl.col("p_select").max().over("category"))
     assert set(chosen.select("category", "layer").unique().rows()) == set(best.select("category", "layer").rows())
-    assert chosen.group_by("category", "step").len()["len"].to_list() == [1] * (6 * 4)
+    assert chosen.group_by("category", "step").len()["len"].to_list() == [1] * (6 * rising.presence["step"].n_unique())
 
 
 def test_checkpoints_with_missing_layers_are_not_averaged(rising: ReportTables) -> None:
@@ -107,6 +108,22 @@ def test_checkpoints_with_missing_layers_are_not_averaged(rising: ReportTables) 
     left = complete_steps(half).select("model", "step").unique().rows()
     assert ("large", 64) not in left
     assert ("small", 64) in left
+
+
+def test_the_share_that_emerged_ends_where_the_table_does(
+    charts: dict[str, tuple[Chart, Chart]], rising: ReportTables
+) -> None:
+    rows = _rows(charts["share_emerged"][0].to_dict())
+    last = {(row["model"], row["control_id"]): row["share"] for row in rows if row["step"] == 512}
+    assert last == {
+        ("small", "none"): 1,
+        ("large", "none"): 1,
+        ("small", "label_shuffle"): 0,
+        ("large", "label_shuffle"): 0,
+    }
+    assert {row["share"] for row in rows if row["step"] == 0} == {0}
+    emerged = rising.time.filter(pl.col("layer_choice") == "best", pl.col("aggregate") == "none", pl.col("emerged"))
+    assert emerged.height == 12
 
 
 def test_only_emerged_categories_have_a_half_step(charts: dict[str, tuple[Chart, Chart]], rising: ReportTables) -> None:

@@ -115,8 +115,8 @@ def test_the_page_says_the_finding_and_all_figures(page: str) -> None:
     assert "Features emerge during training" in text
     assert "A single feature emerges, not the information" in text
     assert "Verdict of the scale table: insufficient" in text
-    assert page.count("<figure ") == 7
-    assert page.count("<svg ") == 14
+    assert page.count("<figure ") == 8
+    assert page.count("<svg ") == 16
     assert "3f" * 16 in text
     assert "2026-01-01 00:00:00 UTC" in text
     assert "no data for this chart" not in text
@@ -124,7 +124,7 @@ def test_the_page_says_the_finding_and_all_figures(page: str) -> None:
 
 def test_the_page_says_which_checkpoints_were_left_out_and_why(page: str, rising: ReportTables) -> None:
     text = _outline(page).text
-    assert "8 checkpoints of 2 models, from project/large, project/small" in text
+    assert "22 checkpoints of 2 models, from project/large, project/small" in text
     assert "2 were left out of every curve (2 duplicate)" in text
     assert text.count("it has the weights of step 512") == 2
     clean = dataclasses.replace(rising, registry=rising.registry.filter(pl.col("on_time_axis")))
