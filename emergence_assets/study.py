@@ -85,6 +85,15 @@ class Statistics(Declared):
     seed: Seed = 0
 
 
+class Mechanism(Declared):
+    """How the way from an early to a late layer is looked at; table `reactivation_mechanism`."""
+
+    n_categories: Positive = 20
+    """At most so many categories of the primary level, those whose presence drops most between early and late."""
+    n_controls: Positive = 3
+    """Early latents that are taken away as controls, of each category and SAE seed."""
+
+
 class Study(Declared):
     """One study: a family of models, the grid of checkpoints and layers, and the instruments applied to every cell."""
 
@@ -106,6 +115,7 @@ class Study(Declared):
     activations: Activations
     sae: SAE
     statistics: Statistics = Statistics()
+    mechanism: Mechanism = Mechanism()
 
     @field_validator("steps")
     @classmethod

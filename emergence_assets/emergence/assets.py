@@ -23,6 +23,7 @@ from emergence_assets.emergence.feature_cells import (
     counts_tasks,
     features_tasks,
 )
+from emergence_assets.emergence.mechanism_cells import REACTIVATION_MECHANISM, mechanism_tasks
 from emergence_assets.materialise import CellAsset, Tasks, build_asset
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.study import Study
@@ -73,6 +74,7 @@ TABLES = (
             (EMERGENCE_HAZARD, table_tasks(EMERGENCE_HAZARD)),
             (EMERGENCE_OVER_SPACE, table_tasks(EMERGENCE_OVER_SPACE)),
             (EMERGENCE_OVER_SCALE, table_tasks(EMERGENCE_OVER_SCALE)),
+            (REACTIVATION_MECHANISM, mechanism_tasks),
         )
     ),
     FEATURES,

@@ -1,4 +1,4 @@
-"""Claims about the emergence tables: what their declarations demand, and that changes are measured from step 0."""
+"""Claims about the emergence tables: what their declarations demand, and what holds between their columns."""
 
 import polars as pl
 
@@ -19,6 +19,13 @@ _EVENTS_ADD_UP = Check(
     "who_emerged_is_at_risk_no_more",
     "Categories at risk are those at risk before, less those that emerged in between.",
     (Condition("one_of", (ADDS_UP,), values=(True,)),),
+)
+SHARE_SUM = "share_sum"
+"""Column that `with_comparison` adds."""
+_ADD_UP = Check(
+    "shares_add_up",
+    "Carried, attention and MLP are the whole of the contrast.",
+    (between(SHARE_SUM, 0.999, 1.001, nullable=True),),
 )
 
 # A study in which no latent is categorical has an empty table, which is a result: its summary is checked.
@@ -46,6 +53,7 @@ CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
         (tables.EMERGENCE_HAZARD, (_EVENTS_ADD_UP,)),
         (tables.EMERGENCE_OVER_SPACE, ()),
         (tables.EMERGENCE_OVER_SCALE, ()),
+        (tables.REACTIVATION_MECHANISM, (_ADD_UP,)),
     )
 }
 
@@ -57,6 +65,10 @@ def with_comparison(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
         start = pl.col("n_categories") - pl.col("n_left")
         before = (pl.col("n_at_risk") - pl.col("n_events")).shift(1).over(group, order_by="step_lo")
         return frame.with_columns((pl.col("n_at_risk") == before.fill_null(start)).alias(ADDS_UP))
+    if table is tables.REACTIVATION_MECHANISM:
+        return frame.with_columns(
+            pl.sum_horizontal("share_carried", "share_attn", "share_mlp", ignore_nulls=False).alias(SHARE_SUM)
+        )
     if table is tables.CATEGORY_PRESENCE:
         has_step_0 = (pl.col("step") == 0).any().over("model")
         needed = ("p_step0", "gain", "gain_lo", "gain_hi")

@@ -8,6 +8,7 @@ from emergence_assets.emergence.schema import (
     COUNTS_SCHEMA,
     HAZARD_SCHEMA,
     HEADLINE_SCHEMA,
+    MECHANISM_SCHEMA,
     PRESENCE_SCHEMA,
     SAE_METRICS_SCHEMA,
     SCALE_SCHEMA,
@@ -166,6 +167,35 @@ _DESCRIBED: dict[str, tuple[str, str, float | None, float | None]] = {
     ),
     "kept_warm_frac": ("share of the latents before that the warm start still has", "ratio", 0, 1),
     "kept_cold_frac": ("the same of its control: what is not inertia", "ratio", 0, 1),
+    "undefined_because": (
+        "none; layers (no studied layer in every third), causal (no causal model), no_latent (early or late), blocks "
+        "(their parts are not known: no shares), contrast (not above zero beyond doubt: no shares)",
+        "name",
+        None,
+        None,
+    ),
+    "early_layer": ("layer of the first third of depth with the highest p_select", "index", 0, None),
+    "trough_layer": ("layer of the middle third with the lowest p_select", "index", 0, None),
+    "late_layer": ("layer of the last third with the highest p_select", "index", 0, None),
+    "drop_select": ("min(early, late) - trough of p_select: chosen by it, no evidence", "AUROC", -1, 1),
+    "contrast": (
+        "pre-activation of the late layer's best latent, mean on the category minus mean on others, over SAE seeds",
+        "activation",
+        None,
+        None,
+    ),
+    "share_carried": ("share of the contrast that the stream after the trough layer holds", "ratio", None, None),
+    "share_attn": ("share that attention between trough and late layer adds", "ratio", None, None),
+    "share_mlp": ("share that MLPs between trough and late layer add", "ratio", None, None),
+    "top_heads": ("attention heads with a share of 5 % or more of either sign", "ratio", None, None),
+    "n_seeds_agree_parts": ("SAE seeds in which the same part is largest as in the mean", "seeds", 0, None),
+    "early_rate": ("share of the category's texts on which the early latent fires", "probability", 0, 1),
+    "control_rate": ("the same of the control latents", "probability", 0, 1),
+    "cdi": ("1 - E[late latent | early latent taken away] / E[late latent], on the category's texts", "ratio", None, 1),
+    "cdi_resample": ("the same with the early latent's value on a text of another category", "ratio", None, 1),
+    "cdi_control": ("the same with other early latents that fire as often on these texts", "ratio", None, 1),
+    "cdi_excess": ("cdi - cdi_control, paired over texts", "ratio", None, None),
+    "n_seeds_agree_cdi": ("SAE seeds in which cdi_excess has the sign of the mean", "seeds", 0, None),
 }
 _DESCRIBED |= {
     "rule_id": ("policy by which a latent counts as categorical", "name", None, None),
@@ -215,6 +245,7 @@ _ONE_OF = {
     "start": ("cold", "warm", "imported"),
     "arch": ("topk", "batchtopk", "jumprelu"),
     "verdict": ("insufficient", "smooth", "threshold", "absent", "saturated"),
+    "undefined_because": ("none", "layers", "causal", "no_latent", "blocks", "contrast"),
 }
 
 
@@ -295,6 +326,14 @@ EMERGENCE_OVER_SCALE = _table(
     SCALE_SCHEMA,
     ("step", "control_id", "aggregate", "category_level", "category"),
     ("n_sizes", "verdict"),
+)
+REACTIVATION_MECHANISM = _table(
+    "reactivation_mechanism",
+    "One row per category at the last step: where a late latent's pre-activation comes from, and whether it needs an "
+    "early latent.",
+    MECHANISM_SCHEMA,
+    ("model", "step", "category_level", "category"),
+    ("undefined_because", "n_boot", "data_version"),
 )
 HEADLINE = _table(
     "headline",

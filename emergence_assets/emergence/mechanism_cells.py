@@ -1,0 +1,179 @@
+"""The table `reactivation_mechanism` as a cell: one pass of a model's last checkpoint over its probe texts."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from emergence_assets.activations.cells import ACTIVATIONS, harvest_origin, probe_recipe
+from emergence_assets.durable import clear_disk_errors
+from emergence_assets.emergence.cells import key_columns
+from emergence_assets.features.cells import LATENT_STATISTICS, cell_labels, presence_cells_path
+from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.provenance import Provenance, Required, canonical_json
+from emergence_assets.saes.cells import SAE, seed_folder
+from emergence_assets.study import Study
+from emergence_assets.text_counts import TextCounts
+from resources.compute import Task
+from resources.records import now, required_from_json, required_to_json
+from resources.storage import Storage
+from resources.tables import parquet_provenance, read_table, verify_table, write_table
+
+TABLE_BYTES, ROW_BYTES = 23_000, 120
+"""Of compressed parquet: columns with their statistics, and a category."""
+
+
+def _recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
+    return {
+        "mechanism": study.mechanism.model_dump(),
+        "probe_set": probe_recipe(study),
+        "seeds": list(study.sae.seeds),
+        "n_bootstrap": study.statistics.n_bootstrap,
+        "seed": study.statistics.seed,
+    }
+
+
+def _bytes(study: Study, _cell: Cell, _counts: TextCounts) -> float:
+    return TABLE_BYTES + ROW_BYTES * study.mechanism.n_categories
+
+
+REACTIVATION_MECHANISM = Rule(
+    name="reactivation_mechanism",
+    stage="emergence",
+    grid="model",
+    inputs=("checkpoint", "activations", "sae", "latent_stats"),
+    recipe=_recipe,
+    code=("emergence_assets.emergence.mechanism_table", "emergence_assets.emergence.mechanism_layers"),
+    path=lambda storage, cell: storage.model_table("reactivation_mechanism", str(cell.model)),
+    stored=parquet_provenance,
+    verify=verify_table,
+    n_bytes=_bytes,
+)
+RULES = (REACTIVATION_MECHANISM,)
+
+
+def mechanism_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+    """One task per model."""
+    work = []
+    for cell, required in due:
+        checkpoint = Cell(cell.model, plan.steps_of(str(cell.model))[-1])
+        layers = {layer: Cell(*checkpoint[:2], layer) for layer in plan.study.layers_of(str(cell.model)) if layer >= 0}
+        arguments = {
+            "origin": harvest_origin(plan, checkpoint, ACTIVATIONS.recipe(plan.study, plan.storage, checkpoint) or {}),
+            "keys": {
+                name: value
+                for name, value in key_columns(plan, LATENT_STATISTICS, Cell(*checkpoint[:2], min(layers))).items()
+                if name != "layer"
+            }
+            | {"data_version": required.fingerprint},
+            "files": {
+                str(layer): {
+                    "activations": str(ACTIVATIONS.path(plan.storage, source)),
+                    "saes": str(SAE.path(plan.storage, source)),
+                    "presence": str(presence_cells_path(plan.storage, source)),
+                }
+                for layer, source in layers.items()
+            },
+            "probes": canonical_json(plan.study.probe_set.model_dump()),
+            "path": str(REACTIVATION_MECHANISM.path(plan.storage, cell)),
+            "required": required_to_json(required),
+        }
+        label = f"reactivation_mechanism {cell}"
+        work.append((Task("emergence_assets.emergence.mechanism_cells:measure_model", arguments, label), [cell]))
+    return work
+
+
+def measure_model(
+    origin: dict[str, Any],
+    keys: dict[str, Any],
+    files: dict[str, dict[str, str]],
+    probes: str,
+    path: str,
+    required: str,
+    report: Any,
+) -> None:
+    """Worker: the mechanism of the categories of one model, at its last checkpoint."""
+    import polars as pl
+
+    from emergence_assets.emergence.tables import REACTIVATION_MECHANISM as TABLE
+    from emergence_assets.features.tables import PRESENCE_CELLS
+
+    want = required_from_json(required)
+    parts = [
+        read_table(Path(place["presence"]), PRESENCE_CELLS).with_columns(layer=pl.lit(int(layer), pl.Int16))
+        for layer, place in files.items()
+    ]
+    measurement = pl.concat(parts).drop("replicates").filter(pl.col("control_id") == "none")
+    frame = _measured(origin, keys, files, probes, measurement, want.recipe, report)
+    explained = frame.filter(pl.col("undefined_because") == "none")
+    numbers = {"rows": len(frame)} | {
+        f"mean_{name}": explained[name].mean() for name in ("share_attn", "share_mlp", "cdi", "cdi_control")
+    }
+    summary = {name: value for name, value in numbers.items() if value is not None}
+    with clear_disk_errors(Path(path)):
+        write_table(Path(path), frame, TABLE, Provenance(want, summary, {}, now()).to_json())
+
+
+def _measured(
+    origin: Mapping[str, Any],
+    keys: Mapping[str, Any],
+    files: Mapping[str, Mapping[str, str]],
+    probes: str,
+    measurement: Any,
+    recipe: Mapping[str, Any],
+    report: Any,
+) -> Any:
+    """The table, of whatever can be measured."""
+    import numpy as np
+    import polars as pl
+    import torch
+
+    from emergence_assets.activations.harvest import loaded_checkpoint
+    from emergence_assets.activations.reading import open_rows
+    from emergence_assets.checkpoints.loading import is_causal
+    from emergence_assets.emergence.mechanism_layers import mechanism_layers
+    from emergence_assets.emergence.mechanism_pass import measure_mechanism
+    from emergence_assets.emergence.mechanism_table import reactivation_mechanism, without_mechanism
+    from emergence_assets.emergence.mechanism_targets import mechanism_targets
+    from emergence_assets.features.codes import Codes
+    from emergence_assets.features.statistics import bootstrap_weights
+    from emergence_assets.saes.folder import read_sae
+
+    settings, level = recipe["mechanism"], cell_labels(probes, Path(origin["tokens_file"]))[0]
+    cells = measurement.filter(pl.col("category_level") == level.level)
+    chosen = mechanism_layers(cells, int(keys["n_layers"]), settings["n_categories"])
+    if chosen.is_empty():
+        return without_mechanism(keys, level.level, "layers")
+    with loaded_checkpoint(origin, report) as loaded:
+        if not is_causal(loaded.model):
+            return without_mechanism(keys, level.level, "causal")
+        device = loaded.accelerator.device
+        early, late = (chosen[name].unique().to_list() for name in ("early_layer", "late_layer"))
+        saes = {
+            (layer, seed): read_sae(seed_folder(Path(files[str(layer)]["saes"]), seed))[0].to(device)
+            for layer in (*early, *late)
+            for seed in recipe["seeds"]
+        }
+        codes = {}
+        for layer in early:
+            rows = open_rows(Path(files[str(layer)]["activations"]), "read_out", verify=True)
+            read_out_pd = torch.from_numpy(np.ascontiguousarray(rows.float32())).to(device)
+            for seed in recipe["seeds"]:
+                values_pk, indices_pk = (one.cpu().numpy() for one in saes[layer, seed].encode(read_out_pd).padded())
+                codes[layer, seed] = Codes(values_pk, indices_pk.astype(np.int32), saes[layer, seed].n_latents)
+        targets = mechanism_targets(chosen, cells, codes, level, settings["n_controls"], recipe["seed"])
+        score = level.rows(select=False)
+        found = []
+        if targets:
+            found = measure_mechanism(
+                loaded.model,
+                [loaded.tokens.probe_ids[text] for text in score],
+                level.codes_p[score],
+                targets,
+                saes,
+                loaded.accelerator.capture_batch,
+                device,
+                report,
+                origin["recipe"]["blocks"],
+            )
+        weights_pb = bootstrap_weights(len(level.codes_p), recipe["n_bootstrap"], recipe["seed"])
+        return reactivation_mechanism(keys, chosen, level, targets, found, weights_pb)

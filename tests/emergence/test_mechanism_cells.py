@@ -1,0 +1,104 @@
+"""A small study from nothing to `reactivation_mechanism`: one model deep enough, one that is not."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from emergence_assets.emergence.checks import CHECKS, with_comparison
+from emergence_assets.emergence.tables import REACTIVATION_MECHANISM
+from emergence_assets.yaml_file import read_yaml
+from resources.expectations import validate
+from tests.conftest import TINY, run_emergence, status_of
+
+GOOD = {"share_carried": 0.5, "share_attn": 0.7, "share_mlp": -0.2, "cdi": 0.3, "cdi_lo": 0.2, "cdi_hi": 0.4}
+
+
+@pytest.fixture(scope="module")
+def deep_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Data folder and study file."""
+    folder = tmp_path_factory.mktemp("deep")
+    declared = dict(read_yaml(TINY)) | {"name": "deep", "steps": [0, 6], "mechanism": {"n_categories": 4}}
+    declared["family"] = declared["family"] | {
+        "models": {
+            "gloss-deep": {"d_model": 16, "n_layers": 3, "n_heads": 2, "learning_rate": 1.0e-2},
+            "gloss-flat": {"d_model": 8, "n_layers": 1, "n_heads": 2, "learning_rate": 1.0e-2},
+        }
+    }
+    declared["sae"] = declared["sae"] | {"seeds": [0, 1]}
+    study = folder / "deep.yaml"
+    study.write_text(yaml.safe_dump(declared), encoding="utf-8")
+    finished = run_emergence(folder, "run", study=study)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return folder, study
+
+
+@pytest.mark.slow
+def test_a_study_has_a_mechanism_and_says_where_there_is_none(deep_study: tuple[Path, Path]) -> None:
+    data, study = deep_study
+    table = data / "deep" / "tables" / "reactivation_mechanism"
+    deep = pl.read_parquet(table / "model=gloss-deep.parquet")
+    assert len(deep) == 4
+    assert deep.select("early_layer", "trough_layer", "late_layer").unique().row(0) == (0, 1, 2)
+    measured = deep.filter(pl.col("undefined_because") == "none")
+    assert len(measured) > 0
+    assert (measured["n_seeds"] >= 1).all()
+    sums = measured.select(pl.sum_horizontal("share_carried", "share_attn", "share_mlp")).to_series()
+    assert sums.to_list() == pytest.approx([1] * len(measured), abs=1e-5)
+    assert (measured["cdi"] <= 1).all()
+    assert (measured["early_rate"] > 0).all()
+    heads = measured["top_heads"].explode().drop_nulls().struct.unnest()
+    assert heads["layer"].is_in([2]).all()
+    assert heads["head"].is_in([0, 1]).all()
+    flat = pl.read_parquet(table / "model=gloss-flat.parquet")
+    assert flat["undefined_because"].to_list() == ["layers"]
+    assert all(entry["done"] == entry["total"] for entry in status_of(data, study).values())
+
+
+@pytest.mark.slow
+def test_a_second_run_makes_nothing_and_another_option_only_what_depends_on_it(deep_study: tuple[Path, Path]) -> None:
+    data, study = deep_study
+    again = run_emergence(data, "run", study=study)
+    assert "nothing to do" in again.stderr
+    declared = read_yaml(study) | {"mechanism": {"n_categories": 2}}
+    study.write_text(yaml.safe_dump(declared), encoding="utf-8")
+    status = status_of(data, study)
+    assert {name for name, entry in status.items() if entry["done"] < entry["total"]} == {
+        "reactivation_mechanism",
+        "report",
+    }
+
+
+@pytest.mark.parametrize(
+    ("check", "damage"),
+    [
+        ("shares_add_up", {"share_mlp": 0.2}),
+        ("values_are_in_range", {"cdi": 1.5}),
+        ("values_are_in_range", {"cdi_lo": 0.45}),
+        ("values_are_in_range", {"undefined_because": "unknown"}),
+        ("values_are_present", {"undefined_because": None}),
+        ("keys_are_unique", {"category": "bird"}),
+    ],
+    ids=lambda value: str(value),
+)
+def test_data_broken_in_one_way_fails_exactly_its_check(check: str, damage: dict) -> None:
+    row = dict.fromkeys(REACTIVATION_MECHANISM.schema) | GOOD
+    row |= {"model": "m", "step": 9, "category_level": "subject", "category": "bird", "undefined_because": "none"}
+    row |= {"n_boot": 20, "data_version": "v", "n_params_nonemb": 9}
+
+    def failed(second: dict) -> set[str]:
+        frame = pl.DataFrame([row, row | {"category": "fish"} | second], schema=REACTIVATION_MECHANISM.schema)
+        _, checks = CHECKS["reactivation_mechanism"]
+        ready = with_comparison(frame.drop("top_heads"), REACTIVATION_MECHANISM)
+        return {finding.check.name for finding in validate(ready, checks) if not finding.passed}
+
+    assert failed({}) == set()
+    assert failed(damage) == {check}
+
+
+def test_rules_are_read_without_torch() -> None:
+    program = "import emergence_assets.emergence.mechanism_cells, sys; assert not {'torch', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
