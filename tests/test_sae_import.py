@@ -120,6 +120,7 @@ def test_a_study_goes_on_with_imported_saes_and_back(finished_study: Path, tmp_p
         "emergence_over_time": 1,
         "emergence_over_space": 1,
         "emergence_over_scale": 1,
+        "reactivation_mechanism": 1,
         "report": 1,
     }
     done = run_emergence(data, "run")

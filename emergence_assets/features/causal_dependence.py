@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 
+MIN_ACTIVE = 5
+"""Texts of the category that the late latent has to be active on: a share of nearly nothing has no limit."""
+
 
 def causal_dependence(
     clean_p: Floats, changed_vp: Floats, weights_pb: Floats
@@ -31,13 +34,14 @@ def causal_dependence(
         weights_pb: how often each text counts in each replicate.
 
     Returns:
-        [v] and [v, b]; NaN where the late latent is active on no text.
+        [v] and [v, b]; NaN where the late latent is active on fewer than `MIN_ACTIVE` texts.
     """
+    if (clean_p > 0).sum() < MIN_ACTIVE:
+        return np.full(len(changed_vp), np.nan), np.full((len(changed_vp), weights_pb.shape[1]), np.nan)
     clean_p, changed_vp = clean_p.astype(np.float64), changed_vp.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        cdi_v = 1 - changed_vp.sum(axis=1) / clean_p.sum()
         cdi_vb = 1 - (changed_vp @ weights_pb) / (clean_p @ weights_pb)
-    return np.where(np.isfinite(cdi_v), cdi_v, np.nan), np.where(np.isfinite(cdi_vb), cdi_vb, np.nan)
+    return 1 - changed_vp.sum(axis=1) / clean_p.sum(), np.where(np.isfinite(cdi_vb), cdi_vb, np.nan)
 
 
 def equally_frequent(rate_n: Floats, latent: int, n_wanted: int) -> NDArray[np.intp]:

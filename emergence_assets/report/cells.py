@@ -30,6 +30,7 @@ TABLES = (
     "emergence_hazard",
     "emergence_over_space",
     "emergence_over_scale",
+    "reactivation_mechanism",
 )
 REGISTRY_NAME = "checkpoint_registry"
 
@@ -131,6 +132,7 @@ def write_report(
         hazard=read["emergence_hazard"],
         space=read["emergence_over_space"],
         scale=read["emergence_over_scale"],
+        mechanism=read["reactivation_mechanism"],
         headline=summary_table,
         sae_metrics=read["sae_metrics"],
         registry=read_tables([Path(part) for part in tables[REGISTRY_NAME]], REGISTRY),

@@ -11,6 +11,7 @@ from emergence_assets.report.category_chart import half_steps_by_category
 from emergence_assets.report.charts import presence_over_size, presence_over_time
 from emergence_assets.report.emergence_chart import emerged_shares, share_emerged
 from emergence_assets.report.heat_maps import gain_by_category, gain_by_layer
+from emergence_assets.report.mechanism_chart import explained_categories, shares_by_category
 from emergence_assets.report.readings import (
     ReportTables,
     category_histories,
@@ -78,6 +79,11 @@ def draw_figures(tables: ReportTables) -> list[Figure]:
             not gains_at_best_layer(presence, level, largest).is_empty(),
             lambda width: gain_by_category(presence, level, largest, width),
         ),
+        (
+            "shares_by_category",
+            not explained_categories(tables.mechanism, level, largest).is_empty(),
+            lambda width: shares_by_category(tables.mechanism, level, largest, width),
+        ),
         ("sae_quality", bool(with_saes), lambda width: sae_quality(tables.sae_metrics, with_saes, width)),
         ("checkpoint_likeness", bool(alike), lambda width: cosine_heat_map(tables.registry, alike, width)),
     ]
@@ -118,6 +124,12 @@ _CAPTIONS = {
         "Each row is one category over training: blue is a gain over the untrained network, brown a loss. A dot marks "
         "a gain whose 95 % interval excludes 0; with this many cells a few dots appear by chance, so look for rows in "
         "which they last. The guard is step 0, and that the layer was chosen on texts that are not scored here."
+    ),
+    "shares_by_category": (
+        "A bar says where the difference between a category's texts and others comes from in the best latent of a "
+        "late layer: it was in the stream after the worst middle layer already, or attention or MLPs behind that layer "
+        "added it. Bars left of zero work against the latent. Nothing here says that a category faded and came back, and "
+        "a share is no proof of need: the table reactivation_mechanism has the ablation and its control for that."
     ),
     "sae_quality": (
         "If the SAEs of some step or layer fail, a category may seem to vanish there although the model still has it. "

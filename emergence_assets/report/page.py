@@ -72,6 +72,7 @@ def build_page(
         over_time=drawn.get("presence_over_time", _NOTHING),
         layer_sentence=_paragraph(layer_sentence(tables.space, level, largest)),
         over_layers=drawn.get("gain_by_layer", _NOTHING),
+        mechanism=drawn.get("shares_by_category", ""),
         size_sentence=_paragraph(caution + size_sentence(tables.scale, level)),
         over_size=drawn.get("presence_over_size", _NOTHING),
         size_table=size_table(tables.scale, level),

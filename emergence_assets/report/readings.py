@@ -28,6 +28,8 @@ class ReportTables:
     """See `emergence.space.SPACE_SCHEMA`."""
     scale: pl.DataFrame
     """See `emergence.scale.SCALE_SCHEMA`."""
+    mechanism: pl.DataFrame
+    """See `emergence.schema.MECHANISM_SCHEMA`."""
     headline: pl.DataFrame
     """See `emergence.headline.HEADLINE_SCHEMA`."""
     sae_metrics: pl.DataFrame

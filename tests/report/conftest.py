@@ -17,6 +17,7 @@ from emergence_assets.emergence.hazard import emergence_hazard
 from emergence_assets.emergence.headline import headline
 from emergence_assets.emergence.presence import category_presence
 from emergence_assets.emergence.scale import emergence_over_scale
+from emergence_assets.emergence.schema import MECHANISM_SCHEMA
 from emergence_assets.emergence.space import emergence_over_space
 from emergence_assets.emergence.time import emergence_over_time
 from emergence_assets.features.cell import CellRecipe, presence_cell
@@ -69,6 +70,7 @@ def planted_tables() -> Tables:
             hazard=emergence_hazard(time, presence),
             space=emergence_over_space(presence),
             scale=emergence_over_scale(presence),
+            mechanism=_mechanism(),
             headline=headline(presence),
             sae_metrics=pl.DataFrame(metrics),
             registry=pl.concat(_registry(model, *shape, steps) for model, shape in SIZES.items()),
@@ -81,7 +83,7 @@ def planted_tables() -> Tables:
 @pytest.fixture(scope="session")
 def empty(rising: ReportTables) -> ReportTables:
     """A study without any result."""
-    names = ("presence", "time", "hazard", "space", "scale", "headline", "sae_metrics", "registry")
+    names = ("presence", "time", "hazard", "space", "scale", "mechanism", "headline", "sae_metrics", "registry")
     return dataclasses.replace(rising, **{name: getattr(rising, name).clear() for name in names})
 
 
@@ -123,6 +125,17 @@ def _cells(strength: float, dense: float, steps: tuple[int, ...], seed: int) -> 
                     )
                 )
     return pl.concat(frames)
+
+
+def _mechanism() -> pl.DataFrame:
+    """Shares of two categories of the large model; those of a third are not defined."""
+    rows = [
+        {"category": category, "share_carried": carried, "share_attn": 1 - carried - mlp, "share_mlp": mlp}
+        for category, carried, mlp in ((CATEGORIES[0], 0.4, 0.9), (CATEGORIES[1], 0.7, 0.1))
+    ]
+    rows.append({"category": CATEGORIES[2]} | dict.fromkeys(("share_carried", "share_attn", "share_mlp")))
+    shared = {"model": "large", "category_level": "subject", "undefined_because": "none"}
+    return pl.DataFrame([dict.fromkeys(MECHANISM_SCHEMA) | shared | row for row in rows], schema=MECHANISM_SCHEMA)
 
 
 def _registry(model: str, n_params: int, n_layers: int, steps: tuple[int, ...]) -> pl.DataFrame:

@@ -27,6 +27,7 @@ ALL = [
     "share_emerged",
     "half_steps_by_category",
     "gain_by_category",
+    "shares_by_category",
     "sae_quality",
     "checkpoint_likeness",
 ]
@@ -156,7 +157,13 @@ def test_svg_is_safe_and_follows_the_page(charts: dict[str, tuple[Chart, Chart]]
 def test_figures_without_data_are_left_out(empty: ReportTables, planted_tables: Callable[..., ReportTables]) -> None:
     late = planted_tables(0.5, steps=(8, 64))
     names = [figure.name for figure in draw_figures(late)]
-    assert names == ["presence_over_time", "presence_over_size", "sae_quality", "checkpoint_likeness"]
+    assert names == [
+        "presence_over_time",
+        "presence_over_size",
+        "shares_by_category",
+        "sae_quality",
+        "checkpoint_likeness",
+    ]
     assert draw_figures(empty) == []
 
 
@@ -170,3 +177,12 @@ def test_charts_of_half_done_studies_compile(planted_tables: Callable[..., Repor
 def test_colours_of_the_theme_differ() -> None:
     light = [pair[0] for pair in COLOURS.values()]
     assert len(set(light)) == len(light)
+
+
+def test_shares_are_drawn_where_they_are_defined(rising: ReportTables, charts: dict[str, tuple[Chart, Chart]]) -> None:
+    defined = rising.mechanism.drop_nulls("share_attn")
+    shown = {(row["category"], row["part"]): row["share"] for row in _rows(charts["shares_by_category"][0].to_dict())}
+    assert len(shown) == 3 * len(defined) < 3 * len(rising.mechanism)
+    for row in defined.iter_rows(named=True):
+        assert shown[row["category"], "added by attention"] == pytest.approx(row["share_attn"], abs=1e-4)
+        assert shown[row["category"], "added by MLPs"] == pytest.approx(row["share_mlp"], abs=1e-4)
