@@ -128,8 +128,8 @@ _CAPTIONS = {
     "shares_by_category": (
         "A bar says where the difference between a category's texts and others comes from in the best latent of a "
         "late layer: it was in the stream after the worst middle layer already, or attention or MLPs behind that layer "
-        "added it. Bars left of zero work against the latent. Nothing here says that a category faded and came back, and "
-        "a share is no proof of need: the table reactivation_mechanism has the ablation and its control for that."
+        "added it. Bars left of zero work against the latent. Nothing here says that a category faded and came back, "
+        "and a share is no proof of need: the table reactivation_mechanism has the ablation and its control for that."
     ),
     "sae_quality": (
         "If the SAEs of some step or layer fail, a category may seem to vanish there although the model still has it. "
