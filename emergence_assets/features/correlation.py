@@ -6,9 +6,10 @@ Here: formulas between the latents of two SAEs. Not here: which pairs are called
 Shape suffixes: p texts, n latents of the one SAE, m latents of the other.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,15 @@ MIN_SUPPORT = 20
 """Latents that are active on fewer texts are not compared: one text in common would already look like a likeness."""
 
 
-@dataclass(frozen=True)
+class _Standardised(NamedTuple):
+    """Activations over their standard deviation, twice, and their means in that unit; a constant latent becomes 0."""
+
+    by_text_pn: Any
+    by_latent_np: Any
+    mean_n: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class Activity:
     """Latents of one SAE that are active often enough, and what they do on a set of texts."""
 
@@ -33,6 +42,21 @@ class Activity:
     def n_active_n(self) -> NDArray[np.int64]:
         """Texts on which each is active."""
         return np.bincount(self.values_pn.indices, minlength=len(self.latent_n)).astype(np.int64)
+
+    @functools.cached_property
+    def standardised(self) -> _Standardised:
+        """What correlations are made of; kept, because each SAE is compared with several."""
+        values_pn, value = self.values_pn, self.values_pn.data.astype(np.float64)
+        n_texts, n_latents = values_pn.shape
+        mean_n = np.bincount(values_pn.indices, value, n_latents) / max(n_texts, 1)
+        square_n = np.bincount(values_pn.indices, value**2, n_latents) / max(n_texts, 1)
+        variance_n = np.maximum(square_n - mean_n**2, 0)
+        # a latent with the same value on every text has a variance of rounding errors only
+        varies_n = variance_n > 1e-12 * square_n
+        factor_n = np.where(varies_n, 1 / np.sqrt(np.where(varies_n, variance_n, 1)), 0)
+        scaled_pn = values_pn.copy()
+        scaled_pn.data = value * factor_n[values_pn.indices]
+        return _Standardised(scaled_pn, scaled_pn.T.tocsr(), mean_n * factor_n)
 
     def firing(self) -> "Activity":
         """The same with 1 for every activation: its correlation is phi."""
@@ -75,15 +99,15 @@ class Correlator:
                 where="correlation of latents",
                 remedy="read both on the same texts",
             )
-        self._one_np, self._mean_n = _standardised(one)
-        self._other_pm, self._mean_m = _standardised(other)
-        self._one_np = self._one_np.T.tocsr()
+        self._one, self._other = one.standardised, other.standardised
         self._n_texts = one.values_pn.shape[0]
 
     def block(self, start: int, stop: int) -> NDArray[np.float32]:
         """Correlations of the one's latents start … stop with all of the other, in [-1, 1]."""
-        together = (self._one_np[start:stop] @ self._other_pm).toarray() / self._n_texts
-        correlation = together - np.outer(self._mean_n[start:stop], self._mean_m)
+        one_np = self._one.by_latent_np
+        block_np = one_np if stop - start == one_np.shape[0] else one_np[start:stop]
+        together = (block_np @ self._other.by_text_pn).toarray() / self._n_texts
+        correlation = together - np.outer(self._one.mean_n[start:stop], self._other.mean_n)
         return np.clip(correlation, -1, 1).astype(np.float32)
 
 
@@ -97,15 +121,16 @@ def correlation_of_pairs(
 ) -> NDArray[np.float32]:
     """Pearson's correlation of the given pairs of places only."""
     place = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
-    (one_pn, mean_n), (other_pm, mean_m) = _standardised(one), _standardised(other)
-    together = _product_sum(one_pn, other_pm, place) / one_pn.shape[0]
-    return np.clip(together - mean_n[place[:, 0]] * mean_m[place[:, 1]], -1, 1).astype(np.float32)
+    left, right = one.standardised, other.standardised
+    together = _product_sum(left.by_latent_np, right.by_latent_np, place) / one.values_pn.shape[0]
+    return np.clip(together - left.mean_n[place[:, 0]] * right.mean_n[place[:, 1]], -1, 1).astype(np.float32)
 
 
 def joint_counts(one: Activity, other: Activity, pairs: NDArray[np.integer]) -> NDArray[np.int64]:
     """Texts on which both latents of each pair of places are active."""
     place = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
-    return _product_sum(one.firing().values_pn, other.firing().values_pn, place).round().astype(np.int64)
+    fires_np, fires_mp = (_indicator(part.standardised.by_latent_np) for part in (one, other))
+    return _product_sum(fires_np, fires_mp, place).round().astype(np.int64)
 
 
 def jaccard(n_joint: NDArray[Any], n_one: NDArray[Any], n_other: NDArray[Any]) -> NDArray[np.float32]:
@@ -113,23 +138,14 @@ def jaccard(n_joint: NDArray[Any], n_one: NDArray[Any], n_other: NDArray[Any]) -
     return (n_joint / np.maximum(n_one + n_other - n_joint, 1)).astype(np.float32)
 
 
-def _product_sum(one_pn: Any, other_pm: Any, place: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sum over texts of the products of the columns of each pair."""
-    left, right = one_pn.tocsc()[:, place[:, 0]], other_pm.tocsc()[:, place[:, 1]]
-    return np.asarray(left.multiply(right).sum(axis=0), dtype=np.float64).ravel()
+def _indicator(matrix: Any) -> Any:
+    """1 at every entry, be its value 0 or not."""
+    from scipy.sparse import csr_array
+
+    return csr_array((np.ones_like(matrix.data), matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
-def _standardised(activity: Activity) -> tuple[Any, NDArray[np.float64]]:
-    """Activations over their standard deviation, and their means in that unit; a constant latent becomes 0."""
-    values_pn = activity.values_pn
-    n_texts, n_latents = values_pn.shape
-    value = values_pn.data.astype(np.float64)
-    mean_n = np.bincount(values_pn.indices, value, n_latents) / max(n_texts, 1)
-    square_n = np.bincount(values_pn.indices, value**2, n_latents) / max(n_texts, 1)
-    variance_n = np.maximum(square_n - mean_n**2, 0)
-    # a latent with the same value on every text has a variance of rounding errors only
-    varies_n = variance_n > 1e-12 * square_n
-    factor_n = np.where(varies_n, 1 / np.sqrt(np.where(varies_n, variance_n, 1)), 0)
-    scaled = values_pn.copy()
-    scaled.data = value * factor_n[values_pn.indices]
-    return scaled, mean_n * factor_n
+def _product_sum(one_np: Any, other_mp: Any, place: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sum over texts of the products of the rows of each pair."""
+    products = one_np[place[:, 0]].multiply(other_mp[place[:, 1]])
+    return np.asarray(products.sum(axis=1), dtype=np.float64).ravel()

@@ -30,7 +30,7 @@ BLOCK_PAIRS = 1 << 24
 """Pairs that are scored at a time: 64 MB in single precision."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LatentSet:
     """Latents of one SAE that can be matched."""
 
@@ -85,6 +85,11 @@ class Best(NamedTuple):
     score_nr: NDArray[np.float32]
     source_mr: NDArray[np.int64]
     score_mr: NDArray[np.float32]
+
+    def first(self, n_ranks: int) -> "Best":
+        """The best few of them."""
+        few = slice(0, n_ranks)
+        return Best(self.target_nr[:, few], self.score_nr[:, few], self.source_mr[:, few], self.score_mr[:, few])
 
 
 def match_latents(one: LatentSet, other: LatentSet) -> Edges:
