@@ -17,7 +17,6 @@ from emergence_assets.features.assignment import N_CANDIDATES, in_assignment
 from emergence_assets.features.correlation import correlation_of_pairs
 from emergence_assets.features.matching import (
     N_RANKS,
-    Edges,
     LatentSet,
     best_partners,
     edges_of,
@@ -50,7 +49,7 @@ def edges_between(
     )
     kept = edges.score_e > np.fmax(null, untrained)
     assigned_e = in_assignment(best, edges)[kept]
-    edges = Edges(*(values[kept] for values in edges))
+    edges = edges.where(kept)
     measured = measure_edges(one, other, edges)
     on_score = correlation_of_pairs(source.score, target.score, np.stack([edges.source_e, edges.target_e], axis=1))
     category_e, other_category_e = source.category_n[edges.source_e], target.category_n[edges.target_e]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from emergence_assets.features.codes import Codes
 from emergence_assets.features.correlation import Activity, latent_activity
-from emergence_assets.features.latent_categories import latent_categories
 from emergence_assets.features.matching import LatentSet
+from emergence_assets.features.rule_counts import assigned
 
 if TYPE_CHECKING:
     from emergence_assets.saes.sae import SAE
@@ -93,7 +93,8 @@ def read_latents(
     """
     from emergence_assets.features.untrained import untrained_sae
 
-    categories = latent_categories(latent_stats, texts.level)
+    passing = latent_stats.filter(pl.col("passes") & (pl.col("category_level") == texts.level))
+    categories = assigned(passing, by=("sae_seed", "latent"))
     n_latents = next(iter(saes.values())).n_latents
     # The same directions in every cell would make untrained dictionaries of neighbouring steps alike by construction.
     own = untrained_sae(read_out_pd, n_latents, k, seed=1000 * (step + 1) + layer + 1)

@@ -66,6 +66,16 @@ class Edges(NamedTuple):
         """Whether both are each other's best."""
         return (self.rank_target_e == 1) & (self.rank_source_e == 1)
 
+    def where(self, kept_e: NDArray[np.bool_]) -> "Edges":
+        """Some of them."""
+        return Edges(
+            self.source_e[kept_e],
+            self.target_e[kept_e],
+            self.score_e[kept_e],
+            self.rank_target_e[kept_e],
+            self.rank_source_e[kept_e],
+        )
+
 
 class Measured(NamedTuple):
     """What a pair's score is made of."""
