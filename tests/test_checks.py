@@ -9,7 +9,7 @@ import pytest
 from emergence_assets.activations.checks import ACTIVATION_CHECKS
 from emergence_assets.checkpoints.checks import CHECKPOINT_CHECKS, REGISTRY_CHECKS, TRAINING_CHECKS
 from emergence_assets.checkpoints.schema import RULES
-from emergence_assets.emergence.checks import CHECKS, FEATURES_CHECKS
+from emergence_assets.emergence.checks import CHECKS, FEATURES_CHECKS, LINEAGE_CHECKS
 from emergence_assets.features.checks import STATISTICS_CHECKS
 from emergence_assets.report.checks import REPORT_CHECKS
 from emergence_assets.saes.checks import SAE_CHECKS
@@ -42,6 +42,13 @@ STATISTICS: Row = {"mean_shuffled_auroc": 0.501, "mean_best_auroc": 0.7, "mean_d
 }
 FEATURES: Row = {"repeated_keys": 0, "not_compared": 0, "q_below_p": 0}
 REPORT: Row = {"p_first": 0.55, "p_last": 0.77, "rise_lo": 0.21, "rise_hi": 0.23, "p_shuffle": 0.5}
+DECLARED: Row = {"repeated_keys": 0, "missing_values": 0, "values_out_of_range": 0}
+LINEAGES: dict[str, Row] = {
+    "feature_lineage": {"accepted_below_a_null": 0, "accepted_not_mutual": 0, "edges_of_unknown_latents": 0},
+    "lineage_nodes": {"latents_of_two_lineages": 0, "ends_before_it_begins": 0},
+    "lineage_stability": {"ratios_over_a_low_ceiling": 0},
+    "latent_carry": {"joint_above_either": 0},
+}
 
 STAGES: dict[str, tuple[Sequence[Check], Row, Row]] = {
     "training": (TRAINING_CHECKS, TRAINING, TRAINING),
@@ -52,6 +59,7 @@ STAGES: dict[str, tuple[Sequence[Check], Row, Row]] = {
     "statistics": (STATISTICS_CHECKS, STATISTICS, STATISTICS),
     "features": (FEATURES_CHECKS, FEATURES, FEATURES),
     "report": (REPORT_CHECKS, REPORT, REPORT),
+    **{name: (LINEAGE_CHECKS[name][1], DECLARED | row, DECLARED | row) for name, row in LINEAGES.items()},
 }
 BROKEN: list[tuple[str, str, Row]] = [
     ("training", "training_lowers_the_loss", {"final_validation_loss": 7.7}),
@@ -91,6 +99,16 @@ BROKEN: list[tuple[str, str, Row]] = [
     ("report", "headline_is_measured", {"p_last": NAN}),
     ("report", "headline_is_measured", {"rise_lo": 0.24}),
     ("report", "shuffled_labels_are_at_chance", {"p_shuffle": 0.53}),
+    *[
+        (table, check, {column: 1})
+        for table in LINEAGES
+        for check, columns in (
+            ("keys_are_unique", ("repeated_keys",)),
+            ("values_are_as_declared", ("missing_values", "values_out_of_range")),
+            (LINEAGE_CHECKS[table][1][-1].name, tuple(LINEAGES[table])),
+        )
+        for column in columns
+    ],
 ]
 
 

@@ -16,7 +16,7 @@ from emergence_assets.emergence.cells import (
     presence_tasks,
     table_tasks,
 )
-from emergence_assets.emergence.checks import CHECKS, FEATURES_CHECKS, with_comparison
+from emergence_assets.emergence.checks import CHECKS, FEATURES_CHECKS, LINEAGE_CHECKS, with_comparison
 from emergence_assets.emergence.feature_cells import (
     CATEGORICAL_FEATURES,
     FEATURE_COUNTS,
@@ -24,6 +24,8 @@ from emergence_assets.emergence.feature_cells import (
     features_tasks,
 )
 from emergence_assets.emergence.mechanism_cells import REACTIVATION_MECHANISM, mechanism_tasks
+from emergence_assets.emergence.lineage_cells import RULES as LINEAGE_RULES
+from emergence_assets.emergence.lineage_cells import lineage_tasks
 from emergence_assets.materialise import CellAsset, Tasks, build_asset
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.study import Study
@@ -80,11 +82,22 @@ TABLES = (
     FEATURES,
 )
 
+LINEAGES = tuple(
+    CellAsset(
+        rule=rule,
+        tasks=lineage_tasks(rule),
+        checks=LINEAGE_CHECKS[rule.name][1],
+        description=LINEAGE_CHECKS[rule.name][0].description,
+        kinds=frozenset({"polars", "parquet"}),
+    )
+    for rule in LINEAGE_RULES
+)
+
 
 def build_assets(study: Study, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
     """The assets of this stage."""
     return [
         build_asset(declared, study, rules, model)
-        for declared in TABLES
+        for declared in (*TABLES, *LINEAGES)
         for model in ([None] if declared.rule.grid == "study" else study.models)
     ]

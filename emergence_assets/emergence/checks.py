@@ -82,3 +82,57 @@ def with_comparison(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
         return frame
     present = pl.all_horizontal(pl.col(name).is_not_null() for name in needed)
     return frame.with_columns((~has_step_0 | present).alias(COMPARED))
+
+
+def _never(name: str, description: str, *columns: str) -> Check:
+    return Check(name, description, tuple(between(column, 0, 0) for column in columns))
+
+
+# Counted where the tables are made: a model of two layers carries nothing to a last third, and that is no fault.
+_DECLARED = (
+    _never("keys_are_unique", "No two rows share their key.", "repeated_keys"),
+    _never(
+        "values_are_as_declared",
+        "No value is missing or outside the range that the table declares.",
+        "missing_values",
+        "values_out_of_range",
+    ),
+)
+LINEAGE_CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
+    table.name: (table, (*_DECLARED, check))
+    for table, check in (
+        (
+            tables.FEATURE_LINEAGE,
+            _never(
+                "matches_are_mutual_and_above_both_nulls",
+                "Whatever is accepted is each other's best, exceeds both nulls, and is among the latents compared.",
+                "accepted_below_a_null",
+                "accepted_not_mutual",
+                "edges_of_unknown_latents",
+            ),
+        ),
+        (
+            tables.LINEAGE_NODES,
+            _never(
+                "lineages_are_chains",
+                "No latent belongs to two lineages, and each begins before it ends.",
+                "latents_of_two_lineages",
+                "ends_before_it_begins",
+            ),
+        ),
+        (
+            tables.LINEAGE_STABILITY,
+            _never(
+                "ratios_have_a_ceiling",
+                "Nothing is divided by a ceiling below .1.",
+                "ratios_over_a_low_ceiling",
+            ),
+        ),
+        (
+            tables.LATENT_CARRY,
+            _never(
+                "joint_texts_are_part_of_both", "Both are active on no more texts than either.", "joint_above_either"
+            ),
+        ),
+    )
+}

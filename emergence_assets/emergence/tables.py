@@ -3,6 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from emergence_assets.emergence.lineage_schema import (
+    CARRY_SCHEMA,
+    LINEAGE_SCHEMA,
+    MATCHED_LATENTS_SCHEMA,
+    NODES_SCHEMA,
+    STABILITY_SCHEMA,
+)
 from emergence_assets.emergence.schema import (
     CATEGORICAL_FEATURES_SCHEMA,
     COUNTS_SCHEMA,
@@ -196,6 +203,70 @@ _DESCRIBED: dict[str, tuple[str, str, float | None, float | None]] = {
     "cdi_control": ("the same with other early latents that fire as often on these texts", "ratio", None, 1),
     "cdi_excess": ("cdi - cdi_control, paired over texts", "ratio", None, None),
     "n_seeds_agree_cdi": ("SAE seeds in which cdi_excess has the sign of the mean", "seeds", 0, None),
+    "dst_model": ("model of the target", "name", None, None),
+    "axis": ("what lies between the two SAEs: a step, a layer, or an SAE seed", "name", None, None),
+    "src_step": ("step of the source", "steps", 0, None),
+    "src_layer": ("layer of the source", "index", 0, None),
+    "src_sae_seed": ("SAE seed of the source", "seed", 0, None),
+    "src_latent": ("latent of the source", "index", 0, None),
+    "dst_step": ("step of the target", "steps", 0, None),
+    "dst_layer": ("layer of the target", "index", 0, None),
+    "dst_sae_seed": ("SAE seed of the target", "seed", 0, None),
+    "dst_latent": ("latent of the target", "index", 0, None),
+    "cos_dec": ("cosine of the decoder directions; null across models", "cosine", -1, 1),
+    "corr_act": ("correlation of activations on split select, where matches are chosen", "correlation", -1, 1),
+    "corr_score": ("the same on split score", "correlation", -1, 1),
+    "jaccard": ("texts on which both are active as a share of those on which either is", "ratio", 0, 1),
+    "n_joint": ("texts on which both are active", "texts", 0, None),
+    "rank_src": ("place of the source among the target's partners", "rank", 1, 3),
+    "rank_dst": ("place of the target among the source's partners", "rank", 1, 3),
+    "mutual": ("both are each other's best partner", "truth", None, None),
+    "score": ("mean of cos_dec and corr_act; across models corr_act", "score", -1, 1),
+    "null_p995": ("99.5 % quantile of best scores with the target rotated and its texts permuted", "score", -1, 1),
+    "untrained_p995": ("99.5 % quantile of best scores with an untrained dictionary", "score", -1, 1),
+    "in_assignment": ("the pair is in the best one-to-one assignment too", "truth", None, None),
+    "method": ("mnn: mutual nearest neighbours", "name", None, None),
+    "accepted": ("mutual, and above both nulls", "truth", None, None),
+    "same_category": ("both stand for one category; null where one stands for none", "truth", None, None),
+    "n_active": ("texts of split select on which it is active", "texts", 1, None),
+    "pairing": ("other_seed is the measurement; same_seed shares its random start", "name", None, None),
+    "population": ("firing: with support; categorical: with a category, and matched within it", "name", None, None),
+    "layer_to": ("layer of the target", "index", 0, None),
+    "step_from": ("step of the source", "steps", 0, None),
+    "step_to": ("step of the target", "steps", 0, None),
+    "n_matched": ("of these with an accepted match", "latents", 0, None),
+    "s_raw": ("n_matched / n_latents", "ratio", 0, 1),
+    "s_ceiling": ("s_raw between two SAE seeds of the target's cell", "ratio", 0, 1),
+    "s_norm": ("s_raw / s_ceiling, null below a ceiling of .1; may exceed 1", "ratio", 0, None),
+    "survival": ("product of s_norm since the first checkpoint that has one", "ratio", 0, 1),
+    "half_life": ("from step_from until half are gone; null when more outlast the data", "decades of steps", 0, None),
+    "lineage_id": ("layer, step, SAE seed and latent of its first member", "name", None, None),
+    "n_members": ("latents in the chain", "latents", 2, None),
+    "birth_step_lo": ("last checkpoint without it; null when the first has it", "steps", 0, None),
+    "birth_step_hi": ("first checkpoint with it", "steps", 0, None),
+    "death_step_lo": ("last checkpoint with it", "steps", 0, None),
+    "death_step_hi": ("first checkpoint without it; null when the last has it", "steps", 0, None),
+    "n_path_categories": ("different categories of its members", "categories", 0, None),
+    "category_path": ("category of each member, in order of steps", "name", None, None),
+    "sae_seeds": ("SAE seed of each member", "seed", None, None),
+    "latents": ("latent of each member", "index", None, None),
+    "drift_cos": ("cosine of each member's direction with the last one's", "cosine", None, None),
+    "cos_first_last": ("cosine of the first member's direction with the last one's", "cosine", -1, 1),
+    "n_splits": ("other latents whose best source a member was", "latents", 0, None),
+    "n_merges": ("other latents whose best target a member was", "latents", 0, None),
+    "n_mid_layers": ("layers in the middle third", "layers", 0, None),
+    "n_mid_matched": ("of these in which the early latent has an accepted match", "layers", 0, None),
+    "skips_middle": ("there are such layers, and in none it has a match", "truth", None, None),
+    "p_missed": (
+        "chance that it is there and every middle layer misses it: product of 1 - ceiling",
+        "probability",
+        0,
+        1,
+    ),
+    "n_early": ("texts of split score on which the early latent is active", "texts", 0, None),
+    "n_late": ("texts of split score on which the late latent is active", "texts", 0, None),
+    "carry_lift": ("P(late active | early active) / P(late active) on split score", "ratio", 0, None),
+    "carry_control": ("the same of five late latents of nearest frequency, their mean", "ratio", 0, None),
 }
 _DESCRIBED |= {
     "rule_id": ("policy by which a latent counts as categorical", "name", None, None),
@@ -226,7 +297,7 @@ _DESCRIBED |= {
     "lexical_flag": ("word_excess >= 0.5", "truth", None, None),
     "top_examples": ("its strongest texts, strongest first", "activation", None, None),
 }
-_MAY_BE_NULL_ANYWHERE = {"category", "layer"}
+_MAY_BE_NULL_ANYWHERE = {"category", "layer", "layer_to"}
 _NOT_OF_EVERY_SAE = {
     # of trained ones
     *("train_tokens", "final_loss", "norm_scale"),
@@ -243,6 +314,10 @@ _ONE_OF = {
     "censor": ("none", "left", "right"),
     "best_model": ("constant", "linear", "sigmoid", "two_step"),
     "start": ("cold", "warm", "imported"),
+    "axis": ("step", "layer", "size", "seed"),
+    "pairing": ("other_seed", "same_seed"),
+    "population": ("firing", "categorical"),
+    "method": ("mnn",),
     "arch": ("topk", "batchtopk", "jumprelu"),
     "verdict": ("insufficient", "smooth", "threshold", "absent", "saturated"),
     "undefined_because": ("none", "layers", "causal", "no_latent", "blocks", "contrast"),
@@ -341,4 +416,42 @@ HEADLINE = _table(
     HEADLINE_SCHEMA,
     ("model", "category_level", "control_id"),
     ("p_first", "p_last", "rise", "rise_lo", "rise_hi", "p_shuffle"),
+)
+FEATURE_LINEAGE = _table(
+    "feature_lineage",
+    "One row per pair of latents of two SAEs of which one is the other's best partner, above both nulls.",
+    LINEAGE_SCHEMA,
+    (
+        *("axis", "model", "src_step", "src_layer", "src_sae_seed", "src_latent"),
+        *("dst_model", "dst_step", "dst_layer", "dst_sae_seed", "dst_latent"),
+    ),
+    tuple(name for name in LINEAGE_SCHEMA if name not in ("cos_dec", "same_category")),
+)
+MATCHED_LATENTS = _table(
+    "matched_latents",
+    "One row per latent that is active often enough to be matched.",
+    MATCHED_LATENTS_SCHEMA,
+    ("step", "layer", "sae_seed", "latent"),
+    ("n_active",),
+)
+LINEAGE_NODES = _table(
+    "lineage_nodes",
+    "One row per lineage: latents matched from checkpoint to checkpoint.",
+    NODES_SCHEMA,
+    ("model", "lineage_id"),
+    ("layer", "n_members", "birth_step_hi", "death_step_lo", "cos_first_last", "n_splits", "n_merges", "pairing"),
+)
+LINEAGE_STABILITY = _table(
+    "lineage_stability",
+    "One row per comparison of cells and population: what share of latents is found again, raw and over the ceiling.",
+    STABILITY_SCHEMA,
+    ("model", "axis", "pairing", "population", "layer", "layer_to", "step_from", "step_to"),
+    ("n_latents", "n_matched", "s_raw", "s_raw_lo", "s_raw_hi", "n_boot"),
+)
+LATENT_CARRY = _table(
+    "latent_carry",
+    "One row per match of a latent of the first third of the layers with one of the last, at the last step.",
+    CARRY_SCHEMA,
+    ("model", "step", "src_layer", "src_sae_seed", "src_latent", "dst_layer", "dst_sae_seed", "dst_latent"),
+    ("corr_score", "n_mid_layers", "n_mid_matched", "skips_middle", "n_early", "n_late", "n_joint", "n_boot"),
 )

@@ -1,0 +1,186 @@
+"""Lineages of latents as cells: per model edges, lineages, stability, and what early layers carry to late ones.
+
+Here: which tables there are and what they are made from. Making them is in `lineage_workers.py`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from emergence_assets.activations.cells import ACTIVATIONS, probe_recipe
+from emergence_assets.checkpoints.cells import CHECKPOINT
+from emergence_assets.features.cells import LATENT_STATISTICS
+from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
+from emergence_assets.provenance import Required, canonical_json
+from emergence_assets.saes.cells import SAE, seed_folder
+from emergence_assets.study import Study
+from emergence_assets.text_counts import TextCounts
+from resources.compute import Task
+from resources.records import required_to_json
+from resources.storage import Storage
+from resources.tables import parquet_provenance, verify_table
+
+TABLE_BYTES, EDGE_BYTES, LATENT_BYTES, NODE_BYTES, STABILITY_BYTES, CARRY_BYTES = 9_000, 23, 3, 21, 55, 70
+"""Of compressed parquet: what any table takes, and its rows."""
+SUPPORTED, MATCHED = 0.55, 0.2
+"""Share of a dictionary with enough active texts, and of these with an edge; of an embedded study, 2026-11-27."""
+EDGES_PER_LINEAGE = 18
+"""Most edges are of the same seed or of a pair that goes no further."""
+
+
+def _recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
+    return {"probe_set": probe_recipe(study), "k": study.sae.k, "seeds": list(study.sae.seeds)}
+
+
+def _carry_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any]:
+    return {**_recipe(study, storage, cell), "n_boot": study.statistics.n_bootstrap, "seed": study.statistics.seed}
+
+
+def _seeds_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
+    return {"seeds": list(study.sae.seeds)}
+
+
+def matched_latents_path(storage: Storage, model: str) -> Path:
+    """Who could be matched; written before the edges, whose file marks both as done."""
+    return storage.model_table("matched_latents", model)
+
+
+def _n_saes(study: Study, cell: Cell) -> int:
+    return len(study.listed_steps or ()) * len(blocks(study, str(cell.model))) * len(study.sae.seeds)
+
+
+def _n_edges(study: Study, cell: Cell) -> float:
+    """With the next step, by the same seed and another; with another seed."""
+    several = len(study.sae.seeds) > 1
+    return _n_saes(study, cell) * (2.5 if several else 1) * study.sae.n_latents * SUPPORTED * MATCHED
+
+
+def _edges_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
+    n_latents = _n_saes(study, cell) * study.sae.n_latents * SUPPORTED
+    return 2 * TABLE_BYTES + EDGE_BYTES * _n_edges(study, cell) + LATENT_BYTES * n_latents
+
+
+def _nodes_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
+    return TABLE_BYTES + NODE_BYTES * _n_edges(study, cell) / EDGES_PER_LINEAGE
+
+
+def _stability_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
+    return TABLE_BYTES + STABILITY_BYTES * _n_saes(study, cell) * 2
+
+
+def _carry_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
+    n_pairs = len(blocks(study, str(cell.model))) ** 2 / 9 * len(study.sae.seeds)
+    return TABLE_BYTES + CARRY_BYTES * n_pairs * study.sae.n_latents * SUPPORTED * MATCHED
+
+
+def blocks(study: Study, model: str) -> list[int]:
+    """Layers whose latents are compared: the embedding is the same vector at every text."""
+    return [layer for layer in study.layers_of(model) if layer >= 0]
+
+
+def _rule(
+    name: str,
+    inputs: tuple[str, ...],
+    code: tuple[str, ...],
+    recipe: Callable[[Study, Storage, Cell], Mapping[str, Any]],
+    n_bytes: Callable[[Study, Cell, TextCounts], float],
+    **more: Any,
+) -> Rule:
+    return Rule(
+        name=name,
+        stage="emergence",
+        grid="model",
+        inputs=inputs,
+        recipe=recipe,
+        code=tuple(f"emergence_assets.emergence.{module}" for module in code),
+        path=lambda storage, cell: storage.model_table(name, str(cell.model)),
+        stored=parquet_provenance,
+        verify=verify_table,
+        n_bytes=n_bytes,
+        **more,
+    )
+
+
+FEATURE_LINEAGE = _rule(
+    "feature_lineage",
+    ("checkpoint", "activations", "sae", "latent_stats"),
+    ("lineage_edges", "lineage_pairs", "read_latents"),
+    _recipe,
+    _edges_bytes,
+    also=lambda storage, cell: (matched_latents_path(storage, str(cell.model)),),
+)
+LINEAGE_NODES = _rule("lineage_nodes", ("sae", "feature_lineage"), ("lineage_nodes",), _seeds_recipe, _nodes_bytes)
+LINEAGE_STABILITY = _rule(
+    "lineage_stability", ("checkpoint", "feature_lineage"), ("lineage_stability",), _seeds_recipe, _stability_bytes
+)
+LATENT_CARRY = _rule(
+    "latent_carry",
+    ("checkpoint", "activations", "sae", "latent_stats", "feature_lineage", "lineage_stability"),
+    ("latent_carry", "read_latents"),
+    _carry_recipe,
+    _carry_bytes,
+)
+RULES = (FEATURE_LINEAGE, LINEAGE_NODES, LINEAGE_STABILITY, LATENT_CARRY)
+
+
+def _model_facts(plan: Plan, model: str) -> Mapping[str, Any]:
+    """Depth and size of a model, by the registered checkpoint of its last step."""
+    cell = Cell(model, plan.steps_of(model)[-1])
+    record = stored_provenance(CHECKPOINT, CHECKPOINT.path(plan.storage, cell))
+    facts = record.summary if record else {}
+    return {"model": model, "n_layers": facts["n_layers"], "n_params_nonemb": facts["n_params_nonemb"]}
+
+
+def _sources(plan: Plan, model: str, steps: Sequence[int]) -> list[dict[str, Any]]:
+    """Files of the cells of the given steps."""
+    return [
+        {
+            "step": step,
+            "layer": layer,
+            "activation_file": str(ACTIVATIONS.path(plan.storage, Cell(model, step, layer))),
+            "sae_folders": {
+                str(seed): str(seed_folder(SAE.path(plan.storage, Cell(model, step, layer)), seed))
+                for seed in plan.study.sae.seeds
+            },
+            "latent_stats": str(LATENT_STATISTICS.path(plan.storage, Cell(model, step, layer))),
+            "k": plan.study.sae.k,
+        }
+        for step in steps
+        for layer in blocks(plan.study, model)
+    ]
+
+
+def lineage_tasks(rule: Rule) -> Callable[[Plan, Sequence[tuple[Cell, Required]]], list[tuple[Task, Sequence[Cell]]]]:
+    """One task per model for one of the tables."""
+
+    def tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+        work = []
+        for cell, required in due:
+            model = str(cell.model)
+            arguments = {
+                "path": str(rule.path(plan.storage, cell)),
+                "required": required_to_json(required),
+                **_arguments(plan, rule, model),
+            }
+            function = f"emergence_assets.emergence.lineage_workers:make_{rule.name}"
+            work.append((Task(function, arguments, f"{rule.name} {cell}"), [cell]))
+        return work
+
+    return tasks
+
+
+def _arguments(plan: Plan, rule: Rule, model: str) -> dict[str, Any]:
+    steps, facts = plan.steps_of(model), dict(_model_facts(plan, model))
+    latents = str(matched_latents_path(plan.storage, model))
+    edges = str(FEATURE_LINEAGE.path(plan.storage, Cell(model)))
+    if rule is FEATURE_LINEAGE:
+        probes = canonical_json(plan.study.probe_set.model_dump())
+        return {"sources": _sources(plan, model, steps), "probes": probes, "latents": latents, "facts": facts}
+    if rule is LATENT_CARRY:
+        probes = canonical_json(plan.study.probe_set.model_dump())
+        stability = str(LINEAGE_STABILITY.path(plan.storage, Cell(model)))
+        read = {"sources": _sources(plan, model, steps[-1:]), "probes": probes}
+        return {**read, "edges": edges, "stability": stability, "facts": facts}
+    if rule is LINEAGE_NODES:
+        return {"sources": _sources(plan, model, steps), "edges": edges, "latents": latents, "model": model}
+    return {"edges": edges, "latents": latents, "facts": facts}
