@@ -3,6 +3,7 @@
 import emergence_assets.activations.cells
 import emergence_assets.checkpoints.cells
 import emergence_assets.emergence.cells
+import emergence_assets.emergence.control_cells
 import emergence_assets.emergence.feature_cells
 import emergence_assets.features.cells
 import emergence_assets.report.cells
@@ -18,6 +19,7 @@ RULES: tuple[Rule, ...] = (
     *emergence_assets.features.cells.RULES,
     *emergence_assets.emergence.cells.RULES,
     *emergence_assets.emergence.feature_cells.RULES,
+    *emergence_assets.emergence.control_cells.RULES,
     *emergence_assets.report.cells.RULES,
 )
 

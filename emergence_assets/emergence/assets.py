@@ -1,6 +1,7 @@
 """Dagster assets: the emergence tables, per model and over all models."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import dagster as dg
 import polars as pl
@@ -17,6 +18,7 @@ from emergence_assets.emergence.cells import (
     table_tasks,
 )
 from emergence_assets.emergence.checks import CHECKS, FEATURES_CHECKS, with_comparison
+from emergence_assets.emergence.control_cells import CATEGORY_CONTROLS, join_tasks, part_tasks
 from emergence_assets.emergence.feature_cells import (
     CATEGORICAL_FEATURES,
     FEATURE_COUNTS,
@@ -76,6 +78,7 @@ TABLES = (
         )
     ),
     FEATURES,
+    replace(_declared(CATEGORY_CONTROLS, part_tasks), then=join_tasks),
 )
 
 

@@ -30,6 +30,7 @@ TABLES = (
     "emergence_hazard",
     "emergence_over_space",
     "emergence_over_scale",
+    "category_controls",
 )
 REGISTRY_NAME = "checkpoint_registry"
 
@@ -134,6 +135,7 @@ def write_report(
         headline=summary_table,
         sae_metrics=read["sae_metrics"],
         registry=read_tables([Path(part) for part in tables[REGISTRY_NAME]], REGISTRY),
+        controls=read["category_controls"],
         domains=domains,
     )
     study = dict(want.recipe["study"])
