@@ -17,6 +17,7 @@ from benchmarks.activation_batches import measure_activation_batches
 from benchmarks.activation_peers import measure_activation_peers
 from benchmarks.activation_read import measure_activation_read
 from benchmarks.automation_tick import measure_automation_tick
+from benchmarks.cell_statistics import measure_cell_statistics
 from benchmarks.definitions_load import measure_definitions_load
 from benchmarks.hub_listing import measure_hub_listing
 from benchmarks.identity_cost import measure_identity_cost
@@ -51,6 +52,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "sae-memory": lambda _: measure_sae_memory(),
     "sae-peers": lambda arguments: measure_sae_peers(arguments.peers, arguments.device),
     "time-rules": lambda _: measure_time_rules(),
+    "cell-statistics": lambda _: measure_cell_statistics(),
     "study": lambda arguments: measure_study_run(arguments.study),
 }
 """Name to what measures it, given the command line."""

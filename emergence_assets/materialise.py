@@ -59,6 +59,8 @@ class CellAsset:
     picture: Callable[[Plan, Cell], bytes | None] | None = None
     """A PNG that is shown with a cell."""
     intake: Intake | None = None
+    then: Tasks | None = None
+    """Tasks that put together what `tasks` made: those write parts, these the cells."""
 
 
 def build_asset(declared: CellAsset, study: Study, rules: Sequence[Rule], model: str | None) -> dg.AssetsDefinition:
@@ -150,6 +152,8 @@ def materialise(
             if not single:
                 recorder.record(cell)
         context.log.debug(f"{task.label} finished, {done} of {len(due)} cells")
+    for _ in compute.run([task for task, _ in declared.then(plan, due)], _logger(context)) if declared.then else ():
+        pass
     results = _check(declared, plan, cells)
     if single:
         yield dg.MaterializeResult(

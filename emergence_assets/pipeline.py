@@ -3,9 +3,10 @@
 import emergence_assets.activations.cells
 import emergence_assets.checkpoints.cells
 import emergence_assets.emergence.cells
+import emergence_assets.emergence.control_cells
 import emergence_assets.emergence.feature_cells
-import emergence_assets.emergence.mechanism_cells
 import emergence_assets.emergence.lineage_cells
+import emergence_assets.emergence.mechanism_cells
 import emergence_assets.features.cells
 import emergence_assets.report.cells
 import emergence_assets.saes.cells
@@ -22,6 +23,7 @@ RULES: tuple[Rule, ...] = (
     *emergence_assets.emergence.feature_cells.RULES,
     *emergence_assets.emergence.mechanism_cells.RULES,
     *emergence_assets.emergence.lineage_cells.RULES,
+    *emergence_assets.emergence.control_cells.RULES,
     *emergence_assets.report.cells.RULES,
 )
 

@@ -20,7 +20,7 @@ SCIENCE_PACKAGES = tuple(
 """Packages whose code decides a result; orchestration, paths and the study file's parser do not."""
 SCIENCE_MODULES = ("emergence_assets.theme",)
 """Modules beside them that decide what a result looks like."""
-NOT_SCIENCE = ("assets", "checks", "cells", "feature_cells")
+NOT_SCIENCE = ("assets", "checks", "cells", "feature_cells", "control_cells")
 """Modules of a stage that move results without changing them."""
 
 

@@ -5,7 +5,7 @@ Paths belong to `resources.storage`, partitions to `partitions`; this module kno
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
@@ -73,6 +73,26 @@ class Activations(Declared):
     trained, or never reach the disk (SAEs train from memory). Read-outs, statistics and provenance always stay."""
 
 
+MADE_CONTROLS = (
+    *("label_shuffle_within_length", "reinit_full", "reinit_keep_embed", "act_gauss"),
+    *("dict_frozen_encoder", "dict_frozen_decoder", "text_wordshuffle"),
+)
+"""Controls of the last step that something has to be run or trained for."""
+Control = Literal[
+    "step0",
+    "label_shuffle",
+    "label_shuffle_within_length",
+    "reinit_full",
+    "reinit_keep_embed",
+    "act_gauss",
+    "dict_frozen_encoder",
+    "dict_frozen_decoder",
+    "text_wordshuffle",
+    "bow",
+    "dense",
+]
+
+
 class Statistics(Declared):
     """How latents are compared with categories."""
 
@@ -83,6 +103,14 @@ class Statistics(Declared):
     n_shuffles: int = Field(default=10, ge=1, le=1000)
     """Permutations behind the shuffled-label control."""
     seed: Seed = 0
+    controls: list[Control] = Field(default=list(get_args(Control)), min_length=1)
+    """What the last step is compared with (docs/method.md); leaving some out saves time."""
+
+    @field_validator("controls")
+    @classmethod
+    def _controls_differ(cls, controls: list[Control]) -> list[Control]:
+        reject_repeats(controls, "control")
+        return controls
 
 
 class Mechanism(Declared):

@@ -96,6 +96,10 @@ class Storage:
         """Part of a table that one model contributes."""
         return self.root / "tables" / table / f"model={model}.parquet"
 
+    def control_parts(self, model: str) -> Path:
+        """Folder with a file per control of one model, which its table of controls is made from."""
+        return self.root / "tables" / "control_parts" / f"model={model}"
+
     def study_table(self, table: str) -> Path:
         """A table over all models."""
         return self.root / "tables" / f"{table}.parquet"

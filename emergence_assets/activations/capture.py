@@ -89,6 +89,7 @@ def capture_checkpoint(
     *,
     blocks_name: str | None = None,
     staged_bytes: int = STAGED_BYTES,
+    with_training: bool = True,
     with_probes: bool = True,
 ) -> None:
     """Hand on all rows of all layers, in the order of tokens.h5.
@@ -108,7 +109,8 @@ def capture_checkpoint(
         report: Called with texts done, all texts, and a note.
         blocks_name: Module path of the list of blocks; by default it is found.
         staged_bytes: See `STAGED_BYTES`; more lets more texts be sorted by length.
-        with_probes: Whether the probe texts are run too.
+        with_training: Whether the training texts are run.
+        with_probes: Whether the probe texts are run.
 
     Raises:
         EmergenceError: The model has no such layer, a smaller vocabulary or a shorter context than the tokens, or gives
@@ -118,7 +120,8 @@ def capture_checkpoint(
     if model.training:
         raise ValueError("the model is in training mode: dropout would make the activations random")
     _require_fit(model, tokens)
-    n_texts, n_training = len(tokens.training_ids) + tokens.n_probes * with_probes, len(tokens.training_ids)
+    n_training = len(tokens.training_ids) * with_training
+    n_texts = n_training + tokens.n_probes * with_probes
     # Twice: rows wait as they were picked, and are then joined.
     row_bytes = max(1, len(layers) * 2 * model.config.hidden_size * getattr(torch, dtype).itemsize)
     max_rows = max(1, staged_bytes // row_bytes)
@@ -126,7 +129,7 @@ def capture_checkpoint(
     with residual_stream(model, layers, blocks_name) as resid, torch.inference_mode():
         every_position = tokens.positions == "all"
         n_rows = [len(ids) - 1 if every_position else 1 for ids in tokens.training_ids]
-        for start, stop in _groups(n_rows, max_rows):
+        for start, stop in _groups(n_rows, max_rows) if with_training else ():
             batch.run(resid, tokens.training_ids[start:stop], {"resid_post": _after_first if every_position else _last})
             report(stop, n_texts, "training texts")
         for start, stop in _groups([1] * tokens.n_probes, max_rows) if with_probes else ():

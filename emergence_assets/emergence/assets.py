@@ -1,6 +1,7 @@
 """Dagster assets: the emergence tables, per model and over all models."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import dagster as dg
 import polars as pl
@@ -17,15 +18,16 @@ from emergence_assets.emergence.cells import (
     table_tasks,
 )
 from emergence_assets.emergence.checks import CHECKS, FEATURES_CHECKS, LINEAGE_CHECKS, with_comparison
+from emergence_assets.emergence.control_cells import CATEGORY_CONTROLS, join_tasks, part_tasks
 from emergence_assets.emergence.feature_cells import (
     CATEGORICAL_FEATURES,
     FEATURE_COUNTS,
     counts_tasks,
     features_tasks,
 )
-from emergence_assets.emergence.mechanism_cells import REACTIVATION_MECHANISM, mechanism_tasks
 from emergence_assets.emergence.lineage_cells import RULES as LINEAGE_RULES
 from emergence_assets.emergence.lineage_cells import lineage_tasks
+from emergence_assets.emergence.mechanism_cells import REACTIVATION_MECHANISM, mechanism_tasks
 from emergence_assets.materialise import CellAsset, Tasks, build_asset
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.study import Study
@@ -80,6 +82,7 @@ TABLES = (
         )
     ),
     FEATURES,
+    replace(_declared(CATEGORY_CONTROLS, part_tasks), then=join_tasks),
 )
 
 LINEAGES = tuple(

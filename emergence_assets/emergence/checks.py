@@ -28,6 +28,22 @@ _ADD_UP = Check(
     (between(SHARE_SUM, 0.999, 1.001, nullable=True),),
 )
 
+AT_CHANCE = "shuffled_at_chance"
+"""Column that `with_comparison` adds."""
+_AT_CHANCE = Check(
+    "shuffled_labels_are_at_chance",
+    "For labels permuted among all texts the best latent has a mean AUROC of 0.46 to 0.54 over categories.",
+    (Condition("one_of", (AT_CHANCE,), values=(True,)),),
+)
+
+ALL_THERE = "every_control"
+"""Column that `with_comparison` adds."""
+_ALL_THERE = Check(
+    "every_control_stands_beside_every_row",
+    "Every category of every layer is compared with all the controls of the study.",
+    (Condition("one_of", (ALL_THERE,), values=(True,)),),
+)
+
 # A study in which no latent is categorical has an empty table, which is a result: its summary is checked.
 FEATURES_CHECKS = (
     Check("keys_are_unique", "No two rows share their key.", (between("repeated_keys", 0, 0),)),
@@ -49,6 +65,7 @@ CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
         (tables.SAE_METRICS, ()),
         (tables.CATEGORY_PRESENCE, (_COMPARED,)),
         (tables.FEATURE_COUNTS, (_COMPARED,)),
+        (tables.CATEGORY_CONTROLS, (_AT_CHANCE, _ALL_THERE)),
         (tables.EMERGENCE_OVER_TIME, (_COMPARED,)),
         (tables.EMERGENCE_HAZARD, (_EVENTS_ADD_UP,)),
         (tables.EMERGENCE_OVER_SPACE, ()),
@@ -75,6 +92,13 @@ def with_comparison(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     elif table is tables.FEATURE_COUNTS:
         has_step_0 = (pl.col("step") == 0).any().over("model")
         needed = ("n_excess",)
+    elif table is tables.CATEGORY_CONTROLS:
+        is_mean = (pl.col("control_id") == "label_shuffle") & (pl.col("aggregate") == "mean")
+        place = ("model", "layer", "aggregate", "category_level", "category")
+        return frame.with_columns(
+            (~is_mean | pl.col("p_best").is_between(0.46, 0.54)).alias(AT_CHANCE),
+            (pl.col("control_id").n_unique().over(place) == pl.col("control_id").n_unique()).alias(ALL_THERE),
+        )
     elif table is tables.EMERGENCE_OVER_TIME:
         has_step_0 = (pl.col("base").is_not_null() & (pl.col("n_steps") > 1)).any().over("model")
         needed = ("base", "amp", "p_step0", "late_gain", "best_model", "censor", "emerged")

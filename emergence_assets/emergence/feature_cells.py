@@ -86,7 +86,7 @@ def counts_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple
             "required": required_to_json(required),
         }
         function = "emergence_assets.emergence.feature_cells:collect_counts"
-        work.append((Task(function, arguments, f"feature_counts {cell}"), [cell]))
+        work.append((Task(function, arguments, f"feature_counts {cell}", on_accelerator=False), [cell]))
     return work
 
 
@@ -128,7 +128,7 @@ def features_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tup
             "required": required_to_json(required),
         }
         function = "emergence_assets.emergence.feature_cells:collect_features"
-        work.append((Task(function, arguments, "categorical_features"), [cell]))
+        work.append((Task(function, arguments, "categorical_features", on_accelerator=False), [cell]))
     return work
 
 

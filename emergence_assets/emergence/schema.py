@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from emergence_assets.features.schema import TOP_EXAMPLE
+from emergence_assets.features.schema import CONTROL_ROWS_SCHEMA, TOP_EXAMPLE
 
 _CELL: dict[str, Any] = {
     "model": pl.String,
@@ -87,6 +87,28 @@ CATEGORICAL_FEATURES_SCHEMA: dict[str, Any] = {
     "word_excess": pl.Float32,
     "lexical_flag": pl.Boolean,
     "top_examples": pl.List(TOP_EXAMPLE),
+    "data_version": pl.String,
+}
+
+CONTROL_PARTS_SCHEMA: dict[str, Any] = {"control_id": pl.String, "layer": pl.Int16, **CONTROL_ROWS_SCHEMA}
+
+CONTROLS_SCHEMA: dict[str, Any] = {
+    **_CELL,
+    "control_id": pl.String,
+    "aggregate": pl.String,
+    "category_level": pl.String,
+    "category": pl.String,
+    "p_select": pl.Float32,
+    "p_best": pl.Float32,
+    "p_best_lo": pl.Float32,
+    "p_best_hi": pl.Float32,
+    "p_dense": pl.Float32,
+    "p_measured": pl.Float32,
+    "above_control": pl.Float32,
+    "above_control_lo": pl.Float32,
+    "above_control_hi": pl.Float32,
+    "n_seeds": pl.Int16,
+    "n_boot": pl.Int32,
     "data_version": pl.String,
 }
 

@@ -1,7 +1,7 @@
 """The tables of this stage: columns, units and ranges. A column of one name means the same in every table."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from emergence_assets.emergence.lineage_schema import (
     CARRY_SCHEMA,
@@ -12,6 +12,8 @@ from emergence_assets.emergence.lineage_schema import (
 )
 from emergence_assets.emergence.schema import (
     CATEGORICAL_FEATURES_SCHEMA,
+    CONTROL_PARTS_SCHEMA,
+    CONTROLS_SCHEMA,
     COUNTS_SCHEMA,
     HAZARD_SCHEMA,
     HEADLINE_SCHEMA,
@@ -23,6 +25,7 @@ from emergence_assets.emergence.schema import (
     TIME_SCHEMA,
 )
 from emergence_assets.features.rules import RULES
+from emergence_assets.study import Control
 from resources.tables import Column, Ordered, Table
 
 # name: (what it is, unit, least, greatest)
@@ -269,6 +272,8 @@ _DESCRIBED: dict[str, tuple[str, str, float | None, float | None]] = {
     "carry_control": ("the same of five late latents of nearest frequency, their mean", "ratio", 0, None),
 }
 _DESCRIBED |= {
+    "p_measured": ("p_best of the measurement in the same cell, mean over SAE seeds", "AUROC", 0, 1),
+    "above_control": ("p_measured - p_best of the control, paired over texts", "AUROC", -1, 1),
     "rule_id": ("policy by which a latent counts as categorical", "name", None, None),
     "n_features": ("latents that are given the category, mean over SAE seeds", "latents", 0, None),
     "n_passing": ("latents that pass for it, also for others", "latents", 0, None),
@@ -308,7 +313,7 @@ _NOT_OF_EVERY_SAE = {
 }
 _ONE_OF = {
     "rule_id": tuple(RULES),
-    "control_id": ("none", "label_shuffle"),
+    "control_id": ("none", *get_args(Control)),
     "aggregate": ("none", "mean", "sum"),
     "layer_choice": ("each", "best"),
     "censor": ("none", "left", "right"),
@@ -373,6 +378,20 @@ CATEGORICAL_FEATURES = _table(
         *("category", "n_categories_passing", "auroc_score", "tpr", "lift", "p_hyper", "q_cell", "q_global"),
         *("strength", "word", "word_excess", "lexical_flag", "data_version"),
     ),
+)
+CONTROL_PARTS = _table(
+    "control_parts",
+    "One row per layer and category of one control at the last step, with replicates.",
+    CONTROL_PARTS_SCHEMA,
+    ("control_id", "layer", "category_level", "category"),
+    ("p_select", "p_best", "p_dense"),
+)
+CATEGORY_CONTROLS = _table(
+    "category_controls",
+    "One row per layer, control and category (or their mean) at the last step, beside the measurement.",
+    CONTROLS_SCHEMA,
+    ("model", "step", "layer", "control_id", "aggregate", "category_level", "category"),
+    ("p_best", "p_measured", "above_control", "above_control_lo", "above_control_hi", "n_seeds", "n_boot"),
 )
 EMERGENCE_OVER_TIME = _table(
     "emergence_over_time",

@@ -9,6 +9,7 @@ Shape suffixes: p texts, d d_model, n latents, c categories, b bootstrap replica
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,7 @@ from emergence_assets.features.labels import Labels, shuffled_labels
 from emergence_assets.features.pairs import pair_statistics
 from emergence_assets.features.rules import RULES, named_rule
 from emergence_assets.features.schema import LATENT_STATS_SCHEMA, PRESENCE_CELL_SCHEMA
-from emergence_assets.features.statistics import bootstrap_weights, normal_interval
+from emergence_assets.features.statistics import Floats, bootstrap_weights, normal_interval
 
 
 @dataclass(frozen=True)
@@ -126,24 +127,12 @@ def _level_presence(
     select, score = codes.entries(rows_select), codes.entries(rows_score)
     shuffled = shuffled_labels(level, recipe.n_shuffles, recipe.shuffle_seed)
     n_categories = len(level.categories)
-    every = np.arange(n_categories)
-
-    latents, p_select, p_best, replicates = [], [], [], []
-    variance_c = np.full(n_categories, np.nan)
-    for i, labeling in enumerate((level, *shuffled)):
-        category_score = labeling.codes_p[rows_score]
-        latent_c, p_select_c = _best_latents(select, labeling.codes_p[rows_select], n_categories)
-        found = latent_c >= 0
-        auroc_nc = sparse_auroc_nc(score, category_score, n_categories)
-        latents.append(latent_c)
-        p_select.append(p_select_c)
-        p_best.append(np.where(found, auroc_nc[latent_c, every], 0.5))
-        # only categories that get a row: a latent of -1 costs nothing
-        chosen_c = np.where(np.isin(every, kept), latent_c, -1)
-        replicates.append(bootstrap_auroc(score, category_score, chosen_c, weights_pb[rows_score]))
-        if i == 0:
-            variance_nc = delong_variance_nc(score, category_score, n_categories, auroc_nc)
-            variance_c = np.where(found, variance_nc[latent_c, every], 0.0)
+    found = [score_labelling(select, score, labelling, kept, weights_pb) for labelling in (level, *shuffled)]
+    real, permuted = found[0], found[1:]
+    auroc_nc = sparse_auroc_nc(score, level.codes_p[rows_score], n_categories)
+    variance_nc = delong_variance_nc(score, level.codes_p[rows_score], n_categories, auroc_nc)
+    has_latent = real.latent_c >= 0
+    variance_c = np.where(has_latent, variance_nc[real.latent_c, np.arange(n_categories)], 0.0)
 
     n_all = level.counts(select=True) + level.counts(select=False)
     shared = {
@@ -153,29 +142,29 @@ def _level_presence(
         "n_texts": np.full(len(kept), n_all.sum()),
         "n_category_score": level.counts(select=False)[kept],
     }
-    lo, hi = normal_interval(p_best[0], variance_c)
-    real = {
+    lo, hi = normal_interval(real.p_best_c, variance_c)
+    measured = {
         "control_id": ["none"] * len(kept),
         **shared,
-        "latent": [int(n) if n >= 0 else None for n in latents[0][kept]],
-        "p_select": p_select[0][kept],
-        "p_best": p_best[0][kept],
+        "latent": [int(n) if n >= 0 else None for n in real.latent_c[kept]],
+        "p_select": real.p_select_c[kept],
+        "p_best": real.p_best_c[kept],
         "p_best_lo": lo[kept],
         "p_best_hi": hi[kept],
         "p_dense": dense.p_c[kept],
         "p_dense_lo": dense.lo_c[kept],
         "p_dense_hi": dense.hi_c[kept],
-        "replicates": replicates[0][kept].astype(np.float32),
+        "replicates": real.replicates_cb[kept].astype(np.float32),
     }
-    mean_replicates = np.mean(replicates[1:], axis=0)[kept]
+    mean_replicates = np.mean([one.replicates_cb for one in permuted], axis=0)[kept]
     with np.errstate(invalid="ignore"):
         lo, hi = np.nanquantile(mean_replicates, (0.025, 0.975), axis=1)
     control = {
         "control_id": ["label_shuffle"] * len(kept),
         **shared,
         "latent": [None] * len(kept),
-        "p_select": np.mean(p_select[1:], axis=0)[kept],
-        "p_best": np.mean(p_best[1:], axis=0)[kept],
+        "p_select": np.mean([one.p_select_c for one in permuted], axis=0)[kept],
+        "p_best": np.mean([one.p_best_c for one in permuted], axis=0)[kept],
         "p_best_lo": lo,
         "p_best_hi": hi,
         "p_dense": dense.shuffled_c[kept],
@@ -183,7 +172,46 @@ def _level_presence(
         "p_dense_hi": [None] * len(kept),
         "replicates": mean_replicates.astype(np.float32),
     }
-    return pl.concat([_frame(real), _frame(control)])
+    return pl.concat([_frame(measured), _frame(control)])
+
+
+class Scored(NamedTuple):
+    """What the best latents of one labelling show, by category."""
+
+    latent_c: NDArray[np.intp]
+    """Chosen on split select; -1 where none is above chance."""
+    p_select_c: Floats
+    p_best_c: Floats
+    """AUROC on split score; 0.5 without a latent."""
+    replicates_cb: NDArray[np.float64]
+
+
+def score_labelling(
+    select: Entries,
+    score: Entries,
+    labelling: Labels,
+    kept: NDArray[np.integer],
+    weights_pb: NDArray[np.float32],
+) -> Scored:
+    """Choose every category's latent on one side of the split and score it on the other.
+
+    Args:
+        select: entries of the texts that are chosen on.
+        score: entries of the texts that are scored on.
+        labelling: true or permuted labels of all texts.
+        kept: categories that get replicates; others cost nothing.
+        weights_pb: text weights of the replicates, of all probe texts.
+    """
+    n_categories = len(labelling.categories)
+    every = np.arange(n_categories)
+    rows_score = labelling.rows(select=False)
+    category_score = labelling.codes_p[rows_score]
+    latent_c, p_select_c = _best_latents(select, labelling.codes_p[labelling.rows(select=True)], n_categories)
+    auroc_nc = sparse_auroc_nc(score, category_score, n_categories)
+    p_best_c = np.where(latent_c >= 0, auroc_nc[latent_c, every], 0.5)
+    chosen_c = np.where(np.isin(every, kept), latent_c, -1)
+    replicates_cb = bootstrap_auroc(score, category_score, chosen_c, weights_pb[rows_score])
+    return Scored(latent_c, p_select_c, p_best_c, replicates_cb)
 
 
 def _best_latents(

@@ -180,7 +180,7 @@ def cell_labels(probes: str, tokens_file: Path) -> tuple[Any, ...]:
     from emergence_assets.features.labels import Labels
 
     declared = probe_set(probes)
-    texts = _probe_texts(probes, tokens_file)
+    texts = probe_texts(probes, tokens_file)
     is_select = (texts["split"] == "select").to_numpy()
     return tuple(Labels.from_values(level, texts[level].to_list(), is_select) for level in declared.levels)
 
@@ -190,11 +190,11 @@ def cell_texts(probes: str, tokens_file: Path) -> Any:
     """Length and words of the probe texts in the order of the read-outs; built once per process."""
     from emergence_assets.features.accepted import TextFacts
 
-    texts = _probe_texts(probes, tokens_file)
+    texts = probe_texts(probes, tokens_file)
     return TextFacts.of(texts["text_id"].to_list(), texts["text"].to_list())
 
 
-def _probe_texts(probes: str, tokens_file: Path) -> Any:
+def probe_texts(probes: str, tokens_file: Path) -> Any:
     """Texts and labels in the order of the read-outs."""
     import polars as pl
 

@@ -101,12 +101,17 @@ def dropped_categories(labels: Sequence[Labels], min_texts_per_split: int) -> pl
     return pl.DataFrame(rows, schema=DROPPED_SCHEMA)
 
 
-def shuffled_labels(labels: Labels, n_shuffles: int, seed: int) -> list[Labels]:
+def shuffled_labels(
+    labels: Labels, n_shuffles: int, seed: int, stratum_p: NDArray[np.integer] | None = None
+) -> list[Labels]:
     """Permuted copies: the control `label_shuffle`.
 
     Permuted among the texts that have a label at this level, on each side of the split by itself: every category keeps
     its number of texts on both sides, so a shuffled score is as precise as the real one. The permutations depend on
     the seed and the number of texts only, so that they are the same in every cell.
+
+    With strata, such as texts of about one length (`length_strata`), labels stay within their stratum too: what is left
+    of a score is what the strata alone tell.
     """
     copies = []
     for i in range(n_shuffles):
@@ -114,6 +119,17 @@ def shuffled_labels(labels: Labels, n_shuffles: int, seed: int) -> list[Labels]:
         for select in (True, False):
             rows = labels.rows(select=select)
             rng = np.random.default_rng([seed, i, int(select)])
-            codes[rows] = codes[rng.permutation(rows)]
+            if stratum_p is None:
+                codes[rows] = codes[rng.permutation(rows)]
+                continue
+            for stratum in np.unique(stratum_p[rows]):
+                within = rows[stratum_p[rows] == stratum]
+                codes[within] = codes[rng.permutation(within)]
         copies.append(Labels(labels.level, labels.categories, codes, labels.is_select_p))
     return copies
+
+
+def length_strata(length_p: NDArray[np.integer], n_strata: int = 20) -> NDArray[np.int64]:
+    """Texts by length, in strata of about equal numbers; texts of one length share a stratum."""
+    bounds = np.quantile(length_p, np.linspace(0, 1, n_strata + 1)[1:-1])
+    return np.searchsorted(np.unique(bounds), length_p, side="right").astype(np.int64)

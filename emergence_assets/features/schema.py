@@ -85,5 +85,14 @@ RULE_COUNTS_SCHEMA: dict[str, Any] = {
     "n_live": pl.Int32,
 }
 
+CONTROL_ROWS_SCHEMA: dict[str, Any] = {
+    "category_level": pl.String,
+    "category": pl.String,
+    "p_select": pl.Float32,
+    "p_best": pl.Float32,
+    "p_dense": pl.Float32,
+    "replicates": pl.List(pl.Float32),
+}
+
 SAE_SEED = {"sae_seed": pl.Int16}
 """Added where the cells of several SAE seeds become one table."""

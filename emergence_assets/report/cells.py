@@ -31,6 +31,7 @@ TABLES = (
     "emergence_over_space",
     "emergence_over_scale",
     "reactivation_mechanism",
+    "category_controls",
 )
 REGISTRY_NAME = "checkpoint_registry"
 
@@ -136,6 +137,7 @@ def write_report(
         headline=summary_table,
         sae_metrics=read["sae_metrics"],
         registry=read_tables([Path(part) for part in tables[REGISTRY_NAME]], REGISTRY),
+        controls=read["category_controls"],
         domains=domains,
     )
     study = dict(want.recipe["study"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from emergence_assets.checkpoints.heat_map import cosine_heat_map, models_worth_showing
 from emergence_assets.report.category_chart import half_steps_by_category
 from emergence_assets.report.charts import presence_over_size, presence_over_time
+from emergence_assets.report.controls_chart import control_means, controls_at_last_step
 from emergence_assets.report.emergence_chart import emerged_shares, share_emerged
 from emergence_assets.report.heat_maps import gain_by_category, gain_by_layer
 from emergence_assets.report.mechanism_chart import explained_categories, shares_by_category
@@ -55,6 +56,11 @@ def draw_figures(tables: ReportTables) -> list[Figure]:
             lambda width: presence_over_time(presence, level, width),
         ),
         (
+            "controls_at_last_step",
+            not control_means(tables.controls, level).is_empty(),
+            lambda width: controls_at_last_step(tables.controls, level, width),
+        ),
+        (
             "gain_by_layer",
             not gains_by_layer(presence, level).is_empty(),
             lambda width: gain_by_layer(presence, level, width),
@@ -97,6 +103,11 @@ _CAPTIONS = {
         "was gained. Shuffled labels must stay at 0.5: if they rise too, picking the best of many latents is the "
         "cause. Dashed: a linear probe on the whole read-out vector; when it is high from the start, the information "
         "was there before any single latent carried it. Dash-dotted: what the words of the text alone tell."
+    ),
+    "controls_at_last_step": (
+        "Each row asks how much of the result would be there without what it is meant to show. The longer the line "
+        "from a point to the blue one, the less that control explains. Points at 0.5 are chance. A point right of the "
+        "blue line means that more can be told without a single latent: from the whole vector or from the words."
     ),
     "gain_by_layer": (
         "Each cell is one layer at one checkpoint, blue where its best latents beat those of the untrained network in "

@@ -70,6 +70,7 @@ def build_page(
         verdict=found.verdict.replace(" ", "-"),
         headline=headline_table(tables.headline, level),
         over_time=drawn.get("presence_over_time", _NOTHING),
+        controls=drawn.get("controls_at_last_step", ""),
         layer_sentence=_paragraph(layer_sentence(tables.space, level, largest)),
         over_layers=drawn.get("gain_by_layer", _NOTHING),
         mechanism=drawn.get("shares_by_category", ""),

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from emergence_assets.emergence.replicates import group_means, interval, replicate_array
+from emergence_assets.emergence.tables import CATEGORY_CONTROLS
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class ReportTables:
     """Columns model, step, layer, n_layers, sae_seed, fvu, l0, dead_frac, explained_variance, dense_frac."""
     registry: pl.DataFrame
     """See `checkpoints.schema.REGISTRY`."""
+    controls: pl.DataFrame = field(default_factory=CATEGORY_CONTROLS.schema.to_frame)
+    """See `emergence.schema.CONTROLS_SCHEMA`."""
     domains: Mapping[str, str] = field(default_factory=dict)
     """Category to the larger group it belongs to; may be empty."""
 

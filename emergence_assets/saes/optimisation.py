@@ -105,6 +105,8 @@ def _update(adam: Adam, gradients: Iterator[tuple[str, Tensor]], recipe: SAEReci
         gradients = iter(gathered.items())
     adam.begin_step()
     for name, gradient in gradients:
+        if name == "W_dec_gnd" and recipe.frozen_decoder:
+            continue
         if name == "W_dec_gnd":
             _remove_parallel(gradient, adam.parameters[name])
         adam.update(name, gradient, recipe.learning_rate_at(step))

@@ -41,6 +41,8 @@ class SAERecipe:
     """Largest norm of the gradient of half the mean squared error per token, in units of the scaled input."""
     aux_k: AuxK | None = None
     """How dead latents are revived; by default they are not."""
+    frozen_decoder: bool = False
+    """Whether the decoder keeps its random directions: a control, in which only the encoder learns."""
 
     def __post_init__(self):
         check_activation(self.activation, self.n_latents)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emergence_assets.errors import EmergenceError
-from emergence_assets.features.labels import Labels, dropped_categories, shuffled_labels
+from emergence_assets.features.labels import Labels, dropped_categories, length_strata, shuffled_labels
 
 
 def test_labels_from_values_sort_names_and_mark_missing_ones() -> None:
@@ -51,3 +51,22 @@ def test_labels_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(EmergenceError):
         Labels("subject", categories, np.array(codes, dtype=np.int16), np.array(is_select))
+
+
+def test_labels_permuted_within_lengths_keep_what_lengths_alone_tell(random_labels: Callable[..., Labels]) -> None:
+    labels = random_labels(2000, 5)
+    length = np.random.default_rng(0).integers(10, 400, 2000) + 300 * (labels.codes_p == 2)
+    strata = length_strata(length)
+    assert 15 <= len(np.unique(strata)) <= 20
+    assert (np.diff(strata[np.argsort(length)]) >= 0).all()
+    within, plain = shuffled_labels(labels, 2, 0, strata)[1], shuffled_labels(labels, 2, 0)[1]
+    for select in (True, False):
+        rows = labels.rows(select=select)
+        for stratum in np.unique(strata):
+            there = rows[strata[rows] == stratum]
+            assert sorted(within.codes_p[there]) == sorted(labels.codes_p[there])
+    assert (within.codes_p[labels.codes_p < 0] == -1).all()
+    assert (within.codes_p != labels.codes_p).mean() > 0.3
+    long = length > np.quantile(length, 0.8)
+    assert (within.codes_p[long] == 2).mean() > 2 * (plain.codes_p[long] == 2).mean()
+    assert len(np.unique(length_strata(np.full(50, 7)))) == 1

@@ -13,12 +13,14 @@ from emergence_assets.checkpoints.folder import CheckpointFacts
 from emergence_assets.checkpoints.measurement import Measurement
 from emergence_assets.checkpoints.registry import registry_frame
 from emergence_assets.checkpoints.verdicts import judge
+from emergence_assets.emergence.controls import category_controls
 from emergence_assets.emergence.hazard import emergence_hazard
 from emergence_assets.emergence.headline import headline
 from emergence_assets.emergence.presence import category_presence
 from emergence_assets.emergence.scale import emergence_over_scale
 from emergence_assets.emergence.schema import MECHANISM_SCHEMA
 from emergence_assets.emergence.space import emergence_over_space
+from emergence_assets.emergence.tables import CONTROL_PARTS
 from emergence_assets.emergence.time import emergence_over_time
 from emergence_assets.features.cell import CellRecipe, presence_cell
 from emergence_assets.features.codes import Codes
@@ -72,6 +74,10 @@ def planted_tables() -> Tables:
             scale=emergence_over_scale(presence),
             mechanism=_mechanism(),
             headline=headline(presence),
+            controls=pl.concat(
+                category_controls(CONTROL_PARTS.schema.to_frame(), part, ["step0", "label_shuffle", "dense", "bow"])
+                for part in presence.partition_by("model")
+            ),
             sae_metrics=pl.DataFrame(metrics),
             registry=pl.concat(_registry(model, *shape, steps) for model, shape in SIZES.items()),
             domains=dict.fromkeys(CATEGORIES[:3], "living") | dict.fromkeys(CATEGORIES[3:], "made"),
@@ -83,7 +89,10 @@ def planted_tables() -> Tables:
 @pytest.fixture(scope="session")
 def empty(rising: ReportTables) -> ReportTables:
     """A study without any result."""
-    names = ("presence", "time", "hazard", "space", "scale", "mechanism", "headline", "sae_metrics", "registry")
+    names = (
+        *("presence", "time", "hazard", "space", "scale", "mechanism", "headline", "sae_metrics", "registry"),
+        "controls",
+    )
     return dataclasses.replace(rising, **{name: getattr(rising, name).clear() for name in names})
 
 

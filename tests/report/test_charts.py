@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from emergence_assets.report.controls_chart import control_means
 from emergence_assets.report.figures import draw_figures
 from emergence_assets.report.readings import (
     ReportTables,
@@ -22,6 +23,7 @@ from emergence_assets.theme import COLOURS, NARROW, WIDE, Chart, chart_png, char
 
 ALL = [
     "presence_over_time",
+    "controls_at_last_step",
     "gain_by_layer",
     "presence_over_size",
     "share_emerged",
@@ -159,6 +161,7 @@ def test_figures_without_data_are_left_out(empty: ReportTables, planted_tables: 
     names = [figure.name for figure in draw_figures(late)]
     assert names == [
         "presence_over_time",
+        "controls_at_last_step",
         "presence_over_size",
         "shares_by_category",
         "sae_quality",
@@ -186,3 +189,13 @@ def test_shares_are_drawn_where_they_are_defined(rising: ReportTables, charts: d
     for row in defined.iter_rows(named=True):
         assert shown[row["category"], "added by attention"] == pytest.approx(row["share_attn"], abs=1e-4)
         assert shown[row["category"], "added by MLPs"] == pytest.approx(row["share_mlp"], abs=1e-4)
+
+
+def test_controls_are_means_over_layers_beside_the_measurement(rising: ReportTables) -> None:
+    means = control_means(rising.controls, "subject")
+    row = rising.headline.filter(model="large", control_id="none").row(0, named=True)
+    found = means.filter(model="large")
+    assert found["p_measured"].to_list() == pytest.approx([row["p_last"]] * 4, abs=1e-5)
+    by_control = dict(found.select("control_id", "p_best").iter_rows())
+    assert by_control["step0"] == pytest.approx(row["p_first"], abs=1e-5)
+    assert by_control["dense"] == pytest.approx(row["p_dense_last"], abs=1e-5)

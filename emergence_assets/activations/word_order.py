@@ -1,0 +1,65 @@
+"""Probe texts with their words in random order: the control `text_wordshuffle`.
+
+Here: the words change places, everything between them stays: punctuation, line ends, the suffix that holds the
+read-out token. Not here: running a model on them (`capture.py`).
+"""
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from emergence_assets.activations.tokenising import tokenise
+from emergence_assets.activations.tokens import Tokens
+
+_WORD = re.compile(r"\w+(?:['-]\w+)*")
+_NO_LIMIT = 1 << 30
+
+
+def shuffle_words(text: str, seed: int, suffix: str = "") -> str:
+    """The words of a text in random order, in the places where words stood.
+
+    Args:
+        text: the text.
+        seed: of the order, together with the text itself.
+        suffix: end of the text that stays as it is.
+    """
+    stem = text.removesuffix(suffix)
+    words = _WORD.findall(stem)
+    order = np.random.default_rng([seed, zlib.crc32(text.encode())]).permutation(len(words))
+    shuffled = iter(words[i] for i in order)
+    return _WORD.sub(lambda _: next(shuffled), stem) + text[len(stem) :]
+
+
+def with_shuffled_words(
+    tokens: Tokens, texts: Sequence[str], tokenizer: Path, begin_token: str | None, *, suffix: str, seed: int
+) -> tuple[Tokens, int]:
+    """The same probe texts with their words in random order, for the same rows.
+
+    A text that then has more tokens than the context keeps its order; the control is higher for it, not lower.
+
+    Args:
+        tokens: of the study.
+        texts: the probe texts, in the order of the tokens.
+        tokenizer: A tokenizer.json, the one that made the tokens.
+        begin_token: see `tokenise`.
+        suffix: end of every text that stays as it is.
+        seed: of the orders.
+
+    Returns:
+        Tokens that differ in `probe_ids` alone, and how many texts kept their order.
+    """
+    shuffled = pl.DataFrame(
+        {"text_id": tokens.probe_text_id, "text": [shuffle_words(text, seed, suffix) for text in texts]}
+    )
+    made = tokenise(tokenizer, shuffled.head(1), shuffled, _NO_LIMIT, tokens.positions, begin_token=begin_token)
+    ids = dict(zip(made.probe_text_id, made.probe_ids, strict=True))
+    fits = {name for name, one in ids.items() if len(one) <= tokens.context}
+    probe_ids = tuple(
+        ids[name] if name in fits else old for name, old in zip(tokens.probe_text_id, tokens.probe_ids, strict=True)
+    )
+    return replace(tokens, probe_ids=probe_ids), len(probe_ids) - len(fits)

@@ -1,0 +1,221 @@
+"""Worker that measures one control of one model at its last step, layer by layer. T: imports torch.
+
+Here: which read-outs and which SAE stand for a control. Not here: the making of either (`checkpoints/reinit.py`,
+`saes/control_saes.py`, `activations/word_order.py`), the comparison (`controls.py`).
+
+Shape suffixes: p texts, d d_model, t rows.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+
+from emergence_assets.activations.capture import capture_checkpoint
+from emergence_assets.activations.harvest import LoadedCheckpoint, harvest_rows, loaded_checkpoint
+from emergence_assets.activations.reading import Rows, open_rows, read_spec, unarchive_rows
+from emergence_assets.activations.tokens import Tokens, known_tokens
+from emergence_assets.activations.word_order import with_shuffled_words
+from emergence_assets.checkpoints.reinit import reinitialise
+from emergence_assets.durable import clear_disk_errors
+from emergence_assets.emergence.tables import CONTROL_PARTS
+from emergence_assets.features.cell import CellRecipe
+from emergence_assets.features.cells import cell_labels, cell_texts, probe_texts
+from emergence_assets.features.codes import Codes
+from emergence_assets.features.control_rows import control_rows
+from emergence_assets.features.labels import length_strata
+from emergence_assets.provenance import Provenance
+from emergence_assets.saes.cells import EVALUATION_SHARE, seed_folder
+from emergence_assets.saes.control_saes import frozen_decoder, gaussian_rows, random_encoder
+from emergence_assets.saes.feed import Member
+from emergence_assets.saes.folder import read_sae
+from emergence_assets.saes.recipe import SAERecipe
+from emergence_assets.saes.sae import SAE
+from emergence_assets.saes.training import train_saes
+from resources.accelerator import choose_accelerator
+from resources.records import now, required_from_json
+from resources.tables import write_table
+
+SEED = 20_000
+"""Seeds of controls are counted from here: none is shared with what is measured."""
+
+
+class Layer(NamedTuple):
+    """What a control of one layer is made from."""
+
+    layer: int
+    activation_file: Path
+    sae_folder: Path
+
+
+class Material(NamedTuple):
+    """Rows that SAEs are trained on, and the read-outs of the probe texts, of one layer."""
+
+    rows: Rows
+    read_out_pd: np.ndarray
+
+
+def measure_control(
+    control_id: str,
+    origin: dict[str, Any],
+    layers: dict[str, dict[str, str]],
+    path: str,
+    required: str,
+    probes: str,
+    report: Any,
+) -> None:
+    """Worker: one control of one model in all its layers.
+
+    Args:
+        control_id: one of `study.MADE_CONTROLS`.
+        origin: see `activations.cells.harvest_origin`, of the last step.
+        layers: layer → activation_file, sae_folder.
+        path: where the rows go.
+        required: of the table that they are a part of.
+        probes: declaration of the probe set, as JSON.
+        report: called with layers done, layers, and a note.
+    """
+    want = required_from_json(required)
+    recipe = _cell_recipe(want.recipe["statistics"])
+    places = [Layer(int(layer), Path(one["activation_file"]), Path(one["sae_folder"])) for layer, one in layers.items()]
+    tokens_file = Path(origin["tokens_file"])
+    labels = cell_labels(probes, tokens_file)
+    settings = want.recipe["sae"]
+    strata = length_strata(cell_texts(probes, tokens_file).length_p) if control_id.endswith("within_length") else None
+    frames = []
+    for position, (place, read_out_pd, sae) in enumerate(_instruments(control_id, origin, places, settings, probes)):
+        codes = _codes(sae, read_out_pd)
+        rows = control_rows(codes, read_out_pd, labels, recipe, strata)
+        frames.append(rows.with_columns(layer=pl.lit(place.layer, pl.Int16), control_id=pl.lit(control_id)))
+        report(position + 1, len(places), control_id)
+    frame = pl.concat(frames).select(CONTROL_PARTS.schema.names())
+    record = Provenance(want, {"mean_p_best": float(frame["p_best"].to_numpy().mean())}, {}, now())
+    with clear_disk_errors(Path(path)):
+        write_table(Path(path), frame, CONTROL_PARTS, record.to_json())
+
+
+def _cell_recipe(settings: Mapping[str, Any]) -> CellRecipe:
+    return CellRecipe(
+        rule_id=settings["rule_id"],
+        n_boot=settings["n_bootstrap"],
+        boot_seed=settings["seed"],
+        n_shuffles=settings["n_shuffles"],
+        shuffle_seed=settings["seed"],
+    )
+
+
+def _codes(sae: SAE, read_out_pd: np.ndarray) -> Codes:
+    values_pk, indices_pk = sae.encode(torch.from_numpy(read_out_pd).to(sae.device)).padded()
+    return Codes(values_pk.cpu().numpy(), indices_pk.cpu().numpy().astype(np.int32), sae.n_latents)
+
+
+def _instruments(
+    control_id: str, origin: Mapping[str, Any], places: Sequence[Layer], settings: Mapping[str, Any], probes: str
+) -> Iterator[tuple[Layer, np.ndarray, SAE]]:
+    """Per layer the read-outs that are encoded, and the SAE that encodes them."""
+    device = choose_accelerator().device
+    recipe, seed = SAERecipe.from_settings(settings), int(settings["seeds"][0])
+    kept_t = known_tokens(Path(origin["tokens_file"])).training_rows.text_index_t % EVALUATION_SHARE != 0
+
+    def trained(rows: Rows | np.ndarray, layer: int) -> SAE:
+        return train_saes([_member(rows, layer, kept_t)], recipe, device)[0].sae
+
+    if control_id == "label_shuffle_within_length":
+        for place in places:
+            yield place, _read_out(place), _study_sae(place, seed)
+    elif control_id == "text_wordshuffle":
+        shuffled = _shuffled_read_outs(origin, places, probes)
+        for place in places:
+            yield place, shuffled[place.layer], _study_sae(place, seed)
+    elif control_id in ("reinit_full", "reinit_keep_embed"):
+        keep = control_id == "reinit_keep_embed"
+        for place, material in zip(places, _reinitialised(origin, places, keep), strict=True):
+            yield place, material.read_out_pd, trained(material.rows, place.layer)
+    else:
+        for place, rows in _training_rows(origin, places):
+            read_out_pd = _read_out(place)
+            if control_id == "act_gauss":
+                numbers_td = gaussian_rows(rows, SEED + place.layer)
+                read_out_pd = gaussian_rows(Rows(read_out_pd, "float32"), SEED + 1_000 + place.layer)
+                yield place, read_out_pd, trained(numbers_td, place.layer)
+            elif control_id == "dict_frozen_encoder":
+                yield place, read_out_pd, random_encoder(_member(rows, place.layer, kept_t), recipe, device)
+            else:
+                yield place, read_out_pd, frozen_decoder(_member(rows, place.layer, kept_t), recipe, device)
+
+
+def _member(rows: Rows | np.ndarray, layer: int, kept_t: np.ndarray) -> Member:
+    return Member(rows, SEED + layer, kept_t)
+
+
+def _read_out(place: Layer) -> np.ndarray:
+    return np.ascontiguousarray(open_rows(place.activation_file, "read_out", verify=True).float32())
+
+
+def _study_sae(place: Layer, seed: int) -> SAE:
+    return read_sae(seed_folder(place.sae_folder, seed))[0]
+
+
+def _training_rows(origin: Mapping[str, Any], places: Sequence[Layer]) -> Iterator[tuple[Layer, Rows]]:
+    """Training rows of every layer: from its file, its archive, or harvested again."""
+    gone = []
+    for place in places:
+        residency = read_spec(place.activation_file).residency
+        if residency == "evicted":
+            gone.append(place)
+        elif residency == "archived":
+            yield place, unarchive_rows(place.activation_file)
+        else:
+            yield place, open_rows(place.activation_file, "resid_post", verify=True)
+    by_layer = {place.layer: place for place in gone}
+    for layer, rows in harvest_rows(origin, list(by_layer), lambda *_: None) if gone else ():
+        yield by_layer[layer], rows
+
+
+def _reinitialised(origin: Mapping[str, Any], places: Sequence[Layer], keep_embedding: bool) -> list[Material]:
+    with loaded_checkpoint(origin, lambda *_: None) as loaded:
+        reinitialise(loaded.model, SEED, keep_embedding=keep_embedding)
+        captured = _captured(loaded, loaded.tokens, places, with_training=True)
+    return [
+        Material(Rows(captured[place.layer, "resid_post"], "float32"), captured[place.layer, "read_out"])
+        for place in places
+    ]
+
+
+def _shuffled_read_outs(origin: Mapping[str, Any], places: Sequence[Layer], probes: str) -> dict[int, np.ndarray]:
+    texts = probe_texts(probes, Path(origin["tokens_file"]))["text"].to_list()
+    declared = origin["recipe"]["probe_set"]
+    suffix = declared.get("suffix") or "\n"
+    with loaded_checkpoint(origin, lambda *_: None) as loaded:
+        tokens, _ = with_shuffled_words(
+            loaded.tokens,
+            texts,
+            loaded.folder / "tokenizer.json",
+            origin["recipe"]["begin_token"],
+            suffix=suffix,
+            seed=SEED,
+        )
+        captured = _captured(loaded, tokens, places, with_training=False)
+    return {place.layer: captured[place.layer, "read_out"] for place in places}
+
+
+def _captured(
+    loaded: LoadedCheckpoint, tokens: Tokens, places: Sequence[Layer], *, with_training: bool
+) -> dict[tuple[int, str], np.ndarray]:
+    """Rows of a forward pass over all layers, in memory and in single precision: re-drawn weights may overflow half."""
+    parts: dict[tuple[int, str], list[np.ndarray]] = {}
+    capture_checkpoint(
+        loaded.model,
+        tokens,
+        [place.layer for place in places],
+        lambda layer, name, block_td: parts.setdefault((layer, name), []).append(block_td),
+        "float32",
+        loaded.accelerator.capture_batch,
+        loaded.accelerator.device,
+        blocks_name=loaded.origin["recipe"]["blocks"],
+        with_training=with_training,
+    )
+    return {key: np.concatenate(blocks) for key, blocks in parts.items()}

@@ -1,0 +1,64 @@
+"""Presence of every category in codes that stand for a control: one row per category, with replicates.
+
+Here: the numbers of one control in one layer. Not here: how its codes come about (`emergence/control_measurement.py`),
+the comparison with the measurement (`emergence/controls.py`).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from emergence_assets.features.cell import CellRecipe, score_labelling
+from emergence_assets.features.codes import Codes
+from emergence_assets.features.controls import dense_probe_auroc
+from emergence_assets.features.labels import Labels, shuffled_labels
+from emergence_assets.features.schema import CONTROL_ROWS_SCHEMA
+from emergence_assets.features.statistics import bootstrap_weights
+
+
+def control_rows(
+    codes: Codes,
+    read_out_pd: NDArray[np.floating],
+    labels: Sequence[Labels],
+    recipe: CellRecipe,
+    stratum_p: NDArray[np.integer] | None = None,
+) -> pl.DataFrame:
+    """Presence as in a cell (`cell.presence_cell`), without permuted labels; see `CONTROL_ROWS_SCHEMA`.
+
+    Args:
+        codes: of the control.
+        read_out_pd: what the codes are of; the dense probe reads it.
+        labels: the levels.
+        recipe: of the study's cells: replicates weight the same texts as there, so that differences are paired.
+        stratum_p: permute the labels within these strata, as often as the recipe says, and take means.
+    """
+    weights_pb = bootstrap_weights(len(codes.values_pk), recipe.n_boot, recipe.boot_seed)
+    frames = [pl.DataFrame(schema=CONTROL_ROWS_SCHEMA)]
+    for level in labels:
+        kept = np.flatnonzero(level.is_usable(recipe.min_texts_per_split))
+        if not len(kept):
+            continue
+        shuffled = (
+            [] if stratum_p is None else shuffled_labels(level, recipe.n_shuffles, recipe.shuffle_seed, stratum_p)
+        )
+        entries = [codes.entries(level.rows(select=select)) for select in (True, False)]
+        found = [score_labelling(*entries, one, kept, weights_pb) for one in shuffled or [level]]
+        dense = dense_probe_auroc(read_out_pd, level, shuffled, recipe.ridge_strength)
+        p_dense_c = dense.shuffled_c if shuffled else dense.p_c
+        replicates_cb = np.mean([one.replicates_cb for one in found], axis=0)[kept]
+        frames.append(
+            pl.DataFrame(
+                {
+                    "category_level": [level.level] * len(kept),
+                    "category": [level.categories[c] for c in kept],
+                    "p_select": np.mean([one.p_select_c for one in found], axis=0)[kept],
+                    "p_best": np.mean([one.p_best_c for one in found], axis=0)[kept],
+                    "p_dense": p_dense_c[kept],
+                    "replicates": replicates_cb.astype(np.float32),
+                },
+                schema=CONTROL_ROWS_SCHEMA,
+            )
+        )
+    return pl.concat(frames)

@@ -1,0 +1,99 @@
+"""The table of controls: every control beside the measurement, paired over texts; broken data is caught."""
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+import pytest
+
+from emergence_assets.emergence.checks import CHECKS, with_comparison
+from emergence_assets.emergence.controls import category_controls
+from emergence_assets.emergence.schema import CONTROLS_SCHEMA
+from emergence_assets.emergence.tables import CATEGORY_CONTROLS
+from resources.expectations import validate
+
+CHOSEN = ("step0", "label_shuffle", "reinit_full", "bow", "dense")
+
+
+@pytest.fixture(scope="module")
+def presence(planted_presence: Callable[..., pl.DataFrame]) -> pl.DataFrame:
+    return planted_presence(lambda _m, step, _l, c: 0.6 if step == 8 and c < 3 else 0.0, steps=(0, 8), n_layers=2)
+
+
+@pytest.fixture(scope="module")
+def parts(presence: pl.DataFrame) -> pl.DataFrame:
+    """A control that is as good as the measurement less 0.1 in every replicate."""
+    real = presence.filter(step=8, control_id="none")
+    return real.select(
+        pl.lit("reinit_full").alias("control_id"),
+        *("layer", "category_level", "category", "p_select", "p_dense"),
+        p_best=pl.col("p_best") - pl.lit(0.1, pl.Float32),
+        replicates=pl.col("replicates").list.eval(pl.element() - pl.lit(0.1, pl.Float32)),
+    )
+
+
+@pytest.fixture(scope="module")
+def table(parts: pl.DataFrame, presence: pl.DataFrame) -> pl.DataFrame:
+    return category_controls(parts, presence, CHOSEN)
+
+
+def test_every_control_stands_beside_every_row(table: pl.DataFrame) -> None:
+    assert dict(table.schema) == CONTROLS_SCHEMA
+    assert len(table) == len(CHOSEN) * 2 * (5 + 1)
+    assert set(table["control_id"]) == set(CHOSEN)
+    assert table["step"].unique().to_list() == [8]
+
+
+def test_differences_are_paired(table: pl.DataFrame) -> None:
+    above = table.filter(control_id="reinit_full")
+    for name in ("above_control", "above_control_lo", "above_control_hi"):
+        np.testing.assert_allclose(above[name].to_numpy(), 0.1, atol=1e-5)
+    rows = table.filter(control_id="step0", aggregate="none", category="c0")
+    assert (rows["above_control_lo"] > 0.1).all()
+    same = table.filter(control_id="step0", aggregate="none", category="c4")
+    assert (same["above_control_lo"] < 0).all()
+    assert (same["above_control_hi"] > 0).all()
+
+
+def test_the_mean_is_over_the_categories(table: pl.DataFrame) -> None:
+    for control in CHOSEN:
+        rows = table.filter(control_id=control, layer=1)
+        mean, each = (rows.filter(aggregate=name) for name in ("mean", "none"))
+        assert mean["above_control"].item() == pytest.approx(each["above_control"].mean(), abs=1e-5)
+        assert (
+            mean["above_control_hi"].item() - mean["above_control_lo"].item()
+            <= each.select((pl.col("above_control_hi") - pl.col("above_control_lo")).max()).item()
+        )
+
+
+def test_probes_have_no_interval_of_their_own(table: pl.DataFrame) -> None:
+    probes = table.filter(pl.col("control_id").is_in(["bow", "dense"]))
+    assert probes["p_best_lo"].null_count() == len(probes)
+    assert probes["above_control_lo"].null_count() == 0
+    assert table.filter(control_id="bow", aggregate="none")["p_best"].to_list() == pytest.approx([0.8] * 10)
+
+
+def test_what_was_not_chosen_is_left_out(parts: pl.DataFrame, presence: pl.DataFrame) -> None:
+    assert set(category_controls(parts, presence, ["bow"])["control_id"]) == {"bow"}
+    assert category_controls(parts.clear(), presence, ["reinit_full"]).is_empty()
+
+
+def failed(frame: pl.DataFrame) -> set[str]:
+    declared, checks = CHECKS["category_controls"]
+    assert declared is CATEGORY_CONTROLS
+    filled = frame.with_columns(pl.col("category").fill_null(""))
+    return {one.check.name for one in validate(with_comparison(filled, declared), checks) if not one.passed}
+
+
+def test_good_data_passes_and_broken_data_is_caught(table: pl.DataFrame) -> None:
+    assert failed(table) == set()
+    one_short = table.filter(~((pl.col("control_id") == "bow") & (pl.col("category") == "c1")).fill_null(False))
+    assert failed(one_short) == {"every_control_stands_beside_every_row"}
+    leaking = table.with_columns(
+        p_best=pl.when(pl.col("control_id") == "label_shuffle").then(0.6).otherwise("p_best").cast(pl.Float32),
+        p_best_lo=pl.lit(None, pl.Float32),
+    )
+    assert failed(leaking) == {"shuffled_labels_are_at_chance"}
+    assert failed(pl.concat([table, table.head(1)])) == {"keys_are_unique"}
+    assert failed(table.with_columns(above_control=pl.lit(1.5, pl.Float32))) == {"values_are_in_range"}
+    assert failed(table.with_columns(p_measured=pl.lit(None, pl.Float32))) == {"values_are_present"}
