@@ -51,3 +51,10 @@ def test_labels_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(EmergenceError):
         Labels("subject", categories, np.array(codes, dtype=np.int16), np.array(is_select))
+
+
+def test_shuffled_copies_keep_the_units() -> None:
+    unit_p = np.array([0, 0, 1, 2, 3, 3])
+    labels = Labels.from_values("subject", list("aabbab"), [True] * 3 + [False] * 3, unit_p)
+    (copy,) = shuffled_labels(labels, 1, seed=0)
+    assert copy.unit_p is unit_p
