@@ -13,6 +13,7 @@ from emergence_assets.checkpoint_commands import checkpoints
 from emergence_assets.errors import EmergenceError
 from emergence_assets.export_command import export
 from emergence_assets.import_command import import_saes_command
+from emergence_assets.probe_command import probes
 from emergence_assets.storage_commands import storage
 
 INTERRUPTED = 130
@@ -140,6 +141,7 @@ def studies() -> None:
 
 
 main.add_command(checkpoints)
+main.add_command(probes)
 main.add_command(storage)
 main.add_command(export)
 main.add_command(import_saes_command)

@@ -12,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 from filelock import FileLock, Timeout
 
-from emergence_assets.activations.cells import ACTIVATIONS
+from emergence_assets.activations.cells import ACTIVATIONS, bring_probe_set
 from emergence_assets.cell_run import Outcome, run_cells
 from emergence_assets.checkpoints.listing import cache_portions, pin_new_models, refresh_time_axis
 from emergence_assets.durable import sweep_temporaries
@@ -52,6 +52,7 @@ def run_study(
     with _only_run(storage.run_lock()), _swept(storage.root):
         close_dead_runs(instance)
         pin_new_models(study, storage)
+        bring_probe_set(study)
         run = _Run(study, storage, definitions, rules, instance, listener, stages)
         for phase in _phases(rules):
             run.phase(phase)

@@ -19,6 +19,7 @@ from emergence_assets.listeners import ListeningCompute
 from emergence_assets.partitions import asset_key, cell_of, partitions
 from emergence_assets.pipeline import rules_for
 from emergence_assets.plan import Cell, Plan
+from emergence_assets.probe_report import probe_report
 from emergence_assets.report.cells import HEADLINE_NAME, PAGE_NAME
 from emergence_assets.runner import follow_time_axes, run_study
 from emergence_assets.status import AssetStatus, study_status
@@ -79,6 +80,9 @@ class Session:
     def _conclude(self, console: Console, outcome: Outcome, working_seconds: float) -> dict[str, Any]:
         for warning in [*outcome.left_out, *outcome.warnings]:
             console.print(f"warning: {warning}", style="yellow", highlight=False)
+        if outcome.made.get("latent_stats"):  # once, beside the numbers that it is about
+            for warning in probe_report(self.study).warnings:
+                console.print(f"warning: probe texts: {warning}", style="yellow", highlight=False, markup=False)
         page = self.storage.report_folder() / PAGE_NAME
         result: dict[str, Any] = {"study": self.study.name, "made": outcome.made, "warnings": outcome.warnings}
         result |= {"left_out": outcome.left_out}

@@ -12,6 +12,7 @@ from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 from emergence_assets.declared import Declared, Name, Positive, Seed, reject_repeats
 from emergence_assets.errors import EmergenceError
 from emergence_assets.family import Family, TrainedHere, admitted_steps
+from emergence_assets.probe_design import ProbeDesign
 from emergence_assets.sae_design import SAE
 from emergence_assets.yaml_file import read_yaml
 
@@ -20,39 +21,6 @@ EMBEDDING_LAYER = -1
 """Layer index of the embedding output; blocks count from 0."""
 OPERATIONAL = ("lock", "cache_gb", "offline", "marker", "settle_seconds")
 """Fields of a family that decide how checkpoints come, not what is found in them."""
-
-
-class WordNetProbes(Declared):
-    """Held-out WordNet glosses with three label levels: subject, area, domain."""
-
-    source: Literal["wordnet"]
-    texts_per_category: Positive = 200
-    """At most so many texts of one subject."""
-    min_texts_per_category: int = Field(default=40, ge=8)
-    """Categories with fewer texts are left out."""
-    seed: Seed = 0
-
-
-class TableProbes(Declared):
-    """A user's parquet file with the columns text_id, text and one column per label level."""
-
-    source: Literal["table"]
-    path: str
-    """Parquet file; a relative path is relative to the working directory."""
-    levels: list[str] = Field(min_length=1)
-    """Label columns, finest first; the first is the primary level."""
-    text_column: str = "text"
-    category_map: str | None = None
-    """Name of a shipped mapping that derives coarser levels from the first one: `mmlu`."""
-    suffix: str = "\nAnswer:"
-    """Appended to every text, so that the read-out token is the same for all."""
-    min_texts_per_category: int = Field(default=40, ge=8)
-
-    @field_validator("levels")
-    @classmethod
-    def _levels_differ(cls, levels: list[str]) -> list[str]:
-        reject_repeats(levels, "level")
-        return levels
 
 
 class Activations(Declared):
@@ -139,7 +107,7 @@ class Study(Declared):
     """Start with sensors and schedule switched on: new checkpoints are found and their cells made with no command."""
     layers: Literal["all"] | list[int] | dict[Name, list[int]] = "all"
     """Blocks whose output is read, from 0; -1 is the embedding. One list for all models, or one per model."""
-    probe_set: Annotated[WordNetProbes | TableProbes, Field(discriminator="source")]
+    probe_set: ProbeDesign
     activations: Activations
     sae: SAE
     statistics: Statistics = Statistics()

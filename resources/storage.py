@@ -12,6 +12,11 @@ def data_folder() -> Path:
     return Path(os.environ.get("EMERGENCE_DATA") or "data").absolute()
 
 
+def fetched_probe_set(name: str) -> Path:
+    """Folder of a probe set that was fetched, shared by all studies."""
+    return data_folder() / "probe-sets" / name
+
+
 @dataclass(frozen=True)
 class Storage:
     """Paths of one study's data."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 64 * 1024
 _RESOLVE = re.compile(r"/(?P<repository>.+?)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
 _API = re.compile(
-    r"/api/models/(?P<repository>[^/]+(?:/[^/]+)?)"
+    r"/api/(?P<kind>model|dataset)s/(?P<repository>[^/]+(?:/[^/]+)?)"
     r"(?:/(?P<verb>refs|tree|revision|paths-info)(?:/(?P<revision>[^/]+)(?:/(?P<path>.*))?)?)?"
 )
 
@@ -138,7 +138,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _api(self, asked: dict[str, str], query: dict[str, str], form: dict[str, list[str]]) -> None:
         verb, revision = asked["verb"], asked["revision"]
-        if (found := self._find(asked["repository"], revision)) is None:
+        # A dataset is published under the name that its files are fetched by.
+        name = asked["repository"] if asked["kind"] == "model" else f"datasets/{asked['repository']}"
+        if (found := self._find(name, revision)) is None:
             return
         repository, commit = found
         if verb == "refs":

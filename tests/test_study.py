@@ -119,6 +119,11 @@ def test_a_study_that_does_not_exist_is_answered_with_those_that_do(name: str, m
         ({"activations__dtype": "int8"}, ["activations.dtype", "'float16'", "found 'int8'"]),
         ({"probe_set": {"source": "table", "path": "x", "levels": ["a", "a"]}}, ["levels", "level a", "list it once"]),
         ({"probe_set": {"source": "table", "levels": ["a"]}}, ["path", "is required", "add it"]),
+        ({"probe_set": {"source": "table", "path": "x", "levels": ["unit"]}}, ["level unit", "rename the column"]),
+        ({"probe_set": {"source": "mmlu", "template": "Answer:"}}, ["template", "{text} exactly once"]),
+        ({"probe_set": {"source": "mmlu", "template": "{text} {x}"}}, ["template", "another brace"]),
+        ({"probe_set": {"source": "mmlu", "repository": "mmlu"}}, ["repository", "found 'mmlu'"]),
+        ({"probe_set": {"source": "mmlu", "file": "../x.parquet"}}, ["file", "found '../x.parquet'"]),
     ],
 )
 def test_a_mistake_is_answered_with_field_value_and_remedy(changes: dict[str, Any], said: list[str]) -> None:

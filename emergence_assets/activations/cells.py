@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from emergence_assets.checkpoints.cells import CHECKPOINT
 from emergence_assets.checkpoints.listing import reference
-from emergence_assets.checkpoints.sources.choice import source_arguments
+from emergence_assets.checkpoints.sources.choice import is_offline, source_arguments
 from emergence_assets.errors import EmergenceError
 from emergence_assets.family import TrainedHere
 from emergence_assets.plan import Cell, Plan, Rule
-from emergence_assets.provenance import Provenance, Required, canonical_json
-from emergence_assets.study import Study, WordNetProbes
+from emergence_assets.probe_design import WordNetProbes
+from emergence_assets.provenance import Provenance, Required, canonical_json, code_version
+from emergence_assets.study import Study
 from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
 from resources.records import now, required_to_json
@@ -28,21 +29,33 @@ if TYPE_CHECKING:
     from emergence_assets.activations.probes import ProbeSet
 
 
-def probe_recipe(study: Study) -> dict[str, Any]:
-    """What decides the probe set: its declaration and the bytes of its source."""
+def probe_recipe(study: Study) -> dict[str, Any] | None:
+    """What decides the probe set: its declaration, the bytes of its source, and how it is read; None before a fetch.
+
+    Raises:
+        EmergenceError: the file of the probe set cannot be read.
+    """
+    from emergence_assets.activations.probe_source import file_sha256, probe_file
     from emergence_assets.wordnet import corpus
 
-    probes = study.probe_set
-    source = corpus.corpus_sha256() if isinstance(probes, WordNetProbes) else _file_hash(probes.path)
-    return {**probes.model_dump(), "source_sha256": source}
+    settings = study.probe_set.model_dump()
+    if isinstance(study.probe_set, WordNetProbes):
+        source = corpus.corpus_sha256()
+    elif (path := probe_file(settings)) is not None:
+        source = file_sha256(path)
+    else:
+        return None
+    return {**settings, "source_sha256": source, "code": code_version("emergence_assets.activations.probes")}
 
 
-def _activations_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
+def _activations_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any] | None:
     from emergence_assets.wordnet import corpus
 
-    family = study.family
+    family, probes = study.family, probe_recipe(study)
+    if probes is None:
+        return None
     return {
-        "probe_set": probe_recipe(study),
+        "probe_set": probes,
         "activations": study.activations.model_dump(exclude={"retention"}),
         "context": family.context,
         "corpus_sha256": corpus.corpus_sha256(),
@@ -123,26 +136,52 @@ RULES = (ACTIVATIONS,)
 @functools.cache
 def probe_set(declared: str) -> "ProbeSet":
     """The probe set of a study, from the JSON of its declaration; built once per process."""
+    from emergence_assets.activations.category_maps import category_map
+    from emergence_assets.activations.probe_source import probe_file
     from emergence_assets.activations.probes import table_probes, wordnet_probes
 
     settings = json.loads(declared)
     if settings["source"] == "wordnet":
         return wordnet_probes(settings["texts_per_category"], settings["seed"], settings["min_texts_per_category"])
-    from emergence_assets.activations.category_maps import category_map
-
+    path = probe_file(settings)
+    if path is None:
+        raise EmergenceError(
+            "The probe set was not fetched yet.",
+            where=settings["repository"],
+            remedy="type `emergence probes` or `emergence run`, which fetch it",
+        )
+    prompted = {name: settings[name] for name in ("template", "min_texts_per_category")}
+    if settings["source"] == "mmlu":
+        return table_probes(path, ["subject"], text_column="question", coarser=category_map("mmlu"), **prompted)
     return table_probes(
-        Path(settings["path"]),
+        path,
         settings["levels"],
         text_column=settings["text_column"],
-        suffix=settings["suffix"],
-        min_texts_per_category=settings["min_texts_per_category"],
+        text_id_column=settings["text_id_column"],
         coarser=category_map(settings["category_map"]) if settings["category_map"] else None,
+        **prompted,
     )
 
 
 def study_probe_set(study: Study) -> "ProbeSet":
-    """The probe set of a study."""
+    """The probe set of a study.
+
+    Raises:
+        EmergenceError: it has to be fetched first, or cannot be read.
+    """
     return probe_set(canonical_json(study.probe_set.model_dump()))
+
+
+def bring_probe_set(study: Study) -> None:
+    """Fetch the probe set of a study, if it comes from a hub and is not here.
+
+    Raises:
+        EmergenceError: see `probe_source.fetch`.
+    """
+    from emergence_assets.activations.probe_source import fetch
+
+    if not isinstance(study.probe_set, WordNetProbes):
+        fetch(study.probe_set.model_dump(), lambda *_: None, offline=is_offline(study.family))
 
 
 def _tokens_path(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> Path:
@@ -212,12 +251,3 @@ def _content(plan: Plan, checkpoint: Cell) -> Mapping[str, Any]:
     if required is None:
         raise EmergenceError(f"{checkpoint} is not registered.", remedy="materialise its checkpoint first")
     return required.recipe
-
-
-def _file_hash(path: str) -> str:
-    try:
-        return sha256(Path(path).read_bytes()).hexdigest()
-    except OSError as error:
-        raise EmergenceError(
-            f"The file cannot be read: {error.strerror}.", where=path, remedy="correct the path in the study"
-        ) from None

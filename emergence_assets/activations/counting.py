@@ -50,8 +50,8 @@ def _token_files(study: Study, storage: Storage) -> Tokens | None:
 def _tokenised(study: Study, probes: ProbeSet) -> Tokens | None:
     if not isinstance(study.family, TrainedHere):
         return None
-    training = wordnet_training_texts(study.activations.training_texts, seed=0)
     wanted = study.activations
+    training = wordnet_training_texts(wanted.training_texts, seed=0, template=probes.template)
     return tokenise(
         corpus.TOKENIZER_PATH,
         training,

@@ -225,13 +225,14 @@ def ensure_tokens(path: Path, tokenizer: Path, recipe: Mapping[str, Any]) -> Non
         if path.exists():
             return
         kept = recipe["activations"]
-        declared = {name: value for name, value in recipe["probe_set"].items() if name != "source_sha256"}
-        training = wordnet_training_texts(kept["training_texts"], seed=0)
-        probes = probe_set(canonical_json(declared)).texts
+        made_from = ("source_sha256", "code")
+        declared = {name: value for name, value in recipe["probe_set"].items() if name not in made_from}
+        probes = probe_set(canonical_json(declared))
+        training = wordnet_training_texts(kept["training_texts"], seed=0, template=probes.template)
         tokens = tokenise(
             tokenizer,
             training,
-            probes,
+            probes.texts,
             int(recipe["context"]),
             kept["positions"],
             begin_token=recipe["begin_token"],

@@ -107,7 +107,7 @@ def _same_end(tokenizer: Tokenizer, probe: "_Encoded") -> "_Encoded":
         raise EmergenceError(
             f"The probe texts end in {len(tokens)} different tokens, such as {', '.join(map(repr, shown))}; one is "
             f"needed, because the residual stream is read there.",
-            remedy="give the probe set a suffix that every text ends in, such as \\nAnswer:",
+            remedy="end probe_set.template with words of its own, as in {text}\\nAnswer:",
         )
     kept = [position for position, end in enumerate(ends) if end == usual]
     odd = [position for position, end in enumerate(ends) if end != usual]

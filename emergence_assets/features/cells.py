@@ -182,7 +182,8 @@ def cell_labels(probes: str, tokens_file: Path) -> tuple[Any, ...]:
     declared = probe_set(probes)
     texts = probe_texts(probes, tokens_file)
     is_select = (texts["split"] == "select").to_numpy()
-    return tuple(Labels.from_values(level, texts[level].to_list(), is_select) for level in declared.levels)
+    unit_p = texts["unit"].rank("dense").to_numpy().astype("int64") - 1
+    return tuple(Labels.from_values(level, texts[level].to_list(), is_select, unit_p) for level in declared.levels)
 
 
 @functools.cache

@@ -36,6 +36,8 @@ class Labels:
     """Index of each text's category, -1 = no label at this level."""
     is_select_p: NDArray[np.bool_]
     """True: latents are chosen on this text; False: they are scored on it."""
+    unit_p: NDArray[np.int64] | None = None
+    """Number of each text's unit, from 0; copies of a text share one. None: every text is its own."""
 
     def __post_init__(self) -> None:
         """Refuse labels whose arrays do not belong together."""
@@ -52,13 +54,17 @@ class Labels:
 
     @classmethod
     def from_values(
-        cls, level: str, values: Sequence[str | None], is_select: Sequence[bool] | NDArray[np.bool_]
+        cls,
+        level: str,
+        values: Sequence[str | None],
+        is_select: Sequence[bool] | NDArray[np.bool_],
+        unit_p: NDArray[np.int64] | None = None,
     ) -> "Labels":
         """Labels from one name (or None) per text; categories are sorted by name."""
         categories = tuple(sorted({value for value in values if value is not None}))
         code = {name: i for i, name in enumerate(categories)} | {None: -1}
         codes = np.array([code[value] for value in values], dtype=np.int16)
-        return cls(level, categories, codes, np.asarray(is_select, dtype=bool))
+        return cls(level, categories, codes, np.asarray(is_select, dtype=bool), unit_p)
 
     def rows(self, *, select: bool) -> NDArray[np.intp]:
         """Texts of one side of the split that have a label at this level."""
@@ -125,7 +131,7 @@ def shuffled_labels(
             for stratum in np.unique(stratum_p[rows]):
                 within = rows[stratum_p[rows] == stratum]
                 codes[within] = codes[rng.permutation(within)]
-        copies.append(Labels(labels.level, labels.categories, codes, labels.is_select_p))
+        copies.append(Labels(labels.level, labels.categories, codes, labels.is_select_p, labels.unit_p))
     return copies
 
 

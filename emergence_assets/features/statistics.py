@@ -174,6 +174,17 @@ def bootstrap_weights(n_texts: int, n_boot: int, seed: int) -> NDArray[np.float3
     return weights
 
 
+def unit_weights(unit_p: NDArray[np.integer], n_boot: int, seed: int) -> NDArray[np.float32]:
+    """The same where texts are drawn in units (copies of one text): the texts of a unit come together.
+
+    Args:
+        unit_p: number of each text's unit, from 0 and without gaps.
+        n_boot: replicates.
+        seed: of the draws.
+    """
+    return bootstrap_weights(int(unit_p.max()) + 1, n_boot, seed)[unit_p]
+
+
 def _log_binomial(n: Floats, k: Floats) -> Floats:
     from scipy.special import gammaln
 

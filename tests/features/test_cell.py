@@ -161,3 +161,24 @@ def test_labels_for_other_texts_and_recipes_without_margins_are_refused() -> Non
         CellRecipe(n_boot=0)
     with pytest.raises(EmergenceError, match="no rule"):
         CellRecipe(rule_id="vibes")
+
+
+def test_copies_of_texts_do_not_narrow_intervals() -> None:
+    """Every text four times: bootstrap replicates of units spread as those of the texts themselves do."""
+    rng = np.random.default_rng(4)
+    n = 400
+    category, is_select = rng.integers(0, 2, n).astype(np.int16), rng.random(n) < 0.5
+    active = rng.random((n, 3)) < np.where(category == 1, 0.5, 0.3)[:, None]
+    values = (active * rng.random((n, 3))).astype(np.float32)
+    read_out = rng.normal(size=(n, 4))
+
+    def spread(copies: int, unit_p: np.ndarray | None) -> float:
+        times = np.repeat(np.arange(n), copies)
+        indices = np.broadcast_to(np.arange(3, dtype=np.int32), values[times].shape)
+        labels = Labels("subject", ("a", "b"), category[times], is_select[times], unit_p)
+        cell = presence_cell(Codes(values[times], indices, 3), read_out[times], [labels], CellRecipe(n_boot=200))
+        return float(np.std(cell.filter(control_id="none", category="b")["replicates"][0].to_numpy()))
+
+    alone, units, texts = spread(1, None), spread(4, np.repeat(np.arange(n), 4)), spread(4, None)
+    assert units == pytest.approx(alone, rel=1e-5)
+    assert texts < 0.65 * alone

@@ -70,3 +70,10 @@ def test_labels_permuted_within_lengths_keep_what_lengths_alone_tell(random_labe
     long = length > np.quantile(length, 0.8)
     assert (within.codes_p[long] == 2).mean() > 2 * (plain.codes_p[long] == 2).mean()
     assert len(np.unique(length_strata(np.full(50, 7)))) == 1
+
+
+def test_shuffled_copies_keep_the_units() -> None:
+    unit_p = np.array([0, 0, 1, 2, 3, 3])
+    labels = Labels.from_values("subject", list("aabbab"), [True] * 3 + [False] * 3, unit_p)
+    (copy,) = shuffled_labels(labels, 1, seed=0)
+    assert copy.unit_p is unit_p

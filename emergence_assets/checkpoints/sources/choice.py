@@ -57,9 +57,15 @@ def hub_source_of(family: Hub, storage: Storage, patience_seconds: float | None 
         Path(family.lock) if family.lock else storage.checkpoint_lock_file(),
         CheckpointCache(storage.checkpoint_cache() / "hub", int(family.cache_gb * 1e9)),
         trusted=family.trust_remote_code,
-        offline=family.offline or any(os.environ.get(name, "").upper() in _YES for name in PINNED_OFFLINE),
+        offline=is_offline(family),
         client=HubClient(patience_seconds=patience_seconds),
     )
+
+
+def is_offline(family: Family) -> bool:
+    """Whether no hub may be asked: the study says so, or the environment does."""
+    stated = isinstance(family, Hub) and family.offline
+    return stated or any(os.environ.get(name, "").upper() in _YES for name in PINNED_OFFLINE)
 
 
 def source_arguments(family: Family, storage: Storage) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from emergence_assets.checkpoints.sources.lock_file import SHA1, PinnedFile
@@ -49,8 +49,13 @@ class HubFile(NamedTuple):
 class HubClient:
     """One hub."""
 
-    def __init__(self, endpoint: str | None = None, patience_seconds: float | None = None):
-        """By default the hub that HF_ENDPOINT names, else that of huggingface_hub.
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        patience_seconds: float | None = None,
+        kind: Literal["model", "dataset"] = "model",
+    ):
+        """By default the hub that HF_ENDPOINT names, else that of huggingface_hub, and its repositories of models.
 
         Raises:
             EmergenceError: the environment states a patience that is no number.
@@ -60,6 +65,7 @@ class HubClient:
         for name in ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"):
             os.environ.setdefault(name, "1")
         self._endpoint = endpoint or os.environ.get("HF_ENDPOINT")
+        self._kind = kind
         stated = os.environ.get(PATIENCE, "120")
         if patience_seconds is None and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", stated):
             raise EmergenceError(f"{PATIENCE} is {stated!r}.", where=PATIENCE, remedy="give a number of seconds")
@@ -83,8 +89,8 @@ class HubClient:
 
         return self._patiently(ask, repository)
 
-    def files(self, repository: str, commit_sha: str) -> list[HubFile]:
-        """Files at the root of a commit; one request per thousand files.
+    def files(self, repository: str, commit_sha: str, folder: str = "") -> list[HubFile]:
+        """Files at the root of a commit, or in a folder of it; one request per thousand files.
 
         Raises:
             EmergenceError: there is no such commit, or the hub does not answer.
@@ -94,7 +100,7 @@ class HubClient:
             found: list[HubFile] = []
             query: str | None = "recursive=false&expand=false"
             for _ in range(MAX_PAGES):
-                page, query = self._listing(repository, f"tree/{commit_sha}", query)
+                page, query = self._listing(repository, f"tree/{commit_sha}" + (f"/{folder}" if folder else ""), query)
                 if not isinstance(page, list):
                     raise _NoHubError("its list of files is none")
                 with _reading_an_answer():
@@ -105,8 +111,18 @@ class HubClient:
 
         return self._patiently(ask, f"{repository}@{commit_sha[:12]}")
 
-    def download(self, repository: str, commit_sha: str, file: PinnedFile, folder: Path, report: Report) -> None:
+    def download(
+        self, repository: str, commit_sha: str, file: PinnedFile, folder: Path, report: Report, within: str = ""
+    ) -> None:
         """Bring a file into a folder, going on with what is there, and compare it with its pin.
+
+        Args:
+            repository: where it is.
+            commit_sha: of which commit.
+            file: which one.
+            folder: on this machine.
+            report: called with bytes done, bytes in all, and a note.
+            within: folder of the repository, where it does not lie at the root.
 
         Raises:
             BrokenCheckpoint: the hub gives another content than was pinned, twice.
@@ -115,7 +131,7 @@ class HubClient:
         path = folder / file.name
         for attempt in (1, 2):
             found = self._patiently(
-                lambda: self._stream(repository, commit_sha, file, path, report),
+                lambda: self._stream(repository, commit_sha, file, path, report, within),
                 f"{repository} {file.name}",
                 lambda: path.stat().st_size if path.exists() else 0,
             )
@@ -137,7 +153,8 @@ class HubClient:
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, validate_repo_id
 
         validate_repo_id(repository)
-        url = f"{self._endpoint or constants.ENDPOINT}/api/models/{repository}/{what}" + (f"?{query}" if query else "")
+        url = f"{self._endpoint or constants.ENDPOINT}/api/{self._kind}s/{repository}/{what}"
+        url += f"?{query}" if query else ""
         content = bytearray()
         with get_session().stream("GET", url, headers=build_hf_headers(), timeout=TIMEOUT_SECONDS) as answer:
             hf_raise_for_status(answer)
@@ -150,7 +167,9 @@ class HubClient:
         with _reading_an_answer():
             return json.loads(content), urlsplit(following).query or None
 
-    def _stream(self, repository: str, commit_sha: str, file: PinnedFile, path: Path, report: Report) -> str:
+    def _stream(
+        self, repository: str, commit_sha: str, file: PinnedFile, path: Path, report: Report, within: str
+    ) -> str:
         """Append what is missing of a file; returns the hash of the whole."""
         from huggingface_hub import hf_hub_url
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
@@ -165,7 +184,14 @@ class HubClient:
                 digest.update(content)
             if done == file.n_bytes:
                 return digest.hexdigest()
-            url = hf_hub_url(repository, file.name, revision=commit_sha, endpoint=self._endpoint)
+            url = hf_hub_url(
+                repository,
+                file.name,
+                subfolder=within or None,
+                repo_type=self._kind,
+                revision=commit_sha,
+                endpoint=self._endpoint,
+            )
             headers = build_hf_headers() | {"Accept-Encoding": "identity"}
             if done:
                 headers["Range"] = f"bytes={done}-"

@@ -1,0 +1,46 @@
+"""`emergence probes` says before a run what its texts can show."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import yaml
+
+from tests.conftest import TINY, run_emergence
+
+
+def own_study(folder: Path, **probe_set: object) -> Path:
+    rows = [
+        (f"{word} number {i} of {word} {i * 7} and {i * 11}", name)
+        for name, word in (("law", "statute"), ("food", "bread"))
+        for i in range(60)
+    ]
+    pl.DataFrame(rows, schema=["text", "kind"], orient="row").write_csv(folder / "own.csv")
+    declared = yaml.safe_load(TINY.read_text())
+    declared["probe_set"] = {"source": "table", "path": str(folder / "own.csv"), "levels": ["kind"], **probe_set}
+    (folder / "own.yaml").write_text(yaml.safe_dump(declared))
+    return folder / "own.yaml"
+
+
+def test_texts_of_ones_own_are_judged_and_nothing_is_made(tmp_path: Path) -> None:
+    study = own_study(tmp_path)
+    finished = run_emergence(tmp_path / "data", "probes", "--json", study=study)
+    assert finished.returncode == 0, finished.stderr
+    report = json.loads(finished.stdout)
+    assert (report["name"], report["n_texts"], report["read_out_token"]) == ("own", 120, ":")
+    assert [row["category"] for row in report["categories"]] == ["food", "law"]
+    assert "with 60 different texts per category" in report["sentences"][0]
+    assert not (tmp_path / "data").exists()
+
+
+def test_texts_that_end_in_different_tokens_are_refused(tmp_path: Path) -> None:
+    refused = run_emergence(tmp_path, "probes", study=own_study(tmp_path, template="Question: {text}"))
+    assert refused.returncode == 1
+    assert "different tokens" in refused.stderr
+    assert "probe_set.template" in refused.stderr
+
+
+def test_an_unknown_level_lists_the_known_ones(tmp_path: Path) -> None:
+    refused = run_emergence(tmp_path, "probes", "--level", "subject", study=own_study(tmp_path))
+    assert refused.returncode == 1
+    assert "choose from kind" in refused.stderr
