@@ -5,12 +5,15 @@ from typing import Any
 
 from emergence_assets.emergence.schema import (
     CATEGORICAL_FEATURES_SCHEMA,
+    COST_SCHEMA,
     COUNTS_SCHEMA,
+    EXPANSION_SCHEMA,
     HAZARD_SCHEMA,
     HEADLINE_SCHEMA,
     PRESENCE_SCHEMA,
     SAE_METRICS_SCHEMA,
     SCALE_SCHEMA,
+    SEEDS_SCHEMA,
     SPACE_SCHEMA,
     TIME_SCHEMA,
 )
@@ -109,8 +112,45 @@ _DESCRIBED: dict[str, tuple[str, str, float | None, float | None]] = {
     "n_lo": ("largest size clearly below the middle of the rise", "parameters", 1, None),
     "n_hi": ("smallest size clearly above it", "parameters", 1, None),
     "jump_share": ("largest single step as a share of the rise", "ratio", None, None),
-    "verdict": ("what may be said of a threshold in size", "name", None, None),
+    "verdict": ("what both SAE designs say of a threshold in size", "name", None, None),
     "size_points": ("the points behind the row, a size each", "AUROC", None, None),
+    "condition": ("what the compared checkpoints have in common", "name", None, None),
+    "sae_design": ("dictionary size equal for all sizes, or its ratio to d_model", "name", None, None),
+    "mismatch_dex": ("largest distance of a checkpoint from the condition", "decades", 0, None),
+    "d_aic_vs_linear": ("AIC of a line minus that of a logistic", "1", None, None),
+    "n_half": ("size of half the rise, by the logistic", "parameters", 1, None),
+    "width_dec": ("10 to 90 % of the logistic's rise", "decades of parameters", 0, None),
+    "count_jump_share": ("jump_share of what is counted", "ratio", 0, None),
+    "metric_sensitivity": ("count_jump_share / jump_share", "ratio", 0, None),
+    "is_rising": ("gate: rise of 0.05 with a lower bound above 0", "truth", None, None),
+    "is_logistic": ("gate: d_aic_vs_linear > 4", "truth", None, None),
+    "is_narrow": ("gate: width_dec at most half of the studied range", "truth", None, None),
+    "count_jumps": ("gate: two thirds of the count's rise between two sizes", "truth", None, None),
+    "shape": ("what this SAE design alone says", "name", None, None),
+    "run_sd": ("standard deviation between training runs that the fits assume", "AUROC", 0, None),
+    "n_runs": ("training runs of the model", "runs", 1, None),
+    "p_mean": ("p_best, mean over runs", "AUROC", 0, 1),
+    "p_sd": ("standard deviation of p_best over runs", "AUROC", 0, 1),
+    "gain_mean": ("gain, mean over runs", "AUROC", -1, 1),
+    "gain_sd": ("standard deviation of the gain over runs", "AUROC", 0, 1),
+    "gain_text_sd": ("standard deviation of one run's gain over replicates of the texts", "AUROC", 0, 1),
+    "half_step_sd_dex": ("standard deviation of log10(half_step + 1) over runs", "decades", 0, None),
+    "signs_agree": ("whether the gains of all runs have one sign", "truth", None, None),
+    "n_confirmed": ("runs whose gain has an interval without 0", "runs", 0, None),
+    "runs": ("the runs behind the row", "AUROC", None, None),
+    "train_flops": ("training compute, 6 N D", "FLOP", 0, None),
+    "u_excess": ("mean excess over categories at the checkpoint's best layer", "ratio", None, 1),
+    "u_final_present": ("share of the categories present at the end that are present", "ratio", 0, 1),
+    "n_final_present": ("categories present at the last checkpoint", "categories", 0, None),
+    "loss": ("next-token loss on the fixed text", "nats/token", 0, None),
+    "u_frac_of_final": ("u_excess over that of the last checkpoint", "ratio", None, None),
+    "marginal_u_dec": ("u_excess gained since the checkpoint before", "per decade of compute", None, None),
+    "trend_u_dec": ("slope of u_excess over the last three checkpoints", "per decade of steps", None, None),
+    "flops_to_90": ("compute from which on u_excess is at 90 % of its end", "FLOP", 0, None),
+    "pareto": ("no checkpoint of any model has more u_excess for less compute", "truth", None, None),
+    "stop_signal": ("u_excess has risen, and its trend is surely below 0.02 per decade", "truth", None, None),
+    "regret_after_stop": ("u_excess that training on added after the signal", "ratio", None, None),
+    "flops_saved_frac": ("share of the compute that stopping here would have saved", "ratio", 0, 1),
     "n_categories": ("categories of the level", "categories", 1, None),
     "n_layers_read": ("layers behind the mean", "layers", 1, None),
     "p_first": ("mean p_best at the first checkpoint", "AUROC", 0, 1),
@@ -205,6 +245,7 @@ _NOT_OF_EVERY_SAE = {
     # of warm starts with a control
     *("cold_fvu", "tokens_to_cold_fvu", "kept_warm_frac", "kept_cold_frac"),
 }
+_SHAPES = ("insufficient", "smooth", "threshold", "metric_artifact", "absent", "saturated")
 _ONE_OF = {
     "rule_id": tuple(RULES),
     "control_id": ("none", "label_shuffle"),
@@ -214,7 +255,10 @@ _ONE_OF = {
     "best_model": ("constant", "linear", "sigmoid", "two_step"),
     "start": ("cold", "warm", "imported"),
     "arch": ("topk", "batchtopk", "jumprelu"),
-    "verdict": ("insufficient", "smooth", "threshold", "absent", "saturated"),
+    "verdict": _SHAPES,
+    "shape": _SHAPES,
+    "condition": ("final_step", "equal_tokens", "equal_flops"),
+    "sae_design": ("fixed_width", "fixed_expansion"),
 }
 
 
@@ -289,12 +333,33 @@ EMERGENCE_OVER_SPACE = _table(
     ("model", "step", "control_id", "aggregate", "category_level", "category"),
     ("best_layer", "n_boot"),
 )
+EXPANSION_PRESENCE = _table(
+    "expansion_presence",
+    "Presence as in category_presence, of SAEs whose dictionary grows with d_model; first and last step.",
+    EXPANSION_SCHEMA,
+    CATEGORY_PRESENCE.key,
+    ("p_best", "p_best_lo", "p_best_hi", "p_dense", "p_bow", "n_latents", "fvu", "l0", "n_seeds", "n_boot"),
+)
 EMERGENCE_OVER_SCALE = _table(
     "emergence_over_scale",
-    "One row per control and category (or their mean): how presence grows with model size.",
+    "One row per condition, SAE design, control and category (or their mean): how presence grows with model size.",
     SCALE_SCHEMA,
-    ("step", "control_id", "aggregate", "category_level", "category"),
-    ("n_sizes", "verdict"),
+    ("condition", "sae_design", "control_id", "aggregate", "category_level", "category"),
+    ("n_sizes", "is_rising", "is_logistic", "is_narrow", "count_jumps", "shape", "verdict", "run_sd"),
+)
+MODEL_SEEDS = _table(
+    "model_seeds",
+    "One row per model with replicates, control and category (or their mean): how far training runs differ.",
+    SEEDS_SCHEMA,
+    ("model", "control_id", "aggregate", "category_level", "category"),
+    ("n_runs", "p_mean", "n_confirmed"),
+)
+COST_UTILITY = _table(
+    "cost_utility",
+    "One row per model, step, level and control: what training cost and what its features are worth.",
+    COST_SCHEMA,
+    ("model", "step", "category_level", "control_id"),
+    ("train_flops", "n_final_present", "pareto", "stop_signal"),
 )
 HEADLINE = _table(
     "headline",

@@ -13,10 +13,11 @@ from emergence_assets.checkpoints.folder import CheckpointFacts
 from emergence_assets.checkpoints.measurement import Measurement
 from emergence_assets.checkpoints.registry import registry_frame
 from emergence_assets.checkpoints.verdicts import judge
+from emergence_assets.emergence.cost_utility import cost_utility
 from emergence_assets.emergence.hazard import emergence_hazard
 from emergence_assets.emergence.headline import headline
 from emergence_assets.emergence.presence import category_presence
-from emergence_assets.emergence.scale import emergence_over_scale
+from emergence_assets.emergence.scale import FIXED_WIDTH, SizeReading, emergence_over_scale
 from emergence_assets.emergence.space import emergence_over_space
 from emergence_assets.emergence.time import emergence_over_time
 from emergence_assets.features.cell import CellRecipe, presence_cell
@@ -68,7 +69,8 @@ def planted_tables() -> Tables:
             time=time,
             hazard=emergence_hazard(time, presence),
             space=emergence_over_space(presence),
-            scale=emergence_over_scale(presence),
+            scale=emergence_over_scale({FIXED_WIDTH: SizeReading(presence)}),
+            cost=cost_utility(presence, _no_losses()),
             headline=headline(presence),
             sae_metrics=pl.DataFrame(metrics),
             registry=pl.concat(_registry(model, *shape, steps) for model, shape in SIZES.items()),
@@ -81,7 +83,7 @@ def planted_tables() -> Tables:
 @pytest.fixture(scope="session")
 def empty(rising: ReportTables) -> ReportTables:
     """A study without any result."""
-    names = ("presence", "time", "hazard", "space", "scale", "headline", "sae_metrics", "registry")
+    names = ("presence", "time", "hazard", "space", "scale", "cost", "headline", "sae_metrics", "registry")
     return dataclasses.replace(rising, **{name: getattr(rising, name).clear() for name in names})
 
 
@@ -89,6 +91,10 @@ def empty(rising: ReportTables) -> ReportTables:
 def rising(planted_tables: Tables) -> ReportTables:
     """Every category gets a latent of its own between step 8 and step 16; the information is there from the start."""
     return planted_tables(0.5)
+
+
+def _no_losses() -> pl.DataFrame:
+    return pl.DataFrame(schema={"model": pl.String, "step": pl.Int32, "loss": pl.Float32})
 
 
 def _cells(strength: float, dense: float, steps: tuple[int, ...], seed: int) -> pl.DataFrame:

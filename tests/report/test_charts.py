@@ -24,6 +24,7 @@ ALL = [
     "presence_over_time",
     "gain_by_layer",
     "presence_over_size",
+    "utility_by_compute",
     "share_emerged",
     "half_steps_by_category",
     "gain_by_category",
