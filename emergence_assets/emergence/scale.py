@@ -43,7 +43,7 @@ class SizeReading:
     dictionaries: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_DICTIONARIES))
     """Columns model, step, layer, n_latents, fvu, l0: means over SAE seeds."""
     counts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_COUNTS))
-    """Columns model, step, layer, category_level, category, n_passing: latents that pass for it, mean over SAE seeds."""
+    """Columns model, step, layer, category_level, category, n_passing: latents that pass, mean over SAE seeds."""
 
 
 def emergence_over_scale(
