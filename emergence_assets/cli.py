@@ -10,6 +10,7 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from emergence_assets.checkpoint_commands import checkpoints
+from emergence_assets.convergence_command import convergence
 from emergence_assets.errors import EmergenceError
 from emergence_assets.export_command import export
 from emergence_assets.import_command import import_saes_command
@@ -142,6 +143,7 @@ def studies() -> None:
 
 main.add_command(checkpoints)
 main.add_command(probes)
+main.add_command(convergence)
 main.add_command(storage)
 main.add_command(export)
 main.add_command(import_saes_command)

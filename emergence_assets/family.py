@@ -26,11 +26,21 @@ class ModelShape(Declared):
     """Attention heads; divides d_model."""
     learning_rate: float = Field(gt=0, le=1)
     """Peak learning rate of AdamW."""
+    replicate_of: Name | None = None
+    """Another run of this model: its shape, with a seed of its own. Not counted as a size."""
+    seed: Seed | None = None
+    """Of a replicate: seed of its initial weights; the order of its training tokens follows from it too."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "ModelShape":
         if self.d_model % self.n_heads:
             raise ValueError(f"n_heads {self.n_heads} does not divide d_model {self.d_model}; choose a divisor")
+        return self
+
+    @model_validator(mode="after")
+    def _replicates_have_seeds(self) -> "ModelShape":
+        if (self.replicate_of is None) != (self.seed is None):
+            raise ValueError("replicate_of and seed belong together: a replicate is another run with another seed")
         return self
 
 
@@ -41,6 +51,9 @@ class PublishedShape(Declared):
     n_layers: Positive
     tokens_per_step: Positive | None = None
     """Where it is not that of the family."""
+    replicate_of: Name | None = None
+    """The model of which this is another training run, such as `pythia-70m` of `pythia-70m-seed1`; no size of its
+    own."""
 
 
 class HubShape(PublishedShape):
@@ -50,7 +63,55 @@ class HubShape(PublishedShape):
     """Where it is not that of the family with the model's name in it."""
 
 
-class TrainedHere(Declared):
+class WithReplicates(Declared):
+    """A family in which some models may be further training runs of others, as PolyPythias has (arXiv 2503.09543)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_replicates(cls, declared: Any) -> Any:
+        """Let a replicate have what its original says of itself; a repository is its own."""
+        models = declared.get("models") if isinstance(declared, dict) else None
+        if not isinstance(models, dict):
+            return declared
+        runs = {
+            name: shape["replicate_of"]
+            for name, shape in models.items()
+            if isinstance(shape, dict) and shape.get("replicate_of") is not None
+        }
+        filled = dict(models)
+        for name, original in runs.items():
+            if original in runs or not isinstance(models.get(original), dict):
+                sizes = ", ".join(one for one in models if one not in runs) or "the models"
+                raise ValueError(f"{name} is a replicate of {original!r}, which is not among {sizes}; add it")
+            kept = {key: value for key, value in models[original].items() if key not in _OWN}
+            filled[name] = kept | models[name]
+        return declared | {"models": filled}
+
+    @model_validator(mode="after")
+    def _replicates_are_of_their_models(self) -> "WithReplicates":
+        shapes: Mapping[str, Any] = self.models  # pyright: ignore[reportAttributeAccessIssue]
+        for name, original in self.replicates.items():
+            different = [
+                key
+                for key, value in shapes[name].model_dump().items()
+                if key not in _OWN and value != getattr(shapes[original], key)
+            ]
+            if different:
+                raise ValueError(f"{name} differs from {original} in {different[0]}; a replicate has the same shape")
+        return self
+
+    @property
+    def replicates(self) -> dict[str, str]:
+        """Model to the model of which it is another training run; models of their own are left out."""
+        shapes: Mapping[str, Any] = self.models  # pyright: ignore[reportAttributeAccessIssue]
+        return {name: shape.replicate_of for name, shape in shapes.items() if shape.replicate_of is not None}
+
+
+_OWN = ("replicate_of", "seed", "repository")
+"""What a replicate does not share with its original."""
+
+
+class TrainedHere(WithReplicates):
     """A family that the project trains itself on the WordNet glosses it ships."""
 
     source: Literal["trained-here"]
@@ -67,12 +128,32 @@ class TrainedHere(Declared):
     data_seed: Seed = 1234
     """Seed of the order of the training tokens, the same for every size."""
 
+    @model_validator(mode="after")
+    def _runs_differ(self) -> "TrainedHere":
+        for original in dict.fromkeys(self.replicates.values()):
+            runs = [original, *(name for name, of in self.replicates.items() if of == original)]
+            seeds = [self.seeds_of(run)["seed"] for run in runs]
+            for run, seed in zip(runs, seeds, strict=True):
+                if seeds.count(seed) > 1:
+                    raise ValueError(f"{run} has seed {seed}, as another run of {original}; give each its own")
+        return self
+
+    def seeds_of(self, model: str) -> dict[str, int]:
+        """`seed` of the initial weights and `data_seed` of the order of the training tokens of a model.
+
+        A replicate is another run in both, as PolyPythias' are: only then is their spread that of doing it again.
+        """
+        seed = self.models[model].seed
+        if seed is None:
+            return {"seed": self.seed, "data_seed": self.data_seed}
+        return {"seed": seed, "data_seed": self.data_seed + 1 + seed}
+
     def tokens_per_step_of(self, _model: str) -> int:
         """Training tokens that one optimiser step sees, the same for all sizes."""
         return self.batch_size * self.context
 
 
-class Published(Declared):
+class Published(WithReplicates):
     """What families from outside have in common."""
 
     models: Mapping[Name, PublishedShape] = Field(min_length=1)

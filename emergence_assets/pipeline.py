@@ -4,9 +4,11 @@ import emergence_assets.activations.cells
 import emergence_assets.checkpoints.cells
 import emergence_assets.emergence.cells
 import emergence_assets.emergence.control_cells
+import emergence_assets.emergence.cost_cells
 import emergence_assets.emergence.feature_cells
 import emergence_assets.emergence.lineage_cells
 import emergence_assets.emergence.mechanism_cells
+import emergence_assets.emergence.size_cells
 import emergence_assets.features.cells
 import emergence_assets.report.cells
 import emergence_assets.saes.cells
@@ -24,12 +26,17 @@ RULES: tuple[Rule, ...] = (
     *emergence_assets.emergence.mechanism_cells.RULES,
     *emergence_assets.emergence.lineage_cells.RULES,
     *emergence_assets.emergence.control_cells.RULES,
+    *emergence_assets.emergence.size_cells.RULES,
+    *emergence_assets.emergence.cost_cells.RULES,
     *emergence_assets.report.cells.RULES,
 )
 
 
 def rules_for(study: Study) -> tuple[Rule, ...]:
-    """The assets of one study: a family that is not trained here has no training runs."""
-    if isinstance(study.family, TrainedHere):
-        return RULES
-    return tuple(rule for rule in RULES if rule is not emergence_assets.checkpoints.cells.TRAINING_RUN)
+    """The assets of one study: without what it declares no reason for."""
+    is_wanted = {
+        emergence_assets.checkpoints.cells.TRAINING_RUN.name: isinstance(study.family, TrainedHere),
+        emergence_assets.emergence.size_cells.EXPANSION_PRESENCE.name: study.fixed_expansion,
+        emergence_assets.emergence.size_cells.MODEL_SEEDS.name: bool(study.family.replicates),
+    }
+    return tuple(rule for rule in RULES if is_wanted.get(rule.name, True))

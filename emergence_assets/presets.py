@@ -24,6 +24,7 @@ class PresetShape(Declared):
     n_layers: Positive
     repository: str | None = None
     tokens_per_step: Positive | None = None
+    replicate_of: Name | None = None
 
 
 class Preset(Declared):

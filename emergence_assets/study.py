@@ -110,6 +110,9 @@ class Study(Declared):
     probe_set: ProbeDesign
     activations: Activations
     sae: SAE
+    fixed_expansion: bool = True
+    """Read sizes also with dictionaries that grow with d_model, at the first and the last step: the second SAE design
+    that a verdict on the size axis has to agree with."""
     statistics: Statistics = Statistics()
     mechanism: Mechanism = Mechanism()
 
@@ -149,6 +152,13 @@ class Study(Declared):
                     "layer -1 (the embedding) is the same vector for every text at a fixed read-out token; "
                     "remove it or set activations.positions to all"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _replicates_have_the_layers_of_their_models(self) -> "Study":
+        for model, original in self.family.replicates.items():
+            if self.layers_of(model) != self.layers_of(original):
+                raise ValueError(f"layers of {model} are not those of {original}, of which it is another run")
         return self
 
     @model_validator(mode="after")
@@ -201,6 +211,11 @@ class Study(Declared):
     def models(self) -> list[str]:
         """Model names, smallest first, as the file lists them."""
         return list(self.family.models)
+
+    @property
+    def sizes(self) -> list[str]:
+        """Models of their own, smallest first: without further training runs of the same model."""
+        return [model for model in self.models if model not in self.family.replicates]
 
     def layers_of(self, model: str) -> list[int]:
         """Layers of one model, ascending."""

@@ -41,8 +41,9 @@ def _training_recipe(study: Study, _storage: Storage, cell: Cell) -> Mapping[str
     if not isinstance(family, TrainedHere) or cell.model is None:
         raise EmergenceError(f"{cell} is not trained here.", where=study.name)
     return {
-        **family.models[cell.model].model_dump(),
-        **family.model_dump(include={"n_steps", "batch_size", "context", "seed", "data_seed"}),
+        **family.models[cell.model].model_dump(exclude={"replicate_of", "seed"}),
+        **family.model_dump(include={"n_steps", "batch_size", "context"}),
+        **family.seeds_of(cell.model),
         "steps": list(study.steps),
         "corpus_sha256": corpus.corpus_sha256(),
         "tokenizer_sha256": corpus.tokenizer_sha256(),

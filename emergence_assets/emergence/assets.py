@@ -9,7 +9,6 @@ import polars as pl
 from emergence_assets.emergence.cells import (
     CATEGORY_PRESENCE,
     EMERGENCE_HAZARD,
-    EMERGENCE_OVER_SCALE,
     EMERGENCE_OVER_SPACE,
     EMERGENCE_OVER_TIME,
     SAE_METRICS,
@@ -19,6 +18,7 @@ from emergence_assets.emergence.cells import (
 )
 from emergence_assets.emergence.checks import CHECKS, FEATURES_CHECKS, LINEAGE_CHECKS, with_comparison
 from emergence_assets.emergence.control_cells import CATEGORY_CONTROLS, join_tasks, part_tasks
+from emergence_assets.emergence.cost_cells import COST_UTILITY, cost_tasks
 from emergence_assets.emergence.feature_cells import (
     CATEGORICAL_FEATURES,
     FEATURE_COUNTS,
@@ -28,6 +28,14 @@ from emergence_assets.emergence.feature_cells import (
 from emergence_assets.emergence.lineage_cells import RULES as LINEAGE_RULES
 from emergence_assets.emergence.lineage_cells import lineage_tasks
 from emergence_assets.emergence.mechanism_cells import REACTIVATION_MECHANISM, mechanism_tasks
+from emergence_assets.emergence.size_cells import (
+    EMERGENCE_OVER_SCALE,
+    EXPANSION_PRESENCE,
+    MODEL_SEEDS,
+    expansion_tasks,
+    scale_tasks,
+    seeds_tasks,
+)
 from emergence_assets.materialise import CellAsset, Tasks, build_asset
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.study import Study
@@ -77,8 +85,11 @@ TABLES = (
             (EMERGENCE_OVER_TIME, table_tasks(EMERGENCE_OVER_TIME)),
             (EMERGENCE_HAZARD, table_tasks(EMERGENCE_HAZARD)),
             (EMERGENCE_OVER_SPACE, table_tasks(EMERGENCE_OVER_SPACE)),
-            (EMERGENCE_OVER_SCALE, table_tasks(EMERGENCE_OVER_SCALE)),
             (REACTIVATION_MECHANISM, mechanism_tasks),
+            (EXPANSION_PRESENCE, expansion_tasks),
+            (MODEL_SEEDS, seeds_tasks),
+            (EMERGENCE_OVER_SCALE, scale_tasks),
+            (COST_UTILITY, cost_tasks),
         )
     ),
     FEATURES,
@@ -102,5 +113,6 @@ def build_assets(study: Study, rules: Sequence[Rule]) -> list[dg.AssetsDefinitio
     return [
         build_asset(declared, study, rules, model)
         for declared in (*TABLES, *LINEAGES)
+        if declared.rule in rules
         for model in ([None] if declared.rule.grid == "study" else study.models)
     ]

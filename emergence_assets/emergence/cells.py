@@ -1,4 +1,4 @@
-"""The emergence tables as cells: per model sae_metrics, presence, time and space; over all models scale."""
+"""The emergence tables of one model as cells: sae_metrics, presence, time and space."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
 from resources.records import now, required_from_json, required_to_json
 from resources.storage import Storage
-from resources.tables import Table, parquet_provenance, read_table, read_tables, verify_table, write_table
+from resources.tables import Table, parquet_provenance, read_table, verify_table, write_table
 
 MODEL_TABLE_BYTES = 45_000
 """A table about one model, without replicates."""
@@ -81,26 +81,7 @@ EMERGENCE_HAZARD = _model_rule(
     "emergence_hazard", ("category_presence", "emergence_over_time"), "hazard", n_bytes=_hazard_bytes
 )
 EMERGENCE_OVER_SPACE = _model_rule("emergence_over_space", ("category_presence",), "space")
-EMERGENCE_OVER_SCALE = Rule(
-    name="emergence_over_scale",
-    stage="emergence",
-    grid="study",
-    inputs=("category_presence",),
-    recipe=_no_settings,
-    code=("emergence_assets.emergence.scale",),
-    path=lambda storage, _cell: storage.study_table("emergence_over_scale"),
-    stored=parquet_provenance,
-    verify=verify_table,
-    n_bytes=lambda _study, _cell, _counts: MODEL_TABLE_BYTES,
-)
-RULES = (
-    SAE_METRICS,
-    CATEGORY_PRESENCE,
-    EMERGENCE_OVER_TIME,
-    EMERGENCE_HAZARD,
-    EMERGENCE_OVER_SPACE,
-    EMERGENCE_OVER_SCALE,
-)
+RULES = (SAE_METRICS, CATEGORY_PRESENCE, EMERGENCE_OVER_TIME, EMERGENCE_HAZARD, EMERGENCE_OVER_SPACE)
 
 
 def key_columns(plan: Plan, rule: Rule, cell: Cell) -> dict[str, Any]:
@@ -241,11 +222,8 @@ def table_tasks(rule: Rule) -> Callable[[Plan, Sequence[tuple[Cell, Required]]],
     def tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
         work = []
         for cell, required in due:
-            models = [cell.model] if cell.model else plan.study.models
             arguments = {
-                "sources": {
-                    name: [str(plan.storage.model_table(name, str(model))) for model in models] for name in rule.inputs
-                },
+                "sources": {name: str(plan.storage.model_table(name, str(cell.model))) for name in rule.inputs},
                 "table": rule.name,
                 "path": str(rule.path(plan.storage, cell)),
                 "required": required_to_json(required),
@@ -257,11 +235,10 @@ def table_tasks(rule: Rule) -> Callable[[Plan, Sequence[tuple[Cell, Required]]],
     return tasks
 
 
-def derive_table(sources: dict[str, list[str]], table: str, path: str, required: str, report: Any) -> None:
-    """Worker: one of the emergence tables of one or all models, from others."""
+def derive_table(sources: dict[str, str], table: str, path: str, required: str, report: Any) -> None:
+    """Worker: one of the emergence tables of one model, from others."""
     from emergence_assets.emergence import tables
     from emergence_assets.emergence.hazard import emergence_hazard
-    from emergence_assets.emergence.scale import emergence_over_scale
     from emergence_assets.emergence.space import emergence_over_space
     from emergence_assets.emergence.time import emergence_over_time
 
@@ -269,12 +246,8 @@ def derive_table(sources: dict[str, list[str]], table: str, path: str, required:
         "emergence_over_time": emergence_over_time,
         "emergence_hazard": emergence_hazard,
         "emergence_over_space": emergence_over_space,
-        "emergence_over_scale": emergence_over_scale,
     }[table]
-    read = {
-        name: read_tables([Path(part) for part in parts], getattr(tables, name.upper()))
-        for name, parts in sources.items()
-    }
+    read = {name: read_table(Path(source), getattr(tables, name.upper())) for name, source in sources.items()}
     frame = derive(**{ARGUMENTS[name]: frame for name, frame in read.items()})
     write_emergence_table(Path(path), frame, getattr(tables, table.upper()), required, {"rows": len(frame)})
 

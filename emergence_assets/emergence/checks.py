@@ -69,8 +69,11 @@ CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
         (tables.EMERGENCE_OVER_TIME, (_COMPARED,)),
         (tables.EMERGENCE_HAZARD, (_EVENTS_ADD_UP,)),
         (tables.EMERGENCE_OVER_SPACE, ()),
+        (tables.EXPANSION_PRESENCE, ()),
+        (tables.MODEL_SEEDS, ()),
         (tables.EMERGENCE_OVER_SCALE, ()),
         (tables.REACTIVATION_MECHANISM, (_ADD_UP,)),
+        (tables.COST_UTILITY, (_COMPARED,)),
     )
 }
 
@@ -86,9 +89,13 @@ def with_comparison(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
         return frame.with_columns(
             pl.sum_horizontal("share_carried", "share_attn", "share_mlp", ignore_nulls=False).alias(SHARE_SUM)
         )
-    if table is tables.CATEGORY_PRESENCE:
+    if table is tables.CATEGORY_PRESENCE or table is tables.COST_UTILITY:
         has_step_0 = (pl.col("step") == 0).any().over("model")
-        needed = ("p_step0", "gain", "gain_lo", "gain_hi")
+        needed = (
+            ("p_step0", "gain", "gain_lo", "gain_hi")
+            if table is tables.CATEGORY_PRESENCE
+            else ("u_excess", "u_excess_lo", "u_excess_hi")
+        )
     elif table is tables.FEATURE_COUNTS:
         has_step_0 = (pl.col("step") == 0).any().over("model")
         needed = ("n_excess",)

@@ -1,166 +1,171 @@
-"""From what model size on a category is present: presence against non-embedding parameters at one step.
+"""From what model size on a category is present: presence against non-embedding parameters, under two SAE designs.
 
-Here: slope, bracket and a cautious verdict over the sizes of a family. Not here: fitted curves (a later module);
-with few sizes the bracket is the honest object.
+Here: the table over the sizes of a family. Not here: the shape of one curve (`size_curves.py`), which checkpoints are
+compared (`size_conditions.py`).
 
 Shape suffixes: m models (sizes), b bootstrap replicates.
 """
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from emergence_assets.emergence.headline import STRONG
 from emergence_assets.emergence.replicates import (
-    MARGIN,
     best_layers,
-    interval,
     replicate_array,
     require_same_texts,
     step0_rows,
     with_category_mean,
 )
-from emergence_assets.emergence.schema import SCALE_SCHEMA
-from emergence_assets.errors import EmergenceError
+from emergence_assets.emergence.schema import SCALE_SCHEMA, SIZE_POINT
+from emergence_assets.emergence.size_conditions import chosen_steps
+from emergence_assets.emergence.size_curves import RUN_SD, size_curve
 
-MIN_SIZES = 5
-"""With fewer sizes no shape of the curve is claimed."""
-
-
+FIXED_WIDTH, FIXED_EXPANSION = "fixed_width", "fixed_expansion"
 _SERIES = ["control_id", "aggregate", "category_level", "category"]
+_KEY = ["condition", "sae_design", *_SERIES]
+_CELL = ["model", "step", "layer"]
+_PLACE: dict[str, Any] = {"model": pl.String, "step": pl.Int32, "layer": pl.Int16}
+_DICTIONARIES = _PLACE | {"n_latents": pl.Int32, "fvu": pl.Float32, "l0": pl.Float32}
+_COUNTS = _PLACE | {"category_level": pl.String, "category": pl.String, "n_passing": pl.Float32}
 
 
-def emergence_over_scale(presence: pl.DataFrame) -> pl.DataFrame:
-    """One row per (control, aggregate, level, category) over the sizes, at the last step that all sizes have.
+@dataclass(frozen=True)
+class SizeReading:
+    """Presence of all sizes under one SAE design, and what is known of its dictionaries."""
 
-    Each size is read at its best layer (highest mean `p_select` of the level). All intervals are 95 %, from replicates
-    that share the texts over sizes.
+    presence: pl.DataFrame
+    """See `PRESENCE_SCHEMA`; step 0 and the steps that are compared."""
+    dictionaries: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_DICTIONARIES))
+    """Columns model, step, layer, n_latents, fvu, l0: means over SAE seeds."""
+    counts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_COUNTS))
+    """Columns model, step, layer, category_level, category, n_passing: latents that pass, mean over SAE seeds."""
 
-    * rise: p_best of the largest size minus that of the smallest; slope_dec: least-squares slope per decade of
-      parameters. Null for one size.
-    * n_lo, n_hi: largest size whose upper bound is below the middle of the lowest and highest p_best, smallest larger
-      size whose lower bound is above it; null unless the rise is at least 0.05 with a lower bound above 0.
-    * jump_share: the largest rise between neighbouring sizes, as a share of the whole; null under the same condition.
-    * verdict: "absent": no size gains 0.05 over its step 0 with a lower bound above 0; "saturated": present in
-      the smallest size and no rise shown; "threshold": n_lo and n_hi are neighbours and the jump between them is
-      two thirds of the rise, with a lower bound above the share that a straight line in log parameters gives it;
-      "smooth": a rise, but no threshold; "insufficient": fewer than 5 sizes, no step 0, or none of these.
+
+def emergence_over_scale(
+    readings: Mapping[str, SizeReading], run_sd: Mapping[tuple[str, str], float] | None = None
+) -> pl.DataFrame:
+    """One row per (condition, SAE design, control, aggregate, level, category) over the sizes.
+
+    Each size is read at the checkpoint that the condition chooses, at its best layer there (highest mean `p_select` of
+    the level). Numbers and gates are those of `size_curves.size_curve`; the score is p_best, what is counted the
+    categorical latents of a category, or for a mean the categories with p_best of 0.75 at least (none of a control).
+    `shape` is what this design alone says. `verdict` is that, if the other design has the same checkpoints and says
+    the same, and "insufficient" otherwise.
+
+    Args:
+        readings: by SAE design; `fixed_width` decides the checkpoints. A condition whose checkpoints another design
+            lacks has no row for it.
+        run_sd: standard deviation between training runs by (category level, aggregate), see `model_seeds.run_spread`;
+            `size_curves.RUN_SD` where there is none.
 
     Raises:
-        EmergenceError: the sizes have no step in common, or were measured on different texts.
+        EmergenceError: sizes were measured on different texts.
     """
-    if presence.is_empty():
+    first = readings[FIXED_WIDTH].presence.filter(pl.col("layer") >= 0)
+    if first.is_empty():
         return pl.DataFrame(schema=SCALE_SCHEMA)
-    require_same_texts(presence)
-    step = _last_common_step(presence)
+    chosen = chosen_steps(first)
+    frames = []
+    for design, reading in readings.items():
+        known: dict[tuple[Any, ...], pl.DataFrame] = {}
+        for condition in chosen.partition_by("condition", maintain_order=True):
+            steps = tuple(condition.select("model", "step").rows())
+            if steps not in known:
+                known[steps] = _of_design(reading, condition, run_sd or {})
+            frames.append(
+                known[steps].with_columns(
+                    condition=pl.lit(condition["condition"][0]),
+                    sae_design=pl.lit(design),
+                    mismatch_dex=pl.lit(condition["mismatch_dex"].max()),
+                )
+            )
+    table = pl.concat(frame for frame in frames if not frame.is_empty())
+    agrees = (pl.len().over(*_KEY[:1], *_SERIES) > 1) & (pl.col("shape").n_unique().over(*_KEY[:1], *_SERIES) == 1)
+    floats = [name for name, dtype in SCALE_SCHEMA.items() if dtype in (pl.Float32, pl.Float64)]
+    return (
+        table.with_columns(verdict=pl.when(agrees).then("shape").otherwise(pl.lit("insufficient")))
+        .select(pl.col(name).cast(dtype) for name, dtype in SCALE_SCHEMA.items())
+        .with_columns(pl.col(floats).fill_nan(None))
+        .sort(_KEY)
+    )
+
+
+def _of_design(reading: SizeReading, chosen: pl.DataFrame, run_sd: Mapping[tuple[str, str], float]) -> pl.DataFrame:
+    """Rows of one design at one checkpoint per size; without rows when it lacks one of them."""
+    blocks = reading.presence.filter(pl.col("layer") >= 0)
+    at = blocks.join(chosen, on=["model", "step"], how="semi")
+    if at["model"].n_unique() < chosen.height:
+        return pl.DataFrame()
     # step 0 stays in: the gain at the layer that is read needs it
-    table = with_category_mean(presence.filter(pl.col("step").is_in([0, step])))
-    row0 = step0_rows(table, ("model", "layer", "control_id", "aggregate", "category_level", "category"))
+    table = with_category_mean(
+        pl.concat([at, blocks.filter(pl.col("step") == 0).join(at, on=["model", "step"], how="anti")])
+    )
+    require_same_texts(at)
+    row0 = step0_rows(table, ("model", "layer", *_SERIES))
     replicates_rb = replicate_array(table)
     p_best = table["p_best"].to_numpy().astype(np.float64)
-    table = table.with_row_index("row").with_columns(
-        row0=pl.Series(row0), p_step0=pl.Series(np.where(row0 >= 0, p_best[row0], np.nan)).fill_nan(None)
+    read = (
+        table.with_row_index("row")
+        .with_columns(row0=pl.Series(row0), p_step0=pl.Series(np.where(row0 >= 0, p_best[row0], np.nan)).fill_nan(None))
+        .join(best_layers(at), on=["model", "step", "category_level", "layer"], how="semi")
+        .join(_counted(at, reading.counts), on=[*_CELL, *_SERIES], how="left", nulls_equal=True)
+        .join(reading.dictionaries, on=_CELL, how="left")
+        .sort([*_SERIES, "n_params_nonemb", "model"])
     )
-    read = table.join(
-        best_layers(presence.filter(pl.col("step") == step)),
-        on=["model", "step", "category_level", "layer"],
-        how="semi",
-    ).sort([*_SERIES, "n_params_nonemb", "model"])
+    points: list[Any] = [
+        pl.col({"lo": "p_best_lo", "hi": "p_best_hi"}.get(name, name)).cast(dtype).alias(name)
+        for name, dtype in SIZE_POINT.to_schema().items()
+    ]
     rows: list[dict[str, Any]] = []
     for part in read.partition_by(_SERIES, maintain_order=True):
         own, first = part["row"].to_numpy(), part["row0"].to_numpy()
-        gain_mb = np.where((first >= 0)[:, None], replicates_rb[own] - replicates_rb[first], np.nan)
-        gain_m = np.where(first >= 0, p_best[own] - p_best[first], np.nan)
         one = part.row(0, named=True)
+        sd = run_sd.get((one["category_level"], one["aggregate"]), RUN_SD)
+        counts = part["n_count"]
+        curve = size_curve(
+            part["n_params_nonemb"].to_numpy(),
+            p_best[own],
+            replicates_rb[own],
+            np.where(first >= 0, p_best[own] - p_best[first], np.nan),
+            np.where((first >= 0)[:, None], replicates_rb[own] - replicates_rb[first], np.nan),
+            None if counts.null_count() else counts.to_numpy().astype(np.float64),
+            sd,
+        )
         rows.append(
             {
-                "step": step,
                 **{key: one[key] for key in _SERIES},
-                **_curve(part, p_best[own], replicates_rb[own], gain_m, interval(gain_mb)[0]),
+                **asdict(curve),
                 "p_bow": one["p_bow"],
+                "run_sd": sd,
                 "n_seeds": part["n_seeds"].min(),
                 "n_boot": replicates_rb.shape[1],
-                "size_points": part.select(
-                    "model",
-                    "n_params_nonemb",
-                    "layer",
-                    "p_best",
-                    lo="p_best_lo",
-                    hi="p_best_hi",
-                    p_step0="p_step0",
-                    p_dense="p_dense",
-                ).to_dicts(),
+                "size_points": part.select(points).to_dicts(),
             }
         )
-    floats = [name for name, dtype in SCALE_SCHEMA.items() if dtype == pl.Float32]
-    return pl.DataFrame(rows, schema=SCALE_SCHEMA).with_columns(pl.col(floats).fill_nan(None)).sort(_SERIES)
+    elsewhere = ("condition", "sae_design", "mismatch_dex", "verdict")
+    return pl.DataFrame(rows, schema={name: dtype for name, dtype in SCALE_SCHEMA.items() if name not in elsewhere})
 
 
-def _last_common_step(presence: pl.DataFrame) -> int:
-    n_models = presence["model"].n_unique()
-    common = presence.group_by("step").agg(pl.col("model").n_unique()).filter(pl.col("model") == n_models)
-    if common.is_empty():
-        raise EmergenceError(
-            "the model sizes have no training step in common",
-            where=", ".join(sorted(presence["model"].unique())),
-            remedy="Materialise the presence of at least one step for every size.",
-        )
-    return int(common.select(pl.col("step").max()).item())
-
-
-def _curve(
-    part: pl.DataFrame,
-    p_m: NDArray[np.float64],
-    replicates_mb: NDArray[np.float64],
-    gain_m: NDArray[np.float64],
-    gain_lo_m: NDArray[np.float64],
-) -> dict[str, Any]:
-    n_m = part["n_params_nonemb"].to_numpy()
-    x_m = np.log10(n_m.astype(np.float64))
-    n_sizes = len(np.unique(n_m))
-    row: dict[str, Any] = {"n_sizes": n_sizes, "verdict": "insufficient"}
-    names = ("rise", "slope_dec", "jump_share")
-    row |= {f"{name}{side}": float("nan") for name in names for side in ("", "_lo", "_hi")}
-    row |= {"n_lo": None, "n_hi": None}
-    if n_sizes < 2:
-        return row
-    rise, (rise_lo, rise_hi) = p_m[-1] - p_m[0], interval(replicates_mb[-1] - replicates_mb[0])
-    centred = x_m - x_m.mean()
-    slope_m = centred / (centred @ centred)
-    slope_lo, slope_hi = interval(slope_m @ replicates_mb)
-    row |= {"rise": rise, "rise_lo": rise_lo, "rise_hi": rise_hi}
-    row |= {"slope_dec": slope_m @ p_m, "slope_dec_lo": slope_lo, "slope_dec_hi": slope_hi}
-    rises = rise >= MARGIN and rise_lo > 0
-    is_threshold = False
-    if rises:
-        below, above = _bracket(part, (p_m.min() + p_m.max()) / 2)
-        row |= {"n_lo": n_m[below] if below is not None else None, "n_hi": n_m[above] if above is not None else None}
-        jump = int(np.diff(p_m).argmax())
-        rise_b = replicates_mb[-1] - replicates_mb[0]
-        share_b = np.divide(
-            replicates_mb[jump + 1] - replicates_mb[jump], rise_b, out=np.full_like(rise_b, np.nan), where=rise_b > 0
-        )
-        share, (share_lo, share_hi) = (p_m[jump + 1] - p_m[jump]) / rise, interval(share_b)
-        row |= {"jump_share": share, "jump_share_lo": share_lo, "jump_share_hi": share_hi}
-        linear_share = (x_m[jump + 1] - x_m[jump]) / (x_m[-1] - x_m[0])
-        is_threshold = bool(below == jump and above == jump + 1 and share >= 2 / 3 and share_lo > linear_share)
-    if n_sizes < MIN_SIZES or not np.isfinite(gain_m).all():
-        return row
-    present_m = (gain_m >= MARGIN) & (gain_lo_m > 0)
-    if not present_m.any():
-        row["verdict"] = "absent"
-    elif rises:
-        row["verdict"] = "threshold" if is_threshold else "smooth"
-    elif present_m[0]:
-        row["verdict"] = "saturated"
-    return row
-
-
-def _bracket(part: pl.DataFrame, middle: float) -> tuple[int | None, int | None]:
-    """Positions of the sizes that bracket the middle: the largest surely below it, the smallest larger one above."""
-    lo, hi = part["p_best_lo"].to_numpy(), part["p_best_hi"].to_numpy()
-    below = np.flatnonzero(hi < middle)
-    last_below = int(below[-1]) if len(below) else -1
-    above = np.flatnonzero((lo > middle) & (np.arange(len(lo)) > last_below))
-    return (last_below if last_below >= 0 else None), (int(above[0]) if len(above) else None)
+def _counted(at: pl.DataFrame, counts: pl.DataFrame) -> pl.DataFrame:
+    """Column n_count by cell and series: categorical latents of a category, strong categories of a mean."""
+    group = [*_CELL, "category_level"]
+    single = counts.select(
+        *_CELL,
+        "category_level",
+        "category",
+        control_id=pl.lit("none"),
+        aggregate=pl.lit("none"),
+        n_count=pl.col("n_passing").cast(pl.Float64),
+    )
+    mean = (
+        at.filter(pl.col("control_id") == "none")
+        .group_by(group)
+        .agg(n_count=(pl.col("p_best") >= STRONG).sum().cast(pl.Float64))
+        .with_columns(category=pl.lit(None, dtype=pl.String), control_id=pl.lit("none"), aggregate=pl.lit("mean"))
+    )
+    return pl.concat([single, mean.select(single.columns)])

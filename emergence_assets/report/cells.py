@@ -19,7 +19,7 @@ from resources.records import (
     write_folder_record,
 )
 from resources.storage import Storage
-from resources.tables import read_tables, write_table
+from resources.tables import read_table, read_tables, write_table
 
 PAGE_NAME = "index.html"
 HEADLINE_NAME = "headline.parquet"
@@ -32,8 +32,10 @@ TABLES = (
     "emergence_over_scale",
     "reactivation_mechanism",
     "category_controls",
+    "cost_utility",
 )
 REGISTRY_NAME = "checkpoint_registry"
+SEEDS_NAME = "model_seeds"
 
 
 def _report_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
@@ -46,7 +48,7 @@ REPORT = Rule(
     name="report",
     stage="report",
     grid="study",
-    inputs=(REGISTRY_NAME, *TABLES),
+    inputs=(REGISTRY_NAME, *TABLES, SEEDS_NAME),
     recipe=_report_recipe,
     code=("emergence_assets.report.page", "emergence_assets.report.figures"),
     path=lambda storage, _cell: storage.report_folder(),
@@ -87,6 +89,8 @@ def report_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple
             "tables": {name: _parts(plan, name) for name in (REGISTRY_NAME, *TABLES)},
             "level": primary,
             "domains": domains,
+            "sizes": plan.study.sizes,
+            "seeds": str(plan.rules[SEEDS_NAME].path(plan.storage, Cell())) if SEEDS_NAME in plan.rules else None,
             "origin": origin,
         }
         work.append(
@@ -106,10 +110,13 @@ def write_report(
     tables: dict[str, list[str]],
     level: str,
     domains: dict[str, str],
+    sizes: list[str],
+    seeds: str | None,
     origin: list[dict[str, Any]],
     report: Any,
 ) -> None:
     """Worker: draw the charts and put the page together."""
+    import polars as pl
     import yaml
 
     from emergence_assets.checkpoints.environment import environment
@@ -125,6 +132,11 @@ def write_report(
     read = {
         name: read_tables([Path(part) for part in tables[name]], getattr(declared, name.upper())) for name in TABLES
     }
+    # Replicates of a model are no sizes: they stand in a table of their own.
+    read = {
+        name: frame.filter(pl.col("model").is_in(sizes)) if "model" in frame.columns else frame
+        for name, frame in read.items()
+    }
     summary_table = headline(read["category_presence"])
     shown = ReportTables(
         level=level,
@@ -135,6 +147,8 @@ def write_report(
         scale=read["emergence_over_scale"],
         mechanism=read["reactivation_mechanism"],
         headline=summary_table,
+        cost=read["cost_utility"],
+        seeds=read_table(Path(seeds), declared.MODEL_SEEDS) if seeds else declared.MODEL_SEEDS.schema.to_frame(),
         sae_metrics=read["sae_metrics"],
         registry=read_tables([Path(part) for part in tables[REGISTRY_NAME]], REGISTRY),
         controls=read["category_controls"],

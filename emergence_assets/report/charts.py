@@ -1,6 +1,7 @@
-"""The two charts that are read first: presence over training and over model size, each beside its controls.
+"""The chart that is read first: presence over training beside its controls; and what it shares with others.
 
-Here: pure functions from a frame to a chart, at a width in pixels. Not here: heat maps (`heat_maps.py`), single
+Here: pure functions from a frame to a chart, at a width in pixels. Not here: sizes (`size_chart.py`), costs
+(`cost_chart.py`), heat maps (`heat_maps.py`), single
 categories (`category_chart.py`), SAEs (`sae_chart.py`), which charts a report has (`figures.py`).
 """
 
@@ -13,14 +14,11 @@ from emergence_assets.report.readings import (
     means_by_step,
     models_by_size,
     shuffled_by_step,
-    size_points,
 )
 from emergence_assets.theme import (
     CONTROL,
     INK,
     QUIET,
-    SERIES,
-    SHAPES,
     WIDE,
     Chart,
     colours_of,
@@ -88,7 +86,7 @@ def presence_over_time(presence: pl.DataFrame, level: str, width: int = WIDE) ->
         legend=alt.Legend(orient="bottom", columns=columns, symbolType="stroke", symbolSize=500, symbolStrokeColor=INK),
     )
     x = alt.X("x:Q", axis=step_axis(means["step"].to_list()), scale=alt.Scale(nice=False))
-    y_scale = _auroc_scale(long["p"], shuffled["lo"])
+    y_scale = auroc_scale(long["p"], shuffled["lo"])
     y, low = alt.Y("p:Q", scale=y_scale, title=AUROC_AXIS), alt.Y("lo:Q", scale=y_scale, title=AUROC_AXIS)
     band = alt.Chart(values(means.with_columns(x=log_step()))).mark_area(opacity=0.25, aria=False)
     shuffled_band = alt.Chart(values(shuffled.with_columns(x=log_step()))).mark_area(
@@ -107,88 +105,12 @@ def presence_over_time(presence: pl.DataFrame, level: str, width: int = WIDE) ->
     ).properties(width=width - 78, height=380 if wide else 320)
     return themed(
         chart,
-        f"Best latent for a {level} over training: {_listed(models)} and the controls",
+        f"Best latent for a {level} over training: {listed(models)} and the controls",
         f"Mean over {level} categories and layers; shaded: 95 % bootstrap interval; "
         "grey band: shuffled labels, range over models and layers",
         width,
-        f"Line chart of mean AUROC against training step for {_listed(models)}, beside step 0, dense probe, "
+        f"Line chart of mean AUROC against training step for {listed(models)}, beside step 0, dense probe, "
         "bag of words, shuffled labels and chance.",
-    )
-
-
-def presence_over_size(scale: pl.DataFrame, level: str, width: int = WIDE) -> Chart:
-    """Mean AUROC of the best latent at the last common step against the number of parameters, with controls.
-
-    Args:
-        scale: see `emergence.scale.SCALE_SCHEMA`.
-        level: label level whose categories are averaged.
-        width: pixels of the whole chart.
-    """
-    points = size_points(scale, level)
-    shuffled = size_points(scale, level, "label_shuffle")
-    bow = points["p_bow"].drop_nulls().mean()
-    models = points.sort("n_params_nonemb", "model")["model"].to_list()
-    kinds = {
-        "best latent": points.select("model", "n_params_nonemb", "lo", "hi", p="p_best"),
-        "step 0": points.select("model", "n_params_nonemb", p="p_step0"),
-        "dense probe": points.select("model", "n_params_nonemb", p="p_dense"),
-        "bag of words": points.select("model", "n_params_nonemb", p=pl.lit(bow, pl.Float64)),
-        "shuffled labels": shuffled.select("model", "n_params_nonemb", p="p_best"),
-    }
-    long = pl.concat(
-        [rows.with_columns(pl.col("p").cast(pl.Float64), kind=pl.lit(kind)) for kind, rows in kinds.items()],
-        how="diagonal_relaxed",
-    ).drop_nulls("p")
-    long = long.with_columns(
-        note=pl.format("{}, {}: {}", "model", "kind", pl.col("p").round(3)),
-        label=pl.when(pl.col("kind") == "best latent").then("model"),
-    )
-    shown = [kind for kind in kinds if kind in long["kind"].unique()]
-    colours = dict(zip(kinds, (SERIES[0], SERIES[5], SERIES[1], SERIES[2], CONTROL), strict=True))
-    shapes = dict(zip(kinds, SHAPES, strict=False))
-    colour = alt.Color(
-        "kind:N",
-        title=None,
-        scale=alt.Scale(domain=shown, range=[colours[kind] for kind in shown]),
-        legend=alt.Legend(columns=0 if width >= 600 else 2),
-    )
-    n = points["n_params_nonemb"]
-    span = [float(n.min() or 1) / 1.6, float(n.max() or 1) * 1.6]  # pyright: ignore[reportArgumentType]
-    base = alt.Chart(values(long)).encode(
-        alt.X(
-            "n_params_nonemb:Q",
-            scale=alt.Scale(type="log", domain=span, nice=False),
-            axis=alt.Axis(
-                title="parameters without embeddings, log scale", format=".3~s", values=n.to_list(), grid=False
-            ),
-        ),
-        colour,
-    )
-    y_scale = _auroc_scale(long["p"], long["lo"])
-    y, low = alt.Y("p:Q", scale=y_scale, title=AUROC_AXIS), alt.Y("lo:Q", scale=y_scale, title=AUROC_AXIS)
-    layers = [
-        alt.Chart(alt.Data(values=[{"p": 0.5}])).mark_rule(color=QUIET, aria=False).encode(y),
-        base.mark_line(strokeWidth=1.4, opacity=0.7, aria=False).encode(y),
-        base.mark_rule(strokeWidth=2.5, aria=False).encode(low, alt.Y2("hi:Q")).transform_filter("isValid(datum.lo)"),
-        base.mark_point(filled=True, opacity=1, size=80).encode(
-            y,
-            alt.Shape("kind:N", title=None, scale=alt.Scale(domain=shown, range=[shapes[kind] for kind in shown])),
-            alt.Description("note:N"),
-        ),
-        base.mark_text(dy=-22 if width >= 600 else -18, fontSize=12, aria=False)
-        .encode(y, text="label:N", color=alt.value(INK))
-        .transform_filter("isValid(datum.label)"),
-    ]
-    step = points["step"].to_list()
-    chart = alt.layer(*layers).properties(width=width - 78, height=340)
-    return themed(
-        chart,
-        f"Best latent for a {level} by model size: {_listed(models)} and the controls",
-        f"Mean over {level} categories at each model's best layer, at step {step[0]:,}; bars: 95 % bootstrap interval"
-        if step
-        else "",
-        width,
-        f"Mean AUROC of the best latent against non-embedding parameters for {_listed(models)}, with controls.",
     )
 
 
@@ -198,11 +120,12 @@ def _control(steps: Sequence[object], p: Sequence[object], line: str) -> pl.Data
     return frame.select(pl.lit("all models").alias("model"), "step", "p", pl.lit(line).alias("line"))
 
 
-def _auroc_scale(*shown: pl.Series) -> alt.Scale:
+def auroc_scale(*shown: pl.Series) -> alt.Scale:
     """From just below chance, or the lowest value if that is lower, to 1."""
     lowest = min((float(value) for series in shown for value in series.drop_nulls().drop_nans()), default=0.5)
     return alt.Scale(domain=[min(0.45, lowest - 0.02), 1.0], nice=False, zero=False)
 
 
-def _listed(models: Sequence[str]) -> str:
+def listed(models: Sequence[str]) -> str:
+    """Their names, or their number where they are many."""
     return ", ".join(models) if len(models) < 5 else f"{len(models)} models"

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from emergence_assets.checkpoints.heat_map import cosine_heat_map, models_worth_showing
 from emergence_assets.report.category_chart import half_steps_by_category
-from emergence_assets.report.charts import presence_over_size, presence_over_time
+from emergence_assets.report.charts import presence_over_time
 from emergence_assets.report.controls_chart import control_means, controls_at_last_step
+from emergence_assets.report.cost_chart import costs_of, utility_by_compute
 from emergence_assets.report.emergence_chart import emerged_shares, share_emerged
 from emergence_assets.report.heat_maps import gain_by_category, gain_by_layer
 from emergence_assets.report.mechanism_chart import explained_categories, shares_by_category
@@ -23,6 +24,7 @@ from emergence_assets.report.readings import (
     size_points,
 )
 from emergence_assets.report.sae_chart import sae_quality
+from emergence_assets.report.size_chart import presence_over_size
 from emergence_assets.theme import NARROW, WIDE, Chart
 
 
@@ -69,6 +71,11 @@ def draw_figures(tables: ReportTables) -> list[Figure]:
             "presence_over_size",
             not size_points(tables.scale, level).is_empty(),
             lambda width: presence_over_size(tables.scale, level, width),
+        ),
+        (
+            "utility_by_compute",
+            not costs_of(tables.cost, level).is_empty(),
+            lambda width: utility_by_compute(tables.cost, level, width),
         ),
         (
             "share_emerged",
@@ -124,6 +131,12 @@ _CAPTIONS = {
         "A line climbs where categories reach half of their rise, and ends at the share that has emerged at all; what "
         "is missing above it had not emerged by the last checkpoint. Where a line is steepest most categories emerge. "
         "Dashed: the same rule applied to shuffled labels, which should stay at 0."
+    ),
+    "utility_by_compute": (
+        "Further right costs more, higher is worth more: utility is the share of the possible gain over the untrained "
+        "network that the best single latents have made, zero before training. A curve that has gone flat buys "
+        "nothing more. The guard is step 0, and that the layer was chosen on texts that are not scored. Each size is "
+        "one training run, and another family would lie elsewhere: compare points within the figure only."
     ),
     "half_steps_by_category": (
         "Categories further down emerge later. The point is where half of the rise is reached, the bar its 95 % "

@@ -83,7 +83,7 @@ def headline_table(headline: pl.DataFrame, level: str) -> str:
 
 
 def size_table(scale: pl.DataFrame, level: str) -> str:
-    """One row per model at the last common step, read at its best layer."""
+    """One row per model after as many tokens, read at its best layer."""
     cells = [
         [
             _text(row["model"]),
@@ -97,10 +97,50 @@ def size_table(scale: pl.DataFrame, level: str) -> str:
     ]
     columns = ("model", "parameters", "best layer", "AUROC", "same layer at step 0", "dense probe")
     return html_table(
-        "Presence at the last common step, at the best layer of each size; parameters without embeddings",
+        "Presence after as many training tokens, at the best layer of each size; parameters without embeddings",
         columns,
         cells,
     )
+
+
+def seeds_table(seeds: pl.DataFrame, level: str) -> str:
+    """One row per model that has replicates: how far its training runs differ; empty without any."""
+    rows = seeds.filter(pl.col("category_level") == level, pl.col("control_id") == "none")
+    if rows.is_empty():
+        return ""
+    single = (
+        rows.filter(pl.col("aggregate") == "none")
+        .group_by("model")
+        .agg(
+            sd=(pl.col("gain_sd") ** 2).mean().sqrt(),
+            text_sd=(pl.col("gain_text_sd") ** 2).mean().sqrt(),
+            agree=pl.col("signs_agree").sum(),
+            n=pl.len(),
+        )
+    )
+    joined = rows.filter(pl.col("aggregate") == "mean").join(single, on="model").sort("n_params_nonemb", "model")
+    cells = [
+        [
+            _text(row["model"]),
+            _integer(row["n_runs"]),
+            (", ".join(signed(run["gain"]) for run in row["runs"]), _order(row["gain_mean"])),
+            (number(row["gain_sd"]), _order(row["gain_sd"])),
+            (number(row["sd"]), _order(row["sd"])),
+            (number(row["text_sd"]), _order(row["text_sd"])),
+            (f"{row['agree']} of {row['n']}", float(row["agree"])),
+        ]
+        for row in _rows(joined)
+    ]
+    columns = (
+        "model",
+        "runs",
+        "gain of each run",
+        "sd between runs",
+        f"sd between runs, one {level}",
+        f"sd over texts, one {level}",
+        "gains of one sign",
+    )
+    return html_table("Training runs of one model, at their last common step and best layers", columns, cells)
 
 
 def category_table(time: pl.DataFrame, level: str, model: str, domains: Mapping[str, str]) -> str:

@@ -17,7 +17,7 @@ import polars as pl
 from emergence_assets.report.checkpoint_section import checkpoint_sentence, checkpoint_table
 from emergence_assets.report.figures import Figure
 from emergence_assets.report.finding import Finding, finding
-from emergence_assets.report.html_tables import category_table, headline_table, origin_table, size_table
+from emergence_assets.report.html_tables import category_table, headline_table, origin_table, seeds_table, size_table
 from emergence_assets.report.readings import ReportTables, category_histories, models_by_size, size_points
 from emergence_assets.report.sentences import category_sentence, layer_sentence, size_sentence
 from emergence_assets.theme import COLOURS, FONT, chart_svg
@@ -77,6 +77,8 @@ def build_page(
         size_sentence=_paragraph(caution + size_sentence(tables.scale, level)),
         over_size=drawn.get("presence_over_size", _NOTHING),
         size_table=size_table(tables.scale, level),
+        by_compute=drawn.get("utility_by_compute", _NOTHING),
+        seeds_table=seeds_table(tables.seeds, level),
         category_sentence=_paragraph(caution + category_sentence(tables.time, level, largest)),
         share_emerged=drawn.get("share_emerged", ""),
         half_steps=drawn.get("half_steps_by_category", ""),

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from emergence_assets.emergence.replicates import group_means, interval, replicate_array
+from emergence_assets.emergence.schema import SEEDS_SCHEMA
 from emergence_assets.emergence.tables import CATEGORY_CONTROLS
 
 
@@ -31,6 +32,8 @@ class ReportTables:
     """See `emergence.scale.SCALE_SCHEMA`."""
     mechanism: pl.DataFrame
     """See `emergence.schema.MECHANISM_SCHEMA`."""
+    cost: pl.DataFrame
+    """See `emergence.schema.COST_SCHEMA`."""
     headline: pl.DataFrame
     """See `emergence.headline.HEADLINE_SCHEMA`."""
     sae_metrics: pl.DataFrame
@@ -41,6 +44,8 @@ class ReportTables:
     """See `emergence.schema.CONTROLS_SCHEMA`."""
     domains: Mapping[str, str] = field(default_factory=dict)
     """Category to the larger group it belongs to; may be empty."""
+    seeds: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SEEDS_SCHEMA))
+    """See `emergence.schema.SEEDS_SCHEMA`; empty for a family without replicates."""
 
 
 def models_by_size(presence: pl.DataFrame) -> list[str]:
@@ -132,10 +137,17 @@ def category_histories(time: pl.DataFrame, level: str, model: str) -> pl.DataFra
     ).sort(["amp", "category"], descending=[True, False], nulls_last=True)
 
 
+def size_row(scale: pl.DataFrame, level: str, control: str = "none") -> pl.DataFrame:
+    """The mean over categories with equal dictionaries, after as many tokens for all sizes; none or one row."""
+    return mean_row(scale, level, control).filter(
+        (pl.col("condition") == "equal_tokens") & (pl.col("sae_design") == "fixed_width")
+    )
+
+
 def size_points(scale: pl.DataFrame, level: str, control: str = "none") -> pl.DataFrame:
-    """One row per model at the last common step: the mean over categories at its best layer, with its controls."""
-    mean = mean_row(scale, level, control)
-    return mean.select("step", "p_bow", "size_points").explode("size_points").unnest("size_points")
+    """One row per model after as many tokens: the mean over categories at its best layer, with its controls."""
+    row = size_row(scale, level, control)
+    return row.select("p_bow", "size_points").explode("size_points").unnest("size_points")
 
 
 def mean_row(table: pl.DataFrame, level: str, control: str = "none") -> pl.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from emergence_assets.emergence.rises import CHECKPOINTS_FOR_A_CLAIM
-from emergence_assets.report.readings import category_histories, mean_row
+from emergence_assets.report.readings import category_histories, mean_row, size_row
 
 UNKNOWN = "\N{EN DASH}"
 """What stands for a number that is not known."""
@@ -18,7 +18,7 @@ MINUS = "\N{MINUS SIGN}"
 
 def size_sentence(scale: pl.DataFrame, level: str) -> str:
     """How presence differs between the smallest and the largest model, with the verdict of the scale table."""
-    rows = mean_row(scale, level).to_dicts()
+    rows = size_row(scale, level).to_dicts()
     if not rows:
         return "There is no comparison of sizes yet."
     row = {key: known(value) for key, value in rows[0].items()}
@@ -28,8 +28,8 @@ def size_sentence(scale: pl.DataFrame, level: str) -> str:
     includes_zero = row["rise_lo"] <= 0 <= row["rise_hi"]
     difference = f"{signed(row['rise'])} (95 % interval {span(row['rise_lo'], row['rise_hi'], signed)})"
     ends = (
-        f"at step {row['step']:,} the mean AUROC is {number(points[0]['p_best'])} in {points[0]['model']} and "
-        f"{number(points[-1]['p_best'])} in {points[-1]['model']}"
+        f"after {points[0]['tokens_seen']:,} tokens the mean AUROC is {number(points[0]['p_best'])} in "
+        f"{points[0]['model']} and {number(points[-1]['p_best'])} in {points[-1]['model']}"
     )
     said = (
         f"No difference between sizes is shown: {ends}, {difference}, an interval that includes 0."
@@ -43,11 +43,12 @@ def size_sentence(scale: pl.DataFrame, level: str) -> str:
 
 
 _VERDICTS = {
-    "insufficient": "fewer than five sizes, no step 0 or an unclear curve, so neither a threshold nor a smooth growth "
-    "with size is claimed",
+    "insufficient": "fewer than five sizes, no step 0, an unclear curve, or SAE designs that disagree, so neither a "
+    "threshold nor a smooth growth with size is claimed",
     "absent": "no size gains over its untrained network",
     "saturated": "present in the smallest size already, without a rise that is shown",
-    "threshold": "most of the rise lies between two neighbouring sizes",
+    "threshold": "the rise happens within a narrow range of sizes, under both SAE designs",
+    "metric_artifact": "the count of categories jumps, and the score behind it does not",
     "smooth": "a rise over sizes without a threshold",
 }
 

@@ -14,10 +14,11 @@ from emergence_assets.checkpoints.measurement import Measurement
 from emergence_assets.checkpoints.registry import registry_frame
 from emergence_assets.checkpoints.verdicts import judge
 from emergence_assets.emergence.controls import category_controls
+from emergence_assets.emergence.cost_utility import cost_utility
 from emergence_assets.emergence.hazard import emergence_hazard
 from emergence_assets.emergence.headline import headline
 from emergence_assets.emergence.presence import category_presence
-from emergence_assets.emergence.scale import emergence_over_scale
+from emergence_assets.emergence.scale import FIXED_WIDTH, SizeReading, emergence_over_scale
 from emergence_assets.emergence.schema import MECHANISM_SCHEMA
 from emergence_assets.emergence.space import emergence_over_space
 from emergence_assets.emergence.tables import CONTROL_PARTS
@@ -71,8 +72,9 @@ def planted_tables() -> Tables:
             time=time,
             hazard=emergence_hazard(time, presence),
             space=emergence_over_space(presence),
-            scale=emergence_over_scale(presence),
             mechanism=_mechanism(),
+            scale=emergence_over_scale({FIXED_WIDTH: SizeReading(presence)}),
+            cost=cost_utility(presence, _no_losses()),
             headline=headline(presence),
             controls=pl.concat(
                 category_controls(CONTROL_PARTS.schema.to_frame(), part, ["step0", "label_shuffle", "dense", "bow"])
@@ -90,8 +92,8 @@ def planted_tables() -> Tables:
 def empty(rising: ReportTables) -> ReportTables:
     """A study without any result."""
     names = (
-        *("presence", "time", "hazard", "space", "scale", "mechanism", "headline", "sae_metrics", "registry"),
-        "controls",
+        *("presence", "time", "hazard", "space", "scale", "mechanism", "cost", "headline", "sae_metrics"),
+        *("registry", "controls"),
     )
     return dataclasses.replace(rising, **{name: getattr(rising, name).clear() for name in names})
 
@@ -100,6 +102,10 @@ def empty(rising: ReportTables) -> ReportTables:
 def rising(planted_tables: Tables) -> ReportTables:
     """Every category gets a latent of its own between step 8 and step 16; the information is there from the start."""
     return planted_tables(0.5)
+
+
+def _no_losses() -> pl.DataFrame:
+    return pl.DataFrame(schema={"model": pl.String, "step": pl.Int32, "loss": pl.Float32})
 
 
 def _cells(strength: float, dense: float, steps: tuple[int, ...], seed: int) -> pl.DataFrame:

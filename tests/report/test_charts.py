@@ -26,6 +26,7 @@ ALL = [
     "controls_at_last_step",
     "gain_by_layer",
     "presence_over_size",
+    "utility_by_compute",
     "share_emerged",
     "half_steps_by_category",
     "gain_by_category",

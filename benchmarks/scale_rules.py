@@ -1,0 +1,110 @@
+"""How often the rules of the size axis say what was planted, over simulated families of 5, 8 and 10 sizes.
+
+A family has categories whose presence follows log10 of the parameters; every size is one training run, every score is
+measured on the same texts. Judged are the mean over categories and the count of strong ones.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from emergence_assets.emergence.headline import STRONG
+from emergence_assets.emergence.size_curves import RUN_SD, SizeCurve, size_curve
+
+KINDS = {
+    "threshold": "threshold",
+    "smooth": "smooth",
+    "flat": "absent",
+    "saturated": "saturated",
+    "count artefact": "metric_artifact",
+}
+"""What is planted, and the shape that it ought to be called."""
+N_SIZES = (5, 8, 10)
+N_CATEGORIES = 20
+N_BOOT = 200
+TEXT_SD, SHARED = 0.03, 0.5
+"""Standard error of one AUROC with about 80 positives, and the correlation of errors that sizes share by texts."""
+DECADES = 0.5
+"""Between neighbouring sizes, as in Pythia."""
+DRAWS = 200
+
+
+def measure_scale_rules() -> dict[str, dict[str, Any]]:
+    """Rate of every shape by what was planted and the number of sizes; single categories beside the mean."""
+    table = {}
+    for kind in KINDS:
+        for n_sizes in N_SIZES:
+            rng = np.random.default_rng([n_sizes, len(kind)])
+            families = [draw_family(kind, n_sizes, rng) for _ in range(DRAWS)]
+            table[f"{kind}, {n_sizes} sizes"] = {name: round(rate, 3) for name, rate in rates(families).items()}
+    for kind in ("threshold", "smooth"):
+        for n_sizes in N_SIZES:
+            rng = np.random.default_rng([n_sizes, len(kind), 1])
+            singles = [draw_family(kind, n_sizes, rng, n_categories=1) for _ in range(DRAWS)]
+            table[f"{kind}, {n_sizes} sizes, one category"] = {
+                name: round(rate, 3) for name, rate in rates(singles).items()
+            }
+    return table
+
+
+def rates(curves: Sequence[SizeCurve]) -> dict[str, float]:
+    """Share of every shape."""
+    return {shape: n / len(curves) for shape, n in sorted(Counter(curve.shape for curve in curves).items())}
+
+
+def draw_family(kind: str, n_sizes: int, rng: np.random.Generator, n_categories: int = N_CATEGORIES) -> SizeCurve:
+    """Simulate one family and judge the mean over its categories.
+
+    Args:
+        kind: one of `KINDS`.
+        n_sizes: how many sizes.
+        rng: of the draw.
+        n_categories: categories behind the mean.
+    """
+    x_m = 5 + DECADES * np.arange(n_sizes)
+    p_cm = 0.55 + _planted(kind, x_m, n_categories, rng)
+    run_sd = RUN_SD / np.sqrt(n_categories)
+    p_cm = p_cm + rng.normal(0, RUN_SD, p_cm.shape)
+    error_cb = _text_errors(n_categories, 1, n_sizes, rng)[..., 0]
+    p_cm = np.clip(p_cm + error_cb, 0, 1)
+    p_cmb = p_cm[..., None] + _text_errors(n_categories, N_BOOT, n_sizes, rng)
+    step0_c = 0.55 + rng.normal(0, TEXT_SD, n_categories)
+    step0_cb = step0_c[:, None] + rng.normal(0, TEXT_SD, (n_categories, N_BOOT))
+    p_m, p_mb = p_cm.mean(axis=0), p_cmb.mean(axis=0)
+    return size_curve(
+        np.round(10**x_m).astype(np.int64),
+        p_m,
+        p_mb,
+        p_m - step0_c.mean(),
+        p_mb - step0_cb.mean(axis=0),
+        (p_cm >= STRONG).sum(axis=0).astype(float),
+        run_sd,
+    )
+
+
+def _planted(kind: str, x_m: np.ndarray, n_categories: int, rng: np.random.Generator) -> np.ndarray:
+    """True gain of every category at every size; categories differ in height."""
+    height_c1 = rng.uniform(0.15, 0.35, (n_categories, 1))
+    place_m = (x_m - x_m[0]) / (x_m[-1] - x_m[0])
+    if kind == "threshold":
+        middle = rng.uniform(0.25, 0.75)
+        return height_c1 * (0.5 + 0.5 * np.tanh((place_m - middle) / 0.05))
+    if kind == "smooth":
+        return height_c1 * place_m
+    if kind == "flat":
+        return np.zeros((n_categories, len(x_m)))
+    if kind == "saturated":
+        return np.broadcast_to(height_c1, (n_categories, len(x_m)))
+    # All categories grow evenly and alike, so that all cross the line of strong ones between the same two sizes.
+    at = rng.integers(1, len(x_m) - 1)
+    line = STRONG - 0.55
+    slope = rng.uniform(0.06, 0.09) / (x_m[1] - x_m[0])
+    return np.broadcast_to(line + slope * (x_m - (x_m[at] + x_m[at + 1]) / 2), (n_categories, len(x_m)))
+
+
+def _text_errors(n_categories: int, n_draws: int, n_sizes: int, rng: np.random.Generator) -> np.ndarray:
+    """Errors by category, size and draw; half of their variance is shared by the sizes."""
+    own = rng.normal(0, TEXT_SD * np.sqrt(1 - SHARED), (n_categories, n_sizes, n_draws))
+    return own + rng.normal(0, TEXT_SD * np.sqrt(SHARED), (n_categories, 1, n_draws))

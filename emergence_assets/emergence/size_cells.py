@@ -1,0 +1,246 @@
+"""The size axis as cells: presence through dictionaries that grow with the model, replicates of a model, and scale."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from emergence_assets.activations.cells import ACTIVATIONS, harvest_origin, probe_recipe
+from emergence_assets.emergence.cells import (
+    CATEGORY_PRESENCE,
+    EMERGENCE_OVER_TIME,
+    SAE_METRICS,
+    key_columns,
+    write_emergence_table,
+)
+from emergence_assets.emergence.feature_cells import FEATURE_COUNTS
+from emergence_assets.features.cells import LATENT_STATISTICS, presence_cells_path
+from emergence_assets.features.table_sizes import presence_bytes
+from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.provenance import Required, canonical_json
+from emergence_assets.saes.cells import EVALUATION_SHARE, SAE
+from emergence_assets.study import Study
+from emergence_assets.text_counts import TextCounts
+from resources.compute import Task
+from resources.records import required_to_json
+from resources.storage import Storage
+from resources.tables import parquet_provenance, read_table, read_tables, verify_table
+
+SCALE_BYTES, SCALE_ROW_BYTES = 22_000, 75
+"""Of emergence_over_scale: what it takes at least, and a row with its points."""
+SEEDS_BYTES = 30_000
+"""Of model_seeds."""
+
+
+def expanded_latents(study: Study, model: str) -> int:
+    """Dictionary size of a model at the expansion with which the widest model gets the study's n_latents."""
+    widest = max(study.family.models[name].d_model for name in study.models)
+    return max(study.sae.k, round(study.sae.n_latents * study.family.models[model].d_model / widest))
+
+
+def _expansion_recipe(study: Study, _storage: Storage, cell: Cell) -> Mapping[str, Any]:
+    n_latents = expanded_latents(study, str(cell.model))
+    settings = study.sae.model_dump(exclude={"warm_start", "fidelity_texts"}) | {"n_latents": n_latents}
+    settings["prefixes"] = [prefix for prefix in study.sae.prefixes if prefix < n_latents]
+    return {
+        "sae": settings,
+        "evaluation_share": EVALUATION_SHARE,
+        "statistics": study.statistics.model_dump(),
+        "probe_set": probe_recipe(study),
+    }
+
+
+def _expansion_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
+    n_cells = len(set(_ends(study.listed_steps or []))) * len(study.layers_of(str(cell.model)))
+    return n_cells * presence_bytes(len(counts.category_sizes), study.statistics.n_bootstrap)
+
+
+def _ends(steps: Sequence[int]) -> list[int]:
+    return [*steps[:1], *steps[-1:]]
+
+
+def _replicates(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
+    return {"replicates": study.family.replicates}
+
+
+EXPANSION_PRESENCE = Rule(
+    name="expansion_presence",
+    stage="emergence",
+    grid="model",
+    inputs=("checkpoint", "activations", "category_presence"),
+    recipe=_expansion_recipe,
+    code=("emergence_assets.emergence.expansion",),
+    path=lambda storage, cell: storage.model_table("expansion_presence", str(cell.model)),
+    stored=parquet_provenance,
+    verify=verify_table,
+    n_bytes=_expansion_bytes,
+)
+MODEL_SEEDS = Rule(
+    name="model_seeds",
+    stage="emergence",
+    grid="study",
+    inputs=("category_presence", "emergence_over_time"),
+    recipe=_replicates,
+    code=("emergence_assets.emergence.model_seeds",),
+    path=lambda storage, _cell: storage.study_table("model_seeds"),
+    stored=parquet_provenance,
+    verify=verify_table,
+    n_bytes=lambda _study, _cell, _counts: SEEDS_BYTES,
+)
+EMERGENCE_OVER_SCALE = Rule(
+    name="emergence_over_scale",
+    stage="emergence",
+    grid="study",
+    inputs=("sae_metrics", "category_presence", "feature_counts", "expansion_presence", "model_seeds"),
+    recipe=_replicates,
+    code=("emergence_assets.emergence.scale",),
+    path=lambda storage, _cell: storage.study_table("emergence_over_scale"),
+    stored=parquet_provenance,
+    verify=verify_table,
+    n_bytes=lambda study, _cell, counts: (
+        SCALE_BYTES + SCALE_ROW_BYTES * (5 if study.fixed_expansion else 3) * 2 * len(counts.category_sizes)
+    ),
+)
+RULES = (EXPANSION_PRESENCE, MODEL_SEEDS, EMERGENCE_OVER_SCALE)
+
+
+def expansion_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+    """One task per model."""
+    work = []
+    for cell, required in due:
+        study, model = plan.study, str(cell.model)
+        is_made = expanded_latents(study, model) == study.sae.n_latents
+        checkpoints = []
+        for step in dict.fromkeys(_ends(plan.steps_of(model))):
+            cells = [Cell(model, step, layer) for layer in study.layers_of(model) if layer >= 0]
+            recipe = ACTIVATIONS.recipe(study, plan.storage, Cell(model, step)) or {}
+            checkpoints.append(
+                {
+                    "origin": harvest_origin(plan, Cell(model, step), recipe),
+                    "cells": [_expansion_cell(plan, one, is_made) for one in cells],
+                }
+            )
+        arguments = {
+            "checkpoints": checkpoints,
+            "probes": canonical_json(study.probe_set.model_dump()),
+            "presence": str(CATEGORY_PRESENCE.path(plan.storage, cell)),
+            "path": str(EXPANSION_PRESENCE.path(plan.storage, cell)),
+            "required": required_to_json(required),
+        }
+        label = f"expansion_presence {cell}"
+        work.append((Task("emergence_assets.emergence.expansion:measure_expansion", arguments, label), [cell]))
+    return work
+
+
+def _expansion_cell(plan: Plan, cell: Cell, is_made: bool) -> dict[str, Any]:
+    keys = key_columns(plan, LATENT_STATISTICS, cell)
+    made = {
+        "sae": str(SAE.path(plan.storage, cell)),
+        "latent_stats": str(LATENT_STATISTICS.path(plan.storage, cell)),
+        "presence_cells": str(presence_cells_path(plan.storage, cell)),
+        "n_latents": plan.study.sae.n_latents,
+    }
+    return keys | {
+        "rel_depth": (int(cell.layer or 0) + 1) / keys["n_layers"],
+        "activation_file": str(ACTIVATIONS.path(plan.storage, cell)),
+        "made": made if is_made else None,
+    }
+
+
+def seeds_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+    """One task."""
+    replicates = plan.study.family.replicates
+    runs = [model for model in plan.study.models if model in replicates or model in replicates.values()]
+    work = []
+    for cell, required in due:
+        arguments = {
+            "presence": [str(CATEGORY_PRESENCE.path(plan.storage, Cell(model))) for model in runs],
+            "over_time": [str(EMERGENCE_OVER_TIME.path(plan.storage, Cell(model))) for model in runs],
+            "replicates": replicates,
+            "path": str(MODEL_SEEDS.path(plan.storage, cell)),
+            "required": required_to_json(required),
+        }
+        work.append((Task("emergence_assets.emergence.size_cells:compare_runs", arguments, "model_seeds"), [cell]))
+    return work
+
+
+def compare_runs(
+    presence: list[str], over_time: list[str], replicates: dict[str, str], path: str, required: str, report: Any
+) -> None:
+    """Worker: how far training runs of one model differ."""
+    from emergence_assets.emergence import tables
+    from emergence_assets.emergence.model_seeds import model_seeds
+
+    frame = model_seeds(
+        read_tables([Path(part) for part in presence], tables.CATEGORY_PRESENCE),
+        read_tables([Path(part) for part in over_time], tables.EMERGENCE_OVER_TIME),
+        replicates,
+    )
+    write_emergence_table(Path(path), frame, tables.MODEL_SEEDS, required, {"rows": len(frame)})
+
+
+def scale_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+    """One task."""
+    sizes = [Cell(model) for model in plan.study.sizes]
+    work = []
+    for cell, required in due:
+        used = {name: plan.rules[name] for name in ("expansion_presence", "model_seeds") if name in plan.rules}
+        arguments = {
+            "presence": [str(CATEGORY_PRESENCE.path(plan.storage, size)) for size in sizes],
+            "metrics": [str(SAE_METRICS.path(plan.storage, size)) for size in sizes],
+            "counts": [str(FEATURE_COUNTS.path(plan.storage, size)) for size in sizes],
+            "rule_id": plan.study.statistics.rule_id,
+            "expansion": [str(EXPANSION_PRESENCE.path(plan.storage, size)) for size in sizes]
+            if "expansion_presence" in used
+            else [],
+            "seeds": str(MODEL_SEEDS.path(plan.storage, Cell())) if "model_seeds" in used else None,
+            "path": str(EMERGENCE_OVER_SCALE.path(plan.storage, cell)),
+            "required": required_to_json(required),
+        }
+        label = "emergence_over_scale"
+        work.append((Task("emergence_assets.emergence.size_cells:compare_sizes", arguments, label), [cell]))
+    return work
+
+
+def compare_sizes(
+    presence: list[str],
+    metrics: list[str],
+    counts: list[str],
+    rule_id: str,
+    expansion: list[str],
+    seeds: str | None,
+    path: str,
+    required: str,
+    report: Any,
+) -> None:
+    """Worker: presence over the sizes of the family, under every SAE design that there is."""
+    import polars as pl
+
+    from emergence_assets.emergence import tables
+    from emergence_assets.emergence.model_seeds import run_spread
+    from emergence_assets.emergence.scale import FIXED_EXPANSION, FIXED_WIDTH, SizeReading, emergence_over_scale
+
+    cell = ["model", "step", "layer"]
+    width = read_tables([Path(part) for part in presence], tables.CATEGORY_PRESENCE)
+    counted = read_tables([Path(part) for part in counts], tables.FEATURE_COUNTS)
+    is_real = (pl.col("control_id") == "none") & (pl.col("aggregate") == "none")
+    named = [*cell, "category_level", "category", "n_passing"]
+    dictionaries = read_tables([Path(part) for part in metrics], tables.SAE_METRICS)
+    readings = {
+        FIXED_WIDTH: SizeReading(
+            width,
+            dictionaries.group_by(cell).agg(pl.col("n_latents").first(), pl.col("fvu", "l0").mean()),
+            counted.filter(is_real, pl.col("rule_id") == rule_id).select(named),
+        )
+    }
+    if expansion:
+        frame = read_tables([Path(part) for part in expansion], tables.EXPANSION_PRESENCE)
+        readings[FIXED_EXPANSION] = SizeReading(
+            frame.select(list(tables.CATEGORY_PRESENCE.schema)),
+            frame.group_by(cell).agg(pl.col("n_latents", "fvu", "l0").first()),
+            frame.filter(pl.col("control_id") == "none").select(named),
+        )
+    spread = run_spread(read_table(Path(seeds), tables.MODEL_SEEDS)) if seeds else None
+    frame = emergence_over_scale(readings, spread)
+    verdicts = frame.filter(pl.col("control_id") == "none")["verdict"].value_counts().sort("verdict")
+    numbers = {"rows": len(frame), "verdicts": ", ".join(f"{n} {verdict}" for verdict, n in verdicts.iter_rows())}
+    write_emergence_table(Path(path), frame, tables.EMERGENCE_OVER_SCALE, required, numbers)
