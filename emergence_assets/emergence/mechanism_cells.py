@@ -135,7 +135,7 @@ def _measured(
     from emergence_assets.emergence.mechanism_table import reactivation_mechanism, without_mechanism
     from emergence_assets.emergence.mechanism_targets import mechanism_targets
     from emergence_assets.features.codes import Codes
-    from emergence_assets.features.statistics import bootstrap_weights
+    from emergence_assets.features.labels import text_weights
     from emergence_assets.saes.folder import read_sae
 
     settings, level = recipe["mechanism"], cell_labels(probes, Path(origin["tokens_file"]))[0]
@@ -175,5 +175,5 @@ def _measured(
                 report,
                 origin["recipe"]["blocks"],
             )
-        weights_pb = bootstrap_weights(len(level.codes_p), recipe["n_bootstrap"], recipe["seed"])
+        weights_pb = text_weights(level, recipe["n_bootstrap"], recipe["seed"])
         return reactivation_mechanism(keys, chosen, level, targets, found, weights_pb)

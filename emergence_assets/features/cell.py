@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from emergence_assets.errors import EmergenceError
 from emergence_assets.features.codes import Codes, Entries, bootstrap_auroc, delong_variance_nc, sparse_auroc_nc
 from emergence_assets.features.controls import ProbeScore, dense_probe_auroc
-from emergence_assets.features.labels import Labels, shuffled_labels
+from emergence_assets.features.labels import Labels, shuffled_labels, text_weights
 from emergence_assets.features.pairs import pair_statistics
 from emergence_assets.features.rules import RULES, named_rule
 from emergence_assets.features.schema import LATENT_STATS_SCHEMA, PRESENCE_CELL_SCHEMA
-from emergence_assets.features.statistics import Floats, bootstrap_weights, normal_interval, unit_weights
+from emergence_assets.features.statistics import Floats, normal_interval
 
 
 @dataclass(frozen=True)
@@ -108,21 +108,13 @@ def presence_cell(
     """
     _require_one_label_per_text(codes, labels)
     dense = dense_scores(read_out_pd, labels, recipe) if dense is None else dense
-    weights_pb = _text_weights(len(codes.values_pk), labels, recipe)
     frames = [
-        _level_presence(codes, probe, level, recipe, weights_pb) for probe, level in zip(dense, labels, strict=True)
+        _level_presence(codes, probe, level, recipe, text_weights(level, recipe.n_boot, recipe.boot_seed))
+        for probe, level in zip(dense, labels, strict=True)
     ]
     if not frames:
         return pl.DataFrame(schema=PRESENCE_CELL_SCHEMA)
     return pl.concat(frames)
-
-
-def _text_weights(n_texts: int, labels: Sequence[Labels], recipe: CellRecipe) -> NDArray[np.float32]:
-    """Copies of a text are drawn together, or an interval would take them for independent."""
-    unit_p = labels[0].unit_p if labels else None
-    if unit_p is None:
-        return bootstrap_weights(n_texts, recipe.n_boot, recipe.boot_seed)
-    return unit_weights(unit_p, recipe.n_boot, recipe.boot_seed)
 
 
 def _level_presence(

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from emergence_assets.features.cell import CellRecipe, score_labelling
 from emergence_assets.features.codes import Codes
 from emergence_assets.features.controls import dense_probe_auroc
-from emergence_assets.features.labels import Labels, shuffled_labels
+from emergence_assets.features.labels import Labels, shuffled_labels, text_weights
 from emergence_assets.features.schema import CONTROL_ROWS_SCHEMA
-from emergence_assets.features.statistics import bootstrap_weights
 
 
 def control_rows(
@@ -34,7 +33,6 @@ def control_rows(
         recipe: of the study's cells: replicates weight the same texts as there, so that differences are paired.
         stratum_p: permute the labels within these strata, as often as the recipe says, and take means.
     """
-    weights_pb = bootstrap_weights(len(codes.values_pk), recipe.n_boot, recipe.boot_seed)
     frames = [pl.DataFrame(schema=CONTROL_ROWS_SCHEMA)]
     for level in labels:
         kept = np.flatnonzero(level.is_usable(recipe.min_texts_per_split))
@@ -43,6 +41,7 @@ def control_rows(
         shuffled = (
             [] if stratum_p is None else shuffled_labels(level, recipe.n_shuffles, recipe.shuffle_seed, stratum_p)
         )
+        weights_pb = text_weights(level, recipe.n_boot, recipe.boot_seed)
         entries = [codes.entries(level.rows(select=select)) for select in (True, False)]
         found = [score_labelling(*entries, one, kept, weights_pb) for one in shuffled or [level]]
         dense = dense_probe_auroc(read_out_pd, level, shuffled, recipe.ridge_strength)

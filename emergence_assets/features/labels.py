@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emergence_assets.errors import EmergenceError
+from emergence_assets.features.statistics import bootstrap_weights, unit_weights
 
 DROPPED_SCHEMA: dict[str, type[pl.DataType]] = {
     "category_level": pl.String,
@@ -133,6 +134,16 @@ def shuffled_labels(
                 codes[within] = codes[rng.permutation(within)]
         copies.append(Labels(labels.level, labels.categories, codes, labels.is_select_p, labels.unit_p))
     return copies
+
+
+def text_weights(level: Labels, n_boot: int, seed: int) -> NDArray[np.float32]:
+    """Bootstrap weights of all texts, texts × replicates; see `statistics.bootstrap_weights`.
+
+    Copies of a text are drawn together, or an interval would take them for independent.
+    """
+    if level.unit_p is None:
+        return bootstrap_weights(len(level.codes_p), n_boot, seed)
+    return unit_weights(level.unit_p, n_boot, seed)
 
 
 def length_strata(length_p: NDArray[np.integer], n_strata: int = 20) -> NDArray[np.int64]:
