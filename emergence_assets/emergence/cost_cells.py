@@ -12,7 +12,7 @@ from resources.compute import Task
 from resources.records import required_to_json
 from resources.tables import parquet_provenance, read_tables, verify_table
 
-COST_BYTES, COST_ROW_BYTES = 13_000, 75
+COST_BYTES, COST_ROW_BYTES = 9_500, 45
 """What the table takes at least, and a row; a level and control of a checkpoint each."""
 
 COST_UTILITY = Rule(

@@ -276,7 +276,7 @@ SCALE_SCHEMA: dict[str, Any] = {
     "n_half": pl.Float64,
     "n_half_lo": pl.Float64,
     "n_half_hi": pl.Float64,
-    "width_dec": pl.Float32,
+    "n_width_dec": pl.Float32,
     "count_jump_share": pl.Float32,
     "metric_sensitivity": pl.Float32,
     "is_rising": pl.Boolean,

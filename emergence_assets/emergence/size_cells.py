@@ -25,9 +25,9 @@ from resources.records import required_to_json
 from resources.storage import Storage
 from resources.tables import parquet_provenance, read_table, read_tables, verify_table
 
-SCALE_BYTES, SCALE_ROW_BYTES = 22_000, 75
+SCALE_BYTES, SCALE_ROW_BYTES = 20_000, 27
 """Of emergence_over_scale: what it takes at least, and a row with its points."""
-SEEDS_BYTES = 30_000
+SEEDS_BYTES = 17_000
 """Of model_seeds."""
 
 

@@ -54,7 +54,7 @@ class SizeCurve:
     n_half: float
     n_half_lo: float
     n_half_hi: float
-    width_dec: float
+    n_width_dec: float
     count_jump_share: float
     metric_sensitivity: float
     is_rising: bool
@@ -80,12 +80,12 @@ def size_curve(
       above it; jump_share: largest rise between neighbours as a share of the whole.
     * d_aic_vs_linear: AIC of a line minus that of a logistic, both in x, by generalised least squares with the
       covariance of the replicates plus `run_sd`² on its diagonal. From 5 sizes on.
-    * n_half, width_dec: middle of that logistic and the decades in which it does the middle 80 % of its rise; the
+    * n_half, n_width_dec: middle of that logistic and the decades in which it does the middle 80 % of its rise; the
       interval is from the replicates and never narrower than the gap of the two sizes around it.
     * count_jump_share: jump_share of `count_m`; metric_sensitivity: that over jump_share of the score.
 
     Gates: is_rising (rise of at least 0.05, lower bound above 0), is_logistic (d_aic_vs_linear > 4), is_narrow
-    (width_dec at most half of the range of x), count_jumps (two thirds of a rise of at least 3 between neighbours).
+    (n_width_dec at most half of the range of x), count_jumps (two thirds of a rise of at least 3 between neighbours).
 
     shape: "insufficient" below 5 sizes or without gains; "absent": no size gains 0.05 with a lower bound above 0;
     "saturated": no rise, and present in the smallest; "threshold": rising, logistic, narrow; "metric_artifact": rising
@@ -119,7 +119,7 @@ def size_curve(
         row["d_aic_vs_linear"], row["is_logistic"] = fit.d_aic, fit.d_aic > DECISIVE
         if rising:
             width = MIDDLE_80 * fit.width
-            row |= {"n_half": fit.n_half, "n_half_lo": fit.n_half_lo, "n_half_hi": fit.n_half_hi, "width_dec": width}
+            row |= {"n_half": fit.n_half, "n_half_lo": fit.n_half_lo, "n_half_hi": fit.n_half_hi, "n_width_dec": width}
             row["is_narrow"] = bool(width <= NARROW * (x_m[-1] - x_m[0]))
         row["shape"] = _shape(row, gain_m, interval(gain_mb)[0])
     return SizeCurve(**row)  # pyright: ignore[reportArgumentType]

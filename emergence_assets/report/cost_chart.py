@@ -88,8 +88,8 @@ def utility_by_compute(cost: pl.DataFrame, level: str, width: int = WIDE) -> Cha
     return themed(
         alt.layer(*layers).properties(width=width - 78, height=340),
         f"What training compute buys: {listed(models)}",
-        f"Mean excess over step 0 of {level} categories at each checkpoint's best layer; shaded: 95 % interval over "
-        "texts; dashed: no checkpoint has more for less; bars: where 90 % of a model's end is reached",
+        f"Mean excess over step 0 of {level} categories at each checkpoint's best layer; shaded: 95 % bootstrap "
+        "interval; dashed: no checkpoint has more for less; bars: where 90 % of a model's end is reached",
         width,
         f"Utility against training compute for {listed(models)}, with the efficient checkpoints.",
     )

@@ -87,7 +87,7 @@ def presence_over_size(scale: pl.DataFrame, level: str, width: int = WIDE) -> Ch
         chart,
         f"Best latent for a {level} by model size: {listed(models)} and the controls",
         f"Mean over {level} categories at each model's best layer, after {max(tokens):,} tokens; "
-        f"bars: 95 % interval over texts{band}"
+        f"bars: 95 % bootstrap interval{band}"
         if tokens
         else "",
         width,

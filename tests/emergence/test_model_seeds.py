@@ -20,13 +20,13 @@ def planted(model: str, step: int, layer: int, c: int) -> float:
     """c0 is the same in every run, c1 grows by 0.2 from run to run, c2 falls in one, c3 and c4 are nowhere."""
     run = list(RUNS).index(model)
     if c == 2:
-        return 0.3 * ((step == 0) if run == 2 else (step > 1))
-    return (step > 1) * (0.5 * (c == 0) + 0.2 * run * (c == 1))
+        return 0.3 * ((step == 0) if run == 2 else (step > 4))
+    return (step > 4) * (0.5 * (c == 0) + 0.2 * run * (c == 1))
 
 
 @pytest.fixture(scope="module")
 def presence(planted_presence: Planted) -> pl.DataFrame:
-    return planted_presence(planted, sizes=RUNS, steps=(0, 1, 10, 100))
+    return planted_presence(planted, sizes=RUNS, steps=(0, 1, 4, 16, 64, 256, 1024))
 
 
 @pytest.fixture(scope="module")

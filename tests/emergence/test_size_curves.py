@@ -25,7 +25,7 @@ def test_a_step_is_a_threshold_between_its_sizes() -> None:
     assert found.n_half_lo <= 10**7
     assert found.n_half_hi >= 10**8
     assert found.n_half == pytest.approx(10**7.5, rel=0.2)
-    assert found.width_dec < 1
+    assert found.n_width_dec < 1
 
 
 def test_a_line_is_smooth_whatever_its_slope() -> None:
