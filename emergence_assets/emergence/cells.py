@@ -34,7 +34,7 @@ def _probes(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
 def _presence_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
     """A cell's share is as large as its presence table of one seed; step 0 to the last, all layers."""
     n_cells = len(study.listed_steps or ()) * len(study.layers_of(str(cell.model)))
-    return n_cells * presence_bytes(len(counts.category_sizes), study.statistics.n_bootstrap)
+    return n_cells * presence_bytes(len(counts.category_sizes), study.statistics.n_bootstrap, n_seeds=1)
 
 
 def _model_rule(

@@ -38,6 +38,7 @@ def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
     `excess` = gain / (1 − p_step0), the share of the possible gain: both null without step 0, excess also when
     `trivially_lexical`. That is p_step0 >= 0.98, as in the design; that `p_bow` exceeds `p_best` makes no category
     trivial, since a probe on all words nearly always beats one latent. `alloc_gap` = p_dense − p_best.
+    `p_best_seeds` holds p_best of every SAE seed, in the order of the seeds.
 
     Args:
         cells: rows of `features.cell.presence_cell` with the key columns model, n_params_nonemb, step, tokens_seen,
@@ -66,9 +67,12 @@ def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
     cells = cells.sort([*_ROW, "sae_seed"])
     table = cells.group_by(_ROW, maintain_order=True).agg(
         pl.col(*(key for key in CELL_KEYS if key not in _ROW), "n_category", "n_texts", "n_category_score").first(),
-        pl.col("p_select", "p_best", "p_dense", "p_dense_lo", "p_dense_hi").mean(),
+        pl.col("p_select", "p_best").mean(),
+        # the raw read-out does not depend on the SAE
+        pl.col("p_dense", "p_dense_lo", "p_dense_hi", "replicates_dense").first(),
         pl.col("data_version"),
         n_seeds=pl.len(),
+        p_best_seeds=pl.col("p_best"),
     )
     replicates_rb = group_means(replicate_array(cells), table["n_seeds"].to_numpy())
     row0 = step0_rows(table, ("model", "layer", "control_id", "category_level", "category"))

@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emergence_assets.errors import EmergenceError
+from emergence_assets.features.statistics import interval
 
 MARGIN = 0.05
 """AUROC units: a smaller gain is not called one. The standard error of one AUROC with 42 positives is near 0.04."""
@@ -58,22 +59,6 @@ def replicate_array(table: pl.DataFrame) -> NDArray[np.float64]:
     if table.is_empty():
         return np.zeros((0, 0))
     return table["replicates"].explode().to_numpy().astype(np.float64).reshape(table.height, int(lengths[0]))
-
-
-def interval(replicates: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """95 % percentile interval over the last axis.
-
-    Replicates that are not finite (undefined for these texts) are left out; NaN when more than half of them are.
-    """
-    values = np.where(np.isfinite(replicates), replicates, np.nan)
-    missing = np.isnan(values).mean(axis=-1) if values.shape[-1] else np.ones(values.shape[:-1])
-    bounds = np.full((2, *values.shape[:-1]), np.nan)
-    complete, partial = missing == 0, (missing > 0) & (missing <= 0.5)
-    if complete.any():
-        bounds[:, complete] = np.quantile(values[complete], (0.025, 0.975), axis=-1)
-    if partial.any():
-        bounds[:, partial] = np.nanquantile(values[partial], (0.025, 0.975), axis=-1)
-    return bounds[0], bounds[1]
 
 
 def p_not_above_zero(estimate: float, replicates_b: NDArray[np.floating]) -> float:

@@ -44,7 +44,9 @@ PRESENCE_SCHEMA: dict[str, Any] = {
     "n_seeds": pl.Int16,
     "n_boot": pl.Int32,
     "data_version": pl.String,
+    "p_best_seeds": pl.List(pl.Float32),
     "replicates": pl.List(pl.Float32),
+    "replicates_dense": pl.List(pl.Float32),
 }
 
 COUNTS_SCHEMA: dict[str, Any] = {
