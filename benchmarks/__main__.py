@@ -21,6 +21,7 @@ from benchmarks.definitions_load import measure_definitions_load
 from benchmarks.hub_listing import measure_hub_listing
 from benchmarks.identity_cost import measure_identity_cost
 from benchmarks.identity_rules import measure_identity_rules
+from benchmarks.reactivation_rules import measure_reactivation_rules
 from benchmarks.rounds import measured_by_a_worker
 from benchmarks.sae_memory import measure_sae_memory
 from benchmarks.sae_peers import measure_sae_peers
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "hub": lambda _: measure_hub_listing(),
     "identity-cost": lambda _: measure_identity_cost(),
     "identity-rules": lambda _: measure_identity_rules(),
+    "reactivation-rules": lambda _: measure_reactivation_rules(),
     "automation": lambda _: measure_automation_tick(),
     "activation-write": lambda _: measured_by_a_worker("benchmarks.activation_write:measure_activation_write"),
     "activation-read": lambda _: measure_activation_read(),

@@ -10,6 +10,7 @@ from emergence_assets.emergence.cells import (
     EMERGENCE_OVER_SCALE,
     EMERGENCE_OVER_SPACE,
     EMERGENCE_OVER_TIME,
+    REACTIVATION,
     SAE_METRICS,
     metrics_tasks,
     presence_tasks,
@@ -70,6 +71,7 @@ TABLES = (
             (FEATURE_COUNTS, counts_tasks),
             (EMERGENCE_OVER_TIME, table_tasks(EMERGENCE_OVER_TIME)),
             (EMERGENCE_OVER_SPACE, table_tasks(EMERGENCE_OVER_SPACE)),
+            (REACTIVATION, table_tasks(REACTIVATION)),
             (EMERGENCE_OVER_SCALE, table_tasks(EMERGENCE_OVER_SCALE)),
         )
     ),

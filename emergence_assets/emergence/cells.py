@@ -1,4 +1,4 @@
-"""The emergence tables as cells: per model sae_metrics, presence, time and space; over all models scale."""
+"""The emergence tables as cells: per model sae_metrics, presence, time, space, reactivation; over all models scale."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from emergence_assets.activations.cells import ACTIVATIONS, probe_recipe, probe_
 from emergence_assets.checkpoints.cells import CHECKPOINT
 from emergence_assets.durable import clear_disk_errors
 from emergence_assets.features.cells import cell_labels, presence_cells_path
-from emergence_assets.features.table_sizes import presence_bytes
+from emergence_assets.features.table_sizes import N_CONTROLS, presence_bytes
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.provenance import Provenance, Required, canonical_json
 from emergence_assets.saes.cells import METRICS_NAME, SAE
@@ -21,6 +21,10 @@ from resources.tables import Table, parquet_provenance, read_table, read_tables,
 
 MODEL_TABLE_BYTES = 45_000
 """A table about one model, without replicates."""
+SPACE_ROW_BYTES, SPACE_LAYER_BYTES = 59, 8
+"""Of a profile over layers: a row, and what each layer adds to it; of compressed parquet, as below."""
+REACTIVATION_ROW_BYTES, EMPTY_ROW_BYTES = 124, 50
+"""Of a row about the thirds of the depth, and of one without a layer in the middle."""
 
 
 def _no_settings(_study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
@@ -35,6 +39,21 @@ def _presence_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
     """A cell's share is as large as its presence table of one seed; step 0 to the last, all layers."""
     n_cells = len(study.listed_steps or ()) * len(study.layers_of(str(cell.model)))
     return n_cells * presence_bytes(len(counts.category_sizes), study.statistics.n_bootstrap, n_seeds=1)
+
+
+def _profile_rows(study: Study, counts: TextCounts) -> int:
+    """A row per checkpoint and category of a model, for the measurement and for shuffled labels."""
+    return len(study.listed_steps or ()) * N_CONTROLS * len(counts.category_sizes)
+
+
+def _space_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
+    n_layers = len(study.layers_of(str(cell.model)))
+    return _profile_rows(study, counts) * (SPACE_ROW_BYTES + SPACE_LAYER_BYTES * n_layers)
+
+
+def _reactivation_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
+    has_middle = len(study.layers_of(str(cell.model))) > 2
+    return _profile_rows(study, counts) * (REACTIVATION_ROW_BYTES if has_middle else EMPTY_ROW_BYTES)
 
 
 def _model_rule(
@@ -63,7 +82,8 @@ CATEGORY_PRESENCE = _model_rule(
     "category_presence", ("checkpoint", "activations", "latent_stats"), "presence", _probes, _presence_bytes
 )
 EMERGENCE_OVER_TIME = _model_rule("emergence_over_time", ("category_presence",), "time")
-EMERGENCE_OVER_SPACE = _model_rule("emergence_over_space", ("category_presence",), "space")
+EMERGENCE_OVER_SPACE = _model_rule("emergence_over_space", ("category_presence",), "space", n_bytes=_space_bytes)
+REACTIVATION = _model_rule("reactivation", ("category_presence",), "reactivation", n_bytes=_reactivation_bytes)
 EMERGENCE_OVER_SCALE = Rule(
     name="emergence_over_scale",
     stage="emergence",
@@ -76,7 +96,7 @@ EMERGENCE_OVER_SCALE = Rule(
     verify=verify_table,
     n_bytes=lambda _study, _cell, _counts: MODEL_TABLE_BYTES,
 )
-RULES = (SAE_METRICS, CATEGORY_PRESENCE, EMERGENCE_OVER_TIME, EMERGENCE_OVER_SPACE, EMERGENCE_OVER_SCALE)
+RULES = (SAE_METRICS, CATEGORY_PRESENCE, EMERGENCE_OVER_TIME, EMERGENCE_OVER_SPACE, REACTIVATION, EMERGENCE_OVER_SCALE)
 
 
 def key_columns(plan: Plan, rule: Rule, cell: Cell) -> dict[str, Any]:
@@ -234,6 +254,7 @@ def table_tasks(rule: Rule) -> Callable[[Plan, Sequence[tuple[Cell, Required]]],
 def derive_table(presence: list[str], table: str, path: str, required: str, report: Any) -> None:
     """Worker: one of the emergence tables from the presence of one or all models."""
     from emergence_assets.emergence import tables
+    from emergence_assets.emergence.reactivation import reactivation
     from emergence_assets.emergence.scale import emergence_over_scale
     from emergence_assets.emergence.space import emergence_over_space
     from emergence_assets.emergence.time import emergence_over_time
@@ -241,6 +262,7 @@ def derive_table(presence: list[str], table: str, path: str, required: str, repo
     derive, declared = {
         "emergence_over_time": (emergence_over_time, tables.EMERGENCE_OVER_TIME),
         "emergence_over_space": (emergence_over_space, tables.EMERGENCE_OVER_SPACE),
+        "reactivation": (reactivation, tables.REACTIVATION),
         "emergence_over_scale": (emergence_over_scale, tables.EMERGENCE_OVER_SCALE),
     }[table]
     frame = derive(read_tables([Path(part) for part in presence], tables.CATEGORY_PRESENCE))

@@ -1,4 +1,4 @@
-"""Claims about the emergence tables: what their declarations demand, and that changes are measured from step 0."""
+"""Claims about the emergence tables: what their declarations demand, and what their rows owe to each other."""
 
 import polars as pl
 
@@ -12,6 +12,13 @@ _COMPARED = Check(
     "changes_are_measured_from_step_0",
     "Where a model has step 0, every number that compares with it is there; without it none can be.",
     (Condition("one_of", (COMPARED,), values=(True,)),),
+)
+FOLLOWS = "verdict_follows"
+"""Another one."""
+_FOLLOWS = Check(
+    "verdicts_follow_from_their_gates",
+    "A fall and return is stated exactly where every gate is passed, six layers among them.",
+    (Condition("one_of", (FOLLOWS,), values=(True,)),),
 )
 
 # A study in which no latent is categorical has an empty table, which is a result: its summary is checked.
@@ -37,13 +44,20 @@ CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
         (tables.FEATURE_COUNTS, (_COMPARED,)),
         (tables.EMERGENCE_OVER_TIME, (_COMPARED,)),
         (tables.EMERGENCE_OVER_SPACE, ()),
+        (tables.REACTIVATION, (_FOLLOWS,)),
         (tables.EMERGENCE_OVER_SCALE, ()),
     )
 }
 
 
 def with_comparison(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """The rows of a table with the column that `changes_are_measured_from_step_0` looks at."""
+    """The rows of a table with the column that a check of this module looks at, if it has one."""
+    if table is tables.REACTIVATION:
+        gates = pl.all_horizontal(name for name in frame.columns if name.startswith("gate_"))
+        stated = pl.col("verdict").is_in(["representational", "allocation"])
+        return frame.with_columns(
+            (stated == (gates & (pl.col("n_layers_read") >= 6) & pl.col("ri").is_not_null())).alias(FOLLOWS)
+        )
     if table is tables.CATEGORY_PRESENCE:
         has_step_0 = (pl.col("step") == 0).any().over("model")
         needed = ("p_step0", "gain", "gain_lo", "gain_hi")
