@@ -23,6 +23,7 @@ from benchmarks.hub_listing import measure_hub_listing
 from benchmarks.identity_cost import measure_identity_cost
 from benchmarks.identity_rules import measure_identity_rules
 from benchmarks.latent_matching import measure_latent_matching
+from benchmarks.reactivation_rules import measure_reactivation_rules
 from benchmarks.rounds import measured_by_a_worker
 from benchmarks.sae_memory import measure_sae_memory
 from benchmarks.sae_peers import measure_sae_peers
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "identity-rules": lambda _: measure_identity_rules(),
     "latent-matching": lambda _: measure_latent_matching(),
     "scale-rules": lambda _: measure_scale_rules(),
+    "reactivation-rules": lambda _: measure_reactivation_rules(),
     "automation": lambda _: measure_automation_tick(),
     "activation-write": lambda _: measured_by_a_worker("benchmarks.activation_write:measure_activation_write"),
     "activation-read": lambda _: measure_activation_read(),

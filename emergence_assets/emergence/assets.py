@@ -11,6 +11,7 @@ from emergence_assets.emergence.cells import (
     EMERGENCE_HAZARD,
     EMERGENCE_OVER_SPACE,
     EMERGENCE_OVER_TIME,
+    REACTIVATION,
     SAE_METRICS,
     metrics_tasks,
     presence_tasks,
@@ -90,6 +91,7 @@ TABLES = (
             (MODEL_SEEDS, seeds_tasks),
             (EMERGENCE_OVER_SCALE, scale_tasks),
             (COST_UTILITY, cost_tasks),
+            (REACTIVATION, table_tasks(REACTIVATION)),
         )
     ),
     FEATURES,

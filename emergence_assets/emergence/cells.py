@@ -1,4 +1,4 @@
-"""The emergence tables of one model as cells: sae_metrics, presence, time and space."""
+"""The emergence tables of one model as cells: sae_metrics, presence, time, space and reactivation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +25,10 @@ TIME_TABLE_BYTES, TIME_ROW_BYTES = 24_000, 95.0
 """Of emergence_over_time: what 65 columns take without rows, and a row."""
 HAZARD_TABLE_BYTES, HAZARD_GAP_BYTES = 6_000, 60.0
 """Of emergence_hazard: without rows, and the rows of a gap between checkpoints."""
+SPACE_ROW_BYTES, SPACE_LAYER_BYTES = 59, 8
+"""Of a profile over layers: a row, and what each layer adds to it; of compressed parquet, as below."""
+REACTIVATION_ROW_BYTES, EMPTY_ROW_BYTES = 124, 50
+"""Of a row about the thirds of the depth, and of one without a layer in the middle."""
 
 
 def _no_settings(_study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
@@ -38,7 +42,9 @@ def _probes(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
 def _presence_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
     """A cell's share is as large as its presence table of one seed, and a value per seed more; all steps and layers."""
     n_cells = len(study.listed_steps or ()) * len(study.layers_of(str(cell.model)))
-    return n_cells * presence_bytes(len(counts.category_sizes), study.statistics.n_bootstrap + len(study.sae.seeds))
+    return n_cells * presence_bytes(
+        len(counts.category_sizes), study.statistics.n_bootstrap + len(study.sae.seeds), n_seeds=1
+    )
 
 
 def _time_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
@@ -49,6 +55,21 @@ def _time_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
 
 def _hazard_bytes(study: Study, _cell: Cell, _counts: TextCounts) -> float:
     return HAZARD_TABLE_BYTES + HAZARD_GAP_BYTES * len(study.listed_steps or ())
+
+
+def _profile_rows(study: Study, counts: TextCounts) -> int:
+    """A row per checkpoint and category of a model, for the measurement and for shuffled labels."""
+    return len(study.listed_steps or ()) * N_CONTROLS * len(counts.category_sizes)
+
+
+def _space_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
+    n_layers = len(study.layers_of(str(cell.model)))
+    return _profile_rows(study, counts) * (SPACE_ROW_BYTES + SPACE_LAYER_BYTES * n_layers)
+
+
+def _reactivation_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
+    has_middle = len(study.layers_of(str(cell.model))) > 2
+    return _profile_rows(study, counts) * (REACTIVATION_ROW_BYTES if has_middle else EMPTY_ROW_BYTES)
 
 
 def _model_rule(
@@ -80,8 +101,16 @@ EMERGENCE_OVER_TIME = _model_rule("emergence_over_time", ("category_presence",),
 EMERGENCE_HAZARD = _model_rule(
     "emergence_hazard", ("category_presence", "emergence_over_time"), "hazard", n_bytes=_hazard_bytes
 )
-EMERGENCE_OVER_SPACE = _model_rule("emergence_over_space", ("category_presence",), "space")
-RULES = (SAE_METRICS, CATEGORY_PRESENCE, EMERGENCE_OVER_TIME, EMERGENCE_HAZARD, EMERGENCE_OVER_SPACE)
+EMERGENCE_OVER_SPACE = _model_rule("emergence_over_space", ("category_presence",), "space", n_bytes=_space_bytes)
+REACTIVATION = _model_rule("reactivation", ("category_presence",), "reactivation", n_bytes=_reactivation_bytes)
+RULES = (
+    SAE_METRICS,
+    CATEGORY_PRESENCE,
+    EMERGENCE_OVER_TIME,
+    EMERGENCE_HAZARD,
+    EMERGENCE_OVER_SPACE,
+    REACTIVATION,
+)
 
 
 def key_columns(plan: Plan, rule: Rule, cell: Cell) -> dict[str, Any]:
@@ -239,6 +268,7 @@ def derive_table(sources: dict[str, str], table: str, path: str, required: str, 
     """Worker: one of the emergence tables of one model, from others."""
     from emergence_assets.emergence import tables
     from emergence_assets.emergence.hazard import emergence_hazard
+    from emergence_assets.emergence.reactivation import reactivation
     from emergence_assets.emergence.space import emergence_over_space
     from emergence_assets.emergence.time import emergence_over_time
 
@@ -246,6 +276,7 @@ def derive_table(sources: dict[str, str], table: str, path: str, required: str, 
         "emergence_over_time": emergence_over_time,
         "emergence_hazard": emergence_hazard,
         "emergence_over_space": emergence_over_space,
+        "reactivation": reactivation,
     }[table]
     read = {name: read_table(Path(source), getattr(tables, name.upper())) for name, source in sources.items()}
     frame = derive(**{ARGUMENTS[name]: frame for name, frame in read.items()})

@@ -43,6 +43,13 @@ _ALL_THERE = Check(
     "Every category of every layer is compared with all the controls of the study.",
     (Condition("one_of", (ALL_THERE,), values=(True,)),),
 )
+FOLLOWS = "verdict_follows"
+"""Column that `with_comparison` adds."""
+_FOLLOWS = Check(
+    "verdicts_follow_from_their_gates",
+    "A fall and return is stated exactly where every gate is passed, six layers among them.",
+    (Condition("one_of", (FOLLOWS,), values=(True,)),),
+)
 
 # A study in which no latent is categorical has an empty table, which is a result: its summary is checked.
 FEATURES_CHECKS = (
@@ -71,6 +78,7 @@ CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
         (tables.EMERGENCE_OVER_SPACE, ()),
         (tables.EXPANSION_PRESENCE, ()),
         (tables.MODEL_SEEDS, ()),
+        (tables.REACTIVATION, (_FOLLOWS,)),
         (tables.EMERGENCE_OVER_SCALE, ()),
         (tables.REACTIVATION_MECHANISM, (_ADD_UP,)),
         (tables.COST_UTILITY, (_COMPARED,)),
@@ -88,6 +96,12 @@ def with_comparison(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     if table is tables.REACTIVATION_MECHANISM:
         return frame.with_columns(
             pl.sum_horizontal("share_carried", "share_attn", "share_mlp", ignore_nulls=False).alias(SHARE_SUM)
+        )
+    if table is tables.REACTIVATION:
+        gates = pl.all_horizontal(name for name in frame.columns if name.startswith("gate_"))
+        stated = pl.col("verdict").is_in(["representational", "allocation"])
+        return frame.with_columns(
+            (stated == (gates & (pl.col("n_layers_read") >= 6) & pl.col("ri").is_not_null())).alias(FOLLOWS)
         )
     if table is tables.CATEGORY_PRESENCE or table is tables.COST_UTILITY:
         has_step_0 = (pl.col("step") == 0).any().over("model")

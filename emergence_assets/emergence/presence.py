@@ -67,7 +67,9 @@ def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
     cells = cells.sort([*_ROW, "sae_seed"])
     table = cells.group_by(_ROW, maintain_order=True).agg(
         pl.col(*(key for key in CELL_KEYS if key not in _ROW), "n_category", "n_texts", "n_category_score").first(),
-        pl.col("p_select", "p_best", "p_dense", "p_dense_lo", "p_dense_hi").mean(),
+        pl.col("p_select", "p_best").mean(),
+        # the raw read-out does not depend on the SAE
+        pl.col("p_dense", "p_dense_lo", "p_dense_hi", "replicates_dense").first(),
         pl.col("data_version"),
         p_seeds=pl.col("p_best"),
         n_seeds=pl.len(),

@@ -7,13 +7,12 @@ row, so a difference of two rows is the row-wise difference of their replicates.
 Shape suffixes: r rows, b bootstrap replicates.
 """
 
-from statistics import NormalDist
-
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from emergence_assets.errors import EmergenceError
+from emergence_assets.features.statistics import interval
 
 MARGIN = 0.05
 """AUROC units: a smaller gain is not called one. The standard error of one AUROC with 42 positives is near 0.04."""
@@ -74,35 +73,29 @@ def _list_array(table: pl.DataFrame, column: str, what: str) -> NDArray[np.float
     return table[column].explode().to_numpy().astype(np.float64).reshape(table.height, int(lengths[0]))
 
 
-def interval(replicates: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """95 % percentile interval over the last axis.
-
-    Replicates that are not finite (undefined for these texts) are left out; NaN when more than half of them are.
-    """
-    values = np.where(np.isfinite(replicates), replicates, np.nan)
-    missing = np.isnan(values).mean(axis=-1) if values.shape[-1] else np.ones(values.shape[:-1])
-    bounds = np.full((2, *values.shape[:-1]), np.nan)
-    complete, partial = missing == 0, (missing > 0) & (missing <= 0.5)
-    if complete.any():
-        bounds[:, complete] = np.quantile(values[complete], (0.025, 0.975), axis=-1)
-    if partial.any():
-        bounds[:, partial] = np.nanquantile(values[partial], (0.025, 0.975), axis=-1)
-    return bounds[0], bounds[1]
-
-
-def p_not_above_zero(estimate: float, replicates_b: NDArray[np.floating]) -> float:
+def p_not_above_zero(estimate: ArrayLike, replicates: NDArray[np.floating]) -> NDArray[np.float64]:
     """One-sided p-value of "the true value is not above zero", normal with the bootstrap's standard error.
 
     Normal, because 200 replicates cannot show a p-value below 0.005, too coarse to correct for 50 categories.
+
+    Args:
+        estimate: values of any shape.
+        replicates: the same shape and, as last axis, replicates.
+
+    Returns:
+        NaN where an estimate is not finite, or fewer than two replicates are.
     """
-    finite = replicates_b[np.isfinite(replicates_b)]
-    if len(finite) < 2 or not np.isfinite(estimate):
-        return float("nan")
-    error = finite.std(ddof=1)
-    if error == 0:
-        return 0.0 if estimate > 0 else 1.0
-    # The standard library spares every reader of a schema the import of scipy.stats, a third of the start.
-    return NormalDist().cdf(-estimate / error)
+    from scipy.special import ndtr
+
+    value = np.asarray(estimate, dtype=np.float64)
+    finite = np.isfinite(replicates)
+    count = finite.sum(axis=-1)
+    mean = np.where(finite, replicates, 0).sum(axis=-1) / np.maximum(count, 1)
+    square = np.where(finite, replicates - mean[..., None], 0) ** 2
+    error = np.sqrt(square.sum(axis=-1) / np.maximum(count - 1, 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.where(error > 0, ndtr(-value / error), np.where(value > 0, 0.0, 1.0))
+    return np.where(np.isfinite(value) & (count > 1), p, np.nan)
 
 
 def step0_rows(table: pl.DataFrame, keys: tuple[str, ...]) -> NDArray[np.int64]:

@@ -1,20 +1,27 @@
 """Where a category is present: the profile of presence over the layers of one checkpoint.
 
-Here: peak, centre of mass and width of the profile, with margins. Not here: whether a profile falls and returns
-(reactivation, a later module).
+Here: peak, onset, centre of mass, width and humps of the profile, with margins. Not here: whether a profile falls and
+returns (`reactivation.py`).
 
-Shape suffixes: l layers, b bootstrap replicates.
+Everything that weighs layers weighs the gain over step 0 (AUROC units), not the excess: a margin of 0.05 then means the
+same as in the other tables, and no layer counts more because its untrained model was better.
+
+Shape suffixes: s series, l layers, b bootstrap replicates.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emergence_assets.emergence.replicates import interval, replicate_array, step0_rows, with_category_mean
+from emergence_assets.emergence.modes import count_modes, dip_test
+from emergence_assets.emergence.profiles import Profiles, depth_profiles
+from emergence_assets.emergence.replicates import MARGIN, interval
 from emergence_assets.emergence.schema import SPACE_SCHEMA
 
+Floats = NDArray[np.float64]
 _SERIES = ["model", "step", "control_id", "aggregate", "category_level", "category"]
 
 
@@ -22,93 +29,96 @@ def emergence_over_space(presence: pl.DataFrame) -> pl.DataFrame:
     """One row per (model, step, control, aggregate, level, category) with its profile over layers.
 
     * peak_layer, peak_depth: the layer with the highest p_best; the interval holds the peaks of the replicates.
+    * onset_depth: the first layer with at least half of the largest gain whose lower bound is above 0.
     * com_depth: centre of mass in relative depth, weighted by the gain over step 0 (negative gains count 0).
     * width: share of the layers with at least half of the largest gain.
     * max_gain: gain at the layer where it is largest, a maximum over noisy values and so biased upwards: a
       description, not a claim. best_gain: gain at best_layer, the layer with the highest p_select of this row: chosen
       on other texts, hence unbiased. Both with paired 95 % intervals at the chosen layer.
+    * n_modes: humps of the gain that are apart by more than the noise and 0.05; 0 where no gain reaches 0.05. dip_p: of
+      "no more than one hump" (`modes.py`); null below three layers.
+    * embed_presence: p_best of the embedding, where it was read.
     * layers, profile, profile_step0, profile_dense: p_best, p_step0 and p_dense by layer; -1 is the embedding.
 
-    What weighs gains is null when there is none (step 0 itself, or no step 0). See `SPACE_SCHEMA`.
+    Intervals hold texts and SAE seeds uncertain (`profiles.py`). What weighs gains
+    is null when there is none (step 0 itself, or no step 0). See `SPACE_SCHEMA`.
     """
-    if presence.is_empty():
-        return pl.DataFrame(schema=SPACE_SCHEMA)
-    table = with_category_mean(presence).sort([*_SERIES, "layer"])
-    replicates_rb = replicate_array(table)
-    row0 = step0_rows(table, ("model", "layer", "control_id", "aggregate", "category_level", "category"))
-    p_best = table["p_best"].to_numpy().astype(np.float64)
-    p_step0 = np.where(row0 >= 0, p_best[row0], np.nan)
-    step0_rb = np.where((row0 >= 0)[:, None], replicates_rb[row0], np.nan)
-    rows: list[dict[str, Any]] = []
-    for part in table.with_row_index("row").partition_by(_SERIES, maintain_order=True):
-        at = slice(part["row"][0], part["row"][-1] + 1)
-        one = part.row(0, named=True)
-        rows.append(
-            {
-                **{key: one[key] for key in (*_SERIES, "n_params_nonemb", "tokens_seen", "n_layers")},
-                **_profile(part, p_best[at], p_step0[at], replicates_rb[at], step0_rb[at]),
-                "n_seeds": part["n_seeds"].min(),
-                "n_boot": replicates_rb.shape[1],
-            }
-        )
-    floats = [name for name, dtype in SPACE_SCHEMA.items() if dtype == pl.Float32]
-    return (
-        pl.DataFrame(rows, schema=SPACE_SCHEMA)
-        .with_columns(
-            pl.col(floats).fill_nan(None),
-            pl.col("profile", "profile_step0", "profile_dense").list.eval(pl.element().fill_nan(None)),
-        )
-        .sort(_SERIES)
-    )
+    frames = [_of_checkpoint(profiles) for profiles in depth_profiles(presence)]
+    return pl.concat(frames).sort(_SERIES) if frames else pl.DataFrame(schema=SPACE_SCHEMA)
 
 
-def _profile(
-    part: pl.DataFrame,
-    p_l: NDArray[np.float64],
-    p_step0_l: NDArray[np.float64],
-    replicates_lb: NDArray[np.float64],
-    step0_lb: NDArray[np.float64],
-) -> dict[str, Any]:
-    depth_l = part["rel_depth"].to_numpy().astype(np.float64)
-    layers = part["layer"].to_numpy()
-    peak, best = int(p_l.argmax()), int(part["p_select"].to_numpy().argmax())
+def _of_checkpoint(profiles: Profiles) -> pl.DataFrame:
+    layers, depth_l = profiles.layers, profiles.depth_l
+    rows = np.arange(profiles.series.height)
+    peak_s, best_s = profiles.p_best_sl.argmax(axis=1), profiles.p_select_sl.argmax(axis=1)
     # A replicate that is undefined at a layer cannot have its peak there.
-    peak_lo, peak_hi = interval(depth_l[np.where(np.isnan(replicates_lb), -np.inf, replicates_lb).argmax(axis=0)])
-    row: dict[str, Any] = {
-        "peak_layer": layers[peak],
-        "peak_depth": depth_l[peak],
-        "peak_depth_lo": peak_lo,
-        "peak_depth_hi": peak_hi,
-        "best_layer": layers[best],
-        "layers": layers.tolist(),
-        "profile": p_l.tolist(),
-        "profile_step0": p_step0_l.tolist(),
-        "profile_dense": part["p_dense"].to_list(),
+    peak_sb = np.where(np.isnan(profiles.p_best_slb), -np.inf, profiles.p_best_slb).argmax(axis=1)
+    columns: dict[str, Any] = {
+        "peak_layer": layers[peak_s],
+        **_with_interval("peak_depth", depth_l[peak_s], depth_l[peak_sb]),
+        "best_layer": layers[best_s],
+        "embed_presence": profiles.p_best_sl[:, 0] if layers[0] < 0 else np.full(len(rows), np.nan),
+        "layers": [layers.tolist()] * len(rows),
+        "profile": profiles.p_best_sl,
+        "profile_step0": profiles.step0_sl,
+        "profile_dense": profiles.dense_sl,
+        "n_boot": np.full(len(rows), profiles.p_best_slb.shape[-1]),
     }
-    gain_l, gain_lb = p_l - p_step0_l, replicates_lb - step0_lb
-    names = ("com_depth", "com_depth_lo", "com_depth_hi", "width", "max_gain", "max_gain_lo", "max_gain_hi")
-    row |= dict.fromkeys((*names, "best_gain", "best_gain_lo", "best_gain_hi"), float("nan"))
-    if not np.isfinite(gain_l).any():
-        return row
-    largest = int(np.nanargmax(gain_l))
-    row |= {
-        "max_gain": gain_l[largest],
-        **dict(zip(("max_gain_lo", "max_gain_hi"), interval(gain_lb[largest]), strict=True)),
-        "best_gain": gain_l[best],
-        **dict(zip(("best_gain_lo", "best_gain_hi"), interval(gain_lb[best]), strict=True)),
-    }
-    if gain_l[largest] > 0:
-        com_lo, com_hi = interval(_centre_of_mass(depth_l, gain_lb))
-        row |= {
-            "com_depth": _centre_of_mass(depth_l, gain_l[:, None])[0],
-            "com_depth_lo": com_lo,
-            "com_depth_hi": com_hi,
-            "width": float((gain_l >= gain_l[largest] / 2).mean()),
-        }
-    return row
+    gain_sl, gain_slb = profiles.gain_sl, profiles.gain_slb
+    filled_sl = np.where(np.isnan(gain_sl), -np.inf, gain_sl)
+    largest_s = filled_sl.argmax(axis=1)
+    columns |= _with_interval("max_gain", gain_sl[rows, largest_s], gain_slb[rows, largest_s])
+    columns |= _with_interval("best_gain", gain_sl[rows, best_s], gain_slb[rows, best_s])
+    columns |= _depths(depth_l, gain_sl, gain_slb)
+    columns |= _humps(gain_sl, gain_slb)
+    frame = profiles.series.with_columns(
+        *(pl.Series(name, value, dtype=SPACE_SCHEMA[name], strict=False) for name, value in columns.items())
+    )
+    floats = [name for name, dtype in SPACE_SCHEMA.items() if dtype == pl.Float32]
+    return frame.with_columns(
+        pl.col(floats).fill_nan(None),
+        pl.col("profile", "profile_step0", "profile_dense").list.eval(pl.element().fill_nan(None)),
+    ).select(pl.col(name).cast(dtype) for name, dtype in SPACE_SCHEMA.items())
 
 
-def _centre_of_mass(depth_l: NDArray[np.float64], gain_lb: NDArray[np.float64]) -> NDArray[np.float64]:
-    weight_lb = np.nan_to_num(np.maximum(gain_lb, 0))
-    total_b = weight_lb.sum(axis=0)
-    return np.divide(depth_l @ weight_lb, total_b, out=np.full(len(total_b), np.nan), where=total_b > 0)
+def _depths(depth_l: Floats, gain_sl: Floats, gain_slb: Floats) -> Mapping[str, Floats]:
+    """Onset, centre and width; NaN where no layer gains."""
+    surely_sl = interval(gain_slb)[0] > 0
+    estimates = [f[..., 0] for f in _onset_centre_width(depth_l, gain_sl[..., None], surely_sl)]
+    columns: dict[str, Floats] = {}
+    for name, value, replicates in zip(
+        ("onset_depth", "com_depth", "width"), estimates, _onset_centre_width(depth_l, gain_slb, surely_sl), strict=True
+    ):
+        bounds = np.where(np.isnan(value), np.nan, interval(replicates))
+        columns |= {name: value, f"{name}_lo": bounds[0], f"{name}_hi": bounds[1]}
+    return columns
+
+
+def _onset_centre_width(depth_l: Floats, gain_slb: Floats, surely_sl: NDArray[np.bool_]) -> tuple[Floats, ...]:
+    gain_slb = np.nan_to_num(gain_slb)
+    largest_sb = gain_slb.max(axis=1)
+    high_slb = gain_slb >= largest_sb[:, None] / 2
+    onset_slb = high_slb & surely_sl[..., None]
+    gains_sb = largest_sb > 0
+    onset_sb = np.where(gains_sb & onset_slb.any(axis=1), depth_l[onset_slb.argmax(axis=1)], np.nan)
+    weight_slb = np.maximum(gain_slb, 0)
+    moment_sb, total_sb = np.einsum("l,slb->sb", depth_l, weight_slb), weight_slb.sum(axis=1)
+    centre_sb = np.divide(moment_sb, total_sb, out=np.full(total_sb.shape, np.nan), where=gains_sb)
+    return onset_sb, centre_sb, np.where(gains_sb, high_slb.mean(axis=1), np.nan)
+
+
+def _humps(gain_sl: Floats, gain_slb: Floats) -> Mapping[str, list[float | int | None]]:
+    p_s, swing_s = dip_test(gain_sl, gain_slb)
+    if gain_sl.shape[1] < 3:
+        p_s[:] = np.nan
+    known_s = np.isfinite(swing_s)
+    modes_s = np.where(gain_sl.max(axis=1) >= MARGIN, count_modes(gain_sl, np.fmax(swing_s, MARGIN)), 0)
+    return {
+        "n_modes": [int(n) if known else None for n, known in zip(modes_s, known_s, strict=True)],
+        "dip_p": [float(p) if np.isfinite(p) else None for p in p_s],
+    }
+
+
+def _with_interval(name: str, value: Floats, replicates: Floats) -> Mapping[str, Floats]:
+    lo, hi = interval(replicates)
+    return {name: value, f"{name}_lo": lo, f"{name}_hi": hi}

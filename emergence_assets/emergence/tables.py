@@ -21,6 +21,7 @@ from emergence_assets.emergence.schema import (
     HEADLINE_SCHEMA,
     MECHANISM_SCHEMA,
     PRESENCE_SCHEMA,
+    REACTIVATION_SCHEMA,
     SAE_METRICS_SCHEMA,
     SCALE_SCHEMA,
     SEEDS_SCHEMA,
@@ -68,6 +69,7 @@ _DESCRIBED: dict[str, tuple[str, str, float | None, float | None]] = {
         None,
         None,
     ),
+    "replicates_dense": ("the same of p_dense; null under shuffled labels", "AUROC", None, None),
     "layer_choice": ("each layer, or again the best one chosen on split select", "name", None, None),
     "metric": ("what is followed", "name", None, None),
     "n_steps": ("checkpoints", "checkpoints", 1, None),
@@ -92,7 +94,7 @@ _DESCRIBED: dict[str, tuple[str, str, float | None, float | None]] = {
     "grid_hi_step": ("checkpoint after it", "steps", 0, None),
     "half_step_interp": ("step of half the rise from first to last checkpoint, by interpolation", "steps", 0, None),
     "changepoint_step": ("first checkpoint after the best split into two means", "steps", 0, None),
-    "n_seeds_agree": ("SAE seeds with a late gain above 0", "seeds", 0, None),
+    "n_seeds_agree": ("SAE seeds that show the sign: of the gain, or of a drop above 0", "seeds", 0, None),
     "seed_sd_dex": ("standard deviation over SAE seeds of log10(half step + 1)", "decades of steps", 0, None),
     "step_lo": ("checkpoint before the gap; the last one for what is open", "steps", 0, None),
     "step_hi": ("checkpoint after the gap; null for what is open", "steps", 0, None),
@@ -104,12 +106,21 @@ _DESCRIBED: dict[str, tuple[str, str, float | None, float | None]] = {
     "censor": ("left: there before training; right: not seen to its end", "name", None, None),
     "stabil_step": ("first checkpoint from which on p_best stays near its end", "steps", 0, None),
     "emerged": ("a rise that passes the gate of `rises.has_emerged`", "truth", None, None),
-    "p_value": ("of no gain in the mean of the last three checkpoints", "probability", 0, 1),
+    "p_value": ("one-sided, of no effect", "probability", 0, 1),
     "q_emerged": ("Benjamini-Hochberg over layers and categories", "probability", 0, 1),
     "peak_layer": ("layer with the largest gain", "index", -1, None),
     "peak_depth": ("its relative depth", "ratio", 0, 1),
+    "onset_depth": (
+        "relative depth of the first layer with half of the largest gain, its lower bound above 0",
+        "ratio",
+        0,
+        1,
+    ),
     "com_depth": ("centre of mass of the positive gains", "ratio", 0, 1),
     "width": ("share of layers above half the largest gain", "ratio", 0, 1),
+    "n_modes": ("humps of the gain that are apart by more than 0.05 and the noise", "humps", 0, None),
+    "dip_p": ("of no more than one hump", "probability", 0, 1),
+    "embed_presence": ("p_best of the embedding", "AUROC", 0, 1),
     "max_gain": ("largest gain over layers", "AUROC", -1, 1),
     "best_layer": ("layer chosen on split select", "index", -1, None),
     "best_gain": ("gain of that layer", "AUROC", -1, 1),
@@ -117,6 +128,25 @@ _DESCRIBED: dict[str, tuple[str, str, float | None, float | None]] = {
     "profile": ("p_best by layer", "AUROC", None, None),
     "profile_step0": ("p_step0 by layer", "AUROC", None, None),
     "profile_dense": ("p_dense by layer", "AUROC", None, None),
+    "level": ("what a row is about: a category, all its latents together", "name", None, None),
+    "early": ("mean gain over the first third of the depth", "AUROC", -1, 1),
+    "mid": ("mean gain over the second third", "AUROC", -1, 1),
+    "late": ("mean gain over the last third", "AUROC", -1, 1),
+    "drop": ("min(early, late) - mid", "AUROC", -2, 2),
+    "ri": ("reactivation index: drop / min(early, late); null where that is below 0.05", "ratio", None, None),
+    "drop_quarters": ("drop with the middle from a quarter to a half of the depth", "AUROC", -2, 2),
+    "drop_presence": ("drop of p_best, without step 0", "AUROC", -1, 1),
+    "dense_drop": ("drop of p_dense, without step 0", "AUROC", -1, 1),
+    "valley_depth": ("relative depth of the deepest valley of the smoothed gain", "ratio", 0, 1),
+    "perm_p": ("of so deep a valley among layers in any order", "probability", 0, 1),
+    "q": ("Benjamini-Hochberg over the categories of the level", "probability", 0, 1),
+    "gate_layers": ("at least 6 layers were read", "truth", None, None),
+    "gate_drop": ("drop >= 0.05", "truth", None, None),
+    "gate_interval": ("drop_lo > 0", "truth", None, None),
+    "gate_fdr": ("q < 0.05", "truth", None, None),
+    "gate_seeds": ("two or more SAE seeds, two thirds of which agree", "truth", None, None),
+    "gate_presence": ("drop_presence >= 0.05 and drop_presence_lo > 0", "truth", None, None),
+    "passes_gate": ("all gates, and ri is defined", "truth", None, None),
     "n_sizes": ("models compared", "models", 1, None),
     "rise": ("last minus first, paired over texts", "AUROC", -1, 1),
     "slope_dec": ("slope against log10 of n_params_nonemb", "AUROC per decade of parameters", None, None),
@@ -163,7 +193,7 @@ _DESCRIBED: dict[str, tuple[str, str, float | None, float | None]] = {
     "regret_after_stop": ("u_excess that training on added after the signal", "ratio", None, None),
     "flops_saved_frac": ("share of the compute that stopping here would have saved", "ratio", 0, 1),
     "n_categories": ("categories of the level", "categories", 1, None),
-    "n_layers_read": ("layers behind the mean", "layers", 1, None),
+    "n_layers_read": ("layers behind the row", "layers", 0, None),
     "p_first": ("mean p_best at the first checkpoint", "AUROC", 0, 1),
     "p_last": ("mean p_best at the last checkpoint", "AUROC", 0, 1),
     "n_strong_first": (
@@ -371,6 +401,13 @@ _ONE_OF = {
     "condition": ("final_step", "equal_tokens", "equal_flops"),
     "sae_design": ("fixed_width", "fixed_expansion"),
 }
+_DESCRIBED_IN: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
+    ("reactivation", "verdict"): (
+        "what may be said of a fall and return over depth",
+        ("representational", "allocation", "none", "undefined", "insufficient"),
+    ),
+}
+"""Columns whose meaning hangs on the table: what they are, and all values they take."""
 
 
 def _table(
@@ -384,8 +421,9 @@ def _table(
         text, unit, least, greatest = _DESCRIBED[stem if bound else column]
         if bound:
             text = f"{'lower' if column.endswith('_lo') else 'upper'} end of the 95 % interval of {stem}"
+        text, values = _DESCRIBED_IN.get((name, column), (text, _ONE_OF.get(column, ())))
         must = (column in key or column in filled) and column not in _MAY_BE_NULL_ANYWHERE
-        columns.append(Column(column, dtype, text, unit, least, greatest, _ONE_OF.get(column, ()), nullable=not must))
+        columns.append(Column(column, dtype, text, unit, least, greatest, values, nullable=not must))
     intervals = tuple(
         Ordered((f"{stem}_lo", f"{stem}_hi")) for stem in schema if {f"{stem}_lo", f"{stem}_hi"} <= set(schema)
     )
@@ -464,6 +502,21 @@ EXPANSION_PRESENCE = _table(
     EXPANSION_SCHEMA,
     CATEGORY_PRESENCE.key,
     ("p_best", "p_best_lo", "p_best_hi", "p_dense", "p_bow", "n_latents", "fvu", "l0", "n_seeds", "n_boot"),
+)
+REACTIVATION = _table(
+    "reactivation",
+    "One row per model, step, control and category (or their mean): whether it falls in the middle layers and returns.",
+    REACTIVATION_SCHEMA,
+    ("model", "step", "level", "control_id", "aggregate", "category_level", "category"),
+    (
+        "n_layers_read",
+        "n_seeds",
+        "n_seeds_agree",
+        *(name for name in REACTIVATION_SCHEMA if name.startswith("gate_")),
+        "passes_gate",
+        "verdict",
+        "n_boot",
+    ),
 )
 EMERGENCE_OVER_SCALE = _table(
     "emergence_over_scale",

@@ -82,7 +82,11 @@ def dense_scores(
     """The dense probe of every level on the raw read-outs: the same for all SAEs of a cell."""
     return tuple(
         dense_probe_auroc(
-            read_out_pd, level, shuffled_labels(level, recipe.n_shuffles, recipe.shuffle_seed), recipe.ridge_strength
+            read_out_pd,
+            level,
+            shuffled_labels(level, recipe.n_shuffles, recipe.shuffle_seed),
+            recipe.ridge_strength,
+            text_weights(level, recipe.n_boot, recipe.boot_seed),
         )
         for level in labels
     )
@@ -98,8 +102,8 @@ def presence_cell(
     """How well the best latent tells each category from the rest; one row per control, level and category.
 
     Row `none`: the latent with the highest AUROC on split select (`p_select`), its AUROC on split score (`p_best`) with
-    DeLong's 95 % interval, the dense probe on the raw read-out (`p_dense`), and bootstrap replicates of `p_best` with
-    the latent held fixed, joint over all cells. Row `label_shuffle`: means over permuted labels, each with a best
+    DeLong's 95 % interval, the dense probe on the raw read-out (`p_dense`), and bootstrap replicates of both with
+    latent and probe held fixed, joint over all cells. Row `label_shuffle`: means over permuted labels, each with a best
     latent of its own; the interval is the percentile interval of the mean's replicates, `latent` is null.
     When no live latent is above chance on split select there is no latent: `latent` null, 0.5 everywhere.
     Categories with too few texts have no row. See `PRESENCE_CELL_SCHEMA`.
@@ -155,6 +159,7 @@ def _level_presence(
         "p_dense_lo": dense.lo_c[kept],
         "p_dense_hi": dense.hi_c[kept],
         "replicates": real.replicates_cb[kept].astype(np.float32),
+        "replicates_dense": dense.replicates_cb[kept].astype(np.float32),
     }
     mean_replicates = np.mean([one.replicates_cb for one in permuted], axis=0)[kept]
     with np.errstate(invalid="ignore"):
@@ -171,6 +176,7 @@ def _level_presence(
         "p_dense_lo": [None] * len(kept),
         "p_dense_hi": [None] * len(kept),
         "replicates": mean_replicates.astype(np.float32),
+        "replicates_dense": [None] * len(kept),
     }
     return pl.concat([_frame(measured), _frame(control)])
 

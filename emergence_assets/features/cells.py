@@ -37,11 +37,11 @@ def _statistics_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[
 def _statistics_bytes(study: Study, _cell: Cell, counts: TextCounts) -> float:
     n_seeds = len(study.sae.seeds)
     n_pairs = n_seeds * expected_pairs(counts.category_sizes, study.sae.n_latents, study.sae.k)
-    n_categories = n_seeds * len(counts.category_sizes)
+    n_categories = len(counts.category_sizes)
     return (
         latent_stats_bytes(n_pairs)
-        + presence_bytes(n_categories, study.statistics.n_bootstrap)
-        + rule_counts_bytes(n_categories)
+        + presence_bytes(n_categories, study.statistics.n_bootstrap, n_seeds)
+        + rule_counts_bytes(n_seeds * n_categories)
         + categorical_latents_bytes(n_seeds * study.sae.n_latents)
     )
 

@@ -3,7 +3,7 @@
 Here: a ridge probe in closed form, fitted on split select and scored on split score. Not here: label shuffling
 (`labels.py`), which applies to every number.
 
-Shape suffixes: p texts, d d_model (any input dimension), c categories.
+Shape suffixes: p texts, d d_model (any input dimension), c categories, b bootstrap replicates.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from emergence_assets.errors import EmergenceError
 from emergence_assets.features.labels import Labels, shuffled_labels
-from emergence_assets.features.statistics import auroc_c, delong_variance_c, normal_interval
+from emergence_assets.features.statistics import (
+    auroc_c,
+    bootstrap_auroc_cb,
+    delong_variance_c,
+    interval,
+    normal_interval,
+)
 
 BOW_PENALTY = 1.0
 """Ridge penalty on TF-IDF rows: they have length 1, so this equals the weight that one text has."""
@@ -34,17 +40,23 @@ BOW_SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class ProbeScore:
-    """AUROC of a probe per category, for the true labels and as the mean over shuffled ones; 95 % DeLong interval."""
+    """AUROC of a probe per category, for the true labels and as the mean over shuffled ones; 95 % interval."""
 
     p_c: NDArray[np.float64]
     lo_c: NDArray[np.float64]
     hi_c: NDArray[np.float64]
     shuffled_c: NDArray[np.float64]
     """NaN without shuffles."""
+    replicates_cb: NDArray[np.float64]
+    """Bootstrap replicates of `p_c`; none where the interval is DeLong's."""
 
 
 def dense_probe_auroc(
-    read_out_pd: NDArray[np.floating], labels: Labels, shuffled: Sequence[Labels], ridge_strength: float
+    read_out_pd: NDArray[np.floating],
+    labels: Labels,
+    shuffled: Sequence[Labels],
+    ridge_strength: float,
+    weights_pb: NDArray[np.float32],
 ) -> ProbeScore:
     """How well a ridge probe on the raw read-out tells each category from the rest.
 
@@ -53,6 +65,8 @@ def dense_probe_auroc(
         labels: the level; texts without a label take no part.
         shuffled: permuted labels of the same level.
         ridge_strength: ridge penalty per select text.
+        weights_pb: how often each text counts in each bootstrap replicate, as for the latents. The probe is held
+            fixed: it is scored on weighted texts, not fitted on them.
 
     Raises:
         EmergenceError: the read-outs are not finite, or are not one per text.
@@ -68,16 +82,16 @@ def dense_probe_auroc(
         raise EmergenceError("read-outs hold NaN or infinite values", remedy="Rematerialise the activations.")
     if not len(select) or not len(score):
         nan_c = np.full(len(labels.categories), np.nan)
-        return ProbeScore(nan_c, nan_c, nan_c, nan_c)
+        return ProbeScore(nan_c, nan_c, nan_c, nan_c, np.full((len(nan_c), weights_pb.shape[1]), np.nan))
     mean_d, deviation_d = select.mean(axis=0), select.std(axis=0)
     # A dimension that is constant up to rounding would be blown up to unit variance; the embedding layer is all such.
     varies = deviation_d > 1e-7 * np.abs(mean_d)
     select = (select - mean_d)[:, varies] / deviation_d[varies]
     score = (score - mean_d)[:, varies] / deviation_d[varies]
     penalty = ridge_strength * len(select)
-    if select.shape[1] > len(select):
-        return _score_probe(labels, shuffled, select @ select.T, score @ select.T, penalty, kernel=True)
-    return _score_probe(labels, shuffled, select, score, penalty, kernel=False)
+    kernel = select.shape[1] > len(select)
+    inputs = (select @ select.T, score @ select.T) if kernel else (select, score)
+    return _score_probe(labels, shuffled, *inputs, penalty, weights_pb, kernel=kernel)
 
 
 def bag_of_words_auroc(
@@ -109,6 +123,7 @@ def bag_of_words_auroc(
             (select @ select.T).toarray(),
             (score @ select.T).toarray(),
             BOW_PENALTY,
+            None,
             kernel=True,
         )
         for control_id, p, lo, hi in (
@@ -137,10 +152,13 @@ def _score_probe(
     select: NDArray[np.float64],
     score: NDArray[np.float64],
     penalty: float,
+    weights_pb: NDArray[np.float32] | None,
     *,
     kernel: bool,
 ) -> ProbeScore:
     """Fit one ridge for all labelings at once (they share the inputs) and score each.
+
+    The interval is the percentile interval of the replicates under `weights_pb`, DeLong's without weights.
 
     With `kernel` the arguments are inner products with the select texts instead of inputs: the same solution through
     the n_texts × n_texts system, for inputs wider than there are texts.
@@ -156,8 +174,14 @@ def _score_probe(
     scores = np.split((score @ weights).astype(np.float32), len(labelings), axis=1)
     truths = [one_hot(labeling, rows_score) for labeling in labelings]
     aurocs = [auroc_c(s, truth) for s, truth in zip(scores, truths, strict=True)]
-    lo, hi = normal_interval(aurocs[0], delong_variance_c(scores[0], truths[0]))
-    return ProbeScore(aurocs[0], lo, hi, np.mean(aurocs[1:], axis=0) if shuffled else np.full(n_categories, np.nan))
+    if weights_pb is None:
+        replicates = np.zeros((n_categories, 0))
+        lo, hi = normal_interval(aurocs[0], delong_variance_c(scores[0], truths[0]))
+    else:
+        replicates = bootstrap_auroc_cb(scores[0], truths[0], weights_pb[rows_score])
+        lo, hi = interval(replicates)
+    shuffled_c = np.mean(aurocs[1:], axis=0) if shuffled else np.full(n_categories, np.nan)
+    return ProbeScore(aurocs[0], lo, hi, shuffled_c, replicates)
 
 
 def one_hot(labels: Labels, rows: NDArray[np.intp]) -> NDArray[np.float64]:

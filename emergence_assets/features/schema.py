@@ -52,6 +52,7 @@ PRESENCE_CELL_SCHEMA: dict[str, Any] = {
     "p_dense_lo": pl.Float32,
     "p_dense_hi": pl.Float32,
     "replicates": pl.List(pl.Float32),
+    "replicates_dense": pl.List(pl.Float32),
 }
 
 TOP_EXAMPLE = pl.Struct({"text_id": pl.String, "activation": pl.Float32})

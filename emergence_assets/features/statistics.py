@@ -53,26 +53,83 @@ def auroc_c(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.float
     return _divide(wins, n_positive * (len(truth) - n_positive))
 
 
+def placements_pc(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.float64]:
+    """Placement of every text: the share of the other side that it is on the right side of, a tie counting half.
+
+    For a text of the category that is the share of other texts below it, for another text the share of the category's
+    texts above it. Means over either side are the AUROC (DeLong, DeLong and Clarke-Pearson 1988).
+
+    Args:
+        scores_pc: scores, texts × categories; column c is a score for category c.
+        is_category_pc: truth values, texts × categories.
+
+    Returns:
+        Texts × categories; NaN where a category has no positive or no negative text.
+    """
+    from scipy.stats import rankdata
+
+    scores, truth = np.asarray(scores_pc), np.asarray(is_category_pc, dtype=bool)
+    below_all_pc = np.asarray(rankdata(scores, axis=0), dtype=np.float64) - 0.5
+    below_own_pc = np.empty(scores.shape)
+    for c, (score, positive) in enumerate(zip(scores.T, truth.T, strict=True)):
+        own = np.sort(score[positive])
+        below_own_pc[:, c] = 0.5 * (np.searchsorted(own, score, "left") + np.searchsorted(own, score, "right"))
+    n_positive = truth.sum(axis=0)
+    n_negative = len(truth) - n_positive
+    with np.errstate(divide="ignore", invalid="ignore"):
+        placements = np.where(truth, (below_all_pc - below_own_pc) / n_negative, 1 - below_own_pc / n_positive)
+    return np.where((n_positive > 0) & (n_negative > 0), placements, np.nan)
+
+
 def delong_variance_c(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.float64]:
     """Variance of every AUROC of `auroc_c` (DeLong, DeLong and Clarke-Pearson 1988).
 
     Returns:
         Variance per category; NaN below two positive or two negative texts.
     """
-    from scipy.stats import rankdata
-
-    scores, truth = np.asarray(scores_pc), np.asarray(is_category_pc, dtype=bool)
-    variance = np.full(scores.shape[1], np.nan)
-    for c, (score, positive) in enumerate(zip(scores.T, truth.T, strict=True)):
+    truth = np.asarray(is_category_pc, dtype=bool)
+    placements = placements_pc(scores_pc, truth)
+    variance = np.full(truth.shape[1], np.nan)
+    for c, (placement, positive) in enumerate(zip(placements.T, truth.T, strict=True)):
         n_positive, n_negative = int(positive.sum()), int((~positive).sum())
         if min(n_positive, n_negative) < 2:
             continue
-        # Placements: share of the other side that a text beats, from ranks among all and ranks among its own side.
-        ranks = rankdata(score)
-        beats_negative = (ranks[positive] - rankdata(score[positive])) / n_negative
-        beats_positive = (ranks[~positive] - rankdata(score[~positive])) / n_positive
-        variance[c] = beats_negative.var(ddof=1) / n_positive + beats_positive.var(ddof=1) / n_negative
+        variance[c] = placement[positive].var(ddof=1) / n_positive + placement[~positive].var(ddof=1) / n_negative
     return variance
+
+
+def bootstrap_auroc_cb(
+    scores_pc: ArrayLike, is_category_pc: ArrayLike, weights_pb: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """AUROC of `auroc_c` under text weights, to first order in the weights.
+
+    Placements are those of the unweighted texts (Hájek projection of the two-sample U-statistic: van der Vaart 1998,
+    chapter 12), so that all replicates are two matrix products. Left out is the part that is of second order: its
+    standard deviation is 2 to 4 % of that of the replicates with 50 texts of the category, up to 7 % with 15.
+
+    Args:
+        scores_pc: scores, texts × categories.
+        is_category_pc: truth values, texts × categories.
+        weights_pb: how often each text counts in each replicate.
+
+    Returns:
+        Categories × replicates; NaN where a replicate drew no text of the category (or no other).
+    """
+    truth = np.asarray(is_category_pc, dtype=bool)
+    placements = placements_pc(scores_pc, truth)
+    weights = np.asarray(weights_pb, dtype=np.float64)
+    positive_cb = truth.T.astype(np.float64) @ weights
+    negative_cb = weights.sum(axis=0) - positive_cb
+    beats_negative = _divide(np.where(truth, placements, 0).T @ weights, positive_cb)
+    beats_positive = _divide(np.where(truth, 0, placements).T @ weights, negative_cb)
+    auroc = np.divide(
+        np.where(truth, placements, 0).sum(axis=0),
+        truth.sum(axis=0),
+        out=np.full(truth.shape[1], np.nan),
+        where=truth.any(axis=0),
+    )
+    # a category that is all right may leave [0, 1] by the second order
+    return np.clip(beats_negative + beats_positive - auroc[:, None], 0, 1)
 
 
 def normal_interval(estimate: Floats, variance: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -83,6 +140,22 @@ def normal_interval(estimate: Floats, variance: Floats) -> tuple[NDArray[np.floa
     half_width = Z_95 * np.sqrt(variance)
     lo, hi = (np.clip(estimate + sign * half_width, 0, 1).astype(np.float64) for sign in (-1, 1))
     return lo, hi
+
+
+def interval(replicates: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """95 % percentile interval over the last axis.
+
+    Replicates that are not finite (undefined for these texts) are left out; NaN when more than half of them are.
+    """
+    values = np.where(np.isfinite(replicates), replicates, np.nan)
+    missing = np.isnan(values).mean(axis=-1) if values.shape[-1] else np.ones(values.shape[:-1])
+    bounds = np.full((2, *values.shape[:-1]), np.nan)
+    complete, partial = missing == 0, (missing > 0) & (missing <= 0.5)
+    if complete.any():
+        bounds[:, complete] = np.quantile(values[complete], (0.025, 0.975), axis=-1)
+    if partial.any():
+        bounds[:, partial] = np.nanquantile(values[partial], (0.025, 0.975), axis=-1)
+    return bounds[0], bounds[1]
 
 
 def hypergeometric_tail(k: ArrayLike, n: ArrayLike, n_category: ArrayLike, k_total: ArrayLike) -> NDArray[np.float64]:

@@ -40,9 +40,13 @@ def latent_stats_bytes(n_pairs: float) -> float:
     return TABLE_BYTES + PAIR_BYTES * n_pairs
 
 
-def presence_bytes(n_categories: int, n_bootstrap: int) -> float:
-    """A presence table of so many categories, seeds counted apart, with their replicates."""
-    return TABLE_BYTES + N_CONTROLS * n_categories * (ROW_BYTES + REPLICATE_BYTES * n_bootstrap)
+def presence_bytes(n_categories: int, n_bootstrap: int, n_seeds: int) -> float:
+    """A presence table of so many categories, measured with so many SAE seeds, with their replicates.
+
+    The dense probe has replicates of the measurement only; those of further seeds are equal and compressed away.
+    """
+    n_rows = N_CONTROLS * n_seeds * n_categories
+    return TABLE_BYTES + ROW_BYTES * n_rows + REPLICATE_BYTES * n_bootstrap * (n_rows + n_categories)
 
 
 def rule_counts_bytes(n_categories: int) -> float:

@@ -91,6 +91,7 @@ PRESENCE_CELLS = Table(
         auroc("p_dense_lo", "lower end of the 95 % interval"),
         auroc("p_dense_hi", "upper end of the 95 % interval"),
         _column("replicates", "bootstrap replicates of p_best, joint over cells", "AUROC"),
+        _column("replicates_dense", "the same of p_dense; null under shuffled labels", "AUROC", nullable=True),
         _SEED,
     ),
     ("sae_seed", "control_id", "category_level", "category"),

@@ -45,6 +45,11 @@ def test_seeds_are_averaged_and_the_gain_is_paired(
     assert row["excess"] == pytest.approx(row["gain"] / (1 - row["p_step0"]), rel=1e-5)
     assert row["excess_lo"] < row["excess"] < row["excess_hi"]
     assert row["alloc_gap"] == pytest.approx(row["p_dense"] - row["p_best"])
+    assert np.mean(row["p_seeds"]) == pytest.approx(row["p_best"])
+    assert len(row["p_seeds"]) == row["n_seeds"]
+    np.testing.assert_allclose(
+        np.quantile(row["replicates_dense"], (0.025, 0.975)), (row["p_dense_lo"], row["p_dense_hi"]), atol=1e-6
+    )
     assert row["p_bow"] == pytest.approx(0.8)
     assert row["trivially_lexical"] is False
     noise = table.filter(control_id="label_shuffle", step=64, category="c2").row(0, named=True)

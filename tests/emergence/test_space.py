@@ -67,3 +67,29 @@ def test_without_step0_the_profile_is_all_there_is(planted_presence: Callable[..
     assert table["best_gain_lo"].is_null().all()
     assert table["profile_step0"][0].to_list() == [None, None]
     assert emergence_over_space(planted_presence(planted, steps=(100,)).clear()).is_empty()
+
+
+def test_onset_and_width_have_intervals_and_a_step_has_one_hump(over_space: pl.DataFrame) -> None:
+    late, early = row(over_space, "c0"), row(over_space, "c1")
+    assert late["onset_depth"] == late["onset_depth_lo"] == late["onset_depth_hi"] == pytest.approx(5 / 6)
+    assert early["onset_depth"] == pytest.approx(1 / 6)
+    for found in (late, early):
+        assert found["width_lo"] <= found["width"] <= found["width_hi"]
+        assert found["n_modes"] == 1
+        assert found["dip_p"] > 0.05
+    assert row(over_space, "c3")["n_modes"] == 0
+    assert row(over_space, "c0", step=0)["onset_depth"] is None
+
+
+def test_a_category_at_both_ends_has_two_humps(planted_presence: Callable[..., pl.DataFrame]) -> None:
+    ends = planted_presence(lambda m, s, layer, c: 0.5 * (s > 0) * (layer in (0, 5)), steps=(0, 100), n_layers=6)
+    found = row(emergence_over_space(ends), "c0")
+    assert found["n_modes"] == 2
+    assert found["dip_p"] < 0.05
+
+
+def test_the_embedding_has_a_presence_of_its_own(planted_presence: Callable[..., pl.DataFrame]) -> None:
+    shifted = planted_presence(planted, steps=(0, 100), n_layers=6).with_columns(layer=pl.col("layer") - 1)
+    found = row(emergence_over_space(shifted.with_columns(pl.col("layer").cast(pl.Int16))), "c1")
+    assert found["embed_presence"] == pytest.approx(found["profile"][0])
+    assert row(emergence_over_space(planted_presence(planted, n_layers=2)), "c1", step=1)["embed_presence"] is None

@@ -85,9 +85,12 @@ def test_presence_names_the_planted_latent_and_its_margin() -> None:
     assert np.mean(row["replicates"]) == pytest.approx(row["p_best"], abs=0.02)
     width = np.quantile(row["replicates"], 0.975) - np.quantile(row["replicates"], 0.025)
     assert width == pytest.approx(row["p_best_hi"] - row["p_best_lo"], rel=0.5)
+    dense = np.quantile(row["replicates_dense"], (0.025, 0.975))
+    np.testing.assert_allclose(dense, (row["p_dense_lo"], row["p_dense_hi"]), atol=1e-6)
     shuffled = table.filter(control_id="label_shuffle", category="c02").row(0, named=True)
     assert abs(shuffled["p_best"] - 0.5) < 0.06
     assert shuffled["latent"] is None
+    assert shuffled["replicates_dense"] is None
 
 
 def test_the_numbering_of_latents_does_not_matter() -> None:
@@ -113,7 +116,8 @@ def test_the_names_of_categories_do_not_matter() -> None:
         presence_cell(codes, read_out, [x], RECIPE).filter(control_id="none").sort("category")
         for x in (labels, renamed)
     )
-    assert one.drop("p_dense", "p_dense_lo", "p_dense_hi").equals(two.drop("p_dense", "p_dense_lo", "p_dense_hi"))
+    rounded = ("p_dense", "p_dense_lo", "p_dense_hi", "replicates_dense")
+    assert one.drop(rounded).equals(two.drop(rounded))
 
 
 def test_a_category_without_texts_on_one_side_is_left_out() -> None:

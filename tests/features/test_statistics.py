@@ -11,6 +11,7 @@ from emergence_assets.features.statistics import (
     auroc_c,
     auroc_nc,
     benjamini_hochberg,
+    bootstrap_auroc_cb,
     bootstrap_weights,
     delong_variance_c,
     hypergeometric_tail,
@@ -46,6 +47,27 @@ def test_delong_agrees_with_the_bootstrap() -> None:
     replicates = [roc_auc_score(truth[draw], score[draw]) for draw in (rng.integers(0, 500, 500) for _ in range(800))]
     variance = delong_variance_c(score[:, None], truth[:, None])[0]
     assert np.sqrt(variance) == pytest.approx(np.std(replicates), rel=0.12)
+
+
+@pytest.mark.parametrize(("n_positive", "shift"), [(15, 1.0), (60, 0.3), (60, 2.0), (250, 1.0)])
+def test_replicates_of_a_probe_are_those_of_weighted_texts(n_positive: int, shift: float) -> None:
+    """To first order: what is left out is small against a replicate's deviation, and adds nothing to the interval."""
+    rng = np.random.default_rng(n_positive)
+    truth = np.arange(500) < n_positive
+    scores = np.round(rng.normal(size=500) + shift * truth, 1)
+    weights = bootstrap_weights(500, 150, 1)
+    exact = [roc_auc_score(truth, scores, sample_weight=weights[:, b]) for b in range(150)]
+    found = bootstrap_auroc_cb(scores[:, None], truth[:, None], weights)[0]
+    assert np.std(found - exact) < 0.08 * np.std(exact)
+    assert np.std(found) == pytest.approx(np.std(exact), rel=0.03)
+    whole = bootstrap_auroc_cb(scores[:, None], truth[:, None], np.full((500, 1), 2.0))
+    assert whole[0, 0] == pytest.approx(roc_auc_score(truth, scores))
+
+
+def test_a_replicate_without_a_text_of_the_category_is_undefined() -> None:
+    scores, truth = np.arange(4.0)[:, None], np.array([[0], [0], [0], [1]])
+    found = bootstrap_auroc_cb(scores, truth, np.array([[1, 2], [1, 1], [1, 1], [1, 0]]))
+    np.testing.assert_array_equal(found, [[1.0, np.nan]])
 
 
 def test_delong_interval_covers_the_true_value() -> None:

@@ -1,0 +1,125 @@
+"""How often rules call a profile over depth reactivated: a naive one, the index without its gates, and the gated index.
+
+Profiles of known shape with noise of texts and of SAEs (`planted_profiles.py`), 50 categories per study.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from benchmarks.planted_profiles import Noise, planted_presence
+from emergence_assets.emergence.depth_parts import part_of_layers
+from emergence_assets.emergence.reactivation import reactivation
+from emergence_assets.emergence.space import emergence_over_space
+
+Floats = NDArray[np.float64]
+
+LAYERS = (6, 12, 24, 36)
+N_CATEGORIES, N_STUDIES = 50, 20
+CHANCE, LEVEL = 0.55, 0.3
+"""Presence before training, and the gain of a category that is there."""
+
+
+def flat(depth_l: Floats) -> Floats:
+    """The same gain everywhere."""
+    return LEVEL + 0 * depth_l
+
+
+def rising(depth_l: Floats) -> Floats:
+    """From nothing at the first to the whole gain at the last layer."""
+    return LEVEL * depth_l
+
+
+def hump(depth_l: Floats) -> Floats:
+    """Most in the middle."""
+    return np.asarray(LEVEL * np.exp(-(((depth_l - 0.5) / 0.2) ** 2)), dtype=np.float64)
+
+
+def valley(depth_l: Floats, fall: float = 0.3) -> Floats:
+    """Gone in the middle third, by a step at its borders."""
+    return LEVEL - fall * ((depth_l > 1 / 3) & (depth_l < 2 / 3))
+
+
+SHAPES: Mapping[str, Callable[[Floats], Floats]] = {
+    "flat": flat,
+    "rising": rising,
+    "hump": hump,
+    "valley of .3": valley,
+    "valley of .15": lambda depth_l: valley(depth_l, 0.15),
+    "valley of .1": lambda depth_l: valley(depth_l, 0.1),
+}
+
+
+def measure_reactivation_rules(
+    n_studies: int = N_STUDIES, layers: tuple[int, ...] = LAYERS, noise: Noise | None = None
+) -> dict[str, dict[str, float]]:
+    """Share of categories that each rule fires on, a row per shape and number of layers."""
+    figures: dict[str, dict[str, float]] = {}
+    for n_layers in layers:
+        for number, (name, shape) in enumerate(SHAPES.items()):
+            rng = np.random.default_rng([n_layers, number])
+            drawn = [fired(shape, n_layers, noise or Noise(), rng) for _ in range(n_studies)]
+            figures[f"{name}, {n_layers} layers"] = {
+                rule: float(np.mean([d[rule] for d in drawn])) for rule in drawn[0]
+            }
+        rng = np.random.default_rng([n_layers, len(SHAPES)])
+        drawn = [step0_hump(n_layers, noise or Noise(), rng) for _ in range(n_studies)]
+        figures[f"flat over a hump at step 0, {n_layers} layers"] = {
+            rule: float(np.mean([d[rule] for d in drawn])) for rule in drawn[0]
+        }
+    return figures
+
+
+def fired(shape: Callable[[Floats], Floats], n_layers: int, noise: Noise, rng: np.random.Generator) -> dict[str, float]:
+    """Shares of one study's categories, all of one shape; the dense probe follows it in every other category."""
+    gain_cl = np.tile(shape((np.arange(n_layers) + 0.5) / n_layers), (N_CATEGORIES, 1))
+    follows_c = np.arange(N_CATEGORIES) % 2 == 0
+    dense_cl = np.where(follows_c[:, None], CHANCE + gain_cl, CHANCE + LEVEL)
+    presence = planted_presence(CHANCE + gain_cl, np.full_like(gain_cl, CHANCE), dense_cl, noise, rng)
+    return _rules(presence, n_layers) | _right_verdicts(presence, follows_c)
+
+
+def step0_hump(n_layers: int, noise: Noise, rng: np.random.Generator) -> dict[str, float]:
+    """A trained model that is flat, over an untrained one that has most in the middle: its gain has a valley."""
+    depth_l = (np.arange(n_layers) + 0.5) / n_layers
+    step0_cl = np.tile(CHANCE + 0.5 * hump(depth_l), (N_CATEGORIES, 1))
+    trained_cl = np.full_like(step0_cl, CHANCE + LEVEL)
+    return _rules(planted_presence(trained_cl, step0_cl, trained_cl, noise, rng), n_layers)
+
+
+def _rules(presence: pl.DataFrame, n_layers: int) -> dict[str, float]:
+    rows = reactivation(presence).filter(step=1000, aggregate="none")
+    over_space = emergence_over_space(presence).filter(step=1000, aggregate="none")
+    profiles = over_space.select(
+        pl.col("profile").list.to_array(n_layers), pl.col("profile_step0").list.to_array(n_layers)
+    )
+    gain_cl = profiles["profile"].to_numpy() - profiles["profile_step0"].to_numpy()
+    return {
+        "naive": float(naive_rule(part_of_layers(np.arange(n_layers), n_layers), gain_cl).mean()),
+        "drop >= .05": _share(rows["gate_drop"]),
+        "gated": _share(rows["passes_gate"]),
+        "permuted layers": _share(rows["perm_p"] < 0.05),
+        "two humps": _share(over_space["n_modes"] > 1),
+        "dip p < .05": _share(over_space["dip_p"] < 0.05),
+    }
+
+
+def _right_verdicts(presence: pl.DataFrame, follows_c: NDArray[np.bool_]) -> dict[str, float]:
+    """Of the categories that pass: how many are told apart by the dense probe as they were planted."""
+    rows = reactivation(presence).filter(step=1000, aggregate="none").sort("category")
+    expected = pl.Series(np.where(follows_c, "representational", "allocation"))
+    passed = rows["passes_gate"]
+    return {"right verdict of those": _share((rows["verdict"] == expected).filter(passed)) if passed.any() else np.nan}
+
+
+def naive_rule(part_l: NDArray[np.integer], profile_cl: Floats) -> NDArray[np.bool_]:
+    """Whether the highest early and the highest late layer both lie above the lowest one in the middle."""
+    early, mid, late = (profile_cl[:, part_l == part] for part in range(3))
+    lowest = mid.min(axis=1)
+    return (early.max(axis=1) > lowest) & (late.max(axis=1) > lowest)
+
+
+def _share(truth: pl.Series) -> float:
+    return float(truth.cast(pl.Float64).mean() or 0.0)  # pyright: ignore[reportArgumentType]
