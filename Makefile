@@ -1,5 +1,6 @@
 # Everything a person types. `make help` lists it.
 STUDY ?= default
+SEED ?= 0
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,8 +35,8 @@ $(PEERS): peers.txt
 	.peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dictionary-learning==0.1.0
 	touch $(PEERS)
 
-run: $(SET_UP) ## run a study: make run, make run STUDY=quick
-	$(BIN)/emergence --study $(STUDY) run
+run: $(SET_UP) ## run a study: make run, make run STUDY=quick, make run SEED=2
+	$(BIN)/emergence --study $(STUDY) --seed $(SEED) run
 
 ui: $(SET_UP) ## open the Dagster UI on what was computed
 	$(BIN)/emergence --study $(STUDY) ui

@@ -10,6 +10,7 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from emergence_assets.checkpoint_commands import checkpoints
+from emergence_assets.claims_command import claims
 from emergence_assets.convergence_command import convergence
 from emergence_assets.errors import EmergenceError
 from emergence_assets.export_command import export
@@ -47,12 +48,17 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--study", metavar="NAME|PATH", help="Study to work on; default: EMERGENCE_STUDY, else `default`.")
 @click.option("--data", metavar="FOLDER", help="Data folder; default: EMERGENCE_DATA, else ./data.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Move all seeds of the study; results get a folder of their own."
+)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.version_option(package_name="emergence-assets")
-def main(study: str | None, data: str | None, debug: bool) -> None:
+def main(study: str | None, data: str | None, seed: int | None, debug: bool) -> None:
     """When in training, where in the layers, from what size on: emergence of features for knowledge categories."""
     if study:
         os.environ["EMERGENCE_STUDY"] = study
+    if seed is not None:
+        os.environ["EMERGENCE_SEED"] = str(seed)
     if data:
         os.environ["EMERGENCE_DATA"] = str(Path(data).absolute())
 
@@ -144,6 +150,7 @@ def studies() -> None:
 main.add_command(checkpoints)
 main.add_command(probes)
 main.add_command(convergence)
+main.add_command(claims)
 main.add_command(storage)
 main.add_command(export)
 main.add_command(import_saes_command)

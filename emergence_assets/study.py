@@ -13,6 +13,7 @@ from emergence_assets.declared import Declared, Name, Positive, Seed, reject_rep
 from emergence_assets.errors import EmergenceError
 from emergence_assets.family import Family, TrainedHere, admitted_steps
 from emergence_assets.probe_design import ProbeDesign
+from emergence_assets.reseeding import MOST, reseeded
 from emergence_assets.sae_design import SAE
 from emergence_assets.yaml_file import read_yaml
 
@@ -233,6 +234,8 @@ def shipped_studies() -> list[str]:
 def load_study(name_or_path: str | None = None) -> Study:
     """Read a study by shipped name or by path; by default the one that EMERGENCE_STUDY names, else `default`.
 
+    EMERGENCE_SEED moves all its seeds (`reseeding.py`).
+
     Raises:
         EmergenceError: no such study, not YAML, or a field that does not fit; names field, value and remedy.
     """
@@ -246,7 +249,15 @@ def load_study(name_or_path: str | None = None) -> Study:
             where=path,
             remedy=f"choose one of {', '.join(shipped_studies())}, or give the path of a .yaml file",
         )
-    return parse_study(read_yaml(path), where=str(path))
+    study, seed = parse_study(read_yaml(path), where=str(path)), _seed()
+    return parse_study(reseeded(study.model_dump(), seed), where=str(path)) if seed else study
+
+
+def _seed() -> int:
+    wanted = os.environ.get("EMERGENCE_SEED") or "0"
+    if not wanted.isdecimal() or int(wanted) > MOST:
+        raise EmergenceError(f"EMERGENCE_SEED is {wanted!r}.", remedy=f"set it to a number from 0 to {MOST}")
+    return int(wanted)
 
 
 def _is_file(path: Path) -> bool:

@@ -537,3 +537,27 @@ SAE_METRICS_SCHEMA: dict[str, Any] = {
     "kept_cold_frac": pl.Float32,
     "data_version": pl.String,
 }
+
+CLAIMS_SCHEMA: dict[str, Any] = {
+    "claim_id": pl.Int32,
+    "kind": pl.String,
+    "statement": pl.String,
+    "model": pl.String,
+    "category_level": pl.String,
+    "category": pl.String,
+    "step": pl.Int32,
+    "layer": pl.Int16,
+    "estimate": pl.Float64,
+    "lo": pl.Float64,
+    "hi": pl.Float64,
+    "unit": pl.String,
+    "q": pl.Float64,
+    "passes_gate": pl.Boolean,
+    "controls_passed": pl.List(pl.String),
+    "controls_failed": pl.List(pl.String),
+    "controls_missing": pl.List(pl.String),
+    "grade": pl.String,
+    "policy": pl.String,
+    "inputs": pl.List(pl.String),
+    "figure": pl.String,
+}

@@ -10,13 +10,14 @@ from typing import Any, Literal
 
 import polars as pl
 
+from emergence_assets.emergence.grading import GRANTED
 from emergence_assets.emergence.replicates import MARGIN
-from emergence_assets.report.sentences import known, number, signed, span
+from emergence_assets.report.sentences import UNKNOWN, known, number, signed, span
 
 SHUFFLE_RANGE = (0.48, 0.52)
 """Every cell's mean AUROC under shuffled labels has to be in it; measured on the embedded family: 0.486 to 0.514."""
 
-Verdict = Literal["rise", "small", "no rise", "fall", "control failed", "unknown"]
+Verdict = Literal["rise", "not granted", "small", "no rise", "fall", "control failed", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,12 @@ class Finding:
     """What may not be concluded."""
 
 
-def finding(headline: pl.DataFrame, level: str, n_seeds: int | None = None) -> Finding:
-    """The finding of a study, read at its largest model.
+def finding(headline: pl.DataFrame, claims: pl.DataFrame, level: str, n_seeds: int | None = None) -> Finding:
+    """The finding of a study, read at its largest model. A rise is called emergence only where the claims grant it.
 
     Args:
-        headline: see `emergence.headline.HEADLINE_SCHEMA`.
+        headline: see `emergence.schema.HEADLINE_SCHEMA`.
+        claims: see `emergence.schema.CLAIMS_SCHEMA`.
         level: label level.
         n_seeds: SAE seeds per cell, when known.
     """
@@ -49,9 +51,23 @@ def finding(headline: pl.DataFrame, level: str, n_seeds: int | None = None) -> F
     each = [{key: known(value) for key, value in row.items()} for row in rows.iter_rows(named=True)]
     main = each[-1]
     verdict: Verdict = "control failed" if _broken(each) else _verdict(main)
+    stated = _statement(claims, main["model"], level)
+    if verdict == "rise" and (stated is None or stated["grade"] not in GRANTED):
+        verdict = "not granted"
     limits = tuple(_limits(verdict, main, level, n_seeds))
     others = "" if verdict in ("unknown", "control failed") else _other_models(each[:-1])
-    return Finding(verdict, _lead(verdict, main, each, level), others, _controls(main, each), limits)
+    return Finding(verdict, _lead(verdict, main, each, level, stated), others, _controls(main, each), limits)
+
+
+def _statement(claims: pl.DataFrame, model: str, level: str) -> dict[str, Any] | None:
+    """The claim that features of the mean category of a level emerge in a model."""
+    rows = claims.filter(
+        pl.col("kind") == "emergence",
+        pl.col("model") == model,
+        pl.col("category_level") == level,
+        pl.col("category").is_null(),
+    )
+    return None if rows.is_empty() else rows.row(0, named=True)
 
 
 def _verdict(row: Mapping[str, Any]) -> Verdict:
@@ -64,7 +80,13 @@ def _verdict(row: Mapping[str, Any]) -> Verdict:
     return "rise" if row["rise"] >= MARGIN else "small"
 
 
-def _lead(verdict: Verdict, row: Mapping[str, Any], each: list[dict[str, Any]], level: str) -> str:
+def _lead(
+    verdict: Verdict,
+    row: Mapping[str, Any],
+    each: list[dict[str, Any]],
+    level: str,
+    stated: Mapping[str, Any] | None,
+) -> str:
     model, first, last = row["model"], number(row["p_first"]), number(row["p_last"])
     if verdict == "unknown":
         missing = (
@@ -88,7 +110,12 @@ def _lead(verdict: Verdict, row: Mapping[str, Any], each: list[dict[str, Any]], 
             f"not only, knowledge of the categories. Uncorrected, {measure}: {change}, {scope}."
         )
     if verdict == "rise":
-        return f"Features emerge during training: {measure}, a rise of {change}, {scope}."
+        grade = stated["grade"] if stated else UNKNOWN
+        return f"Features emerge during training (claim of grade {grade}): {measure}, a rise of {change}, {scope}."
+    if verdict == "not granted":
+        return (
+            f"A rise is measured that may not be called emergence ({_why_not(stated)}): {measure}, {change}, {scope}."
+        )
     if verdict == "small":
         return (
             f"The rise is too small to be called emergence: {measure}, a change of {change}, which differs from 0 but "
@@ -97,6 +124,16 @@ def _lead(verdict: Verdict, row: Mapping[str, Any], each: list[dict[str, Any]], 
     if verdict == "fall":
         return f"Features do not emerge, they fade: {measure}, a change of {change}, {scope}."
     return f"No emergence is shown: {measure}, a change of {change}, an interval that includes 0; {scope}."
+
+
+def _why_not(stated: Mapping[str, Any] | None) -> str:
+    if stated is None:
+        return "it was not put to its controls"
+    if not stated["passes_gate"]:
+        return "its curve over the checkpoints does not show one"
+    if stated["grade"] == "reject":
+        return f"it fails {', '.join(stated['controls_failed'])}"
+    return f"not measured: {', '.join(stated['controls_missing'])}"
 
 
 def _other_models(others: list[dict[str, Any]]) -> str:

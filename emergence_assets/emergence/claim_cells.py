@@ -1,0 +1,69 @@
+"""The claims of a study as a cell: one table, made from all tables that statements rest on."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from emergence_assets.activations.cells import study_probe_set
+from emergence_assets.durable import clear_disk_errors
+from emergence_assets.emergence.claims import Evidence, claims
+from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.provenance import Provenance, Required
+from resources.compute import Task
+from resources.records import now, required_from_json, required_to_json
+from resources.tables import parquet_provenance, read_tables, verify_table, write_table
+
+EVIDENCE = tuple(field.name for field in fields(Evidence))
+"""Assets that statements rest on."""
+CLAIM_BYTES, TABLE_BYTES = 45, 12_000
+"""Of compressed parquet: a statement, and what the table takes."""
+CLAIMS = Rule(
+    name="claims",
+    stage="emergence",
+    grid="study",
+    inputs=EVIDENCE,
+    recipe=lambda _study, _storage, _cell: {},
+    code=("emergence_assets.emergence.claims",),
+    path=lambda storage, _cell: storage.study_table("claims"),
+    stored=parquet_provenance,
+    verify=verify_table,
+    n_bytes=lambda study, _cell, counts: TABLE_BYTES + CLAIM_BYTES * len(study.models) * len(counts.category_sizes),
+)
+RULES = (CLAIMS,)
+
+
+def claim_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+    """One task."""
+    work = []
+    for cell, required in due:
+        arguments = {
+            "tables": {
+                name: [str(plan.rules[name].path(plan.storage, source)) for source in plan.cells(plan.rules[name])]
+                for name in EVIDENCE
+            },
+            "level": study_probe_set(plan.study).levels[0],
+            "path": str(CLAIMS.path(plan.storage, cell)),
+            "required": required_to_json(required),
+        }
+        task = Task("emergence_assets.emergence.claim_cells:collect_claims", arguments, "claims", on_accelerator=False)
+        work.append((task, [cell]))
+    return work
+
+
+def collect_claims(tables: dict[str, list[str]], level: str, path: str, required: str, report: Any) -> None:
+    """Worker: everything that may or may not be said, graded."""
+    from emergence_assets.checkpoints.schema import REGISTRY
+    from emergence_assets.emergence import tables as declared
+    from emergence_assets.emergence.grading import GRADES
+
+    declarations = {name: getattr(declared, name.upper(), REGISTRY) for name in EVIDENCE}
+    evidence = Evidence(
+        **{name: read_tables([Path(part) for part in tables[name]], declarations[name]) for name in EVIDENCE}
+    )
+    frame = claims(evidence, level)
+    counts = dict(frame.group_by("grade").len().iter_rows())
+    summary = {f"grade_{grade}": counts.get(grade, 0) for grade in GRADES}
+    record = Provenance(required_from_json(required), {"statements": len(frame), **summary}, {}, now())
+    with clear_disk_errors(Path(path)):
+        write_table(Path(path), frame, declared.CLAIMS, record.to_json())

@@ -1,0 +1,69 @@
+"""The statements of a study: one row each, with what supports it, what speaks against it, and its grade.
+
+Here: which tables each kind of statement is made from. Not here: the statements (`claims_of_*.py`), the policy
+(`grading.py`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from emergence_assets.emergence.claim import claims_table
+from emergence_assets.emergence.claims_of_lineage import claims_of_lineage
+from emergence_assets.emergence.claims_of_scale import claims_of_scale
+from emergence_assets.emergence.claims_of_space import claims_of_depth, claims_of_reactivation
+from emergence_assets.emergence.claims_of_time import claims_of_time
+from emergence_assets.emergence.grading import GRANTED
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The tables that statements are made from, each named as its asset."""
+
+    checkpoint_registry: pl.DataFrame
+    category_presence: pl.DataFrame
+    category_controls: pl.DataFrame
+    emergence_over_time: pl.DataFrame
+    emergence_over_space: pl.DataFrame
+    reactivation: pl.DataFrame
+    reactivation_mechanism: pl.DataFrame
+    lineage_stability: pl.DataFrame
+    emergence_over_scale: pl.DataFrame
+    model_seeds: pl.DataFrame
+
+
+def claims(evidence: Evidence, level: str) -> pl.DataFrame:
+    """Every statement of a study; see `CLAIMS_SCHEMA`.
+
+    Args:
+        evidence: all of one study.
+        level: the primary label level.
+    """
+    return claims_table(
+        [
+            *claims_of_time(
+                evidence.emergence_over_time,
+                evidence.category_controls,
+                evidence.category_presence,
+                evidence.model_seeds,
+                _left_out(evidence.checkpoint_registry),
+                level,
+            ),
+            *claims_of_depth(evidence.emergence_over_space),
+            *claims_of_reactivation(evidence.reactivation, evidence.reactivation_mechanism, level),
+            *claims_of_scale(evidence.emergence_over_scale, level),
+            *claims_of_lineage(evidence.lineage_stability),
+        ]
+    )
+
+
+def granted(table: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """The statements of a kind that may be repeated."""
+    return table.filter(pl.col("kind") == kind, pl.col("grade").is_in(GRANTED))
+
+
+def _left_out(registry: pl.DataFrame) -> Mapping[str, int]:
+    """Per model the checkpoints that are in no curve, or are in one although they failed a check."""
+    doubtful = registry.filter(pl.col("status") != "ok").group_by("model").len()
+    return dict(doubtful.iter_rows())
