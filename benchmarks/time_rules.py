@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emergence_assets.emergence.rises import Series, has_emerged, read_rises
+from emergence_assets.emergence.rises import Series, passes_gate, read_rises
 from emergence_assets.features.statistics import benjamini_hochberg
 
 STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 2000)
@@ -61,14 +61,14 @@ def judged(series: Series) -> dict[str, NDArray[Any]]:
     read = read_rises(series)
     families = np.array_split(read["p_value"], max(1, len(read["p_value"]) // N_CATEGORIES))
     q = np.concatenate([benjamini_hochberg(family) for family in families])
-    return read | {"emerged": has_emerged(read, q, np.full(len(q), N_SEEDS), np.full(len(q), len(series.step_s)))}
+    return read | {"passes_gate": passes_gate(read, q, np.full(len(q), N_SEEDS), np.full(len(q), len(series.step_s)))}
 
 
 def outcome(truth: Planted, steps: NDArray[np.integer], n: int, sd: float, seed: int) -> dict[str, float]:
     """Share that is called emerged, and of those bias and spread of the half step in decades, and coverage."""
     read = judged(drawn_series(truth.at(steps), steps, n, sd, seed))
-    emerged = read["emerged"] & np.isfinite(read["half_step"])
-    found: dict[str, float] = {"emerged": float(read["emerged"].mean())}
+    emerged = read["passes_gate"] & np.isfinite(read["half_step"])
+    found: dict[str, float] = {"passes_gate": float(read["passes_gate"].mean())}
     if truth.amp == 0 or emerged.sum() < 10:
         return found
     error = np.log10(read["half_step"][emerged] + 1) - truth.middle

@@ -3,6 +3,7 @@
 import emergence_assets.activations.cells
 import emergence_assets.checkpoints.cells
 import emergence_assets.emergence.cells
+import emergence_assets.emergence.claim_cells
 import emergence_assets.emergence.control_cells
 import emergence_assets.emergence.cost_cells
 import emergence_assets.emergence.feature_cells
@@ -28,6 +29,8 @@ RULES: tuple[Rule, ...] = (
     *emergence_assets.emergence.control_cells.RULES,
     *emergence_assets.emergence.size_cells.RULES,
     *emergence_assets.emergence.cost_cells.RULES,
+    *emergence_assets.emergence.claim_cells.RULES,
+    *emergence_assets.emergence.cells.FROM_CLAIMS,
     *emergence_assets.report.cells.RULES,
 )
 

@@ -83,7 +83,9 @@ def test_nothing_emerges_in_a_family_that_never_learns(tables: Path) -> None:
     time = pl.read_parquet(tables / "emergence_over_time" / f"model={MODEL}.parquet")
     real = time.filter(pl.col("control_id") == "none")
     assert len(real) > 10
-    assert not real["emerged"].any(), real.filter("emerged").select("layer_choice", "category", "amp", "q_emerged")
+    assert not real["passes_gate"].any(), real.filter("passes_gate").select(
+        "layer_choice", "category", "amp", "q_emerged"
+    )
 
 
 def test_presence_is_that_of_the_untrained_network(tables: Path) -> None:

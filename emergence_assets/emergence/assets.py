@@ -18,6 +18,7 @@ from emergence_assets.emergence.cells import (
     table_tasks,
 )
 from emergence_assets.emergence.checks import CHECKS, FEATURES_CHECKS, LINEAGE_CHECKS, with_comparison
+from emergence_assets.emergence.claim_cells import CLAIMS, claim_tasks
 from emergence_assets.emergence.control_cells import CATEGORY_CONTROLS, join_tasks, part_tasks
 from emergence_assets.emergence.cost_cells import COST_UTILITY, cost_tasks
 from emergence_assets.emergence.feature_cells import (
@@ -64,7 +65,7 @@ def _reader(rule: Rule) -> Callable[[Plan, Sequence[Cell]], pl.DataFrame]:
         # Lists are compared by nothing that is checked, and cost most of the memory. Means have no category: a null
         # in a key would make its row count as unique whatever it repeats.
         filled = [pl.col(name).fill_null("") for name in table.key if table.schema[name] == pl.String]
-        return with_comparison(frame.drop(nested).with_columns(filled), table)
+        return with_comparison(frame.with_columns(filled), table).drop(nested)
 
     return read
 
@@ -91,6 +92,7 @@ TABLES = (
             (MODEL_SEEDS, seeds_tasks),
             (EMERGENCE_OVER_SCALE, scale_tasks),
             (COST_UTILITY, cost_tasks),
+            (CLAIMS, claim_tasks),
             (REACTIVATION, table_tasks(REACTIVATION)),
         )
     ),

@@ -99,7 +99,7 @@ CATEGORY_PRESENCE = _model_rule(
 )
 EMERGENCE_OVER_TIME = _model_rule("emergence_over_time", ("category_presence",), "time", n_bytes=_time_bytes)
 EMERGENCE_HAZARD = _model_rule(
-    "emergence_hazard", ("category_presence", "emergence_over_time"), "hazard", n_bytes=_hazard_bytes
+    "emergence_hazard", ("category_presence", "emergence_over_time", "claims"), "hazard", n_bytes=_hazard_bytes
 )
 EMERGENCE_OVER_SPACE = _model_rule("emergence_over_space", ("category_presence",), "space", n_bytes=_space_bytes)
 REACTIVATION = _model_rule("reactivation", ("category_presence",), "reactivation", n_bytes=_reactivation_bytes)
@@ -107,10 +107,11 @@ RULES = (
     SAE_METRICS,
     CATEGORY_PRESENCE,
     EMERGENCE_OVER_TIME,
-    EMERGENCE_HAZARD,
     EMERGENCE_OVER_SPACE,
     REACTIVATION,
 )
+FROM_CLAIMS = (EMERGENCE_HAZARD,)
+"""Made after the claims, of what they grant."""
 
 
 def key_columns(plan: Plan, rule: Rule, cell: Cell) -> dict[str, Any]:
@@ -252,7 +253,10 @@ def table_tasks(rule: Rule) -> Callable[[Plan, Sequence[tuple[Cell, Required]]],
         work = []
         for cell, required in due:
             arguments = {
-                "sources": {name: str(plan.storage.model_table(name, str(cell.model))) for name in rule.inputs},
+                "sources": {
+                    source.name: str(source.path(plan.storage, source_cell))
+                    for source, source_cell in plan.input_cells(rule, cell)
+                },
                 "table": rule.name,
                 "path": str(rule.path(plan.storage, cell)),
                 "required": required_to_json(required),
@@ -283,7 +287,7 @@ def derive_table(sources: dict[str, str], table: str, path: str, required: str, 
     write_emergence_table(Path(path), frame, getattr(tables, table.upper()), required, {"rows": len(frame)})
 
 
-ARGUMENTS = {"category_presence": "presence", "emergence_over_time": "time"}
+ARGUMENTS = {"category_presence": "presence", "emergence_over_time": "time", "claims": "claims"}
 """How functions call the tables that they derive others from."""
 
 

@@ -51,6 +51,14 @@ _FOLLOWS = Check(
     (Condition("one_of", (FOLLOWS,), values=(True,)),),
 )
 
+GRADE_FOLLOWS = "grade_follows"
+"""Column that `with_comparison` adds."""
+_GRADES_FOLLOW = Check(
+    "grades_follow_from_controls",
+    "A statement that its own numbers do not allow is rejected, and grade A has failed or missed no control.",
+    (Condition("one_of", (GRADE_FOLLOWS,), values=(True,)),),
+)
+
 # A study in which no latent is categorical has an empty table, which is a result: its summary is checked.
 FEATURES_CHECKS = (
     Check("keys_are_unique", "No two rows share their key.", (between("repeated_keys", 0, 0),)),
@@ -82,6 +90,7 @@ CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
         (tables.EMERGENCE_OVER_SCALE, ()),
         (tables.REACTIVATION_MECHANISM, (_ADD_UP,)),
         (tables.COST_UTILITY, (_COMPARED,)),
+        (tables.CLAIMS, (_GRADES_FOLLOW,)),
     )
 }
 
@@ -97,6 +106,10 @@ def with_comparison(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
         return frame.with_columns(
             pl.sum_horizontal("share_carried", "share_attn", "share_mlp", ignore_nulls=False).alias(SHARE_SUM)
         )
+    if table is tables.CLAIMS:
+        is_clean = pl.sum_horizontal(pl.col("controls_failed", "controls_missing").list.len()) == 0
+        is_allowed = pl.col("passes_gate") | (pl.col("grade") == "reject")
+        return frame.with_columns((is_allowed & ((pl.col("grade") != "A") | is_clean)).alias(GRADE_FOLLOWS))
     if table is tables.REACTIVATION:
         gates = pl.all_horizontal(name for name in frame.columns if name.startswith("gate_"))
         stated = pl.col("verdict").is_in(["representational", "allocation"])
@@ -122,7 +135,7 @@ def with_comparison(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
         )
     elif table is tables.EMERGENCE_OVER_TIME:
         has_step_0 = (pl.col("base").is_not_null() & (pl.col("n_steps") > 1)).any().over("model")
-        needed = ("base", "amp", "p_step0", "late_gain", "best_model", "censor", "emerged")
+        needed = ("base", "amp", "p_step0", "late_gain", "best_model", "censor", "passes_gate")
     else:
         return frame
     present = pl.all_horizontal(pl.col(name).is_not_null() for name in needed)

@@ -39,8 +39,9 @@ def claim_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[
     for cell, required in due:
         arguments = {
             "tables": {
-                name: [str(plan.rules[name].path(plan.storage, source)) for source in plan.cells(plan.rules[name])]
-                for name in EVIDENCE
+                name: [str(rule.path(plan.storage, source)) for source in plan.cells(rule)]
+                for name, rule in plan.rules.items()
+                if name in EVIDENCE
             },
             "level": study_probe_set(plan.study).levels[0],
             "path": str(CLAIMS.path(plan.storage, cell)),
@@ -58,9 +59,12 @@ def collect_claims(tables: dict[str, list[str]], level: str, path: str, required
     from emergence_assets.emergence.grading import GRADES
 
     declarations = {name: getattr(declared, name.upper(), REGISTRY) for name in EVIDENCE}
-    evidence = Evidence(
-        **{name: read_tables([Path(part) for part in tables[name]], declarations[name]) for name in EVIDENCE}
-    )
+    # A family without second runs of a model has no table of them.
+    read = {
+        name: read_tables([Path(part) for part in tables.get(name, ())], declaration)
+        for name, declaration in declarations.items()
+    }
+    evidence = Evidence(**read)
     frame = claims(evidence, level)
     counts = dict(frame.group_by("grade").len().iter_rows())
     summary = {f"grade_{grade}": counts.get(grade, 0) for grade in GRADES}

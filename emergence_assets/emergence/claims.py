@@ -14,7 +14,6 @@ from emergence_assets.emergence.claims_of_lineage import claims_of_lineage
 from emergence_assets.emergence.claims_of_scale import claims_of_scale
 from emergence_assets.emergence.claims_of_space import claims_of_depth, claims_of_reactivation
 from emergence_assets.emergence.claims_of_time import claims_of_time
-from emergence_assets.emergence.grading import GRANTED
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,6 @@ def claims(evidence: Evidence, level: str) -> pl.DataFrame:
                 evidence.category_presence,
                 evidence.model_seeds,
                 _left_out(evidence.checkpoint_registry),
-                level,
             ),
             *claims_of_depth(evidence.emergence_over_space),
             *claims_of_reactivation(evidence.reactivation, evidence.reactivation_mechanism, level),
@@ -56,11 +54,6 @@ def claims(evidence: Evidence, level: str) -> pl.DataFrame:
             *claims_of_lineage(evidence.lineage_stability),
         ]
     )
-
-
-def granted(table: pl.DataFrame, kind: str) -> pl.DataFrame:
-    """The statements of a kind that may be repeated."""
-    return table.filter(pl.col("kind") == kind, pl.col("grade").is_in(GRANTED))
 
 
 def _left_out(registry: pl.DataFrame) -> Mapping[str, int]:

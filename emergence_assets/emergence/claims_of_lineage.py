@@ -23,7 +23,7 @@ def claims_of_lineage(stability: pl.DataFrame) -> list[Claim]:
     rows = stability.filter(
         pl.col("axis") == "step",
         pl.col("pairing") == "other_seed",
-        pl.col("population") == "all",
+        pl.col("population") == "firing",
         pl.col("layer").is_null(),
     )
     last = rows.filter(pl.col("step_to") == pl.col("step_to").max().over("model"))

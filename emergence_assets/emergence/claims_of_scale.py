@@ -67,7 +67,6 @@ def claims_of_scale(scale: pl.DataFrame, level: str) -> list[Claim]:
                 figure="presence_over_size",
                 category_level=row["category_level"],
                 category=row["category"],
-                step=row["step"],
             )
         )
     return claims

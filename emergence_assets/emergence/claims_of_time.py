@@ -27,7 +27,6 @@ def claims_of_time(
     presence: pl.DataFrame,
     model_seeds: pl.DataFrame,
     broken_checkpoints: Mapping[str, int],
-    level: str,
 ) -> list[Claim]:
     """Two statements per model and category, and per model and mean: that it emerges, and when.
 
@@ -37,13 +36,11 @@ def claims_of_time(
         presence: `category_presence`; asked whether the dense probe rises too.
         model_seeds: `model_seeds`; empty where no model has a second run.
         broken_checkpoints: per model the number of its checkpoints that were left out.
-        level: the primary label level; statements about other levels are about means only.
     """
     rows = time.filter(
         pl.col("layer_choice") == "best",
         pl.col("control_id") == "none",
         pl.col("metric") == "p_best",
-        (pl.col("category_level") == level) | (pl.col("aggregate") == "mean"),
     )
     beaten = _beaten(controls)
     dense = _dense_rises(presence, rows)
@@ -62,7 +59,7 @@ def claims_of_time(
             Control("model_seed", runs.get((row["model"], *key[2:])), must=False),
         )
         claims.append(_emergence(row, evidence))
-        if row["emerged"]:
+        if row["passes_gate"]:
             claims.append(_timing(row, evidence))
     return claims
 
@@ -76,7 +73,7 @@ def _emergence(row: Mapping[str, Any], evidence: Iterable[Control]) -> Claim:
         interval=(row["amp_lo"], row["amp_hi"]),
         unit="AUROC",
         q=row["q_emerged"],
-        passes_gate=row["emerged"],
+        passes_gate=row["passes_gate"],
         controls=tuple(evidence),
         inputs=_inputs(row["model"]),
         figure="presence_over_time" if row["category"] is None else "gain_by_category",

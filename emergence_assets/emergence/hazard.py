@@ -15,16 +15,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from emergence_assets.emergence.granted import granted_histories
 from emergence_assets.emergence.schema import HAZARD_SCHEMA
 
 _GROUP = ["model", "control_id", "category_level"]
 
 
-def emergence_hazard(time: pl.DataFrame, presence: pl.DataFrame) -> pl.DataFrame:
+def emergence_hazard(time: pl.DataFrame, presence: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
     """One row per model, control, level and gap between checkpoints, and one for what is open after the last.
 
     Categories are read at the model's best layer. One emerges in the gap (step_lo, step_hi] that holds half of its rise
-    if the row of `emergence_over_time` says `emerged`; one that was there before training (censor "left", counted in
+    if the claims grant that it does (`granted.py`); one that was there before training (censor "left", counted in
     n_left) is never at risk; all others are at risk to the end. `hazard`: events per category at risk and decade of
     steps + 1. `emerged_frac`: share of the categories (without n_left) that have emerged by step_hi. Intervals are
     exact binomial ones (Clopper and Pearson 1934): they treat categories as independent draws and half steps as known.
@@ -33,8 +34,9 @@ def emergence_hazard(time: pl.DataFrame, presence: pl.DataFrame) -> pl.DataFrame
     Args:
         time: `emergence_over_time`.
         presence: `category_presence` of the same models, for their checkpoints.
+        claims: `claims` of the study.
     """
-    read = time.filter((pl.col("layer_choice") == "best") & (pl.col("aggregate") == "none"))
+    read = granted_histories(time, claims).filter(pl.col("aggregate") == "none")
     steps = {
         (model, layer): sorted(found)
         for model, layer, found in presence.group_by("model", "layer").agg(pl.col("step").unique()).iter_rows()

@@ -43,13 +43,13 @@ SERIES_COLUMNS = (
 CELL_KEYS = ("model", "n_params_nonemb", "step", "tokens_seen", "layer", "n_layers", "rel_depth")
 
 
-def replicate_array(table: pl.DataFrame) -> NDArray[np.float64]:
-    """Column `replicates` as an array, rows × replicates.
+def replicate_array(table: pl.DataFrame, column: str = "replicates") -> NDArray[np.float64]:
+    """A column of replicates as an array, rows × replicates.
 
     Raises:
         EmergenceError: the rows do not all have the same number of replicates.
     """
-    return _list_array(table, "replicates", "bootstrap replicates")
+    return _list_array(table, column, "bootstrap replicates")
 
 
 def seed_array(table: pl.DataFrame) -> NDArray[np.float64]:

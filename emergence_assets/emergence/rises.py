@@ -85,7 +85,7 @@ def is_rising(found: Comparison) -> NDArray[np.bool_]:
     return (found.best_r != "constant") & up
 
 
-def has_emerged(
+def passes_gate(
     columns: Mapping[str, NDArray], q_r: Floats, n_seeds_r: NDArray[np.integer], n_steps_r: NDArray[np.integer]
 ) -> NDArray[np.bool_]:
     """The gate: every condition has to hold.

@@ -168,7 +168,7 @@ TIME_SCHEMA: dict[str, Any] = {
     "changepoint_step": pl.Int32,
     "censor": pl.String,
     "stabil_step": pl.Int32,
-    "emerged": pl.Boolean,
+    "passes_gate": pl.Boolean,
     "p_value": pl.Float64,
     "q_emerged": pl.Float64,
     "p_step0": pl.Float32,

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from emergence_assets.emergence.claim import KINDS
+from emergence_assets.emergence.grading import GRADES
 from emergence_assets.emergence.lineage_schema import (
     CARRY_SCHEMA,
     LINEAGE_SCHEMA,
@@ -12,6 +14,7 @@ from emergence_assets.emergence.lineage_schema import (
 )
 from emergence_assets.emergence.schema import (
     CATEGORICAL_FEATURES_SCHEMA,
+    CLAIMS_SCHEMA,
     CONTROL_PARTS_SCHEMA,
     CONTROLS_SCHEMA,
     COST_SCHEMA,
@@ -105,7 +108,6 @@ _DESCRIBED: dict[str, tuple[str, str, float | None, float | None]] = {
     "emerged_frac": ("share of the categories that have emerged by step_hi, n_left not counted", "ratio", 0, 1),
     "censor": ("left: there before training; right: not seen to its end", "name", None, None),
     "stabil_step": ("first checkpoint from which on p_best stays near its end", "steps", 0, None),
-    "emerged": ("a rise that passes the gate of `rises.has_emerged`", "truth", None, None),
     "p_value": ("one-sided, of no effect", "probability", 0, 1),
     "q_emerged": ("Benjamini-Hochberg over layers and categories", "probability", 0, 1),
     "peak_layer": ("layer with the largest gain", "index", -1, None),
@@ -146,7 +148,7 @@ _DESCRIBED: dict[str, tuple[str, str, float | None, float | None]] = {
     "gate_fdr": ("q < 0.05", "truth", None, None),
     "gate_seeds": ("two or more SAE seeds, two thirds of which agree", "truth", None, None),
     "gate_presence": ("drop_presence >= 0.05 and drop_presence_lo > 0", "truth", None, None),
-    "passes_gate": ("all gates, and ri is defined", "truth", None, None),
+    "passes_gate": ("what the gates of the row's own table allow; no claim yet", "truth", None, None),
     "n_sizes": ("models compared", "models", 1, None),
     "rise": ("last minus first, paired over texts", "AUROC", -1, 1),
     "slope_dec": ("slope against log10 of n_params_nonemb", "AUROC per decade of parameters", None, None),
@@ -372,6 +374,22 @@ _DESCRIBED |= {
     "lexical_flag": ("word_excess >= 0.5", "truth", None, None),
     "top_examples": ("its strongest texts, strongest first", "activation", None, None),
 }
+_DESCRIBED |= {
+    "claim_id": ("number of the statement in this study, from 1", "number", 1, None),
+    "kind": ("what it is about", "name", None, None),
+    "statement": ("a sentence that is right if the claim holds", "text", None, None),
+    "estimate": ("the number behind it", "see unit", None, None),
+    "lo": ("lower end of its 95 % interval", "see unit", None, None),
+    "hi": ("upper end of its 95 % interval", "see unit", None, None),
+    "unit": ("unit of the estimate", "name", None, None),
+    "controls_passed": ("controls that it survived", "name", None, None),
+    "controls_failed": ("controls that speak against it", "name", None, None),
+    "controls_missing": ("controls that were not measured", "name", None, None),
+    "grade": ("A, B: may be repeated; C: a control that must pass was not measured; reject", "name", None, None),
+    "policy": ("rule by which it was graded", "name", None, None),
+    "inputs": ("assets and cells that it was made from", "name", None, None),
+    "figure": ("figure of the report that shows it", "name", None, None),
+}
 _MAY_BE_NULL_ANYWHERE = {"category", "layer", "layer_to"}
 _NOT_OF_EVERY_SAE = {
     # of trained ones
@@ -383,6 +401,8 @@ _NOT_OF_EVERY_SAE = {
 }
 _SHAPES = ("insufficient", "smooth", "threshold", "metric_artifact", "absent", "saturated")
 _ONE_OF = {
+    "kind": KINDS,
+    "grade": GRADES,
     "rule_id": tuple(RULES),
     "control_id": ("none", *get_args(Control)),
     "aggregate": ("none", "mean", "sum"),
@@ -546,6 +566,13 @@ REACTIVATION_MECHANISM = _table(
     MECHANISM_SCHEMA,
     ("model", "step", "category_level", "category"),
     ("undefined_because", "n_boot", "data_version"),
+)
+CLAIMS = _table(
+    "claims",
+    "One row per statement that a study may or may not make: its evidence, its controls, its grade.",
+    CLAIMS_SCHEMA,
+    ("claim_id",),
+    ("kind", "statement", "unit", "passes_gate", "grade", "policy", "figure"),
 )
 HEADLINE = _table(
     "headline",

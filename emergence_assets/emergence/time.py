@@ -20,7 +20,7 @@ from emergence_assets.emergence.replicates import (
     seed_array,
     with_category_mean,
 )
-from emergence_assets.emergence.rises import Series, bounds, has_emerged, read_rises
+from emergence_assets.emergence.rises import Series, bounds, passes_gate, read_rises
 from emergence_assets.emergence.schema import TIME_SCHEMA
 from emergence_assets.features.statistics import benjamini_hochberg
 
@@ -44,10 +44,10 @@ def emergence_over_time(presence: pl.DataFrame) -> pl.DataFrame:
       the rise per decade, or half of it after the last checkpoint but one); "none" = seen whole.
     * stabil_step: first checkpoint from which on p_best stays within 0.05 of p_end; null if only the last does.
     * p_value: of "the mean of the last three checkpoints is not above step 0"; q_emerged: Benjamini-Hochberg over the
-      layers and categories of the model and level. emerged: `rises.has_emerged`.
+      layers and categories of the model and level. passes_gate: `rises.passes_gate`.
 
     Rows with control_id "label_shuffle" hold the same numbers for permuted labels. Without step 0 everything that
-    compares with it is null, `emerged` too. See `TIME_SCHEMA`.
+    compares with it is null, `passes_gate` too. See `TIME_SCHEMA`.
     """
     if presence.is_empty():
         return pl.DataFrame(schema=TIME_SCHEMA)
@@ -139,7 +139,7 @@ def _histories(series: Series, tokens_rs: NDArray[np.integer], n_params_r: NDArr
 
 
 _GATE = ("fit_amp_sigmoid", "grid_hi")
-"""Needed for `emerged`, not kept."""
+"""Needed for `passes_gate`, not kept."""
 _COMPARED = tuple(
     name
     for name in TIME_SCHEMA
@@ -154,17 +154,17 @@ _COMPARED = tuple(
 
 
 def _with_gate(family: pl.DataFrame) -> pl.DataFrame:
-    """The rows that are tested together, with q_emerged and emerged."""
+    """The rows that are tested together, with q_emerged and passes_gate."""
     p_value = family["p_value"].cast(pl.Float64).to_numpy()
     q = np.full(len(p_value), np.nan)
     q[np.isfinite(p_value)] = benjamini_hochberg(p_value[np.isfinite(p_value)])
     names = ("d_aicc", "fit_amp_sigmoid", "late_gain_lo", "n_seeds_agree", "grid_hi")
     gate = {name: family[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in names}
     counts = (family[name].to_numpy().astype(np.int64) for name in ("n_seeds", "n_steps"))
-    emerged = has_emerged(gate, q, *counts)
+    passes = passes_gate(gate, q, *counts)
     return family.with_columns(
         q_emerged=pl.Series(q).fill_nan(None),
-        emerged=pl.when(pl.col("base").is_not_null()).then(pl.Series(emerged)),
+        passes_gate=pl.when(pl.col("base").is_not_null()).then(pl.Series(passes)),
     )
 
 

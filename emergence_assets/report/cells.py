@@ -33,6 +33,7 @@ TABLES = (
     "reactivation_mechanism",
     "category_controls",
     "cost_utility",
+    "claims",
 )
 REGISTRY_NAME = "checkpoint_registry"
 SEEDS_NAME = "model_seeds"
@@ -122,6 +123,7 @@ def write_report(
     from emergence_assets.checkpoints.environment import environment
     from emergence_assets.checkpoints.schema import REGISTRY
     from emergence_assets.emergence import tables as declared
+    from emergence_assets.emergence.granted import granted_histories
     from emergence_assets.emergence.headline import headline
     from emergence_assets.report.figures import draw_figures
     from emergence_assets.report.page import build_page
@@ -141,7 +143,8 @@ def write_report(
     shown = ReportTables(
         level=level,
         presence=read["category_presence"],
-        time=read["emergence_over_time"],
+        time=granted_histories(read["emergence_over_time"], read["claims"]),
+        claims=read["claims"],
         hazard=read["emergence_hazard"],
         space=read["emergence_over_space"],
         scale=read["emergence_over_scale"],

@@ -153,7 +153,7 @@ def category_table(time: pl.DataFrame, level: str, model: str, domains: Mapping[
             (number(row["base"]), _order(row["base"])),
             _estimate(row["p_end"], row["p_end_lo"], row["p_end_hi"]),
             _estimate(row["amp"], row["amp_lo"], row["amp_hi"], signed),
-            _text({True: "yes", False: "no"}.get(row["emerged"], UNKNOWN)),
+            _text(_called_emerged(row)),
             _step(row, "onset_step"),
             _step(row, "half_step"),
             _text(_CURVES.get(row["best_model"], UNKNOWN)),
@@ -224,6 +224,14 @@ def _integer(value: int | None) -> Cell:
 def _estimate(value: float | None, low: float | None, high: float | None, shown: Any = number) -> Cell:
     interval = span(low, high, shown)
     return (shown(value) if interval == UNKNOWN else f"{shown(value)} ({interval})"), _order(value)
+
+
+def _called_emerged(row: Mapping[str, Any]) -> str:
+    """With the grade of the claim, where its own numbers allow one."""
+    if row["emerged"] is None:
+        return UNKNOWN
+    said = "yes" if row["emerged"] else "no"
+    return f"{said} ({row['grade']})" if row["passes_gate"] else said
 
 
 def _step(row: Mapping[str, Any], name: str) -> Cell:

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from emergence_assets.report.checkpoint_section import checkpoint_sentence, checkpoint_table
+from emergence_assets.report.claims_section import claims_sentence, claims_table, single_claims_table
 from emergence_assets.report.figures import Figure
 from emergence_assets.report.finding import Finding, finding
 from emergence_assets.report.html_tables import category_table, headline_table, origin_table, seeds_table, size_table
@@ -53,7 +54,7 @@ def build_page(
     models = models_by_size(tables.presence)
     largest = models[-1] if models else ""
     seeds = tables.presence["n_seeds"].max()
-    found = finding(tables.headline, level, seeds if isinstance(seeds, int) else None)
+    found = finding(tables.headline, tables.claims, level, seeds if isinstance(seeds, int) else None)
     caution = _CAUTION if found.verdict == "control failed" else ""
     drawn = {figure.name: _figure(figure) for figure in figures}
     template = files("emergence_assets.report").joinpath("page_template.html").read_text(encoding="utf-8")
@@ -68,6 +69,9 @@ def build_page(
         font=FONT,
         finding=_finding(found),
         verdict=found.verdict.replace(" ", "-"),
+        claims_sentence=_paragraph(claims_sentence(tables.claims)),
+        claims=claims_table(tables.claims),
+        single_claims=single_claims_table(tables.claims),
         headline=headline_table(tables.headline, level),
         over_time=drawn.get("presence_over_time", _NOTHING),
         controls=drawn.get("controls_at_last_step", ""),
@@ -98,6 +102,7 @@ def build_page(
             {
                 "study": study,
                 "level": level,
+                "claims": tables.claims.to_dicts(),
                 "headline": _records(tables.headline.filter(pl.col("category_level") == level)),
                 "sizes": _records(size_points(tables.scale, level)),
                 "categories": _records(category_histories(tables.time, level, largest)),

@@ -23,7 +23,7 @@ class ReportTables:
     presence: pl.DataFrame
     """See `emergence.presence.PRESENCE_SCHEMA`."""
     time: pl.DataFrame
-    """See `emergence.time.TIME_SCHEMA`."""
+    """`emergence.granted.granted_histories`: what is called emerged is what the claims grant."""
     hazard: pl.DataFrame
     """See `emergence.hazard.HAZARD_SCHEMA`."""
     space: pl.DataFrame
@@ -34,6 +34,8 @@ class ReportTables:
     """See `emergence.schema.MECHANISM_SCHEMA`."""
     cost: pl.DataFrame
     """See `emergence.schema.COST_SCHEMA`."""
+    claims: pl.DataFrame
+    """See `emergence.schema.CLAIMS_SCHEMA`."""
     headline: pl.DataFrame
     """See `emergence.headline.HEADLINE_SCHEMA`."""
     sae_metrics: pl.DataFrame

@@ -18,7 +18,9 @@ EVENTS = [(1, 9), (9, 99), (9, 99), None, None, "left"]
 """Gap in which a category emerges; None if it does not."""
 
 
-def tables(events: list[Any] | None = None, steps: tuple[int, ...] = STEPS) -> tuple[pl.DataFrame, pl.DataFrame]:
+def tables(
+    events: list[Any] | None = None, steps: tuple[int, ...] = STEPS
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     rows = []
     for position, event in enumerate(EVENTS if events is None else events):
         gap = event if isinstance(event, tuple) else (None, None)
@@ -34,7 +36,7 @@ def tables(events: list[Any] | None = None, steps: tuple[int, ...] = STEPS) -> t
                     "category_level": "subject",
                     "category": f"c{position}",
                     "base": 0.55 if steps[0] == 0 else None,
-                    "emerged": event not in (None, "left") if steps[0] == 0 else None,
+                    "passes_gate": event not in (None, "left") if steps[0] == 0 else None,
                     "censor": ("left" if event == "left" else "right") if steps[0] == 0 else None,
                     "grid_lo_step": gap[0],
                     "grid_hi_step": gap[1],
@@ -47,7 +49,15 @@ def tables(events: list[Any] | None = None, steps: tuple[int, ...] = STEPS) -> t
     )
     presence = pl.DataFrame({"model": ["gloss"] * len(steps), "layer": [1] * len(steps), "step": steps})
     presence = presence.cast({name: PRESENCE_SCHEMA[name] for name in presence.columns})
-    return time, presence
+    stated = time.select("model", "category_level", "category").unique().with_columns(kind=pl.lit("emergence"))
+    return time, presence, stated.with_columns(grade=pl.lit("B"))
+
+
+def test_what_the_claims_do_not_grant_has_not_emerged() -> None:
+    time, presence, stated = tables()
+    doubtful = stated.with_columns(grade=pl.when(pl.col("category") == "c1").then(pl.lit("C")).otherwise("grade"))
+    assert emergence_hazard(time, presence, doubtful)["n_events"].to_list() == [0, 1, 1, 0, None]
+    assert emergence_hazard(time, presence, stated.clear())["n_events"].to_list() == [0, 0, 0, 0, None]
 
 
 def test_events_and_those_at_risk_are_counted() -> None:

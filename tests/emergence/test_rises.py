@@ -18,14 +18,14 @@ def rise() -> dict[str, np.ndarray]:
 
 def test_flat_noise_does_not_emerge() -> None:
     found = judged(drawn_series(Planted(0, 2, 0.2).at(STEP), STEP, 5 * N, 0.02, 2))
-    assert found["emerged"].mean() <= 0.01
+    assert found["passes_gate"].mean() <= 0.01
 
 
 def test_a_planted_rise_is_found_without_bias_inside_its_interval(rise: dict[str, np.ndarray]) -> None:
-    assert rise["emerged"].mean() >= 0.9
-    error = (np.log10(rise["half_step"] + 1) - 2.0)[rise["emerged"]]
+    assert rise["passes_gate"].mean() >= 0.9
+    error = (np.log10(rise["half_step"] + 1) - 2.0)[rise["passes_gate"]]
     assert abs(error.mean()) < 0.05
-    inside = ((rise["half_step_lo"] <= 99) & (rise["half_step_hi"] >= 99))[rise["emerged"]]
+    inside = ((rise["half_step_lo"] <= 99) & (rise["half_step_hi"] >= 99))[rise["passes_gate"]]
     assert 0.9 <= inside.mean() <= 0.995
     assert np.median(rise["width_dec"]) == pytest.approx(4.394 * 0.2, rel=0.3)
     assert np.median(rise["rise_rate"]) == pytest.approx(0.15 / (4 * 0.2), rel=0.3)
@@ -68,14 +68,14 @@ def test_undefined_replicates_are_left_out(rise: dict[str, np.ndarray]) -> None:
 
 def test_seeds_that_disagree_and_a_rise_at_the_last_checkpoint_only_do_not_emerge() -> None:
     series = drawn_series(Planted(0.2, 2.0, 0.2).at(STEP), STEP, 20, 0.01, 4)
-    assert judged(series)["emerged"].all()
+    assert judged(series)["passes_gate"].all()
     seeds = series.seeds_rsq.copy()
     seeds[..., 1] = 0.56
     seeds[:, 0, 1] = 0.6
     other = Series(STEP, series.value_rs, series.replicates_rsb, seeds)
-    assert not judged(other)["emerged"].any()
+    assert not judged(other)["passes_gate"].any()
     end = drawn_series(0.56 + 0.3 * (STEP[-1] == STEP), STEP, 20, 0.01, 5)
-    assert not judged(end)["emerged"].any()
+    assert not judged(end)["passes_gate"].any()
 
 
 def test_interpolation_and_change_point_agree_with_a_sharp_rise() -> None:

@@ -36,7 +36,7 @@ def test_a_planted_onset_is_bracketed_by_its_checkpoints(over_time: pl.DataFrame
     found = row(over_time, "c0")
     assert (found["best_model"], found["grid_lo_step"], found["grid_hi_step"]) == ("sigmoid", 128, 256)
     assert found["changepoint_step"] == 256
-    assert found["emerged"] is True
+    assert found["passes_gate"] is True
     assert found["d_aicc"] > 10
     assert found["q_emerged"] < 1e-3
     assert 128 < found["half_step"] < 256
@@ -60,14 +60,14 @@ def test_a_planted_onset_is_bracketed_by_its_checkpoints(over_time: pl.DataFrame
 
 def test_what_is_there_from_the_start_is_left_censored(over_time: pl.DataFrame) -> None:
     found = row(over_time, "c1")
-    assert found["emerged"] is False
+    assert found["passes_gate"] is False
     assert found["censor"] == "left"
 
 
 def test_a_rise_at_the_last_checkpoint_is_right_censored(over_time: pl.DataFrame) -> None:
     found = row(over_time, "c2")
     assert found["censor"] == "right"
-    assert found["emerged"] is False  # no later checkpoint has confirmed it
+    assert found["passes_gate"] is False  # no later checkpoint has confirmed it
     assert found["stabil_step"] is None
 
 
@@ -75,14 +75,14 @@ def test_what_does_not_last_has_not_emerged(over_time: pl.DataFrame) -> None:
     for category in ("c3", "c4"):
         found = row(over_time, category)
         assert (found["half_step"], found["onset_step"], found["best_model"]) == (None, None, "constant")
-        assert found["emerged"] is False
+        assert found["passes_gate"] is False
         assert found["censor"] == "right"
 
 
 def test_shuffled_labels_never_emerge(over_time: pl.DataFrame) -> None:
     shuffled = over_time.filter(control_id="label_shuffle")
     assert shuffled.height > 0
-    assert not shuffled["emerged"].any()
+    assert not shuffled["passes_gate"].any()
 
 
 def test_the_mean_over_categories_has_a_row_of_its_own(over_time: pl.DataFrame) -> None:
@@ -95,7 +95,7 @@ def test_the_mean_over_categories_has_a_row_of_its_own(over_time: pl.DataFrame) 
 
 def test_noise_has_no_onset(planted_presence: Callable[..., pl.DataFrame]) -> None:
     table = emergence_over_time(planted_presence(lambda *_: 0.0, steps=STEPS, n_layers=2))
-    assert not table["emerged"].any()
+    assert not table["passes_gate"].any()
 
 
 def test_the_best_layer_is_the_one_with_the_concept(planted_presence: Callable[..., pl.DataFrame]) -> None:
@@ -103,19 +103,29 @@ def test_the_best_layer_is_the_one_with_the_concept(planted_presence: Callable[.
         planted_presence(lambda m, step, layer, c: 0.4 * (layer == 1 and step > 20), steps=STEPS, n_layers=2)
     )
     assert table.filter(layer_choice="best")["layer"].unique().to_list() == [1]
-    assert table.filter(layer_choice="each", control_id="none", emerged=True)["layer"].unique().to_list() == [1]
+    assert table.filter(layer_choice="each", control_id="none", passes_gate=True)["layer"].unique().to_list() == [1]
 
 
 def test_one_checkpoint_claims_nothing(planted_presence: Callable[..., pl.DataFrame]) -> None:
     table = emergence_over_time(planted_presence(planted, steps=(0,)))
-    assert not table["emerged"].any()
+    assert not table["passes_gate"].any()
     assert table["amp"].is_null().all()
     assert table["p_value"].is_null().all()
 
 
 def test_without_step0_nothing_is_compared(planted_presence: Callable[..., pl.DataFrame]) -> None:
     table = emergence_over_time(planted_presence(planted, steps=(64, 2000)))
-    for name in ("emerged", "base", "amp", "best_model", "half_step", "censor", "p_value", "q_emerged", "late_gain"):
+    for name in (
+        "passes_gate",
+        "base",
+        "amp",
+        "best_model",
+        "half_step",
+        "censor",
+        "p_value",
+        "q_emerged",
+        "late_gain",
+    ):
         assert table[name].is_null().all(), name
     assert table["p_end"].is_not_null().all()
 
@@ -123,14 +133,14 @@ def test_without_step0_nothing_is_compared(planted_presence: Callable[..., pl.Da
 def test_with_few_checkpoints_nothing_is_claimed(planted_presence: Callable[..., pl.DataFrame]) -> None:
     table = emergence_over_time(planted_presence(planted, steps=(0, 64, 256, 512, 1000, 2000)))
     assert table["d_aicc"].is_null().all()
-    assert not table["emerged"].any()
+    assert not table["passes_gate"].any()
     assert table["late_gain"].is_not_null().all()
 
 
 def test_seeds_are_read_one_by_one(planted_presence: Callable[..., pl.DataFrame]) -> None:
     table = emergence_over_time(planted_presence(planted, steps=STEPS, sae_seeds=(0, 1)))
     found = row(table, "c0")
-    assert (found["n_seeds"], found["n_seeds_agree"], found["emerged"]) == (2, 2, True)
+    assert (found["n_seeds"], found["n_seeds_agree"], found["passes_gate"]) == (2, 2, True)
     assert 0 <= found["seed_sd_dex"] < 0.3
     assert row(table, "c4")["seed_sd_dex"] is None
 

@@ -13,22 +13,28 @@ from emergence_assets.checkpoints.folder import CheckpointFacts
 from emergence_assets.checkpoints.measurement import Measurement
 from emergence_assets.checkpoints.registry import registry_frame
 from emergence_assets.checkpoints.verdicts import judge
+from emergence_assets.emergence.claims import Evidence, claims
 from emergence_assets.emergence.controls import category_controls
 from emergence_assets.emergence.cost_utility import cost_utility
+from emergence_assets.emergence.granted import granted_histories
 from emergence_assets.emergence.hazard import emergence_hazard
 from emergence_assets.emergence.headline import headline
+from emergence_assets.emergence.lineage_schema import STABILITY_SCHEMA
 from emergence_assets.emergence.presence import category_presence
+from emergence_assets.emergence.reactivation import reactivation
 from emergence_assets.emergence.scale import FIXED_WIDTH, SizeReading, emergence_over_scale
-from emergence_assets.emergence.schema import MECHANISM_SCHEMA
+from emergence_assets.emergence.schema import MECHANISM_SCHEMA, SEEDS_SCHEMA
 from emergence_assets.emergence.space import emergence_over_space
 from emergence_assets.emergence.tables import CONTROL_PARTS
 from emergence_assets.emergence.time import emergence_over_time
-from emergence_assets.features.cell import CellRecipe, presence_cell
+from emergence_assets.features.cell import CellRecipe, dense_scores, presence_cell
 from emergence_assets.features.codes import Codes
 from emergence_assets.features.labels import Labels
 from emergence_assets.report.readings import ReportTables
+from emergence_assets.study import MADE_CONTROLS
 from emergence_assets.time_axis import AxisEntry
 
+CONTROLS = (*MADE_CONTROLS, "step0", "label_shuffle", "dense", "bow")
 N_TEXTS, N_LATENTS = 4800, 24
 STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 SIZES = {"small": (20_000, 1), "large": (200_000, 2)}
@@ -65,23 +71,41 @@ def planted_tables() -> Tables:
             for step in steps
             for layer in range(n_layers)
         ]
-        time = emergence_over_time(presence)
+        time, scale = emergence_over_time(presence), emergence_over_scale({FIXED_WIDTH: SizeReading(presence)})
+        space = emergence_over_space(presence)
+        registry = pl.concat(_registry(model, *shape, steps) for model, shape in SIZES.items())
+        controls = pl.concat(
+            category_controls(_control_parts(part), part, CONTROLS) for part in presence.partition_by("model")
+        )
+        stated = claims(
+            Evidence(
+                checkpoint_registry=registry,
+                category_presence=presence,
+                category_controls=controls,
+                emergence_over_time=time,
+                emergence_over_space=space,
+                reactivation=reactivation(presence),
+                reactivation_mechanism=_mechanism(),
+                lineage_stability=pl.DataFrame(schema=STABILITY_SCHEMA),
+                emergence_over_scale=scale,
+                model_seeds=pl.DataFrame(schema=SEEDS_SCHEMA),
+            ),
+            "subject",
+        )
         return ReportTables(
             level="subject",
             presence=presence,
-            time=time,
-            hazard=emergence_hazard(time, presence),
-            space=emergence_over_space(presence),
+            time=granted_histories(time, stated),
+            hazard=emergence_hazard(time, presence, stated),
+            space=space,
             mechanism=_mechanism(),
-            scale=emergence_over_scale({FIXED_WIDTH: SizeReading(presence)}),
+            scale=scale,
             cost=cost_utility(presence, _no_losses()),
             headline=headline(presence),
-            controls=pl.concat(
-                category_controls(CONTROL_PARTS.schema.to_frame(), part, ["step0", "label_shuffle", "dense", "bow"])
-                for part in presence.partition_by("model")
-            ),
+            controls=controls,
+            claims=stated,
             sae_metrics=pl.DataFrame(metrics),
-            registry=pl.concat(_registry(model, *shape, steps) for model, shape in SIZES.items()),
+            registry=registry,
             domains=dict.fromkeys(CATEGORIES[:3], "living") | dict.fromkeys(CATEGORIES[3:], "made"),
         )
 
@@ -93,7 +117,7 @@ def empty(rising: ReportTables) -> ReportTables:
     """A study without any result."""
     names = (
         *("presence", "time", "hazard", "space", "scale", "mechanism", "cost", "headline", "sae_metrics"),
-        *("registry", "controls"),
+        *("registry", "controls", "claims"),
     )
     return dataclasses.replace(rising, **{name: getattr(rising, name).clear() for name in names})
 
@@ -116,30 +140,43 @@ def _cells(strength: float, dense: float, steps: tuple[int, ...], seed: int) -> 
     for model, (n_params, n_layers) in SIZES.items():
         for step in steps:
             for layer in range(n_layers):
-                rate = np.full((N_TEXTS, N_LATENTS), 0.1)
-                rate[np.arange(N_TEXTS), category] += strength * (step > 8)
-                active = rng.random(rate.shape) < rate
-                values = np.where(active, rng.random(rate.shape) + 0.1, 0).astype(np.float32)
-                indices = np.broadcast_to(np.arange(N_LATENTS, dtype=np.int32), values.shape)
                 read_out = rng.normal(size=(N_TEXTS, len(CATEGORIES)))
                 read_out[np.arange(N_TEXTS), category] += dense
-                cell = presence_cell(
-                    Codes(values, indices, N_LATENTS), read_out, [labels], CellRecipe(n_boot=40, n_shuffles=6)
-                )
-                frames.append(
-                    cell.with_columns(
-                        pl.lit(model).alias("model"),
-                        pl.lit(n_params, pl.Int64).alias("n_params_nonemb"),
-                        pl.lit(step, pl.Int32).alias("step"),
-                        pl.lit(step * 512, pl.Int64).alias("tokens_seen"),
-                        pl.lit(layer, pl.Int16).alias("layer"),
-                        pl.lit(n_layers, pl.Int16).alias("n_layers"),
-                        pl.lit((layer + 1) / n_layers, pl.Float32).alias("rel_depth"),
-                        pl.lit(0, pl.Int16).alias("sae_seed"),
-                        pl.lit(f"{model}-{step}-{layer}").alias("data_version"),
+                rate = np.full((N_TEXTS, N_LATENTS), 0.1)
+                rate[np.arange(N_TEXTS), category] += strength * (step > 8)
+                scores = None
+                for sae_seed in range(2):
+                    active = rng.random(rate.shape) < rate
+                    values = np.where(active, rng.random(rate.shape) + 0.1, 0).astype(np.float32)
+                    indices = np.broadcast_to(np.arange(N_LATENTS, dtype=np.int32), values.shape)
+                    recipe = CellRecipe(n_boot=40, n_shuffles=6)
+                    scores = scores or dense_scores(read_out, [labels], recipe)
+                    cell = presence_cell(Codes(values, indices, N_LATENTS), read_out, [labels], recipe, scores)
+                    frames.append(
+                        cell.with_columns(
+                            pl.lit(model).alias("model"),
+                            pl.lit(n_params, pl.Int64).alias("n_params_nonemb"),
+                            pl.lit(step, pl.Int32).alias("step"),
+                            pl.lit(step * 512, pl.Int64).alias("tokens_seen"),
+                            pl.lit(layer, pl.Int16).alias("layer"),
+                            pl.lit(n_layers, pl.Int16).alias("n_layers"),
+                            pl.lit((layer + 1) / n_layers, pl.Float32).alias("rel_depth"),
+                            pl.lit(sae_seed, pl.Int16).alias("sae_seed"),
+                            pl.lit(f"{model}-{step}-{layer}").alias("data_version"),
+                        )
                     )
-                )
     return pl.concat(frames)
+
+
+def _control_parts(presence: pl.DataFrame) -> pl.DataFrame:
+    """Every control that a study makes, each as good as permuted labels are."""
+    last = presence.filter(pl.col("step") == pl.col("step").max(), pl.col("control_id") == "label_shuffle")
+    return pl.concat(
+        last.with_columns(control_id=pl.lit(control)).select(
+            pl.col(name).cast(dtype) for name, dtype in CONTROL_PARTS.schema.items()
+        )
+        for control in MADE_CONTROLS
+    )
 
 
 def _mechanism() -> pl.DataFrame:

@@ -19,7 +19,7 @@ from emergence_assets.report.sentences import (
 
 
 def _found(tables: ReportTables) -> Finding:
-    return finding(tables.headline, "subject", 1)
+    return finding(tables.headline, tables.claims, "subject", 1)
 
 
 def _limits(tables: ReportTables) -> str:
@@ -55,7 +55,7 @@ def test_information_that_was_there_before_is_not_said_to_emerge(
 
 def test_a_dense_probe_that_rises_too_leaves_it_open(rising: ReportTables) -> None:
     headline = rising.headline.with_columns(p_dense_first=pl.lit(0.55), p_dense_last=pl.lit(0.9))
-    limits = "\n".join(finding(headline, "subject").limits)
+    limits = "\n".join(finding(headline, rising.claims, "subject").limits)
     assert "Not whether the feature or the information emerges" in limits
     assert "SAE seed" not in limits
 
@@ -85,13 +85,13 @@ def test_one_cell_off_chance_and_a_missing_control_count_as_failed(rising: Repor
     one_cell = rising.headline.with_columns(
         p_shuffle_max=pl.when(is_small).then(0.53).otherwise(pl.col("p_shuffle_max"))
     )
-    found = finding(one_cell, "subject")
+    found = finding(one_cell, rising.claims, "subject")
     assert found.verdict == "control failed"
     assert "control of small fails" in found.lead
     missing = rising.headline.with_columns(
         pl.lit(None, pl.Float32).alias(f"p_shuffle{end}") for end in ("", "_min", "_max")
     )
-    found = finding(missing, "subject")
+    found = finding(missing, rising.claims, "subject")
     assert found.verdict == "control failed"
     assert "Shuffled labels: not measured." in found.controls
 
@@ -109,7 +109,7 @@ def test_the_words_follow_estimate_and_interval(
     rising: ReportTables, rise: float, lo: float, hi: float, verdict: str, words: str
 ) -> None:
     headline = rising.headline.with_columns(rise=pl.lit(rise), rise_lo=pl.lit(lo), rise_hi=pl.lit(hi))
-    found = finding(headline, "subject")
+    found = finding(headline, rising.claims, "subject")
     assert found.verdict == verdict
     assert words in found.lead
 
@@ -120,7 +120,10 @@ def test_half_done_studies_conclude_nothing(planted_tables: Callable[..., Report
     assert category_sentence(late.time, "subject", "large").startswith("Without step 0")
     assert "one checkpoint only" in _found(planted_tables(0.5, steps=(0,))).lead
     assert _found(planted_tables(0.5, steps=(0,))).verdict == "unknown"
-    assert finding(rising.headline.clear(), "subject").lead == "There is no result for subject categories yet."
+    assert (
+        finding(rising.headline.clear(), rising.claims, "subject").lead
+        == "There is no result for subject categories yet."
+    )
 
 
 def test_sizes_are_compared_with_the_verdict_of_their_table(rising: ReportTables) -> None:
