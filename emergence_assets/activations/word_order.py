@@ -1,7 +1,7 @@
 """Probe texts with their words in random order: the control `text_wordshuffle`.
 
-Here: the words change places, everything between them stays: punctuation, line ends, the suffix that holds the
-read-out token. Not here: running a model on them (`capture.py`).
+Here: the words change places, everything between them stays, and so does the prompt around a text with the read-out
+token. Not here: running a model on them (`capture.py`).
 """
 
 import re
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from emergence_assets.activations.probes import WHOLE
 from emergence_assets.activations.tokenising import tokenise
 from emergence_assets.activations.tokens import Tokens
 
@@ -20,23 +21,25 @@ _WORD = re.compile(r"\w+(?:['-]\w+)*")
 _NO_LIMIT = 1 << 30
 
 
-def shuffle_words(text: str, seed: int, suffix: str = "") -> str:
+def shuffle_words(prompt: str, seed: int, template: str = WHOLE) -> str:
     """The words of a text in random order, in the places where words stood.
 
     Args:
-        text: the text.
-        seed: of the order, together with the text itself.
-        suffix: end of the text that stays as it is.
+        prompt: the text in its template.
+        seed: of the order, together with the prompt itself.
+        template: of the probe set; what it puts around the text stays as it is.
     """
-    stem = text.removesuffix(suffix)
+    before, after = template.split("{text}")
+    stop = len(prompt) - len(after)
+    stem = prompt[len(before) : stop]
     words = _WORD.findall(stem)
-    order = np.random.default_rng([seed, zlib.crc32(text.encode())]).permutation(len(words))
+    order = np.random.default_rng([seed, zlib.crc32(prompt.encode())]).permutation(len(words))
     shuffled = iter(words[i] for i in order)
-    return _WORD.sub(lambda _: next(shuffled), stem) + text[len(stem) :]
+    return before + _WORD.sub(lambda _: next(shuffled), stem) + prompt[stop:]
 
 
 def with_shuffled_words(
-    tokens: Tokens, texts: Sequence[str], tokenizer: Path, begin_token: str | None, *, suffix: str, seed: int
+    tokens: Tokens, prompts: Sequence[str], tokenizer: Path, begin_token: str | None, *, template: str, seed: int
 ) -> tuple[Tokens, int]:
     """The same probe texts with their words in random order, for the same rows.
 
@@ -44,17 +47,17 @@ def with_shuffled_words(
 
     Args:
         tokens: of the study.
-        texts: the probe texts, in the order of the tokens.
+        prompts: the probe texts in their template, in the order of the tokens.
         tokenizer: A tokenizer.json, the one that made the tokens.
         begin_token: see `tokenise`.
-        suffix: end of every text that stays as it is.
+        template: of the probe set.
         seed: of the orders.
 
     Returns:
         Tokens that differ in `probe_ids` alone, and how many texts kept their order.
     """
     shuffled = pl.DataFrame(
-        {"text_id": tokens.probe_text_id, "text": [shuffle_words(text, seed, suffix) for text in texts]}
+        {"text_id": tokens.probe_text_id, "text": [shuffle_words(prompt, seed, template) for prompt in prompts]}
     )
     made = tokenise(tokenizer, shuffled.head(1), shuffled, _NO_LIMIT, tokens.positions, begin_token=begin_token)
     ids = dict(zip(made.probe_text_id, made.probe_ids, strict=True))

@@ -15,6 +15,7 @@ import polars as pl
 import torch
 
 from emergence_assets.activations.capture import capture_checkpoint
+from emergence_assets.activations.cells import probe_set
 from emergence_assets.activations.harvest import LoadedCheckpoint, harvest_rows, loaded_checkpoint
 from emergence_assets.activations.reading import Rows, open_rows, read_spec, unarchive_rows
 from emergence_assets.activations.tokens import Tokens, known_tokens
@@ -187,15 +188,13 @@ def _reinitialised(origin: Mapping[str, Any], places: Sequence[Layer], keep_embe
 
 def _shuffled_read_outs(origin: Mapping[str, Any], places: Sequence[Layer], probes: str) -> dict[int, np.ndarray]:
     texts = probe_texts(probes, Path(origin["tokens_file"]))["text"].to_list()
-    declared = origin["recipe"]["probe_set"]
-    suffix = declared.get("suffix") or "\n"
     with loaded_checkpoint(origin, lambda *_: None) as loaded:
         tokens, _ = with_shuffled_words(
             loaded.tokens,
             texts,
             loaded.folder / "tokenizer.json",
             origin["recipe"]["begin_token"],
-            suffix=suffix,
+            template=probe_set(probes).template,
             seed=SEED,
         )
         captured = _captured(loaded, tokens, places, with_training=False)

@@ -23,8 +23,8 @@ def category_controls(parts: pl.DataFrame, presence: pl.DataFrame, chosen: Seque
     """One row per (layer, control, level, category) at the last step, and per layer their mean (`aggregate` "mean").
 
     `p_measured` is the p_best of the same cell; `above_control` = p_measured − p_best of the control, with the interval
-    of the paired replicates. Controls that are a probe on other inputs (`dense`, `bow`) have their AUROC as p_best and
-    no replicates: the interval of what is above them, or below, knows the measurement's doubt alone.
+    of the paired replicates. The controls `dense` and `bow` are probes: their AUROC stands as p_best. The bag of words
+    has no replicates: the interval of what is above it, or below, knows the measurement's doubt alone.
 
     Args:
         parts: rows of `features.control_rows.control_rows` with layer and control_id.
@@ -76,7 +76,9 @@ def _from_presence(presence: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFra
     found = {
         "step0": step0.select(kept),
         "label_shuffle": shuffled.select(kept),
-        "dense": measured.with_columns(none, p_best=pl.col("p_dense"), p_select=pl.lit(None, pl.Float32)).select(kept),
+        "dense": measured.with_columns(
+            replicates=pl.col("replicates_dense"), p_best=pl.col("p_dense"), p_select=pl.lit(None, pl.Float32)
+        ).select(kept),
         "bow": measured.with_columns(none, p_best=pl.col("p_bow"), p_select=pl.lit(None, pl.Float32)).select(kept),
     }
     return pl.concat(
@@ -88,7 +90,7 @@ def _from_presence(presence: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFra
 
 
 def _replicates(rows: pl.DataFrame, column: str) -> np.ndarray:
-    """Replicates of the rows, those of a probe being its one value."""
+    """Replicates of the rows; where there are none, the one value that is known."""
     n_boot = int(rows["n_boot"][0])
     fixed = pl.concat_list([pl.col("p_best").fill_null(float("nan"))] * n_boot)
     filled = rows.select(replicates=pl.coalesce(pl.col(column), fixed))
@@ -96,7 +98,7 @@ def _replicates(rows: pl.DataFrame, column: str) -> np.ndarray:
 
 
 def _with_intervals(rows: pl.DataFrame, control_rb: np.ndarray, measured_rb: np.ndarray) -> pl.DataFrame:
-    has_own = ~rows["control_id"].is_in(["dense", "bow"]).to_numpy()
+    has_own = (rows["control_id"] != "bow").to_numpy()
     bounds: dict[str, Any] = {
         "p_best": interval(np.where(has_own[:, None], control_rb, np.nan)),
         "above_control": interval(measured_rb - control_rb),

@@ -34,6 +34,7 @@ TABLES = (
     "category_controls",
     "cost_utility",
     "claims",
+    "lineage_stability",
 )
 REGISTRY_NAME = "checkpoint_registry"
 SEEDS_NAME = "model_seeds"
@@ -153,6 +154,7 @@ def write_report(
         cost=read["cost_utility"],
         seeds=read_table(Path(seeds), declared.MODEL_SEEDS) if seeds else declared.MODEL_SEEDS.schema.to_frame(),
         sae_metrics=read["sae_metrics"],
+        stability=read["lineage_stability"],
         registry=read_tables([Path(part) for part in tables[REGISTRY_NAME]], REGISTRY),
         controls=read["category_controls"],
         domains=domains,

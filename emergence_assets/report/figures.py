@@ -13,6 +13,7 @@ from emergence_assets.report.controls_chart import control_means, controls_at_la
 from emergence_assets.report.cost_chart import costs_of, utility_by_compute
 from emergence_assets.report.emergence_chart import emerged_shares, share_emerged
 from emergence_assets.report.heat_maps import gain_by_category, gain_by_layer
+from emergence_assets.report.lineage_chart import latents_found_again, stability_rows
 from emergence_assets.report.mechanism_chart import explained_categories, shares_by_category
 from emergence_assets.report.readings import (
     ReportTables,
@@ -98,6 +99,11 @@ def draw_figures(tables: ReportTables) -> list[Figure]:
             lambda width: shares_by_category(tables.mechanism, level, largest, width),
         ),
         ("sae_quality", bool(with_saes), lambda width: sae_quality(tables.sae_metrics, with_saes, width)),
+        (
+            "latents_found_again",
+            not stability_rows(tables.stability, largest).is_empty(),
+            lambda width: latents_found_again(tables.stability, largest, width),
+        ),
         ("checkpoint_likeness", bool(alike), lambda width: cosine_heat_map(tables.registry, alike, width)),
     ]
     return [Figure(name, _CAPTIONS[name], draw(WIDE), draw(NARROW)) for name, has_data, draw in drawn if has_data]
@@ -159,6 +165,12 @@ _CAPTIONS = {
         "If the SAEs of some step or layer fail, a category may seem to vanish there although the model still has it. "
         "Compare dips above with peaks here: unexplained variance (FVU, 0 is perfect) and dead latents, which leave "
         "fewer to choose from. Untrained networks can be reconstructed well too: a low FVU is no sign of emergence."
+    ),
+    "latents_found_again": (
+        "An SAE misses most of what another seed finds of the very same activations: the dashed line is that ceiling. "
+        "Only the ratio to it says what share of the latents lasts from one checkpoint to the next; survival is the "
+        "product of these ratios. The dotted line shares its random start with the checkpoint before: what it has "
+        "above the solid one is inertia of the SAE, not identity in the model."
     ),
     "checkpoint_likeness": (
         "Every cell compares the weights of two checkpoints: dark is alike, pale is unrelated. A clean training run is "

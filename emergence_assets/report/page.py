@@ -89,6 +89,7 @@ def build_page(
         by_category=drawn.get("gain_by_category", _NOTHING),
         category_table=category_table(tables.time, level, largest, tables.domains),
         sae_quality=drawn.get("sae_quality", _NOTHING),
+        latents_found_again=drawn.get("latents_found_again", _NOTHING),
         checkpoint_sentence=_paragraph(checkpoint_sentence(tables.registry)),
         checkpoint_likeness=drawn.get("checkpoint_likeness", _NOTHING),
         checkpoint_table=checkpoint_table(tables.registry),

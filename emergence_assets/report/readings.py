@@ -40,6 +40,8 @@ class ReportTables:
     """See `emergence.headline.HEADLINE_SCHEMA`."""
     sae_metrics: pl.DataFrame
     """Columns model, step, layer, n_layers, sae_seed, fvu, l0, dead_frac, explained_variance, dense_frac."""
+    stability: pl.DataFrame
+    """See `emergence.lineage_stability`."""
     registry: pl.DataFrame
     """See `checkpoints.schema.REGISTRY`."""
     controls: pl.DataFrame = field(default_factory=CATEGORY_CONTROLS.schema.to_frame)

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emergence_assets.activations.probes import wordnet_probes
+from emergence_assets.activations.probes import WHOLE, wordnet_probes
 from emergence_assets.activations.tokenising import tokenise
 from emergence_assets.activations.word_order import shuffle_words, with_shuffled_words
 from emergence_assets.wordnet import corpus
@@ -23,8 +23,13 @@ def test_words_change_places_between_the_same_punctuation() -> None:
     assert shuffled == shuffle_words(GLOSS, 0) != shuffle_words(GLOSS, 1)
 
 
-def test_the_suffix_stays() -> None:
-    assert shuffle_words("one two three four\nAnswer: it", 0, "\nAnswer: it").endswith("\nAnswer: it")
+def test_the_prompt_around_a_text_stays() -> None:
+    template = "Question one: {text}\nAnswer: it"
+    prompt = template.replace("{text}", "one two three four five six")
+    shuffled = shuffle_words(prompt, 0, template)
+    assert shuffled != prompt
+    assert shuffled.startswith("Question one: ")
+    assert shuffled.endswith("\nAnswer: it")
 
 
 @given(st.text(max_size=60), st.integers(0, 5))
@@ -38,7 +43,7 @@ def test_tokens_of_the_embedded_texts_keep_their_read_out_and_rows() -> None:
     tokens = tokenise(corpus.TOKENIZER_PATH, probes.head(3), probes, 32, "read_out")
     by_id = dict(probes.select("text_id", "text").iter_rows())
     texts = [by_id[name] for name in tokens.probe_text_id]
-    shuffled, n_kept = with_shuffled_words(tokens, texts, corpus.TOKENIZER_PATH, None, suffix="\n", seed=0)
+    shuffled, n_kept = with_shuffled_words(tokens, texts, corpus.TOKENIZER_PATH, None, template=WHOLE, seed=0)
     assert shuffled.probe_text_id == tokens.probe_text_id
     assert all(len(one) <= 32 for one in shuffled.probe_ids)
     assert {int(ids[-1]) for ids in shuffled.probe_ids} == {int(ids[-1]) for ids in tokens.probe_ids}

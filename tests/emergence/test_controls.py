@@ -66,10 +66,11 @@ def test_the_mean_is_over_the_categories(table: pl.DataFrame) -> None:
         )
 
 
-def test_probes_have_no_interval_of_their_own(table: pl.DataFrame) -> None:
-    probes = table.filter(pl.col("control_id").is_in(["bow", "dense"]))
-    assert probes["p_best_lo"].null_count() == len(probes)
-    assert probes["above_control_lo"].null_count() == 0
+def test_the_bag_of_words_has_no_interval_of_its_own_and_the_dense_probe_has(table: pl.DataFrame) -> None:
+    words, dense = table.filter(control_id="bow"), table.filter(control_id="dense")
+    assert words["p_best_lo"].null_count() == len(words)
+    assert words["above_control_lo"].null_count() == dense["above_control_lo"].null_count() == 0
+    assert dense.select((pl.col("p_best_lo") < pl.col("p_best_hi")).all()).item()
     assert table.filter(control_id="bow", aggregate="none")["p_best"].to_list() == pytest.approx([0.8] * 10)
 
 

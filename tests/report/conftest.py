@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from benchmarks.planted_family import PlantedFamily
 from emergence_assets.checkpoints.folder import CheckpointFacts
 from emergence_assets.checkpoints.measurement import Measurement
 from emergence_assets.checkpoints.registry import registry_frame
@@ -19,9 +20,12 @@ from emergence_assets.emergence.cost_utility import cost_utility
 from emergence_assets.emergence.granted import granted_histories
 from emergence_assets.emergence.hazard import emergence_hazard
 from emergence_assets.emergence.headline import headline
-from emergence_assets.emergence.lineage_schema import STABILITY_SCHEMA
+from emergence_assets.emergence.lineage_edges import edges_between
+from emergence_assets.emergence.lineage_pairs import pairs_over_steps
+from emergence_assets.emergence.lineage_stability import lineage_stability
 from emergence_assets.emergence.presence import category_presence
 from emergence_assets.emergence.reactivation import reactivation
+from emergence_assets.emergence.read_latents import SAEKey
 from emergence_assets.emergence.scale import FIXED_WIDTH, SizeReading, emergence_over_scale
 from emergence_assets.emergence.schema import MECHANISM_SCHEMA, SEEDS_SCHEMA
 from emergence_assets.emergence.space import emergence_over_space
@@ -86,7 +90,7 @@ def planted_tables() -> Tables:
                 emergence_over_space=space,
                 reactivation=reactivation(presence),
                 reactivation_mechanism=_mechanism(),
-                lineage_stability=pl.DataFrame(schema=STABILITY_SCHEMA),
+                lineage_stability=_stability(),
                 emergence_over_scale=scale,
                 model_seeds=pl.DataFrame(schema=SEEDS_SCHEMA),
             ),
@@ -105,6 +109,7 @@ def planted_tables() -> Tables:
             controls=controls,
             claims=stated,
             sae_metrics=pl.DataFrame(metrics),
+            stability=_stability(),
             registry=registry,
             domains=dict.fromkeys(CATEGORIES[:3], "living") | dict.fromkeys(CATEGORIES[3:], "made"),
         )
@@ -117,7 +122,7 @@ def empty(rising: ReportTables) -> ReportTables:
     """A study without any result."""
     names = (
         *("presence", "time", "hazard", "space", "scale", "mechanism", "cost", "headline", "sae_metrics"),
-        *("registry", "controls", "claims"),
+        *("stability", "registry", "controls", "claims"),
     )
     return dataclasses.replace(rising, **{name: getattr(rising, name).clear() for name in names})
 
@@ -188,6 +193,18 @@ def _mechanism() -> pl.DataFrame:
     rows.append({"category": CATEGORIES[2]} | dict.fromkeys(("share_carried", "share_attn", "share_mlp")))
     shared = {"model": "large", "category_level": "subject", "undefined_because": "none"}
     return pl.DataFrame([dict.fromkeys(MECHANISM_SCHEMA) | shared | row for row in rows], schema=MECHANISM_SCHEMA)
+
+
+@functools.cache
+def _stability() -> pl.DataFrame:
+    """Two SAE seeds that find 40 of 60 latents in common, at every step."""
+    family, seeds = PlantedFamily(lambda _key: range(40)), [0, 1]
+    edges = [
+        edges_between(pair.axis, family.read(pair.source), family.read(pair.target), ("large", "large"))
+        for pair in pairs_over_steps(STEPS, 0, seeds)
+    ]
+    latents = pl.concat(family.read(SAEKey(step, 0, seed)).frame() for step in STEPS for seed in seeds)
+    return lineage_stability(pl.concat(edges), latents, "large", *SIZES["large"])
 
 
 def _registry(model: str, n_params: int, n_layers: int, steps: tuple[int, ...]) -> pl.DataFrame:

@@ -10,6 +10,7 @@ import pytest
 
 from emergence_assets.report.controls_chart import control_means
 from emergence_assets.report.figures import draw_figures
+from emergence_assets.report.lineage_chart import stability_rows
 from emergence_assets.report.readings import (
     ReportTables,
     complete_steps,
@@ -32,6 +33,7 @@ ALL = [
     "gain_by_category",
     "shares_by_category",
     "sae_quality",
+    "latents_found_again",
     "checkpoint_likeness",
 ]
 
@@ -166,6 +168,7 @@ def test_figures_without_data_are_left_out(empty: ReportTables, planted_tables: 
         "presence_over_size",
         "shares_by_category",
         "sae_quality",
+        "latents_found_again",
         "checkpoint_likeness",
     ]
     assert draw_figures(empty) == []
@@ -200,3 +203,22 @@ def test_controls_are_means_over_layers_beside_the_measurement(rising: ReportTab
     by_control = dict(found.select("control_id", "p_best").iter_rows())
     assert by_control["step0"] == pytest.approx(row["p_first"], abs=1e-5)
     assert by_control["dense"] == pytest.approx(row["p_dense_last"], abs=1e-5)
+
+
+def test_shares_found_again_are_those_of_the_table(
+    rising: ReportTables, charts: dict[str, tuple[Chart, Chart]]
+) -> None:
+    rows = stability_rows(rising.stability, "large").filter(pl.col("pairing") == "other_seed")
+    drawn = _rows(charts["latents_found_again"][0].to_dict())
+    for line, column in (
+        ("next checkpoint, another seed", "s_raw"),
+        ("same checkpoint, another seed (ceiling)", "s_ceiling"),
+        ("ratio to the ceiling", "s_norm"),
+        ("survival", "survival"),
+    ):
+        shown = {row["step"]: row["y"] for row in drawn if row.get("line") == line}
+        table = dict(rows.drop_nulls(column).select("step_to", column).iter_rows())
+        assert shown.keys() == table.keys()
+        assert len(table) == len(rows) > 2
+        for step, value in table.items():
+            assert shown[step] == pytest.approx(value, abs=1e-4)

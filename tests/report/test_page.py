@@ -115,7 +115,7 @@ def test_the_page_says_the_finding_and_all_figures(page: str) -> None:
     assert "Features emerge during training" in text
     assert "A single feature emerges, not the information" in text
     assert "Verdict of the scale table: insufficient" in text
-    assert page.count("<figure ") == 10
+    assert page.count("<figure ") == 12
     assert page.count("<svg ") == 18
     assert "3f" * 16 in text
     assert "2026-01-01 00:00:00 UTC" in text
