@@ -3,6 +3,7 @@
 import emergence_assets.activations.cells
 import emergence_assets.checkpoints.cells
 import emergence_assets.emergence.cells
+import emergence_assets.emergence.compression_cells
 import emergence_assets.emergence.feature_cells
 import emergence_assets.emergence.mechanism_cells
 import emergence_assets.features.cells
@@ -20,12 +21,16 @@ RULES: tuple[Rule, ...] = (
     *emergence_assets.emergence.cells.RULES,
     *emergence_assets.emergence.feature_cells.RULES,
     *emergence_assets.emergence.mechanism_cells.RULES,
+    *emergence_assets.emergence.compression_cells.RULES,
     *emergence_assets.report.cells.RULES,
 )
 
 
 def rules_for(study: Study) -> tuple[Rule, ...]:
-    """The assets of one study: a family that is not trained here has no training runs."""
-    if isinstance(study.family, TrainedHere):
-        return RULES
-    return tuple(rule for rule in RULES if rule is not emergence_assets.checkpoints.cells.TRAINING_RUN)
+    """The assets of one study: a family that is not trained here has no training runs, and compression is optional."""
+    left_out = []
+    if not isinstance(study.family, TrainedHere):
+        left_out.append(emergence_assets.checkpoints.cells.TRAINING_RUN)
+    if study.compression is None:
+        left_out.append(emergence_assets.emergence.compression_cells.COMPRESSION_RETENTION)
+    return tuple(rule for rule in RULES if rule not in left_out)

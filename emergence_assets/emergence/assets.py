@@ -17,6 +17,7 @@ from emergence_assets.emergence.cells import (
     table_tasks,
 )
 from emergence_assets.emergence.checks import CHECKS, FEATURES_CHECKS, with_comparison
+from emergence_assets.emergence.compression_cells import COMPRESSION_RETENTION, compression_tasks
 from emergence_assets.emergence.feature_cells import (
     CATEGORICAL_FEATURES,
     FEATURE_COUNTS,
@@ -75,6 +76,7 @@ TABLES = (
             (EMERGENCE_OVER_SPACE, table_tasks(EMERGENCE_OVER_SPACE)),
             (EMERGENCE_OVER_SCALE, table_tasks(EMERGENCE_OVER_SCALE)),
             (REACTIVATION_MECHANISM, mechanism_tasks),
+            (COMPRESSION_RETENTION, compression_tasks),
         )
     ),
     FEATURES,
@@ -86,5 +88,6 @@ def build_assets(study: Study, rules: Sequence[Rule]) -> list[dg.AssetsDefinitio
     return [
         build_asset(declared, study, rules, model)
         for declared in TABLES
+        if declared.rule in rules
         for model in ([None] if declared.rule.grid == "study" else study.models)
     ]
