@@ -4,6 +4,7 @@ import emergence_assets.activations.cells
 import emergence_assets.checkpoints.cells
 import emergence_assets.emergence.cells
 import emergence_assets.emergence.claim_cells
+import emergence_assets.emergence.compression_cells
 import emergence_assets.emergence.control_cells
 import emergence_assets.emergence.cost_cells
 import emergence_assets.emergence.feature_cells
@@ -29,6 +30,7 @@ RULES: tuple[Rule, ...] = (
     *emergence_assets.emergence.control_cells.RULES,
     *emergence_assets.emergence.size_cells.RULES,
     *emergence_assets.emergence.cost_cells.RULES,
+    *emergence_assets.emergence.compression_cells.RULES,
     *emergence_assets.emergence.claim_cells.RULES,
     *emergence_assets.emergence.cells.FROM_CLAIMS,
     *emergence_assets.report.cells.RULES,
@@ -41,5 +43,6 @@ def rules_for(study: Study) -> tuple[Rule, ...]:
         emergence_assets.checkpoints.cells.TRAINING_RUN.name: isinstance(study.family, TrainedHere),
         emergence_assets.emergence.size_cells.EXPANSION_PRESENCE.name: study.fixed_expansion,
         emergence_assets.emergence.size_cells.MODEL_SEEDS.name: bool(study.family.replicates),
+        emergence_assets.emergence.compression_cells.COMPRESSION_RETENTION.name: study.compression is not None,
     }
     return tuple(rule for rule in RULES if is_wanted.get(rule.name, True))

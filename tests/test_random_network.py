@@ -62,7 +62,9 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = write_study(
         folder / "random.yaml",
         local_family(
-            random_family(folder), models={MODEL: {"d_model": SHAPE.d_model, "n_layers": SHAPE.n_layers}}, context=CONTEXT
+            random_family(folder),
+            models={MODEL: {"d_model": SHAPE.d_model, "n_layers": SHAPE.n_layers}},
+            context=CONTEXT,
         ),
         steps=list(STEPS),
         # Networks that have nothing to do with each other are no training run, and are left out unless they are named.

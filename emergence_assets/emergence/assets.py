@@ -19,6 +19,7 @@ from emergence_assets.emergence.cells import (
 )
 from emergence_assets.emergence.checks import CHECKS, FEATURES_CHECKS, LINEAGE_CHECKS, with_comparison
 from emergence_assets.emergence.claim_cells import CLAIMS, claim_tasks
+from emergence_assets.emergence.compression_cells import COMPRESSION_RETENTION, compression_tasks
 from emergence_assets.emergence.control_cells import CATEGORY_CONTROLS, join_tasks, part_tasks
 from emergence_assets.emergence.cost_cells import COST_UTILITY, cost_tasks
 from emergence_assets.emergence.feature_cells import (
@@ -94,6 +95,7 @@ TABLES = (
             (COST_UTILITY, cost_tasks),
             (CLAIMS, claim_tasks),
             (REACTIVATION, table_tasks(REACTIVATION)),
+            (COMPRESSION_RETENTION, compression_tasks),
         )
     ),
     FEATURES,
@@ -117,6 +119,7 @@ def build_assets(study: Study, rules: Sequence[Rule]) -> list[dg.AssetsDefinitio
     return [
         build_asset(declared, study, rules, model)
         for declared in (*TABLES, *LINEAGES)
+        for declared in TABLES
         if declared.rule in rules
         for model in ([None] if declared.rule.grid == "study" else study.models)
     ]
