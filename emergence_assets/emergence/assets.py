@@ -119,7 +119,6 @@ def build_assets(study: Study, rules: Sequence[Rule]) -> list[dg.AssetsDefinitio
     return [
         build_asset(declared, study, rules, model)
         for declared in (*TABLES, *LINEAGES)
-        for declared in TABLES
         if declared.rule in rules
         for model in ([None] if declared.rule.grid == "study" else study.models)
     ]
