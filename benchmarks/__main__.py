@@ -30,6 +30,7 @@ from benchmarks.sae_peers import measure_sae_peers
 from benchmarks.sae_stack import measure_sae_stack
 from benchmarks.sae_step import measure_sae_step
 from benchmarks.scale_rules import measure_scale_rules
+from benchmarks.stop_signal import measure_stop_signal
 from benchmarks.study_run import measure_study_run
 from benchmarks.time_rules import measure_time_rules
 from emergence_assets.errors import EmergenceError
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "identity-rules": lambda _: measure_identity_rules(),
     "latent-matching": lambda _: measure_latent_matching(),
     "scale-rules": lambda _: measure_scale_rules(),
+    "stop-signal": lambda _: measure_stop_signal(),
     "reactivation-rules": lambda _: measure_reactivation_rules(),
     "automation": lambda _: measure_automation_tick(),
     "activation-write": lambda _: measured_by_a_worker("benchmarks.activation_write:measure_activation_write"),

@@ -65,8 +65,11 @@ def draw_family(kind: str, n_sizes: int, rng: np.random.Generator, n_categories:
     """
     x_m = 5 + DECADES * np.arange(n_sizes)
     p_cm = 0.55 + _planted(kind, x_m, n_categories, rng)
-    run_sd = RUN_SD / np.sqrt(n_categories)
-    p_cm = p_cm + rng.normal(0, RUN_SD, p_cm.shape)
+    run_sd = RUN_SD["none" if n_categories == 1 else "mean"]
+    # A run that goes well goes well for all its categories: as much of its effect is shared as means differ by.
+    shared = RUN_SD["mean"] if n_categories > 1 else 0.0
+    own = np.sqrt(RUN_SD["none"] ** 2 - shared**2)
+    p_cm = p_cm + rng.normal(0, shared, p_cm.shape[1]) + rng.normal(0, own, p_cm.shape)
     error_cb = _text_errors(n_categories, 1, n_sizes, rng)[..., 0]
     p_cm = np.clip(p_cm + error_cb, 0, 1)
     p_cmb = p_cm[..., None] + _text_errors(n_categories, N_BOOT, n_sizes, rng)

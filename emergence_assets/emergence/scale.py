@@ -125,7 +125,7 @@ def _of_design(reading: SizeReading, chosen: pl.DataFrame, run_sd: Mapping[tuple
     for part in read.partition_by(_SERIES, maintain_order=True):
         own, first = part["row"].to_numpy(), part["row0"].to_numpy()
         one = part.row(0, named=True)
-        sd = run_sd.get((one["category_level"], one["aggregate"]), RUN_SD)
+        sd = run_sd.get((one["category_level"], one["aggregate"]), RUN_SD[one["aggregate"]])
         counts = part["n_count"]
         curve = size_curve(
             part["n_params_nonemb"].to_numpy(),

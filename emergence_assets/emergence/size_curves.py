@@ -8,6 +8,7 @@ g shapes of a grid.
 """
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,9 @@ from emergence_assets.emergence.replicates import MARGIN, interval
 
 MIN_SIZES = 5
 """With fewer sizes no shape of the curve is claimed."""
-RUN_SD = 0.02
-"""Standard deviation of a point between training runs, AUROC units, where no replicate says it (docs/method.md)."""
+RUN_SD = {"mean": 0.025, "none": 0.05}
+"""Standard deviation of a point between training runs by `aggregate`, AUROC units, where no replicate says it: three
+runs of the default study's smallest model differ so (docs/method.md)."""
 DECISIVE = 4.0
 """Difference of AIC from which on a logistic is preferred to a line (Burnham and Anderson 2002, section 2.6)."""
 NARROW = 0.5
@@ -71,15 +73,17 @@ def size_curve(
     gain_m: Floats,
     gain_mb: Floats,
     count_m: Floats | None = None,
-    run_sd: float = RUN_SD,
+    run_sd: float = RUN_SD["none"],
 ) -> SizeCurve:
     """Judge one series over sizes.
+
+    All intervals are 95 %, of replicates that draw texts and, with `run_sd`, training runs.
 
     * rise, slope_dec: last minus first, least-squares slope per decade of parameters; n_lo, n_hi: largest size
       whose upper bound is below the middle of the lowest and highest value, smallest larger size whose lower bound is
       above it; jump_share: largest rise between neighbours as a share of the whole.
     * d_aic_vs_linear: AIC of a line minus that of a logistic, both in x, by generalised least squares with the
-      covariance of the replicates plus `run_sd`² on its diagonal. From 5 sizes on.
+      covariance of the replicates. From 5 sizes on.
     * n_half, n_width_dec: middle of that logistic and the decades in which it does the middle 80 % of its rise; the
       interval is from the replicates and never narrower than the gap of the two sizes around it.
     * count_jump_share: jump_share of `count_m`; metric_sensitivity: that over jump_share of the score.
@@ -87,7 +91,8 @@ def size_curve(
     Gates: is_rising (rise of at least 0.05, lower bound above 0), is_logistic (d_aic_vs_linear > 4), is_narrow
     (n_width_dec at most half of the range of x), count_jumps (two thirds of a rise of at least 3 between neighbours).
 
-    shape: "insufficient" below 5 sizes or without gains; "absent": no size gains 0.05 with a lower bound above 0;
+    shape: "insufficient" below 5 sizes or without gains; "absent": no size gains 0.05 with a lower bound above 0
+    (Bonferroni over sizes);
     "saturated": no rise, and present in the smallest; "threshold": rising, logistic, narrow; "metric_artifact": rising
     without being a threshold, while the count jumps (Schaeffer et al. 2023, arXiv 2304.15004); "smooth": rising
     otherwise; "insufficient" when none of these holds.
@@ -101,6 +106,9 @@ def size_curve(
         count_m: something counted per size, such as categorical latents.
         run_sd: standard deviation of a score between training runs.
     """
+    # Another run of a size would give another point: replicates draw runs too, the same draw for score and gain.
+    run_mb = run_sd * np.random.default_rng(0).standard_normal(p_mb.shape)
+    p_mb, gain_mb = p_mb + run_mb, gain_mb + run_mb
     x_m = np.log10(n_params_m.astype(np.float64))
     n_sizes = len(np.unique(n_params_m))
     row: dict[str, float | int | bool | str | None] = dict.fromkeys(SizeCurve.__dataclass_fields__, float("nan"))
@@ -115,20 +123,22 @@ def size_curve(
     if count_m is not None and n_sizes > 1:
         row |= _count(count_m, row["jump_share"])
     if n_sizes >= MIN_SIZES:
-        fit = _compare(x_m, p_m, p_mb, run_sd)
+        fit = _compare(x_m, p_m, p_mb)
         row["d_aic_vs_linear"], row["is_logistic"] = fit.d_aic, fit.d_aic > DECISIVE
         if rising:
             width = MIDDLE_80 * fit.width
             row |= {"n_half": fit.n_half, "n_half_lo": fit.n_half_lo, "n_half_hi": fit.n_half_hi, "n_width_dec": width}
             row["is_narrow"] = bool(width <= NARROW * (x_m[-1] - x_m[0]))
-        row["shape"] = _shape(row, gain_m, interval(gain_mb)[0])
+        row["shape"] = _shape(row, gain_m, gain_mb)
     return SizeCurve(**row)  # pyright: ignore[reportArgumentType]
 
 
-def _shape(row: dict[str, float | int | bool | str | None], gain_m: Floats, gain_lo_m: Floats) -> str:
+def _shape(row: dict[str, float | int | bool | str | None], gain_m: Floats, gain_mb: Floats) -> str:
     if not np.isfinite(gain_m).all():
         return "insufficient"
-    is_present_m = (gain_m >= MARGIN) & (gain_lo_m > 0)
+    # As many chances as sizes: the bound is that of Bonferroni.
+    z = NormalDist().inv_cdf(1 - 0.025 / len(gain_m))
+    is_present_m = (gain_m >= MARGIN) & (gain_m > z * np.nanstd(gain_mb, axis=1))
     if not is_present_m.any():
         return "absent"
     if not row["is_rising"]:
@@ -199,15 +209,17 @@ class _Fit:
     width: float
 
 
-def _compare(x_m: Floats, p_m: Floats, p_mb: Floats, run_sd: float) -> _Fit:
+def _compare(x_m: Floats, p_m: Floats, p_mb: Floats) -> _Fit:
     """A logistic with four parameters against a line with two, for the estimate and for every replicate.
 
-    The error of a point is known beforehand, from the replicates and from the spread between runs. So chi-square plus
+    The error of a point is known beforehand, from replicates that draw texts and runs. So chi-square plus
     twice the number of parameters is compared, without the small-sample term of AICc, which pays for estimating a
     variance from the residuals and is infinite for a logistic on five sizes.
     """
     whole_b = np.isfinite(p_mb).all(axis=0)
-    covariance_mm = np.cov(p_mb[:, whole_b]) + run_sd**2 * np.eye(len(x_m))
+    covariance_mm = np.cov(p_mb[:, whole_b])
+    # Replicates that all agree (no texts, no runs drawn) would leave nothing to divide by.
+    covariance_mm += 1e-10 * np.eye(len(x_m))
     whiten_mm = np.linalg.inv(np.linalg.cholesky(covariance_mm))
     z_mb = whiten_mm @ np.column_stack([p_m, p_mb[:, whole_b]])
     ones_m, span = np.ones_like(x_m), x_m[-1] - x_m[0]

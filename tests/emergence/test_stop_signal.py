@@ -1,0 +1,21 @@
+"""The signal to stop on simulated runs: it costs next to nothing after one rise, and never comes before it."""
+
+import numpy as np
+import pytest
+
+from benchmarks import stop_signal
+
+
+def test_one_rise_is_followed_by_a_signal_that_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop_signal, "DRAWS", 40)
+    found = stop_signal._measured("one rise", 2, np.random.default_rng(0))
+    assert found["stopped"] > 0.2
+    assert found["mean regret"] < 0.01
+    assert found["compute saved, median"] > 0.4
+
+
+def test_nothing_that_never_rose_is_said_to_have_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop_signal, "DRAWS", 40)
+    found = stop_signal._measured("never", 2, np.random.default_rng(0))
+    assert found["stopped"] == 0
+    assert found["too early without the gate"] > 0.8
