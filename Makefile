@@ -8,7 +8,7 @@ PRETRAINED := $(VENV)/.pretrained
 PEERS := .peers/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui status test test-slow test-browser pretrained check format bench bench-activations bench-saes peers interop clean
+.PHONY: help run ui status test test-slow test-browser pretrained check format bench bench-activations bench-saes calibration peers interop clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -77,6 +77,9 @@ bench-activations: $(SET_UP) $(PEERS) ## measure the activation store, also agai
 
 bench-saes: $(SET_UP) $(PEERS) ## measure SAE training, also against others; about 9 minutes
 	$(BIN)/python -m benchmarks --only sae-limit sae-stack sae-variants sae-memory sae-peers
+
+calibration: $(SET_UP) ## measure how often the whole chain is right on planted families, 200 draws; about 20 minutes
+	$(BIN)/python -m benchmarks --only calibration
 
 clean: ## remove the environments; data stays
 	rm -rf $(VENV) .peers

@@ -17,6 +17,7 @@ from benchmarks.activation_batches import measure_activation_batches
 from benchmarks.activation_peers import measure_activation_peers
 from benchmarks.activation_read import measure_activation_read
 from benchmarks.automation_tick import measure_automation_tick
+from benchmarks.calibration import N_DRAWS, measure_calibration
 from benchmarks.cell_statistics import measure_cell_statistics
 from benchmarks.definitions_load import measure_definitions_load
 from benchmarks.hub_listing import measure_hub_listing
@@ -59,10 +60,13 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "sae-peers": lambda arguments: measure_sae_peers(arguments.peers, arguments.device),
     "time-rules": lambda _: measure_time_rules(),
     "cell-statistics": lambda _: measure_cell_statistics(),
+    "calibration": lambda arguments: measure_calibration(arguments.draws),
     "study": lambda arguments: measure_study_run(arguments.study),
 }
 """Name to what measures it, given the command line."""
 NEEDS_PEERS = {"activation-peers", "sae-peers"}
+HAS_ITS_TARGET = {"calibration"}
+"""Those that take so long that they are run by name only."""
 ON_DEVICES = {"sae-stack", "sae-peers"}
 """Those that --device moves; others measure the CPU."""
 
@@ -73,11 +77,13 @@ def main() -> None:
     parser.add_argument("--study", default="quick", help="study of the end-to-end run (default: quick)")
     parser.add_argument("--only", choices=list(BENCHMARKS), nargs="+", help="some benchmarks instead of all")
     parser.add_argument("--peers", type=Path, default=Path(".peers"), help="environment that `make peers` makes")
+    parser.add_argument("--draws", type=int, default=N_DRAWS, help=f"of calibration (default: {N_DRAWS})")
     parser.add_argument("--device", default="cpu", help=f"cpu or cuda; for {' and '.join(sorted(ON_DEVICES))}")
     arguments = parser.parse_args()
     if arguments.device != "cpu" and not set(arguments.only or BENCHMARKS) <= ON_DEVICES:
         parser.error(f"--device is for --only {' '.join(sorted(ON_DEVICES))}")
-    chosen = arguments.only or [name for name in BENCHMARKS if name not in NEEDS_PEERS or arguments.peers.exists()]
+    unasked = HAS_ITS_TARGET | (set() if arguments.peers.exists() else NEEDS_PEERS)
+    chosen = arguments.only or [name for name in BENCHMARKS if name not in unasked]
     try:
         measurements = {name: BENCHMARKS[name](arguments) for name in chosen}
     except EmergenceError as error:

@@ -1,0 +1,128 @@
+"""How often the whole chain is right: planted families, from activations to tables, against what was planted.
+
+Here: the draws, their figures with intervals, and what was aimed at. Not here: a draw (`planted_study.py`), the truth
+(`planted_truth.py`).
+"""
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.progress import Progress
+from scipy.stats import binomtest
+
+from resources.compute import LocalProcesses, Task
+
+N_DRAWS = 200
+N_WORKERS = 2
+RUN_SPREAD = 0.05
+"""Relative spread of a rise between training runs."""
+NOMINAL = (0.90, 0.99)
+"""What coverage may be of intervals that are to hold 95 %."""
+AIMS: Mapping[str, tuple[float, float] | None] = {
+    "false emergence, series without a rise": (0, 0.05),
+    "false emergence, permuted labels": (0, 0.05),
+    "power, rise of .15": (0.9, 1),
+    "power, larger rise": (0.9, 1),
+    "bias of the half step, decades": (-0.05, 0.05),
+    "distance of the half step, decades": None,
+    "interval of the half step, decades": None,
+    "coverage, half step": NOMINAL,
+    "coverage, onset step": NOMINAL,
+    "coverage, end minus step 0": NOMINAL,
+    "coverage, end minus step 0 of a rise": NOMINAL,
+    "false reactivation, drop and its interval": (0, 0.05),
+    "false reactivation, all gates": (0, 0.01),
+    "false reactivation, permuted labels": (0, 0.01),
+    "power, drop of .3": (0.9, 1),
+    "coverage, drop": NOMINAL,
+    "coverage, reactivation index": NOMINAL,
+    "verdict representational where it is": (0.9, 1),
+    "verdict allocation where it is": (0.9, 1),
+    "false threshold over sizes": (0, 0.05),
+    "false growth over sizes, categories without": (0, 0.05),
+    "shape threshold where it is": None,
+    "shape smooth where it is": None,
+    "bracket holds the threshold": NOMINAL,
+    "coverage, size of half the rise": NOMINAL,
+}
+"""Figures, and between what they should lie; None where the design promises nothing."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A rate or mean over all draws, and how far the number of draws leaves it open (95 %)."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Figure":
+        """Of answers: Wilson's interval (1927) for yes and no, a normal one for numbers."""
+        n, mean = len(values), statistics.fmean(values)
+        if set(values) <= {0, 1}:
+            bounds = binomtest(round(sum(values)), n).proportion_ci(method="wilson")
+            return cls(mean, float(bounds.low), float(bounds.high), n)
+        error = 1.96 * statistics.stdev(values) / n**0.5 if n > 1 else float("nan")
+        return cls(mean, mean - error, mean + error, n)
+
+    def against(self, aim: tuple[float, float] | None) -> str:
+        """Whether the aim is met, or by how much it is missed."""
+        if aim is None:
+            return ""
+        missed = max(aim[0] - self.value, self.value - aim[1])
+        return "met" if missed <= 0 else f"missed by {missed:.3f}"
+
+
+def measure_calibration(n_draws: int = N_DRAWS, n_workers: int = N_WORKERS) -> dict[str, Any]:
+    """Draw families and compare; a row per figure.
+
+    Args:
+        n_draws: families; draw i has seed i.
+        n_workers: processes.
+    """
+    start = time.monotonic()
+    found: dict[str, list[float]] = {name: [] for name in AIMS}
+    cpu_seconds = []
+    tasks = [Task("benchmarks.calibration:drawn_answers", {"seed": i}, f"draw {i}") for i in range(n_draws)]
+    with LocalProcesses(n_workers) as workers, Progress() as progress:
+        bar = progress.add_task("draws", total=n_draws)
+        for _, (answers, seconds) in workers.run(tasks):
+            cpu_seconds.append(seconds)
+            for name, values in answers.items():
+                found[name] += values
+            progress.advance(bar)
+    rows = {name: _row(Figure.of(values), AIMS[name]) for name, values in found.items() if values}
+    return {
+        **rows,
+        "draws": n_draws,
+        "seconds": round(time.monotonic() - start),
+        "CPU seconds of a draw, median": statistics.median(cpu_seconds),
+    }
+
+
+def drawn_answers(seed: int, report: object = None) -> tuple[dict[str, list[float]], float]:
+    """Worker: the answers of one draw, and its CPU seconds."""
+    from benchmarks.planted_categories import Family
+    from benchmarks.planted_study import planted_runs, study_family
+    from benchmarks.planted_truth import answers
+
+    start = time.process_time()
+    family = Family(planted_runs(), run_spread=RUN_SPREAD, seed=seed)
+    given = answers(family, study_family(family))
+    numbers = {name: [float(value) for value in values] for name, values in given.items()}
+    return numbers, time.process_time() - start
+
+
+def _row(figure: Figure, aim: tuple[float, float] | None) -> dict[str, str | int | float]:
+    return {
+        "value": round(figure.value, 4),
+        "95 %": f"{figure.low:.3f} to {figure.high:.3f}",
+        "of": figure.n,
+        "aim": "" if aim is None else f"{aim[0]:g} to {aim[1]:g}",
+        "": figure.against(aim),
+    }

@@ -1,0 +1,122 @@
+"""Whether what was found in a planted family is what was planted: a list of answers per figure and draw.
+
+Here: one draw against its truth. Not here: the draws and their figures (`calibration.py`).
+
+Shape suffixes: c categories, l layers, s steps, g parts of the depth.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from benchmarks.planted_categories import ONSET_LOGIT, Family, from_a_size_on, with_size
+from benchmarks.planted_study import N_LAYERS, STEPS, Tables
+from emergence_assets.emergence.depth_parts import drop, part_means, part_weights, reactivation_index
+
+Answers = dict[str, list[float]]
+"""By figure; 0 and 1 for no and yes."""
+POWER_RISE = 0.149
+"""AUROC between first and last checkpoint; from .15 on a rise should be found, and the last thousandth is after the end
+of training."""
+POWER_DROP = 0.29
+"""AUROC; a valley of .3 should be found."""
+
+
+def answers(family: Family, tables: Tables) -> Answers:
+    """Compare the tables of a family with what was planted in it."""
+    return {
+        **_of_time(family, tables.time),
+        **_of_depth(family, tables.reactivation),
+        **_of_sizes(family, tables.scale),
+    }
+
+
+def _of_time(family: Family, table: pl.DataFrame) -> Answers:
+    found: Answers = defaultdict(list)
+    run, number = family.runs[-1], {name: i for i, name in enumerate(family.categories)}
+    truth_scl = np.stack([family.presence_cl(run, step) for step in STEPS])
+    single = table.filter(aggregate="none")
+    for row in single.filter(layer_choice="each").iter_rows(named=True):
+        if row["control_id"] == "label_shuffle":
+            found["false emergence, permuted labels"].append(row["emerged"])
+        elif np.ptp(truth_scl[:, number[row["category"]], row["layer"]]) == 0:
+            found["false emergence, series without a rise"].append(row["emerged"])
+    for row in single.filter(layer_choice="best", control_id="none").iter_rows(named=True):
+        category = family.categories[row["category"]]
+        truth_s = truth_scl[:, number[row["category"]], row["layer"]]
+        rise = truth_s[-1] - truth_s[0]
+        found["coverage, end minus step 0"].append(_within(row, "amp", rise))
+        if rise < POWER_RISE:
+            continue
+        found["power, rise of .15" if rise < 0.16 else "power, larger rise"].append(row["emerged"])
+        found["coverage, end minus step 0 of a rise"].append(_within(row, "amp", rise))
+        if row["emerged"]:
+            found["coverage, half step"].append(_within(row, "half_step", 10**category.middle - 1))
+            onset = max(10 ** (category.middle - ONSET_LOGIT * category.width) - 1, 0)
+            found["coverage, onset step"].append(_within(row, "onset_step", onset))
+            found["bias of the half step, decades"].append(np.log10(row["half_step"] + 1) - category.middle)
+            found["distance of the half step, decades"].append(abs(np.log10(row["half_step"] + 1) - category.middle))
+            width = np.log10((row["half_step_hi"] + 1) / (row["half_step_lo"] + 1))
+            found["interval of the half step, decades"].append(width)
+    return found
+
+
+def _of_depth(family: Family, table: pl.DataFrame) -> Answers:
+    found: Answers = defaultdict(list)
+    gain_cl = family.presence_cl(family.runs[-1], STEPS[-1]) - family.presence_cl(family.runs[-1], STEPS[0])
+    parts_gc = part_means(part_weights(np.arange(N_LAYERS), N_LAYERS), gain_cl)
+    drop_c, index_c = drop(parts_gc), reactivation_index(parts_gc)
+    rows = {row["category"]: row for row in _at_the_end(table, "none")}
+    for number, (name, category) in enumerate(family.categories.items()):
+        row = rows[name]
+        if drop_c[number] <= 0:
+            found["false reactivation, drop and its interval"].append(row["gate_drop"] and row["gate_interval"])
+            found["false reactivation, all gates"].append(row["passes_gate"])
+        elif drop_c[number] >= POWER_DROP:
+            found["power, drop of .3"].append(row["passes_gate"])
+            found["coverage, drop"].append(_within(row, "drop", drop_c[number]))
+            found["coverage, reactivation index"].append(_within(row, "ri", index_c[number]))
+            if row["passes_gate"]:
+                right = "allocation" if category.is_spread else "representational"
+                found[f"verdict {right} where it is"].append(row["verdict"] == right)
+    for row in _at_the_end(table, "label_shuffle"):
+        found["false reactivation, permuted labels"].append(row["passes_gate"])
+    return found
+
+
+def _at_the_end(table: pl.DataFrame, control_id: str) -> list[dict[str, Any]]:
+    return table.filter(aggregate="none", control_id=control_id, step=STEPS[-1]).to_dicts()
+
+
+def _of_sizes(family: Family, table: pl.DataFrame) -> Answers:
+    found: Answers = defaultdict(list)
+    smallest, largest = (family.runs[i].n_params for i in (0, -1))
+    middle = float(np.sqrt(smallest * largest))
+    rows = table.filter(condition="final_step", aggregate="none", control_id="none").to_dicts()
+    for row in rows:
+        category = family.categories[row["category"]]
+        if category.rise == 0:
+            found["false growth over sizes, categories without"].append(row["shape"] in ("threshold", "smooth"))
+        elif category.over_sizes is from_a_size_on:
+            found["shape threshold where it is"].append(row["shape"] == "threshold")
+            found["bracket holds the threshold"].append(_in_bracket(row, middle))
+            found["coverage, size of half the rise"].append(_within(row, "n_half", middle))
+        elif category.over_sizes is with_size:
+            found["shape smooth where it is"].append(row["shape"] == "smooth")
+        if category.over_sizes is not from_a_size_on:
+            found["false threshold over sizes"].append(row["shape"] == "threshold")
+    return found
+
+
+def _in_bracket(row: Mapping[str, Any], middle: float) -> bool:
+    """Whether a bracket, open where a size was not found, holds the size."""
+    return (row["n_lo"] or 0) <= middle <= (row["n_hi"] or np.inf)
+
+
+def _within(row: Mapping[str, Any], name: str, truth: float) -> bool:
+    """Whether an interval holds the truth; one that could not be told does not."""
+    lo, hi = row[f"{name}_lo"], row[f"{name}_hi"]
+    return lo is not None and hi is not None and lo <= truth <= hi
