@@ -116,7 +116,7 @@ def test_the_page_says_the_finding_and_all_figures(page: str) -> None:
     assert "A single feature emerges, not the information" in text
     assert "Verdict of the scale table: insufficient" in text
     assert page.count("<figure ") == 12
-    assert page.count("<svg ") == 18
+    assert page.count("<svg ") == 24
     assert "3f" * 16 in text
     assert "2026-01-01 00:00:00 UTC" in text
     assert "no data for this chart" not in text
