@@ -254,4 +254,4 @@ def _rows(carried_xc: NDArray[np.bool_], directions_xd: Rows, family: Family, rn
     strong_xa = rng.random((n_rows, family.n_strong), dtype=np.float32) < _STRONG_RATE
     amounts_xa = strong_xa * (_STRONG + rng.random(strong_xa.shape, dtype=np.float32))
     noise_xd = family.noise * rng.standard_normal((n_rows, family.d_model), dtype=np.float32)
-    return np.hstack([amounts_xc, amounts_xa]) @ directions_xd + noise_xd
+    return np.asarray(np.hstack([amounts_xc, amounts_xa]) @ directions_xd + noise_xd, dtype=np.float32)

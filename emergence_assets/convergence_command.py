@@ -52,8 +52,18 @@ def _print(rows: list[dict[str, Any]], absent: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    columns = ("model", "level", "checkpoints", "last step", "utility", "slope per decade", "verdict", "it would take")
-    table = Table(*columns)
+    table = Table()
+    for column in (
+        "model",
+        "level",
+        "checkpoints",
+        "last step",
+        "utility",
+        "slope per decade",
+        "verdict",
+        "it would take",
+    ):
+        table.add_column(column, no_wrap=column == "model")
     for row in rows:
         table.add_row(
             row["model"],

@@ -24,6 +24,8 @@ TABLE_BYTES, EDGE_BYTES, LATENT_BYTES, NODE_BYTES, STABILITY_BYTES, CARRY_BYTES 
 """Of compressed parquet: what any table takes, and its rows."""
 SUPPORTED, MATCHED = 0.55, 0.2
 """Share of a dictionary with enough active texts, and of these with an edge; of an embedded study, 2026-11-27."""
+CARRIED = 0.08
+"""Share of latents with a match in a layer far away."""
 EDGES_PER_LINEAGE = 18
 """Most edges are of the same seed or of a pair that goes no further."""
 
@@ -70,7 +72,7 @@ def _stability_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
 
 def _carry_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
     n_pairs = len(blocks(study, str(cell.model))) ** 2 / 9 * len(study.sae.seeds)
-    return TABLE_BYTES + CARRY_BYTES * n_pairs * study.sae.n_latents * SUPPORTED * MATCHED
+    return TABLE_BYTES + CARRY_BYTES * n_pairs * study.sae.n_latents * SUPPORTED * CARRIED
 
 
 def blocks(study: Study, model: str) -> list[int]:
