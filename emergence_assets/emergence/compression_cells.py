@@ -18,7 +18,7 @@ from resources.records import now, required_from_json
 from resources.storage import Storage
 from resources.tables import parquet_provenance, verify_table, write_table
 
-TABLE_BYTES, ROW_BYTES = 9_000, 60
+TABLE_BYTES, ROW_BYTES = 10_800, 100
 """Of compressed parquet: columns with their statistics, and a version at a layer."""
 
 
@@ -84,7 +84,7 @@ def compress_model(
     from emergence_assets.emergence.compression_table import Instruments, compression_retention
     from emergence_assets.emergence.tables import COMPRESSION_RETENTION as TABLE
     from emergence_assets.features.cell import CellRecipe
-    from emergence_assets.features.statistics import bootstrap_weights
+    from emergence_assets.features.labels import text_weights
     from emergence_assets.saes.folder import read_sae
 
     want = required_from_json(required)
@@ -98,7 +98,7 @@ def compress_model(
             texts=[loaded.tokens.probe_ids[text] for text in score],
             category_p=level.codes_p[score],
             kept_c=level.is_usable(CellRecipe().min_texts_per_split),
-            weights_pb=bootstrap_weights(len(level.codes_p), recipe["n_bootstrap"], recipe["seed"])[score],
+            weights_pb=text_weights(level, recipe["n_bootstrap"], recipe["seed"])[score],
             saes={
                 int(layer): {
                     seed: read_sae(seed_folder(Path(place["saes"]), seed))[0].to(device) for seed in recipe["seeds"]

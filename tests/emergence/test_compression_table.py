@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from emergence_assets.activations.equal_lengths import text_read_outs
+from emergence_assets.checkpoints.loading import blocks
 from emergence_assets.emergence.checks import CHECKS, with_comparison
 from emergence_assets.emergence.compression_table import Instruments, compression_retention
 from emergence_assets.emergence.tables import COMPRESSION_RETENTION
@@ -46,7 +47,7 @@ def instruments(model) -> Instruments:
         weights_pb=bootstrap_weights(N_TEXTS, 100, 0),
         saes=saes,
         latents={layer: dict.fromkeys(SEEDS, np.array([0, 1])) for layer in LAYERS},
-        loss=lambda changed: float(changed.gpt_neox.layers[1].mlp.dense_h_to_4h.weight.abs().sum()),
+        loss=lambda changed: float(blocks(changed)[1].get_parameter("mlp.dense_h_to_4h.weight").abs().sum()),
         batch_size=64,
         device="cpu",
     )
