@@ -19,7 +19,7 @@ from tests.family import step_folder, trained_family
 from tests.published_study import local_family, write_study
 
 pytestmark = pytest.mark.slow
-MODEL, SHAPE, STEPS = "random", ModelShape(64, 2, 4), (0, 1, 2, 4, 8, 16)
+MODEL, SHAPE, STEPS, CONTEXT = "random", ModelShape(64, 2, 4), (0, 1, 2, 4, 8, 16), 192
 
 
 def mmlu_like(path: Path) -> None:
@@ -44,8 +44,12 @@ def random_family(root: Path) -> Path:
     """Step folders whose weights are those of step 0, each of a seed of its own."""
     for position, step in enumerate(STEPS):
         one = trained_family(root / "made", steps=[0], models={MODEL: SHAPE}, seed=100 + position)
-        shutil.copytree(step_folder(one, MODEL, 0), step_folder(root / "family", MODEL, step))
+        folder = step_folder(root / "family", MODEL, step)
+        shutil.copytree(step_folder(one, MODEL, 0), folder)
         shutil.rmtree(root / "made")
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        # Positions are rotary, so that no weight belongs to one: a question may be longer than a gloss.
+        (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": CONTEXT}), encoding="utf-8")
     return root / "family"
 
 
@@ -58,7 +62,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = write_study(
         folder / "random.yaml",
         local_family(
-            random_family(folder), models={MODEL: {"d_model": SHAPE.d_model, "n_layers": SHAPE.n_layers}}, context=192
+            random_family(folder), models={MODEL: {"d_model": SHAPE.d_model, "n_layers": SHAPE.n_layers}}, context=CONTEXT
         ),
         steps=list(STEPS),
         # Networks that have nothing to do with each other are no training run, and are left out unless they are named.

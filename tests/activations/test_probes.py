@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -36,7 +37,7 @@ def user_table(n_per_category: int = 60) -> pl.DataFrame:
     )
 
 
-NAMED = {"text_id_column": "text_id"}
+NAMED: dict[str, Any] = {"text_id_column": "text_id"}
 
 
 def write(table: pl.DataFrame, folder: Path) -> Path:
