@@ -51,7 +51,7 @@ def _expansion_recipe(study: Study, _storage: Storage, cell: Cell) -> Mapping[st
 
 def _expansion_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
     n_cells = len(set(_ends(study.listed_steps or []))) * len(study.layers_of(str(cell.model)))
-    return n_cells * presence_bytes(len(counts.category_sizes), study.statistics.n_bootstrap)
+    return n_cells * presence_bytes(len(counts.category_sizes), study.statistics.n_bootstrap, len(study.sae.seeds))
 
 
 def _ends(steps: Sequence[int]) -> list[int]:
