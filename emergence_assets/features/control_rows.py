@@ -42,9 +42,9 @@ def control_rows(
             [] if stratum_p is None else shuffled_labels(level, recipe.n_shuffles, recipe.shuffle_seed, stratum_p)
         )
         weights_pb = text_weights(level, recipe.n_boot, recipe.boot_seed)
-        entries = [codes.entries(level.rows(select=select)) for select in (True, False)]
-        found = [score_labelling(*entries, one, kept, weights_pb) for one in shuffled or [level]]
-        dense = dense_probe_auroc(read_out_pd, level, shuffled, recipe.ridge_strength)
+        select, score = (codes.entries(level.rows(select=side)) for side in (True, False))
+        found = [score_labelling(select, score, one, kept, weights_pb) for one in shuffled or [level]]
+        dense = dense_probe_auroc(read_out_pd, level, shuffled, recipe.ridge_strength, weights_pb)
         p_dense_c = dense.shuffled_c if shuffled else dense.p_c
         replicates_cb = np.mean([one.replicates_cb for one in found], axis=0)[kept]
         frames.append(
