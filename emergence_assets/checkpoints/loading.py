@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from emergence_assets.errors import BrokenCheckpoint, EmergenceError
 
@@ -39,6 +40,7 @@ def load_model(
     Raises:
         BrokenCheckpoint: transformers cannot load the folder, or had to make up weights that are not in it.
     """
+    disable_progress_bar()  # of loading weights: it would be written across our own
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trusted)
         kind = AutoModelForCausalLM if _is_language_model(config) else AutoModel

@@ -47,11 +47,14 @@ def latents_found_again(stability: pl.DataFrame, model: str, width: int = WIDE) 
     lasting = pl.concat([_line(other, "s_norm", "ratio to the ceiling"), _line(other, "survival", "survival")])
     steps = rows["step_to"].to_list()
     wide = width >= 600
-    panel = (width - 170) // 2 if wide else width - 78
-    panels = [
-        _panel(shares, _SHARES, "share of latents", "Found again", steps, panel),
-        _panel(lasting, _LASTING, "ratio", "What lasts, over the ceiling", steps, panel),
+    # With one SAE seed there is no ceiling, and nothing to show over it.
+    drawn = [
+        (shares, _SHARES, "share of latents", "Found again"),
+        (lasting, _LASTING, "ratio", "What lasts, over the ceiling"),
     ]
+    drawn = [part for part in drawn if not part[0].is_empty()]
+    panel = (width - 85 * len(drawn)) // len(drawn) if wide else width - 78
+    panels = [_panel(*part, steps, panel) for part in drawn]
     joined = alt.hconcat(*panels) if wide else alt.vconcat(*panels)
     return themed(
         joined.resolve_scale(color="independent", strokeDash="independent"),
