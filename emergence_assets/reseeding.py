@@ -31,6 +31,6 @@ def _moved(part: dict[str, Any], by: int) -> dict[str, Any]:
 def _move(name: str, value: Any, by: int) -> Any:
     if isinstance(value, dict):
         return _moved(value, by)
-    if name in ("seed", "data_seed") and value is not None:
-        return value + by
-    return [one + by for one in value] if name == "seeds" else value
+    if name == "seeds":
+        return [one + by for one in value]
+    return value + by if name in ("seed", "data_seed") and value is not None else value

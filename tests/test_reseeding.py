@@ -15,7 +15,7 @@ def seeds_in(value: Any) -> list[int]:
     found = []
     for name, part in value.items():
         if name in ("seed", "data_seed"):
-            found.append(part)
+            found += [] if part is None else [part]
         elif name == "seeds":
             found += part
         else:

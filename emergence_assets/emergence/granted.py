@@ -31,4 +31,6 @@ def granted_histories(time: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
     )
     is_measured = pl.col("control_id") == "none"
     allowed = ~is_measured | pl.col("grade").is_in(GRANTED).fill_null(False)
-    return rows.with_columns(grade=pl.when(is_measured).then("grade"), emerged=pl.col("passes_gate") & allowed)
+    # Without step 0 the gate is null, and so is what it allows: null and false would be false.
+    emerged = pl.when(pl.col("passes_gate").is_not_null()).then(pl.col("passes_gate") & allowed)
+    return rows.with_columns(grade=pl.when(is_measured).then("grade"), emerged=emerged)

@@ -52,7 +52,7 @@ class UtilitySeries:
     @property
     def flops_s(self) -> NDArray[np.float64]:
         """Training compute, 6 N D."""
-        return FLOPS_PER_PARAMETER_AND_TOKEN * float(self.n_params_nonemb) * self.tokens_s
+        return FLOPS_PER_PARAMETER_AND_TOKEN * float(self.n_params_nonemb) * self.tokens_s.astype(np.float64)
 
     @property
     def n_final_present(self) -> int:

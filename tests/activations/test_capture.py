@@ -100,7 +100,7 @@ def test_rows_are_the_hidden_states_in_the_order_of_the_tokens(tmp_path, model, 
         expected = np.stack(
             [alone[text][layer][at] for text, at in zip(training.text_index_t, training.position_t, strict=True)]
         )
-        np.testing.assert_allclose(ours, expected, atol=2e-5)
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=2e-5)
     assert not np.allclose(norm(torch.from_numpy(rows[2]["resid_post"])).detach(), rows[2]["resid_post"], atol=0.1)
 
 
@@ -110,8 +110,10 @@ def test_read_outs_are_the_last_token_and_the_mean_without_the_first(tmp_path, m
     for index, ids in enumerate(tokens.probe_ids):
         alone = one_by_one(model, ids)
         for layer in (-1, 0, 1):
-            np.testing.assert_allclose(rows[layer]["read_out"][index], alone[layer][-1], atol=2e-5)
-            np.testing.assert_allclose(rows[layer]["read_out_mean"][index], alone[layer][1:].mean(0), atol=2e-5)
+            np.testing.assert_allclose(rows[layer]["read_out"][index], alone[layer][-1], rtol=1e-5, atol=2e-5)
+            np.testing.assert_allclose(
+                rows[layer]["read_out_mean"][index], alone[layer][1:].mean(0), rtol=1e-5, atol=2e-5
+            )
 
 
 def test_embedding_rows_are_the_embedding(tmp_path, model):
@@ -128,7 +130,7 @@ def test_batches_change_rounding_only(tmp_path, model, options):
     parts = capture(tmp_path / "parts", model, tokens, **options)
     for layer in LAYERS:
         for name, expected in whole[layer].items():
-            np.testing.assert_allclose(parts[layer][name], expected, atol=2e-5)
+            np.testing.assert_allclose(parts[layer][name], expected, rtol=1e-5, atol=2e-5)
 
 
 def test_equal_runs_give_equal_bytes(tmp_path, model):

@@ -30,7 +30,7 @@ def test_a_planted_rise_is_said_with_its_interval_and_controls(rising: ReportTab
     found = _found(rising)
     row = rising.headline.filter(pl.col("model") == "large", pl.col("control_id") == "none").row(0, named=True)
     assert found.verdict == "rise"
-    assert found.lead.startswith("Features emerge during training: the best single latent of large")
+    assert found.lead.startswith("Features emerge during training (claim of grade B): the best single latent of large")
     for value in ("p_first", "p_last", "rise", "rise_lo", "rise_hi"):
         assert f"{row[value]:.3f}" in found.lead
     assert found.others.startswith("1 of 1 rise by at least 0.05: small +0.")
@@ -159,3 +159,13 @@ def test_numbers_are_written_with_their_sign_or_as_unknown() -> None:
         UNKNOWN,
     )
     assert (span(0.1, float("nan")), span(0.1, 0.2)) == (UNKNOWN, "0.100 to 0.200")
+
+
+def test_a_rise_that_the_claims_do_not_grant_is_not_called_emergence(rising: ReportTables) -> None:
+    doubtful = rising.claims.with_columns(
+        grade=pl.lit("reject"), controls_failed=pl.concat_list(pl.lit("dict_frozen_encoder")), passes_gate=pl.lit(True)
+    )
+    found = finding(rising.headline, doubtful, "subject")
+    assert found.verdict == "not granted"
+    assert "is not called emergence (it fails dict_frozen_encoder)" in found.lead
+    assert finding(rising.headline, rising.claims.clear(), "subject").verdict == "not granted"

@@ -100,7 +100,7 @@ def test_the_page_is_accessible(page: str) -> None:
     assert [tag for tag, _ in tags].count("h1") == 1
     assert all(attrs.get("role") == "img" and attrs.get("aria-label") for tag, attrs in tags if tag == "svg")
     tables = [tag for tag, _ in tags if tag == "table"]
-    assert len(tables) == [tag for tag, _ in tags].count("caption") == 5
+    assert len(tables) == [tag for tag, _ in tags].count("caption") == 7
     assert all(attrs.get("scope") in ("col", "row") for tag, attrs in tags if tag == "th")
     ids = [attrs["id"] for _, attrs in tags if "id" in attrs]
     assert len(ids) == len(set(ids))
