@@ -172,7 +172,7 @@ def _training_rows(origin: Mapping[str, Any], places: Sequence[Layer]) -> Iterat
         else:
             yield place, open_rows(place.activation_file, "resid_post", verify=True)
     by_layer = {place.layer: place for place in gone}
-    for layer, rows in harvest_rows(origin, list(by_layer), lambda *_: None) if gone else ():
+    for layer, rows in harvest_rows(dict(origin), list(by_layer), lambda *_: None) if gone else ():
         yield by_layer[layer], rows
 
 
