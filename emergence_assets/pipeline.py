@@ -3,6 +3,7 @@
 import emergence_assets.activations.cells
 import emergence_assets.checkpoints.cells
 import emergence_assets.emergence.cells
+import emergence_assets.emergence.compression_cells
 import emergence_assets.emergence.control_cells
 import emergence_assets.emergence.cost_cells
 import emergence_assets.emergence.feature_cells
@@ -28,6 +29,7 @@ RULES: tuple[Rule, ...] = (
     *emergence_assets.emergence.control_cells.RULES,
     *emergence_assets.emergence.size_cells.RULES,
     *emergence_assets.emergence.cost_cells.RULES,
+    *emergence_assets.emergence.compression_cells.RULES,
     *emergence_assets.report.cells.RULES,
 )
 
@@ -36,6 +38,7 @@ def rules_for(study: Study) -> tuple[Rule, ...]:
     """The assets of one study: without what it declares no reason for."""
     is_wanted = {
         emergence_assets.checkpoints.cells.TRAINING_RUN.name: isinstance(study.family, TrainedHere),
+        emergence_assets.emergence.compression_cells.COMPRESSION_RETENTION.name: study.compression is not None,
         emergence_assets.emergence.size_cells.EXPANSION_PRESENCE.name: study.fixed_expansion,
         emergence_assets.emergence.size_cells.MODEL_SEEDS.name: bool(study.family.replicates),
     }

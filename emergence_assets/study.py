@@ -90,6 +90,21 @@ class Mechanism(Declared):
     """Early latents that are taken away as controls, of each category and SAE seed."""
 
 
+class Compression(Declared):
+    """Which compressed versions of the last checkpoints are compared with them; table `compression_retention`."""
+
+    variants: list[Literal["int8", "int4", "prune50"]] = Field(default=["int8", "int4", "prune50"], min_length=1)
+    """Rounded to 8 or 4 bits per weight, or the smaller half of the weights set to zero."""
+    layer_skip: bool = True
+    """Whether every block is bypassed once too."""
+
+    @field_validator("variants")
+    @classmethod
+    def _variants_differ(cls, variants: list[str]) -> list[str]:
+        reject_repeats(variants, "variant")
+        return variants
+
+
 class Study(Declared):
     """One study: a family of models, the grid of checkpoints and layers, and the instruments applied to every cell."""
 
@@ -115,6 +130,8 @@ class Study(Declared):
     that a verdict on the size axis has to agree with."""
     statistics: Statistics = Statistics()
     mechanism: Mechanism = Mechanism()
+    compression: Compression | None = None
+    """Off by default: it runs the texts once for every variant, its control and every layer."""
 
     @field_validator("steps")
     @classmethod

@@ -18,6 +18,7 @@ from emergence_assets.emergence.cells import (
     table_tasks,
 )
 from emergence_assets.emergence.checks import CHECKS, FEATURES_CHECKS, LINEAGE_CHECKS, with_comparison
+from emergence_assets.emergence.compression_cells import COMPRESSION_RETENTION, compression_tasks
 from emergence_assets.emergence.control_cells import CATEGORY_CONTROLS, join_tasks, part_tasks
 from emergence_assets.emergence.cost_cells import COST_UTILITY, cost_tasks
 from emergence_assets.emergence.feature_cells import (
@@ -92,6 +93,7 @@ TABLES = (
             (EMERGENCE_OVER_SCALE, scale_tasks),
             (COST_UTILITY, cost_tasks),
             (REACTIVATION, table_tasks(REACTIVATION)),
+            (COMPRESSION_RETENTION, compression_tasks),
         )
     ),
     FEATURES,

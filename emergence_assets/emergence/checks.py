@@ -27,6 +27,13 @@ _ADD_UP = Check(
     "Carried, attention and MLP are the whole of the contrast.",
     (between(SHARE_SUM, 0.999, 1.001, nullable=True),),
 )
+UNCHANGED_LOSS = "unchanged_loss"
+"""Column that `with_comparison` adds."""
+_UNCHANGED = Check(
+    "unchanged_models_lose_nothing",
+    "The row of the model itself has no drop, retains every category and explains as much.",
+    (between(UNCHANGED_LOSS, 0, 1e-6, nullable=True),),
+)
 
 AT_CHANCE = "shuffled_at_chance"
 """Column that `with_comparison` adds."""
@@ -82,6 +89,7 @@ CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
         (tables.EMERGENCE_OVER_SCALE, ()),
         (tables.REACTIVATION_MECHANISM, (_ADD_UP,)),
         (tables.COST_UTILITY, (_COMPARED,)),
+        (tables.COMPRESSION_RETENTION, (_UNCHANGED,)),
     )
 }
 
@@ -97,6 +105,9 @@ def with_comparison(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
         return frame.with_columns(
             pl.sum_horizontal("share_carried", "share_attn", "share_mlp", ignore_nulls=False).alias(SHARE_SUM)
         )
+    if table is tables.COMPRESSION_RETENTION:
+        lost = pl.col("mean_drop").abs() + (1 - pl.col("retention")) + (pl.col("fvu_ratio") - 1).abs()
+        return frame.with_columns(pl.when(pl.col("variant") == "none").then(lost).alias(UNCHANGED_LOSS))
     if table is tables.REACTIVATION:
         gates = pl.all_horizontal(name for name in frame.columns if name.startswith("gate_"))
         stated = pl.col("verdict").is_in(["representational", "allocation"])

@@ -4,22 +4,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.activations.cells import ACTIVATIONS, harvest_origin, probe_recipe
+from emergence_assets.activations.cells import probe_recipe
 from emergence_assets.durable import clear_disk_errors
-from emergence_assets.emergence.cells import key_columns
-from emergence_assets.features.cells import LATENT_STATISTICS, cell_labels, presence_cells_path
+from emergence_assets.emergence.last_checkpoint import chosen_latents, last_checkpoint_arguments
+from emergence_assets.features.cells import cell_labels
 from emergence_assets.plan import Cell, Plan, Rule
-from emergence_assets.provenance import Provenance, Required, canonical_json
-from emergence_assets.saes.cells import SAE, seed_folder
+from emergence_assets.provenance import Provenance, Required
+from emergence_assets.saes.cells import seed_folder
 from emergence_assets.study import Study
 from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
-from resources.records import now, required_from_json, required_to_json
+from resources.records import now, required_from_json
 from resources.storage import Storage
-from resources.tables import parquet_provenance, read_table, verify_table, write_table
+from resources.tables import parquet_provenance, verify_table, write_table
 
-TABLE_BYTES, ROW_BYTES = 23_000, 120
+TABLE_BYTES, ROW_BYTES = 17_500, 400
 """Of compressed parquet: columns with their statistics, and a category."""
+MIN_LAYERS = 3
+"""Fewer have no middle, and no rows of categories."""
 
 
 def _recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
@@ -32,8 +34,9 @@ def _recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
     }
 
 
-def _bytes(study: Study, _cell: Cell, _counts: TextCounts) -> float:
-    return TABLE_BYTES + ROW_BYTES * study.mechanism.n_categories
+def _bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
+    n_rows = study.mechanism.n_categories if len(study.layers_of(str(cell.model))) >= MIN_LAYERS else 1
+    return TABLE_BYTES + ROW_BYTES * n_rows
 
 
 REACTIVATION_MECHANISM = Rule(
@@ -55,28 +58,8 @@ def mechanism_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tu
     """One task per model."""
     work = []
     for cell, required in due:
-        checkpoint = Cell(cell.model, plan.steps_of(str(cell.model))[-1])
-        layers = {layer: Cell(*checkpoint[:2], layer) for layer in plan.study.layers_of(str(cell.model)) if layer >= 0}
-        arguments = {
-            "origin": harvest_origin(plan, checkpoint, ACTIVATIONS.recipe(plan.study, plan.storage, checkpoint) or {}),
-            "keys": {
-                name: value
-                for name, value in key_columns(plan, LATENT_STATISTICS, Cell(*checkpoint[:2], min(layers))).items()
-                if name != "layer"
-            }
-            | {"data_version": required.fingerprint},
-            "files": {
-                str(layer): {
-                    "activations": str(ACTIVATIONS.path(plan.storage, source)),
-                    "saes": str(SAE.path(plan.storage, source)),
-                    "presence": str(presence_cells_path(plan.storage, source)),
-                }
-                for layer, source in layers.items()
-            },
-            "probes": canonical_json(plan.study.probe_set.model_dump()),
-            "path": str(REACTIVATION_MECHANISM.path(plan.storage, cell)),
-            "required": required_to_json(required),
-        }
+        arguments = last_checkpoint_arguments(plan, cell, required)
+        arguments["path"] = str(REACTIVATION_MECHANISM.path(plan.storage, cell))
         label = f"reactivation_mechanism {cell}"
         work.append((Task("emergence_assets.emergence.mechanism_cells:measure_model", arguments, label), [cell]))
     return work
@@ -95,15 +78,9 @@ def measure_model(
     import polars as pl
 
     from emergence_assets.emergence.tables import REACTIVATION_MECHANISM as TABLE
-    from emergence_assets.features.tables import PRESENCE_CELLS
 
     want = required_from_json(required)
-    parts = [
-        read_table(Path(place["presence"]), PRESENCE_CELLS).with_columns(layer=pl.lit(int(layer), pl.Int16))
-        for layer, place in files.items()
-    ]
-    measurement = pl.concat(parts).drop("replicates").filter(pl.col("control_id") == "none")
-    frame = _measured(origin, keys, files, probes, measurement, want.recipe, report)
+    frame = _measured(origin, keys, files, probes, want.recipe, report)
     explained = frame.filter(pl.col("undefined_because") == "none")
     numbers = {"rows": len(frame)} | {
         f"mean_{name}": explained[name].mean() for name in ("share_attn", "share_mlp", "cdi", "cdi_control")
@@ -118,13 +95,11 @@ def _measured(
     keys: Mapping[str, Any],
     files: Mapping[str, Mapping[str, str]],
     probes: str,
-    measurement: Any,
     recipe: Mapping[str, Any],
     report: Any,
 ) -> Any:
     """The table, of whatever can be measured."""
     import numpy as np
-    import polars as pl
     import torch
 
     from emergence_assets.activations.harvest import loaded_checkpoint
@@ -139,7 +114,7 @@ def _measured(
     from emergence_assets.saes.folder import read_sae
 
     settings, level = recipe["mechanism"], cell_labels(probes, Path(origin["tokens_file"]))[0]
-    cells = measurement.filter(pl.col("category_level") == level.level)
+    cells = chosen_latents(files, level.level)
     chosen = mechanism_layers(cells, int(keys["n_layers"]), settings["n_categories"])
     if chosen.is_empty():
         return without_mechanism(keys, level.level, "layers")

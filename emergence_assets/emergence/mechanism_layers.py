@@ -1,18 +1,14 @@
 """Between which layers a return of a category is looked for: its best early and late layer, and the trough between.
 
-Thirds of depth by the middle of a block, (layer + 1/2) / n_layers, so that thirds of 3, 6 and 12 layers hold equally
-many. All is chosen on split select. Whether anything did return is for other tables to say: these layers are where one
-would have to look.
+Thirds of depth are those of `depth_parts.py`. All is chosen on split select. Whether anything did return is for
+`reactivation.py` to say: these layers are where one would have to look.
 """
 
 import polars as pl
 
+from emergence_assets.emergence.depth_parts import part_of_layers
+
 THIRDS = ("early", "trough", "late")
-
-
-def third_of(layer: pl.Expr, n_layers: int) -> pl.Expr:
-    """0, 1 or 2: the third of depth that a block lies in."""
-    return ((layer.cast(pl.Int64) * 2 + 1) * 3 // (2 * n_layers)).cast(pl.Int64)
 
 
 def mechanism_layers(cells: pl.DataFrame, n_layers: int, n_categories: int) -> pl.DataFrame:
@@ -29,11 +25,9 @@ def mechanism_layers(cells: pl.DataFrame, n_layers: int, n_categories: int) -> p
         n_categories: at most so many categories, those with the largest drop.
     """
     means = (
-        cells.filter(pl.col("layer") >= 0)
-        .group_by("category", "layer")
-        .agg(pl.col("p_select").cast(pl.Float64).mean())
-        .with_columns(third=third_of(pl.col("layer"), n_layers))
+        cells.filter(pl.col("layer") >= 0).group_by("category", "layer").agg(pl.col("p_select").cast(pl.Float64).mean())
     )
+    means = means.with_columns(third=pl.Series(part_of_layers(means["layer"].to_numpy(), n_layers), dtype=pl.Int64))
     chosen = None
     for third, name in enumerate(THIRDS):
         best = (

@@ -9,7 +9,7 @@ Shape suffixes: n targets, p texts, b texts of a batch, r changed texts, v chang
 d d_model.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from emergence_assets.activations.ablation import Changes, Prefix, changed_read_outs, read_outs, run_prefix
 from emergence_assets.activations.contributions import Contributions, parts_of, recorded_contributions
+from emergence_assets.activations.equal_lengths import batches_of_one_length
 from emergence_assets.features.mechanism import PARTS
 from emergence_assets.saes.sae import SAE
 
@@ -89,8 +90,8 @@ def measure_mechanism(
     """
     found = _Sums(model, targets, saes, category_p, device, blocks_name)
     done = 0
-    for chosen in _batches(texts, batch_size):
-        found.add(chosen, torch.from_numpy(np.stack([texts[text] for text in chosen]).astype(np.int64)).to(device))
+    for chosen, ids_bt in batches_of_one_length(texts, batch_size, device):
+        found.add(chosen, ids_bt)
         done += len(chosen)
         report(done, len(texts), "probe texts")
     return found.measured()
@@ -223,11 +224,3 @@ class _Sums:
             )
             for n in range(len(self.targets))
         ]
-
-
-def _batches(texts: Sequence[np.ndarray], batch_size: int) -> Iterator[NDArray[np.intp]]:
-    """Texts of one length: their last tokens stand beside each other without padding."""
-    n_tokens = np.array([len(text) for text in texts])
-    for length in np.unique(n_tokens)[::-1]:  # longest first: memory peaks at once and not at the end
-        alike = np.flatnonzero(n_tokens == length)
-        yield from (alike[start : start + batch_size] for start in range(0, len(alike), batch_size))

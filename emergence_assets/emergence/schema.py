@@ -479,6 +479,33 @@ COST_SCHEMA: dict[str, Any] = {
     "n_boot": pl.Int32,
 }
 
+COMPRESSION_SCHEMA: dict[str, Any] = {
+    **_CELL,
+    "category_level": pl.String,
+    "variant": pl.String,
+    "control_id": pl.String,
+    "changed_layer": pl.Int16,
+    "bits": pl.Int16,
+    "density": pl.Float32,
+    "relative_norm": pl.Float32,
+    "n_categories": pl.Int32,
+    "n_texts": pl.Int32,
+    "p_model": pl.Float32,
+    "p_variant": pl.Float32,
+    "mean_drop": pl.Float32,
+    "mean_drop_lo": pl.Float32,
+    "mean_drop_hi": pl.Float32,
+    "retention": pl.Float32,
+    "fvu_model": pl.Float32,
+    "fvu_variant": pl.Float32,
+    "fvu_ratio": pl.Float32,
+    "loss_model": pl.Float32,
+    "loss_delta": pl.Float32,
+    "n_seeds": pl.Int16,
+    "n_boot": pl.Int32,
+    "data_version": pl.String,
+}
+
 HEADLINE_SCHEMA: dict[str, Any] = {
     "model": pl.String,
     "n_params_nonemb": pl.Int64,

@@ -12,6 +12,7 @@ from emergence_assets.emergence.lineage_schema import (
 )
 from emergence_assets.emergence.schema import (
     CATEGORICAL_FEATURES_SCHEMA,
+    COMPRESSION_SCHEMA,
     CONTROL_PARTS_SCHEMA,
     CONTROLS_SCHEMA,
     COST_SCHEMA,
@@ -371,6 +372,20 @@ _DESCRIBED |= {
     "word_excess": ("share of these with the word, less its share in all texts", "probability", -1, 1),
     "lexical_flag": ("word_excess >= 0.5", "truth", None, None),
     "top_examples": ("its strongest texts, strongest first", "activation", None, None),
+    "variant": ("none is the model itself; int8, int4, prune50, or skip_l: block l is bypassed", "name", None, None),
+    "changed_layer": ("the block that is bypassed; null where all are changed", "index", 0, None),
+    "bits": ("bits of a weight, where that was changed", "bits", 1, None),
+    "density": ("share of the blocks' weights that are not zero", "ratio", 0, 1),
+    "relative_norm": ("norm of the change of the blocks' matrices over their norm", "ratio", 0, None),
+    "p_model": ("mean over categories of the AUROC of the latents chosen on split select", "AUROC", 0, 1),
+    "p_variant": ("the same of the same latents in the changed model", "AUROC", 0, 1),
+    "mean_drop": ("p_model - p_variant, paired over texts", "AUROC", -1, 1),
+    "retention": ("share of categories whose AUROC is not lower by .02 beyond doubt", "ratio", 0, 1),
+    "fvu_model": ("fvu of the read-outs, mean over SAE seeds", "ratio", 0, None),
+    "fvu_variant": ("the same of the changed model with the same SAEs", "ratio", 0, None),
+    "fvu_ratio": ("fvu_variant / fvu_model", "ratio", 0, None),
+    "loss_model": ("next-token loss on the fixed text", "nats per token", 0, None),
+    "loss_delta": ("loss of the changed model minus loss_model", "nats per token", None, None),
 }
 _MAY_BE_NULL_ANYWHERE = {"category", "layer", "layer_to"}
 _NOT_OF_EVERY_SAE = {
@@ -384,7 +399,7 @@ _NOT_OF_EVERY_SAE = {
 _SHAPES = ("insufficient", "smooth", "threshold", "metric_artifact", "absent", "saturated")
 _ONE_OF = {
     "rule_id": tuple(RULES),
-    "control_id": ("none", *get_args(Control)),
+    "control_id": ("none", *get_args(Control), "noise"),
     "aggregate": ("none", "mean", "sum"),
     "layer_choice": ("each", "best"),
     "censor": ("none", "left", "right"),
@@ -546,6 +561,13 @@ REACTIVATION_MECHANISM = _table(
     MECHANISM_SCHEMA,
     ("model", "step", "category_level", "category"),
     ("undefined_because", "n_boot", "data_version"),
+)
+COMPRESSION_RETENTION = _table(
+    "compression_retention",
+    "One row per layer and changed version of a model's last checkpoint: what is left of its categories.",
+    COMPRESSION_SCHEMA,
+    ("model", "step", "layer", "category_level", "variant", "control_id"),
+    ("p_model", "p_variant", "mean_drop", "retention", "n_categories", "n_seeds", "n_boot", "data_version"),
 )
 HEADLINE = _table(
     "headline",

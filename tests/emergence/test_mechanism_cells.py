@@ -1,4 +1,4 @@
-"""A small study from nothing to `reactivation_mechanism`: one model deep enough, one that is not."""
+"""A small study from nothing to the tables about last checkpoints: one model deep enough for a mechanism, one not."""
 
 import subprocess
 import sys
@@ -8,10 +8,14 @@ import polars as pl
 import pytest
 import yaml
 
+from emergence_assets.definitions import build_definitions
 from emergence_assets.emergence.checks import CHECKS, with_comparison
 from emergence_assets.emergence.tables import REACTIVATION_MECHANISM
+from emergence_assets.pipeline import rules_for
+from emergence_assets.study import parse_study
 from emergence_assets.yaml_file import read_yaml
 from resources.expectations import validate
+from resources.storage import Storage
 from tests.conftest import TINY, run_emergence, status_of
 
 GOOD = {"share_carried": 0.5, "share_attn": 0.7, "share_mlp": -0.2, "cdi": 0.3, "cdi_lo": 0.2, "cdi_hi": 0.4}
@@ -22,6 +26,7 @@ def deep_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Data folder and study file."""
     folder = tmp_path_factory.mktemp("deep")
     declared = dict(read_yaml(TINY)) | {"name": "deep", "steps": [0, 6], "mechanism": {"n_categories": 4}}
+    declared["compression"] = {"variants": ["int8", "int4"]}
     declared["family"] = declared["family"] | {
         "models": {
             "gloss-deep": {"d_model": 16, "n_layers": 3, "n_heads": 2, "learning_rate": 1.0e-2},
@@ -54,6 +59,28 @@ def test_a_study_has_a_mechanism_and_says_where_there_is_none(deep_study: tuple[
     flat = pl.read_parquet(table / "model=gloss-flat.parquet")
     assert flat["undefined_because"].to_list() == ["layers"]
     assert all(entry["done"] == entry["total"] for entry in status_of(data, study).values())
+
+
+@pytest.mark.slow
+def test_compression_is_measured_where_it_is_asked_for(deep_study: tuple[Path, Path]) -> None:
+    data, _ = deep_study
+    tables = data / "deep" / "tables" / "compression_retention"
+    deep, flat = (pl.read_parquet(tables / f"model={name}.parquet") for name in ("gloss-deep", "gloss-flat"))
+    assert (len(deep), len(flat)) == (5 * 3 + 3, 5 * 1 + 1)
+    own = deep.filter(pl.col("variant") == "none")
+    assert own["mean_drop"].abs().max() == 0
+    presence = pl.read_parquet(data / "deep" / "tables" / "category_presence" / "model=gloss-deep.parquet")
+    expected = (
+        presence.filter(pl.col("step") == 6, pl.col("control_id") == "none", pl.col("category_level") == "subject")
+        .group_by("layer")
+        .agg(pl.col("p_best").mean())
+        .sort("layer")
+    )
+    # The same latents on the same texts, read from the model instead of half-precision files.
+    assert own.sort("layer")["p_model"].to_list() == pytest.approx(expected["p_best"].to_list(), abs=0.01)
+    int8 = deep.filter(pl.col("variant") == "int8", pl.col("control_id") == "none")
+    assert (int8["relative_norm"] < 0.01).all()
+    assert all(abs(delta) < 0.01 for delta in int8["loss_delta"])
 
 
 @pytest.mark.slow
@@ -97,6 +124,19 @@ def test_data_broken_in_one_way_fails_exactly_its_check(check: str, damage: dict
     assert failed(damage) == {check}
 
 
+def test_compression_is_an_asset_only_where_it_is_asked_for() -> None:
+    declared = read_yaml(TINY)
+    without, asked = (parse_study(declared | extra) for extra in ({}, {"compression": {}}))
+    assert {rule.name for rule in rules_for(asked)} - {rule.name for rule in rules_for(without)} == {
+        "compression_retention"
+    }
+    graphs = [
+        build_definitions(study, Storage(Path("data"), study.name)).resolve_asset_graph() for study in (without, asked)
+    ]
+    first, second = ({key.path[-1] for key in graph.get_all_asset_keys()} for graph in graphs)
+    assert second - first == {"compression_retention"}
+
+
 def test_rules_are_read_without_torch() -> None:
-    program = "import emergence_assets.emergence.mechanism_cells, sys; assert not {'torch', 'numpy'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", program], check=True)
+    program = "import emergence_assets.emergence.compression_cells, emergence_assets.emergence.mechanism_cells, sys"
+    subprocess.run([sys.executable, "-c", program + "; assert not {'torch', 'numpy'} & set(sys.modules)"], check=True)

@@ -3,16 +3,7 @@
 import polars as pl
 import pytest
 
-from emergence_assets.emergence.mechanism_layers import mechanism_layers, third_of
-
-
-@pytest.mark.parametrize(
-    ("n_layers", "thirds"),
-    [(3, [0, 1, 2]), (4, [0, 1, 1, 2]), (6, [0, 0, 1, 1, 2, 2]), (12, [0] * 4 + [1] * 4 + [2] * 4), (2, [0, 2])],
-)
-def test_thirds_hold_equally_many_blocks(n_layers: int, thirds: list[int]) -> None:
-    layers = pl.DataFrame({"layer": range(n_layers)}, schema={"layer": pl.Int16})
-    assert layers.select(third_of(pl.col("layer"), n_layers))["layer"].to_list() == thirds
+from emergence_assets.emergence.mechanism_layers import mechanism_layers
 
 
 def cells(presence: dict[str, list[list[float]]]) -> pl.DataFrame:

@@ -1,0 +1,56 @@
+"""What a worker needs to run the last checkpoint of a model again, with its SAEs and chosen latents, as plain values.
+
+Read when Dagster loads the definitions: what is slow to import is imported by functions.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from emergence_assets.activations.cells import ACTIVATIONS, harvest_origin
+from emergence_assets.emergence.cells import key_columns
+from emergence_assets.features.cells import LATENT_STATISTICS, presence_cells_path
+from emergence_assets.plan import Cell, Plan
+from emergence_assets.provenance import Required, canonical_json
+from emergence_assets.saes.cells import SAE
+from resources.records import required_to_json
+from resources.tables import read_table
+
+
+def last_checkpoint_arguments(plan: Plan, cell: Cell, required: Required) -> dict[str, Any]:
+    """Arguments origin, keys, files (by block), probes and required of a worker, for a table of one model.
+
+    Raises:
+        EmergenceError: the model has no checkpoint.
+    """
+    checkpoint = Cell(cell.model, plan.steps_of(str(cell.model))[-1])
+    layers = {layer: Cell(*checkpoint[:2], layer) for layer in plan.study.layers_of(str(cell.model)) if layer >= 0}
+    keys = key_columns(plan, LATENT_STATISTICS, Cell(*checkpoint[:2], min(layers)))
+    return {
+        "origin": harvest_origin(plan, checkpoint, ACTIVATIONS.recipe(plan.study, plan.storage, checkpoint) or {}),
+        "keys": {name: keys[name] for name in keys if name != "layer"} | {"data_version": required.fingerprint},
+        "files": {
+            str(layer): {
+                "activations": str(ACTIVATIONS.path(plan.storage, source)),
+                "saes": str(SAE.path(plan.storage, source)),
+                "presence": str(presence_cells_path(plan.storage, source)),
+            }
+            for layer, source in layers.items()
+        },
+        "probes": canonical_json(plan.study.probe_set.model_dump()),
+        "required": required_to_json(required),
+    }
+
+
+def chosen_latents(files: Mapping[str, Mapping[str, str]], level: str) -> Any:
+    """Rows of `presence_cells` of one level, the measurement itself, with the column layer and without replicates."""
+    import polars as pl
+
+    from emergence_assets.features.tables import PRESENCE_CELLS
+
+    parts = [
+        read_table(Path(place["presence"]), PRESENCE_CELLS).with_columns(layer=pl.lit(int(layer), pl.Int16))
+        for layer, place in files.items()
+    ]
+    rows = pl.concat(parts).drop("replicates")
+    return rows.filter((pl.col("control_id") == "none") & (pl.col("category_level") == level))
