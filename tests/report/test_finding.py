@@ -162,9 +162,8 @@ def test_numbers_are_written_with_their_sign_or_as_unknown() -> None:
 
 
 def test_a_rise_that_the_claims_do_not_grant_is_not_called_emergence(rising: ReportTables) -> None:
-    doubtful = rising.claims.with_columns(
-        grade=pl.lit("reject"), controls_failed=pl.concat_list(pl.lit("dict_frozen_encoder")), passes_gate=pl.lit(True)
-    )
+    failed = pl.Series([["dict_frozen_encoder"]] * len(rising.claims), dtype=pl.List(pl.String))
+    doubtful = rising.claims.with_columns(grade=pl.lit("reject"), passes_gate=pl.lit(True), controls_failed=failed)
     found = finding(rising.headline, doubtful, "subject")
     assert found.verdict == "not granted"
     assert "is not called emergence (it fails dict_frozen_encoder)" in found.lead
