@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emergence_assets.emergence.schema import PRESENCE_SCHEMA
-from emergence_assets.emergence.seed_draws import seed_draws
+from emergence_assets.emergence.seed_draws import nested_means
 from emergence_assets.features.statistics import interval
 
 Floats = NDArray[np.float64]
@@ -18,9 +18,9 @@ class Noise:
     """Standard deviations, in AUROC."""
 
     texts: float = 0.03
-    """Of a layer's presence over texts; the bootstrap sees it."""
+    """Of the presence of one SAE's latent over texts; half of its variance is shared by the SAEs of a layer."""
     saes: float = 0.03
-    """Of a layer's presence over SAE seeds; the bootstrap over texts does not."""
+    """Of the presence over SAE seeds, beyond what texts explain."""
     n_seeds: int = 2
     n_boot: int = 200
 
@@ -44,26 +44,24 @@ def planted_presence(
 
 def _checkpoint(step: int, p_cl: Floats, dense_cl: Floats, noise: Noise, rng: np.random.Generator) -> pl.DataFrame:
     n_layers = p_cl.shape[1]
-    seeds_clk = noise.saes * rng.normal(size=(*p_cl.shape, noise.n_seeds))
-    seeds_clk += (p_cl + noise.texts * rng.normal(size=p_cl.shape))[..., None]
-    p_best = seeds_clk.mean(axis=-1)
-    p_dense = dense_cl + noise.texts * rng.normal(size=p_cl.shape)
-    replicates, replicates_dense = (
-        (value[..., None] + noise.texts * rng.normal(size=(*p_cl.shape, noise.n_boot))).reshape(-1, noise.n_boot)
-        for value in (p_best, p_dense)
-    )
-    # Texts move all SAE seeds of a layer, a draw of its seeds moves their mean: what `category_presence` does.
-    draws_lkb = np.stack([seed_draws(("planted", step, at), noise.n_seeds, noise.n_boot) for at in range(n_layers)])
-    replicates += np.einsum("clk,lkb->clb", seeds_clk, draws_lkb).reshape(-1, noise.n_boot)
-    category, layer = np.indices(p_cl.shape)
+    n_rows, n_seeds, n_boot = p_cl.size, noise.n_seeds, noise.n_boot
+    category, layer = (index.ravel() for index in np.indices(p_cl.shape))
+    seeds_rk = p_cl.reshape(-1, 1) + noise.saes * rng.normal(size=(n_rows, n_seeds))
+    seeds_rk += _of_texts(noise.texts, n_rows, n_seeds, 1, rng)[..., 0]
+    drawn_rkb = seeds_rk[..., None] + _of_texts(noise.texts, n_rows, n_seeds, n_boot, rng)
+    cells = [("planted", step, int(at)) for at in layer]
+    kinds = [("none", "subject")] * n_rows
+    replicates = nested_means(drawn_rkb.reshape(-1, n_boot), seeds_rk.ravel(), np.full(n_rows, n_seeds), cells, kinds)
+    p_dense = dense_cl.ravel() + noise.texts * rng.normal(size=n_rows)
+    replicates_dense = p_dense[:, None] + noise.texts * rng.normal(size=(n_rows, n_boot))
     lists = pl.List(pl.Float32)
     frame = pl.DataFrame(
         {
-            "layer": layer.ravel(),
-            "category": [f"c{i:03}" for i in category.ravel()],
-            "p_best": p_best.ravel(),
-            "p_seeds": pl.Series(seeds_clk.reshape(-1, noise.n_seeds).astype(np.float32), dtype=lists),
-            "p_dense": p_dense.ravel(),
+            "layer": layer,
+            "category": [f"c{i:03}" for i in category],
+            "p_best": seeds_rk.mean(axis=1),
+            "p_seeds": pl.Series(seeds_rk.astype(np.float32), dtype=lists),
+            "p_dense": p_dense,
             "replicates": pl.Series(replicates.astype(np.float32), dtype=lists),
             "replicates_dense": pl.Series(replicates_dense.astype(np.float32), dtype=lists),
         }
@@ -83,3 +81,9 @@ def _checkpoint(step: int, p_cl: Floats, dense_cl: Floats, noise: Noise, rng: np
     )
     absent = [pl.lit(None, dtype).alias(name) for name, dtype in PRESENCE_SCHEMA.items() if name not in frame.columns]
     return frame.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in PRESENCE_SCHEMA.items())
+
+
+def _of_texts(deviation: float, n_rows: int, n_seeds: int, n: int, rng: np.random.Generator) -> Floats:
+    """Noise of texts, rows × seeds × n."""
+    shared, own = rng.normal(size=(n_rows, 1, n)), rng.normal(size=(n_rows, n_seeds, n))
+    return deviation * np.sqrt(0.5) * (shared + own)

@@ -34,12 +34,12 @@ def rising(depth_l: Floats) -> Floats:
 
 def hump(depth_l: Floats) -> Floats:
     """Most in the middle."""
-    return np.asarray(LEVEL * np.exp(-(((depth_l - 0.5) / 0.2) ** 2)), dtype=np.float64)
+    return LEVEL * np.exp(-(((depth_l - 0.5) / 0.2) ** 2))
 
 
 def valley(depth_l: Floats, fall: float = 0.3) -> Floats:
     """Gone in the middle third, by a step at its borders."""
-    return LEVEL - fall * ((depth_l > 1 / 3) & (depth_l < 2 / 3))
+    return np.where((depth_l > 1 / 3) & (depth_l < 2 / 3), LEVEL - fall, LEVEL)
 
 
 SHAPES: Mapping[str, Callable[[Floats], Floats]] = {
@@ -78,7 +78,8 @@ def fired(shape: Callable[[Floats], Floats], n_layers: int, noise: Noise, rng: n
     follows_c = np.arange(N_CATEGORIES) % 2 == 0
     dense_cl = np.where(follows_c[:, None], CHANCE + gain_cl, CHANCE + LEVEL)
     presence = planted_presence(CHANCE + gain_cl, np.full_like(gain_cl, CHANCE), dense_cl, noise, rng)
-    return _rules(presence, n_layers) | _right_verdicts(presence, follows_c)
+    rows = reactivation(presence).filter(step=1000, aggregate="none").sort("category")
+    return _rules(presence, rows, n_layers) | _right_verdicts(rows, follows_c)
 
 
 def step0_hump(n_layers: int, noise: Noise, rng: np.random.Generator) -> dict[str, float]:
@@ -86,11 +87,11 @@ def step0_hump(n_layers: int, noise: Noise, rng: np.random.Generator) -> dict[st
     depth_l = (np.arange(n_layers) + 0.5) / n_layers
     step0_cl = np.tile(CHANCE + 0.5 * hump(depth_l), (N_CATEGORIES, 1))
     trained_cl = np.full_like(step0_cl, CHANCE + LEVEL)
-    return _rules(planted_presence(trained_cl, step0_cl, trained_cl, noise, rng), n_layers)
+    presence = planted_presence(trained_cl, step0_cl, trained_cl, noise, rng)
+    return _rules(presence, reactivation(presence).filter(step=1000, aggregate="none"), n_layers)
 
 
-def _rules(presence: pl.DataFrame, n_layers: int) -> dict[str, float]:
-    rows = reactivation(presence).filter(step=1000, aggregate="none")
+def _rules(presence: pl.DataFrame, rows: pl.DataFrame, n_layers: int) -> dict[str, float]:
     over_space = emergence_over_space(presence).filter(step=1000, aggregate="none")
     profiles = over_space.select(
         pl.col("profile").list.to_array(n_layers), pl.col("profile_step0").list.to_array(n_layers)
@@ -106,9 +107,8 @@ def _rules(presence: pl.DataFrame, n_layers: int) -> dict[str, float]:
     }
 
 
-def _right_verdicts(presence: pl.DataFrame, follows_c: NDArray[np.bool_]) -> dict[str, float]:
+def _right_verdicts(rows: pl.DataFrame, follows_c: NDArray[np.bool_]) -> dict[str, float]:
     """Of the categories that pass: how many are told apart by the dense probe as they were planted."""
-    rows = reactivation(presence).filter(step=1000, aggregate="none").sort("category")
     expected = pl.Series(np.where(follows_c, "representational", "allocation"))
     passed = rows["passes_gate"]
     return {"right verdict of those": _share((rows["verdict"] == expected).filter(passed)) if passed.any() else np.nan}

@@ -11,6 +11,7 @@ from emergence_assets.report.category_chart import half_steps_by_category
 from emergence_assets.report.charts import presence_over_time
 from emergence_assets.report.controls_chart import control_means, controls_at_last_step
 from emergence_assets.report.cost_chart import costs_of, utility_by_compute
+from emergence_assets.report.depth_chart import falling_categories, index_over_steps, profiles_by_depth
 from emergence_assets.report.emergence_chart import emerged_shares, share_emerged
 from emergence_assets.report.heat_maps import gain_by_category, gain_by_layer
 from emergence_assets.report.lineage_chart import latents_found_again, stability_rows
@@ -50,6 +51,7 @@ def draw_figures(tables: ReportTables) -> list[Figure]:
     if not models:
         return []
     largest = models[-1]
+    falls = not falling_categories(tables.reactivation, level, largest).is_empty()
     alike = models_worth_showing(tables.registry)
     with_saes = [model for model in models if model in tables.sae_metrics["model"].unique()]
     drawn: list[tuple[str, bool, Callable[[int], Chart]]] = [
@@ -92,6 +94,16 @@ def draw_figures(tables: ReportTables) -> list[Figure]:
             "gain_by_category",
             not gains_at_best_layer(presence, level, largest).is_empty(),
             lambda width: gain_by_category(presence, level, largest, width),
+        ),
+        (
+            "profiles_by_depth",
+            falls,
+            lambda width: profiles_by_depth(tables.reactivation, tables.space, level, largest, width),
+        ),
+        (
+            "index_over_steps",
+            falls,
+            lambda width: index_over_steps(tables.reactivation, level, largest, width),
         ),
         (
             "shares_by_category",
@@ -154,6 +166,17 @@ _CAPTIONS = {
         "Each row is one category over training: blue is a gain over the untrained network, brown a loss. A dot marks "
         "a gain whose 95 % interval excludes 0; with this many cells a few dots appear by chance, so look for rows in "
         "which they last. The guard is step 0, and that the layer was chosen on texts that are not scored here."
+    ),
+    "profiles_by_depth": (
+        "Left is the first layer, right the last. A category falls and returns where its solid line is lower in the "
+        "shaded third than on both sides. If the dense probe falls with it, the model itself carries less there; if "
+        "it stays, only the SAEs of those layers spend their latents elsewhere. These are the deepest falls of all "
+        "categories, so that noise has been picked too: the word below a name says what its gates allow."
+    ),
+    "index_over_steps": (
+        "At 1 the middle third has lost all that both ends gained, at 0 nothing, below 0 it has more. The guard are "
+        "the gates: a filled point passes all of them at its checkpoint, an open one does not and shows no more than "
+        "that layers differ."
     ),
     "shares_by_category": (
         "A bar says where the difference between a category's texts and others comes from in the best latent of a "

@@ -11,7 +11,7 @@ import polars as pl
 
 from emergence_assets.emergence.replicates import group_means, interval, replicate_array
 from emergence_assets.emergence.schema import SEEDS_SCHEMA
-from emergence_assets.emergence.tables import CATEGORY_CONTROLS
+from emergence_assets.emergence.tables import CATEGORY_CONTROLS, REACTIVATION
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class ReportTables:
     """See `emergence.schema.CONTROLS_SCHEMA`."""
     domains: Mapping[str, str] = field(default_factory=dict)
     """Category to the larger group it belongs to; may be empty."""
+    reactivation: pl.DataFrame = field(default_factory=REACTIVATION.schema.to_frame)
+    """See `emergence.schema.REACTIVATION_SCHEMA`."""
     seeds: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SEEDS_SCHEMA))
     """See `emergence.schema.SEEDS_SCHEMA`; empty for a family without replicates."""
 
