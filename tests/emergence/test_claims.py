@@ -1,0 +1,210 @@
+"""What may be said follows from the tables: a control that fails takes the words away."""
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from emergence_assets.emergence.checks import CHECKS, with_comparison
+from emergence_assets.emergence.claims import Evidence, claims
+from emergence_assets.emergence.claims_of_time import MUST_BEAT, SHOULD_BEAT
+from emergence_assets.emergence.granted import granted, granted_histories
+from emergence_assets.emergence.lineage_schema import STABILITY_SCHEMA
+from emergence_assets.emergence.schema import (
+    CLAIMS_SCHEMA,
+    CONTROLS_SCHEMA,
+    MECHANISM_SCHEMA,
+    PRESENCE_SCHEMA,
+    REACTIVATION_SCHEMA,
+    SCALE_SCHEMA,
+    SEEDS_SCHEMA,
+    SPACE_SCHEMA,
+    TIME_SCHEMA,
+)
+from emergence_assets.emergence.tables import CLAIMS
+from resources.expectations import validate
+
+PLACE = {"model": "m", "layer": 1, "category_level": "subject", "aggregate": "none", "category": "fish"}
+RISE = PLACE | {
+    "layer_choice": "best",
+    "control_id": "none",
+    "metric": "p_best",
+    "step_last": 1000,
+    "amp": 0.2,
+    "amp_lo": 0.15,
+    "amp_hi": 0.25,
+    "q_emerged": 0.001,
+    "passes_gate": True,
+    "n_seeds": 2,
+    "n_seeds_agree": 2,
+    "half_step": 99.0,
+    "half_step_lo": 50.0,
+    "half_step_hi": 200.0,
+    "half_step_interp": 110.0,
+    "censor": "none",
+}
+
+
+def frame(schema: dict[str, Any], *rows: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame([dict.fromkeys(schema) | row for row in rows], schema=schema)
+
+
+def evidence(
+    rise: dict[str, Any] | None = None, above: dict[str, float] | None = None, doubtful: int = 0, **tables: pl.DataFrame
+) -> Evidence:
+    """One category that rises, and lies above every control by 0.1 unless `above` says otherwise."""
+    lies = dict.fromkeys((*MUST_BEAT, *SHOULD_BEAT), 0.1) | (above or {})
+    controls = [PLACE | {"control_id": name, "above_control_lo": lo} for name, lo in lies.items()]
+    none: dict[str, Any] = {
+        "category_presence": frame(PRESENCE_SCHEMA),
+        "emergence_over_space": frame(SPACE_SCHEMA),
+        "reactivation": frame(REACTIVATION_SCHEMA),
+        "reactivation_mechanism": frame(MECHANISM_SCHEMA),
+        "lineage_stability": frame(STABILITY_SCHEMA),
+        "emergence_over_scale": frame(SCALE_SCHEMA),
+        "model_seeds": frame(SEEDS_SCHEMA),
+    }
+    return Evidence(
+        checkpoint_registry=pl.DataFrame(
+            {"model": ["m"] * 3, "status": ["ok"] * (3 - doubtful) + ["outlier"] * doubtful}
+        ),
+        category_controls=frame(CONTROLS_SCHEMA, *controls),
+        emergence_over_time=frame(TIME_SCHEMA, RISE | (rise or {})),
+        **none | tables,
+    )
+
+
+def stated(found: Evidence, kind: str = "emergence") -> dict[str, Any]:
+    return claims(found, "subject").filter(kind=kind).row(0, named=True)
+
+
+def test_a_rise_above_all_controls_is_granted_and_says_what_was_not_measured() -> None:
+    claim = stated(evidence())
+    assert claim["grade"] == "B"
+    assert claim["controls_failed"] == []
+    assert claim["controls_missing"] == ["dense", "model_seed"]
+    assert (claim["estimate"], claim["lo"], claim["hi"]) == pytest.approx((0.2, 0.15, 0.25))
+    assert "fish emerges in m by step 1,000" in claim["statement"]
+
+
+@pytest.mark.parametrize("control", MUST_BEAT)
+def test_a_control_that_is_as_good_takes_the_claim_away(control: str) -> None:
+    claim = stated(evidence(above={control: -0.01}))
+    assert claim["grade"] == "reject"
+    assert claim["controls_failed"] == [control]
+
+
+@pytest.mark.parametrize("control", SHOULD_BEAT)
+def test_other_controls_are_named_and_the_claim_stays(control: str) -> None:
+    claim = stated(evidence(above={control: -0.01}))
+    assert claim["grade"] == "B"
+    assert claim["controls_failed"] == [control]
+
+
+@pytest.mark.parametrize(
+    ("change", "failed"),
+    [
+        ({"amp_lo": -0.01}, "step0"),
+        ({"q_emerged": 0.2}, "fdr"),
+        ({"n_seeds": 3, "n_seeds_agree": 1}, "sae_seed"),
+    ],
+)
+def test_the_rows_own_controls_reject_too(change: dict[str, Any], failed: str) -> None:
+    claim = stated(evidence(change))
+    assert (claim["grade"], claim["controls_failed"]) == ("reject", [failed])
+
+
+def test_what_was_not_measured_leaves_grade_c() -> None:
+    assert stated(evidence({"n_seeds": 1, "n_seeds_agree": 1}))["grade"] == "C"
+    found = evidence()
+    less = Evidence(
+        **{**vars(found), "category_controls": found.category_controls.filter(pl.col("control_id") != "reinit_full")}
+    )
+    claim = stated(less)
+    assert claim["grade"] == "C"
+    assert "reinit_full" in claim["controls_missing"]
+
+
+def test_without_a_gate_there_is_no_claim_and_no_time() -> None:
+    found = claims(evidence({"passes_gate": False}), "subject")
+    assert found["grade"].to_list() == ["reject"]
+    assert found["kind"].to_list() == ["emergence"]
+
+
+def test_the_time_of_a_rise_stands_or_falls_with_it() -> None:
+    assert stated(evidence(), "timing")["grade"] == "B"
+    assert stated(evidence({"censor": "right"}), "timing")["grade"] == "reject"
+    assert stated(evidence(above={"reinit_full": -0.1}), "timing")["grade"] == "reject"
+    assert "interpolation" in stated(evidence({"half_step_interp": 500.0}), "timing")["controls_failed"]
+
+
+def test_doubtful_checkpoints_are_named() -> None:
+    assert stated(evidence(doubtful=1))["controls_failed"] == ["checkpoints"]
+
+
+def test_a_return_in_the_late_layers_needs_its_gate_and_silence_of_permuted_labels() -> None:
+    row = PLACE | {"step": 1000, "control_id": "none", "verdict": "allocation", "passes_gate": True, "q": 0.01}
+    row |= {"n_seeds": 2, "n_seeds_agree": 2, "ri": 0.5, "ri_lo": 0.2, "ri_hi": 0.8, "drop_quarters_lo": 0.01}
+    quiet = row | {"control_id": "label_shuffle", "passes_gate": False, "verdict": "none"}
+    schema = REACTIVATION_SCHEMA
+    claim = stated(evidence(reactivation=frame(schema, _of(schema, row), _of(schema, quiet))), "reactivation")
+    assert claim["grade"] == "B"
+    assert "in its SAEs alone" in claim["statement"]
+    loud = quiet | {"passes_gate": True}
+    claim = stated(evidence(reactivation=frame(schema, _of(schema, row), _of(schema, loud))), "reactivation")
+    assert (claim["grade"], claim["controls_failed"]) == ("reject", ["label_shuffle"])
+
+
+def test_a_shape_over_sizes_needs_both_designs() -> None:
+    row = {
+        "condition": "final_step",
+        "sae_design": "fixed_width",
+        "control_id": "none",
+        "aggregate": "none",
+        "category_level": "subject",
+        "category": "fish",
+        "shape": "threshold",
+        "n_lo": 1000,
+        "n_hi": 5000,
+    }
+    shuffled = row | {"control_id": "label_shuffle", "shape": "absent"}
+    agreed = stated(
+        evidence(emergence_over_scale=frame(SCALE_SCHEMA, row | {"verdict": "threshold"}, shuffled)), "size"
+    )
+    assert agreed["grade"] == "B"
+    assert "between 1,000 and 5,000 parameters" in agreed["statement"]
+    alone = stated(
+        evidence(emergence_over_scale=frame(SCALE_SCHEMA, row | {"verdict": "insufficient"}, shuffled)), "size"
+    )
+    assert alone["grade"] == "C"
+
+
+def test_only_granted_categories_have_emerged() -> None:
+    found = evidence()
+    assert granted(claims(found, "subject"), "emergence").height == 1
+    assert granted_histories(found.emergence_over_time, claims(found, "subject"))["emerged"].to_list() == [True]
+    doubtful = evidence(above={"dict_frozen_encoder": -0.1})
+    histories = granted_histories(doubtful.emergence_over_time, claims(doubtful, "subject"))
+    assert histories["emerged"].to_list() == [False]
+    assert histories["grade"].to_list() == ["reject"]
+    assert not granted(claims(doubtful, "subject"), "emergence").height
+
+
+def test_the_table_is_as_declared_and_a_grade_without_its_controls_is_found() -> None:
+    table = claims(evidence(), "subject")
+    assert dict(table.schema) == CLAIMS_SCHEMA
+    assert table["claim_id"].to_list() == [1, 2]
+
+    def failed(broken: pl.DataFrame) -> set[str]:
+        found = validate(with_comparison(broken, CLAIMS).drop("inputs"), CHECKS["claims"][1])
+        return {finding.check.name for finding in found if not finding.passed}
+
+    assert failed(table) == set()
+    assert failed(table.with_columns(grade=pl.lit("A"))) == {"grades_follow_from_controls"}
+    assert failed(table.with_columns(passes_gate=pl.lit(False))) == {"grades_follow_from_controls"}
+    assert failed(table.with_columns(claim_id=pl.lit(1, pl.Int32))) == {"keys_are_unique"}
+    assert failed(table.with_columns(grade=pl.lit("D"))) == {"values_are_in_range"}
+
+
+def _of(schema: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name in schema}
