@@ -79,7 +79,7 @@ bench-activations: $(SET_UP) $(PEERS) ## measure the activation store, also agai
 bench-saes: $(SET_UP) $(PEERS) ## measure SAE training, also against others; about 9 minutes
 	$(BIN)/python -m benchmarks --only sae-limit sae-stack sae-variants sae-memory sae-peers
 
-calibration: $(SET_UP) ## measure how often the whole chain is right on planted families, 200 draws; about 20 minutes
+calibration: $(SET_UP) ## measure how often the whole chain is right on planted families, 200 draws; about 25 minutes
 	$(BIN)/python -m benchmarks --only calibration
 
 clean: ## remove the environments; data stays
