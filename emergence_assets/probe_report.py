@@ -56,7 +56,7 @@ def _tokens(study: Study, probes: ProbeSet) -> tuple[dict[str, int], str]:
     """Tokens of every text that is read, and the one that all end in, where the tokenizer comes with the project."""
     from tokenizers import Tokenizer
 
-    tokens = tokenise(corpus.TOKENIZER_PATH, probes.texts.head(1), probes.texts, study.family.context, "read_out")
+    tokens = tokenise(corpus.TOKENIZER_PATH, probes.texts, probes.texts, study.family.context, "read_out")
     counts = {name: len(ids) for name, ids in zip(tokens.probe_text_id, tokens.probe_ids, strict=True)}
     tokenizer = Tokenizer.from_file(str(corpus.TOKENIZER_PATH))
     return counts, tokenizer.decode([int(tokens.probe_ids[0][-1])], skip_special_tokens=False)
