@@ -187,7 +187,8 @@ def test_checkpoints_dropped_into_a_folder_make_exactly_their_cells(family: Path
     shutil.copytree(step_folder(family, "gloss-tiny", 16), step_folder(root, "gloss-tiny", 16))
     duplicate_step(root, "gloss-tiny", 2, 16)
     third = result_of(run_emergence(tmp_path, "run", "--json", study=study))
-    assert {name for name, n in third["made"].items() if n} == {"checkpoint_registry", "report"}
+    looks_at_checkpoints = {"checkpoint_registry", "cost_utility", "claims", "emergence_hazard", "report"}
+    assert {name for name, n in third["made"].items() if n} == looks_at_checkpoints
     assert third["left_out"] == ["gloss-tiny step 16 is duplicate: it has the weights of step 2"]
     status = status_of(tmp_path, study)
     assert all(entry["done"] == entry["total"] for entry in status.values())

@@ -119,8 +119,20 @@ def test_a_study_goes_on_with_imported_saes_and_back(finished_study: Path, tmp_p
         "category_presence": 1,
         "emergence_over_time": 1,
         "emergence_over_space": 1,
-        "emergence_over_scale": 1,
+        "reactivation": 1,
+        "feature_counts": 1,
+        "categorical_features": 1,
         "reactivation_mechanism": 1,
+        "feature_lineage": 1,
+        "lineage_nodes": 1,
+        "lineage_stability": 1,
+        "latent_carry": 1,
+        "category_controls": 1,
+        "expansion_presence": 1,
+        "emergence_over_scale": 1,
+        "cost_utility": 1,
+        "claims": 1,
+        "emergence_hazard": 2,  # of every model: claims are of the whole study
         "report": 1,
     }
     done = run_emergence(data, "run")
