@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 MODEL = "gloss-tiny"
 CELLS = ("activations", "sae", "latent_stats")
 TABLES = ("category_presence", "emergence_over_time", "emergence_over_space", "sae_metrics", "checkpoint_registry")
-PATIENCE_SECONDS = 420
+PATIENCE_SECONDS = 1500
 
 
 class Incoming:
