@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.activations.cells import study_probe_set
+from emergence_assets.activations.cells import probe_recipe, probe_set
 from emergence_assets.durable import clear_disk_errors
 from emergence_assets.plan import Cell, Plan, Rule
-from emergence_assets.provenance import Provenance, Required
+from emergence_assets.provenance import Provenance, Required, canonical_json
 from resources.compute import Task
 from resources.records import now, required_from_json, required_to_json
 from resources.tables import parquet_provenance, read_tables, verify_table, write_table
@@ -32,8 +32,8 @@ CLAIMS = Rule(
     stage="emergence",
     grid="study",
     inputs=EVIDENCE,
-    recipe=lambda _study, _storage, _cell: {},
-    code=("emergence_assets.emergence.claims",),
+    recipe=lambda study, _storage, _cell: {"probe_set": probe_recipe(study)},
+    code=("emergence_assets.emergence.claims", "emergence_assets.features.probe_categories"),
     path=lambda storage, _cell: storage.study_table("claims"),
     stored=parquet_provenance,
     verify=verify_table,
@@ -52,7 +52,7 @@ def claim_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[
                 for name, rule in plan.rules.items()
                 if name in EVIDENCE
             },
-            "level": study_probe_set(plan.study).levels[0],
+            "probes": canonical_json(plan.study.probe_set.model_dump()),
             "path": str(CLAIMS.path(plan.storage, cell)),
             "required": required_to_json(required),
         }
@@ -61,12 +61,13 @@ def claim_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[
     return work
 
 
-def collect_claims(tables: dict[str, list[str]], level: str, path: str, required: str, report: Any) -> None:
+def collect_claims(tables: dict[str, list[str]], probes: str, path: str, required: str, report: Any) -> None:
     """Worker: everything that may or may not be said, graded."""
     from emergence_assets.checkpoints.schema import REGISTRY
     from emergence_assets.emergence import tables as declared
     from emergence_assets.emergence.claims import Evidence, claims
     from emergence_assets.emergence.grading import GRADES
+    from emergence_assets.features.probe_categories import told_by_form
 
     declarations = {name: getattr(declared, name.upper(), REGISTRY) for name in EVIDENCE}
     # A family without second runs of a model has no table of them.
@@ -75,7 +76,8 @@ def collect_claims(tables: dict[str, list[str]], level: str, path: str, required
         for name, declaration in declarations.items()
     }
     evidence = Evidence(**read)
-    frame = claims(evidence, level)
+    texts = probe_set(probes)
+    frame = claims(evidence, texts.levels[0], told_by_form(texts))
     counts = dict(frame.group_by("grade").len().iter_rows())
     summary = {f"grade_{grade}": counts.get(grade, 0) for grade in GRADES}
     record = Provenance(required_from_json(required), {"statements": len(frame), **summary}, {}, now())

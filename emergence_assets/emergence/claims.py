@@ -4,16 +4,17 @@ Here: which tables each kind of statement is made from. Not here: the statements
 (`grading.py`).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import polars as pl
 
-from emergence_assets.emergence.claim import claims_table
+from emergence_assets.emergence.claim import Claim, claims_table
 from emergence_assets.emergence.claims_of_lineage import claims_of_lineage
 from emergence_assets.emergence.claims_of_scale import claims_of_scale
 from emergence_assets.emergence.claims_of_space import claims_of_depth, claims_of_reactivation
 from emergence_assets.emergence.claims_of_time import claims_of_time
+from emergence_assets.emergence.grading import Control
 
 
 @dataclass(frozen=True)
@@ -32,28 +33,38 @@ class Evidence:
     model_seeds: pl.DataFrame
 
 
-def claims(evidence: Evidence, level: str) -> pl.DataFrame:
+def claims(evidence: Evidence, level: str, told_by_form: Collection[tuple[str, str]]) -> pl.DataFrame:
     """Every statement of a study; see `CLAIMS_SCHEMA`.
 
     Args:
         evidence: all of one study.
         level: the primary label level.
+        told_by_form: level and category of those whose texts share a wording or a length, which has features of its own
+            in a network that learnt nothing (`features/probe_categories.py`).
     """
-    return claims_table(
-        [
-            *claims_of_time(
-                evidence.emergence_over_time,
-                evidence.category_controls,
-                evidence.category_presence,
-                evidence.model_seeds,
-                _left_out(evidence.checkpoint_registry),
-            ),
-            *claims_of_depth(evidence.emergence_over_space),
-            *claims_of_reactivation(evidence.reactivation, evidence.reactivation_mechanism, level),
-            *claims_of_scale(evidence.emergence_over_scale, level),
-            *claims_of_lineage(evidence.lineage_stability),
-        ]
-    )
+    stated = [
+        *claims_of_time(
+            evidence.emergence_over_time,
+            evidence.category_controls,
+            evidence.category_presence,
+            evidence.model_seeds,
+            _left_out(evidence.checkpoint_registry),
+        ),
+        *claims_of_depth(evidence.emergence_over_space),
+        *claims_of_reactivation(evidence.reactivation, evidence.reactivation_mechanism, level),
+        *claims_of_scale(evidence.emergence_over_scale, level),
+        *claims_of_lineage(evidence.lineage_stability),
+    ]
+    return claims_table([_with_wording(claim, told_by_form) for claim in stated])
+
+
+def _with_wording(claim: Claim, told_by_form: Collection[tuple[str, str]]) -> Claim:
+    """A statement about one category falls with its wording; one about a mean that has such a category is no A."""
+    if claim.category_level is None:
+        return claim
+    flagged = {category for level, category in told_by_form if level == claim.category_level}
+    passed = claim.category not in flagged if claim.category else not flagged
+    return replace(claim, controls=(*claim.controls, Control("wording", passed, must=claim.category is not None)))
 
 
 def _left_out(registry: pl.DataFrame) -> Mapping[str, int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from emergence_assets.activations.near_duplicates import Shingles, shingles
 from emergence_assets.activations.probes import ProbeSet
@@ -72,6 +73,23 @@ def probe_categories(
     return pl.concat([*levels, gone])
 
 
+def told_by_form(probes: ProbeSet) -> frozenset[tuple[str, str]]:
+    """Level and category of those that a shared wording or the length of the texts alone could stand for."""
+    found, flagged = shingles(probes.stems), set()
+    for level in probes.levels:
+        names, codes = _coded(probes, level)
+        form = wording(probes.stems, found, codes, len(names))
+        flagged |= {(level, names[c]) for c in np.flatnonzero(form.is_template_c | form.is_long_c)}
+    return frozenset(flagged)
+
+
+def _coded(probes: ProbeSet, level: str) -> tuple[list[str], NDArray[np.int64]]:
+    """Names of the categories of a level, sorted, and the index of every text's; -1 is none."""
+    names = probes.texts[level].drop_nulls().unique().sort().to_list()
+    index = {name: c for c, name in enumerate(names)}
+    return names, np.array([-1 if name is None else index[name] for name in probes.texts[level]])
+
+
 def _level(
     probes: ProbeSet,
     level: str,
@@ -99,9 +117,7 @@ def _level(
         pl.col("is_confusable").sum().alias("n_confusable"),
     )
     rows = rows.sort("category").join(confusable_pairs(texts), on="category", how="left", maintain_order="left")
-    names = rows["category"].to_list()
-    index = {name: c for c, name in enumerate(names)}
-    codes = np.array([-1 if name is None else index[name] for name in texts["category"]])
+    names, codes = _coded(probes, level)
     form = wording(stems, found, codes, len(names))
     totals = [int(labelled.filter(pl.col("split") == split)["unit"].n_unique()) for split in ("select", "score")]
     power = [_power(row, totals, n_latents, n_checkpoints) for row in rows.iter_rows(named=True)]

@@ -75,7 +75,7 @@ def evidence(
 
 
 def stated(found: Evidence, kind: str = "emergence") -> dict[str, Any]:
-    return claims(found, "subject").filter(kind=kind).row(0, named=True)
+    return claims(found, "subject", ()).filter(kind=kind).row(0, named=True)
 
 
 def test_a_rise_above_all_controls_is_granted_and_says_what_was_not_measured() -> None:
@@ -126,7 +126,7 @@ def test_what_was_not_measured_leaves_grade_c() -> None:
 
 
 def test_without_a_gate_there_is_no_claim_and_no_time() -> None:
-    found = claims(evidence({"passes_gate": False}), "subject")
+    found = claims(evidence({"passes_gate": False}), "subject", ())
     assert found["grade"].to_list() == ["reject"]
     assert found["kind"].to_list() == ["emergence"]
 
@@ -136,6 +136,18 @@ def test_the_time_of_a_rise_stands_or_falls_with_it() -> None:
     assert stated(evidence({"censor": "right"}), "timing")["grade"] == "reject"
     assert stated(evidence(above={"reinit_full": -0.1}), "timing")["grade"] == "reject"
     assert "interpolation" in stated(evidence({"half_step_interp": 500.0}), "timing")["controls_failed"]
+
+
+def test_a_category_that_is_told_by_its_wording_claims_nothing() -> None:
+    told = claims(evidence(), "subject", {("subject", "fish")}).filter(kind="emergence").row(0, named=True)
+    assert (told["grade"], told["controls_failed"]) == ("reject", ["wording"])
+    other = claims(evidence(), "subject", {("subject", "fowl"), ("area", "fish")})
+    assert other["grade"].to_list() == ["B", "B"]
+    mean = evidence({"aggregate": "mean", "category": None})
+    controls = mean.category_controls.with_columns(aggregate=pl.lit("mean"), category=pl.lit(None, pl.String))
+    mean = Evidence(**{**vars(mean), "category_controls": controls})
+    told = claims(mean, "subject", {("subject", "fowl")}).filter(kind="emergence").row(0, named=True)
+    assert (told["grade"], told["controls_failed"]) == ("B", ["wording"])
 
 
 def test_doubtful_checkpoints_are_named() -> None:
@@ -181,17 +193,17 @@ def test_a_shape_over_sizes_needs_both_designs() -> None:
 
 def test_only_granted_categories_have_emerged() -> None:
     found = evidence()
-    assert granted(claims(found, "subject"), "emergence").height == 1
-    assert granted_histories(found.emergence_over_time, claims(found, "subject"))["emerged"].to_list() == [True]
+    assert granted(claims(found, "subject", ()), "emergence").height == 1
+    assert granted_histories(found.emergence_over_time, claims(found, "subject", ()))["emerged"].to_list() == [True]
     doubtful = evidence(above={"dict_frozen_encoder": -0.1})
-    histories = granted_histories(doubtful.emergence_over_time, claims(doubtful, "subject"))
+    histories = granted_histories(doubtful.emergence_over_time, claims(doubtful, "subject", ()))
     assert histories["emerged"].to_list() == [False]
     assert histories["grade"].to_list() == ["reject"]
-    assert not granted(claims(doubtful, "subject"), "emergence").height
+    assert not granted(claims(doubtful, "subject", ()), "emergence").height
 
 
 def test_the_table_is_as_declared_and_a_grade_without_its_controls_is_found() -> None:
-    table = claims(evidence(), "subject")
+    table = claims(evidence(), "subject", ())
     assert dict(table.schema) == CLAIMS_SCHEMA
     assert table["claim_id"].to_list() == [1, 2]
 

@@ -95,6 +95,7 @@ def planted_tables() -> Tables:
                 model_seeds=pl.DataFrame(schema=SEEDS_SCHEMA),
             ),
             "subject",
+            told_by_form=(),
         )
         return ReportTables(
             level="subject",
