@@ -21,7 +21,7 @@ from emergence_assets.activations.cells import activation_provenance, probe_set
 from emergence_assets.activations.hdf5 import NUMERIC_TYPES
 from emergence_assets.activations.layout import ActivationSpec
 from emergence_assets.activations.probes import wordnet_training_texts
-from emergence_assets.activations.reading import Rows
+from emergence_assets.activations.reading import Rows, open_rows, read_spec, unarchive_rows
 from emergence_assets.activations.residency import archive_rows, evict_rows, restore_rows
 from emergence_assets.activations.tokenising import tokenise
 from emergence_assets.activations.tokens import Tokens, known_tokens, write_tokens
@@ -66,7 +66,7 @@ def capture_layers(
                 writer.commit()
 
 
-def harvest_rows(origin: dict[str, Any], layers: Sequence[int], report: Any) -> Iterator[tuple[int, Rows]]:
+def harvest_rows(origin: Mapping[str, Any], layers: Sequence[int], report: Any) -> Iterator[tuple[int, Rows]]:
     """Rows of resid_post of several layers, in memory: as many layers in one forward pass as memory holds.
 
     Args:
@@ -101,6 +101,27 @@ def harvest_rows(origin: dict[str, Any], layers: Sequence[int], report: Any) -> 
             loaded.capture(together, append, report, with_probes=False)
             for layer in together:
                 yield layer, Rows(buffers.pop(layer).array_td, spec.dtype)
+
+
+def training_rows(origin: Mapping[str, Any], files: Mapping[int, Path]) -> Iterator[tuple[int, Rows]]:
+    """Training rows of several layers: from the file, from its archive, or harvested again where rows went.
+
+    Args:
+        origin: See `cells.harvest_origin`.
+        files: Activation file by layer.
+
+    Raises:
+        EmergenceError: A file is damaged; or as `harvest_rows`.
+    """
+    gone = []
+    for layer, path in files.items():
+        residency = read_spec(path).residency
+        if residency == "evicted":
+            gone.append(layer)
+        else:
+            yield layer, unarchive_rows(path) if residency == "archived" else open_rows(path, "resid_post", verify=True)
+    if gone:
+        yield from harvest_rows(origin, gone, lambda *_: None)
 
 
 def restore_layers(origin: dict[str, Any], layers: dict[str, str], report: Any) -> None:

@@ -5,22 +5,21 @@ from pathlib import Path
 from typing import Any
 
 from emergence_assets.activations.cells import ACTIVATIONS, probe_recipe, probe_set
-from emergence_assets.checkpoints.cells import CHECKPOINT
-from emergence_assets.durable import clear_disk_errors
+from emergence_assets.emergence.table_cells import key_columns, key_literals, table_rule, write_cell
 from emergence_assets.features.cells import cell_labels, presence_cells_path
 from emergence_assets.features.table_sizes import N_CONTROLS, presence_bytes
-from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
-from emergence_assets.provenance import Provenance, Required, canonical_json
+from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.provenance import Required, canonical_json
 from emergence_assets.saes.cells import METRICS_NAME, SAE
 from emergence_assets.study import Study
 from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
-from resources.records import now, required_from_json, required_to_json
+from resources.records import required_to_json
 from resources.storage import Storage
-from resources.tables import Table, parquet_provenance, read_table, verify_table, write_table
+from resources.tables import read_table
 
-MODEL_TABLE_BYTES = 45_000
-"""A table about one model, without replicates."""
+METRICS_TABLE_BYTES = 45_000
+"""Of sae_metrics."""
 TIME_TABLE_BYTES, TIME_ROW_BYTES = 24_000, 95.0
 """Of emergence_over_time: what 65 columns take without rows, and a row."""
 HAZARD_TABLE_BYTES, HAZARD_GAP_BYTES = 6_000, 60.0
@@ -31,12 +30,12 @@ REACTIVATION_ROW_BYTES, EMPTY_ROW_BYTES = 124, 50
 """Of a row about the thirds of the depth, and of one without a layer in the middle."""
 
 
-def _no_settings(_study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
-    return {}
-
-
 def _probes(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
     return {"probe_set": probe_recipe(study), "n_shuffles": study.statistics.n_shuffles}
+
+
+def _metrics_bytes(_study: Study, _cell: Cell, _counts: TextCounts) -> float:
+    return METRICS_TABLE_BYTES
 
 
 def _presence_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
@@ -72,62 +71,19 @@ def _reactivation_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
     return _profile_rows(study, counts) * (REACTIVATION_ROW_BYTES if has_middle else EMPTY_ROW_BYTES)
 
 
-def _model_rule(
-    name: str,
-    inputs: tuple[str, ...],
-    code: str,
-    recipe: Any = _no_settings,
-    n_bytes: Callable[[Study, Cell, TextCounts], float] = lambda _study, _cell, _counts: MODEL_TABLE_BYTES,
-) -> Rule:
-    return Rule(
-        name=name,
-        stage="emergence",
-        grid="model",
-        inputs=inputs,
-        recipe=recipe,
-        code=(f"emergence_assets.emergence.{code}",),
-        path=lambda storage, cell: storage.model_table(name, str(cell.model)),
-        stored=parquet_provenance,
-        verify=verify_table,
-        n_bytes=n_bytes,
-    )
-
-
-SAE_METRICS = _model_rule("sae_metrics", ("checkpoint", "sae"), "sae_metrics")
-CATEGORY_PRESENCE = _model_rule(
-    "category_presence", ("checkpoint", "activations", "latent_stats"), "presence", _probes, _presence_bytes
+SAE_METRICS = table_rule("sae_metrics", ("checkpoint", "sae"), ("sae_metrics",), _metrics_bytes)
+CATEGORY_PRESENCE = table_rule(
+    "category_presence", ("checkpoint", "activations", "latent_stats"), ("presence",), _presence_bytes, recipe=_probes
 )
-EMERGENCE_OVER_TIME = _model_rule("emergence_over_time", ("category_presence",), "time", n_bytes=_time_bytes)
-EMERGENCE_HAZARD = _model_rule(
-    "emergence_hazard", ("category_presence", "emergence_over_time", "claims"), "hazard", n_bytes=_hazard_bytes
+EMERGENCE_OVER_TIME = table_rule("emergence_over_time", ("category_presence",), ("time",), _time_bytes)
+EMERGENCE_HAZARD = table_rule(
+    "emergence_hazard", ("category_presence", "emergence_over_time", "claims"), ("hazard",), _hazard_bytes
 )
-EMERGENCE_OVER_SPACE = _model_rule("emergence_over_space", ("category_presence",), "space", n_bytes=_space_bytes)
-REACTIVATION = _model_rule("reactivation", ("category_presence",), "reactivation", n_bytes=_reactivation_bytes)
-RULES = (
-    SAE_METRICS,
-    CATEGORY_PRESENCE,
-    EMERGENCE_OVER_TIME,
-    EMERGENCE_OVER_SPACE,
-    REACTIVATION,
-)
+EMERGENCE_OVER_SPACE = table_rule("emergence_over_space", ("category_presence",), ("space",), _space_bytes)
+REACTIVATION = table_rule("reactivation", ("category_presence",), ("reactivation",), _reactivation_bytes)
+RULES = (SAE_METRICS, CATEGORY_PRESENCE, EMERGENCE_OVER_TIME, EMERGENCE_OVER_SPACE, REACTIVATION)
 FROM_CLAIMS = (EMERGENCE_HAZARD,)
 """Made after the claims, of what they grant."""
-
-
-def key_columns(plan: Plan, rule: Rule, cell: Cell) -> dict[str, Any]:
-    """Keys of the rows that come from one cell of an asset; sizes are read from the registered checkpoint."""
-    record = stored_provenance(CHECKPOINT, CHECKPOINT.path(plan.storage, Cell(cell.model, cell.step)))
-    required = plan.required(rule, cell)
-    facts = record.summary if record else {}
-    return {
-        "model": cell.model,
-        "n_params_nonemb": facts["n_params_nonemb"],
-        "step": cell.step,
-        "tokens_seen": facts["tokens_seen"],
-        "layer": cell.layer,
-        "n_layers": facts["n_layers"],
-        "data_version": required.fingerprint if required else "",
-    }
 
 
 def metrics_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
@@ -147,9 +103,8 @@ def metrics_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tupl
             "path": str(SAE_METRICS.path(plan.storage, cell)),
             "required": required_to_json(required),
         }
-        work.append(
-            (Task("emergence_assets.emergence.cells:collect_metrics", arguments, f"sae_metrics {cell}"), [cell])
-        )
+        function, label = "emergence_assets.emergence.cells:collect_metrics", f"sae_metrics {cell}"
+        work.append((Task(function, arguments, label, on_accelerator=False), [cell]))
     return work
 
 
@@ -162,7 +117,7 @@ def collect_metrics(
 
     frame = sae_metrics(sources, design)
     numbers = {"saes": len(frame), "mean_fvu": frame["fvu"].mean(), "mean_dead_frac": frame["dead_frac"].mean()}
-    write_emergence_table(Path(path), frame, TABLE, required, numbers)
+    write_cell(Path(path), frame, TABLE, required, numbers)
 
 
 def presence_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
@@ -191,8 +146,8 @@ def presence_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tup
             "path": str(CATEGORY_PRESENCE.path(plan.storage, cell)),
             "required": required_to_json(required),
         }
-        label = f"category_presence {cell}"
-        work.append((Task("emergence_assets.emergence.cells:collect_presence", arguments, label), [cell]))
+        function, label = "emergence_assets.emergence.cells:collect_presence", f"category_presence {cell}"
+        work.append((Task(function, arguments, label, on_accelerator=False), [cell]))
     return work
 
 
@@ -227,23 +182,7 @@ def collect_presence(
     frame = category_presence(pl.concat(parts), bow)
     last = frame.filter(pl.col("step") == frame["step"].max(), pl.col("control_id") == "none")
     numbers = {"rows": len(frame), "mean_p_best_at_last_step": last["p_best"].mean(), "mean_gain": last["gain"].mean()}
-    write_emergence_table(Path(path), frame, TABLE, required, numbers)
-
-
-def key_literals(source: Mapping[str, Any]) -> list[Any]:
-    """The key columns of one cell as expressions."""
-    import polars as pl
-
-    return [
-        pl.lit(source["model"]).alias("model"),
-        pl.lit(source["n_params_nonemb"], pl.Int64).alias("n_params_nonemb"),
-        pl.lit(source["step"], pl.Int32).alias("step"),
-        pl.lit(source["tokens_seen"], pl.Int64).alias("tokens_seen"),
-        pl.lit(source["layer"], pl.Int16).alias("layer"),
-        pl.lit(source["n_layers"], pl.Int16).alias("n_layers"),
-        pl.lit((source["layer"] + 1) / source["n_layers"], pl.Float32).alias("rel_depth"),
-        pl.lit(source["data_version"]).alias("data_version"),
-    ]
+    write_cell(Path(path), frame, TABLE, required, numbers)
 
 
 def table_tasks(rule: Rule) -> Callable[[Plan, Sequence[tuple[Cell, Required]]], list[tuple[Task, Sequence[Cell]]]]:
@@ -261,8 +200,8 @@ def table_tasks(rule: Rule) -> Callable[[Plan, Sequence[tuple[Cell, Required]]],
                 "path": str(rule.path(plan.storage, cell)),
                 "required": required_to_json(required),
             }
-            label = f"{rule.name} {cell}"
-            work.append((Task("emergence_assets.emergence.cells:derive_table", arguments, label), [cell]))
+            function, label = "emergence_assets.emergence.cells:derive_table", f"{rule.name} {cell}"
+            work.append((Task(function, arguments, label, on_accelerator=False), [cell]))
         return work
 
     return tasks
@@ -284,15 +223,8 @@ def derive_table(sources: dict[str, str], table: str, path: str, required: str, 
     }[table]
     read = {name: read_table(Path(source), getattr(tables, name.upper())) for name, source in sources.items()}
     frame = derive(**{ARGUMENTS[name]: frame for name, frame in read.items()})
-    write_emergence_table(Path(path), frame, getattr(tables, table.upper()), required, {"rows": len(frame)})
+    write_cell(Path(path), frame, getattr(tables, table.upper()), required, {"rows": len(frame)})
 
 
 ARGUMENTS = {"category_presence": "presence", "emergence_over_time": "time", "claims": "claims"}
 """How functions call the tables that they derive others from."""
-
-
-def write_emergence_table(path: Path, frame: Any, table: Table, required: str, summary: dict[str, Any]) -> None:
-    """Write a table with its provenance and what is told of it."""
-    record = Provenance(required_from_json(required), summary, {}, now())
-    with clear_disk_errors(path):
-        write_table(path, frame, table, record.to_json())

@@ -1,16 +1,19 @@
 """The claims of a study as a cell: one table, made from all tables that statements rest on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from emergence_assets.activations.cells import probe_recipe, probe_set
-from emergence_assets.durable import clear_disk_errors
-from emergence_assets.plan import Cell, Plan, Rule
-from emergence_assets.provenance import Provenance, Required, canonical_json
+from emergence_assets.emergence.table_cells import table_rule, write_cell
+from emergence_assets.plan import Cell, Plan
+from emergence_assets.provenance import Required, canonical_json
+from emergence_assets.study import Study
+from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
-from resources.records import now, required_from_json, required_to_json
-from resources.tables import parquet_provenance, read_tables, verify_table, write_table
+from resources.records import required_to_json
+from resources.storage import Storage
+from resources.tables import read_tables
 
 EVIDENCE = (
     "checkpoint_registry",
@@ -27,17 +30,23 @@ EVIDENCE = (
 """Assets that statements rest on, named as the fields of `claims.Evidence`."""
 CLAIM_BYTES, TABLE_BYTES = 45, 12_000
 """Of compressed parquet: a statement, and what the table takes."""
-CLAIMS = Rule(
-    name="claims",
-    stage="emergence",
+
+
+def _recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
+    return {"probe_set": probe_recipe(study)}
+
+
+def _n_bytes(study: Study, _cell: Cell, counts: TextCounts) -> float:
+    return TABLE_BYTES + CLAIM_BYTES * len(study.models) * len(counts.category_sizes)
+
+
+CLAIMS = table_rule(
+    "claims",
+    EVIDENCE,
+    ("claims", "emergence_assets.features.probe_categories"),
+    _n_bytes,
     grid="study",
-    inputs=EVIDENCE,
-    recipe=lambda study, _storage, _cell: {"probe_set": probe_recipe(study)},
-    code=("emergence_assets.emergence.claims", "emergence_assets.features.probe_categories"),
-    path=lambda storage, _cell: storage.study_table("claims"),
-    stored=parquet_provenance,
-    verify=verify_table,
-    n_bytes=lambda study, _cell, counts: TABLE_BYTES + CLAIM_BYTES * len(study.models) * len(counts.category_sizes),
+    recipe=_recipe,
 )
 RULES = (CLAIMS,)
 
@@ -80,6 +89,4 @@ def collect_claims(tables: dict[str, list[str]], probes: str, path: str, require
     frame = claims(evidence, texts.levels[0], told_by_form(texts))
     counts = dict(frame.group_by("grade").len().iter_rows())
     summary = {f"grade_{grade}": counts.get(grade, 0) for grade in GRADES}
-    record = Provenance(required_from_json(required), {"statements": len(frame), **summary}, {}, now())
-    with clear_disk_errors(Path(path)):
-        write_table(Path(path), frame, declared.CLAIMS, record.to_json())
+    write_cell(Path(path), frame, declared.CLAIMS, required, {"statements": len(frame), **summary})

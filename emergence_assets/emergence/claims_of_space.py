@@ -16,7 +16,7 @@ MAX_SPREAD = 0.5
 """A peak whose interval covers more of the depth than this is no place."""
 _RETURNS = {
     "representational": "fades in the middle layers of {model} and returns, in its SAEs and in the representation",
-    "allocation": "fades in the middle layers of {model} and returns in its SAEs alone: the dense probe does not fade",
+    "allocation": "fades in the middle layers of {model} and returns in its SAEs; of the dense probe it is not shown",
 }
 
 
@@ -82,7 +82,7 @@ def claims_of_reactivation(reactivation: pl.DataFrame, mechanism: pl.DataFrame, 
             Control("label_shuffle", _not(shuffled.get(_key(row)))),
             Control("other_cut_points", above(row["drop_quarters_lo"]), must=False),
             Control("layer_permutation", below(row["perm_p"]), must=False),
-            Control("dense", above(row["dense_drop_lo"]), must=False),
+            Control("dense", row["verdict"] == "representational", must=False),
             Control("ablation", depends.get((row["model"], row["category_level"], row["category"])), must=False),
         )
         claims.append(

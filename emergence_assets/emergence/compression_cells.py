@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from emergence_assets.activations.cells import probe_recipe
-from emergence_assets.durable import clear_disk_errors
 from emergence_assets.emergence.last_checkpoint import chosen_latents, last_checkpoint_arguments
+from emergence_assets.emergence.table_cells import table_rule, write_cell
 from emergence_assets.features.cells import cell_labels
-from emergence_assets.plan import Cell, Plan, Rule
-from emergence_assets.provenance import Provenance, Required
+from emergence_assets.plan import Cell, Plan
+from emergence_assets.provenance import Required
 from emergence_assets.saes.cells import seed_folder
 from emergence_assets.study import Study
 from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
-from resources.records import now, required_from_json
+from resources.records import required_from_json
 from resources.storage import Storage
-from resources.tables import parquet_provenance, verify_table, write_table
 
 TABLE_BYTES, ROW_BYTES = 10_800, 100
 """Of compressed parquet: columns with their statistics, and a version at a layer."""
@@ -40,17 +39,12 @@ def _bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
     return TABLE_BYTES + ROW_BYTES * n_layers * (2 + 2 * n_variants)
 
 
-COMPRESSION_RETENTION = Rule(
-    name="compression_retention",
-    stage="emergence",
-    grid="model",
-    inputs=("checkpoint", "sae", "latent_stats"),
+COMPRESSION_RETENTION = table_rule(
+    "compression_retention",
+    ("checkpoint", "sae", "latent_stats"),
+    ("compression_table", "emergence_assets.checkpoints.fixed_text"),
+    _bytes,
     recipe=_recipe,
-    code=("emergence_assets.emergence.compression_table", "emergence_assets.checkpoints.fixed_text"),
-    path=lambda storage, cell: storage.model_table("compression_retention", str(cell.model)),
-    stored=parquet_provenance,
-    verify=verify_table,
-    n_bytes=_bytes,
 )
 RULES = (COMPRESSION_RETENTION,)
 
@@ -87,8 +81,7 @@ def compress_model(
     from emergence_assets.features.labels import text_weights
     from emergence_assets.saes.folder import read_sae
 
-    want = required_from_json(required)
-    recipe = want.recipe
+    recipe = required_from_json(required).recipe
     level = cell_labels(probes, Path(origin["tokens_file"]))[0]
     score = level.rows(select=False)
     latents = _latents(chosen_latents(files, level.level), level.categories)
@@ -126,8 +119,7 @@ def compress_model(
     summary: dict[str, Any] = {"rows": len(frame)}
     for variant, retention in measured.filter(pl.col("variant") != "skip").select("variant", "retention").iter_rows():
         summary[f"retention_{variant}"] = retention
-    with clear_disk_errors(Path(path)):
-        write_table(Path(path), frame, TABLE, Provenance(want, summary, {}, now()).to_json())
+    write_cell(Path(path), frame, TABLE, required, summary)
 
 
 def _latents(rows: Any, categories: Sequence[str]) -> dict[int, dict[int, Any]]:

@@ -18,7 +18,6 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from emergence_assets.activations.equal_lengths import text_read_outs
@@ -32,7 +31,7 @@ from emergence_assets.activations.weight_variants import (
 )
 from emergence_assets.emergence.replicates import interval
 from emergence_assets.emergence.schema import COMPRESSION_SCHEMA
-from emergence_assets.features.codes import Codes
+from emergence_assets.features.encoded import encoded
 from emergence_assets.features.retention import Presence, mean_presence, presence_of, retained_c, unexplained
 from emergence_assets.saes.sae import SAE
 
@@ -141,7 +140,7 @@ def _measured(model: PreTrainedModel, layers: Sequence[int], given: Instruments)
     for layer in layers:
         seeds, latents = given.saes[layer], given.latents[layer]
         presence = [
-            presence_of(_codes(sae, read_out[layer]), given.category_p, latents[seed], given.weights_pb)
+            presence_of(encoded(sae, read_out[layer]), given.category_p, latents[seed], given.weights_pb)
             for seed, sae in seeds.items()
         ]
         found.presence[layer] = mean_presence(presence)
@@ -149,11 +148,6 @@ def _measured(model: PreTrainedModel, layers: Sequence[int], given: Instruments)
         fvu = [unexplained(x_pd, sae.reconstruct(read_out[layer]).cpu().numpy()) for sae in seeds.values()]
         found.fvu[layer] = float(np.mean(fvu))
     return found
-
-
-def _codes(sae: SAE, x_pd: Tensor) -> Codes:
-    values_pk, indices_pk = (one.cpu().numpy() for one in sae.encode(x_pd).padded())
-    return Codes(values_pk, indices_pk.astype(np.int32), sae.n_latents)
 
 
 def _row(found: _Found, own: _Found, layer: int, given: Instruments) -> dict[str, Any]:

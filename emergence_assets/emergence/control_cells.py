@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from emergence_assets.activations.cells import ACTIVATIONS, harvest_origin, probe_recipe
-from emergence_assets.emergence.cells import CATEGORY_PRESENCE, write_emergence_table
+from emergence_assets.emergence.cells import CATEGORY_PRESENCE
+from emergence_assets.emergence.table_cells import table_rule, write_cell
 from emergence_assets.errors import EmergenceError
 from emergence_assets.features.table_sizes import REPLICATE_BYTES
-from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.plan import Cell, Plan
 from emergence_assets.provenance import Required, canonical_json
 from emergence_assets.saes.cells import SAE
 from emergence_assets.study import MADE_CONTROLS, Study
@@ -16,7 +17,7 @@ from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
 from resources.records import required_from_json, required_to_json
 from resources.storage import Storage
-from resources.tables import parquet_provenance, read_table, verify_table
+from resources.tables import parquet_provenance, read_table
 
 PART_BYTES, CONTROL_ROW_BYTES, N_CONTROLS = 6_000, 30.0, 11
 """What a part and a row of the table take beside replicates; controls when none is left out."""
@@ -38,18 +39,13 @@ def _n_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
     return parts + PART_BYTES + CONTROL_ROW_BYTES * n_rows * len(study.statistics.controls)
 
 
-CATEGORY_CONTROLS = Rule(
-    name="category_controls",
-    stage="emergence",
-    grid="model",
-    inputs=("checkpoint", "activations", "sae", "category_presence"),
+CATEGORY_CONTROLS = table_rule(
+    "category_controls",
+    ("checkpoint", "activations", "sae", "category_presence"),
+    ("controls", "control_measurement"),
+    _n_bytes,
     recipe=_recipe,
-    code=("emergence_assets.emergence.controls", "emergence_assets.emergence.control_measurement"),
-    path=lambda storage, cell: storage.model_table("category_controls", str(cell.model)),
-    stored=parquet_provenance,
-    verify=verify_table,
     also=lambda storage, cell: (storage.control_parts(str(cell.model)),),
-    n_bytes=_n_bytes,
 )
 RULES = (CATEGORY_CONTROLS,)
 
@@ -115,7 +111,7 @@ def join_controls(parts: list[str], presence: str, chosen: list[str], path: str,
     means = frame.filter(pl.col("aggregate") == "mean", pl.col("category_level") == frame["category_level"][0])
     above = means.group_by("control_id").agg(pl.col("above_control").mean())
     numbers = {f"above_{name}": value for name, value in sorted(above.iter_rows())}
-    write_emergence_table(Path(path), frame, TABLE, required, {"rows": len(frame), **numbers})
+    write_cell(Path(path), frame, TABLE, required, {"rows": len(frame), **numbers})
 
 
 def _made(study: Study) -> list[str]:

@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-import torch
 
 from emergence_assets.activations.capture import capture_checkpoint
 from emergence_assets.activations.cells import probe_set
-from emergence_assets.activations.harvest import LoadedCheckpoint, harvest_rows, loaded_checkpoint
-from emergence_assets.activations.reading import Rows, open_rows, read_spec, unarchive_rows
+from emergence_assets.activations.harvest import LoadedCheckpoint, loaded_checkpoint, training_rows
+from emergence_assets.activations.reading import Rows, open_rows
 from emergence_assets.activations.tokens import Tokens, known_tokens
 from emergence_assets.activations.word_order import with_shuffled_words
 from emergence_assets.checkpoints.reinit import reinitialise
@@ -25,8 +24,8 @@ from emergence_assets.durable import clear_disk_errors
 from emergence_assets.emergence.tables import CONTROL_PARTS
 from emergence_assets.features.cell import CellRecipe
 from emergence_assets.features.cells import cell_labels, cell_texts, probe_texts
-from emergence_assets.features.codes import Codes
 from emergence_assets.features.control_rows import control_rows
+from emergence_assets.features.encoded import encoded
 from emergence_assets.features.labels import length_strata
 from emergence_assets.provenance import Provenance
 from emergence_assets.saes.cells import EVALUATION_SHARE, seed_folder
@@ -41,7 +40,7 @@ from resources.records import now, required_from_json
 from resources.tables import write_table
 
 SEED = 20_000
-"""Seeds of controls are counted from here: none is shared with what is measured."""
+"""Seeds of controls are counted from here and from the seed of the statistics: none is shared with what is measured."""
 
 
 class Layer(NamedTuple):
@@ -80,16 +79,14 @@ def measure_control(
         report: called with layers done, layers, and a note.
     """
     want = required_from_json(required)
-    recipe = _cell_recipe(want.recipe["statistics"])
+    recipe = CellRecipe.from_settings(want.recipe["statistics"])
     places = [Layer(int(layer), Path(one["activation_file"]), Path(one["sae_folder"])) for layer, one in layers.items()]
     tokens_file = Path(origin["tokens_file"])
     labels = cell_labels(probes, tokens_file)
-    settings = want.recipe["sae"]
     strata = length_strata(cell_texts(probes, tokens_file).length_p) if control_id.endswith("within_length") else None
     frames = []
-    for position, (place, read_out_pd, sae) in enumerate(_instruments(control_id, origin, places, settings, probes)):
-        codes = _codes(sae, read_out_pd)
-        rows = control_rows(codes, read_out_pd, labels, recipe, strata)
+    for position, (place, read_out_pd, sae) in enumerate(_instruments(control_id, origin, places, want.recipe, probes)):
+        rows = control_rows(encoded(sae, read_out_pd), read_out_pd, labels, recipe, strata)
         frames.append(rows.with_columns(layer=pl.lit(place.layer, pl.Int16), control_id=pl.lit(control_id)))
         report(position + 1, len(places), control_id)
     frame = pl.concat(frames).select(CONTROL_PARTS.schema.names())
@@ -98,58 +95,42 @@ def measure_control(
         write_table(Path(path), frame, CONTROL_PARTS, record.to_json())
 
 
-def _cell_recipe(settings: Mapping[str, Any]) -> CellRecipe:
-    return CellRecipe(
-        rule_id=settings["rule_id"],
-        n_boot=settings["n_bootstrap"],
-        boot_seed=settings["seed"],
-        n_shuffles=settings["n_shuffles"],
-        shuffle_seed=settings["seed"],
-    )
-
-
-def _codes(sae: SAE, read_out_pd: np.ndarray) -> Codes:
-    values_pk, indices_pk = sae.encode(torch.from_numpy(read_out_pd).to(sae.device)).padded()
-    return Codes(values_pk.cpu().numpy(), indices_pk.cpu().numpy().astype(np.int32), sae.n_latents)
-
-
 def _instruments(
-    control_id: str, origin: Mapping[str, Any], places: Sequence[Layer], settings: Mapping[str, Any], probes: str
+    control_id: str, origin: Mapping[str, Any], places: Sequence[Layer], recipe: Mapping[str, Any], probes: str
 ) -> Iterator[tuple[Layer, np.ndarray, SAE]]:
     """Per layer the read-outs that are encoded, and the SAE that encodes them."""
     device = choose_accelerator().device
-    recipe, seed = SAERecipe.from_settings(settings), int(settings["seeds"][0])
+    design, seed = SAERecipe.from_settings(recipe["sae"]), int(recipe["sae"]["seeds"][0])
+    own_seed = SEED + int(recipe["statistics"]["seed"])
     kept_t = known_tokens(Path(origin["tokens_file"])).training_rows.text_index_t % EVALUATION_SHARE != 0
 
     def trained(rows: Rows | np.ndarray, layer: int) -> SAE:
-        return train_saes([_member(rows, layer, kept_t)], recipe, device)[0].sae
+        return train_saes([Member(rows, own_seed + layer, kept_t)], design, device)[0].sae
 
     if control_id == "label_shuffle_within_length":
         for place in places:
             yield place, _read_out(place), _study_sae(place, seed)
     elif control_id == "text_wordshuffle":
-        shuffled = _shuffled_read_outs(origin, places, probes)
+        shuffled = _shuffled_read_outs(origin, places, probes, own_seed)
         for place in places:
             yield place, shuffled[place.layer], _study_sae(place, seed)
     elif control_id in ("reinit_full", "reinit_keep_embed"):
         keep = control_id == "reinit_keep_embed"
-        for place, material in zip(places, _reinitialised(origin, places, keep), strict=True):
+        for place, material in zip(places, _reinitialised(origin, places, own_seed, keep), strict=True):
             yield place, material.read_out_pd, trained(material.rows, place.layer)
     else:
-        for place, rows in _training_rows(origin, places):
+        by_layer = {place.layer: place for place in places}
+        for layer, rows in training_rows(origin, {place.layer: place.activation_file for place in places}):
+            place, member = by_layer[layer], Member(rows, own_seed + layer, kept_t)
             read_out_pd = _read_out(place)
             if control_id == "act_gauss":
-                numbers_td = gaussian_rows(rows, SEED + place.layer)
-                read_out_pd = gaussian_rows(Rows(read_out_pd, "float32"), SEED + 1_000 + place.layer)
-                yield place, read_out_pd, trained(numbers_td, place.layer)
+                numbers_td = gaussian_rows(rows, own_seed + layer)
+                read_out_pd = gaussian_rows(Rows(read_out_pd, "float32"), own_seed + 1_000 + layer)
+                yield place, read_out_pd, trained(numbers_td, layer)
             elif control_id == "dict_frozen_encoder":
-                yield place, read_out_pd, random_encoder(_member(rows, place.layer, kept_t), recipe, device)
+                yield place, read_out_pd, random_encoder(member, design, device)
             else:
-                yield place, read_out_pd, frozen_decoder(_member(rows, place.layer, kept_t), recipe, device)
-
-
-def _member(rows: Rows | np.ndarray, layer: int, kept_t: np.ndarray) -> Member:
-    return Member(rows, SEED + layer, kept_t)
+                yield place, read_out_pd, frozen_decoder(member, design, device)
 
 
 def _read_out(place: Layer) -> np.ndarray:
@@ -160,25 +141,11 @@ def _study_sae(place: Layer, seed: int) -> SAE:
     return read_sae(seed_folder(place.sae_folder, seed))[0]
 
 
-def _training_rows(origin: Mapping[str, Any], places: Sequence[Layer]) -> Iterator[tuple[Layer, Rows]]:
-    """Training rows of every layer: from its file, its archive, or harvested again."""
-    gone = []
-    for place in places:
-        residency = read_spec(place.activation_file).residency
-        if residency == "evicted":
-            gone.append(place)
-        elif residency == "archived":
-            yield place, unarchive_rows(place.activation_file)
-        else:
-            yield place, open_rows(place.activation_file, "resid_post", verify=True)
-    by_layer = {place.layer: place for place in gone}
-    for layer, rows in harvest_rows(dict(origin), list(by_layer), lambda *_: None) if gone else ():
-        yield by_layer[layer], rows
-
-
-def _reinitialised(origin: Mapping[str, Any], places: Sequence[Layer], keep_embedding: bool) -> list[Material]:
+def _reinitialised(
+    origin: Mapping[str, Any], places: Sequence[Layer], seed: int, keep_embedding: bool
+) -> list[Material]:
     with loaded_checkpoint(origin, lambda *_: None) as loaded:
-        reinitialise(loaded.model, SEED, keep_embedding=keep_embedding)
+        reinitialise(loaded.model, seed, keep_embedding=keep_embedding)
         captured = _captured(loaded, loaded.tokens, places, with_training=True)
     return [
         Material(Rows(captured[place.layer, "resid_post"], "float32"), captured[place.layer, "read_out"])
@@ -186,7 +153,9 @@ def _reinitialised(origin: Mapping[str, Any], places: Sequence[Layer], keep_embe
     ]
 
 
-def _shuffled_read_outs(origin: Mapping[str, Any], places: Sequence[Layer], probes: str) -> dict[int, np.ndarray]:
+def _shuffled_read_outs(
+    origin: Mapping[str, Any], places: Sequence[Layer], probes: str, seed: int
+) -> dict[int, np.ndarray]:
     texts = probe_texts(probes, Path(origin["tokens_file"]))["text"].to_list()
     with loaded_checkpoint(origin, lambda *_: None) as loaded:
         tokens, _ = with_shuffled_words(
@@ -195,7 +164,7 @@ def _shuffled_read_outs(origin: Mapping[str, Any], places: Sequence[Layer], prob
             loaded.folder / "tokenizer.json",
             origin["recipe"]["begin_token"],
             template=probe_set(probes).template,
-            seed=SEED,
+            seed=seed,
         )
         captured = _captured(loaded, tokens, places, with_training=False)
     return {place.layer: captured[place.layer, "read_out"] for place in places}

@@ -5,29 +5,26 @@ from pathlib import Path
 from typing import Any
 
 from emergence_assets.checkpoints.cells import CHECKPOINT_REGISTRY
-from emergence_assets.emergence.cells import CATEGORY_PRESENCE, write_emergence_table
-from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.emergence.cells import CATEGORY_PRESENCE
+from emergence_assets.emergence.table_cells import table_rule, write_cell
+from emergence_assets.plan import Cell, Plan
 from emergence_assets.provenance import Required
+from emergence_assets.study import Study
+from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
 from resources.records import required_to_json
-from resources.tables import parquet_provenance, read_tables, verify_table
+from resources.tables import read_tables
 
 COST_BYTES, COST_ROW_BYTES = 9_500, 45
 """What the table takes at least, and a row; a level and control of a checkpoint each."""
 
-COST_UTILITY = Rule(
-    name="cost_utility",
-    stage="emergence",
-    grid="study",
-    inputs=("checkpoint_registry", "category_presence"),
-    recipe=lambda _study, _storage, _cell: {},
-    code=("emergence_assets.emergence.cost_utility",),
-    path=lambda storage, _cell: storage.study_table("cost_utility"),
-    stored=parquet_provenance,
-    verify=verify_table,
-    n_bytes=lambda study, _cell, _counts: (
-        COST_BYTES + COST_ROW_BYTES * 6 * len(study.models) * len(study.listed_steps or ())
-    ),
+
+def _n_bytes(study: Study, _cell: Cell, _counts: TextCounts) -> float:
+    return COST_BYTES + COST_ROW_BYTES * 6 * len(study.models) * len(study.listed_steps or ())
+
+
+COST_UTILITY = table_rule(
+    "cost_utility", ("checkpoint_registry", "category_presence"), ("cost_utility",), _n_bytes, grid="study"
 )
 RULES = (COST_UTILITY,)
 
@@ -43,7 +40,8 @@ def cost_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[T
             "path": str(COST_UTILITY.path(plan.storage, cell)),
             "required": required_to_json(required),
         }
-        work.append((Task("emergence_assets.emergence.cost_cells:weigh_costs", arguments, "cost_utility"), [cell]))
+        function = "emergence_assets.emergence.cost_cells:weigh_costs"
+        work.append((Task(function, arguments, "cost_utility", on_accelerator=False), [cell]))
     return work
 
 
@@ -58,4 +56,4 @@ def weigh_costs(presence: list[str], registry: list[str], path: str, required: s
         read_tables([Path(part) for part in registry], REGISTRY),
     )
     numbers = {"rows": len(frame), "stop_signals": int(frame["stop_signal"].sum())}
-    write_emergence_table(Path(path), frame, tables.COST_UTILITY, required, numbers)
+    write_cell(Path(path), frame, tables.COST_UTILITY, required, numbers)

@@ -1,7 +1,7 @@
 """Presence read through SAEs whose dictionary grows with the width of the model: the second design of the size axis.
 
 Here: a worker that trains these SAEs on stored rows and measures presence as the features stage does. They are not
-kept. Not here: which cells there are (`expansion_cells.py`), what is concluded from them (`scale.py`).
+kept. Not here: which cells there are (`size_cells.py`), what is concluded from them (`scale.py`).
 """
 
 import json
@@ -11,26 +11,24 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
-from emergence_assets.activations.harvest import harvest_rows
-from emergence_assets.activations.reading import Rows, open_rows, read_attrs, read_spec, unarchive_rows
+from emergence_assets.activations.harvest import training_rows
+from emergence_assets.activations.reading import Rows, open_rows, read_attrs
 from emergence_assets.activations.tokens import known_tokens
-from emergence_assets.durable import clear_disk_errors
 from emergence_assets.emergence.presence import category_presence
 from emergence_assets.emergence.schema import EXPANSION_SCHEMA
+from emergence_assets.emergence.table_cells import write_cell
 from emergence_assets.emergence.tables import CATEGORY_PRESENCE, EXPANSION_PRESENCE
 from emergence_assets.features.cell import CellRecipe, dense_scores, latent_stats, presence_cell
 from emergence_assets.features.cells import cell_labels
-from emergence_assets.features.codes import Codes
+from emergence_assets.features.encoded import encoded
 from emergence_assets.features.tables import LATENT_STATS, PRESENCE_CELLS
-from emergence_assets.provenance import Provenance
 from emergence_assets.saes.cell import LayerRows, make_saes
 from emergence_assets.saes.cells import EVALUATION_SHARE, METRICS_NAME
 from emergence_assets.saes.recipe import SAERecipe
 from resources.accelerator import choose_accelerator
-from resources.records import now, required_from_json
-from resources.tables import read_table, write_table
+from resources.records import required_from_json
+from resources.tables import read_table
 
 _CELL = ["model", "step", "layer"]
 
@@ -49,20 +47,18 @@ def measure_expansion(
         required: what it is made from.
         report: called with layers done, all layers, and a note.
     """
-    want = required_from_json(required)
+    recipe = required_from_json(required).recipe
     n_cells = sum(len(one["cells"]) for one in checkpoints)
     parts, dictionaries = [], []
     for one in checkpoints:
-        for cell, cells, about in _cells_of(one, probes, want.recipe):
+        for cell, cells, about in _cells_of(one, probes, recipe):
             keys = [pl.lit(cell[name], CATEGORY_PRESENCE.schema[name]).alias(name) for name in _KEYS]
             parts.append(cells.with_columns(keys))
             dictionaries.append(about.with_columns(keys).select(*_CELL, *about.columns))
             report(len(parts), n_cells, "")
     words = read_table(Path(presence), CATEGORY_PRESENCE).unique(["control_id", "category_level", "category"])
     frame = expansion_presence(pl.concat(parts), pl.concat(dictionaries), words)
-    record = Provenance(want, {"rows": len(frame), "mean_fvu": frame["fvu"].mean()}, {}, now())
-    with clear_disk_errors(Path(path)):
-        write_table(Path(path), frame, EXPANSION_PRESENCE, record.to_json())
+    write_cell(Path(path), frame, EXPANSION_PRESENCE, required, {"rows": len(frame), "mean_fvu": frame["fvu"].mean()})
 
 
 _KEYS = ("model", "n_params_nonemb", "step", "tokens_seen", "layer", "n_layers", "rel_depth", "data_version")
@@ -111,7 +107,8 @@ def _cells_of(
     for cell in made:
         yield cell, *_made_already(cell["made"], seeds)
     due = {int(cell["layer"]): cell for cell in one["cells"] if not cell["made"]}
-    for layer, rows in _rows_of(one["origin"], {layer: Path(cell["activation_file"]) for layer, cell in due.items()}):
+    files = {layer: Path(cell["activation_file"]) for layer, cell in due.items()}
+    for layer, rows in training_rows(one["origin"], files):
         yield due[layer], *_trained(layer, rows, Path(due[layer]["activation_file"]), probes, recipe)
 
 
@@ -125,22 +122,9 @@ def _made_already(files: Mapping[str, str], seeds: Sequence[int]) -> tuple[pl.Da
     )
 
 
-def _rows_of(origin: Mapping[str, Any], files: Mapping[int, Path]) -> Iterator[tuple[int, Rows]]:
-    """Training rows by layer: from the file, from its archive, or harvested again where rows went."""
-    residency = {layer: read_spec(path).residency for layer, path in files.items()}
-    for layer, path in files.items():
-        if residency[layer] == "stored":
-            yield layer, open_rows(path, "resid_post", verify=True)
-        elif residency[layer] == "archived":
-            yield layer, unarchive_rows(path)
-    if gone := [layer for layer, where in residency.items() if where == "evicted"]:
-        yield from harvest_rows(dict(origin), gone, lambda *_: None)
-
-
 def _trained(
     layer: int, rows: Rows, file: Path, probes: str, recipe: Mapping[str, Any]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    settings = recipe["statistics"]
     tokens_file = file.parents[3] / "tokens" / str(read_attrs(file)["tokens_file"])
     is_evaluation_t = known_tokens(tokens_file).training_rows.text_index_t % EVALUATION_SHARE == 0
     [made] = make_saes(
@@ -150,20 +134,13 @@ def _trained(
         choose_accelerator().device,
         lambda *_: None,
     )
-    cell_recipe = CellRecipe(
-        rule_id=settings["rule_id"],
-        n_boot=settings["n_bootstrap"],
-        boot_seed=settings["seed"],
-        n_shuffles=settings["n_shuffles"],
-        shuffle_seed=settings["seed"],
-    )
+    cell_recipe = CellRecipe.from_settings(recipe["statistics"])
     labels = cell_labels(probes, tokens_file)
     read_out_pd = np.ascontiguousarray(open_rows(file, "read_out", verify=True).float32())
     dense = dense_scores(read_out_pd, labels, cell_recipe)
     presence, latents = [], {}
     for seed, sae in made.saes.items():
-        values_pk, indices_pk = sae.encode(torch.from_numpy(read_out_pd).to(sae.device)).padded()
-        codes = Codes(values_pk.cpu().numpy(), indices_pk.cpu().numpy().astype(np.int32), sae.n_latents)
+        codes = encoded(sae, read_out_pd)
         latents[seed] = latent_stats(codes, labels, cell_recipe)
         cell = presence_cell(codes, read_out_pd, labels, cell_recipe, dense)
         presence.append(cell.with_columns(sae_seed=pl.lit(seed, pl.Int16)))

@@ -1,10 +1,10 @@
 """Tables of categorical latents as cells: per model how many there are, over the study which ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.emergence.cells import key_columns, key_literals, write_emergence_table
+from emergence_assets.emergence.table_cells import key_columns, key_literals, table_rule, write_cell
 from emergence_assets.features.cells import (
     LATENT_STATISTICS,
     categorical_latents_path,
@@ -12,21 +12,16 @@ from emergence_assets.features.cells import (
     rule_counts_path,
 )
 from emergence_assets.features.table_sizes import ACCEPTED_BYTES, ACCEPTED_SHARE, COUNT_BYTES, N_CONTROLS, N_RULES
-from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
+from emergence_assets.plan import Cell, Plan, stored_provenance
 from emergence_assets.provenance import Required
 from emergence_assets.study import Study
 from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
 from resources.records import required_to_json
-from resources.storage import Storage
-from resources.tables import parquet_provenance, read_table, verify_table
+from resources.tables import read_table
 
 TABLE_BYTES = 12_000
 """What a table without rows takes, about."""
-
-
-def _no_settings(_study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
-    return {}
 
 
 def _n_cells(study: Study, model: str) -> int:
@@ -43,29 +38,9 @@ def _features_bytes(study: Study, _cell: Cell, _counts: TextCounts) -> float:
     return TABLE_BYTES + ACCEPTED_BYTES * ACCEPTED_SHARE * study.sae.n_latents * n_saes
 
 
-FEATURE_COUNTS = Rule(
-    name="feature_counts",
-    stage="emergence",
-    grid="model",
-    inputs=("checkpoint", "latent_stats"),
-    recipe=_no_settings,
-    code=("emergence_assets.emergence.counts",),
-    path=lambda storage, cell: storage.model_table("feature_counts", str(cell.model)),
-    stored=parquet_provenance,
-    verify=verify_table,
-    n_bytes=_counts_bytes,
-)
-CATEGORICAL_FEATURES = Rule(
-    name="categorical_features",
-    stage="emergence",
-    grid="study",
-    inputs=("checkpoint", "latent_stats"),
-    recipe=_no_settings,
-    code=("emergence_assets.emergence.categorical_features",),
-    path=lambda storage, _cell: storage.study_table("categorical_features"),
-    stored=parquet_provenance,
-    verify=verify_table,
-    n_bytes=_features_bytes,
+FEATURE_COUNTS = table_rule("feature_counts", ("checkpoint", "latent_stats"), ("counts",), _counts_bytes)
+CATEGORICAL_FEATURES = table_rule(
+    "categorical_features", ("checkpoint", "latent_stats"), ("categorical_features",), _features_bytes, grid="study"
 )
 RULES = (FEATURE_COUNTS, CATEGORICAL_FEATURES)
 
@@ -103,7 +78,7 @@ def collect_counts(sources: list[dict[str, Any]], path: str, required: str, repo
         parts.append(read_table(Path(source["file"]), RULE_COUNTS).with_columns(key_literals(source)))
         report(position + 1, len(sources), "")
     frame = feature_counts(pl.concat(parts))
-    write_emergence_table(Path(path), frame, TABLE, required, {"rows": len(frame)})
+    write_cell(Path(path), frame, TABLE, required, {"rows": len(frame)})
 
 
 def features_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
@@ -167,4 +142,4 @@ def collect_features(sources: list[dict[str, Any]], path: str, required: str, re
         "not_compared": frame.filter(pl.col("model").is_in(with_step0))["excess_vs_step0"].null_count(),
         "q_below_p": int(((frame["q_global"] < frame["p_hyper"]) | (frame["q_global"] > 1)).sum()),
     }
-    write_emergence_table(Path(path), frame, TABLE, required, found)
+    write_cell(Path(path), frame, TABLE, required, found)

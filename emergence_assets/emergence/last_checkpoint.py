@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emergence_assets.activations.cells import ACTIVATIONS, harvest_origin
-from emergence_assets.emergence.cells import key_columns
+from emergence_assets.emergence.table_cells import key_columns
 from emergence_assets.features.cells import LATENT_STATISTICS, presence_cells_path
 from emergence_assets.plan import Cell, Plan
 from emergence_assets.provenance import Required, canonical_json

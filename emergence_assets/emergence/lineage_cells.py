@@ -9,6 +9,7 @@ from typing import Any
 
 from emergence_assets.activations.cells import ACTIVATIONS, probe_recipe
 from emergence_assets.checkpoints.cells import CHECKPOINT
+from emergence_assets.emergence.table_cells import table_rule
 from emergence_assets.features.cells import LATENT_STATISTICS
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.provenance import Required, canonical_json
@@ -18,7 +19,6 @@ from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
 from resources.records import required_to_json
 from resources.storage import Storage
-from resources.tables import parquet_provenance, verify_table
 
 TABLE_BYTES, EDGE_BYTES, LATENT_BYTES, NODE_BYTES, STABILITY_BYTES, CARRY_BYTES = 9_000, 23, 3, 21, 55, 70
 """Of compressed parquet: what any table takes, and its rows."""
@@ -80,47 +80,30 @@ def blocks(study: Study, model: str) -> list[int]:
     return [layer for layer in study.layers_of(model) if layer >= 0]
 
 
-def _rule(
-    name: str,
-    inputs: tuple[str, ...],
-    code: tuple[str, ...],
-    recipe: Callable[[Study, Storage, Cell], Mapping[str, Any]],
-    n_bytes: Callable[[Study, Cell, TextCounts], float],
-    **more: Any,
-) -> Rule:
-    return Rule(
-        name=name,
-        stage="emergence",
-        grid="model",
-        inputs=inputs,
-        recipe=recipe,
-        code=tuple(f"emergence_assets.emergence.{module}" for module in code),
-        path=lambda storage, cell: storage.model_table(name, str(cell.model)),
-        stored=parquet_provenance,
-        verify=verify_table,
-        n_bytes=n_bytes,
-        **more,
-    )
-
-
-FEATURE_LINEAGE = _rule(
+FEATURE_LINEAGE = table_rule(
     "feature_lineage",
     ("checkpoint", "activations", "sae", "latent_stats"),
     ("lineage_edges", "lineage_pairs", "read_latents"),
-    _recipe,
     _edges_bytes,
+    recipe=_recipe,
     also=lambda storage, cell: (matched_latents_path(storage, str(cell.model)),),
 )
-LINEAGE_NODES = _rule("lineage_nodes", ("sae", "feature_lineage"), ("lineage_nodes",), _seeds_recipe, _nodes_bytes)
-LINEAGE_STABILITY = _rule(
-    "lineage_stability", ("checkpoint", "feature_lineage"), ("lineage_stability",), _seeds_recipe, _stability_bytes
+LINEAGE_NODES = table_rule(
+    "lineage_nodes", ("sae", "feature_lineage"), ("lineage_nodes",), _nodes_bytes, recipe=_seeds_recipe
 )
-LATENT_CARRY = _rule(
+LINEAGE_STABILITY = table_rule(
+    "lineage_stability",
+    ("checkpoint", "feature_lineage"),
+    ("lineage_stability",),
+    _stability_bytes,
+    recipe=_seeds_recipe,
+)
+LATENT_CARRY = table_rule(
     "latent_carry",
     ("checkpoint", "activations", "sae", "latent_stats", "feature_lineage", "lineage_stability"),
     ("latent_carry", "read_latents"),
-    _carry_recipe,
     _carry_bytes,
+    recipe=_carry_recipe,
 )
 RULES = (FEATURE_LINEAGE, LINEAGE_NODES, LINEAGE_STABILITY, LATENT_CARRY)
 
@@ -165,7 +148,7 @@ def lineage_tasks(rule: Rule) -> Callable[[Plan, Sequence[tuple[Cell, Required]]
                 **_arguments(plan, rule, model),
             }
             function = f"emergence_assets.emergence.lineage_workers:make_{rule.name}"
-            work.append((Task(function, arguments, f"{rule.name} {cell}"), [cell]))
+            work.append((Task(function, arguments, f"{rule.name} {cell}", on_accelerator=False), [cell]))
         return work
 
     return tasks

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from emergence_assets.durable import clear_disk_errors
 from emergence_assets.emergence import tables
 from emergence_assets.emergence.latent_carry import latent_carry
 from emergence_assets.emergence.lineage_edges import edges_between
@@ -16,10 +15,10 @@ from emergence_assets.emergence.lineage_nodes import lineage_nodes
 from emergence_assets.emergence.lineage_pairs import Pair, pairs_over_layers, pairs_over_steps
 from emergence_assets.emergence.lineage_stability import lineage_stability
 from emergence_assets.emergence.read_latents import ReadSAE, SAEKey, Texts, read_latents
+from emergence_assets.emergence.table_cells import write_cell
 from emergence_assets.emergence.violations import violations
-from emergence_assets.provenance import Provenance
-from resources.records import now, required_from_json
-from resources.tables import Table, read_table, write_table
+from resources.records import required_from_json
+from resources.tables import Table, read_table
 
 KEPT_CELLS = 4
 """Cells whose latents are in memory at a time: two neighbours, and their next."""
@@ -70,10 +69,9 @@ def make_feature_lineage(
         "accepted_not_mutual": accepted.filter(~pl.col("mutual")).height,
         "edges_of_unknown_latents": _unknown(frame, matched),
     }
-    record = _record(frame, tables.FEATURE_LINEAGE, required, numbers)
-    with clear_disk_errors(Path(path)):
-        write_table(Path(latents), matched, tables.MATCHED_LATENTS, record)
-        write_table(Path(path), frame, tables.FEATURE_LINEAGE, record)
+    # The edges come last: their file marks both as done.
+    _write(latents, matched, tables.MATCHED_LATENTS, required, {})
+    _write(path, frame, tables.FEATURE_LINEAGE, required, numbers)
 
 
 def make_lineage_nodes(
@@ -188,10 +186,5 @@ def _unknown(frame: pl.DataFrame, matched: pl.DataFrame) -> int:
     )
 
 
-def _record(frame: pl.DataFrame, table: Table, required: str, numbers: dict[str, Any]) -> str:
-    return Provenance(required_from_json(required), violations(frame, table) | numbers, {}, now()).to_json()
-
-
 def _write(path: str, frame: pl.DataFrame, table: Table, required: str, numbers: dict[str, Any]) -> None:
-    with clear_disk_errors(Path(path)):
-        write_table(Path(path), frame, table, _record(frame, table, required, numbers))
+    write_cell(Path(path), frame, table, required, violations(frame, table) | numbers)

@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from emergence_assets.activations.cells import probe_recipe
-from emergence_assets.durable import clear_disk_errors
 from emergence_assets.emergence.last_checkpoint import chosen_latents, last_checkpoint_arguments
+from emergence_assets.emergence.table_cells import table_rule, write_cell
 from emergence_assets.features.cells import cell_labels
-from emergence_assets.plan import Cell, Plan, Rule
-from emergence_assets.provenance import Provenance, Required
+from emergence_assets.plan import Cell, Plan
+from emergence_assets.provenance import Required
 from emergence_assets.saes.cells import seed_folder
 from emergence_assets.study import Study
 from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
-from resources.records import now, required_from_json
+from resources.records import required_from_json
 from resources.storage import Storage
-from resources.tables import parquet_provenance, verify_table, write_table
 
 TABLE_BYTES, ROW_BYTES = 17_500, 400
 """Of compressed parquet: columns with their statistics, and a category."""
@@ -39,17 +38,12 @@ def _bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
     return TABLE_BYTES + ROW_BYTES * n_rows
 
 
-REACTIVATION_MECHANISM = Rule(
-    name="reactivation_mechanism",
-    stage="emergence",
-    grid="model",
-    inputs=("checkpoint", "activations", "sae", "latent_stats"),
+REACTIVATION_MECHANISM = table_rule(
+    "reactivation_mechanism",
+    ("checkpoint", "activations", "sae", "latent_stats"),
+    ("mechanism_table", "mechanism_layers"),
+    _bytes,
     recipe=_recipe,
-    code=("emergence_assets.emergence.mechanism_table", "emergence_assets.emergence.mechanism_layers"),
-    path=lambda storage, cell: storage.model_table("reactivation_mechanism", str(cell.model)),
-    stored=parquet_provenance,
-    verify=verify_table,
-    n_bytes=_bytes,
 )
 RULES = (REACTIVATION_MECHANISM,)
 
@@ -79,15 +73,13 @@ def measure_model(
 
     from emergence_assets.emergence.tables import REACTIVATION_MECHANISM as TABLE
 
-    want = required_from_json(required)
-    frame = _measured(origin, keys, files, probes, want.recipe, report)
+    frame = _measured(origin, keys, files, probes, required_from_json(required).recipe, report)
     explained = frame.filter(pl.col("undefined_because") == "none")
     numbers = {"rows": len(frame)} | {
         f"mean_{name}": explained[name].mean() for name in ("share_attn", "share_mlp", "cdi", "cdi_control")
     }
     summary = {name: value for name, value in numbers.items() if value is not None}
-    with clear_disk_errors(Path(path)):
-        write_table(Path(path), frame, TABLE, Provenance(want, summary, {}, now()).to_json())
+    write_cell(Path(path), frame, TABLE, required, summary)
 
 
 def _measured(
@@ -100,7 +92,6 @@ def _measured(
 ) -> Any:
     """The table, of whatever can be measured."""
     import numpy as np
-    import torch
 
     from emergence_assets.activations.harvest import loaded_checkpoint
     from emergence_assets.activations.reading import open_rows
@@ -109,7 +100,7 @@ def _measured(
     from emergence_assets.emergence.mechanism_pass import measure_mechanism
     from emergence_assets.emergence.mechanism_table import reactivation_mechanism, without_mechanism
     from emergence_assets.emergence.mechanism_targets import mechanism_targets
-    from emergence_assets.features.codes import Codes
+    from emergence_assets.features.encoded import encoded
     from emergence_assets.features.labels import text_weights
     from emergence_assets.saes.folder import read_sae
 
@@ -131,10 +122,8 @@ def _measured(
         codes = {}
         for layer in early:
             rows = open_rows(Path(files[str(layer)]["activations"]), "read_out", verify=True)
-            read_out_pd = torch.from_numpy(np.ascontiguousarray(rows.float32())).to(device)
-            for seed in recipe["seeds"]:
-                values_pk, indices_pk = (one.cpu().numpy() for one in saes[layer, seed].encode(read_out_pd).padded())
-                codes[layer, seed] = Codes(values_pk, indices_pk.astype(np.int32), saes[layer, seed].n_latents)
+            read_out_pd = np.ascontiguousarray(rows.float32())
+            codes |= {(layer, seed): encoded(saes[layer, seed], read_out_pd) for seed in recipe["seeds"]}
         targets = mechanism_targets(chosen, cells, codes, level, settings["n_controls"], recipe["seed"])
         score = level.rows(select=False)
         found = []

@@ -56,7 +56,7 @@ def reactivation(presence: pl.DataFrame) -> pl.DataFrame:
       hump of the untrained model is not taken for a valley of the trained one. passes_gate: all of them.
     * verdict: "insufficient" with fewer than 6 layers (without step 0 none can be compared) or 2 seeds; "undefined"
       where min(early, late) is below 0.05; "none" where a gate is not passed; "representational" where the dense
-      probe drops too, its lower bound above 0; "allocation" otherwise: only what SAEs spend on the category changes.
+      probe drops by 0.05 too, its lower bound above 0; "allocation" otherwise: only in the SAEs a drop is shown.
 
     Intervals hold texts and SAE seeds uncertain (`profiles.py`), that of dense_drop texts alone.
     See `REACTIVATION_SCHEMA`.
@@ -128,7 +128,7 @@ def _with_verdict(frame: pl.DataFrame) -> pl.DataFrame:
             .then(pl.lit("undefined"))
             .when(~pl.col("passes_gate"))
             .then(pl.lit("none"))
-            .when(pl.col("dense_drop_lo").fill_null(0.0) > 0)
+            .when((pl.col("dense_drop").fill_null(0.0) >= MARGIN) & (pl.col("dense_drop_lo").fill_null(0.0) > 0))
             .then(pl.lit("representational"))
             .otherwise(pl.lit("allocation"))
         )

@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emergence_assets.features.codes import Codes
 from emergence_assets.features.correlation import Activity, latent_activity
 from emergence_assets.features.matching import LatentSet
 from emergence_assets.features.rule_counts import assigned
@@ -91,6 +90,7 @@ def read_latents(
     Returns:
         SAE seed to what was read.
     """
+    from emergence_assets.features.encoded import encoded
     from emergence_assets.features.untrained import untrained_sae
 
     passing = latent_stats.filter(pl.col("passes") & (pl.col("category_level") == texts.level))
@@ -98,11 +98,11 @@ def read_latents(
     n_latents = next(iter(saes.values())).n_latents
     # The same directions in every cell would make untrained dictionaries of neighbouring steps alike by construction.
     own = untrained_sae(read_out_pd, n_latents, k, seed=1000 * (step + 1) + layer + 1)
-    own_activity = latent_activity(_codes(own, read_out_pd), texts.select_p)
+    own_activity = latent_activity(encoded(own, read_out_pd), texts.select_p)
     untrained = LatentSet(own_activity, own.W_dec_nd.numpy()[own_activity.latent_n])
     read = {}
     for seed, sae in saes.items():
-        codes = _codes(sae, read_out_pd)
+        codes = encoded(sae, read_out_pd)
         activity = latent_activity(codes, texts.select_p)
         category_n = np.full(n_latents, None, dtype=object)
         own_rows = categories.filter(pl.col("sae_seed") == seed)
@@ -116,10 +116,3 @@ def read_latents(
             category_n[activity.latent_n],
         )
     return read
-
-
-def _codes(sae: "SAE", read_out_pd: NDArray[np.float32]) -> Codes:
-    import torch
-
-    values_pk, indices_pk = sae.encode(torch.from_numpy(read_out_pd)).padded()
-    return Codes(values_pk.numpy(), indices_pk.numpy().astype(np.int32), sae.n_latents)

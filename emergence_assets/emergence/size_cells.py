@@ -5,17 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from emergence_assets.activations.cells import ACTIVATIONS, harvest_origin, probe_recipe
-from emergence_assets.emergence.cells import (
-    CATEGORY_PRESENCE,
-    EMERGENCE_OVER_TIME,
-    SAE_METRICS,
-    key_columns,
-    write_emergence_table,
-)
+from emergence_assets.emergence.cells import CATEGORY_PRESENCE, EMERGENCE_OVER_TIME, SAE_METRICS
 from emergence_assets.emergence.feature_cells import FEATURE_COUNTS
+from emergence_assets.emergence.table_cells import key_columns, table_rule, write_cell
 from emergence_assets.features.cells import LATENT_STATISTICS, presence_cells_path
 from emergence_assets.features.table_sizes import presence_bytes
-from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.plan import Cell, Plan
 from emergence_assets.provenance import Required, canonical_json
 from emergence_assets.saes.cells import EVALUATION_SHARE, SAE
 from emergence_assets.study import Study
@@ -23,7 +18,7 @@ from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
 from resources.records import required_to_json
 from resources.storage import Storage
-from resources.tables import parquet_provenance, read_table, read_tables, verify_table
+from resources.tables import read_table, read_tables
 
 SCALE_BYTES, SCALE_ROW_BYTES = 20_000, 27
 """Of emergence_over_scale: what it takes at least, and a row with its points."""
@@ -62,43 +57,37 @@ def _replicates(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, An
     return {"replicates": study.family.replicates}
 
 
-EXPANSION_PRESENCE = Rule(
-    name="expansion_presence",
-    stage="emergence",
-    grid="model",
-    inputs=("checkpoint", "activations", "category_presence"),
+def _seeds_bytes(_study: Study, _cell: Cell, _counts: TextCounts) -> float:
+    return SEEDS_BYTES
+
+
+def _scale_bytes(study: Study, _cell: Cell, counts: TextCounts) -> float:
+    n_compared = 5 if study.fixed_expansion else 3
+    return SCALE_BYTES + SCALE_ROW_BYTES * n_compared * 2 * len(counts.category_sizes)
+
+
+EXPANSION_PRESENCE = table_rule(
+    "expansion_presence",
+    ("checkpoint", "activations", "category_presence"),
+    ("expansion",),
+    _expansion_bytes,
     recipe=_expansion_recipe,
-    code=("emergence_assets.emergence.expansion",),
-    path=lambda storage, cell: storage.model_table("expansion_presence", str(cell.model)),
-    stored=parquet_provenance,
-    verify=verify_table,
-    n_bytes=_expansion_bytes,
 )
-MODEL_SEEDS = Rule(
-    name="model_seeds",
-    stage="emergence",
+MODEL_SEEDS = table_rule(
+    "model_seeds",
+    ("category_presence", "emergence_over_time"),
+    ("model_seeds",),
+    _seeds_bytes,
     grid="study",
-    inputs=("category_presence", "emergence_over_time"),
     recipe=_replicates,
-    code=("emergence_assets.emergence.model_seeds",),
-    path=lambda storage, _cell: storage.study_table("model_seeds"),
-    stored=parquet_provenance,
-    verify=verify_table,
-    n_bytes=lambda _study, _cell, _counts: SEEDS_BYTES,
 )
-EMERGENCE_OVER_SCALE = Rule(
-    name="emergence_over_scale",
-    stage="emergence",
+EMERGENCE_OVER_SCALE = table_rule(
+    "emergence_over_scale",
+    ("sae_metrics", "category_presence", "feature_counts", "expansion_presence", "model_seeds"),
+    ("scale",),
+    _scale_bytes,
     grid="study",
-    inputs=("sae_metrics", "category_presence", "feature_counts", "expansion_presence", "model_seeds"),
     recipe=_replicates,
-    code=("emergence_assets.emergence.scale",),
-    path=lambda storage, _cell: storage.study_table("emergence_over_scale"),
-    stored=parquet_provenance,
-    verify=verify_table,
-    n_bytes=lambda study, _cell, counts: (
-        SCALE_BYTES + SCALE_ROW_BYTES * (5 if study.fixed_expansion else 3) * 2 * len(counts.category_sizes)
-    ),
 )
 RULES = (EXPANSION_PRESENCE, MODEL_SEEDS, EMERGENCE_OVER_SCALE)
 
@@ -159,7 +148,8 @@ def seeds_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[
             "path": str(MODEL_SEEDS.path(plan.storage, cell)),
             "required": required_to_json(required),
         }
-        work.append((Task("emergence_assets.emergence.size_cells:compare_runs", arguments, "model_seeds"), [cell]))
+        function = "emergence_assets.emergence.size_cells:compare_runs"
+        work.append((Task(function, arguments, "model_seeds", on_accelerator=False), [cell]))
     return work
 
 
@@ -175,7 +165,7 @@ def compare_runs(
         read_tables([Path(part) for part in over_time], tables.EMERGENCE_OVER_TIME),
         replicates,
     )
-    write_emergence_table(Path(path), frame, tables.MODEL_SEEDS, required, {"rows": len(frame)})
+    write_cell(Path(path), frame, tables.MODEL_SEEDS, required, {"rows": len(frame)})
 
 
 def scale_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
@@ -196,8 +186,8 @@ def scale_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[
             "path": str(EMERGENCE_OVER_SCALE.path(plan.storage, cell)),
             "required": required_to_json(required),
         }
-        label = "emergence_over_scale"
-        work.append((Task("emergence_assets.emergence.size_cells:compare_sizes", arguments, label), [cell]))
+        function = "emergence_assets.emergence.size_cells:compare_sizes"
+        work.append((Task(function, arguments, "emergence_over_scale", on_accelerator=False), [cell]))
     return work
 
 
@@ -243,4 +233,4 @@ def compare_sizes(
     frame = emergence_over_scale(readings, spread)
     verdicts = frame.filter(pl.col("control_id") == "none")["verdict"].value_counts().sort("verdict")
     numbers = {"rows": len(frame), "verdicts": ", ".join(f"{n} {verdict}" for verdict, n in verdicts.iter_rows())}
-    write_emergence_table(Path(path), frame, tables.EMERGENCE_OVER_SCALE, required, numbers)
+    write_cell(Path(path), frame, tables.EMERGENCE_OVER_SCALE, required, numbers)

@@ -9,7 +9,7 @@ Shape suffixes: p texts, d d_model, n latents, c categories, b bootstrap replica
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -52,6 +52,17 @@ class CellRecipe:
                 where=self,
             )
         named_rule(self.rule_id)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "CellRecipe":
+        """From the part `statistics` of a study, as plain values."""
+        return cls(
+            rule_id=settings["rule_id"],
+            n_boot=settings["n_bootstrap"],
+            boot_seed=settings["seed"],
+            n_shuffles=settings["n_shuffles"],
+            shuffle_seed=settings["seed"],
+        )
 
 
 def latent_stats(codes: Codes, labels: Sequence[Labels], recipe: CellRecipe) -> pl.DataFrame:

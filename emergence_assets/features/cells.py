@@ -122,25 +122,17 @@ def measure_cell(
     """Worker: encode the read-outs of a cell with its SAEs and compare latents with categories."""
     import numpy as np
     import polars as pl
-    import torch
 
     from emergence_assets.activations.reading import open_rows, read_attrs
     from emergence_assets.features.accepted import categorical_latents
     from emergence_assets.features.cell import CellRecipe, dense_scores, latent_stats, presence_cell
-    from emergence_assets.features.codes import Codes
+    from emergence_assets.features.encoded import encoded
     from emergence_assets.features.pairs import count_tests
     from emergence_assets.features.rule_counts import rule_counts
     from emergence_assets.saes.folder import read_sae
 
     want = required_from_json(required)
-    settings = want.recipe["statistics"]
-    recipe = CellRecipe(
-        rule_id=settings["rule_id"],
-        n_boot=settings["n_bootstrap"],
-        boot_seed=settings["seed"],
-        n_shuffles=settings["n_shuffles"],
-        shuffle_seed=settings["seed"],
-    )
+    recipe = CellRecipe.from_settings(want.recipe["statistics"])
     attrs = read_attrs(Path(activation_file))
     tokens_file = Path(activation_file).parents[3] / "tokens" / str(attrs["tokens_file"])
     labels = cell_labels(probes, tokens_file)
@@ -151,8 +143,7 @@ def measure_cell(
     tests = 0
     for position, seed in enumerate(seeds):
         sae, _ = read_sae(seed_folder(Path(sae_folder), seed))
-        values_pk, indices_pk = sae.encode(torch.from_numpy(read_out_pd)).padded()
-        codes = Codes(values_pk.numpy(), indices_pk.numpy().astype(np.int32), sae.n_latents)
+        codes = encoded(sae, read_out_pd)
         stats = latent_stats(codes, labels, recipe)
         made = {
             LATENT_STATS.name: stats,

@@ -1,0 +1,102 @@
+"""A table of this stage as a cell: its rule, the key columns of its rows, and how it is written.
+
+Here: what holds for every table, of one model or of the whole study. Not here: which tables there are (`*_cells.py`).
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from emergence_assets.checkpoints.cells import CHECKPOINT
+from emergence_assets.durable import clear_disk_errors
+from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
+from emergence_assets.provenance import Provenance
+from emergence_assets.study import Study
+from emergence_assets.text_counts import TextCounts
+from resources.records import now, required_from_json
+from resources.storage import Storage
+from resources.tables import Table, parquet_provenance, verify_table, write_table
+
+
+def no_settings(_study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
+    """The recipe of a table that depends on its inputs alone."""
+    return {}
+
+
+def table_rule(
+    name: str,
+    inputs: tuple[str, ...],
+    code: tuple[str, ...],
+    n_bytes: Callable[[Study, Cell, TextCounts], float],
+    *,
+    grid: Literal["model", "study"] = "model",
+    recipe: Callable[[Study, Storage, Cell], Mapping[str, Any] | None] = no_settings,
+    also: Callable[[Storage, Cell], tuple[Path, ...]] = lambda _storage, _cell: (),
+) -> Rule:
+    """The rule of a parquet table.
+
+    Args:
+        name: of the asset, and of its file.
+        inputs: assets that it is made from.
+        code: modules that make it; those of this package by their bare name.
+        n_bytes: what it takes on disk.
+        grid: a table of each model, or one of the study.
+        recipe: settings that it depends on besides its inputs.
+        also: what else lies on disk of it.
+    """
+
+    def path(storage: Storage, cell: Cell) -> Path:
+        return storage.study_table(name) if grid == "study" else storage.model_table(name, str(cell.model))
+
+    return Rule(
+        name=name,
+        stage="emergence",
+        grid=grid,
+        inputs=inputs,
+        recipe=recipe,
+        code=tuple(module if "." in module else f"emergence_assets.emergence.{module}" for module in code),
+        path=path,
+        stored=parquet_provenance,
+        verify=verify_table,
+        also=also,
+        n_bytes=n_bytes,
+    )
+
+
+def key_columns(plan: Plan, rule: Rule, cell: Cell) -> dict[str, Any]:
+    """Keys of the rows that come from one cell of an asset; sizes are read from the registered checkpoint."""
+    record = stored_provenance(CHECKPOINT, CHECKPOINT.path(plan.storage, Cell(cell.model, cell.step)))
+    required = plan.required(rule, cell)
+    facts = record.summary if record else {}
+    return {
+        "model": cell.model,
+        "n_params_nonemb": facts["n_params_nonemb"],
+        "step": cell.step,
+        "tokens_seen": facts["tokens_seen"],
+        "layer": cell.layer,
+        "n_layers": facts["n_layers"],
+        "data_version": required.fingerprint if required else "",
+    }
+
+
+def key_literals(source: Mapping[str, Any]) -> list[Any]:
+    """The key columns of one cell as expressions."""
+    import polars as pl
+
+    return [
+        pl.lit(source["model"]).alias("model"),
+        pl.lit(source["n_params_nonemb"], pl.Int64).alias("n_params_nonemb"),
+        pl.lit(source["step"], pl.Int32).alias("step"),
+        pl.lit(source["tokens_seen"], pl.Int64).alias("tokens_seen"),
+        pl.lit(source["layer"], pl.Int16).alias("layer"),
+        pl.lit(source["n_layers"], pl.Int16).alias("n_layers"),
+        pl.lit((source["layer"] + 1) / source["n_layers"], pl.Float32).alias("rel_depth"),
+        pl.lit(source["data_version"]).alias("data_version"),
+    ]
+
+
+def write_cell(path: Path, frame: Any, table: Table, required: str, summary: dict[str, Any]) -> None:
+    """Write a table with its provenance and what is told of it."""
+    record = Provenance(required_from_json(required), summary, {}, now())
+    with clear_disk_errors(path):
+        write_table(path, frame, table, record.to_json())
