@@ -87,7 +87,7 @@ def test_compression_is_measured_where_it_is_asked_for(deep_study: tuple[Path, P
 def test_a_second_run_makes_nothing_and_another_option_only_what_depends_on_it(deep_study: tuple[Path, Path]) -> None:
     data, study = deep_study
     again = run_emergence(data, "run", study=study)
-    assert "nothing to do" in again.stderr
+    assert "nothing to do" in again.stdout
     declared = read_yaml(study) | {"mechanism": {"n_categories": 2}}
     study.write_text(yaml.safe_dump(declared), encoding="utf-8")
     status = status_of(data, study)
