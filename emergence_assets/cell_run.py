@@ -1,7 +1,8 @@
-"""One Dagster run in this process over a rectangle of cells, and what came of it."""
+"""One Dagster run in this process over a rectangle of cells or over several tables, and what came of it."""
 
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -10,6 +11,8 @@ from dagster._core.errors import DagsterAssetCheckFailedError
 from emergence_assets.automation import RECOMPUTE_TAG
 from emergence_assets.errors import EmergenceError
 from emergence_assets.instance import OWNER_TAG, owner
+from emergence_assets.listeners import Listener
+from emergence_assets.materialise_tables import op_name
 from emergence_assets.partitions import asset_key, partition_key, range_tags
 from emergence_assets.plan import Cell, Rule
 from emergence_assets.study import Study
@@ -35,17 +38,42 @@ class Outcome:
     """Checkpoints that are not used, with the reason, and admitted ones."""
 
 
-def run_cells(
+@dataclass(frozen=True)
+class Batch:
+    """What one Dagster run makes: cells of one asset, or whole assets without partitions that follow each other."""
+
+    parts: tuple[tuple[Rule, tuple[Cell, ...]], ...]
+    model: str | None = None
+    """The only model that it is about."""
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All of them."""
+        return [cell for _, cells in self.parts for cell in cells]
+
+    def part_of_step(self, study: Study, step_key: str) -> tuple[Rule, tuple[Cell, ...]]:
+        """The asset that a step of the run makes, with its cells."""
+        named = {op_name(study, rule): (rule, cells) for rule, cells in self.parts}
+        return named.get(step_key, self.parts[0])
+
+
+def run_batch(
     study: Study,
     definitions: dg.Definitions,
-    rule: Rule,
-    cells: Sequence[Cell],
+    batch: Batch,
     instance: dg.DagsterInstance,
     outcome: Outcome,
+    listener: Listener,
     force: bool,
 ) -> None:
-    """Materialise one rectangle of cells in one Dagster run in this process."""
+    """Materialise a batch in one Dagster run in this process.
+
+    Raises:
+        EmergenceError: a cell could not be made, or a blocking check did not pass. What is finished stays.
+    """
     run_id = str(uuid.uuid4())
+    cells = batch.cells
+    instance.add_event_listener(run_id, _follower(study, batch, outcome, listener))
     tags = {OWNER_TAG: owner(run_id), MAX_RETRIES_TAG: "0"} | ({RECOMPUTE_TAG: "true"} if force else {})
     partition = None
     if cells[0].step is not None:
@@ -56,7 +84,9 @@ def run_cells(
     try:
         result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=instance,
-            asset_selection=sorted({asset_key(study, cell.model, rule.name) for cell in cells}),
+            asset_selection=sorted(
+                {asset_key(study, cell.model, rule.name) for rule, part in batch.parts for cell in part}
+            ),
             partition_key=partition,
             tags=tags,
             run_config=QUIET,
@@ -67,19 +97,43 @@ def run_cells(
     except DagsterAssetCheckFailedError as error:
         raise EmergenceError(
             str(error).replace("\n", " "),
-            where=", ".join(str(cell) for cell in cells[:3]),
+            where=_named(cells),
             remedy="look at the check in the UI; results built on these cells would be nonsense",
         ) from error
     for evaluation in result.get_asset_check_evaluations():
         if evaluation.passed or (evaluation.partition is not None and len(cells) > 1):
             continue
         found = evaluation.metadata.get("found")
-        message = f"{evaluation.check_name} of {rule.name} did not pass: {found.value if found else ''}"
+        asset = evaluation.asset_key.path[-1]
+        message = f"{evaluation.check_name} of {asset} did not pass: {found.value if found else ''}"
         if evaluation.severity == dg.AssetCheckSeverity.WARN:
             outcome.warnings.append(message)
             continue
         raise EmergenceError(
             message,
-            where=", ".join(str(cell) for cell in cells[:3]) + (" …" if len(cells) > 3 else ""),
+            where=_named([cell for rule, part in batch.parts if rule.name == asset for cell in part]),
             remedy=f"look at run {result.run_id} in the UI; results built on these cells would be nonsense",
         )
+
+
+def _named(cells: Sequence[Cell]) -> str:
+    return ", ".join(str(cell) for cell in cells[:3]) + (" …" if len(cells) > 3 else "")
+
+
+def _follower(study: Study, batch: Batch, outcome: Outcome, listener: Listener) -> Callable[[dg.EventLogEntry], None]:
+    """Tells the listener which asset of the batch begins and which is finished."""
+    began: dict[str, float] = {}
+
+    def follow(entry: dg.EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is None or event.step_key is None:
+            return
+        rule, cells = batch.part_of_step(study, event.step_key)
+        if event.event_type == dg.DagsterEventType.STEP_START:
+            began[rule.name] = time.monotonic()
+            listener.began(rule, batch.model, len(cells))
+        elif event.event_type == dg.DagsterEventType.STEP_SUCCESS and rule.name in began:
+            outcome.seconds[rule.name] = outcome.seconds.get(rule.name, 0.0) + time.monotonic() - began[rule.name]
+            listener.ended(rule, batch.model, len(cells))
+
+    return follow

@@ -5,7 +5,6 @@ import itertools
 import os
 import shutil
 import socket
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import dagster as dg
 from filelock import FileLock, Timeout
 
 from emergence_assets.activations.cells import ACTIVATIONS, bring_probe_set
-from emergence_assets.cell_run import Outcome, run_cells
+from emergence_assets.cell_run import Batch, Outcome, run_batch
 from emergence_assets.checkpoints.listing import cache_portions, pin_new_models, refresh_time_axis
 from emergence_assets.durable import sweep_temporaries
 from emergence_assets.errors import EmergenceError
@@ -105,16 +104,31 @@ class _Run:
             self.listener.planned({name: len(cells) for name, cells in due.items()}, self._totals)
         elif rules[-1] is self.rules[-1] and not self._anything_due:
             self.listener.planned({}, self._totals)
-        for rule in selected:
-            began = time.monotonic()
-            if rule.takes_unjudged:
-                self._take_in(plan, rule, due[rule.name])
+        for has_partitions, following in itertools.groupby(selected, key=_has_partitions):
+            if has_partitions:
+                for rule in following:
+                    self._cells(plan, rule, due[rule.name])
             else:
-                self._make_due(plan, rule, [cell for cell in due[rule.name] if (rule.name, cell) not in self._followed])
-            unrecorded = _unrecorded(plan, rule, self.instance, set(due[rule.name]))
-            self._make(rule, unrecorded, force=False)
-            self.outcome.recorded += len(unrecorded)
-            self.outcome.seconds[rule.name] = self.outcome.seconds.get(rule.name, 0.0) + time.monotonic() - began
+                self._tables(plan, {rule: due[rule.name] for rule in following})
+
+    def _cells(self, plan: Plan, rule: Rule, due: Sequence[Cell]) -> None:
+        """Make what is due of an asset with partitions, and record what has no event."""
+        if rule.takes_unjudged:
+            self._take_in(plan, rule, due)
+        else:
+            self._make_due(plan, rule, [cell for cell in due if (rule.name, cell) not in self._followed])
+        unrecorded = _unrecorded(plan, rule, self.instance, set(due))
+        self._make(rule, unrecorded, force=False)
+        self.outcome.recorded += len(unrecorded)
+
+    def _tables(self, plan: Plan, due: dict[Rule, list[Cell]]) -> None:
+        """Make what is due of assets without partitions in one run, which costs a second or two; record the others."""
+        unrecorded = {rule: _unrecorded(plan, rule, self.instance, set(cells)) for rule, cells in due.items()}
+        for wanted, force in ((due, True), (unrecorded, False)):
+            if parts := tuple((rule, tuple(cells)) for rule, cells in wanted.items() if cells):
+                self._run(Batch(parts), force)
+        self.outcome.made |= {rule.name: len(cells) for rule, cells in due.items() if cells}
+        self.outcome.recorded += sum(len(cells) for cells in unrecorded.values())
 
     def _take_in(self, plan: Plan, rule: Rule, due: Sequence[Cell]) -> None:
         """Register checkpoints, in portions that the cache holds; those that follow at once find their files there."""
@@ -158,10 +172,11 @@ class _Run:
         return [one for one in self.rules if one.name in found[1:]]
 
     def _make(self, rule: Rule, cells: Sequence[Cell], force: bool) -> None:
-        for model, group in _groups(self.study, rule, cells, self.instance):
-            self.listener.began(rule, model, len(group))
-            run_cells(self.study, self.definitions, rule, group, self.instance, self.outcome, force)
-            self.listener.ended(rule, model, len(group))
+        for model, group in _rectangles(self.study, cells, self.instance):
+            self._run(Batch(((rule, tuple(group)),), model), force)
+
+    def _run(self, batch: Batch, force: bool) -> None:
+        run_batch(self.study, self.definitions, batch, self.instance, self.outcome, self.listener, force)
 
 
 def disk_portions(plan: Plan, rule: Rule, cells: Sequence[Cell], counts: Callable[[], TextCounts]) -> list[list[Cell]]:
@@ -251,24 +266,18 @@ def _unrecorded(plan: Plan, rule: Rule, instance: dg.DagsterInstance, due: set[C
     return missing
 
 
-def _groups(
-    study: Study, rule: Rule, cells: Sequence[Cell], instance: dg.DagsterInstance
-) -> Iterator[tuple[str | None, list[Cell]]]:
-    """Cut cells into what one Dagster run can take: all models where there are no partitions, else a rectangle."""
-    if not cells:
-        return
-    if rule.grid == "study":
-        yield None, list(cells)
-    elif rule.grid == "model":
-        # All models in one run: a stage that works per model fills all cores, and a run costs a second or two.
-        yield None, list(cells)
-    else:
-        for model in study.models:
-            of_model = [cell for cell in cells if cell.model == model]
-            if of_model:
-                order = _step_order(instance, study, model)
-                for group in rectangles(of_model, order, study.layers_of(model)):
-                    yield model, group
+def _has_partitions(rule: Rule) -> bool:
+    return rule.grid in ("step", "cell")
+
+
+def _rectangles(study: Study, cells: Sequence[Cell], instance: dg.DagsterInstance) -> Iterator[tuple[str, list[Cell]]]:
+    """Cut partitions into what one Dagster run can take: a rectangle of steps and layers of one model."""
+    for model in study.models:
+        of_model = [cell for cell in cells if cell.model == model]
+        if of_model:
+            order = _step_order(instance, study, model)
+            for group in rectangles(of_model, order, study.layers_of(model)):
+                yield model, group
 
 
 def _step_order(instance: dg.DagsterInstance, study: Study, model: str) -> list[int]:

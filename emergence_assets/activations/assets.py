@@ -8,7 +8,9 @@ import polars as pl
 from emergence_assets.activations.cells import ACTIVATIONS, activation_tasks
 from emergence_assets.activations.checks import ACTIVATION_CHECKS
 from emergence_assets.automation import ACCELERATOR_POOL, ONE_RUN_PER_BACKFILL
-from emergence_assets.materialise import CellAsset, build_asset, summaries
+from emergence_assets.cell_asset import CellAsset
+from emergence_assets.cell_checks import summaries
+from emergence_assets.materialise import build_asset
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.study import Study
 

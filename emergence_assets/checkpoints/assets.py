@@ -1,11 +1,12 @@
 """Dagster assets: one training run and one checkpoint asset per model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import dagster as dg
 import polars as pl
 
 from emergence_assets.automation import ONE_RUN_PER_BACKFILL
+from emergence_assets.cell_asset import CellAsset, Intake
 from emergence_assets.checkpoints.cells import (
     CHECKPOINT,
     CHECKPOINT_REGISTRY,
@@ -19,10 +20,10 @@ from emergence_assets.checkpoints.inspection import measurement_tasks
 from emergence_assets.checkpoints.listing import refresh_time_axis
 from emergence_assets.checkpoints.schema import REGISTRY, rule_frame
 from emergence_assets.family import TrainedHere
-from emergence_assets.materialise import CellAsset, Intake, build_asset, materialise_models
-from emergence_assets.partitions import asset_key, group_name, register_steps
+from emergence_assets.materialise import build_asset
+from emergence_assets.materialise_tables import build_tables
+from emergence_assets.partitions import register_steps
 from emergence_assets.plan import Cell, Plan, Rule
-from emergence_assets.provenance import code_version
 from emergence_assets.study import Study
 from resources.tables import read_table, read_tables
 
@@ -73,44 +74,11 @@ REGISTRY_ASSET = CellAsset(
 
 def build_assets(study: Study, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
     """The assets of this stage."""
-    checkpoints = [
-        build_asset(declared, study, rules, model)
-        for declared in (REGISTERED, REGISTRY_ASSET)
-        for model in study.models
-    ]
-    return [_training_runs(study, rules), *checkpoints] if isinstance(study.family, TrainedHere) else checkpoints
 
+    def register(context: dg.AssetExecutionContext, cells: Sequence[Cell]) -> None:
+        for cell in cells:
+            register_steps(context.instance, study, str(cell.model), study.listed_steps or [])
 
-def _training_runs(study: Study, rules: Sequence[Rule]) -> dg.AssetsDefinition:
-    """One definition for all models, so that one run trains them side by side, a process each."""
-    keys = {asset_key(study, model, TRAINING_RUN.name): model for model in study.models}
-
-    @dg.multi_asset(
-        name=f"{study.name.replace('-', '_').replace('.', '_')}__training_run",
-        specs=[
-            dg.AssetSpec(
-                key,
-                group_name=group_name(model),
-                description=TRAINING.description,
-                kinds=set(TRAINING.kinds),
-                code_version=code_version(*TRAINING_RUN.code),
-                skippable=True,
-            )
-            for key, model in keys.items()
-        ],
-        check_specs=[
-            dg.AssetCheckSpec(check.name, asset=key, description=check.description, blocking=check.blocking)
-            for key in keys
-            for check in TRAINING.checks
-        ],
-        can_subset=True,
-        required_resource_keys={"storage", "compute"},
-        op_tags={"stage": TRAINING_RUN.stage},
-    )
-    def training_run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
-        selected = {key: keys[key] for key in keys if key in context.selected_asset_keys}
-        for model in selected.values():
-            register_steps(context.instance, study, model, study.listed_steps or [])
-        yield from materialise_models(context, TRAINING, study, rules, selected)
-
-    return training_run
+    trained = [build_tables(TRAINING, study, rules, before=register)] if isinstance(study.family, TrainedHere) else []
+    checkpoints = [build_asset(REGISTERED, study, rules, model) for model in study.models]
+    return [*trained, *checkpoints, build_tables(REGISTRY_ASSET, study, rules)]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import dagster as dg
 import polars as pl
 
+from emergence_assets.cell_asset import CellAsset, Tasks
 from emergence_assets.emergence.cells import (
     CATEGORY_PRESENCE,
     EMERGENCE_HAZARD,
@@ -39,7 +40,7 @@ from emergence_assets.emergence.size_cells import (
     scale_tasks,
     seeds_tasks,
 )
-from emergence_assets.materialise import CellAsset, Tasks, build_asset
+from emergence_assets.materialise_tables import build_tables
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.study import Study
 from resources.tables import read_tables
@@ -116,9 +117,4 @@ LINEAGES = tuple(
 
 def build_assets(study: Study, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
     """The assets of this stage."""
-    return [
-        build_asset(declared, study, rules, model)
-        for declared in (*TABLES, *LINEAGES)
-        if declared.rule in rules
-        for model in ([None] if declared.rule.grid == "study" else study.models)
-    ]
+    return [build_tables(declared, study, rules) for declared in (*TABLES, *LINEAGES) if declared.rule in rules]

@@ -142,7 +142,9 @@ def with_comparison(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
         place = ("model", "layer", "aggregate", "category_level", "category")
         return frame.with_columns(
             (~is_mean | pl.col("p_best").is_between(0.46, 0.54)).alias(AT_CHANCE),
-            (pl.col("control_id").n_unique().over(place) == pl.col("control_id").n_unique()).alias(ALL_THERE),
+            (pl.col("control_id").n_unique().over(place) == pl.col("control_id").n_unique().over("model")).alias(
+                ALL_THERE
+            ),
         )
     elif table is tables.EMERGENCE_OVER_TIME:
         has_step_0 = (pl.col("base").is_not_null() & (pl.col("n_steps") > 1)).any().over("model")

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import dagster as dg
 
 from emergence_assets.automation import ONE_RUN_PER_BACKFILL
+from emergence_assets.cell_asset import CellAsset
 from emergence_assets.features.cells import LATENT_STATISTICS, statistics_tasks
 from emergence_assets.features.checks import STATISTICS_CHECKS
-from emergence_assets.materialise import CellAsset, build_asset
+from emergence_assets.materialise import build_asset
 from emergence_assets.plan import Rule
 from emergence_assets.study import Study
 

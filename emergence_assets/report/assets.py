@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from emergence_assets.materialise import CellAsset, build_asset
+from emergence_assets.cell_asset import CellAsset
+from emergence_assets.materialise_tables import build_tables
 from emergence_assets.plan import Rule
 from emergence_assets.report.cells import REPORT, report_tasks
 from emergence_assets.report.checks import REPORT_CHECKS
@@ -21,4 +22,4 @@ PAGE = CellAsset(
 
 def build_assets(study: Study, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
     """The assets of this stage."""
-    return [build_asset(PAGE, study, rules, None)]
+    return [build_tables(PAGE, study, rules)]

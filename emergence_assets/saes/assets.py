@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import dagster as dg
 
 from emergence_assets.automation import ACCELERATOR_POOL, SOME_CELLS_PER_RUN
-from emergence_assets.materialise import CellAsset, build_asset
+from emergence_assets.cell_asset import CellAsset
+from emergence_assets.materialise import build_asset
 from emergence_assets.plan import Rule
 from emergence_assets.saes.cells import SAE, sae_tasks
 from emergence_assets.saes.checks import SAE_CHECKS

@@ -1,0 +1,85 @@
+"""Checks of cells: one validation over all that were made together, and what it says of each of them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import dagster as dg
+import polars as pl
+
+from emergence_assets.cell_asset import CellAsset
+from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
+from resources.expectations import Check, Finding, validate
+
+
+class Verdict(NamedTuple):
+    """What a check found in the frame of all cells."""
+
+    finding: Finding
+    cells: frozenset[str]
+    """Cells that it is about; empty when it is about the frame as a whole."""
+
+    def passes(self, cell: Cell) -> bool:
+        """Whether it has nothing against this cell."""
+        return self.finding.passed or (bool(self.cells) and str(cell) not in self.cells)
+
+    def of_cell(self, cell: Cell, key: dg.AssetKey) -> dg.AssetCheckResult:
+        """The result of the check for one cell, which is an asset of its own."""
+        passed = self.passes(cell)
+        return _result(self.finding.check, key, passed, () if passed else self.finding.details)
+
+    def of_all(self, key: dg.AssetKey) -> dg.AssetCheckResult:
+        """The result of the check for all cells, which are partitions of one asset."""
+        return _result(self.finding.check, key, self.finding.passed, self.finding.details)
+
+
+def verdicts(declared: CellAsset, plan: Plan, cells: Sequence[Cell]) -> list[Verdict]:
+    """Validate the summaries or tables of cells once, against all checks of their asset."""
+    frame = declared.frame(plan, cells) if declared.frame else summaries(declared.rule, plan, cells)
+    column = next((name for name in ("cell", "model") if name in frame.columns), None)
+    names = [str(name) for name in frame[column]] if column and declared.rule.grid != "study" else []
+    # A table without rows proves nothing, and does not show in a frame that holds the rows of others too.
+    absent = sorted({str(cell) for cell in cells} - set(names)) if names else []
+    found = []
+    for finding in validate(frame, declared.checks):
+        broken = {names[row] for row in finding.failed_rows} if names else set()
+        if absent and (finding.passed or broken):
+            details = (*finding.details, f"no rows of {', '.join(absent)}")
+            finding = Finding(finding.check, False, finding.failed_rows, details)
+            broken.update(absent)
+        found.append(Verdict(finding, frozenset(broken)))
+    return found
+
+
+def severity(check: Check) -> dg.AssetCheckSeverity:
+    """An error where going on would produce nonsense, else a warning."""
+    return dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN
+
+
+def nothing_made(declared: CellAsset, key: dg.AssetKey, why: str) -> list[dg.AssetCheckResult]:
+    """Results for a run that makes nothing: its checks did not pass, and say why; they block nobody."""
+    warning = dg.AssetCheckSeverity.WARN
+    return [
+        dg.AssetCheckResult(
+            asset_key=key, check_name=check.name, passed=False, severity=warning, metadata={"found": why}
+        )
+        for check in declared.checks
+    ]
+
+
+def summaries(rule: Rule, plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
+    """Frame with a row per cell: its key and the numbers of its summary."""
+    rows = []
+    for cell in cells:
+        stored = stored_provenance(rule, rule.path(plan.storage, cell))
+        rows.append({"cell": str(cell), **(dict(stored.summary) if stored else {})})
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _result(check: Check, key: dg.AssetKey, passed: bool, details: Sequence[str]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=check.name,
+        passed=passed,
+        severity=severity(check),
+        metadata={"found": "\n".join(details)} if details else {},
+    )
