@@ -60,7 +60,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "sae-peers": lambda arguments: measure_sae_peers(arguments.peers, arguments.device),
     "time-rules": lambda _: measure_time_rules(),
     "cell-statistics": lambda _: measure_cell_statistics(),
-    "calibration": lambda arguments: measure_calibration(arguments.draws),
+    "calibration": lambda arguments: measure_calibration(RESULTS, arguments.draws),
     "study": lambda arguments: measure_study_run(arguments.study),
 }
 """Name to what measures it, given the command line."""

@@ -4,19 +4,25 @@ Here: the draws, their figures with intervals, and what was aimed at. Not here: 
 (`planted_truth.py`).
 """
 
+import contextlib
+import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress
 from scipy.stats import binomtest
 
+from emergence_assets.provenance import code_version
 from resources.compute import LocalProcesses, Task
 
 N_DRAWS = 200
 N_WORKERS = 2
+DRAWN_BY = tuple(f"benchmarks.{name}" for name in ("planted_categories", "planted_study", "planted_truth"))
+"""What decides an answer, with all science that these import."""
 RUN_SPREAD = 0.05
 """Relative spread of a rise between training runs."""
 NOMINAL = (0.90, 0.99)
@@ -78,31 +84,51 @@ class Figure:
         return "met" if missed <= 0 else f"missed by {missed:.3f}"
 
 
-def measure_calibration(n_draws: int = N_DRAWS, n_workers: int = N_WORKERS) -> dict[str, Any]:
+def measure_calibration(folder: Path, n_draws: int = N_DRAWS, n_workers: int = N_WORKERS) -> dict[str, Any]:
     """Draw families and compare; a row per figure.
 
     Args:
+        folder: where finished draws are kept, so that a measurement that was stopped goes on with the next.
         n_draws: families; draw i has seed i.
         n_workers: processes.
     """
     start = time.monotonic()
-    found: dict[str, list[float]] = {name: [] for name in AIMS}
-    cpu_seconds = []
-    tasks = [Task("benchmarks.calibration:drawn_answers", {"seed": i}, f"draw {i}") for i in range(n_draws)]
+    kept = _Draws(folder / f"calibration-{code_version(*DRAWN_BY)}.jsonl")
+    waiting = [seed for seed in range(n_draws) if seed not in kept.by_seed]
+    tasks = [Task("benchmarks.calibration:drawn_answers", {"seed": seed}, f"draw {seed}") for seed in waiting]
     with LocalProcesses(n_workers) as workers, Progress() as progress:
-        bar = progress.add_task("draws", total=n_draws)
-        for _, (answers, seconds) in workers.run(tasks):
-            cpu_seconds.append(seconds)
-            for name, values in answers.items():
-                found[name] += values
+        bar = progress.add_task("draws", total=n_draws, completed=n_draws - len(tasks))
+        for task, (answers, seconds) in workers.run(tasks):
+            kept.add(task.arguments["seed"], answers, seconds)
             progress.advance(bar)
+    draws = [kept.by_seed[seed] for seed in range(n_draws)]
+    found = {name: [value for draw in draws for value in draw["answers"].get(name, [])] for name in AIMS}
     rows = {name: _row(Figure.of(values), AIMS[name]) for name, values in found.items() if values}
     return {
         **rows,
         "draws": n_draws,
+        "of them kept from before": n_draws - len(tasks),
         "seconds": round(time.monotonic() - start),
-        "CPU seconds of a draw, median": statistics.median(cpu_seconds),
+        "CPU seconds of a draw, median": statistics.median(draw["seconds"] for draw in draws),
     }
+
+
+class _Draws:
+    """Finished draws of one version of the code, a line of JSON each, as they come."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self.by_seed: dict[int, dict[str, Any]] = {}
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+            with contextlib.suppress(json.JSONDecodeError):  # a line that was being written when the process ended
+                draw = json.loads(line)
+                self.by_seed[draw["seed"]] = draw
+
+    def add(self, seed: int, answers: Mapping[str, Sequence[float]], seconds: float) -> None:
+        self.by_seed[seed] = {"seed": seed, "seconds": seconds, "answers": answers}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as lines:
+            lines.write("\n" + json.dumps(self.by_seed[seed]))  # first, so that a line cut short spoils no other
 
 
 def drawn_answers(seed: int, report: object = None) -> tuple[dict[str, list[float]], float]:

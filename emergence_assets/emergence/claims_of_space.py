@@ -31,11 +31,13 @@ def claims_of_depth(space: pl.DataFrame) -> list[Claim]:
     claims = []
     for row in rows.iter_rows(named=True):
         spread = None if row["peak_depth_lo"] is None else row["peak_depth_hi"] - row["peak_depth_lo"]
+        first, last = _layers(row)
         claims.append(
             Claim(
                 kind="depth",
-                statement=f"The gain of {subject(row)} in {row['model']} is largest in layer {row['peak_layer']} of "
-                f"{row['n_layers']} (step {row['step']:,}).",
+                statement=f"The gain of {subject(row)} in {row['model']} is largest in "
+                f"{f'layer {first}' if first == last else f'one of the layers {first} to {last}'} "
+                f"of 0 to {row['n_layers'] - 1} (step {row['step']:,}).",
                 estimate=row["peak_depth"],
                 interval=(row["peak_depth_lo"], row["peak_depth_hi"]),
                 unit="relative depth",
@@ -44,6 +46,7 @@ def claims_of_depth(space: pl.DataFrame) -> list[Claim]:
                 controls=(
                     Control("step0", above(row["max_gain_lo"])),
                     Control("label_shuffle", _not(above(shuffled.get(_key(row))))),
+                    Control("one_layer", first == last, must=False),
                     Control("one_mode", None if row["n_modes"] is None else row["n_modes"] <= 1, must=False),
                 ),
                 inputs=(f"emergence_over_space {row['model']}",),
@@ -101,6 +104,14 @@ def claims_of_reactivation(reactivation: pl.DataFrame, mechanism: pl.DataFrame, 
             )
         )
     return claims
+
+
+def _layers(row: Mapping[str, Any]) -> tuple[int, int]:
+    """First and last layer that the interval of a peak leaves open; its own where there is no interval."""
+    if row["peak_depth_lo"] is None:
+        return row["peak_layer"], row["peak_layer"]
+    low, high = (round(row[name] * row["n_layers"]) - 1 for name in ("peak_depth_lo", "peak_depth_hi"))
+    return min(low, row["peak_layer"]), max(high, row["peak_layer"])
 
 
 def _last(table: pl.DataFrame, control: str = "none") -> pl.DataFrame:

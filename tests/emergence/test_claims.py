@@ -220,3 +220,29 @@ def test_the_table_is_as_declared_and_a_grade_without_its_controls_is_found() ->
 
 def _of(schema: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name in schema}
+
+
+@pytest.mark.parametrize(
+    ("low", "words", "grade"),
+    [(1.0, "in layer 5 of 0 to 5", "A"), (2 / 3, "in one of the layers 3 to 5 of 0 to 5", "B")],
+)
+def test_a_peak_is_said_to_be_where_its_interval_is(low: float, words: str, grade: str) -> None:
+    peak = {
+        "model": "m",
+        "step": 1000,
+        "n_layers": 6,
+        "category_level": "subject",
+        "aggregate": "mean",
+        "control_id": "none",
+        "peak_layer": 5,
+        "peak_depth": 1.0,
+        "peak_depth_lo": low,
+        "peak_depth_hi": 1.0,
+        "max_gain_lo": 0.1,
+        "n_modes": 1,
+    }
+    space = frame(SPACE_SCHEMA, peak, peak | {"control_id": "label_shuffle", "max_gain_lo": -0.01})
+    claim = stated(evidence(emergence_over_space=space), "depth")
+    assert words in claim["statement"]
+    assert claim["grade"] == grade
+    assert claim["controls_failed"] == ([] if grade == "A" else ["one_layer"])
