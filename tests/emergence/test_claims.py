@@ -164,7 +164,7 @@ def test_a_return_in_the_late_layers_needs_its_gate_and_silence_of_permuted_labe
     assert "of the dense probe it is not shown" in claim["statement"]
     loud = quiet | {"passes_gate": True}
     claim = stated(evidence(reactivation=frame(schema, _of(schema, row), _of(schema, loud))), "reactivation")
-    assert (claim["grade"], claim["controls_failed"]) == ("reject", ["label_shuffle"])
+    assert (claim["grade"], claim["controls_failed"]) == ("reject", ["label_shuffle", "dense"])
 
 
 def test_a_shape_over_sizes_needs_both_designs() -> None:
