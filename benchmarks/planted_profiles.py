@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emergence_assets.emergence.schema import PRESENCE_SCHEMA
 from emergence_assets.emergence.seed_draws import nested_means
+from emergence_assets.emergence.tables.presence import CATEGORY_PRESENCE
 from emergence_assets.features.statistics import interval
 
 Floats = NDArray[np.float64]
@@ -79,8 +79,12 @@ def _checkpoint(step: int, p_cl: Floats, dense_cl: Floats, noise: Noise, rng: np
         n_seeds=pl.lit(noise.n_seeds),
         n_boot=pl.lit(noise.n_boot),
     )
-    absent = [pl.lit(None, dtype).alias(name) for name, dtype in PRESENCE_SCHEMA.items() if name not in frame.columns]
-    return frame.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in PRESENCE_SCHEMA.items())
+    absent = [
+        pl.lit(None, dtype).alias(name) for name, dtype in CATEGORY_PRESENCE.schema.items() if name not in frame.columns
+    ]
+    return frame.with_columns(absent).select(
+        pl.col(name).cast(dtype) for name, dtype in CATEGORY_PRESENCE.schema.items()
+    )
 
 
 def _of_texts(deviation: float, n_rows: int, n_seeds: int, n: int, rng: np.random.Generator) -> Floats:

@@ -34,7 +34,7 @@ def claims(grades: tuple[str, ...], kinds: tuple[str, ...], everything: bool, as
 
 
 def _rows() -> list[dict[str, Any]]:
-    from emergence_assets.emergence.tables import CLAIMS
+    from emergence_assets.emergence.tables.claims import CLAIMS
     from emergence_assets.study import load_study
     from resources.storage import Storage, data_folder
     from resources.tables import read_table

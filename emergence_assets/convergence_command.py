@@ -35,7 +35,7 @@ def convergence(level: str | None, as_json: bool) -> None:
 
 def _rows(models: list[str], storage: Any, levels: Any) -> tuple[list[dict[str, Any]], list[str]]:
     from emergence_assets.emergence.convergence import convergence as judged
-    from emergence_assets.emergence.tables import CATEGORY_PRESENCE
+    from emergence_assets.emergence.tables.presence import CATEGORY_PRESENCE
     from resources.tables import read_table
 
     rows, absent = [], []

@@ -18,10 +18,12 @@ SCIENCE_PACKAGES = tuple(
     for package in ("wordnet", "checkpoints", "activations", "saes", "features", "emergence", "report")
 )
 """Packages whose code decides a result; orchestration, paths and the study file's parser do not."""
-SCIENCE_MODULES = ("emergence_assets.theme",)
-"""Modules beside them that decide what a result looks like."""
+SCIENCE_MODULES = ("emergence_assets.theme", "emergence_assets.columns")
+"""Modules beside them that decide what a result looks like, or which columns it has."""
 NOT_SCIENCE = ("assets", "checks", "cells", "feature_cells", "control_cells")
 """Modules of a stage that move results without changing them."""
+DESCRIPTIONS = {"Column": 2, "Table": 1}
+"""Which argument of a table's declaration (`table.py`) is text for people, like a docstring."""
 
 
 def canonical_json(value: Any) -> str:
@@ -151,7 +153,8 @@ def _shown(value: Any) -> str:
 def code_version(*modules: str) -> str:
     """Hash of the science behind a result: the named modules and every science module they import.
 
-    Comments, docstrings and layout do not count. Modules are read, not imported, so that this is free of torch.
+    Comments, docstrings, layout and the descriptions of tables do not count. Modules are read, not imported, so that
+    this is free of torch.
     """
     pending, seen = list(modules), set[str]()
     while pending:
@@ -177,7 +180,7 @@ def _read_module(name: str) -> _Module:
     if key not in _remembered():
         tree = ast.parse(source)
         imports = _science_imports(tree)
-        _strip_docstrings(tree)
+        _strip_words(tree)
         _remembered()[key] = [hashlib.sha256(ast.dump(tree).encode()).hexdigest(), *imports]
     digest, *imports = _remembered()[key]
     return _Module(digest, tuple(imports))
@@ -233,7 +236,7 @@ def _is_science(name: str) -> bool:
     return in_stage and name.rsplit(".", 1)[-1] not in NOT_SCIENCE and _source(name).is_file()
 
 
-def _strip_docstrings(tree: ast.Module) -> None:
+def _strip_words(tree: ast.Module) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [
@@ -241,3 +244,6 @@ def _strip_docstrings(tree: ast.Module) -> None:
                 for statement in node.body
                 if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
             ]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in DESCRIPTIONS:
+            place = DESCRIPTIONS[node.func.id]
+            node.args[place : place + 1] = []

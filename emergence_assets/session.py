@@ -12,7 +12,7 @@ from rich.table import Table
 from emergence_assets.cell_run import Outcome
 from emergence_assets.definitions import STAGES, build_definitions
 from emergence_assets.display import Display
-from emergence_assets.emergence.tables import HEADLINE
+from emergence_assets.emergence.tables.claims import HEADLINE
 from emergence_assets.instance import close_dead_runs, prepare_home
 from emergence_assets.interruption import interruptions_kept
 from emergence_assets.listeners import ListeningCompute

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
+from emergence_assets.control_ids import Control
 from emergence_assets.declared import Declared, Name, Positive, Seed, reject_repeats
 from emergence_assets.errors import EmergenceError
 from emergence_assets.family import Family, TrainedHere, admitted_steps
@@ -40,26 +41,6 @@ class Activations(Declared):
     retention: Literal["keep", "archive-after-sae", "drop-after-sae", "stream"] = "keep"
     """What becomes of training rows: they stay on disk, are compressed or let go once the SAEs of their cell are
     trained, or never reach the disk (SAEs train from memory). Read-outs, statistics and provenance always stay."""
-
-
-MADE_CONTROLS = (
-    *("label_shuffle_within_length", "reinit_full", "reinit_keep_embed", "act_gauss"),
-    *("dict_frozen_encoder", "dict_frozen_decoder", "text_wordshuffle"),
-)
-"""Controls of the last step that something has to be run or trained for."""
-Control = Literal[
-    "step0",
-    "label_shuffle",
-    "label_shuffle_within_length",
-    "reinit_full",
-    "reinit_keep_embed",
-    "act_gauss",
-    "dict_frozen_encoder",
-    "dict_frozen_decoder",
-    "text_wordshuffle",
-    "bow",
-    "dense",
-]
 
 
 class Statistics(Declared):

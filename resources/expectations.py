@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from resources.tables import Table
+from emergence_assets.table import Table
 
 ROW = "_row"
 

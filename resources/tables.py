@@ -7,60 +7,20 @@ checked by `resources.expectations`.
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from emergence_assets.durable import clear_disk_errors, replacing_file
 from emergence_assets.errors import EmergenceError
 from emergence_assets.provenance import Provenance
+from emergence_assets.table import Table
 
 PROVENANCE_KEY = "emergence_provenance"
 CHECKSUM_KEY = "emergence_sha256"
 _NO_CHECKSUM = b"0" * 64
 _MAGIC = b"PAR1"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a table."""
-
-    name: str
-    dtype: Any
-    """Polars data type."""
-    description: str
-    unit: str = "1"
-    minimum: float | None = None
-    maximum: float | None = None
-    one_of: tuple[str, ...] = ()
-    """All values it may take; empty for any."""
-    nullable: bool = False
-
-
-@dataclass(frozen=True)
-class Ordered:
-    """low <= middle <= high wherever none of them is null."""
-
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table: what one row is, its columns and the columns that identify a row."""
-
-    name: str
-    description: str
-    columns: tuple[Column, ...]
-    key: tuple[str, ...]
-    ordered: tuple[Ordered, ...] = field(default=())
-
-    @property
-    def schema(self) -> pl.Schema:
-        """Polars schema of the parquet file."""
-        return pl.Schema({column.name: column.dtype for column in self.columns})
 
 
 def write_table(path: Path, frame: pl.DataFrame, table: Table, provenance: str) -> None:

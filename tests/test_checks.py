@@ -8,7 +8,7 @@ import pytest
 
 from emergence_assets.activations.checks import ACTIVATION_CHECKS
 from emergence_assets.checkpoints.checks import CHECKPOINT_CHECKS, REGISTRY_CHECKS, TRAINING_CHECKS
-from emergence_assets.checkpoints.schema import RULES
+from emergence_assets.checkpoints.identity import RULES
 from emergence_assets.emergence.checks import CHECKS, FEATURES_CHECKS, LINEAGE_CHECKS
 from emergence_assets.features.checks import STATISTICS_CHECKS
 from emergence_assets.report.checks import REPORT_CHECKS

@@ -143,6 +143,7 @@ MODULES = {
     "features/labels.py": "LEVELS = 3\n",
     "features/cells.py": "PATHS = 1\n",
     "saes/sae.py": "from emergence_assets.features import labels\n",
+    "features/tables.py": 'COUNTS = Table("counts", "One row.", (Column("n", Int32, "texts", "texts", 0),), ("n",))\n',
     "saes/lazy.py": "def late():\n    import emergence_assets.features.rules\n    return emergence_assets\n",
     "saes/loop.py": "import emergence_assets.saes.pool\n",
     "saes/pool.py": "import emergence_assets.saes.loop\n",
@@ -191,6 +192,15 @@ def test_comments_docstrings_and_layout_do_not_count(tree: Path, version: Versio
     )
     replace(tree / "features/cell.py", '"""Doc."""\n', "")
     assert version("features.cell") == before
+
+
+def test_what_a_column_means_is_documentation_and_what_it_holds_is_not(tree: Path, version: Version) -> None:
+    old = version("features.tables")
+    replace(tree / "features/tables.py", '"One row."', '"One row per cell."')
+    replace(tree / "features/tables.py", 'Int32, "texts"', 'Int32, "texts with a label"')
+    assert version("features.tables") == old
+    replace(tree / "features/tables.py", "Int32", "Int64")
+    assert version("features.tables") != old
 
 
 @pytest.mark.parametrize(

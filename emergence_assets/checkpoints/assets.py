@@ -16,9 +16,10 @@ from emergence_assets.checkpoints.cells import (
     training_tasks,
 )
 from emergence_assets.checkpoints.checks import CHECKPOINT_CHECKS, REGISTRY_CHECKS, TRAINING_CHECKS
+from emergence_assets.checkpoints.identity import rule_frame
 from emergence_assets.checkpoints.inspection import measurement_tasks
 from emergence_assets.checkpoints.listing import refresh_time_axis
-from emergence_assets.checkpoints.schema import REGISTRY, rule_frame
+from emergence_assets.checkpoints.tables import REGISTRY
 from emergence_assets.family import TrainedHere
 from emergence_assets.materialise import build_asset
 from emergence_assets.materialise_tables import build_tables

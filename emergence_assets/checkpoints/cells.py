@@ -151,7 +151,7 @@ CHECKPOINT_REGISTRY = Rule(
     inputs=("checkpoint",),
     needs_cells=False,
     recipe=_registry_recipe,
-    code=tuple(f"emergence_assets.checkpoints.{name}" for name in ("registry", "schema", "verdicts", "trajectory")),
+    code=tuple(f"emergence_assets.checkpoints.{name}" for name in ("registry", "verdicts", "trajectory")),
     path=lambda storage, cell: storage.model_table("checkpoint_registry", str(cell.model)),
     stored=parquet_provenance,
     verify=verify_table,
@@ -291,7 +291,7 @@ def write_registry(
 ) -> None:
     """Worker: all checkpoints of a model as a table, with a picture of how alike they are."""
     from emergence_assets.checkpoints.registry import registry_frame
-    from emergence_assets.checkpoints.schema import REGISTRY
+    from emergence_assets.checkpoints.tables import REGISTRY
 
     storage = Storage(Path(data), study)
     axis = read_time_axis(storage.time_axis(model)) or TimeAxis(())

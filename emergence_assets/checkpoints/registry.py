@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from emergence_assets.checkpoints.measurement import Measurement
-from emergence_assets.checkpoints.schema import REGISTRY
+from emergence_assets.checkpoints.tables import REGISTRY
 from emergence_assets.checkpoints.verdicts import cosine_matrix
 from emergence_assets.time_axis import AxisEntry, is_used
 

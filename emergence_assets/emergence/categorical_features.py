@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from emergence_assets.emergence.schema import CATEGORICAL_FEATURES_SCHEMA
+from emergence_assets.emergence.tables.categorical import CATEGORICAL_FEATURES
 from emergence_assets.features.p_values import PValueTally
 
 LEXICAL_EXCESS = 0.5
@@ -29,7 +29,7 @@ def study_p_values(cells: Iterable[tuple[pl.DataFrame, int]]) -> PValueTally:
 
 
 def categorical_features(latents: pl.DataFrame, step0: pl.DataFrame, p_values: PValueTally) -> pl.DataFrame:
-    """One row per categorical latent of the study, see `CATEGORICAL_FEATURES_SCHEMA`.
+    """One row per categorical latent of the study, see `CATEGORICAL_FEATURES`.
 
     `q_global`: Benjamini-Hochberg over every test of the study. `excess_vs_step0` = auroc_score less that of the best
     latent of the untrained network for the same category, layer and SAE seed; null without step 0.
@@ -40,7 +40,7 @@ def categorical_features(latents: pl.DataFrame, step0: pl.DataFrame, p_values: P
         p_values: see `study_p_values`.
     """
     if latents.is_empty():
-        return pl.DataFrame(schema=CATEGORICAL_FEATURES_SCHEMA)
+        return CATEGORICAL_FEATURES.schema.to_frame()
     before = step0.select(*_PLACE, auroc_step0=pl.col("p_best"))
     return (
         latents.join(before, on=_PLACE, how="left", validate="m:1")
@@ -49,6 +49,6 @@ def categorical_features(latents: pl.DataFrame, step0: pl.DataFrame, p_values: P
             excess_vs_step0=pl.col("auroc_score") - pl.col("auroc_step0"),
             lexical_flag=pl.col("word_excess") >= LEXICAL_EXCESS,
         )
-        .select(pl.col(name).cast(dtype) for name, dtype in CATEGORICAL_FEATURES_SCHEMA.items())
+        .select(pl.col(name).cast(dtype) for name, dtype in CATEGORICAL_FEATURES.schema.items())
         .sort("model", "step", "layer", "sae_seed", "category_level", "latent")
     )

@@ -113,7 +113,7 @@ def collect_metrics(
 ) -> None:
     """Worker: the quality of all SAEs of one model as a table."""
     from emergence_assets.emergence.sae_metrics import sae_metrics
-    from emergence_assets.emergence.tables import SAE_METRICS as TABLE
+    from emergence_assets.emergence.tables.saes import SAE_METRICS as TABLE
 
     frame = sae_metrics(sources, design)
     numbers = {"saes": len(frame), "mean_fvu": frame["fvu"].mean(), "mean_dead_frac": frame["dead_frac"].mean()}
@@ -166,9 +166,9 @@ def collect_presence(
 
     from emergence_assets.activations.tokens import read_tokens
     from emergence_assets.emergence.presence import category_presence
-    from emergence_assets.emergence.tables import CATEGORY_PRESENCE as TABLE
+    from emergence_assets.emergence.tables.presence import CATEGORY_PRESENCE as TABLE
     from emergence_assets.features.controls import bag_of_words_auroc
-    from emergence_assets.features.tables import PRESENCE_CELLS
+    from emergence_assets.features.tables.presence import PRESENCE_CELLS
 
     parts = []
     for position, source in enumerate(sources):
@@ -209,10 +209,10 @@ def table_tasks(rule: Rule) -> Callable[[Plan, Sequence[tuple[Cell, Required]]],
 
 def derive_table(sources: dict[str, str], table: str, path: str, required: str, report: Any) -> None:
     """Worker: one of the emergence tables of one model, from others."""
-    from emergence_assets.emergence import tables
     from emergence_assets.emergence.hazard import emergence_hazard
     from emergence_assets.emergence.reactivation import reactivation
     from emergence_assets.emergence.space import emergence_over_space
+    from emergence_assets.emergence.tables.catalogue import CATALOGUE
     from emergence_assets.emergence.time import emergence_over_time
 
     derive: Callable[..., Any] = {
@@ -221,9 +221,9 @@ def derive_table(sources: dict[str, str], table: str, path: str, required: str, 
         "emergence_over_space": emergence_over_space,
         "reactivation": reactivation,
     }[table]
-    read = {name: read_table(Path(source), getattr(tables, name.upper())) for name, source in sources.items()}
+    read = {name: read_table(Path(source), CATALOGUE[name]) for name, source in sources.items()}
     frame = derive(**{ARGUMENTS[name]: frame for name, frame in read.items()})
-    write_cell(Path(path), frame, getattr(tables, table.upper()), required, {"rows": len(frame)})
+    write_cell(Path(path), frame, CATALOGUE[table], required, {"rows": len(frame)})
 
 
 ARGUMENTS = {"category_presence": "presence", "emergence_over_time": "time", "claims": "claims"}

@@ -2,9 +2,22 @@
 
 import polars as pl
 
-from emergence_assets.emergence import tables
+from emergence_assets.emergence.tables.categorical import FEATURE_COUNTS
+from emergence_assets.emergence.tables.claims import CLAIMS
+from emergence_assets.emergence.tables.controls import CATEGORY_CONTROLS
+from emergence_assets.emergence.tables.cost import COMPRESSION_RETENTION, COST_UTILITY
+from emergence_assets.emergence.tables.hazard import EMERGENCE_HAZARD
+from emergence_assets.emergence.tables.lineage import FEATURE_LINEAGE, LINEAGE_NODES
+from emergence_assets.emergence.tables.mechanism import REACTIVATION_MECHANISM
+from emergence_assets.emergence.tables.presence import CATEGORY_PRESENCE, EXPANSION_PRESENCE
+from emergence_assets.emergence.tables.reactivation import REACTIVATION
+from emergence_assets.emergence.tables.saes import SAE_METRICS
+from emergence_assets.emergence.tables.scale import EMERGENCE_OVER_SCALE, MODEL_SEEDS
+from emergence_assets.emergence.tables.space import EMERGENCE_OVER_SPACE
+from emergence_assets.emergence.tables.stability import LATENT_CARRY, LINEAGE_STABILITY
+from emergence_assets.emergence.tables.time import EMERGENCE_OVER_TIME
+from emergence_assets.table import Table
 from resources.expectations import Check, Condition, between, table_checks
-from resources.tables import Table
 
 COMPARED = "compared_with_step_0"
 """Column that `with_comparison` adds."""
@@ -84,60 +97,60 @@ FEATURES_CHECKS = (
 CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
     table.name: (table, (*table_checks(table), *more))
     for table, more in (
-        (tables.SAE_METRICS, ()),
-        (tables.CATEGORY_PRESENCE, (_COMPARED,)),
-        (tables.FEATURE_COUNTS, (_COMPARED,)),
-        (tables.CATEGORY_CONTROLS, (_AT_CHANCE, _ALL_THERE)),
-        (tables.EMERGENCE_OVER_TIME, (_COMPARED,)),
-        (tables.EMERGENCE_HAZARD, (_EVENTS_ADD_UP,)),
-        (tables.EMERGENCE_OVER_SPACE, ()),
-        (tables.EXPANSION_PRESENCE, ()),
-        (tables.MODEL_SEEDS, ()),
-        (tables.REACTIVATION, (_FOLLOWS,)),
-        (tables.EMERGENCE_OVER_SCALE, ()),
-        (tables.REACTIVATION_MECHANISM, (_ADD_UP,)),
-        (tables.COST_UTILITY, (_COMPARED,)),
-        (tables.CLAIMS, (_GRADES_FOLLOW,)),
-        (tables.COMPRESSION_RETENTION, (_UNCHANGED,)),
+        (SAE_METRICS, ()),
+        (CATEGORY_PRESENCE, (_COMPARED,)),
+        (FEATURE_COUNTS, (_COMPARED,)),
+        (CATEGORY_CONTROLS, (_AT_CHANCE, _ALL_THERE)),
+        (EMERGENCE_OVER_TIME, (_COMPARED,)),
+        (EMERGENCE_HAZARD, (_EVENTS_ADD_UP,)),
+        (EMERGENCE_OVER_SPACE, ()),
+        (EXPANSION_PRESENCE, ()),
+        (MODEL_SEEDS, ()),
+        (REACTIVATION, (_FOLLOWS,)),
+        (EMERGENCE_OVER_SCALE, ()),
+        (REACTIVATION_MECHANISM, (_ADD_UP,)),
+        (COST_UTILITY, (_COMPARED,)),
+        (CLAIMS, (_GRADES_FOLLOW,)),
+        (COMPRESSION_RETENTION, (_UNCHANGED,)),
     )
 }
 
 
 def with_comparison(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
     """The rows of a table with the columns that checks of several rows look at."""
-    if table is tables.EMERGENCE_HAZARD:
+    if table is EMERGENCE_HAZARD:
         group = ["model", "control_id", "category_level"]
         start = pl.col("n_categories") - pl.col("n_left")
         before = (pl.col("n_at_risk") - pl.col("n_events")).shift(1).over(group, order_by="step_lo")
         return frame.with_columns((pl.col("n_at_risk") == before.fill_null(start)).alias(ADDS_UP))
-    if table is tables.REACTIVATION_MECHANISM:
+    if table is REACTIVATION_MECHANISM:
         return frame.with_columns(
             pl.sum_horizontal("share_carried", "share_attn", "share_mlp", ignore_nulls=False).alias(SHARE_SUM)
         )
-    if table is tables.CLAIMS:
+    if table is CLAIMS:
         is_clean = pl.sum_horizontal(pl.col("controls_failed", "controls_missing").list.len()) == 0
         is_allowed = pl.col("passes_gate") | (pl.col("grade") == "reject")
         return frame.with_columns((is_allowed & ((pl.col("grade") != "A") | is_clean)).alias(GRADE_FOLLOWS))
-    if table is tables.REACTIVATION:
+    if table is REACTIVATION:
         gates = pl.all_horizontal(name for name in frame.columns if name.startswith("gate_"))
         stated = pl.col("verdict").is_in(["representational", "allocation"])
         return frame.with_columns(
             (stated == (gates & (pl.col("n_layers_read") >= 6) & pl.col("ri").is_not_null())).alias(FOLLOWS)
         )
-    if table is tables.COMPRESSION_RETENTION:
+    if table is COMPRESSION_RETENTION:
         lost = pl.col("mean_drop").abs() + (1 - pl.col("retention")) + (pl.col("fvu_ratio") - 1).abs()
         return frame.with_columns(pl.when(pl.col("variant") == "none").then(lost).alias(UNCHANGED_LOSS))
-    if table is tables.CATEGORY_PRESENCE or table is tables.COST_UTILITY:
+    if table is CATEGORY_PRESENCE or table is COST_UTILITY:
         has_step_0 = (pl.col("step") == 0).any().over("model")
         needed = (
             ("p_step0", "gain", "gain_lo", "gain_hi")
-            if table is tables.CATEGORY_PRESENCE
+            if table is CATEGORY_PRESENCE
             else ("u_excess", "u_excess_lo", "u_excess_hi")
         )
-    elif table is tables.FEATURE_COUNTS:
+    elif table is FEATURE_COUNTS:
         has_step_0 = (pl.col("step") == 0).any().over("model")
         needed = ("n_excess",)
-    elif table is tables.CATEGORY_CONTROLS:
+    elif table is CATEGORY_CONTROLS:
         is_mean = (pl.col("control_id") == "label_shuffle") & (pl.col("aggregate") == "mean")
         place = ("model", "layer", "aggregate", "category_level", "category")
         return frame.with_columns(
@@ -146,7 +159,7 @@ def with_comparison(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
                 ALL_THERE
             ),
         )
-    elif table is tables.EMERGENCE_OVER_TIME:
+    elif table is EMERGENCE_OVER_TIME:
         has_step_0 = (pl.col("base").is_not_null() & (pl.col("n_steps") > 1)).any().over("model")
         needed = ("base", "amp", "p_step0", "late_gain", "best_model", "censor", "passes_gate")
     else:
@@ -173,7 +186,7 @@ LINEAGE_CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
     table.name: (table, (*_DECLARED, check))
     for table, check in (
         (
-            tables.FEATURE_LINEAGE,
+            FEATURE_LINEAGE,
             _never(
                 "matches_are_mutual_and_above_both_nulls",
                 "Whatever is accepted is each other's best, exceeds both nulls, and is among the latents compared.",
@@ -183,7 +196,7 @@ LINEAGE_CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
             ),
         ),
         (
-            tables.LINEAGE_NODES,
+            LINEAGE_NODES,
             _never(
                 "lineages_are_chains",
                 "No latent belongs to two lineages, and each begins before it ends.",
@@ -192,7 +205,7 @@ LINEAGE_CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
             ),
         ),
         (
-            tables.LINEAGE_STABILITY,
+            LINEAGE_STABILITY,
             _never(
                 "ratios_have_a_ceiling",
                 "Nothing is divided by a ceiling below .1.",
@@ -200,7 +213,7 @@ LINEAGE_CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
             ),
         ),
         (
-            tables.LATENT_CARRY,
+            LATENT_CARRY,
             _never(
                 "joint_texts_are_part_of_both", "Both are active on no more texts than either.", "joint_above_either"
             ),

@@ -11,14 +11,12 @@ from typing import Any
 import polars as pl
 
 from emergence_assets.emergence.grading import GRADES, POLICY, Control, grade
-from emergence_assets.emergence.schema import CLAIMS_SCHEMA
+from emergence_assets.emergence.tables.claims import CLAIMS, KINDS
 
 ALPHA = 0.05
 """A statement that is one of many needs a smaller false discovery rate."""
 SEEDS_NEEDED = 2 / 3
 """Share of the SAE seeds that have to show the sign (design, 2.6)."""
-KINDS = ("emergence", "timing", "depth", "reactivation", "size", "stability")
-"""What statements are about, in the order in which a reader meets them."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Claim:
     """One statement, true or not; the grade decides whether it may be made."""
 
     kind: str
-    """One of `KINDS`."""
+    """One of `tables.claims.KINDS`."""
     statement: str
     """A sentence that is right if the claim holds."""
     estimate: float | None
@@ -51,12 +49,12 @@ class Claim:
 
 
 def claims_table(claims: Sequence[Claim]) -> pl.DataFrame:
-    """All statements, granted ones first within their kind, numbered from 1; see `CLAIMS_SCHEMA`.
+    """All statements, granted ones first within their kind, numbered from 1; see `CLAIMS`.
 
     The order depends on nothing but the statements, so that equal evidence gives equal numbers.
     """
     rows = [_row(claim) for claim in claims]
-    frame = pl.DataFrame(rows, schema={name: dtype for name, dtype in CLAIMS_SCHEMA.items() if name != "claim_id"})
+    frame = pl.DataFrame(rows, schema={name: dtype for name, dtype in CLAIMS.schema.items() if name != "claim_id"})
     order = frame.with_columns(
         kind_order=pl.col("kind").replace_strict(list(KINDS), range(len(KINDS)), return_dtype=pl.Int8),
         grade_order=pl.col("grade").replace_strict(list(GRADES), range(len(GRADES)), return_dtype=pl.Int8),
@@ -68,7 +66,7 @@ def claims_table(claims: Sequence[Claim]) -> pl.DataFrame:
         nulls_last=True,
     )
     return order.with_row_index("claim_id", offset=1).select(
-        pl.col(name).cast(dtype) for name, dtype in CLAIMS_SCHEMA.items()
+        pl.col(name).cast(dtype) for name, dtype in CLAIMS.schema.items()
     )
 
 

@@ -72,21 +72,16 @@ def claim_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[
 
 def collect_claims(tables: dict[str, list[str]], probes: str, path: str, required: str, report: Any) -> None:
     """Worker: everything that may or may not be said, graded."""
-    from emergence_assets.checkpoints.schema import REGISTRY
-    from emergence_assets.emergence import tables as declared
     from emergence_assets.emergence.claims import Evidence, claims
     from emergence_assets.emergence.grading import GRADES
+    from emergence_assets.emergence.tables.catalogue import CATALOGUE
     from emergence_assets.features.probe_categories import told_by_form
 
-    declarations = {name: getattr(declared, name.upper(), REGISTRY) for name in EVIDENCE}
     # A family without second runs of a model has no table of them.
-    read = {
-        name: read_tables([Path(part) for part in tables.get(name, ())], declaration)
-        for name, declaration in declarations.items()
-    }
+    read = {name: read_tables([Path(part) for part in tables.get(name, ())], CATALOGUE[name]) for name in EVIDENCE}
     evidence = Evidence(**read)
     texts = probe_set(probes)
     frame = claims(evidence, texts.levels[0], told_by_form(texts))
     counts = dict(frame.group_by("grade").len().iter_rows())
     summary = {f"grade_{grade}": counts.get(grade, 0) for grade in GRADES}
-    write_cell(Path(path), frame, declared.CLAIMS, required, {"statements": len(frame), **summary})
+    write_cell(Path(path), frame, CATALOGUE[CLAIMS.name], required, {"statements": len(frame), **summary})

@@ -34,7 +34,7 @@ class Evidence:
 
 
 def claims(evidence: Evidence, level: str, told_by_form: Collection[tuple[str, str]]) -> pl.DataFrame:
-    """Every statement of a study; see `CLAIMS_SCHEMA`.
+    """Every statement of a study; see `CLAIMS`.
 
     Args:
         evidence: all of one study.

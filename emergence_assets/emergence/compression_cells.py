@@ -76,7 +76,7 @@ def compress_model(
     from emergence_assets.checkpoints.fixed_text import fixed_text_loss
     from emergence_assets.checkpoints.loading import is_causal
     from emergence_assets.emergence.compression_table import Instruments, compression_retention
-    from emergence_assets.emergence.tables import COMPRESSION_RETENTION as TABLE
+    from emergence_assets.emergence.tables.cost import COMPRESSION_RETENTION as TABLE
     from emergence_assets.features.cell import CellRecipe
     from emergence_assets.features.labels import text_weights
     from emergence_assets.saes.folder import read_sae

@@ -30,7 +30,7 @@ from emergence_assets.activations.weight_variants import (
     noise_like,
 )
 from emergence_assets.emergence.replicates import interval
-from emergence_assets.emergence.schema import COMPRESSION_SCHEMA
+from emergence_assets.emergence.tables.cost import COMPRESSION_RETENTION
 from emergence_assets.features.encoded import encoded
 from emergence_assets.features.retention import Presence, mean_presence, presence_of, retained_c, unexplained
 from emergence_assets.saes.sae import SAE
@@ -85,7 +85,7 @@ def compression_retention(
     instruments: Instruments,
     report: Callable[[int, int, str], None],
 ) -> pl.DataFrame:
-    """One row per version and layer; see `COMPRESSION_SCHEMA`. The model is as it was afterwards.
+    """One row per version and layer; see `COMPRESSION_RETENTION`. The model is as it was afterwards.
 
     Args:
         keys: model, n_params_nonemb, step, tokens_seen, n_layers and data_version of the checkpoint.
@@ -115,8 +115,8 @@ def compression_retention(
                 row |= {"density": change.density, "relative_norm": change.relative_norm}
             row |= {"changed_layer": version.changed_layer, "layer": layer, "category_level": level}
             rows.append({**keys, **row, "rel_depth": (layer + 1) / int(keys["n_layers"])})
-    complete = [{name: row.get(name) for name in COMPRESSION_SCHEMA} for row in rows]
-    return pl.DataFrame(complete, schema=COMPRESSION_SCHEMA)
+    complete = [{name: row.get(name) for name in COMPRESSION_RETENTION.schema} for row in rows]
+    return pl.DataFrame(complete, schema=COMPRESSION_RETENTION.schema)
 
 
 def _versions(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from emergence_assets.activations.cells import ACTIVATIONS, harvest_origin, probe_recipe
+from emergence_assets.control_ids import MADE_CONTROLS
 from emergence_assets.emergence.cells import CATEGORY_PRESENCE
 from emergence_assets.emergence.table_cells import table_rule, write_cell
 from emergence_assets.errors import EmergenceError
@@ -12,7 +13,7 @@ from emergence_assets.features.table_sizes import REPLICATE_BYTES
 from emergence_assets.plan import Cell, Plan
 from emergence_assets.provenance import Required, canonical_json
 from emergence_assets.saes.cells import SAE
-from emergence_assets.study import MADE_CONTROLS, Study
+from emergence_assets.study import Study
 from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
 from resources.records import required_from_json, required_to_json
@@ -98,9 +99,9 @@ def join_controls(parts: list[str], presence: str, chosen: list[str], path: str,
     import polars as pl
 
     from emergence_assets.emergence.controls import category_controls
-    from emergence_assets.emergence.tables import CATEGORY_CONTROLS as TABLE
-    from emergence_assets.emergence.tables import CATEGORY_PRESENCE as PRESENCE
-    from emergence_assets.emergence.tables import CONTROL_PARTS
+    from emergence_assets.emergence.tables.controls import CATEGORY_CONTROLS as TABLE
+    from emergence_assets.emergence.tables.controls import CONTROL_PARTS
+    from emergence_assets.emergence.tables.presence import CATEGORY_PRESENCE as PRESENCE
 
     nothing = CONTROL_PARTS.schema.to_frame()
     made = pl.concat([nothing, *(read_table(Path(part), CONTROL_PARTS) for part in parts)])

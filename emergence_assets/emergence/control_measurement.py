@@ -21,7 +21,7 @@ from emergence_assets.activations.tokens import Tokens, known_tokens
 from emergence_assets.activations.word_order import with_shuffled_words
 from emergence_assets.checkpoints.reinit import reinitialise
 from emergence_assets.durable import clear_disk_errors
-from emergence_assets.emergence.tables import CONTROL_PARTS
+from emergence_assets.emergence.tables.controls import CONTROL_PARTS
 from emergence_assets.features.cell import CellRecipe
 from emergence_assets.features.cells import cell_labels, cell_texts, probe_texts
 from emergence_assets.features.control_rows import control_rows
@@ -70,7 +70,7 @@ def measure_control(
     """Worker: one control of one model in all its layers.
 
     Args:
-        control_id: one of `study.MADE_CONTROLS`.
+        control_id: one of `control_ids.MADE_CONTROLS`.
         origin: see `activations.cells.harvest_origin`, of the last step.
         layers: layer → activation_file, sae_folder.
         path: where the rows go.

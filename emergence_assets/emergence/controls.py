@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from emergence_assets.emergence.replicates import CELL_KEYS, group_means, interval, replicate_array
-from emergence_assets.emergence.schema import CONTROLS_SCHEMA
+from emergence_assets.emergence.tables.controls import CATEGORY_CONTROLS
 
 _ROW = ["layer", "control_id", "category_level", "category"]
 _NUMBERS = ["p_select", "p_best", "p_dense"]
@@ -47,7 +47,7 @@ def category_controls(parts: pl.DataFrame, presence: pl.DataFrame, chosen: Seque
         validate="m:1",
     ).sort(_ROW)
     if paired.is_empty():
-        return pl.DataFrame(schema=CONTROLS_SCHEMA)
+        return CATEGORY_CONTROLS.schema.to_frame()
     control_rb = _replicates(paired, "replicates")
     measured_rb = _replicates(paired, "measured_replicates")
     each = _with_intervals(paired.with_columns(aggregate=pl.lit("none")), control_rb, measured_rb)
@@ -111,7 +111,7 @@ def _with_intervals(rows: pl.DataFrame, control_rb: np.ndarray, measured_rb: np.
         ),
         above_control=pl.col("p_measured") - pl.col("p_best"),
     )
-    floats = [name for name, dtype in CONTROLS_SCHEMA.items() if dtype == pl.Float32]
+    floats = [name for name, dtype in CATEGORY_CONTROLS.schema.items() if dtype == pl.Float32]
     return table.with_columns(pl.col(name).cast(pl.Float32).fill_nan(None) for name in floats).select(
-        pl.col(name).cast(dtype) for name, dtype in CONTROLS_SCHEMA.items()
+        pl.col(name).cast(dtype) for name, dtype in CATEGORY_CONTROLS.schema.items()
     )

@@ -47,13 +47,13 @@ def cost_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[T
 
 def weigh_costs(presence: list[str], registry: list[str], path: str, required: str, report: Any) -> None:
     """Worker: what every checkpoint cost and what it is worth."""
-    from emergence_assets.checkpoints.schema import REGISTRY
-    from emergence_assets.emergence import tables
+    from emergence_assets.checkpoints.tables import REGISTRY
     from emergence_assets.emergence.cost_utility import cost_utility
+    from emergence_assets.emergence.tables.catalogue import CATALOGUE
 
     frame = cost_utility(
-        read_tables([Path(part) for part in presence], tables.CATEGORY_PRESENCE),
+        read_tables([Path(part) for part in presence], CATALOGUE[CATEGORY_PRESENCE.name]),
         read_tables([Path(part) for part in registry], REGISTRY),
     )
     numbers = {"rows": len(frame), "stop_signals": int(frame["stop_signal"].sum())}
-    write_cell(Path(path), frame, tables.COST_UTILITY, required, numbers)
+    write_cell(Path(path), frame, CATALOGUE[COST_UTILITY.name], required, numbers)

@@ -14,8 +14,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emergence_assets.emergence.replicates import interval
-from emergence_assets.emergence.schema import COST_SCHEMA
 from emergence_assets.emergence.stopping import has_risen, is_flat, trend
+from emergence_assets.emergence.tables.cost import COST_UTILITY
 from emergence_assets.emergence.utility import UtilitySeries, utility_series
 
 ENOUGH = 0.9
@@ -41,18 +41,20 @@ def cost_utility(presence: pl.DataFrame, losses: pl.DataFrame) -> pl.DataFrame:
     * pareto: no other checkpoint of any model has more utility at no more compute; step 0 is not counted.
 
     Args:
-        presence: see `PRESENCE_SCHEMA`; models without step 0 have no utility.
+        presence: see `CATEGORY_PRESENCE`; models without step 0 have no utility.
         losses: columns model, step, loss.
     """
     rows = [row for series in utility_series(presence) for row in _rows(series)]
     if not rows:
-        return pl.DataFrame(schema=COST_SCHEMA)
-    known = {name: dtype for name, dtype in COST_SCHEMA.items() if name not in ("loss", "pareto")}
+        return COST_UTILITY.schema.to_frame()
+    known = {name: dtype for name, dtype in COST_UTILITY.schema.items() if name not in ("loss", "pareto")}
     table = pl.DataFrame(rows, schema=known).join(
         losses.select("model", "step", "loss"), on=["model", "step"], how="left", maintain_order="left"
     )
     floats = [
-        name for name, dtype in COST_SCHEMA.items() if dtype in (pl.Float32, pl.Float64) and name in table.columns
+        name
+        for name, dtype in COST_UTILITY.schema.items()
+        if dtype in (pl.Float32, pl.Float64) and name in table.columns
     ]
     table = table.with_columns(pl.col(floats).fill_nan(None))
     parts = [
@@ -61,7 +63,7 @@ def cost_utility(presence: pl.DataFrame, losses: pl.DataFrame) -> pl.DataFrame:
     ]
     return (
         pl.concat(parts)
-        .select(pl.col(name).cast(dtype) for name, dtype in COST_SCHEMA.items())
+        .select(pl.col(name).cast(dtype) for name, dtype in COST_UTILITY.schema.items())
         .sort("category_level", "control_id", "n_params_nonemb", "model", "step")
     )
 

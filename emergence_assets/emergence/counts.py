@@ -8,7 +8,7 @@ they are secondary to presence.
 import polars as pl
 
 from emergence_assets.emergence.replicates import CELL_KEYS
-from emergence_assets.emergence.schema import COUNTS_SCHEMA
+from emergence_assets.emergence.tables.categorical import FEATURE_COUNTS
 
 _GROUP = ("rule_id", "control_id", "aggregate", "category_level", "category")
 _COUNTS = ("n_features", "n_passing")
@@ -25,7 +25,7 @@ def feature_counts(cells: pl.DataFrame) -> pl.DataFrame:
         cells: rows of `features.rule_counts.rule_counts` with the key columns, sae_seed and data_version.
     """
     if cells.is_empty():
-        return pl.DataFrame(schema=COUNTS_SCHEMA)
+        return FEATURE_COUNTS.schema.to_frame()
     one = [*CELL_KEYS, *(key for key in _GROUP if key != "aggregate")]
     each = (
         cells.group_by(one)
@@ -52,6 +52,6 @@ def feature_counts(cells: pl.DataFrame) -> pl.DataFrame:
             n_excess=pl.col("n_features") - pl.col("n_step0"),
             per_1k_live=1000 * pl.col("n_features") / pl.col("n_live").clip(lower_bound=1),
         )
-        .select(pl.col(name).cast(dtype) for name, dtype in COUNTS_SCHEMA.items())
+        .select(pl.col(name).cast(dtype) for name, dtype in FEATURE_COUNTS.schema.items())
         .sort("model", "step", "layer", *_GROUP)
     )

@@ -16,13 +16,13 @@ from emergence_assets.activations.harvest import training_rows
 from emergence_assets.activations.reading import Rows, open_rows, read_attrs
 from emergence_assets.activations.tokens import known_tokens
 from emergence_assets.emergence.presence import category_presence
-from emergence_assets.emergence.schema import EXPANSION_SCHEMA
 from emergence_assets.emergence.table_cells import write_cell
-from emergence_assets.emergence.tables import CATEGORY_PRESENCE, EXPANSION_PRESENCE
+from emergence_assets.emergence.tables.presence import CATEGORY_PRESENCE, EXPANSION_PRESENCE
 from emergence_assets.features.cell import CellRecipe, dense_scores, latent_stats, presence_cell
 from emergence_assets.features.cells import cell_labels
 from emergence_assets.features.encoded import encoded
-from emergence_assets.features.tables import LATENT_STATS, PRESENCE_CELLS
+from emergence_assets.features.tables.presence import PRESENCE_CELLS
+from emergence_assets.features.tables.statistics import LATENT_STATS
 from emergence_assets.saes.cell import LayerRows, make_saes
 from emergence_assets.saes.cells import EVALUATION_SHARE, METRICS_NAME
 from emergence_assets.saes.recipe import SAERecipe
@@ -65,7 +65,7 @@ _KEYS = ("model", "n_params_nonemb", "step", "tokens_seen", "layer", "n_layers",
 
 
 def expansion_presence(cells: pl.DataFrame, dictionaries: pl.DataFrame, words: pl.DataFrame) -> pl.DataFrame:
-    """`category_presence` of these cells, with what is known of their dictionaries; see `EXPANSION_SCHEMA`.
+    """`category_presence` of these cells, with what is known of their dictionaries; see `EXPANSION_PRESENCE`.
 
     Args:
         cells: rows of `features.cell.presence_cell` with key columns and sae_seed.
@@ -88,7 +88,7 @@ def expansion_presence(cells: pl.DataFrame, dictionaries: pl.DataFrame, words: p
         .join(about, on=_CELL, how="left")
         .join(counted, on=[*_CELL, "control_id", "category_level", "category"], how="left")
         .with_columns(n_passing=pl.when(pl.col("control_id") == "none").then(pl.col("n_passing").fill_null(0)))
-        .select(pl.col(name).cast(dtype) for name, dtype in EXPANSION_SCHEMA.items())
+        .select(pl.col(name).cast(dtype) for name, dtype in EXPANSION_PRESENCE.schema.items())
     )
 
 

@@ -70,8 +70,8 @@ def collect_counts(sources: list[dict[str, Any]], path: str, required: str, repo
     import polars as pl
 
     from emergence_assets.emergence.counts import feature_counts
-    from emergence_assets.emergence.tables import FEATURE_COUNTS as TABLE
-    from emergence_assets.features.tables import RULE_COUNTS
+    from emergence_assets.emergence.tables.categorical import FEATURE_COUNTS as TABLE
+    from emergence_assets.features.tables.categorical import RULE_COUNTS
 
     parts = []
     for position, source in enumerate(sources):
@@ -112,8 +112,10 @@ def collect_features(sources: list[dict[str, Any]], path: str, required: str, re
     import polars as pl
 
     from emergence_assets.emergence.categorical_features import categorical_features, study_p_values
-    from emergence_assets.emergence.tables import CATEGORICAL_FEATURES as TABLE
-    from emergence_assets.features.tables import CATEGORICAL_LATENTS, LATENT_STATS, PRESENCE_CELLS
+    from emergence_assets.emergence.tables.categorical import CATEGORICAL_FEATURES as TABLE
+    from emergence_assets.features.tables.categorical import CATEGORICAL_LATENTS
+    from emergence_assets.features.tables.presence import PRESENCE_CELLS
+    from emergence_assets.features.tables.statistics import LATENT_STATS
 
     def cells() -> Any:
         for position, source in enumerate(sources):

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from emergence_assets.emergence.granted import granted_histories
-from emergence_assets.emergence.schema import HAZARD_SCHEMA
+from emergence_assets.emergence.tables.hazard import EMERGENCE_HAZARD
 
 _GROUP = ["model", "control_id", "category_level"]
 
@@ -44,7 +44,7 @@ def emergence_hazard(time: pl.DataFrame, presence: pl.DataFrame, claims: pl.Data
     rows: list[dict[str, Any]] = []
     for part in read.partition_by(_GROUP, maintain_order=True):
         rows += _life_table(part, steps[part["model"][0], part["layer"][0]])
-    return pl.DataFrame(rows, schema=HAZARD_SCHEMA).sort([*_GROUP, "step_lo"])
+    return pl.DataFrame(rows, schema=EMERGENCE_HAZARD.schema).sort([*_GROUP, "step_lo"])
 
 
 def _life_table(part: pl.DataFrame, steps: Sequence[int]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from emergence_assets.emergence.replicates import group_means, interval, replicate_array
-from emergence_assets.emergence.schema import HEADLINE_SCHEMA
+from emergence_assets.emergence.tables.claims import HEADLINE
 
 STRONG = 0.75
 """AUROC from which on a category counts as strongly present."""
@@ -64,11 +64,11 @@ def headline(presence: pl.DataFrame) -> pl.DataFrame:
             p_shuffle_max=pl.col("p_best").max(),
         )
     )
-    known = {name: dtype for name, dtype in HEADLINE_SCHEMA.items() if not name.startswith("p_shuffle")}
+    known = {name: dtype for name, dtype in HEADLINE.schema.items() if not name.startswith("p_shuffle")}
     return (
         pl.DataFrame(rows, schema=known)
         .join(shuffled, on=["model", "category_level"], how="left")
-        .select(pl.col(name).cast(dtype) for name, dtype in HEADLINE_SCHEMA.items())
+        .select(pl.col(name).cast(dtype) for name, dtype in HEADLINE.schema.items())
         .sort("category_level", "control_id", "n_params_nonemb", "model")
     )
 

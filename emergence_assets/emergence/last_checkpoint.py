@@ -46,7 +46,7 @@ def chosen_latents(files: Mapping[str, Mapping[str, str]], level: str) -> Any:
     """Rows of `presence_cells` of one level, the measurement itself, with the column layer and without replicates."""
     import polars as pl
 
-    from emergence_assets.features.tables import PRESENCE_CELLS
+    from emergence_assets.features.tables.presence import PRESENCE_CELLS
 
     parts = [
         read_table(Path(place["presence"]), PRESENCE_CELLS).with_columns(layer=pl.lit(int(layer), pl.Int16))

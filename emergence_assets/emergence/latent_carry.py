@@ -17,8 +17,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emergence_assets.emergence.lineage_pairs import third
-from emergence_assets.emergence.lineage_schema import CARRY_SCHEMA
 from emergence_assets.emergence.read_latents import ReadSAE, SAEKey
+from emergence_assets.emergence.tables.stability import LATENT_CARRY
 from emergence_assets.features.statistics import bootstrap_weights
 
 N_CONTROLS = 5
@@ -42,7 +42,7 @@ def latent_carry(
     n_boot: int = 200,
     boot_seed: int = 0,
 ) -> pl.DataFrame:
-    """One row per accepted edge from the first third of the layers to the last, at the last step; see `CARRY_SCHEMA`.
+    """One row per accepted edge from the first third of the layers to the last, at the last step; see `LATENT_CARRY`.
 
     Args:
         edges: `feature_lineage` of one model.
@@ -62,7 +62,7 @@ def latent_carry(
     between = own.filter(pl.col("dst_third") == 1).group_by(_EARLY).agg(n_mid_matched=pl.col("dst_layer").n_unique())
     late = own.filter(pl.col("dst_third") == 2).join(between, on=_EARLY, how="left", maintain_order="left")
     if late.is_empty():
-        return pl.DataFrame(schema=CARRY_SCHEMA)
+        return LATENT_CARRY.schema.to_frame()
     parts = []
     for part in late.partition_by("src_layer", "src_sae_seed", "dst_layer", "dst_sae_seed", maintain_order=True):
         ends = part.row(0, named=True)
@@ -84,7 +84,7 @@ def latent_carry(
             n_boot=pl.lit(n_boot),
         )
         .rename({"src_step": "step"})
-        .select(pl.col(name).cast(dtype) for name, dtype in CARRY_SCHEMA.items())
+        .select(pl.col(name).cast(dtype) for name, dtype in LATENT_CARRY.schema.items())
         .sort("src_layer", "dst_layer", "src_sae_seed", "src_latent")
     )
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from emergence_assets.emergence.lineage_schema import LINEAGE_SCHEMA
 from emergence_assets.emergence.read_latents import ReadSAE
+from emergence_assets.emergence.tables.lineage import FEATURE_LINEAGE
 from emergence_assets.features.assignment import N_CANDIDATES, in_assignment
 from emergence_assets.features.correlation import correlation_of_pairs
 from emergence_assets.features.matching import (
@@ -30,7 +30,7 @@ METHOD = "mnn"
 def edges_between(
     axis: str, source: ReadSAE, target: ReadSAE, models: tuple[str, str], share_space: bool = True
 ) -> pl.DataFrame:
-    """Edges above both nulls; see `LINEAGE_SCHEMA`. Mutual ones are accepted, the others tell of splits and merges.
+    """Edges above both nulls; see `FEATURE_LINEAGE`. Mutual ones are accepted, the others tell of splits and merges.
 
     Args:
         axis: step, seed, layer or size.
@@ -77,7 +77,7 @@ def edges_between(
         pl.lit(value).cast(dtype).alias(name)
         if (value := _constants(axis, source, target, models, null, untrained).get(name)) is not None
         else pl.col(name).cast(dtype)
-        for name, dtype in LINEAGE_SCHEMA.items()
+        for name, dtype in FEATURE_LINEAGE.schema.items()
     )
 
 

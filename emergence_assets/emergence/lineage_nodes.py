@@ -12,8 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emergence_assets.emergence.lineage_pairs import next_seeds
-from emergence_assets.emergence.lineage_schema import NODES_SCHEMA
 from emergence_assets.emergence.read_latents import SAEKey
+from emergence_assets.emergence.tables.lineage import LINEAGE_NODES
 
 Directions = Callable[[SAEKey], NDArray[np.float32]]
 """Decoder directions of an SAE, rows are latents, of unit length."""
@@ -21,7 +21,7 @@ _MEMBER = ["layer", "step", "sae_seed", "latent"]
 
 
 def lineage_nodes(edges: pl.DataFrame, latents: pl.DataFrame, model: str, directions: Directions) -> pl.DataFrame:
-    """One row per lineage, see `NODES_SCHEMA`.
+    """One row per lineage, see `LINEAGE_NODES`.
 
     Args:
         edges: `feature_lineage` of the model.
@@ -35,14 +35,14 @@ def lineage_nodes(edges: pl.DataFrame, latents: pl.DataFrame, model: str, direct
     """
     seeds = latents["sae_seed"].unique().sort().to_list()
     if not seeds:
-        return pl.DataFrame(schema=NODES_SCHEMA)
+        return LINEAGE_NODES.schema.to_frame()
     partner = pl.DataFrame(
         list(next_seeds(seeds).items()), schema={"src_sae_seed": pl.Int16, "dst_sae_seed": pl.Int16}, orient="row"
     )
     own = edges.filter(pl.col("axis") == "step").join(partner, on=["src_sae_seed", "dst_sae_seed"], how="semi")
     accepted = own.filter(pl.col("accepted"))
     if accepted.is_empty():
-        return pl.DataFrame(schema=NODES_SCHEMA)
+        return LINEAGE_NODES.schema.to_frame()
     members = _members(accepted).join(latents.drop("n_active"), on=_MEMBER, how="left")
     members = _with_relatives(members, own.filter(~pl.col("accepted"))).sort("chain", "step")
     members = members.with_columns(drift=_drift(members, directions))
@@ -74,7 +74,7 @@ def lineage_nodes(edges: pl.DataFrame, latents: pl.DataFrame, model: str, direct
             pl.col("n_splits", "n_merges").sum(),
         )
         .with_columns(model=pl.lit(model), pairing=pl.lit("other_seed" if len(seeds) > 1 else "same_seed"))
-        .select(pl.col(name).cast(dtype) for name, dtype in NODES_SCHEMA.items())
+        .select(pl.col(name).cast(dtype) for name, dtype in LINEAGE_NODES.schema.items())
         .sort("layer", "birth_step_hi", "lineage_id")
     )
 

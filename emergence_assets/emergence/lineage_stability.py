@@ -14,8 +14,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emergence_assets.emergence.lineage_pairs import Pair, next_seeds, pairs_over_layers, pairs_over_steps
-from emergence_assets.emergence.lineage_schema import STABILITY_SCHEMA
 from emergence_assets.emergence.lineage_survival import decades, half_lives, survival
+from emergence_assets.emergence.tables.stability import LINEAGE_STABILITY
 
 MIN_CEILING = 0.1
 """Below it a ratio says nothing: the same SAE design does not find its own latents again."""
@@ -28,7 +28,7 @@ _COMPARISON = ["axis", "pairing", "population", "step_from", "step_to", "layer",
 def lineage_stability(
     edges: pl.DataFrame, latents: pl.DataFrame, model: str, n_params_nonemb: int, n_layers: int, seed: int = 0
 ) -> pl.DataFrame:
-    """Shares of latents that are found again, raw, by another seed, and their ratio; see `STABILITY_SCHEMA`.
+    """Shares of latents that are found again, raw, by another seed, and their ratio; see `LINEAGE_STABILITY`.
 
     Args:
         edges: `feature_lineage` of one model.
@@ -44,7 +44,7 @@ def lineage_stability(
     and DasGupta 2001); they hold SAEs and texts fixed. Rows without a layer are over all layers.
     """
     if latents.is_empty():
-        return pl.DataFrame(schema=STABILITY_SCHEMA)
+        return LINEAGE_STABILITY.schema.to_frame()
     counts = _counts(edges.filter(pl.col("accepted")), latents, n_layers)
     pooled = (
         counts.filter(pl.col("axis") != "layer")
@@ -56,7 +56,7 @@ def lineage_stability(
     return _with_ratios(table, np.random.default_rng(seed)).select(
         pl.lit(model).alias("model"),
         pl.lit(n_params_nonemb, pl.Int64).alias("n_params_nonemb"),
-        *(pl.col(name).cast(dtype) for name, dtype in list(STABILITY_SCHEMA.items())[2:]),
+        *(pl.col(name).cast(dtype) for name, dtype in list(LINEAGE_STABILITY.schema.items())[2:]),
     )
 
 

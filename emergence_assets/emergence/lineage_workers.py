@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from emergence_assets.emergence import tables
 from emergence_assets.emergence.latent_carry import latent_carry
 from emergence_assets.emergence.lineage_edges import edges_between
 from emergence_assets.emergence.lineage_nodes import lineage_nodes
@@ -16,9 +15,12 @@ from emergence_assets.emergence.lineage_pairs import Pair, pairs_over_layers, pa
 from emergence_assets.emergence.lineage_stability import lineage_stability
 from emergence_assets.emergence.read_latents import ReadSAE, SAEKey, Texts, read_latents
 from emergence_assets.emergence.table_cells import write_cell
+from emergence_assets.emergence.tables.lineage import FEATURE_LINEAGE, LINEAGE_NODES, MATCHED_LATENTS
+from emergence_assets.emergence.tables.stability import LATENT_CARRY, LINEAGE_STABILITY
 from emergence_assets.emergence.violations import violations
+from emergence_assets.table import Table
 from resources.records import required_from_json
-from resources.tables import Table, read_table
+from resources.tables import read_table
 
 KEPT_CELLS = 4
 """Cells whose latents are in memory at a time: two neighbours, and their next."""
@@ -38,7 +40,7 @@ def make_feature_lineage(
     steps, layers = (sorted({source[name] for source in sources}) for name in ("step", "layer"))
     seeds = sorted(int(seed) for seed in sources[0]["sae_folders"])
     models = (facts["model"], facts["model"])
-    edges: list[pl.DataFrame] = [tables.FEATURE_LINEAGE.schema.to_frame()]
+    edges: list[pl.DataFrame] = [FEATURE_LINEAGE.schema.to_frame()]
     members: dict[SAEKey, pl.DataFrame] = {}
 
     def read_and_note(key: SAEKey) -> ReadSAE:
@@ -57,7 +59,7 @@ def make_feature_lineage(
                 read_and_note(key)
         report(position + 1, len(layers) + 1, "")
     match(pairs_over_layers(steps[-1], layers, facts["n_layers"], seeds))
-    frame, matched = pl.concat(edges), pl.concat(members.values()).sort(tables.MATCHED_LATENTS.key)
+    frame, matched = pl.concat(edges), pl.concat(members.values()).sort(MATCHED_LATENTS.key)
     accepted = frame.filter(pl.col("accepted"))
     numbers = {
         "edges": len(frame),
@@ -70,8 +72,8 @@ def make_feature_lineage(
         "edges_of_unknown_latents": _unknown(frame, matched),
     }
     # The edges come last: their file marks both as done.
-    _write(latents, matched, tables.MATCHED_LATENTS, required, {})
-    _write(path, frame, tables.FEATURE_LINEAGE, required, numbers)
+    _write(latents, matched, MATCHED_LATENTS, required, {})
+    _write(path, frame, FEATURE_LINEAGE, required, numbers)
 
 
 def make_lineage_nodes(
@@ -99,7 +101,7 @@ def make_lineage_nodes(
         "latents_of_two_lineages": int(members.is_duplicated().sum()),
         "ends_before_it_begins": frame.filter(pl.col("death_step_lo") <= pl.col("birth_step_hi")).height,
     }
-    _write(path, frame, tables.LINEAGE_NODES, required, numbers)
+    _write(path, frame, LINEAGE_NODES, required, numbers)
 
 
 def make_lineage_stability(
@@ -116,7 +118,7 @@ def make_lineage_stability(
         "last_s_norm": last["s_norm"].max(),
         "ratios_over_a_low_ceiling": frame.filter(pl.col("s_norm").is_not_null() & (pl.col("s_ceiling") < 0.1)).height,
     }
-    _write(path, frame, tables.LINEAGE_STABILITY, required, numbers)
+    _write(path, frame, LINEAGE_STABILITY, required, numbers)
 
 
 def make_latent_carry(
@@ -133,7 +135,7 @@ def make_latent_carry(
     settings = required_from_json(required).recipe
     layers = [source["layer"] for source in sources]
     read = _reader(sources, probes)
-    shares = read_table(Path(stability), tables.LINEAGE_STABILITY)
+    shares = read_table(Path(stability), LINEAGE_STABILITY)
     frame = latent_carry(_edges(edges), shares, read, layers, facts["n_layers"], settings["n_boot"], settings["seed"])
     skipping = frame.filter("skips_middle")
     numbers = {
@@ -143,14 +145,14 @@ def make_latent_carry(
         "median_carry_control": frame["carry_control"].median(),
         "joint_above_either": frame.filter(pl.col("n_joint") > pl.min_horizontal("n_early", "n_late")).height,
     }
-    _write(path, frame, tables.LATENT_CARRY, required, numbers)
+    _write(path, frame, LATENT_CARRY, required, numbers)
 
 
 def _reader(sources: list[dict[str, Any]], probes: str) -> Callable[[SAEKey], ReadSAE]:
     """Gives an SAE with its activity; a few cells stay in memory."""
     from emergence_assets.activations.reading import open_rows, read_attrs
     from emergence_assets.features.cells import cell_labels
-    from emergence_assets.features.tables import LATENT_STATS
+    from emergence_assets.features.tables.statistics import LATENT_STATS
     from emergence_assets.saes.folder import read_sae
 
     by_cell = {(source["step"], source["layer"]): source for source in sources}
@@ -170,11 +172,11 @@ def _reader(sources: list[dict[str, Any]], probes: str) -> Callable[[SAEKey], Re
 
 
 def _edges(path: str) -> pl.DataFrame:
-    return read_table(Path(path), tables.FEATURE_LINEAGE)
+    return read_table(Path(path), FEATURE_LINEAGE)
 
 
 def _latents(path: str) -> pl.DataFrame:
-    return read_table(Path(path), tables.MATCHED_LATENTS)
+    return read_table(Path(path), MATCHED_LATENTS)
 
 
 def _unknown(frame: pl.DataFrame, matched: pl.DataFrame) -> int:

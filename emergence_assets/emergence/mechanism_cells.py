@@ -71,7 +71,7 @@ def measure_model(
     """Worker: the mechanism of the categories of one model, at its last checkpoint."""
     import polars as pl
 
-    from emergence_assets.emergence.tables import REACTIVATION_MECHANISM as TABLE
+    from emergence_assets.emergence.tables.mechanism import REACTIVATION_MECHANISM as TABLE
 
     frame = _measured(origin, keys, files, probes, required_from_json(required).recipe, report)
     explained = frame.filter(pl.col("undefined_because") == "none")

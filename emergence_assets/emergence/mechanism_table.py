@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from emergence_assets.emergence.mechanism_pass import Measured, Target
 from emergence_assets.emergence.mechanism_targets import FIRST_CONTROL, RESAMPLE, ZERO
 from emergence_assets.emergence.replicates import interval
-from emergence_assets.emergence.schema import MECHANISM_SCHEMA
+from emergence_assets.emergence.tables.mechanism import REACTIVATION_MECHANISM
 from emergence_assets.features.causal_dependence import causal_dependence
 from emergence_assets.features.labels import Labels
 from emergence_assets.features.mechanism import PARTS, shares, top_heads
@@ -34,7 +34,7 @@ def reactivation_mechanism(
     measured: Sequence[Measured],
     weights_pb: NDArray[np.float32],
 ) -> pl.DataFrame:
-    """One row per chosen category; see `MECHANISM_SCHEMA`.
+    """One row per chosen category; see `REACTIVATION_MECHANISM`.
 
     Args:
         keys: model, n_params_nonemb, step, tokens_seen, n_layers and data_version of the checkpoint.
@@ -73,9 +73,9 @@ def without_mechanism(keys: Mapping[str, Any], level: str, why: str) -> pl.DataF
 
 
 def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    complete = [{name: row.get(name) for name in MECHANISM_SCHEMA} for row in rows]
-    floats = [name for name, dtype in MECHANISM_SCHEMA.items() if dtype == pl.Float32]
-    frame = pl.DataFrame(complete, schema=MECHANISM_SCHEMA)
+    complete = [{name: row.get(name) for name in REACTIVATION_MECHANISM.schema} for row in rows]
+    floats = [name for name, dtype in REACTIVATION_MECHANISM.schema.items() if dtype == pl.Float32]
+    frame = pl.DataFrame(complete, schema=REACTIVATION_MECHANISM.schema)
     return frame.with_columns(pl.col(floats).fill_nan(None)).sort("category", nulls_last=True)
 
 

@@ -21,7 +21,7 @@ from emergence_assets.emergence.replicates import (
     step0_rows,
     with_category_mean,
 )
-from emergence_assets.emergence.schema import SEEDS_SCHEMA
+from emergence_assets.emergence.tables.scale import MODEL_RUN, MODEL_SEEDS
 
 _CATEGORY = ("control_id", "aggregate", "category_level", "category")
 
@@ -38,22 +38,22 @@ def model_seeds(presence: pl.DataFrame, over_time: pl.DataFrame, replicates: Map
     * signs_agree: the gains of all runs have one sign; n_confirmed: runs whose gain has an interval without 0.
 
     Args:
-        presence: see `PRESENCE_SCHEMA`, of models and replicates.
-        over_time: see `TIME_SCHEMA`, of the same.
+        presence: see `CATEGORY_PRESENCE`, of models and replicates.
+        over_time: see `EMERGENCE_OVER_TIME`, of the same.
         replicates: model to the model of which it is another run.
     """
     parts = [
         _runs_of(presence, over_time, original, [original, *(run for run, of in replicates.items() if of == original)])
         for original in dict.fromkeys(replicates.values())
     ]
-    return pl.concat([pl.DataFrame(schema=SEEDS_SCHEMA), *parts]).sort("model", *_CATEGORY)
+    return pl.concat([MODEL_SEEDS.schema.to_frame(), *parts]).sort("model", *_CATEGORY)
 
 
 def run_spread(table: pl.DataFrame) -> dict[tuple[str, str], float]:
     """Standard deviation of p_best between runs by (category level, aggregate), pooled over categories and models.
 
     Args:
-        table: see `SEEDS_SCHEMA`.
+        table: see `MODEL_SEEDS`.
     """
     pooled = (
         table.filter(pl.col("control_id") == "none", pl.col("n_runs") > 1)
@@ -67,7 +67,7 @@ def _runs_of(presence: pl.DataFrame, over_time: pl.DataFrame, original: str, run
     own = presence.filter(pl.col("model").is_in(runs), pl.col("layer") >= 0)
     require_same_texts(own)
     if own.is_empty():
-        return pl.DataFrame(schema=SEEDS_SCHEMA)
+        return MODEL_SEEDS.schema.to_frame()
     step = own.group_by("model").agg(pl.col("step").max()).select(pl.col("step").min()).item()
     table = with_category_mean(own.filter(pl.col("step").is_in([0, step])))
     row0 = step0_rows(table, ("model", "layer", *_CATEGORY))
@@ -88,7 +88,7 @@ def _runs_of(presence: pl.DataFrame, over_time: pl.DataFrame, original: str, run
         .join(half_steps, on=["model", *_CATEGORY], how="left", nulls_equal=True)
         .sort(pl.col("model").cast(pl.Enum(runs)))
     )
-    run: list[Any] = [pl.col(name).cast(dtype) for name, dtype in SEEDS_SCHEMA["runs"].inner.to_schema().items()]
+    run: list[Any] = [pl.col(name).cast(dtype) for name, dtype in MODEL_RUN.to_schema().items()]
     return (
         values.group_by(_CATEGORY, maintain_order=True)
         .agg(
@@ -110,7 +110,7 @@ def _runs_of(presence: pl.DataFrame, over_time: pl.DataFrame, original: str, run
             n_boot=pl.lit(replicates_rb.shape[1]),
             signs_agree=pl.when(pl.col("gain_mean").is_not_null()).then("signs_agree"),
         )
-        .select(pl.col(name).cast(dtype) for name, dtype in SEEDS_SCHEMA.items())
+        .select(pl.col(name).cast(dtype) for name, dtype in MODEL_SEEDS.schema.items())
     )
 
 

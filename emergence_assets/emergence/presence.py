@@ -19,8 +19,8 @@ from emergence_assets.emergence.replicates import (
     require_same_texts,
     step0_rows,
 )
-from emergence_assets.emergence.schema import PRESENCE_SCHEMA
 from emergence_assets.emergence.seed_draws import nested_means
+from emergence_assets.emergence.tables.presence import CATEGORY_PRESENCE
 from emergence_assets.errors import EmergenceError
 
 TRIVIAL = 0.98
@@ -46,13 +46,13 @@ def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
         bow: `features.controls.bag_of_words_auroc` of the same probe set.
 
     Returns:
-        See `PRESENCE_SCHEMA`. AUROC columns: 0.5 = chance, 1 = perfect.
+        See `CATEGORY_PRESENCE`. AUROC columns: 0.5 = chance, 1 = perfect.
 
     Raises:
         EmergenceError: a cell appears twice, or cells were measured on different texts or with different replicates.
     """
     if cells.is_empty():
-        return pl.DataFrame(schema=PRESENCE_SCHEMA)
+        return CATEGORY_PRESENCE.schema.to_frame()
     repeated = cells.filter(cells.select(*_ROW, "sae_seed").is_duplicated())
     if not repeated.is_empty():
         raise EmergenceError(
@@ -114,11 +114,11 @@ def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
         alloc_gap=pl.col("p_dense") - pl.col("p_best"),
         n_boot=pl.lit(replicates_rb.shape[1]),
     )
-    floats = [name for name, dtype in PRESENCE_SCHEMA.items() if dtype == pl.Float32]
+    floats = [name for name, dtype in CATEGORY_PRESENCE.schema.items() if dtype == pl.Float32]
     return (
         table.with_columns(pl.col(name).cast(pl.Float32).fill_nan(None) for name in floats)
         .with_columns(trivially_lexical=pl.col("p_step0") >= TRIVIAL)
-        .select(pl.col(name).cast(dtype) for name, dtype in PRESENCE_SCHEMA.items())
+        .select(pl.col(name).cast(dtype) for name, dtype in CATEGORY_PRESENCE.schema.items())
         .sort(_ROW)
     )
 

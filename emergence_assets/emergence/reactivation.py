@@ -26,7 +26,7 @@ from emergence_assets.emergence.depth_parts import (
 )
 from emergence_assets.emergence.profiles import Profiles, depth_profiles
 from emergence_assets.emergence.replicates import MARGIN, interval, p_not_above_zero
-from emergence_assets.emergence.schema import REACTIVATION_SCHEMA
+from emergence_assets.emergence.tables.reactivation import REACTIVATION
 from emergence_assets.emergence.valley import smoothed_valley, valley_p
 from emergence_assets.features.statistics import benjamini_hochberg
 
@@ -59,10 +59,10 @@ def reactivation(presence: pl.DataFrame) -> pl.DataFrame:
       probe drops by 0.05 too, its lower bound above 0; "allocation" otherwise: only in the SAEs a drop is shown.
 
     Intervals hold texts and SAE seeds uncertain (`profiles.py`), that of dense_drop texts alone.
-    See `REACTIVATION_SCHEMA`.
+    See `REACTIVATION`.
     """
     frames = [_of_checkpoint(profiles) for profiles in depth_profiles(presence)]
-    return pl.concat(frames).sort(_KEY) if frames else pl.DataFrame(schema=REACTIVATION_SCHEMA)
+    return pl.concat(frames).sort(_KEY) if frames else REACTIVATION.schema.to_frame()
 
 
 def _of_checkpoint(profiles: Profiles) -> pl.DataFrame:
@@ -90,9 +90,9 @@ def _of_checkpoint(profiles: Profiles) -> pl.DataFrame:
         "n_boot": gain_slb.shape[-1],
     }
     frame = profiles.series.with_columns(_columns(columns))
-    floats = [name for name, dtype in REACTIVATION_SCHEMA.items() if dtype in (pl.Float32, pl.Float64) and name != "q"]
+    floats = [name for name, dtype in REACTIVATION.schema.items() if dtype in (pl.Float32, pl.Float64) and name != "q"]
     frame = _with_q(frame.with_columns(pl.col(floats).fill_nan(None)))
-    return _with_verdict(frame).select(pl.col(name).cast(dtype) for name, dtype in REACTIVATION_SCHEMA.items())
+    return _with_verdict(frame).select(pl.col(name).cast(dtype) for name, dtype in REACTIVATION.schema.items())
 
 
 def _with_q(frame: pl.DataFrame) -> pl.DataFrame:
@@ -147,8 +147,8 @@ def _estimate(name: str, value_s: Floats, replicates_sb: Floats) -> Mapping[str,
 
 def _columns(values: Mapping[str, Any]) -> list[pl.Expr | pl.Series]:
     return [
-        pl.lit(value, dtype=REACTIVATION_SCHEMA[name]).alias(name)
+        pl.lit(value, dtype=REACTIVATION.schema[name]).alias(name)
         if isinstance(value, str | int)
-        else pl.Series(name, value, dtype=REACTIVATION_SCHEMA[name], strict=False)
+        else pl.Series(name, value, dtype=REACTIVATION.schema[name], strict=False)
         for name, value in values.items()
     ]

@@ -43,7 +43,7 @@ class Series:
 
 
 def read_rises(series: Series) -> dict[str, NDArray]:
-    """Columns of `TIME_SCHEMA` for every series, by name; NaN (or -1 for a checkpoint) is unknown.
+    """Columns of `EMERGENCE_OVER_TIME` for every series, by name; NaN (or -1 for a checkpoint) is unknown.
 
     * late_gain: mean of the last three checkpoints minus step 0; p_value of "it is not above zero".
     * best_model, d_aicc: see `curves.compare_curves`.

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from emergence_assets.emergence.schema import SAE_METRICS_SCHEMA
+from emergence_assets.emergence.tables.saes import SAE_METRICS
 
 
 def sae_metrics(sources: Sequence[Mapping[str, Any]], design: Mapping[str, Any]) -> pl.DataFrame:
@@ -31,5 +31,5 @@ def sae_metrics(sources: Sequence[Mapping[str, Any]], design: Mapping[str, Any])
                 }
             )
     return pl.DataFrame(rows, infer_schema_length=None).select(
-        pl.col(name).cast(dtype) for name, dtype in SAE_METRICS_SCHEMA.items()
+        pl.col(name).cast(dtype) for name, dtype in SAE_METRICS.schema.items()
     )

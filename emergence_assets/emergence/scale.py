@@ -21,9 +21,9 @@ from emergence_assets.emergence.replicates import (
     step0_rows,
     with_category_mean,
 )
-from emergence_assets.emergence.schema import SCALE_SCHEMA, SIZE_POINT
 from emergence_assets.emergence.size_conditions import chosen_steps
 from emergence_assets.emergence.size_curves import RUN_SD, size_curve
+from emergence_assets.emergence.tables.scale import EMERGENCE_OVER_SCALE, SIZE_POINT
 
 FIXED_WIDTH, FIXED_EXPANSION = "fixed_width", "fixed_expansion"
 _SERIES = ["control_id", "aggregate", "category_level", "category"]
@@ -39,7 +39,7 @@ class SizeReading:
     """Presence of all sizes under one SAE design, and what is known of its dictionaries."""
 
     presence: pl.DataFrame
-    """See `PRESENCE_SCHEMA`; step 0 and the steps that are compared."""
+    """See `CATEGORY_PRESENCE`; step 0 and the steps that are compared."""
     dictionaries: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_DICTIONARIES))
     """Columns model, step, layer, n_latents, fvu, l0: means over SAE seeds."""
     counts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_COUNTS))
@@ -68,7 +68,7 @@ def emergence_over_scale(
     """
     first = readings[FIXED_WIDTH].presence.filter(pl.col("layer") >= 0)
     if first.is_empty():
-        return pl.DataFrame(schema=SCALE_SCHEMA)
+        return EMERGENCE_OVER_SCALE.schema.to_frame()
     chosen = chosen_steps(first)
     frames = []
     for design, reading in readings.items():
@@ -86,10 +86,10 @@ def emergence_over_scale(
             )
     table = pl.concat(frame for frame in frames if not frame.is_empty())
     agrees = (pl.len().over(*_KEY[:1], *_SERIES) > 1) & (pl.col("shape").n_unique().over(*_KEY[:1], *_SERIES) == 1)
-    floats = [name for name, dtype in SCALE_SCHEMA.items() if dtype in (pl.Float32, pl.Float64)]
+    floats = [name for name, dtype in EMERGENCE_OVER_SCALE.schema.items() if dtype in (pl.Float32, pl.Float64)]
     return (
         table.with_columns(verdict=pl.when(agrees).then("shape").otherwise(pl.lit("insufficient")))
-        .select(pl.col(name).cast(dtype) for name, dtype in SCALE_SCHEMA.items())
+        .select(pl.col(name).cast(dtype) for name, dtype in EMERGENCE_OVER_SCALE.schema.items())
         .with_columns(pl.col(floats).fill_nan(None))
         .sort(_KEY)
     )
@@ -148,7 +148,9 @@ def _of_design(reading: SizeReading, chosen: pl.DataFrame, run_sd: Mapping[tuple
             }
         )
     elsewhere = ("condition", "sae_design", "mismatch_dex", "verdict")
-    return pl.DataFrame(rows, schema={name: dtype for name, dtype in SCALE_SCHEMA.items() if name not in elsewhere})
+    return pl.DataFrame(
+        rows, schema={name: dtype for name, dtype in EMERGENCE_OVER_SCALE.schema.items() if name not in elsewhere}
+    )
 
 
 def _counted(at: pl.DataFrame, counts: pl.DataFrame) -> pl.DataFrame:

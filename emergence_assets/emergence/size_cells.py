@@ -157,15 +157,15 @@ def compare_runs(
     presence: list[str], over_time: list[str], replicates: dict[str, str], path: str, required: str, report: Any
 ) -> None:
     """Worker: how far training runs of one model differ."""
-    from emergence_assets.emergence import tables
     from emergence_assets.emergence.model_seeds import model_seeds
+    from emergence_assets.emergence.tables.catalogue import CATALOGUE
 
     frame = model_seeds(
-        read_tables([Path(part) for part in presence], tables.CATEGORY_PRESENCE),
-        read_tables([Path(part) for part in over_time], tables.EMERGENCE_OVER_TIME),
+        read_tables([Path(part) for part in presence], CATALOGUE[CATEGORY_PRESENCE.name]),
+        read_tables([Path(part) for part in over_time], CATALOGUE[EMERGENCE_OVER_TIME.name]),
         replicates,
     )
-    write_cell(Path(path), frame, tables.MODEL_SEEDS, required, {"rows": len(frame)})
+    write_cell(Path(path), frame, CATALOGUE[MODEL_SEEDS.name], required, {"rows": len(frame)})
 
 
 def scale_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
@@ -205,16 +205,16 @@ def compare_sizes(
     """Worker: presence over the sizes of the family, under every SAE design that there is."""
     import polars as pl
 
-    from emergence_assets.emergence import tables
     from emergence_assets.emergence.model_seeds import run_spread
     from emergence_assets.emergence.scale import FIXED_EXPANSION, FIXED_WIDTH, SizeReading, emergence_over_scale
+    from emergence_assets.emergence.tables.catalogue import CATALOGUE
 
     cell = ["model", "step", "layer"]
-    width = read_tables([Path(part) for part in presence], tables.CATEGORY_PRESENCE)
-    counted = read_tables([Path(part) for part in counts], tables.FEATURE_COUNTS)
+    width = read_tables([Path(part) for part in presence], CATALOGUE[CATEGORY_PRESENCE.name])
+    counted = read_tables([Path(part) for part in counts], CATALOGUE[FEATURE_COUNTS.name])
     is_real = (pl.col("control_id") == "none") & (pl.col("aggregate") == "none")
     named = [*cell, "category_level", "category", "n_passing"]
-    dictionaries = read_tables([Path(part) for part in metrics], tables.SAE_METRICS)
+    dictionaries = read_tables([Path(part) for part in metrics], CATALOGUE[SAE_METRICS.name])
     readings = {
         FIXED_WIDTH: SizeReading(
             width,
@@ -223,14 +223,14 @@ def compare_sizes(
         )
     }
     if expansion:
-        frame = read_tables([Path(part) for part in expansion], tables.EXPANSION_PRESENCE)
+        frame = read_tables([Path(part) for part in expansion], CATALOGUE[EXPANSION_PRESENCE.name])
         readings[FIXED_EXPANSION] = SizeReading(
-            frame.select(list(tables.CATEGORY_PRESENCE.schema)),
+            frame.select(list(CATALOGUE[CATEGORY_PRESENCE.name].schema)),
             frame.group_by(cell).agg(pl.col("n_latents", "fvu", "l0").first()),
             frame.filter(pl.col("control_id") == "none").select(named),
         )
-    spread = run_spread(read_table(Path(seeds), tables.MODEL_SEEDS)) if seeds else None
+    spread = run_spread(read_table(Path(seeds), CATALOGUE[MODEL_SEEDS.name])) if seeds else None
     frame = emergence_over_scale(readings, spread)
     verdicts = frame.filter(pl.col("control_id") == "none")["verdict"].value_counts().sort("verdict")
     numbers = {"rows": len(frame), "verdicts": ", ".join(f"{n} {verdict}" for verdict, n in verdicts.iter_rows())}
-    write_cell(Path(path), frame, tables.EMERGENCE_OVER_SCALE, required, numbers)
+    write_cell(Path(path), frame, CATALOGUE[EMERGENCE_OVER_SCALE.name], required, numbers)

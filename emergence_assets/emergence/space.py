@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from emergence_assets.emergence.modes import count_modes, dip_test
 from emergence_assets.emergence.profiles import Profiles, depth_profiles
 from emergence_assets.emergence.replicates import MARGIN, interval
-from emergence_assets.emergence.schema import SPACE_SCHEMA
+from emergence_assets.emergence.tables.space import EMERGENCE_OVER_SPACE
 
 Floats = NDArray[np.float64]
 _SERIES = ["model", "step", "control_id", "aggregate", "category_level", "category"]
@@ -41,10 +41,10 @@ def emergence_over_space(presence: pl.DataFrame) -> pl.DataFrame:
     * layers, profile, profile_step0, profile_dense: p_best, p_step0 and p_dense by layer; -1 is the embedding.
 
     Intervals hold texts and SAE seeds uncertain (`profiles.py`). What weighs gains
-    is null when there is none (step 0 itself, or no step 0). See `SPACE_SCHEMA`.
+    is null when there is none (step 0 itself, or no step 0). See `EMERGENCE_OVER_SPACE`.
     """
     frames = [_of_checkpoint(profiles) for profiles in depth_profiles(presence)]
-    return pl.concat(frames).sort(_SERIES) if frames else pl.DataFrame(schema=SPACE_SCHEMA)
+    return pl.concat(frames).sort(_SERIES) if frames else EMERGENCE_OVER_SPACE.schema.to_frame()
 
 
 def _of_checkpoint(profiles: Profiles) -> pl.DataFrame:
@@ -72,13 +72,16 @@ def _of_checkpoint(profiles: Profiles) -> pl.DataFrame:
     columns |= _depths(depth_l, gain_sl, gain_slb)
     columns |= _humps(gain_sl, gain_slb)
     frame = profiles.series.with_columns(
-        *(pl.Series(name, value, dtype=SPACE_SCHEMA[name], strict=False) for name, value in columns.items())
+        *(
+            pl.Series(name, value, dtype=EMERGENCE_OVER_SPACE.schema[name], strict=False)
+            for name, value in columns.items()
+        )
     )
-    floats = [name for name, dtype in SPACE_SCHEMA.items() if dtype == pl.Float32]
+    floats = [name for name, dtype in EMERGENCE_OVER_SPACE.schema.items() if dtype == pl.Float32]
     return frame.with_columns(
         pl.col(floats).fill_nan(None),
         pl.col("profile", "profile_step0", "profile_dense").list.eval(pl.element().fill_nan(None)),
-    ).select(pl.col(name).cast(dtype) for name, dtype in SPACE_SCHEMA.items())
+    ).select(pl.col(name).cast(dtype) for name, dtype in EMERGENCE_OVER_SPACE.schema.items())
 
 
 def _depths(depth_l: Floats, gain_sl: Floats, gain_slb: Floats) -> Mapping[str, Floats]:

@@ -12,10 +12,11 @@ from emergence_assets.durable import clear_disk_errors
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.provenance import Provenance
 from emergence_assets.study import Study
+from emergence_assets.table import Table
 from emergence_assets.text_counts import TextCounts
 from resources.records import now, required_from_json
 from resources.storage import Storage
-from resources.tables import Table, parquet_provenance, verify_table, write_table
+from resources.tables import parquet_provenance, verify_table, write_table
 
 
 def no_settings(_study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:

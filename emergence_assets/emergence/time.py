@@ -21,7 +21,7 @@ from emergence_assets.emergence.replicates import (
     with_category_mean,
 )
 from emergence_assets.emergence.rises import Series, bounds, passes_gate, read_rises
-from emergence_assets.emergence.schema import TIME_SCHEMA
+from emergence_assets.emergence.tables.time import EMERGENCE_OVER_TIME
 from emergence_assets.features.statistics import benjamini_hochberg
 
 _SERIES = ["model", "layer", "control_id", "aggregate", "category_level", "category"]
@@ -47,10 +47,10 @@ def emergence_over_time(presence: pl.DataFrame) -> pl.DataFrame:
       layers and categories of the model and level. passes_gate: `rises.passes_gate`.
 
     Rows with control_id "label_shuffle" hold the same numbers for permuted labels. Without step 0 everything that
-    compares with it is null, `passes_gate` too. See `TIME_SCHEMA`.
+    compares with it is null, `passes_gate` too. See `EMERGENCE_OVER_TIME`.
     """
     if presence.is_empty():
-        return pl.DataFrame(schema=TIME_SCHEMA)
+        return EMERGENCE_OVER_TIME.schema.to_frame()
     table = with_category_mean(presence).sort([*_SERIES, "step"])
     each = _each_series(table)
     shuffle = each.filter(pl.col("control_id") == "label_shuffle").select(
@@ -66,7 +66,7 @@ def emergence_over_time(presence: pl.DataFrame) -> pl.DataFrame:
     tested = [_with_gate(family) for family in both.partition_by(_FAMILY, maintain_order=True)]
     return (
         pl.concat(tested)
-        .select(pl.col(name).cast(dtype) for name, dtype in TIME_SCHEMA.items())
+        .select(pl.col(name).cast(dtype) for name, dtype in EMERGENCE_OVER_TIME.schema.items())
         .sort(["model", "layer_choice", *_SERIES[1:]])
     )
 
@@ -110,7 +110,9 @@ def _histories(series: Series, tokens_rs: NDArray[np.integer], n_params_r: NDArr
         **bounds("p_end", series.replicates_rsb[:, -1]),
         "stabil_step": _steps(step_s, _stabilisation(value_rs)),
     }
-    columns |= {name: pl.Series([None] * n, dtype=TIME_SCHEMA[name]) for name in _COMPARED if name not in columns}
+    columns |= {
+        name: pl.Series([None] * n, dtype=EMERGENCE_OVER_TIME.schema[name]) for name in _COMPARED if name not in columns
+    }
     columns |= {name: np.full(n, np.nan) for name in _GATE}
     if step_s[0] != 0:
         return columns
@@ -132,7 +134,7 @@ def _histories(series: Series, tokens_rs: NDArray[np.integer], n_params_r: NDArr
         "changepoint_step": _steps(step_s, read["changepoint"]),
         "censor": _words(_censoring(series, read, base_lo)),
     }
-    kept = {*TIME_SCHEMA, *_GATE} - {"base"}
+    kept = {*EMERGENCE_OVER_TIME.schema, *_GATE} - {"base"}
     return columns | {
         name: _words(value) if value.dtype.kind == "U" else value for name, value in read.items() if name in kept
     }
@@ -142,7 +144,7 @@ _GATE = ("fit_amp_sigmoid", "grid_hi")
 """Needed for `passes_gate`, not kept."""
 _COMPARED = tuple(
     name
-    for name in TIME_SCHEMA
+    for name in EMERGENCE_OVER_TIME.schema
     if name.removesuffix("_lo").removesuffix("_hi")
     in {
         *("base", "amp", "late_gain", "best_model", "d_aicc", "fit_base", "fit_amp", "rise_rate", "width_dec"),

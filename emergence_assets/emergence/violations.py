@@ -5,7 +5,7 @@ For tables that may rightly have no rows (nothing was matched), which a check of
 
 import polars as pl
 
-from resources.tables import Table
+from emergence_assets.table import Table
 
 
 def violations(frame: pl.DataFrame, table: Table) -> dict[str, int]:

@@ -17,8 +17,9 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from emergence_assets.features.codes import Codes, Entries
 from emergence_assets.features.rule_counts import assigned
-from emergence_assets.features.schema import CATEGORICAL_LATENTS_SCHEMA
+from emergence_assets.features.tables.categorical import CATEGORICAL_LATENTS
 
+_SCHEMA = CATEGORICAL_LATENTS.schema_without("sae_seed")
 N_EXAMPLES = 5
 """Strongest texts that are kept of a latent."""
 N_STRONGEST = 50
@@ -61,7 +62,7 @@ def categorical_latents(codes: Codes, stats: pl.DataFrame, facts: TextFacts, nor
     """
     found = assigned(stats.filter("passes"), ("category_level", "latent"))
     if found.is_empty():
-        return pl.DataFrame(schema=CATEGORICAL_LATENTS_SCHEMA)
+        return _SCHEMA.to_frame()
     entries = codes.entries(np.arange(len(codes.values_pk)))
     latents = found["latent"].unique().sort().to_numpy()
     word, excess = _words(entries, latents, facts)
@@ -73,12 +74,12 @@ def categorical_latents(codes: Codes, stats: pl.DataFrame, facts: TextFacts, nor
             "word_excess": excess,
             "top_examples": [_examples(entries, latent, facts) for latent in latents],
         },
-        schema_overrides={"latent": pl.Int32, "top_examples": CATEGORICAL_LATENTS_SCHEMA["top_examples"]},
+        schema_overrides={"latent": pl.Int32, "top_examples": _SCHEMA["top_examples"]},
     )
     return (
         found.join(described, on="latent", how="left")
         .with_columns(strength=pl.col("mean_act_category") / max(norm, 1e-30))
-        .select(pl.col(name).cast(dtype) for name, dtype in CATEGORICAL_LATENTS_SCHEMA.items())
+        .select(pl.col(name).cast(dtype) for name, dtype in _SCHEMA.items())
         .with_columns(pl.col("length_corr").fill_nan(None))
         .sort("category_level", "latent")
     )

@@ -21,8 +21,12 @@ from emergence_assets.features.controls import ProbeScore, dense_probe_auroc
 from emergence_assets.features.labels import Labels, shuffled_labels, text_weights
 from emergence_assets.features.pairs import pair_statistics
 from emergence_assets.features.rules import RULES, named_rule
-from emergence_assets.features.schema import LATENT_STATS_SCHEMA, PRESENCE_CELL_SCHEMA
 from emergence_assets.features.statistics import Floats, normal_interval
+from emergence_assets.features.tables.presence import PRESENCE_CELLS
+from emergence_assets.features.tables.statistics import LATENT_STATS
+
+_STATS = LATENT_STATS.schema_without("sae_seed")
+_PRESENCE = PRESENCE_CELLS.schema_without("sae_seed")
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class CellRecipe:
 
 
 def latent_stats(codes: Codes, labels: Sequence[Labels], recipe: CellRecipe) -> pl.DataFrame:
-    """Statistics of every latent × category pair with support; one row each, see `LATENT_STATS_SCHEMA`.
+    """Statistics of every latent × category pair with support; one row each, see `LATENT_STATS`.
 
     Counts, rates (shares of texts), lift, p, q, mutual information (bits) and mean activations (in units of the
     latent, zeros included) are taken on split select; columns with `score` in their name on split score, the interval
@@ -77,12 +81,12 @@ def latent_stats(codes: Codes, labels: Sequence[Labels], recipe: CellRecipe) -> 
     frames = [pair_statistics(codes, level) for level in labels]
     stats = pl.concat(frames) if frames else pl.DataFrame()
     if stats.is_empty():
-        return pl.DataFrame(schema=LATENT_STATS_SCHEMA)
+        return _STATS.to_frame()
     return (
         # fill_null: an AUROC that is undefined (no text on split score) is no evidence
         stats.with_columns(rule.condition.fill_null(False).alias(rule.rule_id) for rule in RULES.values())
         .with_columns(rule_id=pl.lit(recipe.rule_id), passes=pl.col(recipe.rule_id))
-        .select(pl.col(name).cast(dtype) for name, dtype in LATENT_STATS_SCHEMA.items())
+        .select(pl.col(name).cast(dtype) for name, dtype in _STATS.items())
         .sort("category_level", "latent", "category")
     )
 
@@ -117,7 +121,7 @@ def presence_cell(
     latent and probe held fixed, joint over all cells. Row `label_shuffle`: means over permuted labels, each with a best
     latent of its own; the interval is the percentile interval of the mean's replicates, `latent` is null.
     When no live latent is above chance on split select there is no latent: `latent` null, 0.5 everywhere.
-    Categories with too few texts have no row. See `PRESENCE_CELL_SCHEMA`.
+    Categories with too few texts have no row. See `PRESENCE_CELLS`.
 
     `dense` is `dense_scores` of the same read-outs, where another SAE of the cell needed it already.
     """
@@ -128,7 +132,7 @@ def presence_cell(
         for probe, level in zip(dense, labels, strict=True)
     ]
     if not frames:
-        return pl.DataFrame(schema=PRESENCE_CELL_SCHEMA)
+        return _PRESENCE.to_frame()
     return pl.concat(frames)
 
 
@@ -138,7 +142,7 @@ def _level_presence(
     rows_select, rows_score = level.rows(select=True), level.rows(select=False)
     kept = np.flatnonzero(level.is_usable(recipe.min_texts_per_split))
     if not len(kept):
-        return pl.DataFrame(schema=PRESENCE_CELL_SCHEMA)
+        return _PRESENCE.to_frame()
     select, score = codes.entries(rows_select), codes.entries(rows_score)
     shuffled = shuffled_labels(level, recipe.n_shuffles, recipe.shuffle_seed)
     n_categories = len(level.categories)
@@ -253,7 +257,7 @@ def _best_latents(
 
 def _frame(columns: Mapping[str, object]) -> pl.DataFrame:
     return pl.DataFrame(columns, schema_overrides={"latent": pl.Int32}).select(
-        pl.col(name).cast(dtype) for name, dtype in PRESENCE_CELL_SCHEMA.items()
+        pl.col(name).cast(dtype) for name, dtype in _PRESENCE.items()
     )
 
 

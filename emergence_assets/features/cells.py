@@ -14,7 +14,9 @@ from emergence_assets.features.table_sizes import (
     presence_bytes,
     rule_counts_bytes,
 )
-from emergence_assets.features.tables import CATEGORICAL_LATENTS, LATENT_STATS, PRESENCE_CELLS, RULE_COUNTS
+from emergence_assets.features.tables.categorical import CATEGORICAL_LATENTS, RULE_COUNTS
+from emergence_assets.features.tables.presence import PRESENCE_CELLS
+from emergence_assets.features.tables.statistics import LATENT_STATS
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Provenance, Required, canonical_json
 from emergence_assets.saes.cells import SAE, seed_folder

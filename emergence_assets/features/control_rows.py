@@ -14,7 +14,9 @@ from emergence_assets.features.cell import CellRecipe, score_labelling
 from emergence_assets.features.codes import Codes
 from emergence_assets.features.controls import dense_probe_auroc
 from emergence_assets.features.labels import Labels, shuffled_labels, text_weights
-from emergence_assets.features.schema import CONTROL_ROWS_SCHEMA
+from emergence_assets.features.tables.columns import CONTROL_ROWS
+
+_SCHEMA = {column.name: column.dtype for column in CONTROL_ROWS}
 
 
 def control_rows(
@@ -24,7 +26,7 @@ def control_rows(
     recipe: CellRecipe,
     stratum_p: NDArray[np.integer] | None = None,
 ) -> pl.DataFrame:
-    """Presence as in a cell (`cell.presence_cell`), without permuted labels; see `CONTROL_ROWS_SCHEMA`.
+    """Presence as in a cell (`cell.presence_cell`), without permuted labels; see `CONTROL_ROWS`.
 
     Args:
         codes: of the control.
@@ -33,7 +35,7 @@ def control_rows(
         recipe: of the study's cells: replicates weight the same texts as there, so that differences are paired.
         stratum_p: permute the labels within these strata, as often as the recipe says, and take means.
     """
-    frames = [pl.DataFrame(schema=CONTROL_ROWS_SCHEMA)]
+    frames = [pl.DataFrame(schema=_SCHEMA)]
     for level in labels:
         kept = np.flatnonzero(level.is_usable(recipe.min_texts_per_split))
         if not len(kept):
@@ -57,7 +59,7 @@ def control_rows(
                     "p_dense": p_dense_c[kept],
                     "replicates": replicates_cb.astype(np.float32),
                 },
-                schema=CONTROL_ROWS_SCHEMA,
+                schema=_SCHEMA,
             )
         )
     return pl.concat(frames)

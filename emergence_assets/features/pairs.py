@@ -29,7 +29,7 @@ MIN_SUPPORT = 3
 def pair_statistics(codes: Codes, level: Labels, candidates: pl.Expr | None = None) -> pl.DataFrame:
     """Every pair with at least `MIN_SUPPORT` active texts of the category on split select; one row each.
 
-    Columns as in `LATENT_STATS_SCHEMA`, without those of rules. AUROC that is undefined is null.
+    Columns as in `LATENT_STATS`, without those of rules. AUROC that is undefined is null.
 
     Args:
         codes: of all probe texts.

@@ -19,7 +19,7 @@ from emergence_assets.features.codes import Codes
 from emergence_assets.features.labels import Labels, shuffled_labels
 from emergence_assets.features.pairs import pair_statistics
 from emergence_assets.features.rules import RULES, Rule
-from emergence_assets.features.schema import RULE_COUNTS_SCHEMA
+from emergence_assets.features.tables.categorical import RULE_COUNTS
 
 N_SHUFFLES = 3
 """Permutations behind a count. Counts of all categories together are of interest, so that a few are enough."""
@@ -59,7 +59,7 @@ def rule_counts(
                     (rule.rule_id, control_id, level.level, name, features[name], passing[name], n_live)
                     for name in kept
                 ]
-    return pl.DataFrame(rows, schema=RULE_COUNTS_SCHEMA, orient="row")
+    return pl.DataFrame(rows, schema=RULE_COUNTS.schema_without("sae_seed"), orient="row")
 
 
 def assigned(passing: pl.DataFrame, by: Sequence[str] = ("latent",)) -> pl.DataFrame:

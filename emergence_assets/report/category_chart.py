@@ -21,7 +21,7 @@ def half_steps_by_category(
     """When each category emerges at the model's best layer: half-rise with interval, tenth of the rise as a tick.
 
     Args:
-        time: see `emergence.time.TIME_SCHEMA`.
+        time: see `EMERGENCE_OVER_TIME`.
         level: label level.
         model: whose best layer is shown.
         domains: category to the group that colours it; plain without.

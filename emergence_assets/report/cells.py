@@ -123,19 +123,18 @@ def write_report(
     import yaml
 
     from emergence_assets.checkpoints.environment import environment
-    from emergence_assets.checkpoints.schema import REGISTRY
-    from emergence_assets.emergence import tables as declared
     from emergence_assets.emergence.granted import granted_histories
     from emergence_assets.emergence.headline import headline
+    from emergence_assets.emergence.tables.catalogue import CATALOGUE
+    from emergence_assets.emergence.tables.claims import HEADLINE
+    from emergence_assets.emergence.tables.scale import MODEL_SEEDS
     from emergence_assets.report.figures import draw_figures
     from emergence_assets.report.page import build_page
     from emergence_assets.report.readings import ReportTables
     from emergence_assets.theme import chart_png
 
     want = required_from_json(required)
-    read = {
-        name: read_tables([Path(part) for part in tables[name]], getattr(declared, name.upper())) for name in TABLES
-    }
+    read = {name: read_tables([Path(part) for part in tables[name]], CATALOGUE[name]) for name in TABLES}
     # Replicates of a model are no sizes: they stand in a table of their own.
     read = {
         name: frame.filter(pl.col("model").is_in(sizes)) if "model" in frame.columns else frame
@@ -154,10 +153,10 @@ def write_report(
         reactivation=read["reactivation"],
         headline=summary_table,
         cost=read["cost_utility"],
-        seeds=read_table(Path(seeds), declared.MODEL_SEEDS) if seeds else declared.MODEL_SEEDS.schema.to_frame(),
+        seeds=read_table(Path(seeds), MODEL_SEEDS) if seeds else MODEL_SEEDS.schema.to_frame(),
         sae_metrics=read["sae_metrics"],
         stability=read["lineage_stability"],
-        registry=read_tables([Path(part) for part in tables[REGISTRY_NAME]], REGISTRY),
+        registry=read_tables([Path(part) for part in tables[REGISTRY_NAME]], CATALOGUE[REGISTRY_NAME]),
         controls=read["category_controls"],
         domains=domains,
     )
@@ -179,7 +178,7 @@ def write_report(
             created=now(),
         )
         (temporary / PAGE_NAME).write_text(page, encoding="utf-8")
-        write_table(temporary / HEADLINE_NAME, summary_table, declared.HEADLINE, "")
+        write_table(temporary / HEADLINE_NAME, summary_table, HEADLINE, "")
         write_folder_record(temporary, want, _summary(summary_table, level), made_in)
 
 

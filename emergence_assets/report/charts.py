@@ -43,7 +43,7 @@ def presence_over_time(presence: pl.DataFrame, level: str, width: int = WIDE) ->
     """Mean AUROC of the best latent against the training step, a line per model, with all controls.
 
     Args:
-        presence: see `emergence.presence.PRESENCE_SCHEMA`.
+        presence: see `CATEGORY_PRESENCE`.
         level: label level whose categories are averaged.
         width: pixels of the whole chart.
     """

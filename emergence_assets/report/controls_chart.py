@@ -37,7 +37,7 @@ def controls_at_last_step(controls: pl.DataFrame, level: str, width: int = WIDE)
     """A row per control, a panel per model: the control as a point, the measurement as a line across all rows.
 
     Args:
-        controls: see `emergence.schema.CONTROLS_SCHEMA`.
+        controls: see `CATEGORY_CONTROLS`.
         level: label level whose categories are averaged.
         width: pixels of the whole chart.
     """

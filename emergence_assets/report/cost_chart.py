@@ -14,7 +14,7 @@ def costs_of(cost: pl.DataFrame, level: str) -> pl.DataFrame:
     """Checkpoints after step 0 whose utility is known, by size and step.
 
     Args:
-        cost: see `emergence.schema.COST_SCHEMA`.
+        cost: see `COST_UTILITY`.
         level: label level.
     """
     return cost.filter(
@@ -29,7 +29,7 @@ def utility_by_compute(cost: pl.DataFrame, level: str, width: int = WIDE) -> Cha
     """Utility against training compute with intervals, the efficient checkpoints, and where 90 % is reached.
 
     Args:
-        cost: see `emergence.schema.COST_SCHEMA`.
+        cost: see `COST_UTILITY`.
         level: label level whose categories are averaged.
         width: pixels of the whole chart.
     """

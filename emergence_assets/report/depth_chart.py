@@ -45,8 +45,8 @@ def profiles_by_depth(
     """Presence by relative depth at the last step, beside the dense probe and step 0; the middle third is shaded.
 
     Args:
-        reactivation: see `emergence.schema.REACTIVATION_SCHEMA`.
-        space: see `emergence.schema.SPACE_SCHEMA`.
+        reactivation: see `REACTIVATION`.
+        space: see `EMERGENCE_OVER_SPACE`.
         level: label level.
         model: whose last checkpoint is shown.
         width: pixels of the whole chart.
@@ -70,7 +70,7 @@ def index_over_steps(reactivation: pl.DataFrame, level: str, model: str, width: 
     """Reactivation index of the same categories against the training step; filled points pass every gate.
 
     Args:
-        reactivation: see `emergence.schema.REACTIVATION_SCHEMA`.
+        reactivation: see `REACTIVATION`.
         level: label level.
         model: whose checkpoints are shown.
         width: pixels of the whole chart.

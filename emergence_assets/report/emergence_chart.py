@@ -17,7 +17,7 @@ def share_emerged(hazard: pl.DataFrame, level: str, models: Sequence[str], width
     """Share of the categories that have emerged by each checkpoint, at the best layer of every model.
 
     Args:
-        hazard: see `emergence.hazard.HAZARD_SCHEMA`.
+        hazard: see `EMERGENCE_HAZARD`.
         level: label level.
         models: names, smallest first.
         width: pixels of the whole chart.

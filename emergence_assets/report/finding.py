@@ -39,8 +39,8 @@ def finding(headline: pl.DataFrame, claims: pl.DataFrame, level: str, n_seeds: i
     """The finding of a study, read at its largest model. A rise is called emergence only where the claims grant it.
 
     Args:
-        headline: see `emergence.schema.HEADLINE_SCHEMA`.
-        claims: see `emergence.schema.CLAIMS_SCHEMA`.
+        headline: see `HEADLINE`.
+        claims: see `CLAIMS`.
         level: label level.
         n_seeds: SAE seeds per cell, when known.
     """

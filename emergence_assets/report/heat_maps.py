@@ -16,7 +16,7 @@ def gain_by_layer(presence: pl.DataFrame, level: str, width: int = WIDE) -> Char
     """Mean gain over step 0 by layer and step, a panel per model on one colour scale.
 
     Args:
-        presence: see `emergence.presence.PRESENCE_SCHEMA`.
+        presence: see `CATEGORY_PRESENCE`.
         level: label level whose categories are averaged.
         width: pixels of the whole chart.
     """
@@ -61,7 +61,7 @@ def gain_by_category(presence: pl.DataFrame, level: str, model: str, width: int 
     """Gain over step 0 by category and step in one model, each category at its own best layer, largest gain on top.
 
     Args:
-        presence: see `emergence.presence.PRESENCE_SCHEMA`.
+        presence: see `CATEGORY_PRESENCE`.
         level: label level.
         model: the model that is shown.
         width: pixels of the whole chart.

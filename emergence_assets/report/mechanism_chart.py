@@ -27,7 +27,7 @@ def shares_by_category(mechanism: pl.DataFrame, level: str, model: str, width: i
     """Stacked bars of the three shares; what works against a latent stands left of zero.
 
     Args:
-        mechanism: see `emergence.schema.MECHANISM_SCHEMA`.
+        mechanism: see `REACTIVATION_MECHANISM`.
         level: label level.
         model: whose last checkpoint is shown.
         width: pixels of the whole chart.

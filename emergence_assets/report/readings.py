@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 
 from emergence_assets.emergence.replicates import group_means, interval, replicate_array
-from emergence_assets.emergence.schema import SEEDS_SCHEMA
-from emergence_assets.emergence.tables import CATEGORY_CONTROLS, REACTIVATION
+from emergence_assets.emergence.tables.controls import CATEGORY_CONTROLS
+from emergence_assets.emergence.tables.reactivation import REACTIVATION
+from emergence_assets.emergence.tables.scale import MODEL_SEEDS
 
 
 @dataclass(frozen=True)
@@ -21,37 +22,37 @@ class ReportTables:
     level: str
     """Label level that the report is about."""
     presence: pl.DataFrame
-    """See `emergence.presence.PRESENCE_SCHEMA`."""
+    """See `CATEGORY_PRESENCE`."""
     time: pl.DataFrame
     """`emergence.granted.granted_histories`: what is called emerged is what the claims grant."""
     hazard: pl.DataFrame
-    """See `emergence.hazard.HAZARD_SCHEMA`."""
+    """See `EMERGENCE_HAZARD`."""
     space: pl.DataFrame
-    """See `emergence.space.SPACE_SCHEMA`."""
+    """See `EMERGENCE_OVER_SPACE`."""
     scale: pl.DataFrame
-    """See `emergence.scale.SCALE_SCHEMA`."""
+    """See `EMERGENCE_OVER_SCALE`."""
     mechanism: pl.DataFrame
-    """See `emergence.schema.MECHANISM_SCHEMA`."""
+    """See `REACTIVATION_MECHANISM`."""
     cost: pl.DataFrame
-    """See `emergence.schema.COST_SCHEMA`."""
+    """See `COST_UTILITY`."""
     claims: pl.DataFrame
-    """See `emergence.schema.CLAIMS_SCHEMA`."""
+    """See `CLAIMS`."""
     headline: pl.DataFrame
-    """See `emergence.headline.HEADLINE_SCHEMA`."""
+    """See `HEADLINE`."""
     sae_metrics: pl.DataFrame
     """Columns model, step, layer, n_layers, sae_seed, fvu, l0, dead_frac, explained_variance, dense_frac."""
     stability: pl.DataFrame
     """See `emergence.lineage_stability`."""
     registry: pl.DataFrame
-    """See `checkpoints.schema.REGISTRY`."""
+    """See `checkpoints.tables.REGISTRY`."""
     controls: pl.DataFrame = field(default_factory=CATEGORY_CONTROLS.schema.to_frame)
-    """See `emergence.schema.CONTROLS_SCHEMA`."""
+    """See `CATEGORY_CONTROLS`."""
     domains: Mapping[str, str] = field(default_factory=dict)
     """Category to the larger group it belongs to; may be empty."""
     reactivation: pl.DataFrame = field(default_factory=REACTIVATION.schema.to_frame)
-    """See `emergence.schema.REACTIVATION_SCHEMA`."""
-    seeds: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SEEDS_SCHEMA))
-    """See `emergence.schema.SEEDS_SCHEMA`; empty for a family without replicates."""
+    """See `REACTIVATION`."""
+    seeds: pl.DataFrame = field(default_factory=lambda: MODEL_SEEDS.schema.to_frame())
+    """See `MODEL_SEEDS`; empty for a family without replicates."""
 
 
 def models_by_size(presence: pl.DataFrame) -> list[str]:

@@ -17,7 +17,7 @@ def presence_over_size(scale: pl.DataFrame, level: str, width: int = WIDE) -> Ch
     The band is the bracket: from the largest size surely below the middle of the rise to the smallest surely above it.
 
     Args:
-        scale: see `emergence.scale.SCALE_SCHEMA`.
+        scale: see `EMERGENCE_OVER_SCALE`.
         level: label level whose categories are averaged.
         width: pixels of the whole chart.
     """

@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 
 from emergence_assets.checkpoints.checks import REGISTRY_CHECKS
+from emergence_assets.checkpoints.identity import LOSS_MAY_RISE, RULES, rule_frame
 from emergence_assets.checkpoints.measurement import Measurement
 from emergence_assets.checkpoints.registry import registry_frame
-from emergence_assets.checkpoints.schema import LOSS_MAY_RISE, REGISTRY, RULES, rule_frame
+from emergence_assets.checkpoints.tables import REGISTRY
 from emergence_assets.checkpoints.trajectory import trajectory
 from emergence_assets.checkpoints.verdicts import judge
 from emergence_assets.time_axis import AxisEntry

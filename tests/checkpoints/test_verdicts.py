@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from emergence_assets.checkpoints.identity import RULES
 from emergence_assets.checkpoints.measurement import Measurement
-from emergence_assets.checkpoints.schema import RULES
 from emergence_assets.checkpoints.verdicts import Verdict, judge
 from tests.family import (
     STEPS,

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from emergence_assets.emergence.categorical_features import categorical_features, study_p_values
-from emergence_assets.emergence.schema import CATEGORICAL_FEATURES_SCHEMA
+from emergence_assets.emergence.tables.categorical import CATEGORICAL_FEATURES
 
 KEYS = {"model": "m", "n_params_nonemb": 10, "step": 8, "tokens_seen": 8, "layer": 1, "n_layers": 2, "rel_depth": 1.0}
 LATENT = {
@@ -31,7 +31,7 @@ def test_q_is_over_the_study_and_the_excess_over_the_same_layer_and_seed() -> No
     p_values = study_p_values([(pl.DataFrame({"p_hyper": [1e-6, 0.5]}), 100), (pl.DataFrame({"p_hyper": [1e-6]}), 900)])
     step0 = pl.DataFrame([before(0, 1, 0.51), before(1, 0, 0.52), before(1, 1, 0.6)])
     table = categorical_features(pl.DataFrame([LATENT, LATENT | {"latent": 5, "word_excess": 0.4}]), step0, p_values)
-    assert dict(table.schema) == CATEGORICAL_FEATURES_SCHEMA
+    assert table.schema == CATEGORICAL_FEATURES.schema
     assert table["q_global"].to_list() == pytest.approx([1e-6 * 1000 / 2] * 2)
     assert table["excess_vs_step0"].to_list() == pytest.approx([0.2] * 2, abs=1e-6)
     assert table["lexical_flag"].to_list() == [True, False]

@@ -9,19 +9,15 @@ from emergence_assets.emergence.checks import CHECKS, with_comparison
 from emergence_assets.emergence.claims import Evidence, claims
 from emergence_assets.emergence.claims_of_time import MUST_BEAT, SHOULD_BEAT
 from emergence_assets.emergence.granted import granted, granted_histories
-from emergence_assets.emergence.lineage_schema import STABILITY_SCHEMA
-from emergence_assets.emergence.schema import (
-    CLAIMS_SCHEMA,
-    CONTROLS_SCHEMA,
-    MECHANISM_SCHEMA,
-    PRESENCE_SCHEMA,
-    REACTIVATION_SCHEMA,
-    SCALE_SCHEMA,
-    SEEDS_SCHEMA,
-    SPACE_SCHEMA,
-    TIME_SCHEMA,
-)
-from emergence_assets.emergence.tables import CLAIMS
+from emergence_assets.emergence.tables.claims import CLAIMS
+from emergence_assets.emergence.tables.controls import CATEGORY_CONTROLS
+from emergence_assets.emergence.tables.mechanism import REACTIVATION_MECHANISM
+from emergence_assets.emergence.tables.presence import CATEGORY_PRESENCE
+from emergence_assets.emergence.tables.reactivation import REACTIVATION
+from emergence_assets.emergence.tables.scale import EMERGENCE_OVER_SCALE, MODEL_SEEDS
+from emergence_assets.emergence.tables.space import EMERGENCE_OVER_SPACE
+from emergence_assets.emergence.tables.stability import LINEAGE_STABILITY
+from emergence_assets.emergence.tables.time import EMERGENCE_OVER_TIME
 from resources.expectations import validate
 
 PLACE = {"model": "m", "layer": 1, "category_level": "subject", "aggregate": "none", "category": "fish"}
@@ -56,20 +52,20 @@ def evidence(
     lies = dict.fromkeys((*MUST_BEAT, *SHOULD_BEAT), 0.1) | (above or {})
     controls = [PLACE | {"control_id": name, "above_control_lo": lo} for name, lo in lies.items()]
     none: dict[str, Any] = {
-        "category_presence": frame(PRESENCE_SCHEMA),
-        "emergence_over_space": frame(SPACE_SCHEMA),
-        "reactivation": frame(REACTIVATION_SCHEMA),
-        "reactivation_mechanism": frame(MECHANISM_SCHEMA),
-        "lineage_stability": frame(STABILITY_SCHEMA),
-        "emergence_over_scale": frame(SCALE_SCHEMA),
-        "model_seeds": frame(SEEDS_SCHEMA),
+        "category_presence": frame(CATEGORY_PRESENCE.schema),
+        "emergence_over_space": frame(EMERGENCE_OVER_SPACE.schema),
+        "reactivation": frame(REACTIVATION.schema),
+        "reactivation_mechanism": frame(REACTIVATION_MECHANISM.schema),
+        "lineage_stability": frame(LINEAGE_STABILITY.schema),
+        "emergence_over_scale": frame(EMERGENCE_OVER_SCALE.schema),
+        "model_seeds": frame(MODEL_SEEDS.schema),
     }
     return Evidence(
         checkpoint_registry=pl.DataFrame(
             {"model": ["m"] * 3, "status": ["ok"] * (3 - doubtful) + ["outlier"] * doubtful}
         ),
-        category_controls=frame(CONTROLS_SCHEMA, *controls),
-        emergence_over_time=frame(TIME_SCHEMA, RISE | (rise or {})),
+        category_controls=frame(CATEGORY_CONTROLS.schema, *controls),
+        emergence_over_time=frame(EMERGENCE_OVER_TIME.schema, RISE | (rise or {})),
         **none | tables,
     )
 
@@ -158,7 +154,7 @@ def test_a_return_in_the_late_layers_needs_its_gate_and_silence_of_permuted_labe
     row = PLACE | {"step": 1000, "control_id": "none", "verdict": "allocation", "passes_gate": True, "q": 0.01}
     row |= {"n_seeds": 2, "n_seeds_agree": 2, "ri": 0.5, "ri_lo": 0.2, "ri_hi": 0.8, "drop_quarters_lo": 0.01}
     quiet = row | {"control_id": "label_shuffle", "passes_gate": False, "verdict": "none"}
-    schema = REACTIVATION_SCHEMA
+    schema = REACTIVATION.schema
     claim = stated(evidence(reactivation=frame(schema, _of(schema, row), _of(schema, quiet))), "reactivation")
     assert claim["grade"] == "B"
     assert "of the dense probe it is not shown" in claim["statement"]
@@ -181,12 +177,14 @@ def test_a_shape_over_sizes_needs_both_designs() -> None:
     }
     shuffled = row | {"control_id": "label_shuffle", "shape": "absent"}
     agreed = stated(
-        evidence(emergence_over_scale=frame(SCALE_SCHEMA, row | {"verdict": "threshold"}, shuffled)), "size"
+        evidence(emergence_over_scale=frame(EMERGENCE_OVER_SCALE.schema, row | {"verdict": "threshold"}, shuffled)),
+        "size",
     )
     assert agreed["grade"] == "B"
     assert "between 1,000 and 5,000 parameters" in agreed["statement"]
     alone = stated(
-        evidence(emergence_over_scale=frame(SCALE_SCHEMA, row | {"verdict": "insufficient"}, shuffled)), "size"
+        evidence(emergence_over_scale=frame(EMERGENCE_OVER_SCALE.schema, row | {"verdict": "insufficient"}, shuffled)),
+        "size",
     )
     assert alone["grade"] == "C"
 
@@ -204,7 +202,7 @@ def test_only_granted_categories_have_emerged() -> None:
 
 def test_the_table_is_as_declared_and_a_grade_without_its_controls_is_found() -> None:
     table = claims(evidence(), "subject", ())
-    assert dict(table.schema) == CLAIMS_SCHEMA
+    assert table.schema == CLAIMS.schema
     assert table["claim_id"].to_list() == [1, 2]
 
     def failed(broken: pl.DataFrame) -> set[str]:
@@ -241,7 +239,7 @@ def test_a_peak_is_said_to_be_where_its_interval_is(low: float, words: str, grad
         "max_gain_lo": 0.1,
         "n_modes": 1,
     }
-    space = frame(SPACE_SCHEMA, peak, peak | {"control_id": "label_shuffle", "max_gain_lo": -0.01})
+    space = frame(EMERGENCE_OVER_SPACE.schema, peak, peak | {"control_id": "label_shuffle", "max_gain_lo": -0.01})
     claim = stated(evidence(emergence_over_space=space), "depth")
     assert words in claim["statement"]
     assert claim["grade"] == grade

@@ -11,7 +11,7 @@ from emergence_assets.activations.equal_lengths import text_read_outs
 from emergence_assets.checkpoints.loading import blocks
 from emergence_assets.emergence.checks import CHECKS, with_comparison
 from emergence_assets.emergence.compression_table import Instruments, compression_retention
-from emergence_assets.emergence.tables import COMPRESSION_RETENTION
+from emergence_assets.emergence.tables.cost import COMPRESSION_RETENTION
 from emergence_assets.features.statistics import bootstrap_weights
 from emergence_assets.saes.sae import SAE
 from resources.expectations import validate

@@ -8,8 +8,7 @@ import pytest
 
 from emergence_assets.emergence.checks import CHECKS, with_comparison
 from emergence_assets.emergence.controls import category_controls
-from emergence_assets.emergence.schema import CONTROLS_SCHEMA
-from emergence_assets.emergence.tables import CATEGORY_CONTROLS
+from emergence_assets.emergence.tables.controls import CATEGORY_CONTROLS
 from resources.expectations import validate
 
 CHOSEN = ("step0", "label_shuffle", "reinit_full", "bow", "dense")
@@ -38,7 +37,7 @@ def table(parts: pl.DataFrame, presence: pl.DataFrame) -> pl.DataFrame:
 
 
 def test_every_control_stands_beside_every_row(table: pl.DataFrame) -> None:
-    assert dict(table.schema) == CONTROLS_SCHEMA
+    assert table.schema == CATEGORY_CONTROLS.schema
     assert len(table) == len(CHOSEN) * 2 * (5 + 1)
     assert set(table["control_id"]) == set(CHOSEN)
     assert table["step"].unique().to_list() == [8]

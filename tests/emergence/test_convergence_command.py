@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from emergence_assets.cli import main
-from emergence_assets.emergence.tables import CATEGORY_PRESENCE
+from emergence_assets.emergence.tables.presence import CATEGORY_PRESENCE
 from resources.storage import Storage
 from resources.tables import write_table
 from tests.conftest import TINY

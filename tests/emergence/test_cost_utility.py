@@ -8,8 +8,8 @@ import pytest
 
 from emergence_assets.emergence.convergence import convergence
 from emergence_assets.emergence.cost_utility import cost_utility, is_efficient
-from emergence_assets.emergence.schema import COST_SCHEMA
 from emergence_assets.emergence.stopping import has_risen, is_flat, trend
+from emergence_assets.emergence.tables.cost import COST_UTILITY
 from emergence_assets.emergence.utility import utility_series
 from emergence_assets.errors import EmergenceError
 
@@ -42,7 +42,7 @@ def of(costs: pl.DataFrame, model: str, control: str = "none") -> pl.DataFrame:
 
 
 def test_compute_is_six_per_parameter_and_token(costs: pl.DataFrame) -> None:
-    assert dict(costs.schema) == COST_SCHEMA
+    assert costs.schema == COST_UTILITY.schema
     one = of(costs, "large").filter(step=100).row(0, named=True)
     assert one["train_flops"] == 6 * 10**6 * 100 * 512
     assert of(costs, "small")["loss"].to_list() == [None, None, None, 3.5, None, None, None]

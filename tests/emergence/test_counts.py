@@ -3,7 +3,7 @@
 import polars as pl
 
 from emergence_assets.emergence.counts import feature_counts
-from emergence_assets.emergence.schema import COUNTS_SCHEMA
+from emergence_assets.emergence.tables.categorical import FEATURE_COUNTS
 
 
 def cells(n_at: dict[int, float], by_chance: float = 1.0, seeds: tuple[int, ...] = (0, 1)) -> pl.DataFrame:
@@ -25,7 +25,7 @@ def cells(n_at: dict[int, float], by_chance: float = 1.0, seeds: tuple[int, ...]
 
 def test_counts_are_means_over_seeds_with_their_controls_beside_them() -> None:
     table = feature_counts(cells({0: 3.0, 8: 10.0}))
-    assert dict(table.schema) == COUNTS_SCHEMA
+    assert table.schema == FEATURE_COUNTS.schema
     row = table.filter(step=8, control_id="none", aggregate="none", category="b").row(0, named=True)
     assert (row["n_features"], row["n_passing"], row["n_shuffle"]) == (21.0, 22.0, 1.0)
     assert row["n_excess"] == 14.0

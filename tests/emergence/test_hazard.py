@@ -8,9 +8,10 @@ import pytest
 from scipy.stats import binomtest
 
 from emergence_assets.emergence.checks import CHECKS, with_comparison
-from emergence_assets.emergence.hazard import HAZARD_SCHEMA, emergence_hazard
-from emergence_assets.emergence.schema import PRESENCE_SCHEMA, TIME_SCHEMA
-from emergence_assets.emergence.tables import EMERGENCE_HAZARD
+from emergence_assets.emergence.hazard import emergence_hazard
+from emergence_assets.emergence.tables.hazard import EMERGENCE_HAZARD
+from emergence_assets.emergence.tables.presence import CATEGORY_PRESENCE
+from emergence_assets.emergence.tables.time import EMERGENCE_OVER_TIME
 from resources.expectations import validate
 
 STEPS = (0, 1, 9, 99, 999)
@@ -45,10 +46,10 @@ def tables(
     time = pl.DataFrame(rows, infer_schema_length=None)
     time = time.with_columns(
         (pl.col(name) if name in time.columns else pl.lit(None)).cast(dtype).alias(name)
-        for name, dtype in TIME_SCHEMA.items()
+        for name, dtype in EMERGENCE_OVER_TIME.schema.items()
     )
     presence = pl.DataFrame({"model": ["gloss"] * len(steps), "layer": [1] * len(steps), "step": steps})
-    presence = presence.cast({name: PRESENCE_SCHEMA[name] for name in presence.columns})
+    presence = presence.cast({name: CATEGORY_PRESENCE.schema[name] for name in presence.columns})
     stated = time.select("model", "category_level", "category").unique().with_columns(kind=pl.lit("emergence"))
     return time, presence, stated.with_columns(grade=pl.lit("B"))
 
@@ -62,7 +63,7 @@ def test_what_the_claims_do_not_grant_has_not_emerged() -> None:
 
 def test_events_and_those_at_risk_are_counted() -> None:
     table = emergence_hazard(*tables())
-    assert dict(table.schema) == HAZARD_SCHEMA
+    assert table.schema == EMERGENCE_HAZARD.schema
     assert table.select("step_lo", "step_hi", "n_at_risk", "n_events").rows() == [
         (0, 1, 5, 0),
         (1, 9, 5, 1),

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import polars as pl
 import pytest
 
-from emergence_assets.emergence.headline import HEADLINE_SCHEMA, headline
+from emergence_assets.emergence.headline import headline
+from emergence_assets.emergence.tables.claims import HEADLINE
 
 
 def test_the_headline_tells_rise_and_controls(planted_presence: Callable[..., pl.DataFrame]) -> None:
@@ -13,7 +14,7 @@ def test_the_headline_tells_rise_and_controls(planted_presence: Callable[..., pl
         lambda m, step, layer, c: (0.7 if c < 3 else 0.0) * (step >= 64), steps=(0, 8, 64), n_layers=2
     )
     table = headline(presence)
-    assert dict(table.schema) == HEADLINE_SCHEMA
+    assert table.schema == HEADLINE.schema
     row = table.filter(control_id="none").row(0, named=True)
     assert (row["step_first"], row["step_last"], row["n_categories"], row["n_layers_read"]) == (0, 64, 5, 2)
     assert row["rise"] == pytest.approx(row["p_last"] - row["p_first"], abs=1e-6)
@@ -36,4 +37,4 @@ def test_the_embedding_and_unpaired_layers_are_left_out(planted_presence: Callab
     assert headline(half_done)["n_layers_read"].unique().to_list() == [1]
     nothing = presence.filter((pl.col("step") == 8) == (pl.col("layer") == 0))
     assert headline(nothing).is_empty()
-    assert dict(headline(presence.clear()).schema) == HEADLINE_SCHEMA
+    assert dict(headline(presence.clear()).schema) == HEADLINE.schema

@@ -11,13 +11,8 @@ from emergence_assets.emergence.lineage_nodes import lineage_nodes
 from emergence_assets.emergence.lineage_pairs import Pair, next_seeds, pairs_over_layers, pairs_over_steps, third
 from emergence_assets.emergence.lineage_stability import lineage_stability
 from emergence_assets.emergence.read_latents import SAEKey
-from emergence_assets.emergence.tables import (
-    FEATURE_LINEAGE,
-    LATENT_CARRY,
-    LINEAGE_NODES,
-    LINEAGE_STABILITY,
-    MATCHED_LATENTS,
-)
+from emergence_assets.emergence.tables.lineage import FEATURE_LINEAGE, LINEAGE_NODES, MATCHED_LATENTS
+from emergence_assets.emergence.tables.stability import LATENT_CARRY, LINEAGE_STABILITY
 from emergence_assets.emergence.violations import violations
 
 STEPS, SEEDS = [0, 10, 100, 1000], [0, 1]

@@ -10,7 +10,7 @@ import yaml
 
 from emergence_assets.definitions import build_definitions
 from emergence_assets.emergence.checks import CHECKS, with_comparison
-from emergence_assets.emergence.tables import REACTIVATION_MECHANISM
+from emergence_assets.emergence.tables.mechanism import REACTIVATION_MECHANISM
 from emergence_assets.pipeline import rules_for
 from emergence_assets.study import parse_study
 from emergence_assets.yaml_file import read_yaml
@@ -112,7 +112,7 @@ def test_a_second_run_makes_nothing_and_another_option_only_what_depends_on_it(d
 def test_data_broken_in_one_way_fails_exactly_its_check(check: str, damage: dict) -> None:
     row = dict.fromkeys(REACTIVATION_MECHANISM.schema) | GOOD
     row |= {"model": "m", "step": 9, "category_level": "subject", "category": "bird", "undefined_because": "none"}
-    row |= {"n_boot": 20, "data_version": "v", "n_params_nonemb": 9}
+    row |= {"n_boot": 20, "data_version": "v", "n_params_nonemb": 9, "tokens_seen": 90, "n_layers": 6}
 
     def failed(second: dict) -> set[str]:
         frame = pl.DataFrame([row, row | {"category": "fish"} | second], schema=REACTIVATION_MECHANISM.schema)

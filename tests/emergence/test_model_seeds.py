@@ -8,7 +8,7 @@ import pytest
 
 from emergence_assets.emergence.model_seeds import model_seeds, run_spread
 from emergence_assets.emergence.scale import FIXED_WIDTH, SizeReading, emergence_over_scale
-from emergence_assets.emergence.schema import SEEDS_SCHEMA
+from emergence_assets.emergence.tables.scale import MODEL_SEEDS
 from emergence_assets.emergence.time import emergence_over_time
 
 RUNS = {"m": 10**5, "m-seed1": 10**5, "m-seed2": 10**5, "other": 10**6}
@@ -35,7 +35,7 @@ def table(presence: pl.DataFrame) -> pl.DataFrame:
 
 
 def test_runs_stand_beside_each_other_with_their_spread(table: pl.DataFrame) -> None:
-    assert dict(table.schema) == SEEDS_SCHEMA
+    assert table.schema == MODEL_SEEDS.schema
     assert table["model"].unique().to_list() == ["m"]
     real = {row["category"]: row for row in table.filter(control_id="none").to_dicts()}
     assert [run["model"] for run in real["c0"]["runs"]] == ["m", "m-seed1", "m-seed2"]

@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from emergence_assets.emergence.presence import PRESENCE_SCHEMA, category_presence
+from emergence_assets.emergence.presence import category_presence
 from emergence_assets.emergence.seed_draws import seed_draws
+from emergence_assets.emergence.tables.presence import CATEGORY_PRESENCE
 from emergence_assets.errors import EmergenceError
 
 
@@ -20,7 +21,7 @@ def test_seeds_are_averaged_and_the_gain_is_paired(
 ) -> None:
     cells = planted_cells(late, {"s": 1000}, (0, 64), sae_seeds=(0, 1))
     table = category_presence(cells, bow)
-    assert dict(table.schema) == PRESENCE_SCHEMA
+    assert table.schema == CATEGORY_PRESENCE.schema
     assert table.height == 2 * 2 * 5
     row = table.filter(control_id="none", step=64, category="c2").row(0, named=True)
     seeds = cells.filter(control_id="none", step=64, category="c2")
@@ -118,4 +119,4 @@ def test_repeated_cells_and_other_texts_are_refused(
     )
     with pytest.raises(EmergenceError, match="not paired"):
         category_presence(short, bow)
-    assert dict(category_presence(cells.clear(), bow).schema) == PRESENCE_SCHEMA
+    assert dict(category_presence(cells.clear(), bow).schema) == CATEGORY_PRESENCE.schema

@@ -9,8 +9,7 @@ from benchmarks.reactivation_rules import SHAPES, measure_reactivation_rules
 from emergence_assets.emergence.checks import FOLLOWS, with_comparison
 from emergence_assets.emergence.profiles import depth_profiles
 from emergence_assets.emergence.reactivation import GATES, reactivation
-from emergence_assets.emergence.schema import REACTIVATION_SCHEMA
-from emergence_assets.emergence.tables import REACTIVATION
+from emergence_assets.emergence.tables.reactivation import REACTIVATION
 from emergence_assets.errors import EmergenceError
 
 DEPTH = (np.arange(12) + 0.5) / 12
@@ -37,7 +36,7 @@ def planted() -> pl.DataFrame:
 
 
 def test_a_valley_is_found_and_the_dense_probe_tells_whose_it_is(planted: pl.DataFrame) -> None:
-    assert dict(planted.schema) == REACTIVATION_SCHEMA
+    assert planted.schema == REACTIVATION.schema
     assert verdicts(planted) == ["representational", "allocation", "none"]
     row = planted.filter(step=1000, category="c000").row(0, named=True)
     assert row["early"] == pytest.approx(0.3, abs=0.03)

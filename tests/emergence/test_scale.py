@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from emergence_assets.emergence.scale import FIXED_EXPANSION, FIXED_WIDTH, SizeReading, emergence_over_scale
-from emergence_assets.emergence.schema import SCALE_SCHEMA
+from emergence_assets.emergence.tables.scale import EMERGENCE_OVER_SCALE
 
 SIZES = {f"m{i}": 10 ** (5 + i) for i in range(6)}
 Planted = Callable[..., pl.DataFrame]
@@ -41,7 +41,7 @@ def row(
 
 
 def test_a_planted_size_is_bracketed(over_scale: pl.DataFrame) -> None:
-    assert dict(over_scale.schema) == SCALE_SCHEMA
+    assert over_scale.schema == EMERGENCE_OVER_SCALE.schema
     found = row(over_scale, "c0")
     assert (found["n_lo"], found["n_hi"], found["verdict"]) == (10**7, 10**8, "threshold")
     assert found["n_half_lo"] <= 10**7 < found["n_half"] < 10**8 <= found["n_half_hi"]

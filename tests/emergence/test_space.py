@@ -6,7 +6,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from emergence_assets.emergence.space import SPACE_SCHEMA, emergence_over_space
+from emergence_assets.emergence.space import emergence_over_space
+from emergence_assets.emergence.tables.space import EMERGENCE_OVER_SPACE
 
 
 def planted(model: str, step: int, layer: int, c: int) -> float:
@@ -24,7 +25,7 @@ def row(table: pl.DataFrame, category: str, step: int = 100, control_id: str = "
 
 
 def test_a_planted_layer_is_the_peak(over_space: pl.DataFrame) -> None:
-    assert dict(over_space.schema) == SPACE_SCHEMA
+    assert over_space.schema == EMERGENCE_OVER_SPACE.schema
     found = row(over_space, "c0")
     assert found["peak_layer"] == found["best_layer"] == 4
     assert found["peak_depth"] == pytest.approx(5 / 6)

@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from emergence_assets.emergence.time import TIME_SCHEMA, emergence_over_time
+from emergence_assets.emergence.tables.time import EMERGENCE_OVER_TIME
+from emergence_assets.emergence.time import emergence_over_time
 
 STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 2000)
 
@@ -32,7 +33,7 @@ def row(table: pl.DataFrame, category: str, control_id: str = "none") -> dict[st
 
 
 def test_a_planted_onset_is_bracketed_by_its_checkpoints(over_time: pl.DataFrame) -> None:
-    assert dict(over_time.schema) == TIME_SCHEMA
+    assert over_time.schema == EMERGENCE_OVER_TIME.schema
     found = row(over_time, "c0")
     assert (found["best_model"], found["grid_lo_step"], found["grid_hi_step"]) == ("sigmoid", 128, 256)
     assert found["changepoint_step"] == 256
@@ -159,5 +160,5 @@ def test_series_with_other_checkpoints_are_read_by_their_own(planted_presence: C
 
 def test_an_empty_table_stays_empty(planted_presence: Callable[..., pl.DataFrame]) -> None:
     table = emergence_over_time(planted_presence(planted, steps=(0,)).clear())
-    assert dict(table.schema) == TIME_SCHEMA
+    assert table.schema == EMERGENCE_OVER_TIME.schema
     assert table.is_empty()

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from emergence_assets.emergence.violations import violations
-from resources.tables import Column, Ordered, Table
+from emergence_assets.table import Column, Ordered, Table
 
 TABLE = Table(
     "measured",

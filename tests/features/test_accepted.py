@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from emergence_assets.features.accepted import TextFacts, categorical_latents
 from emergence_assets.features.cell import CellRecipe, latent_stats
 from emergence_assets.features.codes import Codes
-from emergence_assets.features.schema import CATEGORICAL_LATENTS_SCHEMA
+from emergence_assets.features.tables.categorical import CATEGORICAL_LATENTS
 from tests.features.test_cell import planted
 
 RECIPE = CellRecipe(n_boot=20, n_shuffles=3)
@@ -29,7 +29,7 @@ def test_an_accepted_latent_is_described_by_what_was_planted(dense) -> None:
     facts = facts_of(codes, codes.values_pk[:, 0] > 0)
     stats = latent_stats(codes, [labels], RECIPE)
     found = categorical_latents(codes, stats, facts, norm=2.0)
-    assert dict(found.schema) == CATEGORICAL_LATENTS_SCHEMA
+    assert dict(found.schema) == CATEGORICAL_LATENTS.schema_without("sae_seed")
     assert found.select("latent", "category", "n_categories_passing").rows() == [(7, "c02", 1)]
     row, pair = found.row(0, named=True), stats.filter("passes").row(0, named=True)
     assert row["word"] == "quince"
@@ -60,4 +60,4 @@ def test_nothing_accepted_is_an_empty_table() -> None:
     stats = latent_stats(codes, [labels], RECIPE).with_columns(passes=pl.lit(False))
     found = categorical_latents(codes, stats, facts_of(codes, np.zeros(1500)), 1.0)
     assert found.is_empty()
-    assert dict(found.schema) == CATEGORICAL_LATENTS_SCHEMA
+    assert dict(found.schema) == CATEGORICAL_LATENTS.schema_without("sae_seed")

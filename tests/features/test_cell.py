@@ -9,15 +9,11 @@ from scipy.stats import hypergeom
 from sklearn.metrics import roc_auc_score
 
 from emergence_assets.errors import EmergenceError
-from emergence_assets.features.cell import (
-    LATENT_STATS_SCHEMA,
-    PRESENCE_CELL_SCHEMA,
-    CellRecipe,
-    latent_stats,
-    presence_cell,
-)
+from emergence_assets.features.cell import CellRecipe, latent_stats, presence_cell
 from emergence_assets.features.codes import Codes
 from emergence_assets.features.labels import Labels
+from emergence_assets.features.tables.presence import PRESENCE_CELLS
+from emergence_assets.features.tables.statistics import LATENT_STATS
 
 RECIPE = CellRecipe(n_boot=40, n_shuffles=4)
 
@@ -51,7 +47,7 @@ def test_noise_has_no_categorical_latents_and_presence_at_chance(
 def test_a_planted_latent_is_found_with_its_numbers() -> None:
     codes, _, labels = planted()
     stats = latent_stats(codes, [labels], RECIPE)
-    assert dict(stats.schema) == LATENT_STATS_SCHEMA
+    assert dict(stats.schema) == LATENT_STATS.schema_without("sae_seed")
     passing = stats.filter("passes")
     assert passing.select("latent", "category").rows() == [(7, "c02")]
     row = passing.row(0, named=True)
@@ -75,7 +71,7 @@ def test_a_planted_latent_is_found_with_its_numbers() -> None:
 def test_presence_names_the_planted_latent_and_its_margin() -> None:
     codes, read_out, labels = planted()
     table = presence_cell(codes, read_out, [labels], RECIPE)
-    assert dict(table.schema) == PRESENCE_CELL_SCHEMA
+    assert dict(table.schema) == PRESENCE_CELLS.schema_without("sae_seed")
     assert table.height == 2 * 8
     row = table.filter(control_id="none", category="c02").row(0, named=True)
     assert row["latent"] == 7

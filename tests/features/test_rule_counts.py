@@ -12,7 +12,7 @@ from emergence_assets.features.labels import Labels
 from emergence_assets.features.pairs import pair_statistics
 from emergence_assets.features.rule_counts import assigned, rule_counts
 from emergence_assets.features.rules import RULES
-from emergence_assets.features.schema import RULE_COUNTS_SCHEMA
+from emergence_assets.features.tables.categorical import RULE_COUNTS
 from tests.features.test_cell import planted
 
 RECIPE = CellRecipe(n_boot=20, n_shuffles=3)
@@ -25,7 +25,7 @@ def counted(codes: Codes, labels: Labels) -> pl.DataFrame:
 def test_the_planted_latent_is_counted_in_its_category_and_nowhere_else() -> None:
     codes, _, labels = planted()
     counts = counted(codes, labels)
-    assert dict(counts.schema) == RULE_COUNTS_SCHEMA
+    assert dict(counts.schema) == RULE_COUNTS.schema_without("sae_seed")
     assert len(counts) == len(RULES) * 2 * 8  # also where there are none
     found = counts.filter(control_id="none", rule_id="lift_fdr_v1").filter(pl.col("n_features") > 0)
     assert found.select("category", "n_features", "n_passing").rows() == [("c02", 1.0, 1.0)]

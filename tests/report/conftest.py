@@ -14,6 +14,7 @@ from emergence_assets.checkpoints.folder import CheckpointFacts
 from emergence_assets.checkpoints.measurement import Measurement
 from emergence_assets.checkpoints.registry import registry_frame
 from emergence_assets.checkpoints.verdicts import judge
+from emergence_assets.control_ids import MADE_CONTROLS
 from emergence_assets.emergence.claims import Evidence, claims
 from emergence_assets.emergence.controls import category_controls
 from emergence_assets.emergence.cost_utility import cost_utility
@@ -27,15 +28,15 @@ from emergence_assets.emergence.presence import category_presence
 from emergence_assets.emergence.reactivation import reactivation
 from emergence_assets.emergence.read_latents import SAEKey
 from emergence_assets.emergence.scale import FIXED_WIDTH, SizeReading, emergence_over_scale
-from emergence_assets.emergence.schema import MECHANISM_SCHEMA, SEEDS_SCHEMA
 from emergence_assets.emergence.space import emergence_over_space
-from emergence_assets.emergence.tables import CONTROL_PARTS
+from emergence_assets.emergence.tables.controls import CONTROL_PARTS
+from emergence_assets.emergence.tables.mechanism import REACTIVATION_MECHANISM
+from emergence_assets.emergence.tables.scale import MODEL_SEEDS
 from emergence_assets.emergence.time import emergence_over_time
 from emergence_assets.features.cell import CellRecipe, dense_scores, presence_cell
 from emergence_assets.features.codes import Codes
 from emergence_assets.features.labels import Labels
 from emergence_assets.report.readings import ReportTables
-from emergence_assets.study import MADE_CONTROLS
 from emergence_assets.time_axis import AxisEntry
 
 CONTROLS = (*MADE_CONTROLS, "step0", "label_shuffle", "dense", "bow")
@@ -92,7 +93,7 @@ def planted_tables() -> Tables:
                 reactivation_mechanism=_mechanism(),
                 lineage_stability=_stability(),
                 emergence_over_scale=scale,
-                model_seeds=pl.DataFrame(schema=SEEDS_SCHEMA),
+                model_seeds=MODEL_SEEDS.schema.to_frame(),
             ),
             "subject",
             told_by_form=(),
@@ -193,7 +194,10 @@ def _mechanism() -> pl.DataFrame:
     ]
     rows.append({"category": CATEGORIES[2]} | dict.fromkeys(("share_carried", "share_attn", "share_mlp")))
     shared = {"model": "large", "category_level": "subject", "undefined_because": "none"}
-    return pl.DataFrame([dict.fromkeys(MECHANISM_SCHEMA) | shared | row for row in rows], schema=MECHANISM_SCHEMA)
+    return pl.DataFrame(
+        [dict.fromkeys(REACTIVATION_MECHANISM.schema) | shared | row for row in rows],
+        schema=REACTIVATION_MECHANISM.schema,
+    )
 
 
 @functools.cache

@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from emergence_assets.table import Column, Ordered, Table
 from resources.expectations import Check, Condition, Finding, between, equal, table_checks, validate
-from resources.tables import Column, Ordered, Table
 
 GOOD = pl.DataFrame(
     {
@@ -138,7 +138,7 @@ TABLE = Table(
         Column("replicates", pl.List(pl.Float64), ""),
     ),
     key=("category", "step"),
-    ordered=(Ordered(("low", "p", "copy")),),
+    relations=(Ordered(("low", "p", "copy")),),
 )
 NAMES = ("keys_are_unique", "values_are_present", "values_are_in_range")
 

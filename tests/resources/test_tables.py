@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from emergence_assets.errors import EmergenceError
 from emergence_assets.provenance import Provenance, Required
+from emergence_assets.table import Column, Table
 from resources.tables import (
     CHECKSUM_KEY,
     PROVENANCE_KEY,
-    Column,
-    Table,
     read_table,
     read_tables,
     table_provenance,

@@ -1,40 +1,25 @@
-"""Columns of the registry of checkpoints, and the frame that its checks look at.
-
-Belongs here: what definitions have to know; no numpy. Does not belong here: how rows (`registry.py`) and verdicts
-(`verdicts.py`) are found.
-"""
+"""The table of checkpoints."""
 
 from typing import get_args
 
 import polars as pl
 
+from emergence_assets.columns import STEP, TOKENS_SEEN
+from emergence_assets.table import Column, Table
 from emergence_assets.time_axis import Status
-from resources.tables import Column, Table
-
-RULES = (
-    "files_are_whole",
-    "architecture_is_constant",
-    "step_0_is_untrained",
-    "weights_are_unique",
-    "steps_lie_on_one_trajectory",
-)
-"""Names of the identity rules, in the order in which they are judged."""
-LOSS_MAY_RISE = 0.3
-"""Nats by which the loss may exceed that of an earlier step: more is a warning."""
 
 REGISTRY = Table(
-    name="checkpoint_registry",
-    description="One row per step of a model that is wanted or offered: identity, likeness to the others, verdict.",
-    key=("model", "step"),
-    columns=(
+    "checkpoint_registry",
+    "One row per step of a model that is wanted or offered: identity, likeness to the others, verdict.",
+    (
         Column("model", pl.String, "model name"),
-        Column("step", pl.Int32, "training step", "steps", minimum=0),
-        Column("tokens_seen", pl.Int64, "training tokens up to this step", "tokens", minimum=0),
+        STEP,
+        TOKENS_SEEN,
         Column("location", pl.String, "repository or folder"),
         Column("revision", pl.String, "name at the source"),
         Column("commit_sha", pl.String, "commit that it is pinned to; empty where there are none"),
         Column("weights_sha256", pl.String, "hash of the weights", nullable=True),
-        Column("bytes", pl.Int64, "size of the weights files", "bytes", minimum=0),
+        Column("bytes", pl.Int64, "size of the weights files", "bytes", 0),
         Column("architecture", pl.String, "class of the model", nullable=True),
         Column("n_layers", pl.Int32, "number of blocks", minimum=1, nullable=True),
         Column("d_model", pl.Int32, "width of the residual stream", minimum=1, nullable=True),
@@ -45,8 +30,8 @@ REGISTRY = Table(
         Column("cos_to_step0", pl.Float32, "cosine of the weights to step 0", minimum=-1, maximum=1, nullable=True),
         Column("cos_to_prev", pl.Float32, "to the step before", minimum=-1, maximum=1, nullable=True),
         Column("cos_to_last", pl.Float32, "to the last step", minimum=-1, maximum=1, nullable=True),
-        Column("loss", pl.Float32, "mean next-token loss on the fixed text", "nats/token", minimum=0, nullable=True),
-        Column("dup_of_step", pl.Int32, "step whose weights it repeats", "steps", minimum=0, nullable=True),
+        Column("loss", pl.Float32, "mean next-token loss on the fixed text", "nats/token", 0, nullable=True),
+        Column("dup_of_step", pl.Int32, "step whose weights it repeats", "steps", 0, nullable=True),
         Column("status", pl.String, "verdict", one_of=get_args(Status)),
         Column("reason", pl.String, "why it is not used, or was admitted; empty when nothing is wrong"),
         Column("failed", pl.List(pl.String), "identity rules that it fails"),
@@ -58,20 +43,5 @@ REGISTRY = Table(
         Column("cosine_steps", pl.List(pl.Int32), "steps that `cosines` compares with", "steps"),
         Column("cosines", pl.List(pl.Float32), "cosine of the weights to each of them"),
     ),
+    ("model", "step"),
 )
-
-
-def rule_frame(registry: pl.DataFrame) -> pl.DataFrame:
-    """Model and step with a column per identity rule, true where the step passes; and whether the loss falls.
-
-    A step that is missing fails no rule: there is nothing to judge.
-    """
-    losses = registry.select("model", "step", "loss", "on_time_axis").sort("model", "step")
-    earlier = pl.when("on_time_axis").then("loss").otherwise(None).cum_min().shift(1).forward_fill().over("model")
-    falls = losses.with_columns(
-        loss_falls=(~pl.col("on_time_axis") | (pl.col("loss") <= earlier + LOSS_MAY_RISE)).fill_null(True)
-    )
-    rules = [(~pl.col("failed").list.contains(rule)).alias(rule) for rule in RULES]
-    return registry.select("model", "step", "status", *rules).join(
-        falls.select("model", "step", "loss_falls"), on=["model", "step"], how="left"
-    )

@@ -1,0 +1,24 @@
+"""Names of the controls: what a study may compare its measurements with."""
+
+from typing import Literal, get_args
+
+MADE_CONTROLS = (
+    *("label_shuffle_within_length", "reinit_full", "reinit_keep_embed", "act_gauss"),
+    *("dict_frozen_encoder", "dict_frozen_decoder", "text_wordshuffle"),
+)
+"""Controls of the last step that something has to be run or trained for."""
+Control = Literal[
+    "step0",
+    "label_shuffle",
+    "label_shuffle_within_length",
+    "reinit_full",
+    "reinit_keep_embed",
+    "act_gauss",
+    "dict_frozen_encoder",
+    "dict_frozen_decoder",
+    "text_wordshuffle",
+    "bow",
+    "dense",
+]
+CONTROL_IDS = ("none", "noise", *get_args(Control))
+"""Values of the column `control_id`: the measurement, noise between equal rows, and the controls."""

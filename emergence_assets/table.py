@@ -1,0 +1,87 @@
+"""What a table is: its columns, their units and ranges, and the columns that identify a row.
+
+One declaration per table stands in a stage's `tables`. The parquet schema, the columns that science fills, the checks
+of data quality and `docs/tables.md` follow from it. Plain: files and checks are in `resources`.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    dtype: Any
+    """Polars data type."""
+    description: str
+    unit: str = "1"
+    minimum: float | None = None
+    maximum: float | None = None
+    one_of: tuple[str, ...] = ()
+    """All values it may take; empty for any."""
+    nullable: bool = False
+
+    @property
+    def or_null(self) -> "Column":
+        """The same column where a row may have no value."""
+        return replace(self, nullable=True)
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """low <= middle <= high wherever none of them is null."""
+
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: what one row is, its columns and the columns that identify a row."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    relations: tuple[Ordered, ...] = ()
+    """What holds between columns, beside the order of intervals."""
+
+    @cached_property
+    def schema(self) -> pl.Schema:
+        """Polars schema of the parquet file."""
+        return pl.Schema({column.name: column.dtype for column in self.columns})
+
+    def schema_without(self, *names: str) -> pl.Schema:
+        """Schema of the rows before these columns are added."""
+        return pl.Schema({name: dtype for name, dtype in self.schema.items() if name not in names})
+
+    @cached_property
+    def ordered(self) -> tuple[Ordered, ...]:
+        """What is ordered: the ends of every interval, and the table's own relations."""
+        names = {column.name for column in self.columns}
+        ends = ((f"{name}_lo", f"{name}_hi") for name in self.schema)
+        return (*(Ordered(pair) for pair in ends if names.issuperset(pair)), *self.relations)
+
+
+def with_interval(column: Column, nullable: bool | None = None) -> tuple[Column, Column, Column]:
+    """A number and the ends of its 95 % interval, in columns `x`, `x_lo` and `x_hi`.
+
+    Args:
+        column: the number.
+        nullable: whether the ends may be null; by default where the number may.
+    """
+    may_be_null = column.nullable if nullable is None else nullable
+    lower, upper = (
+        replace(
+            column,
+            name=f"{column.name}_{suffix}",
+            description=f"{end} end of the 95 % interval of {column.name}",
+            nullable=may_be_null,
+        )
+        for suffix, end in (("lo", "lower"), ("hi", "upper"))
+    )
+    return column, lower, upper
