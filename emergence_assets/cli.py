@@ -9,6 +9,7 @@ from typing import Any, TextIO, TypeVar
 
 import click
 
+from emergence_assets.audit_command import audit
 from emergence_assets.checkpoint_commands import checkpoints
 from emergence_assets.claims_command import claims
 from emergence_assets.convergence_command import convergence
@@ -147,6 +148,7 @@ def studies() -> None:
         click.echo(f"  {name}: {', '.join(_shortened(list(known.models)))}")
 
 
+main.add_command(audit)
 main.add_command(checkpoints)
 main.add_command(probes)
 main.add_command(convergence)

@@ -10,7 +10,7 @@ import dagster as dg
 
 from emergence_assets.durable import clear_disk_errors, process_is_alive
 from emergence_assets.errors import EmergenceError
-from resources.storage import prepare_folder
+from resources.storage import instance_home, prepare_folder
 
 OWNER_TAG = "emergence/process"
 """Run tag `host:pid:run` of the process that executes the run."""
@@ -24,7 +24,7 @@ def prepare_home(data: Path) -> Path:
     Raises:
         EmergenceError: the folder cannot be written, or DAGSTER_HOME is not an absolute path.
     """
-    home = Path(os.environ.get("DAGSTER_HOME") or data / "dagster")
+    home = instance_home(data)
     if not home.is_absolute():
         raise EmergenceError(
             f"DAGSTER_HOME is {str(home)!r}, which is not absolute.", remedy="set it to an absolute path or unset it"

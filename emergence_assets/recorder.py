@@ -12,6 +12,7 @@ from emergence_assets.errors import EmergenceError
 from emergence_assets.partitions import asset_key, partition_key
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.provenance import Provenance, code_version
+from emergence_assets.seal import CREATED_TAG, SEAL_TAG, moment, seal
 
 
 class Recorder:
@@ -52,6 +53,7 @@ class Recorder:
             asset_key=self.key,
             metadata=self.metadata(cell),
             data_version=dg.DataVersion(self.provenance(cell).fingerprint),
+            tags=self._content_tags(cell),
             check_results=checks,
         )
 
@@ -60,12 +62,17 @@ class Recorder:
         tags = {
             "dagster/data_version": self.provenance(cell).fingerprint,
             "dagster/code_version": code_version(*self.rule.code),
-        }
+        } | self._content_tags(cell)
         for source, source_cell in self.plan.input_cells(self.rule, cell):
             tags |= self._input_tags(source, source_cell)
         self.context.log_event(
             dg.AssetMaterialization(self.key, metadata=self.metadata(cell), partition=partition_key(cell), tags=tags)
         )
+
+    def _content_tags(self, cell: Cell) -> dict[str, str]:
+        """What the audit compares files with: the event says which content was there."""
+        created = self.provenance(cell).created
+        return {SEAL_TAG: seal(self.rule, self.plan.storage, cell), CREATED_TAG: moment(created)}
 
     def _input_tags(self, source: Rule, cell: Cell) -> dict[str, str]:
         key = asset_key(self.plan.study, cell.model, source.name)

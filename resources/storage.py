@@ -12,6 +12,11 @@ def data_folder() -> Path:
     return Path(os.environ.get("EMERGENCE_DATA") or "data").absolute()
 
 
+def instance_home(data: Path) -> Path:
+    """Home of the Dagster instance: DAGSTER_HOME, or a folder inside the data."""
+    return Path(os.environ.get("DAGSTER_HOME") or data / "dagster")
+
+
 def fetched_probe_set(name: str) -> Path:
     """Folder of a probe set that was fetched, shared by all studies."""
     return data_folder() / "probe-sets" / name

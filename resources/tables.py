@@ -65,6 +65,15 @@ def verify_table(path: Path) -> None:
     _checked(path)
 
 
+def table_checksum(path: Path) -> str:
+    """The sha256 that a table says it has; empty when there is no file. Nothing but its footer is read.
+
+    Raises:
+        EmergenceError: the file is damaged or not one of ours.
+    """
+    return _footer_text(path, CHECKSUM_KEY, "it has no checksum") or ""
+
+
 def read_tables(paths: Sequence[Path], table: Table) -> pl.DataFrame:
     """Read the parts of a table below each other."""
     parts = [read_table(path, table) for path in paths]
@@ -77,6 +86,11 @@ def table_provenance(path: Path) -> str | None:
     Raises:
         EmergenceError: the file is damaged or not one of ours.
     """
+    return _footer_text(path, PROVENANCE_KEY, "it has no provenance")
+
+
+def _footer_text(path: Path, key: str, lacks: str) -> str | None:
+    """Value of a metadata key of a file; None when there is no file."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, io.SEEK_END)
@@ -91,9 +105,9 @@ def table_provenance(path: Path) -> str | None:
         return None
     except OSError as error:
         raise _damaged(path, str(error)) from None
-    place = _footer_value(footer, PROVENANCE_KEY)
+    place = _footer_value(footer, key)
     if place is None:
-        raise _damaged(path, "it has no provenance")
+        raise _damaged(path, lacks)
     return footer[place].decode(errors="replace")
 
 

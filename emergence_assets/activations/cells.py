@@ -184,7 +184,7 @@ def bring_probe_set(study: Study) -> None:
         fetch(study.probe_set.model_dump(), lambda *_: None, offline=is_offline(study.family))
 
 
-def _tokens_path(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> Path:
+def tokens_path(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> Path:
     """One file for all checkpoints with the same tokenizer and all layers."""
     made_from = [_content(plan, checkpoint)["tokenizer_sha256"], dict(recipe)]
     return plan.storage.tokens_file(sha256(canonical_json(made_from).encode()).hexdigest()[:16])
@@ -238,7 +238,7 @@ def harvest_origin(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> d
         "source": source_arguments(plan.study.family, plan.storage),
         "checkpoint": asdict(ref),
         "weights_sha256": _content(plan, checkpoint)["weights_sha256"],
-        "tokens_file": str(_tokens_path(plan, checkpoint, recipe)),
+        "tokens_file": str(tokens_path(plan, checkpoint, recipe)),
         "expected_d_model": plan.study.family.models[model].d_model,
         "recipe": dict(recipe),
         "lock": str(plan.storage.checkpoint_lock(model, step)),

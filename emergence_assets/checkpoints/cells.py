@@ -20,6 +20,7 @@ from emergence_assets.text_counts import TextCounts
 from emergence_assets.time_axis import AxisEntry, TimeAxis, is_used, read_time_axis
 from resources.compute import Task
 from resources.records import (
+    folder_hash,
     now,
     record_provenance,
     required_from_json,
@@ -32,6 +33,8 @@ from resources.tables import parquet_provenance, verify_table, write_table
 TRAINING_RECORD = "training_run.json"
 TRAINING_START = "started.json"
 """What the checkpoints in the folder are made from, written before the first of them."""
+FILES = "files_sha256"
+"""Key of a training run's summary: folder of a checkpoint to the hash over all its files."""
 
 
 def _training_recipe(study: Study, _storage: Storage, cell: Cell) -> Mapping[str, Any]:
@@ -199,6 +202,7 @@ def train_model(folder: str, required: str, lock: str, tokens_per_step: int, rep
             "tokens_per_second": outcome.tokens_per_second,
             "resumed_from": -1 if outcome.resumed_from is None else outcome.resumed_from,
             "validation_losses": {str(step): loss for step, loss in losses.items()},
+            FILES: {f"step{step}": folder_hash(root / f"step{step}") for step in steps},
         }
         write_record(root / TRAINING_RECORD, want, summary, dict(environment()))
 

@@ -1,0 +1,283 @@
+"""What `emergence audit` is asked about: a claim, a figure, a row of a table, a cell, or the short name of one of them.
+
+Belongs here: from typed words to one cell and what is meant in it. Does not belong here: where that came from
+(`trace.py`).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from emergence_assets.audit.declarations import table_of
+from emergence_assets.audit.events import EventLog
+from emergence_assets.audit.records import AuditPlan, parse_cell
+from emergence_assets.errors import EmergenceError
+from emergence_assets.lineage_id import LINEAGE_ID, cell_id, figure_key, row_id
+from emergence_assets.plan import Cell, Rule
+from emergence_assets.report.figure_tables import FIGURE_TABLES
+from resources.tables import Table, verify_table
+
+Filters = Mapping[str, str]
+"""Column or part of a cell to the value that was typed."""
+CELL_FIELDS = Cell._fields
+MEASUREMENT = {"control_id": "none", "aggregate": "none"}
+"""What is meant where a row's address leaves these columns out and more than one row is left."""
+SHOWN = 12
+"""Choices that an error lists."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One cell, and what is meant in it."""
+
+    rule: Rule
+    cell: Cell
+    fingerprint: str
+    """Of the stored cell; empty when it is not stored or damaged."""
+    row: Mapping[str, Any] | None = None
+    """All columns of a row of a table."""
+    key: Mapping[str, Any] | None = None
+    """The columns that identify the row, or the name of a figure."""
+
+    @property
+    def lineage_id(self) -> str:
+        """Its short name; empty for what is not stored."""
+        if not self.fingerprint:
+            return ""
+        return row_id(self.fingerprint, self.key) if self.key else cell_id(self.fingerprint)
+
+    @property
+    def figure(self) -> str:
+        """Name of the figure that is meant; empty when none is."""
+        return str((self.key or {}).get("figure", "")) if self.row is None else ""
+
+
+def parse_filters(texts: Sequence[str]) -> dict[str, str]:
+    """`model=m,layer=4` as a mapping; blanks around names and values do not count.
+
+    Raises:
+        EmergenceError: a part is not `name=value`, or a name comes twice.
+    """
+    filters: dict[str, str] = {}
+    for part in ",".join(texts).split(","):
+        name, sign, value = (piece.strip() for piece in part.partition("="))
+        if not part.strip():
+            continue
+        if not sign or not name:
+            raise EmergenceError(f"{part.strip()!r} is not name=value.", remedy='type for example "model=m,layer=4"')
+        if name in filters:
+            raise EmergenceError(f"{name} is given twice.", remedy="leave one of them out")
+        filters[name] = value
+    return filters
+
+
+def resolve(address: str, filters: Filters, plan: AuditPlan, events: EventLog) -> Target:
+    """The one thing that is meant.
+
+    Raises:
+        EmergenceError: nothing, or more than one thing, is meant; says what there is.
+    """
+    if named := LINEAGE_ID.fullmatch(address):
+        return _by_name(address, named[1], named[2] or "", plan, events)
+    asset, _, part = address.partition("/")
+    rule = plan.rules.get(asset)
+    if rule is None:
+        raise EmergenceError(
+            f"There is no asset {asset!r} in this study.", remedy=f"choose from {', '.join(plan.rules)}"
+        )
+    if part and asset == "claims" and part.isdigit():
+        return _row(rule, {"claim_id": str(int(part))} | dict(filters), plan)
+    if part and asset == "report":
+        return _figure(rule, part, plan)
+    if part:
+        cell = parse_cell(part)
+        if cell is None:
+            raise EmergenceError(
+                f"{part!r} names nothing in {asset}.", remedy="name a cell, such as model/step000512/L03"
+            )
+        filters = {name: str(value) for name, value in cell._asdict().items() if value is not None} | dict(filters)
+    named_fields = {"study": (), "model": CELL_FIELDS[:1], "step": CELL_FIELDS[:2], "cell": CELL_FIELDS}[rule.grid]
+    if set(filters) <= set(named_fields):
+        return _cell(rule, filters, plan)
+    if table_of(rule.name) is None:
+        raise EmergenceError(
+            f"{rule.name} has no {min(set(filters) - set(named_fields))}.",
+            remedy=f"its cells are named by {', '.join(named_fields) or 'nothing: there is one'}",
+        )
+    return _row(rule, filters, plan)
+
+
+def _stored(rule: Rule, cell: Cell, plan: AuditPlan) -> str:
+    record = plan.stored(rule, cell).record
+    return record.fingerprint if record else ""
+
+
+def _cell(rule: Rule, filters: Filters, plan: AuditPlan) -> Target:
+    cells = plan.cells(rule)
+    for name, value in filters.items():
+        kept = [cell for cell in cells if _is(getattr(cell, name), value)]
+        if not kept:
+            raise _nothing(rule, name, value, [getattr(cell, name) for cell in cells])
+        cells = kept
+    if len(cells) > 1:
+        open_fields = [name for name in CELL_FIELDS if len({getattr(cell, name) for cell in cells}) > 1]
+        choices = {name: [getattr(cell, name) for cell in cells] for name in open_fields}
+        raise _ambiguous(rule.name, len(cells), choices)
+    if not cells:
+        raise EmergenceError(f"{rule.name} has no cells in this study.", remedy="type `emergence checkpoints`")
+    return Target(rule, cells[0], _stored(rule, cells[0], plan))
+
+
+def _figure(rule: Rule, name: str, plan: AuditPlan) -> Target:
+    folder = rule.path(plan.storage, Cell())
+    there = sorted(path.stem for path in folder.glob("*.png"))
+    if name not in there or name not in FIGURE_TABLES:
+        raise EmergenceError(
+            f"The report has no figure {name!r}.", where=folder, remedy=f"choose from {', '.join(there) or 'none yet'}"
+        )
+    return Target(rule, Cell(), _stored(rule, Cell(), plan), key=figure_key(name))
+
+
+def _row(rule: Rule, filters: Filters, plan: AuditPlan) -> Target:
+    table = _declared(rule)
+    columns = table.schema.names()
+    if strangers := sorted(set(filters) - set(columns) - set(CELL_FIELDS)):
+        raise EmergenceError(f"{rule.name} has no column {strangers[0]!r}.", remedy=f"choose from {', '.join(columns)}")
+    own = {name: value for name, value in filters.items() if name in CELL_FIELDS and rule.grid != "study"}
+    cells = plan.cells(rule)
+    for name, value in own.items():
+        if any(getattr(cell, name) is not None for cell in cells):
+            kept = [cell for cell in cells if _is(getattr(cell, name), value)]
+            if not kept:
+                raise _nothing(rule, name, value, [getattr(cell, name) for cell in cells])
+            cells = kept
+    found: list[tuple[Cell, dict[str, Any]]] = []
+    refusal: EmergenceError | None = None
+    for cell in cells:
+        try:
+            found += [(cell, key) for key in _matching(rule, cell, table, filters, plan)]
+        except EmergenceError as error:
+            refusal = error
+    if not found:
+        raise refusal or EmergenceError(f"{rule.name} was not made yet.", remedy="type `emergence run`")
+    for name, value in MEASUREMENT.items():
+        if len(found) > 1 and name not in filters and any(key.get(name) == value for _, key in found):
+            found = [(cell, key) for cell, key in found if key.get(name) == value]
+    if len(found) > 1:
+        keys = {name: [key[name] for _, key in found] for name in table.key}
+        raise _ambiguous(rule.name, len(found), {name: values for name, values in keys.items() if len(set(values)) > 1})
+    cell, key = found[0]
+    return Target(rule, cell, _stored(rule, cell, plan), _whole_row(rule, cell, table, key, plan), key)
+
+
+def _matching(rule: Rule, cell: Cell, table: Table, filters: Filters, plan: AuditPlan) -> list[dict[str, Any]]:
+    """Keys of the rows of one file that are meant."""
+    path = rule.path(plan.storage, cell)
+    if not path.exists():
+        raise EmergenceError(f"{rule.name} of {cell} was not made yet.", where=path, remedy="type `emergence run`")
+    verify_table(path)
+    wanted = [name for name in filters if name in table.schema]
+    frame = pl.scan_parquet(path).select(list(dict.fromkeys([*table.key, *wanted]))).collect()
+    for name in wanted:
+        kept = frame.filter(pl.col(name).is_not_null() & _equals(name, frame.schema[name], filters[name]))
+        if kept.is_empty():
+            raise _nothing(rule, name, filters[name], frame[name].unique().sort().to_list())
+        frame = kept
+    return frame.select(table.key).unique(maintain_order=True).to_dicts()
+
+
+def _whole_row(rule: Rule, cell: Cell, table: Table, key: Mapping[str, Any], plan: AuditPlan) -> dict[str, Any]:
+    exact = [pl.col(name).eq_missing(pl.lit(value)) for name, value in key.items()]
+    rows = pl.scan_parquet(rule.path(plan.storage, cell)).filter(exact).collect()
+    return rows.select(name for name in rows.columns if name in table.schema).row(0, named=True)
+
+
+def _by_name(address: str, cell_digits: str, row_digits: str, plan: AuditPlan, events: EventLog) -> Target:
+    """What a short name means: read from small records first, then from the event log, then from every file."""
+    few = [rule for rule in plan.rules.values() if rule.grid in ("study", "model")]
+    many = [rule for rule in plan.rules.values() if rule.grid not in ("study", "model")]
+    found = _cells_named(cell_digits, [(rule, cell) for rule in few for cell in plan.cells(rule)], plan)
+    if not found:
+        logged = [
+            (plan.rules[key.asset], key) for key in events.with_fingerprint(cell_digits) if key.asset in plan.rules
+        ]
+        found = _cells_named(cell_digits, [(rule, _cell_of(key.model, key.partition)) for rule, key in logged], plan)
+    if not found:
+        found = _cells_named(cell_digits, [(rule, cell) for rule in many for cell in plan.cells(rule)], plan)
+    if not found:
+        raise EmergenceError(
+            f"No result that is stored has the name {address}.",
+            where=plan.storage.root,
+            remedy="results made anew from something else get another name; take it from the report as it is now, or "
+            "name an asset",
+        )
+    if len(found) > 1:
+        raise _ambiguous(address, len(found), {"cell": [f"{rule.name} {cell}" for rule, cell in found]})
+    rule, cell = found[0]
+    fingerprint = _stored(rule, cell, plan)
+    if not row_digits:
+        return Target(rule, cell, fingerprint)
+    if rule.name == "report":
+        keys: list[dict[str, Any]] = [figure_key(name) for name in FIGURE_TABLES]
+    else:
+        verify_table(rule.path(plan.storage, cell))
+        keys = pl.scan_parquet(rule.path(plan.storage, cell)).select(_declared(rule).key).collect().to_dicts()
+    meant = [key for key in keys if row_id(fingerprint, key) == address]
+    if len(meant) != 1:
+        number = "Nothing" if not meant else f"{len(meant)} rows"
+        raise EmergenceError(f"{number} in {rule.name} of {cell} has the name {address}.", remedy="name its columns")
+    if rule.name == "report":
+        return Target(rule, cell, fingerprint, key=meant[0])
+    return Target(rule, cell, fingerprint, _whole_row(rule, cell, _declared(rule), meant[0], plan), meant[0])
+
+
+def _cells_named(digits: str, cells: Sequence[tuple[Rule, Cell]], plan: AuditPlan) -> list[tuple[Rule, Cell]]:
+    return [(rule, cell) for rule, cell in cells if _stored(rule, cell, plan).startswith(digits)]
+
+
+def _cell_of(model: str | None, partition: str | None) -> Cell:
+    """The cell of an event."""
+    layer, _, step = (partition or "").rpartition("|")
+    return parse_cell("/".join(filter(None, (model, step, layer)))) or Cell(model) if model else Cell()
+
+
+def _declared(rule: Rule) -> Table:
+    table = table_of(rule.name)
+    if table is None:
+        raise EmergenceError(f"{rule.name} is no table and has no rows.", remedy="name one of its cells")
+    return table
+
+
+def _is(value: Any, typed: str) -> bool:
+    return value is not None and (str(value) == typed or (isinstance(value, int) and _number(typed) == value))
+
+
+def _number(typed: str) -> int | None:
+    return int(typed) if re.fullmatch(r"-?\d{1,18}", typed) else None
+
+
+def _equals(name: str, dtype: pl.DataType, typed: str) -> pl.Expr:
+    column = pl.col(name)
+    if dtype.is_numeric():
+        try:
+            return column.cast(pl.Float64) == float(typed)
+        except ValueError:
+            return pl.lit(False)
+    return column.cast(pl.String) == typed
+
+
+def _nothing(rule: Rule, name: str, value: str, there: Sequence[Any]) -> EmergenceError:
+    return EmergenceError(f"{rule.name} has nothing with {name} {value!r}.", remedy=f"choose from {_listed(there)}")
+
+
+def _ambiguous(what: str, number: int, choices: Mapping[str, Sequence[Any]]) -> EmergenceError:
+    listed = "; ".join(f"{name}: {_listed(values)}" for name, values in choices.items())
+    return EmergenceError(f"{what} means {number} things.", remedy=f"say which with --where; {listed}")
+
+
+def _listed(values: Sequence[Any]) -> str:
+    known = list(dict.fromkeys(str(value) for value in values if value is not None))
+    return ", ".join(known[:SHOWN]) + (f" and {len(known) - SHOWN} more" if len(known) > SHOWN else "")

@@ -1,0 +1,134 @@
+"""The bytes of a cell against what was recorded when they were written: every file that belongs to it.
+
+Belongs here: which files are hashed, and how damage is told. Does not belong here: records and events (`verify.py`).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emergence_assets.checkpoints.cells import CHECKPOINT, FILES, TRAINING_RUN
+from emergence_assets.checkpoints.inspection import CONTENT_HASHES
+from emergence_assets.errors import EmergenceError
+from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.provenance import Provenance
+from resources.records import folder_hash
+from resources.tables import table_provenance, verify_table
+
+if TYPE_CHECKING:
+    from emergence_assets.time_axis import AxisEntry
+
+Problem = tuple[Path, str]
+"""A file or folder, and what is wrong with it."""
+
+
+def content_problems(rule: Rule, plan: Plan, cell: Cell, record: Provenance) -> list[Problem]:
+    """Everything of a cell whose bytes are not those that were written; reads all of them."""
+    path = rule.path(plan.storage, cell)
+    problems = _refusals(path, lambda: rule.verify(path))
+    if rule.name == TRAINING_RUN.name:
+        problems += _trained_files(path.parent, record)
+    elif rule.name == CHECKPOINT.name:
+        problems += _weights(plan, cell, record)
+    else:
+        for table in tables_beside(rule, plan, cell):
+            problems += _refusals(table, lambda table=table: verify_table(table)) or _other_record(table, record)
+    return problems
+
+
+def files_of(rule: Rule, plan: Plan, cell: Cell) -> list[Path]:
+    """All files of a cell that are there."""
+    roots = [rule.path(plan.storage, cell), *rule.also(plan.storage, cell)]
+    if rule.name == CHECKPOINT.name and (folder := weights_folder(plan, cell)):
+        roots.append(folder)
+    return [file for root in roots for file in _files(root)]
+
+
+def tables_beside(rule: Rule, plan: Plan, cell: Cell) -> list[Path]:
+    """Tables that were made with a cell; one that is gone is named too."""
+    found = []
+    for beside in rule.also(plan.storage, cell):
+        if beside.suffix == ".parquet":
+            found.append(beside)
+        elif beside.is_dir():
+            found += sorted(beside.glob("*.parquet"))
+    return found
+
+
+def weights_folder(plan: Plan, cell: Cell) -> Path | None:
+    """Where the weights of a checkpoint that was not trained here lie on this machine; None where they do not."""
+    entry = _axis_entry(plan, cell)
+    if entry is None or TRAINING_RUN.name in plan.rules:
+        return None
+    places = [Path(entry.location), plan.storage.checkpoint_cache() / entry.identity]
+    return next((place for place in places if entry.location and (place / "config.json").is_file()), None)
+
+
+def _axis_entry(plan: Plan, cell: Cell) -> "AxisEntry | None":
+    axis = plan.time_axis(str(cell.model))
+    return axis.entry(int(cell.step or 0)) if axis else None
+
+
+def _weights(plan: Plan, cell: Cell, record: Provenance) -> list[Problem]:
+    """Files of a checkpoint against the hashes in its record."""
+    from emergence_assets.checkpoints.folder import read_facts
+
+    trained = plan.storage.checkpoint_folder(str(cell.model), int(cell.step or 0))
+    folder = trained if TRAINING_RUN.name in plan.rules else weights_folder(plan, cell)
+    if folder is None or not folder.is_dir():
+        return []
+    try:
+        facts = read_facts(folder, check_finite=False)
+    except EmergenceError as error:
+        return [(folder, f"{error.what} ({Path(error.where).name})" if error.where else error.what)]
+    altered = [name for name in CONTENT_HASHES if getattr(facts, name) != record.required.recipe.get(name)]
+    return [(folder, f"{', '.join(altered)}: not what was registered")] if altered else []
+
+
+def _trained_files(folder: Path, record: Provenance) -> list[Problem]:
+    """Every file of the checkpoints that one training run wrote."""
+    written: Any = record.summary.get(FILES)
+    if not isinstance(written, dict):
+        return []
+    problems = []
+    for name, digest in written.items():
+        if not (folder / name).is_dir():
+            problems.append((folder / name, "the checkpoint is gone"))
+        elif folder_hash(folder / name) != digest:
+            problems.append((folder / name, "its files are not those that training wrote"))
+    return problems
+
+
+def _other_record(table: Path, record: Provenance) -> list[Problem]:
+    """A table that was made with a cell carries the cell's own record."""
+    try:
+        stored = Provenance.from_json(table_provenance(table) or "", table)
+    except EmergenceError as error:
+        return [(table, error.what)]
+    if stored.required == record.required:
+        return []
+    return [(table, f"it is of {stored.required.asset} of {stored.required.cell}, made from something else")]
+
+
+def _refusals(path: Path, verify: Any) -> list[Problem]:
+    try:
+        verify()
+    except EmergenceError as error:
+        return [(path, error.what)]
+    except OSError as error:
+        return [(path, f"it cannot be read: {error.strerror}")]
+    return []
+
+
+def _files(root: Path) -> Iterator[Path]:
+    if root.is_dir():
+        yield from (path for path in root.rglob("*") if path.is_file())
+    elif root.is_file():
+        yield root
+
+
+def token_problems(path: Path) -> list[Problem]:
+    """A token file against its own fingerprint."""
+    from emergence_assets.activations.tokens import read_tokens
+
+    return _refusals(path, lambda: read_tokens(path))

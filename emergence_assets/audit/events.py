@@ -1,0 +1,181 @@
+"""What the event log says of the results of a study: which run made each, when, and with which content.
+
+The SQLite files of the instance are opened for reading only, and not by Dagster, which would create, migrate and lock
+them. Does not belong here: what follows from it (`verify.py`, `trace.py`).
+"""
+
+import contextlib
+import json
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from emergence_assets.plan import Cell, layer_key, step_key
+from emergence_assets.seal import CREATED_TAG, SEAL_TAG
+
+VERSION_TAG = "dagster/data_version"
+_TAGS = (VERSION_TAG, SEAL_TAG, CREATED_TAG)
+# Dagster keeps an index of some tags of its own only.
+_TAGS_OF_EVENT = (
+    "CASE WHEN json_valid(event) THEN "
+    "json_extract(event, '$.dagster_event.event_specific_data.materialization.tags') END"
+)
+_MAX_SETTINGS_BYTES = 1_000_000
+
+
+class Event(NamedTuple):
+    """The latest materialisation of one cell."""
+
+    number: int
+    """Its place in the log: later events have greater ones, whatever the clock said."""
+    run_id: str
+    time: str
+    """UTC, to the second."""
+    fingerprint: str
+    """Of what the cell was made from then; empty when the event does not say."""
+    seal: str
+    """Of the content; empty in events of versions that recorded none."""
+    created: str
+    """When the file was written that the event is about, as `seal.moment` spells it."""
+
+    @property
+    def page(self) -> str:
+        """Where the UI shows the run."""
+        return f"/runs/{self.run_id}"
+
+
+class EventKey(NamedTuple):
+    """An asset of a study and one of its partitions, as the log names them."""
+
+    model: str | None
+    asset: str
+    partition: str | None
+
+    @staticmethod
+    def of(asset: str, cell: Cell) -> "EventKey":
+        """Under which a cell's events are kept."""
+        if cell.step is None:
+            return EventKey(cell.model, asset, None)
+        parts = [layer_key(cell.layer)] if cell.layer is not None else []
+        return EventKey(cell.model, asset, "|".join([*parts, step_key(cell.step)]))
+
+    def __str__(self) -> str:
+        return " ".join([self.asset, "/".join(part for part in (self.model or "all models", self.partition) if part)])
+
+
+class EventLog:
+    """The materialisations of one study, read when they are asked for."""
+
+    def __init__(self, connection: sqlite3.Connection | None, study: str, problem: str = ""):
+        self._connection, self._study, self.problem = connection, study, problem
+
+    def latest(self, asset: str, cell: Cell) -> Event | None:
+        """The latest materialisation of a cell; None when there is none, or nothing can be known (`problem`)."""
+        key = EventKey.of(asset, cell)
+        path = [self._study, *([key.model] if key.model else []), asset]
+        found = self._query(
+            f"SELECT id, run_id, timestamp, {_TAGS_OF_EVENT} FROM event_logs WHERE asset_key = ? "
+            "AND partition IS ? AND dagster_event_type = 'ASSET_MATERIALIZATION' ORDER BY id DESC LIMIT 1",
+            (json.dumps(path), key.partition),
+        )
+        return _event(*found[0]) if found else None
+
+    def all(self) -> dict[EventKey, Event]:
+        """The latest materialisation of every cell of the study that has one."""
+        beginning = json.dumps([self._study])[:-1] + ","
+        rows = self._query(
+            f"SELECT asset_key, partition, MAX(id), run_id, timestamp, {_TAGS_OF_EVENT} FROM event_logs WHERE "
+            "dagster_event_type = 'ASSET_MATERIALIZATION' AND asset_key >= ? AND asset_key < ? "
+            "GROUP BY asset_key, partition",
+            (beginning, beginning + "\uffff"),
+        )
+        found = {}
+        for asset_key, partition, *event in rows:
+            _, *model, asset = json.loads(asset_key)
+            found[EventKey(model[0] if model else None, asset, partition)] = _event(*event)
+        return found
+
+    def with_fingerprint(self, beginning: str) -> dict[EventKey, str]:
+        """Cells whose fingerprint began like that in some event, with the fingerprint."""
+        rows = self._query(
+            "SELECT e.asset_key, e.partition, t.value FROM asset_event_tags t JOIN event_logs e ON e.id = t.event_id "
+            "WHERE t.key = ? AND t.value >= ? AND t.value < ?",
+            (VERSION_TAG, beginning, beginning + "~"),
+        )
+        found = {}
+        for asset_key, partition, value in rows:
+            study, *model, asset = json.loads(asset_key)
+            if study == self._study:
+                found[EventKey(model[0] if model else None, asset, partition)] = value
+        return found
+
+    def _query(self, statement: str, values: tuple[object, ...]) -> list[tuple]:
+        if self._connection is None:
+            return []
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            self.problem = f"the event log cannot be read: {error}"
+            return []
+
+
+@contextlib.contextmanager
+def open_event_log(home: Path, study: str) -> Iterator[EventLog]:
+    """The event log of an instance; one that is absent or damaged answers nothing and says why in `problem`."""
+    path, problem = _database(home)
+    if problem or not path.exists():
+        yield EventLog(None, study, problem or f"there is no event log at {path}")
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            connection = stack.enter_context(_connected(path))
+            connection.execute("SELECT 1 FROM event_logs, asset_event_tags LIMIT 1").fetchall()
+        except (sqlite3.Error, OSError) as error:
+            connection, problem = None, f"the event log cannot be read: {error}"
+        yield EventLog(connection, study, problem)
+
+
+def _database(home: Path) -> tuple[Path, str]:
+    """Where Dagster keeps the events of an instance, and why that cannot be told."""
+    folder = home / "history"
+    try:
+        with (home / "dagster.yaml").open(encoding="utf-8") as file:
+            settings = yaml.safe_load(file.read(_MAX_SETTINGS_BYTES)) or {}
+        storage = settings.get("storage") or {}
+        if storage:
+            folder = Path(storage["sqlite"]["base_dir"]) / "history"
+        elif "event_log_storage" in settings:
+            raise KeyError("event_log_storage")
+    except FileNotFoundError:
+        pass
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+        return folder, f"the settings of the instance name no SQLite storage: {home / 'dagster.yaml'}"
+    return folder / "runs" / "index.db", ""
+
+
+@contextlib.contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that changes nothing on disk, also not the files that SQLite keeps beside a database."""
+    log, shared = (path.with_name(path.name + ending) for ending in ("-wal", "-shm"))
+    with contextlib.ExitStack() as stack:
+        if not log.exists():
+            address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"  # nobody has it open: no side files
+        elif shared.exists():
+            address = f"{path.absolute().as_uri()}?mode=ro"
+        else:  # a copy of a database that was open: SQLite would have to create what it lacks
+            copy = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            for file in (path, log):
+                shutil.copyfile(file, copy / file.name)
+            address = f"{(copy / path.name).as_uri()}?mode=ro"
+        yield stack.enter_context(contextlib.closing(sqlite3.connect(address, uri=True, check_same_thread=False)))
+
+
+def _event(number: int, run_id: str, time: str, tags: str | None) -> Event:
+    said = json.loads(tags) if tags else {}
+    seconds = str(time).partition(".")[0].replace(" ", "T") + "+00:00"
+    return Event(number, run_id, seconds, *(str(said.get(name, "")) for name in _TAGS))

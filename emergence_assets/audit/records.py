@@ -1,0 +1,100 @@
+"""What is stored of cells, read so that damage is an answer and no end: record or reason.
+
+Belongs here: reading one cell's record, and comparing it with what the study asks for now, without its ancestors. Does
+not belong here: the tree (`trace.py`), the bytes (`verify.py`).
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from emergence_assets.errors import EmergenceError
+from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
+from emergence_assets.provenance import Provenance, Required, code_version, difference
+from emergence_assets.time_axis import TimeAxis
+
+
+class Stored(NamedTuple):
+    """The record of a cell, or why there is none."""
+
+    record: Provenance | None
+    damage: str = ""
+    """Why it cannot be read; empty when it can, or when nothing is there."""
+
+
+class AuditPlan(Plan):
+    """A plan that goes on where a time axis is damaged: the model then has the steps that its study lists."""
+
+    def __init__(self, plan: Plan):
+        super().__init__(plan.study, plan.storage, list(plan.rules.values()))
+        self.damaged_axes: dict[str, str] = {}
+        """Model to what is wrong."""
+
+    def time_axis(self, model: str) -> TimeAxis | None:
+        """What is known of the checkpoints of a model; None also when its file is damaged."""
+        try:
+            return super().time_axis(model)
+        except EmergenceError as error:
+            self.damaged_axes[model] = error.what
+            self._axes[model] = None
+            return None
+
+    def demanded(self, rule: Rule, cell: Cell) -> Required | None:
+        """What a cell must be made from; None while it cannot be told, also because something is damaged."""
+        try:
+            return self.required(rule, cell)
+        except EmergenceError:
+            self._required[rule.name, cell] = None
+            return None
+
+    def stored(self, rule: Rule, cell: Cell) -> Stored:
+        """The record of a cell."""
+        return read_record(rule, self, cell)
+
+
+def read_record(rule: Rule, plan: Plan, cell: Cell) -> Stored:
+    """The record of a cell, or what is wrong with it."""
+    try:
+        return Stored(stored_provenance(rule, rule.path(plan.storage, cell)))
+    except EmergenceError as error:
+        return Stored(None, error.what)
+    except OSError as error:
+        return Stored(None, f"it cannot be read: {error.strerror}")
+
+
+def own_difference(rule: Rule, plan: Plan, cell: Cell, stored: Provenance) -> str:
+    """Why a stored cell is not what the study and the code ask for, its inputs taken as they were; empty when it is."""
+    try:
+        recipe = rule.recipe(plan.study, plan.storage, cell)
+    except EmergenceError as error:
+        return f"what it is made from cannot be read: {error.what}"
+    if recipe is None:
+        return "what it is made from is not there"
+    required = Required(rule.name, str(cell), recipe, stored.required.inputs, code_version(*rule.code))
+    return difference(stored.required, required)
+
+
+def input_parts(inputs: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Asset to cell to fingerprint, of the inputs that a record names."""
+    parts: dict[str, dict[str, str]] = {}
+    for name, fingerprint in inputs.items():
+        asset, _, cell = name.partition(" ")
+        parts.setdefault(asset, {})[cell] = fingerprint
+    return parts
+
+
+def parse_cell(text: str) -> Cell | None:
+    """The cell that `str(cell)` names, also where no plan has it; None when it is none."""
+    if text == "all models":
+        return Cell()
+    model, *rest = text.split("/")
+    step = layer = None
+    for part in rest:
+        if part.startswith("step") and part[4:].isdigit():
+            step = int(part[4:])
+        elif part == "embed":
+            layer = -1
+        elif part.startswith("L") and part[1:].isdigit():
+            layer = int(part[1:])
+        else:
+            return None
+    return Cell(model, step, layer)

@@ -1,0 +1,228 @@
+"""From one result back to everything that it was made from, as the records tell it.
+
+A record names its inputs with their fingerprints. Of neighbouring cells of one asset one stands for all: the one that
+the result is about. The others are counted, and compared with it where there are few enough to be read.
+
+Belongs here: the tree as plain data. Does not belong here: how it is shown (`tree_view.py`), the bytes (`verify.py`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from emergence_assets.audit.address import Target
+from emergence_assets.audit.events import Event, EventLog
+from emergence_assets.audit.records import AuditPlan, Stored, input_parts, own_difference, parse_cell
+from emergence_assets.lineage_id import cell_id
+from emergence_assets.plan import Cell, Rule
+from emergence_assets.report.figure_tables import FIGURE_TABLES
+
+READ_OF_A_GROUP = 100
+"""Neighbouring cells whose records are read to compare them; a record takes a millisecond or two."""
+
+
+@dataclass
+class Node:
+    """One cell that the result was made from."""
+
+    asset: str
+    cell: str
+    recorded: str
+    """Fingerprint by which what is made from it names it."""
+    stored: Stored
+    event: Event | None
+    problem: str
+    """Why it is not what it should be; empty when nothing is known against it."""
+    groups: list["Group"] = field(default_factory=list)
+    """What it was made from, asset by asset."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the stored cell; of the record that names it where it cannot be read."""
+        return self.stored.record.fingerprint if self.stored.record else self.recorded
+
+
+@dataclass
+class Group:
+    """All cells of one asset that a cell was made from."""
+
+    asset: str
+    fingerprints: Mapping[str, str]
+    """Cell to fingerprint, of all of them."""
+    nodes: list[Node]
+    """Those that are told at length."""
+    n_read: int = 0
+    """How many others were read too."""
+    differing: dict[str, str] = field(default_factory=dict)
+    """Of these, the cells that differ from what they should be, with the reason."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A result and where it came from."""
+
+    target: Target
+    root: Node
+    event_problem: str
+    """Why runs and dates are not known; empty when they are."""
+
+
+def trace(target: Target, plan: AuditPlan, events: EventLog, *, everything: bool = False) -> Trace:
+    """Follow a result back to what nothing was made before.
+
+    Args:
+        target: the result.
+        plan: of its study.
+        events: of the instance.
+        everything: tell every cell at length; reads all records behind the result.
+    """
+    root = _Tracer(target, plan, events, everything).root()
+    return Trace(target, root, events.problem)
+
+
+class _Tracer:
+    def __init__(self, target: Target, plan: AuditPlan, events: EventLog, everything: bool):
+        self.target, self.plan, self.events, self.everything = target, plan, events, everything
+        row = target.row or {}
+        said = {
+            name: row.get(name) if row.get(name) is not None else getattr(target.cell, name) for name in Cell._fields
+        }
+        self.about = Cell(**said)
+        self.version = str(row.get("data_version") or "")
+        self.nodes: dict[tuple[str, str], Node] = {}
+
+    def root(self) -> Node:
+        rule, cell = self.target.rule, self.target.cell
+        only = self._said_inputs()
+        return self._node(rule, str(cell), self.target.fingerprint, only)
+
+    def _said_inputs(self) -> dict[str, set[str]] | None:
+        """Assets, and cells of them, that the row or figure itself names as what it was made from; None for all."""
+        if self.target.figure:
+            return {asset: set() for asset in FIGURE_TABLES[self.target.figure]}
+        named = (self.target.row or {}).get("inputs")
+        if not isinstance(named, list):
+            return None
+        said: dict[str, set[str]] = {}
+        for text in named:
+            asset, _, cell = str(text).partition(" ")
+            said.setdefault(asset, set()).update({cell} if cell else ())
+        return said
+
+    def _node(self, rule: Rule, cell: str, recorded: str, only: Mapping[str, set[str]] | None = None) -> Node:
+        known = self.nodes.get((rule.name, cell))
+        if known is not None:
+            return known
+        parsed = parse_cell(cell)
+        stored = self.plan.stored(rule, parsed) if parsed else Stored(None, "its name is none of a cell")
+        node = Node(rule.name, cell, recorded, stored, None, "")
+        self.nodes[rule.name, cell] = node
+        if parsed:
+            node.event = self.events.latest(rule.name, parsed)
+            node.problem = self._problem(rule, parsed, recorded, stored, node.event)
+        if stored.record:
+            for asset, fingerprints in input_parts(stored.record.required.inputs).items():
+                cells = (only or {}).get(asset)
+                if only is None or cells is not None:
+                    kept = {name: value for name, value in fingerprints.items() if not cells or name in cells}
+                    node.groups.append(self._group(asset, kept))
+        return node
+
+    def _group(self, asset: str, fingerprints: Mapping[str, str]) -> Group:
+        rule = self.plan.rules.get(asset)
+        if rule is None:
+            return Group(asset, fingerprints, [])
+        shown = list(fingerprints) if self.everything else self._representatives(fingerprints)
+        group = Group(asset, fingerprints, [self._node(rule, cell, fingerprints[cell]) for cell in shown])
+        others = [cell for cell in fingerprints if cell not in shown]
+        if len(others) <= READ_OF_A_GROUP:
+            for name in others:
+                cell = parse_cell(name)
+                stored = self.plan.stored(rule, cell) if cell else Stored(None, "its name is none of a cell")
+                group.n_read += 1
+                if cell and (problem := self._problem(rule, cell, fingerprints[name], stored, None)):
+                    group.differing[name] = problem
+        return group
+
+    def _representatives(self, fingerprints: Mapping[str, str]) -> list[str]:
+        """The cell that the result is about; else, of each model that it is about, the last one."""
+        cells = {name: parse_cell(name) for name in fingerprints}
+        exact = [name for name, value in fingerprints.items() if self.version and value == self.version]
+        if exact:
+            return exact[:1]
+        best = max(cells, key=lambda name: _likeness(cells[name], self.about), default=None)
+        return [best] if best is not None else []
+
+    def _problem(self, rule: Rule, cell: Cell, recorded: str, stored: Stored, event: Event | None) -> str:
+        if stored.record is None:
+            return f"damaged: {stored.damage}" if stored.damage else "missing: there is no file"
+        record = stored.record
+        if (record.required.asset, record.required.cell) != (rule.name, str(cell)):
+            return f"altered: the file holds {record.required.asset} of {record.required.cell}"
+        if recorded and record.fingerprint != recorded:
+            return (
+                f"replaced: what was made from it had {cell_id(recorded)}, there is {cell_id(record.fingerprint)} now"
+            )
+        if event and event.fingerprint and event.fingerprint != record.fingerprint:
+            made, there = cell_id(event.fingerprint), cell_id(record.fingerprint)
+            return f"forked: run {event.run_id} made {made}, the file is {there}"
+        changed = own_difference(rule, self.plan, cell, record)
+        return f"stale: {changed}" if changed else ""
+
+
+def _likeness(cell: Cell | None, about: Cell) -> tuple[int, int, int]:
+    """How near a cell is to what a result is about; of equal ones the last step counts, which most results end in."""
+    if cell is None:
+        return (-1, 0, 0)
+    agree = sum(a is not None and a == b for a, b in zip(cell, about, strict=True))
+    return (agree, cell.step if cell.step is not None else -1, cell.layer if cell.layer is not None else -1)
+
+
+def trace_as_dict(found: Trace) -> dict[str, Any]:
+    """The whole trace as plain values: every cell once, by name, with what it was made from."""
+    cells: dict[str, Any] = {}
+    pending = [found.root]
+    while pending:
+        node = pending.pop()
+        name = f"{node.asset} {node.cell}"
+        if name in cells:
+            continue
+        cells[name] = node_as_dict(node)
+        pending += [child for group in node.groups for child in group.nodes]
+    target = found.target
+    return {
+        "asset": target.rule.name,
+        "cell": str(target.cell),
+        "lineage_id": target.lineage_id,
+        "figure": target.figure or None,
+        "row": _plain(target.row) if target.row else None,
+        "event_log": found.event_problem or "read",
+        "root": f"{found.root.asset} {found.root.cell}",
+        "cells": cells,
+    }
+
+
+def node_as_dict(node: Node) -> dict[str, Any]:
+    """One cell as plain values."""
+    record, event = node.stored.record, node.event
+    told: dict[str, Any] = {"lineage_id": cell_id(node.fingerprint), "fingerprint": node.fingerprint}
+    told |= {"problem": node.problem or None}
+    if record:
+        told |= {"created": record.created, "code_version": record.required.code_version}
+        told |= {"recipe": dict(record.required.recipe), "summary": dict(record.summary)}
+        told |= {"environment": dict(record.environment)}
+    if event:
+        told |= {"run": event.run_id, "run_page": event.page, "recorded": event.time, "seal": event.seal or None}
+    told["inputs"] = {
+        group.asset: {"cells": dict(group.fingerprints), "told": [child.cell for child in group.nodes]}
+        | {"compared": group.n_read, "differing": group.differing}
+        for group in node.groups
+    }
+    return told
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value if isinstance(value, str | int | float | bool | list | None) else str(value)
+        for name, value in row.items()
+    }

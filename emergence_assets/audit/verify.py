@@ -1,0 +1,274 @@
+"""Everything of a study against what was recorded of it: bytes, records, what is required now, the event log.
+
+Nothing is changed, on disk or in the instance. Belongs here: what is compared with what, and what follows from it.
+Does not belong here: which bytes belong to a cell (`content.py`), how findings are shown (`findings_view.py`).
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from emergence_assets.activations.cells import ACTIVATIONS, tokens_path
+from emergence_assets.audit.content import content_problems, files_of, token_problems
+from emergence_assets.audit.events import Event, EventKey, EventLog
+from emergence_assets.audit.findings import Audit, Finding, Kind
+from emergence_assets.audit.records import AuditPlan, Stored, own_difference, read_record
+from emergence_assets.audit.strays import strays
+from emergence_assets.checkpoints.cells import CHECKPOINT
+from emergence_assets.errors import EmergenceError
+from emergence_assets.lineage_id import cell_id
+from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.provenance import Provenance, Required
+from emergence_assets.seal import moment, seal
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes that were read so far, and all."""
+THREADS = 4
+"""Hashing lets the other threads go on; one thread reads while another hashes."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A cell that the audit looks at, as it was when it was first read."""
+
+    rule: Rule
+    cell: Cell
+    stored: Stored
+    event: Event | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.rule.name} {self.cell}"
+
+
+def verify_study(plan: Plan, events: EventLog, progress: Progress = lambda _done, _all: None) -> Audit:
+    """Compare everything.
+
+    Args:
+        plan: of the study; made anew for the audit.
+        events: of the instance.
+        progress: told how far it is.
+    """
+    began = time.monotonic()
+    audited = _Verification(AuditPlan(plan), events, progress)
+    audit = audited.run()
+    audit.seconds = time.monotonic() - began
+    return audit
+
+
+class _Verification:
+    def __init__(self, plan: AuditPlan, events: EventLog, progress: Progress):
+        self.plan, self.events, self.progress = plan, events, progress
+        self.audit = Audit(plan.study.name)
+        self.suspects: dict[str, str] = {}
+        """Cells that are not what they should be, with the cause: themselves, or what they follow from."""
+
+    def run(self) -> Audit:
+        logged = self.events.all()
+        seen = [
+            _Seen(rule, cell, self.plan.stored(rule, cell), logged.get(EventKey.of(rule.name, cell)))
+            for rule in self.plan.rules.values()
+            for cell in self.plan.cells(rule)
+        ]
+        self.audit.n_cells = len(seen)
+        for model, what in self.plan.damaged_axes.items():
+            self._find("altered", "", model, self.plan.storage.time_axis(model), what)
+        for one in seen:
+            self._compare(one)
+        tokens = self._token_files(seen)
+        self._hash(seen, tokens)
+        self._strays(seen, tokens)
+        self._events_without_cells(seen, logged)
+        self._notes(seen)
+        self.audit.findings.sort(key=lambda one: (bool(one.because),))
+        return self.audit
+
+    def _find(
+        self, kind: Kind, asset: str, cell: str, path: Path, reason: str, because: str = "", run: str = ""
+    ) -> None:
+        self.audit.findings.append(Finding(kind, asset, cell, str(path), reason, because, run))
+
+    def _about(self, one: _Seen, kind: Kind, reason: str, because: str = "") -> None:
+        path = one.rule.path(self.plan.storage, one.cell)
+        self._find(kind, one.rule.name, str(one.cell), path, reason, because, one.event.run_id if one.event else "")
+
+    def _compare(self, one: _Seen) -> None:
+        """A cell's record with what is required, and with its event."""
+        record, event = one.stored.record, one.event
+        if record is None:
+            self.suspects[one.name] = one.name
+            if one.stored.damage:
+                self._about(one, "altered", one.stored.damage)
+            else:
+                was = f"run {event.run_id} made it on {event.time}" if event else "no event tells of it either"
+                self._about(one, "missing", f"there is no file; {was}")
+            return
+        if (record.required.asset, record.required.cell) != (one.rule.name, str(one.cell)):
+            self.suspects[one.name] = one.name
+            self._about(one, "altered", f"the file holds {record.required.asset} of {record.required.cell}")
+            return
+        self._against_event(one, record)
+        self._against_plan(one, record)
+
+    def _against_event(self, one: _Seen, record: Provenance) -> None:
+        event = one.event
+        if event is None:
+            if not self.events.problem:
+                self._about(one, "unrecorded", "there is no event of it; `emergence run` records it")
+            return
+        if event.fingerprint and event.fingerprint != record.fingerprint:
+            made, there = cell_id(event.fingerprint), cell_id(record.fingerprint)
+            reason = (
+                f"the event is of {made} ({event.time}), the file is {there} ({record.created}): other settings, "
+                "inputs or code, or another place"
+            )
+            self._about(one, "forked", reason)
+            return
+        if not event.seal:
+            return
+        try:
+            found = seal(one.rule, self.plan.storage, one.cell)
+        except EmergenceError:
+            return  # the damage is found when its bytes are hashed
+        if found == event.seal:
+            return
+        if event.created != moment(record.created):
+            reason = f"the event is of a file of {event.created}, this one was made on {record.created}, from the same"
+            self._about(one, "forked", reason)
+        else:
+            self._about(one, "altered", f"the content is not the one that run {event.run_id} recorded on {event.time}")
+
+    def _against_plan(self, one: _Seen, record: Provenance) -> None:
+        required = self.plan.demanded(one.rule, one.cell)
+        causes = [
+            cause
+            for source, cell in self.plan.input_cells(one.rule, one.cell)
+            if (cause := self.suspects.get(f"{source.name} {cell}"))
+        ]
+        own = own_difference(one.rule, self.plan, one.cell, record)
+        if own:
+            self.suspects[one.name] = one.name
+            self._about(one, "stale", own)
+            return
+        if required is not None and required.fingerprint == record.fingerprint:
+            if causes:
+                self.suspects[one.name] = causes[0]
+            return
+        if causes:
+            self.suspects[one.name] = causes[0]
+            self._about(one, "stale", self._changed_inputs(record, required), because=causes[0])
+            return
+        self.suspects[one.name] = one.name
+        self._about(one, "stale", self._changed_inputs(record, required))
+
+    def _changed_inputs(self, record: Provenance, required: Required | None) -> str:
+        if required is None:
+            return "what it is made from cannot be told"
+        stored, wanted = record.required.inputs, required.inputs
+        told = []
+        for name in sorted(set(stored) | set(wanted)):
+            if stored.get(name) != wanted.get(name):
+                was = cell_id(stored[name]) if name in stored else "absent"
+                now = cell_id(wanted[name]) if name in wanted else "absent"
+                told.append(f"it was made from {name} {was}, which is {now} now")
+        return told[0] + (f", and {len(told) - 1} more inputs" if len(told) > 1 else "") if told else "it changed"
+
+    def _token_files(self, seen: Sequence[_Seen]) -> list[Path]:
+        """Token files that the activations of the study need."""
+        found: dict[Path, None] = {}
+        checkpoints = [one.cell for one in seen if one.rule.name == CHECKPOINT.name and one.stored.record]
+        for cell in checkpoints if ACTIVATIONS.name in self.plan.rules else ():
+            try:
+                recipe = ACTIVATIONS.recipe(self.plan.study, self.plan.storage, cell)
+                if recipe is not None:
+                    found[tokens_path(self.plan, cell, recipe)] = None
+            except EmergenceError:
+                continue  # what is wrong with the checkpoint is a finding of its own
+        has_activations = any(one.rule.name == ACTIVATIONS.name and one.stored.record for one in seen)
+        for path in found if has_activations else ():
+            if not path.exists():
+                self._find("missing", ACTIVATIONS.name, "", path, "the token file of the activations is gone")
+        return [path for path in found if path.exists()]
+
+    def _hash(self, seen: Sequence[_Seen], tokens: Sequence[Path]) -> None:
+        """Read every byte, and name those that are not what was written."""
+        whole = [one for one in seen if one.stored.record]
+        sizes = {one.name: _size(files_of(one.rule, self.plan, one.cell)) for one in whole}
+        total = sum(sizes.values()) + _size(tokens)
+        with ThreadPoolExecutor(THREADS) as threads:
+            token_work = {threads.submit(token_problems, path): path for path in tokens}
+            work = {
+                threads.submit(content_problems, one.rule, self.plan, one.cell, one.stored.record): one
+                for one in whole
+                if one.stored.record
+            }
+            for finished in as_completed([*token_work, *work]):
+                one = work.get(finished)
+                self.audit.n_bytes += sizes[one.name] if one else _size([token_work[finished]])
+                self.progress(self.audit.n_bytes, total)
+                for path, what in finished.result():
+                    self._altered(one, path, what)
+
+    def _altered(self, one: _Seen | None, path: Path, what: str) -> None:
+        if one is None:
+            self._find("altered", ACTIVATIONS.name, "", path, what)
+            return
+        again = read_record(one.rule, self.plan, one.cell).record
+        if again is not None and one.stored.record is not None and again.created != one.stored.record.created:
+            self.audit.notes.append(f"{one.name} was made anew during the audit; look at it again")
+            return
+        kind: Kind = "altered" if path.exists() else "missing"
+        self._find(kind, one.rule.name, str(one.cell), path, what, run=one.event.run_id if one.event else "")
+
+    def _strays(self, seen: Sequence[_Seen], tokens: Sequence[Path]) -> None:
+        known = {one.rule.path(self.plan.storage, one.cell) for one in seen} | set(tokens)
+        known |= {beside for one in seen for beside in one.rule.also(self.plan.storage, one.cell)}
+        for path in strays(self.plan, known):
+            self._find("orphaned", "", "", path, "no cell of the study has it")
+
+    def _events_without_cells(self, seen: Sequence[_Seen], logged: dict[EventKey, Event]) -> None:
+        there = {EventKey.of(one.rule.name, one.cell) for one in seen}
+        for key, event in logged.items():
+            if key not in there:
+                reason = f"run {event.run_id} recorded it on {event.time}, and the study has no such cell"
+                self._find("orphaned", key.asset, str(key).partition(" ")[2], Path(), reason, run=event.run_id)
+
+    def _notes(self, seen: Sequence[_Seen]) -> None:
+        if self.events.problem:
+            reason = f"{self.events.problem}; files are compared with their own records only"
+            self._find("unrecorded", "", "", self.plan.storage.root, reason)
+        unsealed = sum(1 for one in seen if one.event and not one.event.seal)
+        if unsealed:
+            self.audit.notes.append(
+                f"{unsealed} events are of a version that recorded no content: there, a file that was edited together "
+                "with its own hash cannot be told from the one that was written"
+            )
+        made = {one.name: one.stored.record.created for one in seen if one.stored.record}
+        early = [
+            one.name
+            for one in seen
+            if one.stored.record
+            and any(made.get(source, "") > one.stored.record.created for source in one.stored.record.required.inputs)
+        ]
+        if early:
+            self.audit.notes.append(
+                f"{len(early)} results bear an earlier date than one of their inputs, {early[0]} for one: a clock was "
+                "set back, or an input was made again; fingerprints do not depend on dates"
+            )
+        holder = self.plan.storage.run_lock().with_suffix(".holder")
+        if holder.exists():
+            self.audit.notes.append(
+                "a run is working on this data, or was killed: what it makes now may be found missing"
+            )
+
+
+def _size(files: Sequence[Path]) -> int:
+    total = 0
+    for path in files:
+        try:
+            total += path.stat().st_size
+        except OSError:
+            continue
+    return total

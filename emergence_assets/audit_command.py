@@ -1,0 +1,117 @@
+"""`emergence audit`: where a number comes from, and whether everything is still what was recorded."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from emergence_assets.errors import EmergenceError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from emergence_assets.plan import Plan
+
+FOUND = 1
+"""Exit code when there are findings."""
+UI = "http://127.0.0.1:3000"
+"""Where `emergence ui` serves by default."""
+
+
+@click.command()
+@click.argument("address", nargs=-1)
+@click.option("--where", "filters", metavar="NAME=VALUE,…", multiple=True, help="Which row or cell of the asset.")
+@click.option("--all", "everything", is_flag=True, help="Tell every cell behind the result, not one of each kind.")
+@click.option(
+    "--verify", is_flag=True, help="Hash every file of the study and compare all records; exit code 1: found."
+)
+@click.option("--ui", "ui", default=UI, show_default=True, help="Address of the UI that links to runs lead to.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def audit(
+    address: tuple[str, ...], filters: tuple[str, ...], everything: bool, verify: bool, ui: str, as_json: bool
+) -> None:
+    """Trace a result back to the bytes it came from, or verify everything that is stored. Changes nothing.
+
+    ADDRESS is a claim (claims/3), a figure (report/presence_over_time), an asset with what names one of its rows or
+    cells (category_presence --where "model=m,layer=4,step=512,category=fish"; sae model=m,step=512,layer=4), or the
+    lineage id that the report and this command print.
+    """
+    if verify == bool(address):
+        raise EmergenceError(
+            "One thing to trace is needed, or --verify." if not verify else "--verify is about everything.",
+            remedy="type for example `emergence audit claims/1` or `emergence audit --verify`",
+        )
+    if verify:
+        _verify(ui, as_json)
+    else:
+        _trace(address[0], (*address[1:], *filters), everything, ui, as_json)
+
+
+def _trace(address: str, filters: tuple[str, ...], everything: bool, ui: str, as_json: bool) -> None:
+    from rich.console import Console
+
+    from emergence_assets.audit.address import parse_filters, resolve
+    from emergence_assets.audit.events import open_event_log
+    from emergence_assets.audit.records import AuditPlan
+    from emergence_assets.audit.trace import trace, trace_as_dict
+    from emergence_assets.audit.tree_view import print_trace
+    from resources.storage import instance_home
+
+    plan = AuditPlan(_plan())
+    with open_event_log(instance_home(plan.storage.data), plan.study.name) as events:
+        target = resolve(address, parse_filters(filters), plan, events)
+        found = trace(target, plan, events, everything=everything)
+    if as_json:
+        click.echo(json.dumps(trace_as_dict(found), indent=2))
+    else:
+        print_trace(Console(), found, ui)
+
+
+def _verify(ui: str, as_json: bool) -> None:
+    from rich.console import Console
+
+    from emergence_assets.audit.events import open_event_log
+    from emergence_assets.audit.findings_view import print_audit
+    from emergence_assets.audit.verify import verify_study
+    from resources.storage import instance_home
+
+    plan = _plan()
+    if not plan.storage.root.is_dir():
+        raise EmergenceError("Nothing of this study is stored.", where=plan.storage.root, remedy="type `emergence run`")
+    with (
+        open_event_log(instance_home(plan.storage.data), plan.study.name) as events,
+        _bar(Console(stderr=True)) as progress,
+    ):
+        found = verify_study(plan, events, progress)
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), indent=2))
+    else:
+        print_audit(Console(), found, plan.storage.root, ui)
+    if found.findings:
+        raise SystemExit(FOUND)
+
+
+def _bar(console: "Console"):
+    """A progress bar of bytes, as a context that gives the function to call."""
+    import contextlib
+
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    @contextlib.contextmanager
+    def shown():
+        columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("", total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+    return shown()
+
+
+def _plan() -> "Plan":
+    from emergence_assets.pipeline import rules_for
+    from emergence_assets.plan import Plan
+    from emergence_assets.study import load_study
+    from resources.storage import Storage, data_folder
+
+    study = load_study()
+    return Plan(study, Storage(data_folder(), study.name), rules_for(study))
