@@ -11,14 +11,15 @@ from typing import Any
 
 import polars as pl
 
-from emergence_assets.audit.declarations import table_of
 from emergence_assets.audit.events import EventLog
 from emergence_assets.audit.records import AuditPlan, parse_cell
+from emergence_assets.emergence.tables.catalogue import CATALOGUE
 from emergence_assets.errors import EmergenceError
 from emergence_assets.lineage_id import LINEAGE_ID, cell_id, figure_key, row_id
 from emergence_assets.plan import Cell, Rule
 from emergence_assets.report.figure_tables import FIGURE_TABLES
-from resources.tables import Table, verify_table
+from emergence_assets.table import Table
+from resources.tables import verify_table
 
 Filters = Mapping[str, str]
 """Column or part of a cell to the value that was typed."""
@@ -102,7 +103,7 @@ def resolve(address: str, filters: Filters, plan: AuditPlan, events: EventLog) -
     named_fields = {"study": (), "model": CELL_FIELDS[:1], "step": CELL_FIELDS[:2], "cell": CELL_FIELDS}[rule.grid]
     if set(filters) <= set(named_fields):
         return _cell(rule, filters, plan)
-    if table_of(rule.name) is None:
+    if rule.name not in CATALOGUE:
         raise EmergenceError(
             f"{rule.name} has no {min(set(filters) - set(named_fields))}.",
             remedy=f"its cells are named by {', '.join(named_fields) or 'nothing: there is one'}",
@@ -245,7 +246,7 @@ def _cell_of(model: str | None, partition: str | None) -> Cell:
 
 
 def _declared(rule: Rule) -> Table:
-    table = table_of(rule.name)
+    table = CATALOGUE.get(rule.name)
     if table is None:
         raise EmergenceError(f"{rule.name} is no table and has no rows.", remedy="name one of its cells")
     return table

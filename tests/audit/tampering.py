@@ -48,7 +48,7 @@ def flip_tokens(study: Path) -> None:
 
 def edit_table(study: Path) -> None:
     """Another number in a cell of a table, with a right checksum and the old record."""
-    from emergence_assets.emergence.tables import CATEGORY_PRESENCE
+    from emergence_assets.emergence.tables.presence import CATEGORY_PRESENCE
 
     path = study / "tables/category_presence/model=gloss-tiny.parquet"
     frame = pl.read_parquet(path).with_columns(p_best=pl.lit(0.9, pl.Float32))
