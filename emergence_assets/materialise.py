@@ -6,20 +6,23 @@ without partitions: `materialise_tables`.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from emergence_assets.automation import RECOMPUTE_TAG, upkeep
-from emergence_assets.cell_asset import CellAsset, Intake
+from emergence_assets.cell_asset import CellAsset, Intake, Tasks
 from emergence_assets.cell_checks import nothing_made, severity, verdicts
 from emergence_assets.instance import claim_run
+from emergence_assets.origin import origin_of_run
 from emergence_assets.partitions import asset_key, cell_of, group_name, partition_key, partitions, remove_steps
 from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.provenance import Required, code_version
 from emergence_assets.recorder import Recorder
 from emergence_assets.study import Study
+from resources.compute import Task
 from resources.storage import Storage
 
 LOG_EVERY_SECONDS = 15.0
@@ -140,20 +143,22 @@ def make(
         EmergenceError: of the first that could not be made, after all others.
     """
     compute, report = context.resources.compute, _logger(context)
-    work = declared.tasks(plan, due)
-    made_by = {task.label: made for task, made in work}
-    done = 0
-    for task, _ in compute.run([task for task, _ in work], report):
-        for cell in made_by[task.label]:
-            done += 1
-            if declared.then is None:
-                yield cell
+    origin, done = origin_of_run(context.run_id, plan.study), 0
+
+    def finished(tasks: Tasks) -> Iterator[tuple[Task, Sequence[Cell]]]:
+        work = tasks(plan, due)
+        made_by = {task.label: made for task, made in work}
+        for task, _ in compute.run([replace(task, origin=origin) for task, _ in work], report):
+            yield task, made_by[task.label]
+
+    for task, made in finished(declared.tasks):
+        done += len(made)
+        if declared.then is None:
+            yield from made
         context.log.debug(f"{task.label} finished, {done} of {len(due)} cells")
     if declared.then is not None:
-        work = declared.then(plan, due)
-        made_by = {task.label: made for task, made in work}
-        for task, _ in compute.run([task for task, _ in work], report):
-            yield from made_by[task.label]
+        for _, made in finished(declared.then):
+            yield from made
 
 
 def _take_in(context: dg.AssetExecutionContext, intake: Intake, study: Study, cells: Sequence[Cell]) -> dict[Cell, str]:

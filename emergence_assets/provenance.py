@@ -60,7 +60,7 @@ class Provenance:
     summary: Mapping[str, Any] = field(default_factory=dict)
     """Numbers that describe the result, shown with it and checked; plain values only."""
     environment: Mapping[str, Any] = field(default_factory=dict)
-    """Device, threads, instruction set and library versions that made it."""
+    """What made it: see `environment.environment`."""
     created: str = ""
     """UTC time, ISO 8601."""
 
@@ -181,7 +181,7 @@ def _read_module(name: str) -> _Module:
         tree = ast.parse(source)
         imports = _science_imports(tree)
         _strip_words(tree)
-        _remembered()[key] = [hashlib.sha256(ast.dump(tree).encode()).hexdigest(), *imports]
+        _remembered()[key] = [hashlib.sha256(canonical_json(_plain(tree)).encode()).hexdigest(), *imports]
     digest, *imports = _remembered()[key]
     return _Module(digest, tuple(imports))
 
@@ -234,6 +234,35 @@ def _is_science(name: str) -> bool:
         return True
     in_stage = any(name.startswith(f"{package}.") for package in SCIENCE_PACKAGES)
     return in_stage and name.rsplit(".", 1)[-1] not in NOT_SCIENCE and _source(name).is_file()
+
+
+def _plain(node: Any) -> Any:
+    """Code as plain values, the same in every version of Python that can read it.
+
+    `ast.dump` is not: versions add fields, and some leave out empty ones. What is absent, empty or follows from where a
+    node stands (whether a name is read or assigned) is left out.
+    """
+    if isinstance(node, ast.Constant):
+        return ["Constant", repr(node.value)]
+    if isinstance(node, ast.JoinedStr):
+        return ["JoinedStr", _joined(node.values)]
+    if isinstance(node, ast.AST):
+        fields = {name: _plain(value) for name, value in ast.iter_fields(node) if name != "ctx"}
+        return [type(node).__name__, {name: value for name, value in fields.items() if value not in (None, [])}]
+    return [_plain(one) for one in node] if isinstance(node, list) else node
+
+
+def _joined(values: list[Any]) -> list[Any]:
+    """Parts of an f-string: Python 3.11 joins neighbouring pieces of text, later versions leave empty ones."""
+    parts: list[Any] = []
+    for value in values:
+        if not isinstance(value, ast.Constant):
+            parts.append(_plain(value))
+        elif parts and isinstance(parts[-1], str):
+            parts[-1] += str(value.value)
+        elif value.value:
+            parts.append(str(value.value))
+    return parts
 
 
 def _strip_words(tree: ast.Module) -> None:

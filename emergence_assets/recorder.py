@@ -35,12 +35,12 @@ class Recorder:
         return stored
 
     def metadata(self, cell: Cell) -> dict[str, Any]:
-        """What the UI shows of a cell: its summary, where it lies, its environment and its pictures."""
+        """What the UI shows of a cell: its summary, where it lies, what made it, and its pictures."""
         stored = self.provenance(cell)
         path = self.rule.path(self.plan.storage, cell)
         shown: dict[str, Any] = dict(stored.summary)
         shown |= {"path": dg.MetadataValue.path(str(path)), "fingerprint": stored.fingerprint}
-        shown |= {f"environment/{name}": value for name, value in stored.environment.items()}
+        shown |= {"environment": dg.MetadataValue.json(dict(stored.environment))}
         for chart in sorted(path.glob("*.png")) if path.is_dir() else []:
             shown[chart.stem] = picture(chart.stem, chart.read_bytes())
         if self.draw and (drawn := self.draw(self.plan, cell)):

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from emergence_assets.environment import computes_on
 from emergence_assets.errors import EmergenceError
 
 
@@ -17,7 +18,7 @@ class Accelerator:
     capture_batch: int
     """Texts per forward pass."""
     name: str
-    """What the maker calls it, for the record."""
+    """What the maker calls it, or `cpu`; for the record."""
 
     def model_dtype(self, wanted: str) -> str:
         """Data type of forward passes, if this device computes in it; float32 is what all devices agree on.
@@ -48,7 +49,8 @@ def _cpu_flags() -> frozenset[str]:
 def choose_accelerator(wanted: str | None = None) -> Accelerator:
     """Resolve `auto`, `cpu`, `cuda` or `cuda:N`; by default EMERGENCE_DEVICE, else `auto`.
 
-    Workers of one machine are spread over its GPUs by their process number.
+    Workers of one machine are spread over its GPUs by their process number. Records that are written after that
+    name the device.
 
     Raises:
         EmergenceError: no such device on this machine.
@@ -63,11 +65,16 @@ def choose_accelerator(wanted: str | None = None) -> Accelerator:
         elif wanted == "auto":
             wanted = "cpu"
     if wanted == "cpu":
-        return Accelerator("cpu", 64, f"CPU {torch.backends.cpu.get_cpu_capability()}")
+        return _chosen(Accelerator("cpu", 64, "cpu"))
     kind, _, index = wanted.partition(":")
     if kind != "cuda" or not index.isdecimal() or int(index) >= n_gpus:
         raise EmergenceError(
             f"There is no device {wanted!r} here; this machine has {n_gpus} GPUs.",
             remedy="set EMERGENCE_DEVICE to auto, cpu or cuda:N",
         )
-    return Accelerator(wanted, 256, torch.cuda.get_device_name(int(index)))
+    return _chosen(Accelerator(wanted, 256, torch.cuda.get_device_name(int(index))))
+
+
+def _chosen(accelerator: Accelerator) -> Accelerator:
+    computes_on(accelerator.name)
+    return accelerator

@@ -15,12 +15,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
+from emergence_assets.environment import made_for
 from emergence_assets.errors import EmergenceError
 
 Report = Callable[[str, int, int, str], None]
@@ -53,6 +54,8 @@ class Task:
     """The cell it belongs to; stands in progress and errors."""
     on_accelerator: bool = True
     """Whether it computes on a GPU where there is one. Others are spread over the cores."""
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    """What the records that it writes say of the run that asked for them; decides nothing."""
 
 
 class Compute(Protocol):
@@ -278,7 +281,8 @@ def _call(task: Task) -> Any:
             _worker_progress.send_bytes(event)
 
     try:
-        return getattr(importlib.import_module(module), name)(**task.arguments, report=report)
+        with made_for(task.origin):
+            return getattr(importlib.import_module(module), name)(**task.arguments, report=report)
     except Exception as error:
         if _can_be_sent(error):
             raise

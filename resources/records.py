@@ -1,12 +1,14 @@
 """Provenance of results that are folders or small JSON files: a record inside, with the hash of what is beside it."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from emergence_assets.durable import replacing_file
+from emergence_assets.environment import environment
 from emergence_assets.errors import EmergenceError
 from emergence_assets.provenance import Provenance, Required
 
@@ -30,10 +32,14 @@ def folder_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def write_folder_record(folder: Path, required: Required, summary: dict[str, Any], environment: dict[str, Any]) -> None:
+def record_of(required: Required, summary: Mapping[str, Any]) -> Provenance:
+    """The record of what is made here and now."""
+    return Provenance(required, summary, environment(), now())
+
+
+def write_folder_record(folder: Path, required: Required, summary: Mapping[str, Any]) -> None:
     """Put the record into a folder that is otherwise finished."""
-    content = {CONTENT: folder_hash(folder)}
-    record = Provenance(required, summary | content, environment, now())
+    record = record_of(required, {**summary, CONTENT: folder_hash(folder)})
     (folder / RECORD_NAME).write_text(record.to_json() + "\n", encoding="utf-8")
 
 
@@ -55,11 +61,10 @@ def verify_folder(folder: Path) -> None:
         )
 
 
-def write_record(path: Path, required: Required, summary: dict[str, Any], environment: dict[str, Any]) -> None:
+def write_record(path: Path, required: Required, summary: Mapping[str, Any]) -> None:
     """Write a result that is nothing but its record."""
     with replacing_file(path) as temporary:
-        record = Provenance(required, summary, environment, now())
-        temporary.write_text(record.to_json() + "\n", encoding="utf-8")
+        temporary.write_text(record_of(required, summary).to_json() + "\n", encoding="utf-8")
 
 
 def record_provenance(path: Path) -> Provenance | None:

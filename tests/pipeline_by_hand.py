@@ -54,7 +54,7 @@ def with_other_code(rules: Sequence[Rule], name: str) -> list[Rule]:
 def make(plan: Plan, asset: str, cell: Cell) -> None:
     """Make one cell from what its inputs are now."""
     one = plan.rules[asset]
-    write_record(one.path(plan.storage, cell), plan.demand_inputs(one, cell), {}, {})
+    write_record(one.path(plan.storage, cell), plan.demand_inputs(one, cell), {})
 
 
 def make_all(study: Study, storage: Storage, rules: Sequence[Rule] = RULES) -> dict[str, list[Cell]]:

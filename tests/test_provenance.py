@@ -252,6 +252,68 @@ def test_a_changed_name_of_a_module_counts(tree: Path, version: Version) -> None
     assert version("features.names") != old
 
 
+SYNTAX = r"""
+import os.path as p
+from . import sibling
+@decorated(1, *a, k=2)
+class A(B, metaclass=C):
+    x: int = 0
+    async def f(self, a, /, b: "t" = 1.5, *c, d=None, **e) -> None:
+        async with a as b, c: await b
+        return [i async for i in x if i > 2 if not y]
+def g(*, a=...):
+    global z
+    text = f"{a!r:>{width}} and {b['k']:.2f}" "tail" f"" f"{c=}" f"{{{d}}}"
+    text = "plain" " joined" u"u" + rb"\x" .decode()
+    try: (n := 10)
+    except* (ValueError, KeyError) as error: raise X from error
+    else: pass
+    finally: del q[1:2, ::3], r.s
+    match a:
+        case {"k": [1, *rest], **more} if rest: yield from rest
+        case P(x=0) | None: lambda u=-1, *v: u if v else 1e100j ** 2 @ w
+        case _: assert 1 < 2 <= 3, f"{x:{'a'}}"
+    while True:
+        for i, (j, *k) in {**a, "b": {1, 2}}.items(): continue
+        else: break
+    x += 1_000 // 0x10 << 2
+    print(*a, sep="", **{"end": '\n'}); return (yield)
+"""
+
+
+def test_other_versions_of_python_see_the_same_code(tree: Path, version: Version) -> None:
+    # The same number under Python 3.11, 3.12 and 3.13; hashes of `ast.dump` and `ast.unparse` differ between them.
+    (tree / "features/syntax.py").write_text(SYNTAX)
+    assert version("features.syntax") == "bda3e61a0165f09b"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"tail"', '"tale"'),
+        ("{a!r:", "{a!s:"),
+        (":.2f}", ":.3f}"),
+        ("b['k']", "b['l']"),
+        ("async with", "with"),
+        ("d=None", "d=0"),
+        ("raise X from error", "raise X"),
+        ("case _:", "case other:"),
+        ("1_000", "1001"),
+        ("lambda u=-1", "lambda u=1"),
+        ("a, /, b", "a, b"),
+        (" if not y", ""),
+        ("global z", "nonlocal z"),
+        ("*rest", "*_"),
+        ('rb"', 'r"'),
+    ],
+)
+def test_every_kind_of_change_counts(tree: Path, version: Version, before: str, after: str) -> None:
+    (tree / "features/syntax.py").write_text(SYNTAX)
+    old = version("features.syntax")
+    replace(tree / "features/syntax.py", before, after)
+    assert version("features.syntax") != old
+
+
 def test_hashing_the_code_of_torch_modules_imports_no_torch() -> None:
     program = (
         "import sys\n"

@@ -26,16 +26,15 @@ from emergence_assets.activations.residency import archive_rows, evict_rows, res
 from emergence_assets.activations.tokenising import tokenise
 from emergence_assets.activations.tokens import Tokens, known_tokens, write_tokens
 from emergence_assets.activations.writing import ActivationWriter
-from emergence_assets.checkpoints.environment import environment
 from emergence_assets.checkpoints.loading import hook_point_name
 from emergence_assets.checkpoints.sources.choice import source_from
 from emergence_assets.checkpoints.sources.source import CheckpointRef
 from emergence_assets.durable import clear_disk_errors
 from emergence_assets.errors import EmergenceError
-from emergence_assets.provenance import Provenance, canonical_json
+from emergence_assets.provenance import canonical_json
 from resources.accelerator import Accelerator, choose_accelerator
 from resources.compute import default_workers
-from resources.records import now, required_from_json
+from resources.records import record_of, required_from_json
 
 
 def capture_layers(
@@ -52,11 +51,10 @@ def capture_layers(
         if not layers:
             return
         with loaded_checkpoint(origin, report) as loaded, contextlib.ExitStack() as open_files:
-            made_in = {**environment(), "device": loaded.accelerator.name}
             writers = {}
             for layer, path in layers.items():
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
-                record = Provenance(required_from_json(required[layer]), {}, made_in, now())
+                record = record_of(required_from_json(required[layer]), {})
                 attrs = loaded.attrs(int(layer)) | {"provenance": record.to_json()}
                 spec = loaded.spec("stored" if keep_rows else "evicted")
                 writers[int(layer)] = open_files.enter_context(ActivationWriter(Path(path), spec, attrs))

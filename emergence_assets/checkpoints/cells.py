@@ -21,7 +21,7 @@ from emergence_assets.time_axis import AxisEntry, TimeAxis, is_used, read_time_a
 from resources.compute import Task
 from resources.records import (
     folder_hash,
-    now,
+    record_of,
     record_provenance,
     required_from_json,
     required_to_json,
@@ -180,7 +180,6 @@ def training_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tup
 
 def train_model(folder: str, required: str, lock: str, tokens_per_step: int, report: Any) -> None:
     """Worker: train one model up to its last step, going on from the last saved state."""
-    from emergence_assets.checkpoints.environment import environment
     from emergence_assets.checkpoints.training import ModelShape, TrainingRecipe, train
 
     want, root = required_from_json(required), Path(folder)
@@ -204,7 +203,7 @@ def train_model(folder: str, required: str, lock: str, tokens_per_step: int, rep
             "validation_losses": {str(step): loss for step, loss in losses.items()},
             FILES: {f"step{step}": folder_hash(root / f"step{step}") for step in steps},
         }
-        write_record(root / TRAINING_RECORD, want, summary, dict(environment()))
+        write_record(root / TRAINING_RECORD, want, summary)
 
 
 def _clear_superseded(root: Path, want: Required) -> None:
@@ -217,7 +216,7 @@ def _clear_superseded(root: Path, want: Required) -> None:
         begun = None
     if begun is None or begun.fingerprint != same_run.fingerprint:
         shutil.rmtree(root, ignore_errors=True)
-        write_record(start, same_run, {}, {})
+        write_record(start, same_run, {})
 
 
 def checkpoint_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
@@ -269,7 +268,7 @@ def register(
     if measured.loss is not None:
         summary["loss"] = measured.loss
     with clear_disk_errors(Path(record)):
-        write_record(Path(record), want, summary, {})
+        write_record(Path(record), want, summary)
 
 
 def registry_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
@@ -305,6 +304,6 @@ def write_registry(
         "on_time_axis": int(frame["on_time_axis"].sum()),
         "left_out": "; ".join(f"step {entry.step}: {entry.reason}" for entry in axis.left_out),
     }
-    record = Provenance(required_from_json(required), numbers, {}, now())
+    record = record_of(required_from_json(required), numbers)
     with clear_disk_errors(Path(path)):
         write_table(Path(path), frame, REGISTRY, record.to_json())

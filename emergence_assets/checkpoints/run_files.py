@@ -19,10 +19,10 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from emergence_assets.checkpoints.environment import environment
 from emergence_assets.checkpoints.folder import read_facts
 from emergence_assets.checkpoints.recipe import TrainingRecipe
 from emergence_assets.durable import replacing_file, replacing_folder
+from emergence_assets.environment import machine
 from emergence_assets.errors import EmergenceError
 from emergence_assets.wordnet import corpus
 
@@ -74,7 +74,7 @@ def write_checkpoint(
         config: content of config.json.
         weights: by published name, in the precision to store.
         context: longest text, for the tokenizer's config.
-        notes: for training.json, beside the identity of the run and the environment.
+        notes: for training.json, beside the identity of the run and the machine.
         identity: of the run.
     """
     tokenizer_config = {
@@ -84,7 +84,7 @@ def write_checkpoint(
         "pad_token": corpus.PADDING,
         "model_max_length": context,
     }
-    notes = {**notes, **identity, "environment": environment()}
+    notes = {**notes, **identity, "environment": machine()}
     with replacing_folder(step_folder) as temporary:
         (temporary / "model.safetensors").write_bytes(safetensors.numpy.save(weights, {"format": "pt"}))
         (temporary / "config.json").write_text(config, encoding="utf-8")
@@ -178,6 +178,6 @@ def remove_resume_state(folder: Path) -> None:
 
 def _bits_decided_by() -> str:
     """The part of the environment that two halves of a run must share; a kernel update may come between them."""
-    here = environment()
+    here = machine()
     keys = ("torch", "transformers", "cpu_capability", "cpu_model", "mkl_cbwr", "num_threads")
     return json.dumps({key: here[key] for key in keys}, sort_keys=True)

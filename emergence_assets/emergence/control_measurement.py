@@ -27,7 +27,6 @@ from emergence_assets.features.cells import cell_labels, cell_texts, probe_texts
 from emergence_assets.features.control_rows import control_rows
 from emergence_assets.features.encoded import encoded
 from emergence_assets.features.labels import length_strata
-from emergence_assets.provenance import Provenance
 from emergence_assets.saes.cells import EVALUATION_SHARE, seed_folder
 from emergence_assets.saes.control_saes import frozen_decoder, gaussian_rows, random_encoder
 from emergence_assets.saes.feed import Member
@@ -36,7 +35,7 @@ from emergence_assets.saes.recipe import SAERecipe
 from emergence_assets.saes.sae import SAE
 from emergence_assets.saes.training import train_saes
 from resources.accelerator import choose_accelerator
-from resources.records import now, required_from_json
+from resources.records import record_of, required_from_json
 from resources.tables import write_table
 
 SEED = 20_000
@@ -90,7 +89,7 @@ def measure_control(
         frames.append(rows.with_columns(layer=pl.lit(place.layer, pl.Int16), control_id=pl.lit(control_id)))
         report(position + 1, len(places), control_id)
     frame = pl.concat(frames).select(CONTROL_PARTS.schema.names())
-    record = Provenance(want, {"mean_p_best": float(frame["p_best"].to_numpy().mean())}, {}, now())
+    record = record_of(want, {"mean_p_best": float(frame["p_best"].to_numpy().mean())})
     with clear_disk_errors(Path(path)):
         write_table(Path(path), frame, CONTROL_PARTS, record.to_json())
 

@@ -10,11 +10,10 @@ from typing import Any, Literal
 from emergence_assets.checkpoints.cells import CHECKPOINT
 from emergence_assets.durable import clear_disk_errors
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
-from emergence_assets.provenance import Provenance
 from emergence_assets.study import Study
 from emergence_assets.table import Table
 from emergence_assets.text_counts import TextCounts
-from resources.records import now, required_from_json
+from resources.records import record_of, required_from_json
 from resources.storage import Storage
 from resources.tables import parquet_provenance, verify_table, write_table
 
@@ -98,6 +97,6 @@ def key_literals(source: Mapping[str, Any]) -> list[Any]:
 
 def write_cell(path: Path, frame: Any, table: Table, required: str, summary: dict[str, Any]) -> None:
     """Write a table with its provenance and what is told of it."""
-    record = Provenance(required_from_json(required), summary, {}, now())
+    record = record_of(required_from_json(required), summary)
     with clear_disk_errors(path):
         write_table(path, frame, table, record.to_json())

@@ -18,12 +18,12 @@ from emergence_assets.features.tables.categorical import CATEGORICAL_LATENTS, RU
 from emergence_assets.features.tables.presence import PRESENCE_CELLS
 from emergence_assets.features.tables.statistics import LATENT_STATS
 from emergence_assets.plan import Cell, Plan, Rule
-from emergence_assets.provenance import Provenance, Required, canonical_json
+from emergence_assets.provenance import Required, canonical_json
 from emergence_assets.saes.cells import SAE, seed_folder
 from emergence_assets.study import Study
 from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
-from resources.records import now, required_from_json, required_to_json
+from resources.records import record_of, required_from_json, required_to_json
 from resources.storage import Storage
 from resources.tables import parquet_provenance, verify_table, write_table
 
@@ -160,7 +160,7 @@ def measure_cell(
             parts[name].append(frame.with_columns(sae_seed=pl.lit(seed, pl.Int16)))
         report(position + 1, len(seeds), "")
     frames = {name: pl.concat(part) for name, part in parts.items()}
-    record = Provenance(want, _summary(frames, recipe.rule_id) | {"tests": tests}, {}, now()).to_json()
+    record = record_of(want, _summary(frames, recipe.rule_id) | {"tests": tests}).to_json()
     with clear_disk_errors(Path(latents_path)):
         for path, table in zip(paths, MADE_WITH_IT, strict=True):
             write_table(Path(path), frames[table.name], table, record)

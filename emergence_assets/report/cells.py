@@ -6,6 +6,7 @@ from typing import Any
 
 from emergence_assets.activations.cells import study_probe_set
 from emergence_assets.durable import clear_disk_errors, replacing_folder
+from emergence_assets.environment import environment
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.provenance import Required
 from emergence_assets.study import Study
@@ -122,7 +123,6 @@ def write_report(
     import polars as pl
     import yaml
 
-    from emergence_assets.checkpoints.environment import environment
     from emergence_assets.emergence.granted import granted_histories
     from emergence_assets.emergence.headline import headline
     from emergence_assets.emergence.tables.catalogue import CATALOGUE
@@ -162,7 +162,6 @@ def write_report(
     )
     study = dict(want.recipe["study"])
     figures = draw_figures(shown)
-    made_in = {name: str(value) for name, value in environment().items()}
     with clear_disk_errors(Path(folder)), replacing_folder(Path(folder)) as temporary:
         for position, figure in enumerate(figures):
             (temporary / f"{figure.name}.png").write_bytes(chart_png(figure.wide, ppi=72))
@@ -174,12 +173,12 @@ def write_report(
             study=study["name"],
             description=study["description"],
             recipe=yaml.safe_dump(study, sort_keys=False),
-            environment=made_in,
+            environment=environment(),
             created=now(),
         )
         (temporary / PAGE_NAME).write_text(page, encoding="utf-8")
         write_table(temporary / HEADLINE_NAME, summary_table, HEADLINE, "")
-        write_folder_record(temporary, want, _summary(summary_table, level), made_in)
+        write_folder_record(temporary, want, _summary(summary_table, level))
 
 
 def _summary(headline: Any, level: str) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from emergence_assets.activations.harvest import harvest_rows, let_rows_go, load
 from emergence_assets.activations.reading import open_rows, read_attrs, read_spec, unarchive_rows
 from emergence_assets.activations.residency import require_same_rows
 from emergence_assets.activations.tokens import Tokens, known_tokens
-from emergence_assets.checkpoints.environment import environment
 from emergence_assets.checkpoints.loading import is_causal
 from emergence_assets.durable import clear_disk_errors, replacing_folder
 from emergence_assets.provenance import Required
@@ -113,7 +112,7 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any)
     for (layer, place), found in zip(places.items(), made, strict=True):
         about = _about(attrs[layer], tokens, settings, wanted[layer])
         origins = {seed: metadata["imported"] for seed, (_, metadata) in imported[layer].items()}
-        _write_cell(Path(place["folder"]), found, about, origins, wanted[layer], settings, accelerator.name)
+        _write_cell(Path(place["folder"]), found, about, origins, wanted[layer], settings)
     for state in states:
         state.remove()
 
@@ -180,7 +179,6 @@ def _write_cell(
     origins: Mapping[int, Mapping[str, Any]],
     want: Required,
     settings: Mapping[str, Any],
-    device_name: str,
 ) -> None:
 
     with clear_disk_errors(folder), replacing_folder(folder) as temporary:
@@ -200,7 +198,7 @@ def _write_cell(
             "l0_wanted": 1.5 * settings["k"],
             "n_latents": settings["n_latents"],
         }
-        write_folder_record(temporary, want, summary, {**environment(), "device": device_name})
+        write_folder_record(temporary, want, summary)
 
 
 def _summary(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:

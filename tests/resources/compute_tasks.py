@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from emergence_assets.environment import environment
 from emergence_assets.errors import EmergenceError
 
 IMPORTED = time.monotonic_ns()
@@ -36,6 +37,11 @@ def worker(report: Any, seconds: float = 0.05) -> dict[str, Any]:
     """Facts about the worker, late enough that the other worker is needed too."""
     time.sleep(seconds)
     return {"pid": os.getpid(), "imported": IMPORTED, "environment": dict(os.environ)}
+
+
+def describe(report: Any) -> dict[str, Any]:
+    """What a record that is written now would say of its making."""
+    return environment()
 
 
 def fail(report: Any, kind: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from emergence_assets.environment import environment
 from emergence_assets.errors import EmergenceError
 from resources import accelerator
 from resources.accelerator import choose_accelerator
@@ -16,7 +17,7 @@ from resources.accelerator import choose_accelerator
 def test_the_cpu_is_always_there() -> None:
     chosen = choose_accelerator("cpu")
     assert (chosen.device, chosen.model_dtype("float32")) == ("cpu", "float32")
-    assert chosen.name.startswith("CPU ")
+    assert chosen.name == environment()["device"] == "cpu"
 
 
 def test_a_processor_never_emulates_a_narrow_data_type(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emergence_assets.environment import made_for
 from emergence_assets.errors import EmergenceError
 from emergence_assets.provenance import Required
 from resources.records import (
@@ -32,7 +33,8 @@ def folder(tmp_path: Path) -> Path:
     (folder / "seed=0").mkdir(parents=True)
     (folder / "cfg.json").write_text("{}")
     (folder / "seed=0" / "weights").write_bytes(bytes(range(256)))
-    write_folder_record(folder, REQUIRED, {"fvu": 0.25}, {"threads": 1})
+    with made_for({"run_id": "r1"}):
+        write_folder_record(folder, REQUIRED, {"fvu": 0.25})
     return folder
 
 
@@ -42,7 +44,8 @@ def test_a_finished_folder_verifies_and_says_what_it_was_made_from(folder: Path)
     assert stored is not None
     assert stored.required == REQUIRED
     assert stored.summary["fvu"] == 0.25
-    assert stored.environment == {"threads": 1}
+    assert stored.environment["run_id"] == "r1"
+    assert stored.environment["num_threads"] >= 1
     assert stored.created.endswith("+00:00")
 
 
@@ -90,7 +93,7 @@ def test_a_broken_folder_does_not_verify(folder: Path, how: str) -> None:
 
 def test_a_record_below_is_content_like_any_other_file(folder: Path) -> None:
     (folder / "seed=0" / RECORD_NAME).write_text("inner")
-    write_folder_record(folder, REQUIRED, {}, {})
+    write_folder_record(folder, REQUIRED, {})
     verify_folder(folder)
     (folder / "seed=0" / RECORD_NAME).write_text("other")
     with pytest.raises(EmergenceError, match="not those that were written"):
@@ -122,7 +125,7 @@ def test_a_result_without_a_record_has_no_provenance(tmp_path: Path) -> None:
 def test_a_record_is_written_whole_and_replaced(tmp_path: Path) -> None:
     path = tmp_path / "registry" / "step=000008.json"
     for bytes_ in (1, 2):
-        write_record(path, REQUIRED, {"weights_bytes": bytes_}, {})
+        write_record(path, REQUIRED, {"weights_bytes": bytes_})
     stored = record_provenance(path)
     assert stored is not None
     assert (stored.required, stored.summary) == (REQUIRED, {"weights_bytes": 2})
