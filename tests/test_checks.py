@@ -31,13 +31,23 @@ ACTIVATIONS: Row = {
 } | {
     "expected_n_rows": 9,
     "expected_n_probes": 7,
+    "tokens_fingerprint": "9f",
+    "expected_tokens": "9f",
     "variance": 1.5,
     "constant_dimensions": 0,
+    "repeated_share": 0.02,
+    "step_jump": 0.06,
+    "layer_jump": 0.0,
 }
-SAE: Row = {"fvu": 0.2, "l0": 4.0, "l0_limit": 4, "l0_wanted": 6.0, "dead_frac": 0.1}
+SAE: Row = {"fvu": 0.2, "l0": 4.0, "l0_limit": 4, "l0_least": 3.6, "l0_wanted": 6.0, "dead_frac": 0.1} | {
+    "decoder_norm_off": 1e-7,
+    "equal_seeds": 0,
+}
 STATISTICS: Row = {"mean_shuffled_auroc": 0.501, "mean_best_auroc": 0.7, "mean_dense_auroc": 0.8} | {
     "categories": 49,
     "repeated_keys": 0,
+    "missing_values": 0,
+    "values_out_of_range": 0,
     "share_categorical_by_chance": 0.0,
 }
 FEATURES: Row = {"repeated_keys": 0, "not_compared": 0, "q_below_p": 0}
@@ -77,6 +87,11 @@ BROKEN: list[tuple[str, str, Row]] = [
     ("activations", "shapes_are_as_declared", {"d_model": 8}),
     ("activations", "shapes_are_as_declared", {"n_rows": 8}),
     ("activations", "shapes_are_as_declared", {"n_probes": 8}),
+    ("activations", "shapes_are_as_declared", {"expected_n_rows": None}),
+    ("activations", "tokens_are_the_shared_ones", {"tokens_fingerprint": "8e"}),
+    ("activations", "rows_differ", {"repeated_share": 0.5}),
+    ("activations", "norms_go_along_with_their_neighbours", {"step_jump": 0.7}),
+    ("activations", "norms_go_along_with_their_neighbours", {"layer_jump": 0.6}),
     ("activations", "activations_vary", {"variance": 0.0}),
     ("activations", "no_dimension_is_constant", {"constant_dimensions": 1}),
     ("sae", "sae_beats_mean_baseline", {"fvu": 1.0}),
@@ -84,12 +99,17 @@ BROKEN: list[tuple[str, str, Row]] = [
     ("sae", "sae_beats_mean_baseline", {"fvu": NAN}),
     ("sae", "l0_is_at_most_its_limit", {"l0": 4.5}),
     ("sae", "sparsity_is_near_its_aim", {"l0": 6.5, "l0_limit": 512}),
+    ("sae", "sparsity_is_near_its_aim", {"l0": 2.0}),
+    ("sae", "decoder_directions_have_unit_length", {"decoder_norm_off": 0.1}),
+    ("sae", "seeds_differ", {"equal_seeds": 1}),
     ("sae", "most_latents_are_alive", {"dead_frac": 0.6}),
     ("statistics", "shuffled_labels_are_at_chance", {"mean_shuffled_auroc": 0.56}),
     ("statistics", "shuffled_labels_are_at_chance", {"mean_shuffled_auroc": NAN}),
     ("statistics", "auroc_is_a_probability", {"mean_best_auroc": 1.2}),
     ("statistics", "auroc_is_a_probability", {"mean_dense_auroc": NAN}),
     ("statistics", "keys_are_unique", {"repeated_keys": 2}),
+    ("statistics", "values_are_as_declared", {"missing_values": 1}),
+    ("statistics", "values_are_as_declared", {"values_out_of_range": 1}),
     ("statistics", "categories_are_measured", {"categories": 1}),
     ("statistics", "no_latent_is_categorical_by_chance", {"share_categorical_by_chance": 0.02}),
     ("statistics", "no_latent_is_categorical_by_chance", {"share_categorical_by_chance": NAN}),

@@ -89,6 +89,8 @@ def activation_provenance(path: Path) -> Provenance | None:
         "variance": float(stats.var.sum(dtype="f8")),
         "constant_dimensions": int((stats.var == 0).sum()),
         "bytes": path.stat().st_size,
+        "tokens_file": str(attrs["tokens_file"]),
+        "tokens_fingerprint": str(attrs["tokens_fingerprint"]),
         "content_xxh3_128": str(attrs["content_xxh3_128"]),
     }
     return Provenance(stored.required, summary, stored.environment, stored.created)

@@ -182,6 +182,17 @@ def unarchive_rows(path: Path) -> Rows:
         return Rows(array, spec.dtype)
 
 
+def first_rows(path: Path, n_rows: int) -> list[np.ndarray]:
+    """The first training rows and the first read-outs, which are in the file whatever its residency; mapped, not read.
+
+    Raises:
+        EmergenceError: As `open_rows`.
+    """
+    with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
+        parts = [checked(guarded, name) for name in ("preview", "read_out")]
+        return [np.memmap(guarded.stream, one.memory_dtype, "r", one.offset, one.shape)[:n_rows] for one in parts]
+
+
 def read_stats(path: Path) -> ActivationStats:
     """Statistics of the columns of the rows, verified against their hashes.
 

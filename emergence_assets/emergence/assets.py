@@ -18,7 +18,7 @@ from emergence_assets.emergence.cells import (
     presence_tasks,
     table_tasks,
 )
-from emergence_assets.emergence.checks import CHECKS, FEATURES_CHECKS, LINEAGE_CHECKS, with_comparison
+from emergence_assets.emergence.checks import CHECKS, FEATURES_CHECKS, LINEAGE_CHECKS
 from emergence_assets.emergence.claim_cells import CLAIMS, claim_tasks
 from emergence_assets.emergence.compression_cells import COMPRESSION_RETENTION, compression_tasks
 from emergence_assets.emergence.control_cells import CATEGORY_CONTROLS, join_tasks, part_tasks
@@ -32,6 +32,7 @@ from emergence_assets.emergence.feature_cells import (
 from emergence_assets.emergence.lineage_cells import RULES as LINEAGE_RULES
 from emergence_assets.emergence.lineage_cells import lineage_tasks
 from emergence_assets.emergence.mechanism_cells import REACTIVATION_MECHANISM, mechanism_tasks
+from emergence_assets.emergence.relations import RELATIONS, with_relations
 from emergence_assets.emergence.size_cells import (
     EMERGENCE_OVER_SCALE,
     EXPANSION_PRESENCE,
@@ -60,14 +61,19 @@ def _declared(rule: Rule, tasks: Tasks) -> CellAsset:
 
 def _reader(rule: Rule) -> Callable[[Plan, Sequence[Cell]], pl.DataFrame]:
     table, _ = CHECKS[rule.name]
+    may_be_null = [
+        column.name
+        for column in table.columns
+        if column.name in table.key and column.nullable and column.dtype == pl.String
+    ]
     nested = [name for name, dtype in table.schema.items() if isinstance(dtype, pl.List)]
 
     def read(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
         frame = read_tables([rule.path(plan.storage, cell) for cell in cells], table)
         # Lists are compared by nothing that is checked, and cost most of the memory. Means have no category: a null
         # in a key would make its row count as unique whatever it repeats.
-        filled = [pl.col(name).fill_null("") for name in table.key if table.schema[name] == pl.String]
-        return with_comparison(frame.with_columns(filled), table).drop(nested)
+        filled = [pl.col(name).fill_null("") for name in may_be_null]
+        return with_relations(frame.with_columns(filled), RELATIONS.get(rule.name, ())).drop(nested)
 
     return read
 

@@ -17,8 +17,8 @@ from emergence_assets.emergence.read_latents import ReadSAE, SAEKey, Texts, read
 from emergence_assets.emergence.table_cells import write_cell
 from emergence_assets.emergence.tables.lineage import FEATURE_LINEAGE, LINEAGE_NODES, MATCHED_LATENTS
 from emergence_assets.emergence.tables.stability import LATENT_CARRY, LINEAGE_STABILITY
-from emergence_assets.emergence.violations import violations
 from emergence_assets.table import Table
+from emergence_assets.violations import violations
 from resources.records import required_from_json
 from resources.tables import read_table
 

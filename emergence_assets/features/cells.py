@@ -22,6 +22,7 @@ from emergence_assets.provenance import Required, canonical_json
 from emergence_assets.saes.cells import SAE, seed_folder
 from emergence_assets.study import Study
 from emergence_assets.text_counts import TextCounts
+from emergence_assets.violations import violations
 from resources.compute import Task
 from resources.records import record_of, required_from_json, required_to_json
 from resources.storage import Storage
@@ -215,10 +216,14 @@ def _summary(frames: Mapping[str, Any], rule_id: str) -> dict[str, Any]:
         "categorical_latents": int(latents["passes"].sum()),
         "share_categorical_by_chance": _share_of_live(by_chance),
         "pairs": len(latents),
-        "repeated_keys": sum(
-            int(frames[table.name].select(table.key).is_duplicated().sum()) for table in (LATENT_STATS, *MADE_WITH_IT)
-        ),
+        **_violations(frames),
     }
+
+
+def _violations(frames: Mapping[str, Any]) -> dict[str, int]:
+    """How often the tables of a cell break their declarations, together."""
+    found = [violations(frames[table.name], table) for table in (LATENT_STATS, *MADE_WITH_IT)]
+    return {name: sum(one[name] for one in found) for name in found[0]}
 
 
 def _share_of_live(counts: Any) -> float:

@@ -13,6 +13,11 @@ STATISTICS_CHECKS = (
         "Mean AUROC of the best latent and of the dense probe lie between 0 and 1.",
         (between("mean_best_auroc", 0, 1), between("mean_dense_auroc", 0, 1)),
     ),
+    Check(
+        "values_are_as_declared",
+        "No value of the cell's tables is missing or outside its declared range, no interval is the wrong way round.",
+        (between("missing_values", 0, 0), between("values_out_of_range", 0, 0)),
+    ),
     Check("keys_are_unique", "No two rows of the cell's tables share their key.", (between("repeated_keys", 0, 0),)),
     Check(
         "no_latent_is_categorical_by_chance",

@@ -1,5 +1,6 @@
 """Workers that make the SAEs of checkpoints: rows and models in, a folder per layer out. The making is in `cell.py`."""
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from emergence_assets.saes.feed import Start
 from emergence_assets.saes.fidelity import Fidelity, measure_fidelity
 from emergence_assets.saes.folder import read_sae, write_sae
 from emergence_assets.saes.recipe import SAERecipe
+from emergence_assets.saes.sae import SAE
 from emergence_assets.saes.training_chart import draw_training
 from emergence_assets.saes.training_state import TrainingState
 from resources.accelerator import choose_accelerator
@@ -191,14 +193,25 @@ def _write_cell(
         (temporary / METRICS_NAME).write_text(text + "\n", encoding="utf-8")
         draw_training(found.curves, {one["sae_seed"]: one["density"] for one in found.metrics}, temporary / CURVE_NAME)
         summary = _summary(found.metrics) | {
+            **_agreement(found.saes),
             "n_seeds": len(found.metrics),
             "n_imported": sum(one["start"] == "imported" for one in found.metrics),
             "k": settings["k"],
             "l0_limit": settings["k"] if settings["variant"] == "topk" else settings["n_latents"],
+            "l0_least": (0.9 if settings["variant"] == "topk" else 0.5) * settings["k"],
             "l0_wanted": 1.5 * settings["k"],
             "n_latents": settings["n_latents"],
         }
         write_folder_record(temporary, want, summary)
+
+
+def _agreement(saes: Mapping[int, SAE]) -> dict[str, float]:
+    """How far decoder rows are from unit length, and how many pairs of seeds are one SAE under two names."""
+    decoders = [sae.W_dec_nd for sae in saes.values()]
+    return {
+        "decoder_norm_off": max(float((rows.norm(dim=1) - 1).abs().max()) for rows in decoders),
+        "equal_seeds": sum(torch.equal(one, other) for one, other in itertools.combinations(decoders, 2)),
+    }
 
 
 def _summary(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:

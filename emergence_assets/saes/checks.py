@@ -15,9 +15,20 @@ SAE_CHECKS = (
     ),
     Check(
         "sparsity_is_near_its_aim",
-        "The mean number of active latents per held-out token is at most 1.5 times k.",
-        (Condition("ordered", ("l0", "l0_wanted")),),
+        "The mean number of active latents per held-out token is 0.9 k to 1.5 k for TopK, else 0.5 k to 1.5 k.",
+        (Condition("ordered", ("l0_least", "l0")), Condition("ordered", ("l0", "l0_wanted"))),
         blocking=False,
+    ),
+    Check(
+        "decoder_directions_have_unit_length",
+        "Every row of the decoder has length 1 to a thousandth: latent activations of two SAEs are in the same unit.",
+        (between("decoder_norm_off", 0, 1e-3),),
+        blocking=False,
+    ),
+    Check(
+        "seeds_differ",
+        "No two seeds are the same SAE: agreement between them would be no evidence.",
+        (between("equal_seeds", 0, 0),),
     ),
     Check(
         "most_latents_are_alive",

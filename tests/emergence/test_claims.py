@@ -5,10 +5,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from emergence_assets.emergence.checks import CHECKS, with_comparison
+from emergence_assets.emergence.checks import CHECKS
 from emergence_assets.emergence.claims import Evidence, claims
 from emergence_assets.emergence.claims_of_time import MUST_BEAT, SHOULD_BEAT
 from emergence_assets.emergence.granted import granted, granted_histories
+from emergence_assets.emergence.relations import RELATIONS, with_relations
 from emergence_assets.emergence.tables.claims import CLAIMS
 from emergence_assets.emergence.tables.controls import CATEGORY_CONTROLS
 from emergence_assets.emergence.tables.mechanism import REACTIVATION_MECHANISM
@@ -206,7 +207,7 @@ def test_the_table_is_as_declared_and_a_grade_without_its_controls_is_found() ->
     assert table["claim_id"].to_list() == [1, 2]
 
     def failed(broken: pl.DataFrame) -> set[str]:
-        found = validate(with_comparison(broken, CLAIMS).drop("inputs"), CHECKS["claims"][1])
+        found = validate(with_relations(broken, RELATIONS[CLAIMS.name]).drop("inputs"), CHECKS["claims"][1])
         return {finding.check.name for finding in found if not finding.passed}
 
     assert failed(table) == set()

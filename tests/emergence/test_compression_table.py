@@ -9,8 +9,9 @@ import torch
 
 from emergence_assets.activations.equal_lengths import text_read_outs
 from emergence_assets.checkpoints.loading import blocks
-from emergence_assets.emergence.checks import CHECKS, with_comparison
+from emergence_assets.emergence.checks import CHECKS
 from emergence_assets.emergence.compression_table import Instruments, compression_retention
+from emergence_assets.emergence.relations import RELATIONS, with_relations
 from emergence_assets.emergence.tables.cost import COMPRESSION_RETENTION
 from emergence_assets.features.statistics import bootstrap_weights
 from emergence_assets.saes.sae import SAE
@@ -99,7 +100,7 @@ def test_the_table_is_as_declared_and_its_checks_find_what_is_broken(table: pl.D
 
     def failed(damage: pl.Expr | None = None) -> set[str]:
         frame = table if damage is None else table.with_columns(damage)
-        found = validate(with_comparison(frame, COMPRESSION_RETENTION), checks)
+        found = validate(with_relations(frame, RELATIONS[COMPRESSION_RETENTION.name]), checks)
         return {finding.check.name for finding in found if not finding.passed}
 
     first = pl.int_range(pl.len()) == 0

@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from emergence_assets.emergence.checks import CHECKS, with_comparison
+from emergence_assets.emergence.checks import CHECKS
 from emergence_assets.emergence.controls import category_controls
+from emergence_assets.emergence.relations import RELATIONS, with_relations
 from emergence_assets.emergence.tables.controls import CATEGORY_CONTROLS
 from resources.expectations import validate
 
@@ -82,7 +83,9 @@ def failed(frame: pl.DataFrame) -> set[str]:
     declared, checks = CHECKS["category_controls"]
     assert declared is CATEGORY_CONTROLS
     filled = frame.with_columns(pl.col("category").fill_null(""))
-    return {one.check.name for one in validate(with_comparison(filled, declared), checks) if not one.passed}
+    return {
+        one.check.name for one in validate(with_relations(filled, RELATIONS[declared.name]), checks) if not one.passed
+    }
 
 
 def test_good_data_passes_and_broken_data_is_caught(table: pl.DataFrame) -> None:

@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 from scipy.stats import binomtest
 
-from emergence_assets.emergence.checks import CHECKS, with_comparison
+from emergence_assets.emergence.checks import CHECKS
 from emergence_assets.emergence.hazard import emergence_hazard
+from emergence_assets.emergence.relations import RELATIONS, with_relations
 from emergence_assets.emergence.tables.hazard import EMERGENCE_HAZARD
 from emergence_assets.emergence.tables.presence import CATEGORY_PRESENCE
 from emergence_assets.emergence.tables.time import EMERGENCE_OVER_TIME
@@ -110,7 +111,7 @@ def test_checks_pass_and_a_miscount_is_found() -> None:
     table = emergence_hazard(*tables())
 
     def failed(frame: pl.DataFrame) -> set[str]:
-        found = validate(with_comparison(frame, EMERGENCE_HAZARD), checks)
+        found = validate(with_relations(frame, RELATIONS[EMERGENCE_HAZARD.name]), checks)
         return {finding.check.name for finding in found if not finding.passed}
 
     assert failed(table) == set()

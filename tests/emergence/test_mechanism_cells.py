@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from emergence_assets.definitions import build_definitions
-from emergence_assets.emergence.checks import CHECKS, with_comparison
+from emergence_assets.emergence.checks import CHECKS
+from emergence_assets.emergence.relations import RELATIONS, with_relations
 from emergence_assets.emergence.tables.mechanism import REACTIVATION_MECHANISM
 from emergence_assets.pipeline import rules_for
 from emergence_assets.study import parse_study
@@ -117,7 +118,7 @@ def test_data_broken_in_one_way_fails_exactly_its_check(check: str, damage: dict
     def failed(second: dict) -> set[str]:
         frame = pl.DataFrame([row, row | {"category": "fish"} | second], schema=REACTIVATION_MECHANISM.schema)
         _, checks = CHECKS["reactivation_mechanism"]
-        ready = with_comparison(frame.drop("top_heads"), REACTIVATION_MECHANISM)
+        ready = with_relations(frame.drop("top_heads"), RELATIONS[REACTIVATION_MECHANISM.name])
         return {finding.check.name for finding in validate(ready, checks) if not finding.passed}
 
     assert failed({}) == set()

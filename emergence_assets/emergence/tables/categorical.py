@@ -19,7 +19,7 @@ from emergence_assets.features.tables.columns import (
     WORD,
     WORD_EXCESS,
 )
-from emergence_assets.table import Column, Table, with_interval
+from emergence_assets.table import Column, Ordered, Table, with_interval
 
 FEATURE_COUNTS = Table(
     "feature_counts",
@@ -41,6 +41,7 @@ FEATURE_COUNTS = Table(
         DATA_VERSION,
     ),
     ("model", "step", "layer", "rule_id", "control_id", "aggregate", "category_level", "category"),
+    (Ordered(("n_features", "n_passing")),),
 )
 
 CATEGORICAL_FEATURES = Table(

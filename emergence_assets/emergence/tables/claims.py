@@ -91,4 +91,5 @@ HEADLINE = Table(
         Column("p_shuffle_max", pl.Float32, "largest cell mean under permuted labels", "AUROC", 0, 1, nullable=True),
     ),
     ("model", "category_level", "control_id"),
+    (Ordered(("p_shuffle_min", "p_shuffle", "p_shuffle_max")),),
 )

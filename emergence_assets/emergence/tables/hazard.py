@@ -4,7 +4,7 @@ import polars as pl
 
 from emergence_assets.columns import CATEGORY_LEVEL, CONTROL_ID, LAYER, MODEL, N_PARAMS_NONEMB
 from emergence_assets.emergence.tables.columns import N_CATEGORIES
-from emergence_assets.table import Column, Table, with_interval
+from emergence_assets.table import Column, Ordered, Table, with_interval
 
 EMERGENCE_HAZARD = Table(
     "emergence_hazard",
@@ -37,4 +37,9 @@ EMERGENCE_HAZARD = Table(
         ),
     ),
     ("model", "control_id", "category_level", "step_lo"),
+    (
+        Ordered(("step_lo", "step_hi")),
+        Ordered(("n_events", "n_at_risk", "n_categories")),
+        Ordered(("n_left", "n_categories")),
+    ),
 )

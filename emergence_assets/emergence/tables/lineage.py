@@ -16,7 +16,7 @@ from emergence_assets.emergence.tables.columns import (
     SRC_LAYER,
     SRC_SAE_SEED,
 )
-from emergence_assets.table import Column, Table
+from emergence_assets.table import Column, Ordered, Table
 
 PATH_MEMBER = pl.Struct({"step": pl.Int32, "category": pl.String})
 
@@ -159,4 +159,5 @@ LINEAGE_NODES = Table(
         PAIRING,
     ),
     ("model", "lineage_id"),
+    (Ordered(("birth_step_lo", "birth_step_hi", "death_step_lo", "death_step_hi")),),
 )

@@ -28,7 +28,7 @@ REACTIVATION_MECHANISM = Table(
         TOKENS_SEEN,
         N_LAYERS,
         CATEGORY_LEVEL,
-        CATEGORY,
+        CATEGORY.or_null,
         N_TEXTS.or_null,
         Column(
             "undefined_because",

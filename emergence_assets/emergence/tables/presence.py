@@ -5,7 +5,7 @@ import polars as pl
 from emergence_assets.columns import CATEGORY, CATEGORY_LEVEL, CELL, CONTROL_ID, N_CATEGORY, N_CATEGORY_SCORE, N_TEXTS
 from emergence_assets.emergence.tables.columns import DATA_VERSION, FVU, L0, N_BOOT, N_LATENTS, N_SEEDS, P_BOW, P_STEP0
 from emergence_assets.features.tables.columns import N_PASSING, P_BEST, P_DENSE, P_SELECT, REPLICATES, REPLICATES_DENSE
-from emergence_assets.table import Column, Table, with_interval
+from emergence_assets.table import Column, Ordered, Table, with_interval
 
 CATEGORY_PRESENCE = Table(
     "category_presence",
@@ -46,6 +46,7 @@ CATEGORY_PRESENCE = Table(
         REPLICATES_DENSE.or_null,
     ),
     ("model", "step", "layer", "control_id", "category_level", "category"),
+    (Ordered(("n_category_score", "n_category", "n_texts")),),
 )
 
 EXPANSION_PRESENCE = Table(

@@ -4,7 +4,7 @@ import polars as pl
 
 from emergence_assets.columns import AGGREGATE, CATEGORY, CATEGORY_LEVEL, CONTROL_ID, MODEL, N_PARAMS_NONEMB, STEP
 from emergence_assets.emergence.tables.columns import N_BOOT, N_SEEDS, P_BOW, RISE
-from emergence_assets.table import Column, Table, with_interval
+from emergence_assets.table import Column, Ordered, Table, with_interval
 
 SIZE_POINT = pl.Struct(
     {
@@ -116,6 +116,7 @@ EMERGENCE_OVER_SCALE = Table(
         Column("size_points", pl.List(SIZE_POINT), "the points behind the row, a size each", "AUROC", nullable=True),
     ),
     ("condition", "sae_design", "control_id", "aggregate", "category_level", "category"),
+    (Ordered(("n_lo", "n_hi")),),
 )
 
 MODEL_SEEDS = Table(

@@ -25,7 +25,7 @@ from emergence_assets.emergence.tables.columns import (
     STEP_LAST,
 )
 from emergence_assets.features.tables.columns import P_DENSE
-from emergence_assets.table import Column, Table, with_interval
+from emergence_assets.table import Column, Ordered, Table, with_interval
 
 EMERGENCE_OVER_TIME = Table(
     "emergence_over_time",
@@ -165,4 +165,10 @@ EMERGENCE_OVER_TIME = Table(
         N_BOOT.or_null,
     ),
     ("model", "layer_choice", "layer", "control_id", "aggregate", "category_level", "category", "metric"),
+    (
+        Ordered(("grid_lo_step", "half_step", "grid_hi_step", "step_last")),
+        Ordered(("onset_step", "half_step", "complete_step", "step_last")),
+        Ordered(("changepoint_step", "step_last")),
+        Ordered(("stabil_step", "step_last")),
+    ),
 )

@@ -5,8 +5,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from emergence_assets.emergence.violations import violations
 from emergence_assets.table import Column, Ordered, Table
+from emergence_assets.violations import violations
 
 TABLE = Table(
     "measured",

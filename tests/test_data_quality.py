@@ -1,0 +1,107 @@
+"""A finished study passes every check of every asset; tables are looked at as they lie on disk."""
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from emergence_assets.cell_asset import CellAsset
+from emergence_assets.cell_checks import verdicts
+from emergence_assets.definitions import STAGES
+from emergence_assets.emergence.tables.catalogue import CATALOGUE
+from emergence_assets.pipeline import RULES, rules_for
+from emergence_assets.plan import Plan
+from emergence_assets.study import parse_study
+from emergence_assets.yaml_file import read_yaml
+from resources.storage import Storage
+from resources.tables import read_table, write_table
+from tests.conftest import TINY
+
+STUDY = parse_study(read_yaml(TINY))
+
+
+def declared() -> Iterator[CellAsset]:
+    """Every asset of every stage."""
+    for stage in STAGES:
+        for value in vars(import_module(f"emergence_assets.{stage}.assets")).values():
+            yield from (one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, CellAsset))
+
+
+def failures(data: Path) -> dict[str, set[str]]:
+    """Names of the checks that fail, by asset."""
+    plan = Plan(STUDY, Storage(data, STUDY.name), RULES)
+    used = {rule.name for rule in rules_for(STUDY)}
+    found = {}
+    for asset in declared():
+        if asset.rule.name in used:
+            failed = {
+                verdict.finding.check.name
+                for verdict in verdicts(asset, plan, plan.cells(asset.rule))
+                if not verdict.finding.passed
+            }
+            found |= {asset.rule.name: failed} if failed else {}
+    return found
+
+
+@pytest.mark.slow
+def test_a_finished_study_passes_every_check(finished_study: Path) -> None:
+    assert len(list(declared())) > 25
+    assert failures(finished_study) == {}
+
+
+Damage = Callable[[pl.DataFrame], pl.DataFrame]
+
+
+def put(name: str, value: Any) -> Damage:
+    """Another value in every row of a column."""
+    return lambda frame: frame.with_columns(pl.lit(value, frame.schema[name]).alias(name))
+
+
+def repeat_categories(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(pl.col("category").first().over("category_level"))
+
+
+def settle_after_the_end(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(stabil_step=pl.col("step_last") + 1)
+
+
+def lose_one_control(frame: pl.DataFrame) -> pl.DataFrame:
+    one = (pl.col("control_id") == "label_shuffle") & (pl.col("category") == frame["category"].max())
+    return frame.filter(~(one & (pl.col("layer") == 0)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("table", "check", "damage"),
+    [
+        ("category_presence", "keys_are_unique", repeat_categories),
+        ("category_presence", "values_are_in_range", put("p_best_hi", 1.5)),
+        ("category_presence", "changes_are_measured_from_step_0", put("gain", None)),
+        ("category_presence", "shuffled_labels_are_at_chance", put("p_best", 0.6)),
+        ("category_presence", "every_control_stands_beside_every_row", lose_one_control),
+        ("emergence_over_time", "values_are_in_range", put("p_end", -0.1)),
+        ("emergence_over_time", "values_are_in_range", settle_after_the_end),
+        ("emergence_over_space", "values_are_in_range", put("peak_depth", 2.0)),
+        ("cost_utility", "values_are_present", put("train_flops", None)),
+        ("reactivation", "values_are_in_range", put("verdict", "perhaps")),
+        ("emergence_over_scale", "values_are_in_range", put("shape", "sideways")),
+        ("claims", "grades_follow_from_controls", put("grade", "A")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_table_broken_on_disk_fails_its_check(
+    finished_study: Path, tmp_path: Path, table: str, check: str, damage: Damage
+) -> None:
+    asset = next(one for one in declared() if one.rule.name == table)
+    finished, storage = Storage(finished_study, STUDY.name), Storage(tmp_path, STUDY.name)
+    plan = Plan(STUDY, storage, RULES)
+    cells = plan.cells(asset.rule)
+    for cell in cells:
+        frame = read_table(asset.rule.path(finished, cell), CATALOGUE[table])
+        path = asset.rule.path(storage, cell)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_table(path, damage(frame), CATALOGUE[table], "")
+    assert check in {one.finding.check.name for one in verdicts(asset, plan, cells) if not one.finding.passed}
