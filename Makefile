@@ -9,7 +9,7 @@ PRETRAINED := $(VENV)/.pretrained
 PEERS := .peers/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui status test test-slow test-browser pretrained check format bench bench-activations bench-saes calibration peers interop clean
+.PHONY: help run ui status test test-slow test-browser pretrained check format docs bench bench-activations bench-saes calibration peers interop clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -64,6 +64,9 @@ check: $(SET_UP) ## format, lint, types and the import contract
 format: $(SET_UP) ## format and repair what can be repaired
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(SET_UP) ## write docs/tables.md anew from the declarations of the tables
+	$(BIN)/python -m emergence_assets.table_page
 
 bench: $(SET_UP) ## measure; prints a table and writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks
