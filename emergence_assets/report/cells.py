@@ -7,6 +7,7 @@ from typing import Any
 from emergence_assets.activations.cells import study_probe_set
 from emergence_assets.durable import clear_disk_errors, replacing_folder
 from emergence_assets.environment import environment
+from emergence_assets.lineage_id import cell_id
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.provenance import Required
 from emergence_assets.study import Study
@@ -75,6 +76,7 @@ def report_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple
                     {
                         "asset": source.name,
                         "cell": str(source_cell),
+                        "lineage id": cell_id(stored.fingerprint),
                         "fingerprint": stored.fingerprint,
                         "code version": stored.required.code_version,
                         "made": stored.created,
@@ -175,6 +177,7 @@ def write_report(
             recipe=yaml.safe_dump(study, sort_keys=False),
             environment=environment(),
             created=now(),
+            fingerprint=want.fingerprint,
         )
         (temporary / PAGE_NAME).write_text(page, encoding="utf-8")
         write_table(temporary / HEADLINE_NAME, summary_table, HEADLINE, "")

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from emergence_assets.emergence.grading import GRADES, GRANTED
+from emergence_assets.lineage_id import row_id
 from emergence_assets.report.html_tables import Cell, html_table
 from emergence_assets.report.sentences import UNKNOWN, known
 
@@ -33,11 +34,19 @@ def claims_sentence(claims: pl.DataFrame) -> str:
     )
 
 
-def claims_table(claims: pl.DataFrame) -> str:
-    """The statements that are not about single categories, each with what it failed."""
+def claims_table(claims: pl.DataFrame, fingerprint: str) -> str:
+    """The statements that are not about single categories, each with what it failed and its lineage id.
+
+    Args:
+        claims: the table.
+        fingerprint: of that table; empty when it is not known.
+    """
     rows = claims.filter(pl.col("category").is_null())
-    cells = [[_name(row), _text(row["grade"]), _text(row["statement"]), *_evidence(row)] for row in _rows(rows)]
-    columns = ("claim", "grade", "statement", "estimate", "q", "controls failed", "not measured")
+    cells = [
+        [_name(row), _text(row["grade"]), _text(row["statement"]), *_evidence(row), _lineage(row, fingerprint)]
+        for row in _rows(rows)
+    ]
+    columns = ("claim", "grade", "statement", "estimate", "q", "controls failed", "not measured", "lineage id")
     return html_table(
         "Statements about means over categories and about all latents; intervals are 95 %", columns, cells, "claims"
     )
@@ -89,6 +98,15 @@ def _evidence(row: dict[str, Any]) -> list[Cell]:
         _text(", ".join(row["controls_failed"]) or UNKNOWN),
         _text(", ".join(row["controls_missing"]) or UNKNOWN),
     ]
+
+
+def claim_lineage_id(claim_id: int, fingerprint: str) -> str:
+    """What `emergence audit` takes for a statement; empty when the table's fingerprint is not known."""
+    return row_id(fingerprint, {"claim_id": claim_id}) if fingerprint else ""
+
+
+def _lineage(row: dict[str, Any], fingerprint: str) -> Cell:
+    return _text(claim_lineage_id(row["claim_id"], fingerprint) or UNKNOWN)
 
 
 def _name(row: dict[str, Any]) -> Cell:

@@ -14,8 +14,9 @@ from typing import Any
 
 import polars as pl
 
+from emergence_assets.lineage_id import figure_key, row_id
 from emergence_assets.report.checkpoint_section import checkpoint_sentence, checkpoint_table
-from emergence_assets.report.claims_section import claims_sentence, claims_table, single_claims_table
+from emergence_assets.report.claims_section import claim_lineage_id, claims_sentence, claims_table, single_claims_table
 from emergence_assets.report.figures import Figure
 from emergence_assets.report.finding import Finding, finding
 from emergence_assets.report.html_tables import category_table, headline_table, origin_table, seeds_table, size_table
@@ -34,6 +35,7 @@ def build_page(
     recipe: str,
     environment: Mapping[str, Any],
     created: str,
+    fingerprint: str,
 ) -> str:
     """The report of a study as one HTML document.
 
@@ -46,6 +48,7 @@ def build_page(
         recipe: the study file, as YAML or JSON.
         environment: name to version or setting of what computed the results.
         created: when the page was made, UTC.
+        fingerprint: of what the page was made from; names its figures for `emergence audit`.
 
     Returns:
         A document that needs no network and no other file; equal arguments give equal text.
@@ -56,7 +59,8 @@ def build_page(
     seeds = tables.presence["n_seeds"].max()
     found = finding(tables.headline, tables.claims, level, seeds if isinstance(seeds, int) else None)
     caution = _CAUTION if found.verdict == "control failed" else ""
-    drawn = {figure.name: _figure(figure) for figure in figures}
+    of_claims = next((str(row["fingerprint"]) for row in provenance if row.get("asset") == "claims"), "")
+    drawn = {figure.name: _figure(figure, fingerprint) for figure in figures}
     template = files("emergence_assets.report").joinpath("page_template.html").read_text(encoding="utf-8")
     return Template(template).substitute(
         study=html.escape(study),
@@ -70,7 +74,7 @@ def build_page(
         finding=_finding(found),
         verdict=found.verdict.replace(" ", "-"),
         claims_sentence=_paragraph(claims_sentence(tables.claims)),
-        claims=claims_table(tables.claims),
+        claims=claims_table(tables.claims, of_claims),
         single_claims=single_claims_table(tables.claims),
         headline=headline_table(tables.headline, level),
         over_time=drawn.get("presence_over_time", _NOTHING),
@@ -103,7 +107,10 @@ def build_page(
             {
                 "study": study,
                 "level": level,
-                "claims": tables.claims.to_dicts(),
+                "claims": [
+                    row | {"lineage_id": claim_lineage_id(row["claim_id"], of_claims)}
+                    for row in tables.claims.iter_rows(named=True)
+                ],
                 "headline": _records(tables.headline.filter(pl.col("category_level") == level)),
                 "sizes": _records(size_points(tables.scale, level)),
                 "categories": _records(category_histories(tables.time, level, largest)),
@@ -122,12 +129,13 @@ _CAUTION = "A control fails (see the finding), so the numbers below are no evide
 _NOTHING = '<p class="nothing">There is no data for this chart yet.</p>'
 
 
-def _figure(figure: Figure) -> str:
-    stem = figure.name.replace("_", "-")
+def _figure(figure: Figure, fingerprint: str) -> str:
+    stem, name = figure.name.replace("_", "-"), row_id(fingerprint, figure_key(figure.name))
     return (
         f'<figure id="{stem}"><div class="wide">{chart_svg(figure.wide, stem)}</div>'
         f'<div class="narrow">{chart_svg(figure.narrow, stem + "-narrow")}</div>'
-        f"<figcaption><strong>How to read it.</strong> {html.escape(figure.caption)}</figcaption></figure>"
+        f"<figcaption><strong>How to read it.</strong> {html.escape(figure.caption)}"
+        f'<span class="lineage">Lineage id <code>{name}</code></span></figcaption></figure>'
     )
 
 

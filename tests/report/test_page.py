@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from playwright.sync_api import Browser
 
+from emergence_assets.lineage_id import figure_key, row_id
 from emergence_assets.report.figures import Figure, draw_figures
 from emergence_assets.report.page import build_page, json_for_script
 from emergence_assets.report.readings import ReportTables
@@ -22,12 +23,17 @@ def _page(tables: ReportTables, figures: list[Figure]) -> str:
     return build_page(
         tables,
         figures,
-        [{"asset": "headline", "fingerprint": "3f" * 16, "made": "2026-01-01"}, {"asset": HOSTILE, "note": None}],
+        [
+            {"asset": "headline", "fingerprint": "3f" * 16, "made": "2026-01-01"},
+            {"asset": "claims", "fingerprint": "cd" * 16},
+            {"asset": HOSTILE, "note": None},
+        ],
         study=f"study {HOSTILE} $name",
         description=f"Two models & {HOSTILE}",
         recipe=f"name: test\nnote: {HOSTILE} $study",
         environment={"torch": "2.13.0", HOSTILE: HOSTILE},
         created="2026-01-01T00:00:00+00:00",
+        fingerprint="ab" * 16,
     )
 
 
@@ -120,6 +126,14 @@ def test_the_page_says_the_finding_and_all_figures(page: str) -> None:
     assert "3f" * 16 in text
     assert "2026-01-01 00:00:00 UTC" in text
     assert "no data for this chart" not in text
+
+
+def test_figures_and_claims_carry_the_names_that_the_audit_takes(page: str, rising: ReportTables) -> None:
+    text = _outline(page).text
+    assert row_id("ab" * 16, figure_key("presence_over_time")) in text
+    about_means = rising.claims.filter(pl.col("category").is_null())["claim_id"].to_list()
+    assert all(row_id("cd" * 16, {"claim_id": number}) in text for number in about_means)
+    assert len(set(re.findall(r"Lineage id <code>(abababab..-[0-9a-f]{8})", page))) == page.count("<figure ")
 
 
 def test_the_page_says_which_checkpoints_were_left_out_and_why(page: str, rising: ReportTables) -> None:
