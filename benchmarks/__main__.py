@@ -16,6 +16,8 @@ from rich.table import Table
 from benchmarks.activation_batches import measure_activation_batches
 from benchmarks.activation_peers import measure_activation_peers
 from benchmarks.activation_read import measure_activation_read
+from benchmarks.audit_trace import measure_audit_trace
+from benchmarks.audit_verify import measure_audit_verify
 from benchmarks.automation_tick import measure_automation_tick
 from benchmarks.calibration import N_DRAWS, measure_calibration
 from benchmarks.cell_statistics import measure_cell_statistics
@@ -47,6 +49,8 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "scale-rules": lambda _: measure_scale_rules(),
     "stop-signal": lambda _: measure_stop_signal(),
     "reactivation-rules": lambda _: measure_reactivation_rules(),
+    "audit-trace": lambda _: measure_audit_trace(),
+    "audit-verify": lambda _: measure_audit_verify(),
     "automation": lambda _: measure_automation_tick(),
     "activation-write": lambda _: measured_by_a_worker("benchmarks.activation_write:measure_activation_write"),
     "activation-read": lambda _: measure_activation_read(),

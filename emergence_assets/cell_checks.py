@@ -7,8 +7,12 @@ import dagster as dg
 import polars as pl
 
 from emergence_assets.cell_asset import CellAsset
+from emergence_assets.errors import EmergenceError
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from resources.expectations import Check, Finding, validate
+
+AS_WRITTEN = "files_are_as_written"
+"""Check of every asset: true when its cells are made, asked again by the nightly audit."""
 
 
 class Verdict(NamedTuple):
@@ -55,14 +59,38 @@ def severity(check: Check) -> dg.AssetCheckSeverity:
     return dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN
 
 
+def as_written_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
+    """The check that turns red when a file of an asset was altered, lost or exchanged."""
+    said = (
+        "The bytes of every file are those that were written. Asked again by the job `audit`, every night or by hand."
+    )
+    return dg.AssetCheckSpec(AS_WRITTEN, asset=key, description=said)
+
+
+def as_written(rule: Rule, plan: Plan, kept: Sequence[Cell], key: dg.AssetKey) -> dg.AssetCheckResult:
+    """Its result for a run: what the run wrote is taken for granted, what it found finished is read again."""
+    altered = []
+    for cell in kept:
+        path = rule.path(plan.storage, cell)
+        try:
+            rule.verify(path)
+        except EmergenceError as error:
+            altered.append(f"{cell}: {error.what} ({path.name})")
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=AS_WRITTEN,
+        passed=not altered,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={"found": "\n".join(altered)} if altered else {},
+    )
+
+
 def nothing_made(declared: CellAsset, key: dg.AssetKey, why: str) -> list[dg.AssetCheckResult]:
     """Results for a run that makes nothing: its checks did not pass, and say why; they block nobody."""
     warning = dg.AssetCheckSeverity.WARN
     return [
-        dg.AssetCheckResult(
-            asset_key=key, check_name=check.name, passed=False, severity=warning, metadata={"found": why}
-        )
-        for check in declared.checks
+        dg.AssetCheckResult(asset_key=key, check_name=name, passed=False, severity=warning, metadata={"found": why})
+        for name in (*(check.name for check in declared.checks), AS_WRITTEN)
     ]
 
 

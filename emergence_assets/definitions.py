@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 import resources.compute  # noqa: F401 - definitions load lazily, when the working directory has left sys.path
+from emergence_assets.audit.nightly import audit_job
 from emergence_assets.automation import upkeep_sensor
 from emergence_assets.checkpoints.arrival import arrival_sensors
 from emergence_assets.checkpoints.pin_check import pin_check
@@ -41,16 +42,17 @@ def build_definitions(study: Study, storage: Storage, compute: Any = local_proce
         for asset in import_module(f"emergence_assets.{stage}.assets").build_assets(study, rules_for(study))
     ]
     verify_pins, nightly = pin_check(study, storage)
+    audit, audit_nightly = audit_job(study, storage)
     stages = stage_jobs(study, storage, STAGES, lambda workers: build_definitions(study, storage, workers))
     return dg.Definitions(
         assets=assets,
-        jobs=[*stages, verify_pins],
+        jobs=[*stages, verify_pins, audit],
         sensors=[
             *arrival_sensors(study, storage, rules_for(study)),
             upkeep_sensor(study.name, study.automation),
             dead_run_sensor(study.automation),
         ],
-        schedules=[nightly],
+        schedules=[nightly, audit_nightly],
         resources={"storage": storage, "compute": compute},
         # A run works through its own pool of processes; Dagster's would start one more per step and import all again.
         executor=dg.in_process_executor,

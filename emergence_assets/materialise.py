@@ -14,7 +14,7 @@ import dagster as dg
 
 from emergence_assets.automation import RECOMPUTE_TAG, upkeep
 from emergence_assets.cell_asset import CellAsset, Intake, Tasks
-from emergence_assets.cell_checks import nothing_made, severity, verdicts
+from emergence_assets.cell_checks import as_written, as_written_spec, nothing_made, severity, verdicts
 from emergence_assets.instance import claim_run
 from emergence_assets.origin import origin_of_run
 from emergence_assets.partitions import asset_key, cell_of, group_name, partition_key, partitions, remove_steps
@@ -53,7 +53,8 @@ def build_asset(declared: CellAsset, study: Study, rules: Sequence[Rule], model:
                 check.name, asset=key, description=check.description, blocking=check.blocking, partitions_def=grid
             )
             for check in declared.checks
-        ],
+        ]
+        + [as_written_spec(key)],
         required_resource_keys={"storage", "compute"},
         op_tags={"stage": rule.stage},
     )
@@ -106,9 +107,11 @@ def materialise(
         if not single:
             recorder.record(cell)
     results = verdicts(declared, plan, cells)
+    unaltered = as_written(declared.rule, plan, kept, key)
     if single:
-        yield recorder.result(cells[0], [verdict.of_all(key) for verdict in results])
+        yield recorder.result(cells[0], [*(verdict.of_all(key) for verdict in results), unaltered])
         return
+    yield unaltered
     for verdict in results:
         for cell in cells:
             # Works for check evaluations, with their partition, although the annotation does not say so; a run-less

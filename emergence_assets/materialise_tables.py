@@ -10,7 +10,7 @@ import dagster as dg
 
 from emergence_assets.automation import SENSOR_TAG, upkeep
 from emergence_assets.cell_asset import CellAsset
-from emergence_assets.cell_checks import nothing_made, verdicts
+from emergence_assets.cell_checks import as_written, as_written_spec, nothing_made, verdicts
 from emergence_assets.errors import EmergenceError
 from emergence_assets.instance import claim_run
 from emergence_assets.materialise import due_of, make, parent_keys
@@ -61,7 +61,8 @@ def build_tables(
             dg.AssetCheckSpec(check.name, asset=key, description=check.description, blocking=check.blocking)
             for key in cells
             for check in declared.checks
-        ],
+        ]
+        + [as_written_spec(key) for key in cells],
         can_subset=True,
         pool=declared.pool,
         required_resource_keys={"storage", "compute"},
@@ -101,7 +102,8 @@ def _materialise(
             context.log.info(f"Nothing is made yet: {error}")
             yield from nothing_made(declared, key, str(error))
     due = due_of(context, plan, rule, required)
-    unfinished = {cell for cell, _ in due}
+    made = {cell for cell, _ in due}
+    unfinished = set(made)
     failure: EmergenceError | None = None
     try:
         for cell in make(context, declared, plan, due):
@@ -111,7 +113,8 @@ def _materialise(
     finished = [cell for cell, _ in required if cell not in unfinished]
     found = verdicts(declared, plan, finished) if finished else []
     for cell in finished:
-        recorder = Recorder(context, plan, declared, keys[cell])
-        yield recorder.result(cell, [verdict.of_cell(cell, keys[cell]) for verdict in found])
+        key, kept = keys[cell], [] if cell in made else [cell]
+        results = [*(verdict.of_cell(cell, key) for verdict in found), as_written(rule, plan, kept, key)]
+        yield Recorder(context, plan, declared, key).result(cell, results)
     if failure:
         raise failure

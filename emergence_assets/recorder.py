@@ -1,6 +1,7 @@
 """Materialisation events: what is shown of a cell, and which versions of its inputs it was made from."""
 
 import base64
+from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
@@ -9,10 +10,14 @@ import dagster as dg
 
 from emergence_assets.cell_asset import CellAsset
 from emergence_assets.errors import EmergenceError
+from emergence_assets.lineage_id import cell_id
 from emergence_assets.partitions import asset_key, partition_key
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.provenance import Provenance, code_version
 from emergence_assets.seal import CREATED_TAG, SEAL_TAG, moment, seal
+
+SHOWN_INPUTS = 12
+"""Inputs that an event lists one by one."""
 
 
 class Recorder:
@@ -40,6 +45,7 @@ class Recorder:
         path = self.rule.path(self.plan.storage, cell)
         shown: dict[str, Any] = dict(stored.summary)
         shown |= {"path": dg.MetadataValue.path(str(path)), "fingerprint": stored.fingerprint}
+        shown |= {"lineage id": cell_id(stored.fingerprint), "made from": dg.MetadataValue.json(_inputs(stored))}
         shown |= {"environment": dg.MetadataValue.json(dict(stored.environment))}
         for chart in sorted(path.glob("*.png")) if path.is_dir() else []:
             shown[chart.stem] = picture(chart.stem, chart.read_bytes())
@@ -86,6 +92,14 @@ class Recorder:
             f"dagster/input_data_version/{name}": sha256(version.encode()).hexdigest(),
             f"dagster/input_event_pointer/{name}": str(event.storage_id),
         }
+
+
+def _inputs(stored: Provenance) -> dict[str, Any]:
+    """Inputs with their fingerprints; counted where there are many, since every event would repeat them."""
+    inputs = stored.required.inputs
+    if len(inputs) <= SHOWN_INPUTS:
+        return dict(inputs)
+    return {asset: f"{number} cells" for asset, number in Counter(name.split(" ")[0] for name in inputs).items()}
 
 
 def picture(title: str, png: bytes) -> dg.MarkdownMetadataValue:

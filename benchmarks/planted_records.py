@@ -1,0 +1,187 @@
+"""A data folder as large as a real study, with real records, files and events, and next to nothing in them."""
+
+import json
+import shutil
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import h5py
+import numpy as np
+import polars as pl
+
+from benchmarks.activation_files import stored_rows, write_file
+from emergence_assets.activations.hdf5 import write_attrs
+from emergence_assets.checkpoints.cells import FILES, TRAINING_RECORD
+from emergence_assets.checkpoints.measurement import measure_checkpoint, write_measurement
+from emergence_assets.checkpoints.recipe import ModelShape, TrainingRecipe
+from emergence_assets.checkpoints.training import train
+from emergence_assets.emergence.tables.catalogue import CATALOGUE
+from emergence_assets.partitions import asset_key, partition_key
+from emergence_assets.pipeline import rules_for
+from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.seal import CREATED_TAG, SEAL_TAG, moment, seal
+from emergence_assets.study import Study, parse_study
+from emergence_assets.time_axis import AxisEntry, TimeAxis, write_time_axis
+from resources.records import record_of, write_folder_record, write_record
+from resources.storage import Storage
+from resources.tables import write_table
+
+N_CATEGORIES, N_REPLICATES = 50, 20
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the folder is."""
+
+    n_models: int
+    n_steps: int
+    n_layers: int
+    activation_bytes: int = 4096
+    sae_bytes: int = 1024
+
+    @property
+    def n_cells(self) -> int:
+        """Cells of one asset."""
+        return self.n_models * self.n_steps * self.n_layers
+
+
+def planted_study(size: Size) -> Study:
+    """The study that the folder is of."""
+    model = {"d_model": 8, "n_layers": size.n_layers, "n_heads": 2, "learning_rate": 1e-2}
+    return parse_study(
+        {
+            "name": "planted",
+            "family": {
+                "source": "trained-here",
+                "n_steps": size.n_steps,
+                "batch_size": 2,
+                "context": 32,
+                "models": {f"m{number}": model for number in range(size.n_models)},
+            },
+            "steps": list(range(size.n_steps)),
+            "probe_set": {"source": "wordnet", "texts_per_category": 40, "min_texts_per_category": 40},
+            "activations": {"training_texts": 600},
+            "sae": {"n_latents": 32, "k": 4, "n_steps": 10, "batch_size": 128},
+        }
+    )
+
+
+def plant(data: Path, size: Size) -> Plan:
+    """Write every file and every event of the study."""
+    study = planted_study(size)
+    storage = Storage(data, study.name)
+    _checkpoints(study, storage, size)
+    plan = Plan(study, storage, rules_for(study))
+    template = data / "template.h5"
+    write_file(template, stored_rows(size.activation_bytes, 8, "float16"), "float16")
+    for rule in plan.rules.values():
+        for cell in plan.cells(rule):
+            _write(rule, cell, plan, template, size)
+    template.unlink()
+    _events(plan, data / "dagster")
+    return plan
+
+
+def _checkpoints(study: Study, storage: Storage, size: Size) -> None:
+    """One trained network stands for all checkpoints."""
+    folder = storage.data / "trained"
+    shape = ModelShape(8, size.n_layers, 2)
+    train(TrainingRecipe(shape, learning_rate=1e-2, n_steps=1, batch_size=2, context=32), folder, [0])
+    write_measurement(storage.checkpoint_measurement("a" * 32), measure_checkpoint(folder / "step0"))
+    shutil.rmtree(folder)
+    for model in study.models:
+        entries = [AxisEntry(step, "ok", revision=f"step{step}", identity="a" * 32) for step in range(size.n_steps)]
+        write_time_axis(storage.time_axis(model), TimeAxis(tuple(entries)))
+
+
+def _write(rule: Rule, cell: Cell, plan: Plan, template: Path, size: Size) -> None:
+    required = plan.required(rule, cell)
+    if required is None:
+        raise RuntimeError(f"{rule.name} of {cell} cannot be told")
+    path = rule.path(plan.storage, cell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record = record_of(required, {})
+    if path.name == TRAINING_RECORD:
+        for step in range(size.n_steps):
+            plan.storage.checkpoint_folder(str(cell.model), step).mkdir(parents=True)
+        write_record(path, required, {FILES: {}})
+    elif path.suffix == ".json":
+        write_record(path, required, {"n_params_nonemb": 1000, "tokens_seen": int(cell.step or 0)})
+    elif path.suffix == ".h5":
+        shutil.copyfile(template, path)
+        with h5py.File(path, "r+") as file:
+            write_attrs(file, {"provenance": record.to_json(), "expected_d_model": 8})
+    elif path.suffix == ".parquet":
+        for table in (path, *(other for other in rule.also(plan.storage, cell) if other.suffix == ".parquet")):
+            name = rule.name if table == path else table.relative_to(plan.storage.root / "tables").parts[0]
+            table.parent.mkdir(parents=True, exist_ok=True)
+            write_table(table, _frame(name, cell, plan, size), CATALOGUE[name], record.to_json())
+    else:
+        path.mkdir(parents=True)
+        (path / "sae_weights.safetensors").write_bytes(np.random.default_rng(0).bytes(size.sae_bytes))
+        write_folder_record(path, required, {})
+
+
+def _frame(name: str, cell: Cell, plan: Plan, size: Size) -> pl.DataFrame:
+    """Rows where a trace looks for one, with the columns that it needs; no rows elsewhere."""
+    schema = CATALOGUE[name].schema
+    if name == "category_presence":
+        layers = plan.study.layers_of(str(cell.model))
+        grid = [(step, layer) for step in range(size.n_steps) for layer in layers]
+        n_rows = len(grid) * N_CATEGORIES
+        rows: dict[str, Any] = {
+            "model": [cell.model] * n_rows,
+            "step": np.repeat([step for step, _ in grid], N_CATEGORIES),
+            "layer": np.repeat([layer for _, layer in grid], N_CATEGORIES),
+            "control_id": ["none"] * n_rows,
+            "category_level": ["subject"] * n_rows,
+            "category": [f"category {number}" for number in range(N_CATEGORIES)] * len(grid),
+            "replicates": np.random.default_rng(0).random((n_rows, N_REPLICATES), np.float32),
+        }
+    elif name == "claims":
+        inputs = [[f"category_presence {model}", f"emergence_over_time {model}"] for model in plan.study.models]
+        rows = {"claim_id": range(1, len(inputs) + 1), "model": list(plan.study.models), "inputs": inputs}
+    else:
+        return schema.to_frame()
+    frame = pl.DataFrame(rows)
+    filled = [
+        (pl.col(column) if column in rows else pl.lit(None)).cast(kind).alias(column) for column, kind in schema.items()
+    ]
+    return frame.select(filled)
+
+
+def _events(plan: Plan, home: Path) -> None:
+    """One event per cell: the first by Dagster, the others like it, since Dagster itself writes sixty a second."""
+    home.mkdir(parents=True)
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    cells = [(rule, cell) for rule in plan.rules.values() for cell in plan.cells(rule)]
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        event = dg.AssetMaterialization("first", tags={"dagster/data_version": "0"})
+        instance.report_runless_asset_event(event)
+        instance.dispose()
+    connection = sqlite3.connect(home / "history/runs/index.db")
+    columns = [row[1] for row in connection.execute("PRAGMA table_info(event_logs)")]
+    first = dict(zip(columns, connection.execute("SELECT * FROM event_logs").fetchone(), strict=True))
+    connection.executemany(
+        f"INSERT INTO event_logs ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
+        (_event(first, number + 2, rule, cell, plan) for number, (rule, cell) in enumerate(cells)),
+    )
+    connection.commit()
+    connection.close()
+
+
+def _event(first: dict[str, Any], number: int, rule: Rule, cell: Cell, plan: Plan) -> tuple[Any, ...]:
+    stored = rule.stored(rule.path(plan.storage, cell))
+    if stored is None:
+        raise RuntimeError(f"{rule.name} of {cell} was not written")
+    entry = json.loads(first["event"])
+    told = {"dagster/data_version": stored.fingerprint, SEAL_TAG: seal(rule, plan.storage, cell)}
+    told |= {CREATED_TAG: moment(stored.created)}
+    entry["dagster_event"]["event_specific_data"]["materialization"]["tags"] = told
+    key = asset_key(plan.study, cell.model, rule.name).to_string()
+    own = {"id": number, "event": json.dumps(entry), "asset_key": key}
+    own |= {"partition": partition_key(cell) if cell.step is not None else None}
+    return tuple((first | own).values())
