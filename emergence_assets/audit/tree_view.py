@@ -15,6 +15,10 @@ from emergence_assets.lineage_id import cell_id
 SHOWN_VALUES = 6
 """Elements of a list that are shown."""
 SHOWN_CHARACTERS = 90
+SHOWN_DIGITS = 12
+"""Of a commit."""
+OF_THE_RUN = ("run_id", "study", "study_sha256", "seeds", "git_commit", "git_dirty")
+"""Of an environment, what is told elsewhere or follows from the settings."""
 FACTS = ("weights_sha256", "revision", "commit_sha", "location", "tokens_seen", "n_params", "content_sha256")
 """Of a summary, what says which bytes were used; the rest is shown with --json."""
 
@@ -79,18 +83,21 @@ def _fill(tree: Tree, node: Node, told: "_Told") -> None:
     told.cells.add((node.asset, node.cell))
     record, event = node.stored.record, node.event
     if record:
+        commit = str(record.environment.get("git_commit") or "")[:SHOWN_DIGITS]
+        changed = " with changes" if record.environment.get("git_dirty") is True else ""
         made = f"made {record.created}, code {record.required.code_version}"
-        tree.add(
-            f"[dim]{escape(made)}[/]"
-            + (f"  [link={told.ui}{event.page}]{event.page}[/]" if event else "  [dim]no run known[/]")
-        )
+        made += f", commit {commit}{changed}" if commit else ""
+        run = event.run_id if event else str(record.environment.get("run_id") or "")
+        link = f"[link={told.ui}/runs/{run}]/runs/{run}[/]" if run else "[dim]no run known[/]"
+        tree.add(f"[dim]{escape(made)}[/]  {link}" + ("" if event or not run else " [dim]by its own record[/]"))
         for name, value in record.required.recipe.items():
             tree.add(f"[dim]{escape(name)}[/] {escape(told.setting(name, value))}")
         for name in FACTS:
             if record.summary.get(name) not in (None, "") and name not in record.required.recipe:
                 tree.add(f"[dim]{name}[/] {escape(_short(record.summary[name]))}")
-        if record.environment:
-            tree.add(f"[dim]made with[/] {escape(told.setting('environment', record.environment))}")
+        machine = {name: value for name, value in record.environment.items() if name not in OF_THE_RUN and value != ""}
+        if machine:
+            tree.add(f"[dim]made with[/] {escape(told.setting('environment', machine))}")
     for group in node.groups:
         _add_group(tree, group, told)
 
