@@ -42,6 +42,7 @@ def rules_for(study: Study) -> tuple[Rule, ...]:
     is_wanted = {
         emergence_assets.checkpoints.cells.TRAINING_RUN.name: isinstance(study.family, TrainedHere),
         emergence_assets.emergence.size_cells.EXPANSION_PRESENCE.name: study.fixed_expansion,
+        emergence_assets.emergence.lineage_cells.SIZE_LINEAGE.name: len(study.models) > 1,
         emergence_assets.emergence.size_cells.MODEL_SEEDS.name: bool(study.family.replicates),
         emergence_assets.emergence.compression_cells.COMPRESSION_RETENTION.name: study.compression is not None,
     }

@@ -58,6 +58,12 @@ LINEAGES: dict[str, Row] = {
     "lineage_nodes": {"latents_of_two_lineages": 0, "ends_before_it_begins": 0},
     "lineage_stability": {"ratios_over_a_low_ceiling": 0},
     "latent_carry": {"joint_above_either": 0},
+    "size_lineage": {
+        "accepted_below_a_null": 0,
+        "accepted_not_mutual": 0,
+        "edges_of_unknown_latents": 0,
+        "ratios_over_a_low_ceiling": 0,
+    },
 }
 
 STAGES: dict[str, tuple[Sequence[Check], Row, Row]] = {

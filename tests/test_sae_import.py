@@ -127,6 +127,7 @@ def test_a_study_goes_on_with_imported_saes_and_back(finished_study: Path, tmp_p
         "lineage_nodes": 1,
         "lineage_stability": 1,
         "latent_carry": 1,
+        "size_lineage": 1,
         "category_controls": 1,
         "expansion_presence": 1,
         "emergence_over_scale": 1,

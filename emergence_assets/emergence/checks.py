@@ -2,7 +2,7 @@
 
 from emergence_assets.emergence.relations import RELATIONS
 from emergence_assets.emergence.tables.catalogue import CATALOGUE
-from emergence_assets.emergence.tables.lineage import FEATURE_LINEAGE, LINEAGE_NODES
+from emergence_assets.emergence.tables.lineage import FEATURE_LINEAGE, LINEAGE_NODES, SIZE_LINEAGE
 from emergence_assets.emergence.tables.stability import LATENT_CARRY, LINEAGE_STABILITY
 from emergence_assets.table import Table
 from resources.expectations import Check, between, table_checks
@@ -76,6 +76,18 @@ LINEAGE_CHECKS: dict[str, tuple[Table, tuple[Check, ...]]] = {
             _never(
                 "ratios_have_a_ceiling",
                 "Nothing is divided by a ceiling below .1.",
+                "ratios_over_a_low_ceiling",
+            ),
+        ),
+        (
+            SIZE_LINEAGE,
+            _never(
+                "matches_are_mutual_and_ratios_have_a_ceiling",
+                "Whatever is accepted is each other's best and exceeds both nulls; nothing is divided by a ceiling "
+                "below .1.",
+                "accepted_below_a_null",
+                "accepted_not_mutual",
+                "edges_of_unknown_latents",
                 "ratios_over_a_low_ceiling",
             ),
         ),

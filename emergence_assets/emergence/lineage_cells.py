@@ -1,4 +1,4 @@
-"""Lineages of latents as cells: per model edges, lineages, stability, and what early layers carry to late ones.
+"""Lineages of latents as cells: per model edges, lineages, stability, what early layers carry on; edges between sizes.
 
 Here: which tables there are and what they are made from. Making them is in `lineage_workers.py`.
 """
@@ -105,7 +105,30 @@ LATENT_CARRY = table_rule(
     _carry_bytes,
     recipe=_carry_recipe,
 )
-RULES = (FEATURE_LINEAGE, LINEAGE_NODES, LINEAGE_STABILITY, LATENT_CARRY)
+
+
+def size_stability_path(storage: Storage) -> Path:
+    """Shares of latents that the next larger model has too; written before the edges, whose file marks both as done."""
+    return storage.study_table("size_stability")
+
+
+def _size_bytes(study: Study, _cell: Cell, _counts: TextCounts) -> float:
+    pairs = sum(len(blocks(study, model)) for model in study.models) * len(study.sae.seeds)
+    return 2 * TABLE_BYTES + pairs * (STABILITY_BYTES + EDGE_BYTES * study.sae.n_latents * SUPPORTED * MATCHED)
+
+
+SIZE_LINEAGE = table_rule(
+    "size_lineage",
+    ("checkpoint", "activations", "sae", "latent_stats", "feature_lineage"),
+    ("size_lineage_worker", "lineage_edges", "lineage_pairs", "lineage_stability", "read_latents"),
+    _size_bytes,
+    grid="study",
+    recipe=_recipe,
+    also=lambda storage, _cell: (size_stability_path(storage),),
+)
+
+
+RULES = (FEATURE_LINEAGE, LINEAGE_NODES, LINEAGE_STABILITY, LATENT_CARRY, SIZE_LINEAGE)
 
 
 def _model_facts(plan: Plan, model: str) -> Mapping[str, Any]:
@@ -141,13 +164,13 @@ def lineage_tasks(rule: Rule) -> Callable[[Plan, Sequence[tuple[Cell, Required]]
     def tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
         work = []
         for cell, required in due:
-            model = str(cell.model)
             arguments = {
                 "path": str(rule.path(plan.storage, cell)),
                 "required": required_to_json(required),
-                **_arguments(plan, rule, model),
+                **(_size_arguments(plan) if rule is SIZE_LINEAGE else _arguments(plan, rule, str(cell.model))),
             }
-            function = f"emergence_assets.emergence.lineage_workers:make_{rule.name}"
+            module = "size_lineage_worker" if rule is SIZE_LINEAGE else "lineage_workers"
+            function = f"emergence_assets.emergence.{module}:make_{rule.name}"
             work.append((Task(function, arguments, f"{rule.name} {cell}", on_accelerator=False), [cell]))
         return work
 
@@ -169,3 +192,17 @@ def _arguments(plan: Plan, rule: Rule, model: str) -> dict[str, Any]:
     if rule is LINEAGE_NODES:
         return {"sources": _sources(plan, model, steps), "edges": edges, "latents": latents, "model": model}
     return {"edges": edges, "latents": latents, "facts": facts}
+
+
+def _size_arguments(plan: Plan) -> dict[str, Any]:
+    models = [
+        {
+            "facts": dict(_model_facts(plan, model)),
+            "sources": _sources(plan, model, plan.steps_of(model)[-1:]),
+            "edges": str(FEATURE_LINEAGE.path(plan.storage, Cell(model))),
+            "latents": str(matched_latents_path(plan.storage, model)),
+        }
+        for model in plan.study.models
+    ]
+    probes = canonical_json(plan.study.probe_set.model_dump())
+    return {"models": models, "probes": probes, "shares": str(size_stability_path(plan.storage))}

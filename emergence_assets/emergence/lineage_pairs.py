@@ -5,6 +5,7 @@
   shows how much of it is.
 * seed: different SAE seeds of one cell: the ceiling of everything else.
 * layer: a layer with the next, and those of the first third with all later ones, at the last step.
+* size: a layer with the one of the next larger model that lies nearest in relative depth, at the last step of both.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ class Pair(NamedTuple):
     """Two SAEs to be compared."""
 
     axis: str
-    """step, seed or layer."""
+    """step, seed, layer or size."""
     source: SAEKey
     target: SAEKey
 
@@ -52,6 +53,28 @@ def pairs_over_layers(step: int, layers: Sequence[int], n_layers: int, seeds: Se
     return [
         Pair("layer", SAEKey(step, a, seed), SAEKey(step, b, other))
         for a, b in sorted(between)
+        for seed, other in next_seeds(seeds).items()
+    ]
+
+
+def pairs_over_sizes(
+    steps: tuple[int, int], layers: tuple[Sequence[int], Sequence[int]], n_layers: tuple[int, int], seeds: Sequence[int]
+) -> list[Pair]:
+    """Comparisons of a model with a larger one, between different SAE seeds.
+
+    Args:
+        steps: step of each that is compared.
+        layers: layers of each that there are SAEs of.
+        n_layers: depth of each.
+        seeds: of the SAEs.
+    """
+    own, others = (sorted(layer for layer in known if layer >= 0) for known in layers)
+    return [
+        Pair("size", SAEKey(steps[0], layer, seed), SAEKey(steps[1], nearest, other))
+        for layer in own
+        if others
+        # Of two that lie as near, the shallower.
+        for nearest in [min(others, key=lambda at: abs((at + 1) / n_layers[1] - (layer + 1) / n_layers[0]))]
         for seed, other in next_seeds(seeds).items()
     ]
 

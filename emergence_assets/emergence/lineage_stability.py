@@ -2,24 +2,17 @@
 
 A latent is found again with the chance that it lasts times the chance that an SAE finds it at all. The second is
 measured: it is what another seed finds of the same cell, the ceiling. Over the ceiling of the target stands how much
-lasts. Here: shares, their ratio and margins. Not here: which pairs match (`lineage_edges.py`).
-
-Shape suffixes: r rows, b draws.
+lasts. Here: what is counted. Not here: which pairs match (`lineage_edges.py`), ratios (`stability_ratios.py`).
 """
 
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from emergence_assets.emergence.lineage_pairs import Pair, next_seeds, pairs_over_layers, pairs_over_steps
-from emergence_assets.emergence.lineage_survival import decades, half_lives, survival
+from emergence_assets.emergence.stability_ratios import with_ratios
 from emergence_assets.emergence.tables.stability import LINEAGE_STABILITY
 
-MIN_CEILING = 0.1
-"""Below it a ratio says nothing: the same SAE design does not find its own latents again."""
-N_DRAWS = 2000
 _SAE = ["step", "layer", "sae_seed"]
 _TARGET = ["step_to", "layer_to", "seed_to"]
 _COMPARISON = ["axis", "pairing", "population", "step_from", "step_to", "layer", "layer_to"]
@@ -46,6 +39,48 @@ def lineage_stability(
     if latents.is_empty():
         return LINEAGE_STABILITY.schema.to_frame()
     counts = _counts(edges.filter(pl.col("accepted")), latents, n_layers)
+    return _stability(counts, seed, model, model, n_params_nonemb)
+
+
+def size_stability(
+    pairs: Sequence[Pair],
+    edges: pl.DataFrame,
+    latents: pl.DataFrame,
+    seed_edges: pl.DataFrame,
+    latents_to: pl.DataFrame,
+    models: tuple[str, str],
+    n_params_nonemb: int,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """Shares of the latents of a model that a larger one has too, over what two SAEs of the larger one share.
+
+    Args:
+        pairs: what was compared, axis size.
+        edges: between the two models, at the step of each that is compared.
+        latents: `matched_latents` of the smaller model at that step.
+        seed_edges: `feature_lineage` of the larger model, axis seed, at its step.
+        latents_to: `matched_latents` of the larger model at that step.
+        models: names of both, the smaller one first.
+        n_params_nonemb: size of the smaller one.
+        seed: of the draws.
+
+    Returns:
+        Rows of axis size; see `lineage_stability`.
+    """
+    seeds = latents["sae_seed"].unique().sort().to_list()
+    ceilings = [
+        pair
+        for step, layer in sorted({(pair.target.step, pair.target.layer) for pair in pairs})
+        for pair in pairs_over_steps([step], layer, seeds)
+    ]
+    parts = [
+        _counts_of(_comparisons(list(compared), seeds), known, found.filter("accepted"))
+        for compared, found, known in ((pairs, edges, latents), (ceilings, seed_edges, latents_to))
+    ]
+    return _stability(pl.concat(parts), seed, *models, n_params_nonemb).filter(pl.col("axis") == "size")
+
+
+def _stability(counts: pl.DataFrame, seed: int, model: str, model_to: str, n_params_nonemb: int) -> pl.DataFrame:
     pooled = (
         counts.filter(pl.col("axis") != "layer")
         .group_by(_COMPARISON[:-2], maintain_order=True)
@@ -53,10 +88,11 @@ def lineage_stability(
         .with_columns(pl.lit(None, pl.Int16).alias("layer"), pl.lit(None, pl.Int16).alias("layer_to"))
     )
     table = pl.concat([counts, pooled.select(counts.columns)]).filter(pl.col("n_latents") > 0).sort(_COMPARISON)
-    return _with_ratios(table, np.random.default_rng(seed)).select(
+    return with_ratios(table, seed).select(
         pl.lit(model).alias("model"),
+        pl.lit(model_to).alias("model_to"),
         pl.lit(n_params_nonemb, pl.Int64).alias("n_params_nonemb"),
-        *(pl.col(name).cast(dtype) for name, dtype in list(LINEAGE_STABILITY.schema.items())[2:]),
+        *(pl.col(name).cast(dtype) for name, dtype in list(LINEAGE_STABILITY.schema.items())[3:]),
     )
 
 
@@ -122,62 +158,3 @@ def _counts_of(comparisons: pl.DataFrame, latents: pl.DataFrame, accepted: pl.Da
             for population in ("firing", "categorical")
         ]
     )
-
-
-def _with_ratios(table: pl.DataFrame, draw: np.random.Generator) -> pl.DataFrame:
-    n, k = (table[name].to_numpy() for name in ("n_latents", "n_matched"))
-    raw_rb = draw.beta(k[:, None] + 0.5, (n - k)[:, None] + 0.5, (len(n), N_DRAWS))
-    ceiling_r = _ceiling_rows(table)
-    # another seed is no ceiling for those that share a random start
-    has_one = (pl.col("axis") != "seed") & (pl.col("pairing") == "other_seed")
-    known_r = (ceiling_r >= 0) & table.select(has_one).to_series().to_numpy()
-    ceiling_rb = raw_rb[ceiling_r]
-    s_ceiling = np.where(known_r, (k / n)[ceiling_r], np.nan)
-    defined_r = known_r & (s_ceiling >= MIN_CEILING)
-    norm_rb = np.where(defined_r[:, None], raw_rb / ceiling_rb, np.nan)
-    s_norm = np.where(defined_r, k / n / np.where(defined_r, s_ceiling, 1), np.nan)
-    columns: dict[str, NDArray[Any]] = {"s_raw": k / n, "s_ceiling": s_ceiling, "s_norm": s_norm}
-    columns |= _bounds("s_raw", raw_rb) | _bounds("s_norm", norm_rb)
-    columns |= _bounds("s_ceiling", np.where(known_r[:, None], ceiling_rb, np.nan))
-    columns |= _lasting(table, s_norm, norm_rb)
-    return table.with_columns(pl.Series(name, values).fill_nan(None) for name, values in columns.items()).with_columns(
-        n_boot=pl.lit(N_DRAWS)
-    )
-
-
-def _ceiling_rows(table: pl.DataFrame) -> NDArray[np.int64]:
-    """For every row the row of the seeds of its target's cell, -1 where there is none."""
-    seeds = table.with_row_index("row").filter(pl.col("axis") == "seed")
-    seeds = seeds.select("population", pl.col("step_from").alias("step_to"), pl.col("layer").alias("layer_to"), "row")
-    keys = ["population", "step_to", "layer_to"]
-    joined = table.join(seeds, on=keys, how="left", maintain_order="left", nulls_equal=True)
-    return joined["row"].cast(pl.Int64).fill_null(-1).to_numpy()
-
-
-def _lasting(table: pl.DataFrame, s_norm: NDArray[np.float64], norm_rb: NDArray[np.float64]) -> dict[str, Any]:
-    """Survival since the first checkpoint with a ratio, and half-life from each checkpoint on; axis step only."""
-    n, names = len(table), ("survival", "survival_lo", "survival_hi", "half_life", "half_life_lo", "half_life_hi")
-    columns = {name: np.full(n, np.nan) for name in names}
-    series = table.with_row_index("row").filter(pl.col("axis") == "step").sort("step_from")
-    for part in series.partition_by("pairing", "population", "layer"):
-        row = part["row"].to_numpy()
-        x_t = decades(np.append(part["step_from"].to_numpy(), part["step_to"].to_numpy()[-1]))
-        together_tb = np.column_stack([s_norm[row], norm_rb[row]])
-        for name, found_tb in (("survival", survival(together_tb)), ("half_life", half_lives(together_tb, x_t))):
-            # more than half outlast the data: no number, as a right-censored time has none
-            columns[name][row] = np.where(np.isinf(found_tb[:, 0]), np.nan, found_tb[:, 0])
-            defined = np.isfinite(s_norm[row]) & ~np.isnan(found_tb).any(axis=1)
-            if defined.any():
-                lo, hi = np.quantile(found_tb[defined, 1:], (0.025, 0.975), axis=1, method="nearest")
-                columns[f"{name}_lo"][row[defined]] = np.where(np.isinf(lo), np.nan, lo)
-                columns[f"{name}_hi"][row[defined]] = np.where(np.isinf(hi), np.nan, hi)
-    return columns
-
-
-def _bounds(name: str, draws_rb: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    bounds = {f"{name}_lo": np.full(len(draws_rb), np.nan), f"{name}_hi": np.full(len(draws_rb), np.nan)}
-    defined = np.isfinite(draws_rb[:, 0])
-    if defined.any():
-        lo, hi = np.quantile(draws_rb[defined], (0.025, 0.975), axis=1)
-        bounds[f"{name}_lo"][defined], bounds[f"{name}_hi"][defined] = lo, hi
-    return bounds

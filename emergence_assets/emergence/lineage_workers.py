@@ -36,7 +36,7 @@ def make_feature_lineage(
     report: Any,
 ) -> None:
     """Worker: match the latents of one model over steps, seeds and layers."""
-    read = _reader(sources, probes)
+    read = reader(sources, probes)
     steps, layers = (sorted({source[name] for source in sources}) for name in ("step", "layer"))
     seeds = sorted(int(seed) for seed in sources[0]["sae_folders"])
     models = (facts["model"], facts["model"])
@@ -60,17 +60,7 @@ def make_feature_lineage(
         report(position + 1, len(layers) + 1, "")
     match(pairs_over_layers(steps[-1], layers, facts["n_layers"], seeds))
     frame, matched = pl.concat(edges), pl.concat(members.values()).sort(MATCHED_LATENTS.key)
-    accepted = frame.filter(pl.col("accepted"))
-    numbers = {
-        "edges": len(frame),
-        "latents": len(matched),
-        "share_of_accepted_in_assignment": accepted["in_assignment"].mean(),
-        "accepted_below_a_null": accepted.filter(
-            (pl.col("score") <= pl.col("null_p995")) | (pl.col("score") <= pl.col("untrained_p995"))
-        ).height,
-        "accepted_not_mutual": accepted.filter(~pl.col("mutual")).height,
-        "edges_of_unknown_latents": _unknown(frame, matched),
-    }
+    numbers = {"latents": len(matched), **edge_counts(frame, matched, matched)}
     # The edges come last: their file marks both as done.
     _write(latents, matched, MATCHED_LATENTS, required, {})
     _write(path, frame, FEATURE_LINEAGE, required, numbers)
@@ -134,7 +124,7 @@ def make_latent_carry(
     """Worker: what latents of the first third of the layers share with their matches in the last."""
     settings = required_from_json(required).recipe
     layers = [source["layer"] for source in sources]
-    read = _reader(sources, probes)
+    read = reader(sources, probes)
     shares = read_table(Path(stability), LINEAGE_STABILITY)
     frame = latent_carry(_edges(edges), shares, read, layers, facts["n_layers"], settings["n_boot"], settings["seed"])
     skipping = frame.filter("skips_middle")
@@ -148,7 +138,7 @@ def make_latent_carry(
     _write(path, frame, LATENT_CARRY, required, numbers)
 
 
-def _reader(sources: list[dict[str, Any]], probes: str) -> Callable[[SAEKey], ReadSAE]:
+def reader(sources: list[dict[str, Any]], probes: str) -> Callable[[SAEKey], ReadSAE]:
     """Gives an SAE with its activity; a few cells stay in memory."""
     from emergence_assets.activations.reading import open_rows, read_attrs
     from emergence_assets.features.cells import cell_labels
@@ -179,13 +169,31 @@ def _latents(path: str) -> pl.DataFrame:
     return read_table(Path(path), MATCHED_LATENTS)
 
 
-def _unknown(frame: pl.DataFrame, matched: pl.DataFrame) -> int:
+def edge_counts(frame: pl.DataFrame, sources: pl.DataFrame, targets: pl.DataFrame) -> dict[str, Any]:
+    """What is told and checked of edges.
+
+    Args:
+        frame: the edges.
+        sources: `matched_latents` of the models that edges start from.
+        targets: of those that they end in.
+    """
+    accepted = frame.filter(pl.col("accepted"))
+    return {
+        "edges": len(frame),
+        "share_of_accepted_in_assignment": accepted["in_assignment"].mean(),
+        "accepted_below_a_null": accepted.filter(
+            (pl.col("score") <= pl.col("null_p995")) | (pl.col("score") <= pl.col("untrained_p995"))
+        ).height,
+        "accepted_not_mutual": accepted.filter(~pl.col("mutual")).height,
+        "edges_of_unknown_latents": _unknown(frame, "src", sources) + _unknown(frame, "dst", targets),
+    }
+
+
+def _unknown(frame: pl.DataFrame, side: str, matched: pl.DataFrame) -> int:
     """Ends of edges that are not among the latents that could be matched."""
     names = ("step", "layer", "sae_seed", "latent")
-    return sum(
-        frame.select(pl.col(f"{side}_{name}").alias(name) for name in names).join(matched, on=names, how="anti").height
-        for side in ("src", "dst")
-    )
+    ends = frame.select(pl.col(f"{side}_{name}").alias(name) for name in names)
+    return ends.join(matched, on=names, how="anti").height
 
 
 def _write(path: str, frame: pl.DataFrame, table: Table, required: str, numbers: dict[str, Any]) -> None:

@@ -8,11 +8,18 @@ from benchmarks.planted_family import PlantedFamily
 from emergence_assets.emergence.latent_carry import latent_carry
 from emergence_assets.emergence.lineage_edges import edges_between
 from emergence_assets.emergence.lineage_nodes import lineage_nodes
-from emergence_assets.emergence.lineage_pairs import Pair, next_seeds, pairs_over_layers, pairs_over_steps, third
-from emergence_assets.emergence.lineage_stability import lineage_stability
+from emergence_assets.emergence.lineage_pairs import (
+    Pair,
+    next_seeds,
+    pairs_over_layers,
+    pairs_over_sizes,
+    pairs_over_steps,
+    third,
+)
+from emergence_assets.emergence.lineage_stability import lineage_stability, size_stability
 from emergence_assets.emergence.read_latents import SAEKey
-from emergence_assets.emergence.tables.lineage import FEATURE_LINEAGE, LINEAGE_NODES, MATCHED_LATENTS
-from emergence_assets.emergence.tables.stability import LATENT_CARRY, LINEAGE_STABILITY
+from emergence_assets.emergence.tables.lineage import FEATURE_LINEAGE, LINEAGE_NODES, MATCHED_LATENTS, SIZE_LINEAGE
+from emergence_assets.emergence.tables.stability import LATENT_CARRY, LINEAGE_STABILITY, SIZE_STABILITY
 from emergence_assets.violations import violations
 
 STEPS, SEEDS = [0, 10, 100, 1000], [0, 1]
@@ -198,6 +205,45 @@ def test_early_layers_are_compared_with_all_later_thirds_and_others_with_their_n
     assert [third(layer, 6) for layer in range(6)] == [0, 1, 1, 2, 2, 2]
     pairs = {(pair.source.layer, pair.target.layer) for pair in pairs_over_layers(9, [-1, *range(6)], 6, [0])}
     assert pairs == {(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (0, 2), (0, 3), (0, 4), (0, 5)}
+
+
+def test_layers_of_two_sizes_are_compared_at_like_relative_depth() -> None:
+    pairs = pairs_over_sizes((9, 7), ([-1, 0, 1], range(6)), (2, 6), [0, 1])
+    assert {(pair.source.step, pair.target.step) for pair in pairs} == {(9, 7)}
+    assert {(pair.source.layer, pair.target.layer) for pair in pairs} == {(0, 2), (1, 5)}
+    assert {(pair.source.sae_seed, pair.target.sae_seed) for pair in pairs} == {(0, 1), (1, 0)}
+    assert pairs_over_sizes((9, 9), ([0], [-1]), (1, 6), [0, 1]) == []
+
+
+@pytest.mark.parametrize("shared", [40, 0])
+def test_latents_that_a_larger_model_has_too_are_found_by_their_activations(shared: int) -> None:
+    """The small model (layer 0) shows the first features, the large one (layer 1) all; an SAE finds three quarters."""
+
+    def some(key: SAEKey) -> list[int]:
+        draw = np.random.default_rng([3, *key])
+        there = range(shared) if key.layer == 0 else range(60)
+        return [feature for feature in there if draw.random() < 0.75]
+
+    family = PlantedFamily(some)
+    pairs = [Pair("size", SAEKey(9, 0, seed), SAEKey(9, 1, 1 - seed)) for seed in SEEDS]
+    # Directions of two models have nothing in common, not even their number.
+    edges = pl.concat(
+        edges_between("size", family.read(pair.source), family.read(pair.target), ("small", "large"), share_space=False)
+        for pair in pairs
+    )
+    assert violations(edges, SIZE_LINEAGE) == CLEAN
+    assert edges["cos_dec"].null_count() == len(edges)
+    assert set(edges.select("model", "dst_model").iter_rows()) <= {("small", "large")}
+    small, large = (pl.concat(family.read(SAEKey(9, layer, seed)).frame() for seed in SEEDS) for layer in (0, 1))
+    ceiling = edges_of(family, pairs_over_steps([9], 1, SEEDS))
+    shares = size_stability(pairs, edges, small, ceiling, large, ("small", "large"), 1000)
+    assert violations(shares, SIZE_STABILITY) == CLEAN
+    assert set(shares.select("axis", "model", "model_to").iter_rows()) == {("size", "small", "large")}
+    row = shares.filter(pl.col("layer") == 0, pl.col("population") == "firing").row(0, named=True)
+    assert (row["layer_to"], row["n_latents"]) == (1, 2 * 60)
+    assert row["s_ceiling"] == pytest.approx(0.75**2, abs=0.15)
+    assert row["s_raw"] == pytest.approx(0.75**2 * shared / 60, abs=0.1)
+    assert shares["survival"].null_count() == len(shares)
 
 
 def test_what_skips_the_middle_and_is_carried_is_told_from_what_is_not() -> None:

@@ -6,14 +6,14 @@ from emergence_assets.emergence.tables.claims import CLAIMS, HEADLINE
 from emergence_assets.emergence.tables.controls import CATEGORY_CONTROLS, CONTROL_PARTS
 from emergence_assets.emergence.tables.cost import COMPRESSION_RETENTION, COST_UTILITY
 from emergence_assets.emergence.tables.hazard import EMERGENCE_HAZARD
-from emergence_assets.emergence.tables.lineage import FEATURE_LINEAGE, LINEAGE_NODES, MATCHED_LATENTS
+from emergence_assets.emergence.tables.lineage import FEATURE_LINEAGE, LINEAGE_NODES, MATCHED_LATENTS, SIZE_LINEAGE
 from emergence_assets.emergence.tables.mechanism import REACTIVATION_MECHANISM
 from emergence_assets.emergence.tables.presence import CATEGORY_PRESENCE, EXPANSION_PRESENCE
 from emergence_assets.emergence.tables.reactivation import REACTIVATION
 from emergence_assets.emergence.tables.saes import SAE_METRICS
 from emergence_assets.emergence.tables.scale import EMERGENCE_OVER_SCALE, MODEL_SEEDS
 from emergence_assets.emergence.tables.space import EMERGENCE_OVER_SPACE
-from emergence_assets.emergence.tables.stability import LATENT_CARRY, LINEAGE_STABILITY
+from emergence_assets.emergence.tables.stability import LATENT_CARRY, LINEAGE_STABILITY, SIZE_STABILITY
 from emergence_assets.emergence.tables.time import EMERGENCE_OVER_TIME
 from emergence_assets.features.tables.categorical import CATEGORICAL_LATENTS, RULE_COUNTS
 from emergence_assets.features.tables.presence import PRESENCE_CELLS
@@ -28,6 +28,7 @@ CATALOGUE: dict[str, Table] = {
         *(SAE_METRICS, CATEGORY_PRESENCE, FEATURE_COUNTS, CATEGORICAL_FEATURES, CONTROL_PARTS, CATEGORY_CONTROLS),
         *(EMERGENCE_OVER_TIME, EMERGENCE_HAZARD, EMERGENCE_OVER_SPACE, REACTIVATION, REACTIVATION_MECHANISM),
         *(FEATURE_LINEAGE, MATCHED_LATENTS, LINEAGE_NODES, LINEAGE_STABILITY, LATENT_CARRY),
+        *(SIZE_LINEAGE, SIZE_STABILITY),
         *(EXPANSION_PRESENCE, MODEL_SEEDS, EMERGENCE_OVER_SCALE, COMPRESSION_RETENTION, COST_UTILITY),
         *(CLAIMS, HEADLINE),
     )

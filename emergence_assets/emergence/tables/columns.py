@@ -7,7 +7,7 @@ from emergence_assets.table import Column
 AXIS = Column(
     "axis",
     pl.String,
-    "what lies between the two SAEs: a step, a layer, or an SAE seed",
+    "what lies between the two SAEs: a step, a layer, a model size, or an SAE seed",
     "name",
     one_of=("step", "layer", "size", "seed"),
 )

@@ -1,5 +1,7 @@
 """Latents that are matched with each other, and the chains that they form."""
 
+from dataclasses import replace
+
 import polars as pl
 
 from emergence_assets.columns import CATEGORY, LATENT, LAYER, MODEL, SAE_SEED, STEP
@@ -95,6 +97,12 @@ FEATURE_LINEAGE = Table(
         "dst_sae_seed",
         "dst_latent",
     ),
+)
+SIZE_LINEAGE = replace(
+    FEATURE_LINEAGE,
+    name="size_lineage",
+    description="One row per pair of latents of neighbouring model sizes, in layers of like relative depth at the last "
+    "step, of which one is the other's best partner by activations, above both nulls.",
 )
 
 MATCHED_LATENTS = Table(

@@ -1,5 +1,7 @@
 """What share of latents is found again over time and over layers."""
 
+from dataclasses import replace
+
 import polars as pl
 
 from emergence_assets.columns import CATEGORY, LAYER, MODEL, N_PARAMS_NONEMB, STEP
@@ -25,6 +27,7 @@ LINEAGE_STABILITY = Table(
     "One row per comparison of cells and population: what share of latents is found again, raw and over the ceiling.",
     (
         MODEL,
+        Column("model_to", pl.String, "model of the target", "name"),
         N_PARAMS_NONEMB,
         AXIS,
         PAIRING,
@@ -86,7 +89,13 @@ LINEAGE_STABILITY = Table(
         ),
         N_BOOT,
     ),
-    ("model", "axis", "pairing", "population", "layer", "layer_to", "step_from", "step_to"),
+    ("model", "model_to", "axis", "pairing", "population", "layer", "layer_to", "step_from", "step_to"),
+)
+SIZE_STABILITY = replace(
+    LINEAGE_STABILITY,
+    name="size_stability",
+    description="One row per model, layer and population: what share of its latents the next larger model has too, raw "
+    "and over what two SAE seeds of the larger one share. No survival: sizes are no time.",
 )
 
 LATENT_CARRY = Table(
