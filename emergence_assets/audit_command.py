@@ -1,7 +1,8 @@
 """`emergence audit`: where a number comes from, and whether everything is still what was recorded."""
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -25,12 +26,34 @@ UI = "http://127.0.0.1:3000"
 @click.option(
     "--verify", is_flag=True, help="Hash every file of the study and compare all records; exit code 1: found."
 )
+@click.option(
+    "--reproduce", is_flag=True, help="Make the result again in a folder of its own and compare; exit code 1: differs."
+)
+@click.option(
+    "--into", type=click.Path(file_okay=False, path_type=Path), help="Keep what --reproduce makes, in this folder."
+)
+@click.option(
+    "--from",
+    "start",
+    type=click.Choice(("checkpoints", "training")),
+    default="checkpoints",
+    show_default=True,
+    help="Whether --reproduce takes the weights as they are or trains them again.",
+)
 @click.option("--ui", "ui", default=UI, show_default=True, help="Address of the UI that links to runs lead to.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def audit(
-    address: tuple[str, ...], filters: tuple[str, ...], everything: bool, verify: bool, ui: str, as_json: bool
+    address: tuple[str, ...],
+    filters: tuple[str, ...],
+    everything: bool,
+    verify: bool,
+    reproduce: bool,
+    into: Path | None,
+    start: Literal["checkpoints", "training"],
+    ui: str,
+    as_json: bool,
 ) -> None:
-    """Trace a result back to the bytes it came from, or verify everything that is stored. Changes nothing.
+    """Trace a result back to the bytes it came from, make it again, or verify all that is stored. Changes nothing.
 
     ADDRESS is a claim (claims/3), a figure (report/presence_over_time), an asset with what names one of its rows or
     cells (category_presence --where "model=m,layer=4,step=512,category=fish"; sae model=m,step=512,layer=4), or the
@@ -43,6 +66,8 @@ def audit(
         )
     if verify:
         _verify(ui, as_json)
+    elif reproduce:
+        _reproduce(address[0], (*address[1:], *filters), into, start, as_json)
     else:
         _trace(address[0], (*address[1:], *filters), everything, ui, as_json)
 
@@ -65,6 +90,40 @@ def _trace(address: str, filters: tuple[str, ...], everything: bool, ui: str, as
         click.echo(json.dumps(trace_as_dict(found), indent=2))
     else:
         print_trace(Console(), found, ui)
+
+
+def _reproduce(
+    address: str, filters: tuple[str, ...], into: Path | None, start: Literal["checkpoints", "training"], as_json: bool
+) -> None:
+    import contextlib
+    import tempfile
+
+    from rich.console import Console
+
+    from emergence_assets.audit.address import parse_filters, resolve
+    from emergence_assets.audit.events import open_event_log
+    from emergence_assets.audit.records import AuditPlan
+    from emergence_assets.display import Display
+    from emergence_assets.interruption import interruptions_kept
+    from emergence_assets.reproduction import reproduce
+    from emergence_assets.reproduction_view import print_reproduction
+    from resources.storage import instance_home
+
+    plan = _plan()
+    with open_event_log(instance_home(plan.storage.data), plan.study.name) as events:
+        target = resolve(address, parse_filters(filters), AuditPlan(plan), events)
+    with (
+        contextlib.nullcontext(into) if into else tempfile.TemporaryDirectory() as folder,
+        interruptions_kept(),
+        Display(Console(stderr=True)) as display,
+    ):
+        found = reproduce(target, " ".join((address, *filters)), plan, Path(folder).absolute(), start, display)
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), indent=2))
+    else:
+        print_reproduction(Console(), found)
+    if not found.agrees:
+        raise SystemExit(FOUND)
 
 
 def _verify(ui: str, as_json: bool) -> None:

@@ -29,8 +29,17 @@ def prepare_home(data: Path) -> Path:
         raise EmergenceError(
             f"DAGSTER_HOME is {str(home)!r}, which is not absolute.", remedy="set it to an absolute path or unset it"
         )
+    os.environ["DAGSTER_HOME"] = str(prepare_settings(home))
+    return home
+
+
+def prepare_settings(home: Path) -> Path:
+    """Make a folder the home of an instance: it gets the project's settings if it has none.
+
+    Raises:
+        EmergenceError: it cannot be written.
+    """
     prepare_folder(home)
-    os.environ["DAGSTER_HOME"] = str(home)
     settings = home / "dagster.yaml"
     if not settings.exists():
         with clear_disk_errors(home):

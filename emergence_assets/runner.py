@@ -5,7 +5,7 @@ import itertools
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -40,8 +40,19 @@ def run_study(
     instance: dg.DagsterInstance,
     listener: Listener,
     stages: Sequence[str] | None = None,
+    only: Mapping[str, Collection[Cell]] | None = None,
 ) -> Outcome:
     """Make every cell that is not done, of all stages or of the named ones.
+
+    Args:
+        study: what is under study.
+        storage: where its data lies.
+        definitions: of the study.
+        rules: all its assets.
+        instance: that keeps the events.
+        listener: told how far it is.
+        stages: names of the stages; all by default.
+        only: asset to the cells that may be made; all by default.
 
     Raises:
         EmergenceError: another run works on the data, a file is damaged, a cell could not be made, or a blocking check
@@ -52,10 +63,10 @@ def run_study(
         close_dead_runs(instance)
         pin_new_models(study, storage)
         bring_probe_set(study)
-        run = _Run(study, storage, definitions, rules, instance, listener, stages)
+        run = _Run(study, storage, definitions, rules, instance, listener, stages, only)
         for phase in _phases(rules):
             run.phase(phase)
-        follow_time_axes(study, storage, rules, instance)
+        follow_time_axes(study, storage, rules, instance, look=run.looks)
         run.outcome.left_out = left_out(study, Plan(study, storage, rules))
         return run.outcome
 
@@ -72,7 +83,10 @@ class _Run:
         instance: dg.DagsterInstance,
         listener: Listener,
         stages: Sequence[str] | None,
+        only: Mapping[str, Collection[Cell]] | None,
     ):
+        self.only = only
+        self.looks = only is None or any(rule.takes_unjudged and only.get(rule.name) for rule in rules)
         self.study, self.storage, self.definitions, self.rules = study, storage, definitions, rules
         self.instance, self.listener, self.stages = instance, listener, stages
         self.outcome = Outcome()
@@ -89,14 +103,18 @@ class _Run:
             self._counts = text_counts(self.study, self.storage)
         return self._counts
 
+    def _wanted(self, rule: Rule, cells: Sequence[Cell]) -> list[Cell]:
+        """Those of the cells that may be made."""
+        return [cell for cell in cells if self.only is None or cell in self.only.get(rule.name, ())]
+
     def phase(self, rules: Sequence[Rule]) -> None:
         """Make what is due of neighbouring assets, planned together."""
-        follow_time_axes(self.study, self.storage, self.rules, self.instance)
+        follow_time_axes(self.study, self.storage, self.rules, self.instance, look=self.looks)
         plan = Plan(self.study, self.storage, self.rules)
         selected = [rule for rule in rules if self.stages is None or rule.stage in self.stages]
-        due = {rule.name: plan.todo(rule) for rule in selected}
+        due = {rule.name: self._wanted(rule, plan.todo(rule)) for rule in selected}
         verify_done(plan, selected)
-        if any(due.values()):
+        if any(due.values()) and self.only is None:  # a forecast is of the whole study
             require_room(plan, self.text_counts(), self.stages)
         self._totals |= {rule.name: len(plan.cells(rule)) for rule in selected}
         if any(due.values()):
@@ -117,13 +135,15 @@ class _Run:
             self._take_in(plan, rule, due)
         else:
             self._make_due(plan, rule, [cell for cell in due if (rule.name, cell) not in self._followed])
-        unrecorded = _unrecorded(plan, rule, self.instance, set(due))
+        unrecorded = self._wanted(rule, _unrecorded(plan, rule, self.instance, set(due)))
         self._make(rule, unrecorded, force=False)
         self.outcome.recorded += len(unrecorded)
 
     def _tables(self, plan: Plan, due: dict[Rule, list[Cell]]) -> None:
         """Make what is due of assets without partitions in one run, which costs a second or two; record the others."""
-        unrecorded = {rule: _unrecorded(plan, rule, self.instance, set(cells)) for rule, cells in due.items()}
+        unrecorded = {
+            rule: self._wanted(rule, _unrecorded(plan, rule, self.instance, set(cells))) for rule, cells in due.items()
+        }
         for wanted, force in ((due, True), (unrecorded, False)):
             if parts := tuple((rule, tuple(cells)) for rule, cells in wanted.items() if cells):
                 self._run(Batch(parts), force)
@@ -157,7 +177,8 @@ class _Run:
         for follower in self._followers(rule):
             if self.stages is None or follower.stage in self.stages:
                 plan = Plan(self.study, self.storage, self.rules)
-                due = [cell for cell in plan.todo(follower) if (cell.model, cell.step) in checkpoints]
+                todo = self._wanted(follower, plan.todo(follower))
+                due = [cell for cell in todo if (cell.model, cell.step) in checkpoints]
                 self._make(follower, due, force=True)
                 self._followed |= {(follower.name, cell) for cell in due}
                 self.outcome.made[follower.name] = self.outcome.made.get(follower.name, 0) + len(due)
@@ -196,14 +217,23 @@ def disk_portions(plan: Plan, rule: Rule, cells: Sequence[Cell], counts: Callabl
     return portions
 
 
-def follow_time_axes(study: Study, storage: Storage, rules: Sequence[Rule], instance: dg.DagsterInstance) -> None:
+def follow_time_axes(
+    study: Study, storage: Storage, rules: Sequence[Rule], instance: dg.DagsterInstance, look: bool = True
+) -> None:
     """See which checkpoints there are, and give exactly those that are used a partition.
+
+    Args:
+        study: what is under study.
+        storage: where its data lies.
+        rules: all its assets.
+        instance: that keeps the partitions.
+        look: whether to ask the source; otherwise what is known already holds.
 
     Raises:
         EmergenceError: the source cannot be read, or no checkpoint of a model can be used.
     """
     for model in study.models:
-        if any(rule.takes_unjudged for rule in rules):
+        if look and any(rule.takes_unjudged for rule in rules):
             refresh_time_axis(study, storage, model)
         steps = Plan(study, storage, rules).steps_of(model, unjudged=True)
         follow_time_axis(instance, study, model, steps)

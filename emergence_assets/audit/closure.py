@@ -1,0 +1,83 @@
+"""Which cells lie behind a result, and which of them have to be made again to reproduce it.
+
+A claim names what it was made from; everything of the model that it is about is made again, and what its table holds of
+other models is taken as it is. Does not belong here: making and comparing them (`reproduction.py`).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from emergence_assets.audit.address import Target
+from emergence_assets.audit.records import parse_cell
+from emergence_assets.checkpoints.cells import CHECKPOINT, TRAINING_RUN
+from emergence_assets.plan import Cell, Plan, Rule
+
+Cells = Mapping[str, frozenset[Cell]]
+"""Asset to cells of it."""
+
+
+class Closure(NamedTuple):
+    """All cells behind a result, in two parts."""
+
+    again: Cells
+    """To be made again."""
+    given: Cells
+    """Taken as they are."""
+
+
+def closure(target: Target, plan: Plan, *, from_training: bool) -> Closure:
+    """Split what a result was made from.
+
+    Args:
+        target: the result.
+        plan: of its study.
+        from_training: whether models are trained again, or their checkpoints taken as they are.
+    """
+    row = target.row or {}
+    about = _about(target, row)
+    taken = () if from_training else (TRAINING_RUN.name, CHECKPOINT.name)
+    again: dict[str, set[Cell]] = {}
+    pending: list[tuple[Rule, Cell]] = [(target.rule, target.cell)]
+    first = list(_named_inputs(row, plan)) if isinstance(row.get("inputs"), list) else None
+    while pending:
+        rule, cell = pending.pop()
+        if rule.name in taken or cell in again.setdefault(rule.name, set()) or not _agrees(cell, about):
+            continue
+        again[rule.name].add(cell)
+        pending += plan.input_cells(rule, cell) if first is None else first
+        first = None
+    everything: dict[str, set[Cell]] = {}
+    pending = [(target.rule, target.cell)]
+    while pending:
+        rule, cell = pending.pop()
+        if cell not in everything.setdefault(rule.name, set()):
+            everything[rule.name].add(cell)
+            pending += plan.input_cells(rule, cell)
+    given = {name: frozenset(cells - again.get(name, set())) for name, cells in everything.items()}
+    return Closure(_without_empty(again), _without_empty(given))
+
+
+def _about(target: Target, row: Mapping[str, Any]) -> Cell:
+    """What cells have to agree with to be made again; a row of a cell's own numbers is about that cell alone."""
+    model = row.get("model", target.cell.model)
+    of_a_cell = bool(row.get("data_version"))
+    step, layer = (row.get(name) if of_a_cell else None for name in ("step", "layer"))
+    return Cell(model, step, layer)
+
+
+def _named_inputs(row: Mapping[str, Any], plan: Plan) -> Iterator[tuple[Rule, Cell]]:
+    for text in row["inputs"]:
+        asset, _, name = str(text).partition(" ")
+        rule = plan.rules.get(asset)
+        if rule is None:
+            continue
+        cell = parse_cell(name) if name else None
+        yield from [(rule, one) for one in plan.cells(rule) if cell is None or one == cell]
+
+
+def _agrees(cell: Cell, about: Cell) -> bool:
+    return all(wanted is None or own is None or own == wanted for own, wanted in zip(cell, about, strict=True))
+
+
+def _without_empty(cells: Mapping[str, Iterable[Cell]]) -> dict[str, frozenset[Cell]]:
+    return {name: frozenset(found) for name, found in cells.items() if found}
