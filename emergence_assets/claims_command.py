@@ -50,16 +50,20 @@ def _print(chosen: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from emergence_assets.emergence.claim import short_number, speaks_against
+
     table = Table("claim", "grade", "statement", "estimate [95 %]", "failed", "not measured")
     for row in chosen:
-        estimate = "" if row["estimate"] is None else f"{row['estimate']:.3g}"
-        interval = "" if row["lo"] is None or row["hi"] is None else f" [{row['lo']:.3g}, {row['hi']:.3g}]"
+        estimate = "" if row["estimate"] is None else short_number(row["estimate"])
+        interval = (
+            "" if row["lo"] is None or row["hi"] is None else f" [{short_number(row['lo'])}, {short_number(row['hi'])}]"
+        )
         table.add_row(
             f"claims/{row['claim_id']}",
             row["grade"],
             row["statement"],
             f"{estimate}{interval} {row['unit']}",
-            ", ".join(row["controls_failed"]),
+            ", ".join(speaks_against(row)),
             ", ".join(row["controls_missing"]),
         )
     console = Console()

@@ -122,3 +122,13 @@ def _row(claim: Claim) -> dict[str, Any]:
 
 def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
+
+
+def speaks_against(row: Mapping[str, Any]) -> list[str]:
+    """What speaks against a row of `claims`: `gate` where its own table does not show it, and controls."""
+    return [*([] if row["passes_gate"] else ["gate"]), *row["controls_failed"]]
+
+
+def short_number(value: float) -> str:
+    """An estimate as it is read: three digits, and whole numbers from a thousand on."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

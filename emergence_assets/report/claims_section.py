@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from emergence_assets.emergence.claim import short_number, speaks_against
 from emergence_assets.emergence.grading import GRADES, GRANTED
 from emergence_assets.lineage_id import row_id
 from emergence_assets.report.html_tables import Cell, html_table
@@ -48,7 +49,11 @@ def claims_table(claims: pl.DataFrame, fingerprint: str) -> str:
     ]
     columns = ("claim", "grade", "statement", "estimate", "q", "controls failed", "not measured", "lineage id")
     return html_table(
-        "Statements about means over categories and about all latents; intervals are 95 %", columns, cells, "claims"
+        "Statements about means over categories and about all latents; intervals are 95 %. Gate: what the numbers of "
+        "its own table have to show, for a rise that half of it lies before the last checkpoint but one",
+        columns,
+        cells,
+        "claims",
     )
 
 
@@ -89,13 +94,13 @@ def grade_of(claims: pl.DataFrame, kind: str, model: str | None, level: str, cat
 
 def _evidence(row: dict[str, Any]) -> list[Cell]:
     estimate, lo, hi = (row[name] for name in ("estimate", "lo", "hi"))
-    shown = UNKNOWN if estimate is None else f"{estimate:.3g} {row['unit']}"
-    interval = "" if lo is None or hi is None else f" ({lo:.3g} to {hi:.3g})"
+    shown = UNKNOWN if estimate is None else f"{short_number(estimate)} {row['unit']}"
+    interval = "" if lo is None or hi is None else f" ({short_number(lo)} to {short_number(hi)})"
     q = row["q"]
     return [
         (shown + interval, float("inf") if estimate is None else float(estimate)),
         (UNKNOWN if q is None else "<0.001" if q < 0.001 else f"{q:.3f}", float("inf") if q is None else float(q)),
-        _text(", ".join(row["controls_failed"]) or UNKNOWN),
+        _text(", ".join(speaks_against(row)) or UNKNOWN),
         _text(", ".join(row["controls_missing"]) or UNKNOWN),
     ]
 

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from emergence_assets.emergence.checks import CHECKS
+from emergence_assets.emergence.claim import short_number, speaks_against
 from emergence_assets.emergence.claims import Evidence, claims
 from emergence_assets.emergence.claims_of_time import MUST_BEAT, SHOULD_BEAT
 from emergence_assets.emergence.granted import granted, granted_histories
@@ -245,3 +246,19 @@ def test_a_peak_is_said_to_be_where_its_interval_is(low: float, words: str, grad
     assert words in claim["statement"]
     assert claim["grade"] == grade
     assert claim["controls_failed"] == ([] if grade == "A" else ["one_layer"])
+
+
+def test_what_speaks_against_a_statement_names_its_gate_first() -> None:
+    assert speaks_against({"passes_gate": True, "controls_failed": ["bow"]}) == ["bow"]
+    assert speaks_against({"passes_gate": False, "controls_failed": ["bow"]}) == ["gate", "bow"]
+    assert speaks_against({"passes_gate": None, "controls_failed": []}) == ["gate"]
+
+
+def test_numbers_are_written_as_they_are_read() -> None:
+    assert [short_number(value) for value in (0.22413, 1.0, 613.7, 1990.4, -1234.0)] == [
+        "0.224",
+        "1",
+        "614",
+        "1,990",
+        "-1,234",
+    ]
