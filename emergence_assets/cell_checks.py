@@ -1,6 +1,7 @@
 """Checks of cells: one validation over all that were made together, and what it says of each of them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import dagster as dg
@@ -26,14 +27,14 @@ class Verdict(NamedTuple):
         """Whether it has nothing against this cell."""
         return self.finding.passed or (bool(self.cells) and str(cell) not in self.cells)
 
-    def of_cell(self, cell: Cell, key: dg.AssetKey) -> dg.AssetCheckResult:
-        """The result of the check for one cell, which is an asset of its own."""
+    def of_cell(self, cell: Cell, key: dg.AssetKey, page: Path) -> dg.AssetCheckResult:
+        """The result of the check for one cell, which is an asset of its own; `page` of the data docs shows more."""
         passed = self.passes(cell)
-        return _result(self.finding.check, key, passed, () if passed else self.finding.details)
+        return _result(self.finding.check, key, passed, () if passed else self.finding.details, page)
 
-    def of_all(self, key: dg.AssetKey) -> dg.AssetCheckResult:
+    def of_all(self, key: dg.AssetKey, page: Path) -> dg.AssetCheckResult:
         """The result of the check for all cells, which are partitions of one asset."""
-        return _result(self.finding.check, key, self.finding.passed, self.finding.details)
+        return _result(self.finding.check, key, self.finding.passed, self.finding.details, page)
 
 
 def verdicts(declared: CellAsset, plan: Plan, cells: Sequence[Cell]) -> list[Verdict]:
@@ -103,11 +104,11 @@ def summaries(rule: Rule, plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def _result(check: Check, key: dg.AssetKey, passed: bool, details: Sequence[str]) -> dg.AssetCheckResult:
+def _result(check: Check, key: dg.AssetKey, passed: bool, details: Sequence[str], page: Path) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=check.name,
         passed=passed,
         severity=severity(check),
-        metadata={"found": "\n".join(details)} if details else {},
+        metadata={"data_docs": dg.MetadataValue.path(page)} | ({"found": "\n".join(details)} if details else {}),
     )

@@ -15,6 +15,7 @@ import dagster as dg
 from emergence_assets.automation import RECOMPUTE_TAG, upkeep
 from emergence_assets.cell_asset import CellAsset, Intake, Tasks
 from emergence_assets.cell_checks import as_written, as_written_spec, nothing_made, severity, verdicts
+from emergence_assets.data_docs import record_validation
 from emergence_assets.instance import claim_run
 from emergence_assets.origin import origin_of_run
 from emergence_assets.partitions import asset_key, cell_of, group_name, partition_key, partitions, remove_steps
@@ -107,9 +108,10 @@ def materialise(
         if not single:
             recorder.record(cell)
     results = verdicts(declared, plan, cells)
+    page = record_validation(plan.storage, declared, cells, results, context.run_id)
     unaltered = as_written(declared.rule, plan, kept, key)
     if single:
-        yield recorder.result(cells[0], [*(verdict.of_all(key) for verdict in results), unaltered])
+        yield recorder.result(cells[0], [*(verdict.of_all(key, page) for verdict in results), unaltered])
         return
     yield unaltered
     for verdict in results:
@@ -126,7 +128,7 @@ def materialise(
                     partition=partition_key(cell),
                 )
             )
-        yield verdict.of_all(key)
+        yield verdict.of_all(key, page)
 
 
 def due_of(

@@ -11,6 +11,7 @@ import dagster as dg
 from emergence_assets.automation import SENSOR_TAG, upkeep
 from emergence_assets.cell_asset import CellAsset
 from emergence_assets.cell_checks import as_written, as_written_spec, nothing_made, verdicts
+from emergence_assets.data_docs import record_validation
 from emergence_assets.errors import EmergenceError
 from emergence_assets.instance import claim_run
 from emergence_assets.materialise import due_of, make, parent_keys
@@ -111,10 +112,12 @@ def _materialise(
     except EmergenceError as error:
         failure = error
     finished = [cell for cell, _ in required if cell not in unfinished]
-    found = verdicts(declared, plan, finished) if finished else []
-    for cell in finished:
-        key, kept = keys[cell], [] if cell in made else [cell]
-        results = [*(verdict.of_cell(cell, key) for verdict in found), as_written(rule, plan, kept, key)]
-        yield Recorder(context, plan, declared, key).result(cell, results)
+    if finished:
+        found = verdicts(declared, plan, finished)
+        page = record_validation(plan.storage, declared, finished, found, context.run_id)
+        for cell in finished:
+            key, kept = keys[cell], [] if cell in made else [cell]
+            results = [*(verdict.of_cell(cell, key, page) for verdict in found), as_written(rule, plan, kept, key)]
+            yield Recorder(context, plan, declared, key).result(cell, results)
     if failure:
         raise failure

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from emergence_assets.cell_run import Outcome
+from emergence_assets.data_docs import INDEX_NAME
 from emergence_assets.definitions import STAGES, build_definitions
 from emergence_assets.display import Display
 from emergence_assets.emergence.tables.claims import HEADLINE
@@ -84,15 +85,17 @@ class Session:
             for warning in probe_report(self.study).warnings:
                 console.print(f"warning: probe texts: {warning}", style="yellow", highlight=False, markup=False)
         page = self.storage.report_folder() / PAGE_NAME
+        docs = self.storage.data_docs_folder() / INDEX_NAME
         result: dict[str, Any] = {"study": self.study.name, "made": outcome.made, "warnings": outcome.warnings}
         result |= {"left_out": outcome.left_out}
         result |= {"seconds": outcome.seconds, "working_seconds": working_seconds}
         reported = folder_provenance(self.storage.report_folder())
         if reported:
             headline = read_table(self.storage.report_folder() / HEADLINE_NAME, HEADLINE)
-            result |= {"headline": headline.to_dicts(), "report": str(page)}
+            result |= {"headline": headline.to_dicts(), "report": str(page), "data_docs": str(docs)}
             console.print(_headline_table(headline, str(reported.summary["level"])))
             console.print(f"report: {page}", highlight=False, soft_wrap=True)
+            console.print(f"data quality: {docs}", highlight=False, soft_wrap=True)
         return result
 
     def status(self) -> list[AssetStatus]:

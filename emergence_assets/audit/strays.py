@@ -35,4 +35,5 @@ def _is_own(path: Path, plan: Plan) -> bool:
     storage = plan.storage
     beside = {storage.time_axis(model) for model in plan.study.models}
     beside |= {storage.training_folder(model) / "started.json" for model in plan.study.models}
-    return path in beside or path in (storage.checkpoint_lock_file(), storage.root / "imported_saes")
+    folders = (storage.data_docs_folder(), storage.root / "imported_saes")
+    return path in beside or path in (storage.checkpoint_lock_file(), *folders)
