@@ -19,7 +19,7 @@ from emergence_assets.cell_asset import CellAsset
 from emergence_assets.cell_checks import Verdict
 from emergence_assets.data_docs_pages import asset_page, index_page, words
 from emergence_assets.durable import clear_disk_errors, replacing_file
-from emergence_assets.plan import Cell
+from emergence_assets.plan import Cell, Plan
 from resources.records import now
 from resources.storage import Storage
 
@@ -27,12 +27,12 @@ INDEX_NAME = "index.html"
 
 
 def record_validation(
-    storage: Storage, declared: CellAsset, cells: Sequence[Cell], found: Sequence[Verdict], run_id: str
+    plan: Plan, declared: CellAsset, cells: Sequence[Cell], found: Sequence[Verdict], run_id: str
 ) -> Path:
     """Put a validation into the data docs, in place of earlier ones of the same cells.
 
     Args:
-        storage: of the study.
+        plan: of the study.
         declared: the asset.
         cells: what was validated.
         found: verdicts of all checks.
@@ -44,12 +44,14 @@ def record_validation(
     Raises:
         EmergenceError: the disk refuses.
     """
-    folder, rule = storage.data_docs_folder(), declared.rule
+    storage, rule = plan.storage, declared.rule
+    folder = storage.data_docs_folder()
     names = [str(cell) for cell in cells]
     newest = {"at": now(), "run_id": run_id, "cells": names, "checks": [_check(verdict) for verdict in found]}
     page = folder / f"{rule.name}.html"
     with clear_disk_errors(folder), FileLock(storage.data_docs_lock()):
         record = {"asset": rule.name, "stage": rule.stage, "description": declared.description}
+        record |= {"place": list(plan.rules).index(rule.name)}
         record |= {"validations": [newest, *_others(_results(folder) / f"{rule.name}.json", set(names))]}
         _write(_results(folder) / f"{rule.name}.json", json.dumps(record, indent=1, allow_nan=False))
         _write(page, asset_page(storage.study, record))
@@ -58,9 +60,9 @@ def record_validation(
 
 
 def recorded(storage: Storage) -> list[dict[str, Any]]:
-    """Records of all assets that were validated, by name; what cannot be read is passed over."""
-    found = (_read(path) for path in sorted(_results(storage.data_docs_folder()).glob("*.json")))
-    return [record for record in found if record]
+    """Records of all assets that were validated, in flow order; what cannot be read is passed over."""
+    found = (_read(path) for path in _results(storage.data_docs_folder()).glob("*.json"))
+    return sorted((record for record in found if record), key=lambda record: record["place"])
 
 
 def _results(folder: Path) -> Path:
@@ -100,7 +102,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         record = json.loads(path.read_text(encoding="utf-8"))
         complete = all(
             set(validation) >= {"at", "run_id", "cells", "checks"} for validation in record["validations"]
-        ) and set(record) >= {"asset", "stage", "description"}
+        ) and set(record) >= {"asset", "stage", "description", "place"}
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return record if complete else None

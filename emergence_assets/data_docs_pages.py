@@ -16,6 +16,7 @@ table { border-collapse: collapse; width: 100%; font-size: 15px; }
 th, td { text-align: left; vertical-align: top; padding: 6px 12px 6px 0; border-bottom: 1px solid #8884; }
 .failed { color: #c0392b; font-weight: 600; }
 .passed { color: #1e8449; }
+td p { margin: 0; }
 pre { white-space: pre-wrap; margin: 4px 0 0; font-size: 13px; }
 @media (prefers-color-scheme: dark) { .failed { color: #ff7b6b; } .passed { color: #58d68d; } a { color: #6cb6ff; } }
 """
@@ -90,7 +91,7 @@ def _check_row(check: Record) -> tuple[str, str, str]:
         cells = check["failed_cells"]
         more = [f"and {len(cells) - MOST_CELLS} more"] if len(cells) > MOST_CELLS else []
         result += f"<pre>{escape(chr(10).join([*check['found'], *cells[:MOST_CELLS], *more]))}</pre>"
-    demands = f"<p>{escape(check['description'])}</p><details><summary>{len(check['conditions'])} conditions</summary>"
+    demands = f"<p>{escape(check['description'])}</p><details><summary>in detail</summary>"
     return (
         f"<code>{escape(check['name'])}</code>",
         result,

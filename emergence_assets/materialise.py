@@ -108,7 +108,7 @@ def materialise(
         if not single:
             recorder.record(cell)
     results = verdicts(declared, plan, cells)
-    page = record_validation(plan.storage, declared, cells, results, context.run_id)
+    page = record_validation(plan, declared, cells, results, context.run_id)
     unaltered = as_written(declared.rule, plan, kept, key)
     if single:
         yield recorder.result(cells[0], [*(verdict.of_all(key, page) for verdict in results), unaltered])

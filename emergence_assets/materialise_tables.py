@@ -114,7 +114,7 @@ def _materialise(
     finished = [cell for cell, _ in required if cell not in unfinished]
     if finished:
         found = verdicts(declared, plan, finished)
-        page = record_validation(plan.storage, declared, finished, found, context.run_id)
+        page = record_validation(plan, declared, finished, found, context.run_id)
         for cell in finished:
             key, kept = keys[cell], [] if cell in made else [cell]
             results = [*(verdict.of_cell(cell, key, page) for verdict in found), as_written(rule, plan, kept, key)]

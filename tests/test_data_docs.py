@@ -11,13 +11,24 @@ from emergence_assets.activations.assets import CAPTURED
 from emergence_assets.cell_checks import Verdict
 from emergence_assets.data_docs import INDEX_NAME, record_validation, recorded
 from emergence_assets.data_docs_pages import words
-from emergence_assets.plan import Cell
+from emergence_assets.emergence.assets import TABLES
+from emergence_assets.pipeline import RULES
+from emergence_assets.plan import Cell, Plan
+from emergence_assets.study import parse_study
+from emergence_assets.yaml_file import read_yaml
 from resources.expectations import Check, Condition, Finding, between
 from resources.storage import Storage
+from tests.conftest import TINY
 
 FINITE = Check("activations_are_finite", "No value is <NaN>.", (between("nan_count", 0, 0),))
 VARY = Check("activations_vary", "They differ.", (between("variance", 0, strict=True),), blocking=False)
+CLAIMS = next(one for one in TABLES if one.rule.name == "claims")
 CELLS = [Cell("gloss", step, layer) for step in (0, 8) for layer in (0, 1)]
+
+
+def plan(data: Path) -> Plan:
+    study = parse_study(read_yaml(TINY))
+    return Plan(study, Storage(data, study.name), RULES)
 
 
 def found(*failed: Cell) -> list[Verdict]:
@@ -31,7 +42,7 @@ def found(*failed: Cell) -> list[Verdict]:
 
 
 def test_a_page_names_the_check_that_fails_with_its_cells_and_what_was_found(tmp_path: Path) -> None:
-    page = record_validation(Storage(tmp_path, "tiny"), CAPTURED, CELLS, found(CELLS[1]), "r1")
+    page = record_validation(plan(tmp_path), CAPTURED, CELLS, found(CELLS[1]), "r1")
     text = page.read_text(encoding="utf-8")
     assert "failed (error)" in text
     assert str(CELLS[1]) in text
@@ -44,14 +55,14 @@ def test_a_page_names_the_check_that_fails_with_its_cells_and_what_was_found(tmp
 
 def test_a_validation_takes_the_place_of_earlier_ones_of_its_cells_alone(tmp_path: Path) -> None:
     storage = Storage(tmp_path, "tiny")
-    record_validation(storage, CAPTURED, CELLS, found(CELLS[0], CELLS[3]), "r1")
-    page = record_validation(storage, CAPTURED, CELLS[:2], found(), "r2")
+    record_validation(plan(tmp_path), CAPTURED, CELLS, found(CELLS[0], CELLS[3]), "r1")
+    page = record_validation(plan(tmp_path), CAPTURED, CELLS[:2], found(), "r2")
     [record] = recorded(storage)
     newest, earlier = record["validations"]
     assert (newest["run_id"], newest["cells"]) == ("r2", [str(cell) for cell in CELLS[:2]])
     assert (earlier["run_id"], earlier["cells"]) == ("r1", [str(cell) for cell in CELLS[2:]])
     assert earlier["checks"][0]["failed_cells"] == [str(CELLS[3])]
-    record_validation(storage, CAPTURED, CELLS, found(), "r3")
+    record_validation(plan(tmp_path), CAPTURED, CELLS, found(), "r3")
     [record] = recorded(storage)
     assert [validation["run_id"] for validation in record["validations"]] == ["r3"]
     assert "failed" not in page.read_text(encoding="utf-8").partition("<body>")[2]
@@ -63,12 +74,12 @@ def test_a_record_that_is_damaged_is_made_anew(tmp_path: Path, content: str) -> 
     path = storage.data_docs_folder() / "results" / "activations.json"
     path.parent.mkdir(parents=True)
     path.write_text(content, encoding="utf-8")
-    record_validation(storage, CAPTURED, CELLS, found(), "r1")
+    record_validation(plan(tmp_path), CAPTURED, CELLS, found(), "r1")
     assert json.loads(path.read_text(encoding="utf-8"))["validations"][0]["run_id"] == "r1"
 
 
 def test_pages_load_nothing_and_run_nothing(tmp_path: Path) -> None:
-    page = record_validation(Storage(tmp_path, "tiny"), CAPTURED, CELLS, found(CELLS[0]), "r1")
+    page = record_validation(plan(tmp_path), CAPTURED, CELLS, found(CELLS[0]), "r1")
     for path in (page, page.parent / INDEX_NAME):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"https?:|<script|@import|url\(", text)
@@ -88,3 +99,9 @@ def test_pages_load_nothing_and_run_nothing(tmp_path: Path) -> None:
 )
 def test_conditions_are_put_into_words(condition: Condition, expected: str) -> None:
     assert words(condition) == expected
+
+
+def test_the_index_is_in_flow_order(tmp_path: Path) -> None:
+    for declared in (CLAIMS, CAPTURED):
+        record_validation(plan(tmp_path), declared, CELLS[:1], found(), "r1")
+    assert [record["asset"] for record in recorded(Storage(tmp_path, "tiny"))] == ["activations", "claims"]
