@@ -18,8 +18,9 @@ SEAL_TAG = "emergence/seal"
 """Tag of a materialisation event."""
 CREATED_TAG = "emergence/created"
 """Tag of a materialisation event: when the file was written, as `moment` spells it."""
-_RESIDENCY = ("rows", "bytes")
-"""Of the summary of an activation file: rows may be evicted or archived, and come back."""
+_OF_ACTIVATIONS = ("content_xxh3_128",)
+"""Of the summary of an activation file, what the file itself holds for good: rows may be evicted and come back, and the
+other numbers are worked out when it is read."""
 
 
 def seal(rule: Rule, storage: Storage, cell: Cell) -> str:
@@ -34,7 +35,7 @@ def seal(rule: Rule, storage: Storage, cell: Cell) -> str:
     lines = [f"{table.relative_to(storage.root).as_posix()} {table_checksum(table)}" for table in tables]
     stored = stored_provenance(rule, path)
     if stored and path.suffix != ".parquet":
-        lines.append(_without_residency(stored).to_json())
+        lines.append((_lasting(stored) if path.suffix == ".h5" else stored).to_json())
     return sha256("\n".join(lines).encode()).hexdigest()[:32]
 
 
@@ -50,6 +51,6 @@ def _tables_of(path: Path) -> Iterator[Path]:
         yield from sorted(path.glob("*.parquet"))
 
 
-def _without_residency(stored: Provenance) -> Provenance:
-    kept = {name: value for name, value in stored.summary.items() if name not in _RESIDENCY}
+def _lasting(stored: Provenance) -> Provenance:
+    kept = {name: stored.summary.get(name) for name in _OF_ACTIVATIONS}
     return Provenance(stored.required, kept, stored.environment, stored.created)

@@ -94,9 +94,13 @@ class Storage:
         """Where the training of a cell's SAEs goes on after a kill; gone when it is over."""
         return self.root / "saes" / _cell_path(model, step, layer, ".training.safetensors")
 
+    def imported_saes(self) -> Path:
+        """All SAEs that others trained; cells name those that they use by their hash."""
+        return self.root / "imported_saes"
+
     def imported_sae(self, model: str, step: int, layer: int, seed: int) -> Path:
         """An SAE that others trained, which takes the place of ours."""
-        return self.root / "imported_saes" / _cell_path(model, step, layer, "") / f"seed={seed}"
+        return self.imported_saes() / _cell_path(model, step, layer, "") / f"seed={seed}"
 
     def cell_table(self, table: str, model: str, step: int, layer: int) -> Path:
         """Part of a table that one cell contributes."""

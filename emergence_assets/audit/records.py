@@ -59,6 +59,8 @@ def read_record(rule: Rule, plan: Plan, cell: Cell) -> Stored:
         return Stored(None, error.what)
     except OSError as error:
         return Stored(None, f"it cannot be read: {error.strerror}")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        return Stored(None, f"its record is none of ours: {error}")
 
 
 def own_difference(rule: Rule, plan: Plan, cell: Cell, stored: Provenance) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from emergence_assets.activations.cells import ACTIVATIONS, tokens_path
 from emergence_assets.audit.content import content_problems, files_of, token_problems
 from emergence_assets.audit.events import Event, EventKey, EventLog
-from emergence_assets.audit.findings import Audit, Finding, Kind
+from emergence_assets.audit.findings import KINDS, Audit, Finding, Kind
 from emergence_assets.audit.records import AuditPlan, Stored, own_difference, read_record
 from emergence_assets.audit.strays import strays
 from emergence_assets.checkpoints.cells import CHECKPOINT
@@ -82,8 +82,21 @@ class _Verification:
         self._strays(seen, tokens)
         self._events_without_cells(seen, logged)
         self._notes(seen)
-        self.audit.findings.sort(key=lambda one: (bool(one.because),))
+        self._sort()
         return self.audit
+
+    def _sort(self) -> None:
+        """Causes first; then by kind, in flow order; assets that the study does not have come last."""
+        order = {name: position for position, name in enumerate(self.plan.rules)}
+        self.audit.findings.sort(
+            key=lambda one: (
+                bool(one.because),
+                KINDS.index(one.kind),
+                order.get(one.asset, len(order)),
+                one.cell,
+                one.path,
+            )
+        )
 
     def _find(
         self, kind: Kind, asset: str, cell: str, path: Path, reason: str, because: str = "", run: str = ""

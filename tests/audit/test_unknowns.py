@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +102,20 @@ def test_a_study_of_the_same_name_with_other_settings_is_stale_and_named(copy: P
     assert kinds(found) == {"stale"}
     assert {one["asset"] for one in causes} >= {"sae"}
     assert all("32" in one["reason"] and "48" in one["reason"] for one in causes if one["asset"] == "sae")
+
+
+def test_an_event_of_an_asset_that_is_no_more_is_orphaned(copy: Path) -> None:
+    connection = sqlite3.connect(copy / "dagster/history/runs/index.db")
+    connection.execute(
+        'UPDATE event_logs SET asset_key = \'["tiny", "gloss-old", "probe"]\' WHERE asset_key LIKE \'%"cost_utility"]\''
+    )
+    connection.commit()
+    connection.close()
+    found = audit_of(copy)
+    assert [(one["kind"], one["asset"], one["cell"]) for one in found["findings"]] == [
+        ("orphaned", "probe", "gloss-old"),
+        ("unrecorded", "cost_utility", "all models"),
+    ]
 
 
 def test_files_that_cannot_be_read_are_named(copy: Path) -> None:
