@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ def folder_hash(folder: Path) -> str:
     digest = sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path != folder / RECORD_NAME:
-            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + sha256(path.read_bytes()).digest())
+            with path.open("rb") as file:  # in pieces: weights of an SAE may be larger than memory
+                content = file_digest(file, "sha256").digest()
+            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + content)
     return digest.hexdigest()
 
 

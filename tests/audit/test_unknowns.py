@@ -138,3 +138,11 @@ def test_any_file_may_hold_anything(copy: Path, fill: bytes) -> None:
     found = audit_of(copy)
     assert "altered" in kinds(found)
     assert len([one for one in found["findings"] if not one["because"]]) > 8
+
+
+def test_rows_that_are_archived_or_evicted_are_no_finding(copy: Path) -> None:
+    from emergence_assets.activations.residency import archive_rows, evict_rows
+
+    archive_rows(copy / "tiny/activations" / STEP / "layer=000.h5")
+    evict_rows(copy / "tiny/activations" / STEP / "layer=001.h5")
+    assert audit_of(copy)["findings"] == []
