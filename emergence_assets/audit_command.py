@@ -40,6 +40,14 @@ UI = "http://127.0.0.1:3000"
     show_default=True,
     help="Whether --reproduce takes the weights as they are or trains them again.",
 )
+@click.option(
+    "--diff",
+    "states",
+    nargs=2,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER FOLDER",
+    help="What changed between two data folders with the same study; exit code 1: something did.",
+)
 @click.option("--ui", "ui", default=UI, show_default=True, help="Address of the UI that links to runs lead to.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def audit(
@@ -50,6 +58,7 @@ def audit(
     reproduce: bool,
     into: Path | None,
     start: Literal["checkpoints", "training"],
+    states: tuple[Path, Path] | None,
     ui: str,
     as_json: bool,
 ) -> None:
@@ -59,6 +68,9 @@ def audit(
     cells (category_presence --where "model=m,layer=4,step=512,category=fish"; sae model=m,step=512,layer=4), or the
     lineage id that the report and this command print.
     """
+    if states:
+        _diff(states, as_json)
+        return
     if verify == bool(address):
         raise EmergenceError(
             "One thing to trace is needed, or --verify." if not verify else "--verify is about everything.",
@@ -123,6 +135,30 @@ def _reproduce(
     else:
         print_reproduction(Console(), found)
     if not found.agrees:
+        raise SystemExit(FOUND)
+
+
+def _diff(states: tuple[Path, Path], as_json: bool) -> None:
+    from rich.console import Console
+
+    from emergence_assets.audit.states import compare_states
+    from emergence_assets.audit.states_view import print_states
+    from emergence_assets.pipeline import rules_for
+    from emergence_assets.plan import Plan
+    from emergence_assets.study import load_study
+    from resources.storage import Storage
+
+    study = load_study()
+    plans = [Plan(study, Storage(folder.absolute(), study.name), rules_for(study)) for folder in states]
+    for plan in plans:
+        if not plan.storage.root.is_dir():
+            raise EmergenceError(f"There is no study {study.name!r} here.", where=plan.storage.data)
+    found = compare_states(plans[0], plans[1])
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), indent=2))
+    else:
+        print_states(Console(), found)
+    if not found.is_same:
         raise SystemExit(FOUND)
 
 

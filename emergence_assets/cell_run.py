@@ -57,6 +57,10 @@ class Batch:
         return named.get(step_key, self.parts[0])
 
 
+Follow = Callable[[Batch, dg.EventLogEntry], None]
+"""Is told every Dagster event of a batch; must return at once."""
+
+
 def run_batch(
     study: Study,
     definitions: dg.Definitions,
@@ -65,6 +69,7 @@ def run_batch(
     outcome: Outcome,
     listener: Listener,
     force: bool,
+    follow: Follow | None = None,
 ) -> None:
     """Materialise a batch in one Dagster run in this process.
 
@@ -73,7 +78,7 @@ def run_batch(
     """
     run_id = str(uuid.uuid4())
     cells = batch.cells
-    instance.add_event_listener(run_id, _follower(study, batch, outcome, listener))
+    instance.add_event_listener(run_id, _follower(study, batch, outcome, listener, follow))
     tags = {OWNER_TAG: owner(run_id), MAX_RETRIES_TAG: "0"} | ({RECOMPUTE_TAG: "true"} if force else {})
     partition = None
     if cells[0].step is not None:
@@ -120,11 +125,15 @@ def _named(cells: Sequence[Cell]) -> str:
     return ", ".join(str(cell) for cell in cells[:3]) + (" …" if len(cells) > 3 else "")
 
 
-def _follower(study: Study, batch: Batch, outcome: Outcome, listener: Listener) -> Callable[[dg.EventLogEntry], None]:
+def _follower(
+    study: Study, batch: Batch, outcome: Outcome, listener: Listener, follow: Follow | None
+) -> Callable[[dg.EventLogEntry], None]:
     """Tells the listener which asset of the batch begins and which is finished."""
     began: dict[str, float] = {}
 
-    def follow(entry: dg.EventLogEntry) -> None:
+    def tell(entry: dg.EventLogEntry) -> None:
+        if follow:
+            follow(batch, entry)
         event = entry.dagster_event
         if event is None or event.step_key is None:
             return
@@ -136,4 +145,4 @@ def _follower(study: Study, batch: Batch, outcome: Outcome, listener: Listener) 
             outcome.seconds[rule.name] = outcome.seconds.get(rule.name, 0.0) + time.monotonic() - began[rule.name]
             listener.ended(rule, batch.model, len(cells))
 
-    return follow
+    return tell

@@ -68,8 +68,11 @@ def main(study: str | None, data: str | None, seed: int | None, debug: bool) -> 
 @click.option("--stage", "stages", multiple=True, metavar="STAGE", help="Only this stage; may be repeated.")
 @click.option("--device", metavar="auto|cpu|cuda:N", help="Where to compute; default: EMERGENCE_DEVICE, else auto.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes; default: one per core or GPU.")
+@click.option("--openlineage", metavar="URL", help="Tell a receiver of OpenLineage events; default: OPENLINEAGE_URL.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def run(stages: tuple[str, ...], device: str | None, workers: int | None, as_json: bool) -> None:
+def run(
+    stages: tuple[str, ...], device: str | None, workers: int | None, openlineage: str | None, as_json: bool
+) -> None:
     """Make everything that is missing or out of date, then print the headline and the path of the report."""
     import time
 
@@ -87,7 +90,7 @@ def run(stages: tuple[str, ...], device: str | None, workers: int | None, as_jso
         raise EmergenceError(
             f"There is no stage {sorted(unknown)[0]!r}.", remedy=f"choose from {', '.join(pipeline.stages)}"
         )
-    result = pipeline.run(console, stages or None)
+    result = pipeline.run(console, stages or None, openlineage)
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return

@@ -12,7 +12,7 @@ import dagster as dg
 from filelock import FileLock, Timeout
 
 from emergence_assets.activations.cells import ACTIVATIONS, bring_probe_set
-from emergence_assets.cell_run import Batch, Outcome, run_batch
+from emergence_assets.cell_run import Batch, Follow, Outcome, run_batch
 from emergence_assets.checkpoints.listing import cache_portions, pin_new_models, refresh_time_axis
 from emergence_assets.durable import sweep_temporaries
 from emergence_assets.errors import EmergenceError
@@ -41,6 +41,7 @@ def run_study(
     listener: Listener,
     stages: Sequence[str] | None = None,
     only: Mapping[str, Collection[Cell]] | None = None,
+    follow: Follow | None = None,
 ) -> Outcome:
     """Make every cell that is not done, of all stages or of the named ones.
 
@@ -53,6 +54,7 @@ def run_study(
         listener: told how far it is.
         stages: names of the stages; all by default.
         only: asset to the cells that may be made; all by default.
+        follow: told every Dagster event.
 
     Raises:
         EmergenceError: another run works on the data, a file is damaged, a cell could not be made, or a blocking check
@@ -63,7 +65,7 @@ def run_study(
         close_dead_runs(instance)
         pin_new_models(study, storage)
         bring_probe_set(study)
-        run = _Run(study, storage, definitions, rules, instance, listener, stages, only)
+        run = _Run(study, storage, definitions, rules, instance, listener, stages, only, follow)
         for phase in _phases(rules):
             run.phase(phase)
         follow_time_axes(study, storage, rules, instance, look=run.looks)
@@ -84,8 +86,9 @@ class _Run:
         listener: Listener,
         stages: Sequence[str] | None,
         only: Mapping[str, Collection[Cell]] | None,
+        follow: Follow | None,
     ):
-        self.only = only
+        self.only, self.follow = only, follow
         self.looks = only is None or any(rule.takes_unjudged and only.get(rule.name) for rule in rules)
         self.study, self.storage, self.definitions, self.rules = study, storage, definitions, rules
         self.instance, self.listener, self.stages = instance, listener, stages
@@ -197,7 +200,7 @@ class _Run:
             self._run(Batch(((rule, tuple(group)),), model), force)
 
     def _run(self, batch: Batch, force: bool) -> None:
-        run_batch(self.study, self.definitions, batch, self.instance, self.outcome, self.listener, force)
+        run_batch(self.study, self.definitions, batch, self.instance, self.outcome, self.listener, force, self.follow)
 
 
 def disk_portions(plan: Plan, rule: Rule, cells: Sequence[Cell], counts: Callable[[], TextCounts]) -> list[list[Cell]]:

@@ -1,5 +1,6 @@
 """One study, its data folder and its Dagster instance, as the command line uses them together."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from emergence_assets.emergence.tables.claims import HEADLINE
 from emergence_assets.instance import close_dead_runs, prepare_home
 from emergence_assets.interruption import interruptions_kept
 from emergence_assets.listeners import ListeningCompute
+from emergence_assets.openlineage_events import OpenLineageSender, openlineage_address
 from emergence_assets.partitions import asset_key, cell_of, partitions
 from emergence_assets.pipeline import rules_for
 from emergence_assets.plan import Cell, Plan
@@ -62,8 +64,15 @@ class Session:
             close_dead_runs(instance)
             follow_time_axes(self.study, self.storage, rules_for(self.study), instance)
 
-    def run(self, console: Console, stages: Sequence[str] | None) -> dict[str, Any]:
-        """Make what is due and print the headline; returns the same as plain values."""
+    def run(self, console: Console, stages: Sequence[str] | None, openlineage: str | None = None) -> dict[str, Any]:
+        """Make what is due and print the headline; returns the same as plain values.
+
+        Args:
+            console: where to print.
+            stages: names of the stages; all by default.
+            openlineage: address of a receiver of OpenLineage events; by default OPENLINEAGE_URL, else none.
+        """
+        address = openlineage_address(openlineage)
         self.prepare()
         rules = rules_for(self.study)
         with (
@@ -71,10 +80,19 @@ class Session:
             dg.DagsterInstance.get() as instance,
             LocalProcesses() as workers,
             Display(console) as display,
+            contextlib.ExitStack() as opened,
         ):
+            sender = (
+                opened.enter_context(OpenLineageSender(address, Plan(self.study, self.storage, rules)))
+                if address
+                else None
+            )
             compute = ListeningCompute(workers, display)
             definitions = build_definitions(self.study, self.storage, compute)
-            outcome = run_study(self.study, self.storage, definitions, rules, instance, display, stages)
+            follow = sender.follow if sender else None
+            outcome = run_study(self.study, self.storage, definitions, rules, instance, display, stages, follow=follow)
+        if sender and sender.lost:
+            outcome.warnings.append(f"{sender.lost} OpenLineage events were not taken: {sender.problem or 'no time'}")
         follow_retention(Plan(self.study, self.storage, rules), console)
         return self._conclude(console, outcome, compute.working_seconds)
 

@@ -1,0 +1,189 @@
+"""What changed between two states of a study, each in a data folder: settings, code, inputs, numbers that moved.
+
+Records are compared cell by cell, tables row by row under their declared keys. Nothing is changed.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import polars as pl
+
+from emergence_assets.audit.records import AuditPlan
+from emergence_assets.emergence.tables.catalogue import CATALOGUE
+from emergence_assets.errors import EmergenceError
+from emergence_assets.plan import Plan, Rule
+from emergence_assets.provenance import Provenance, canonical_json
+from emergence_assets.table import Table
+from resources.tables import read_table
+
+LARGEST = 5
+"""Changes that are told of each table; all are counted."""
+CLAIM_KEY = ("kind", "model", "category_level", "category", "unit", "figure")
+"""What a claim is about; its number and wording move with the others."""
+NOT_NUMBERS = ("data_version", "claim_id")
+OF_ONE_RUN = ("run_id",)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """One number that is another."""
+
+    key: Mapping[str, Any]
+    column: str
+    before: float
+    after: float
+
+
+@dataclass
+class TableChange:
+    """A table of both states."""
+
+    table: str
+    added: int = 0
+    removed: int = 0
+    changed: int = 0
+    """Rows with another value."""
+    problem: str = ""
+    """Why its rows cannot be compared: damaged, or of another version with other columns."""
+    largest: list[Moved] = field(default_factory=list)
+
+
+@dataclass
+class StateDifference:
+    """All that changed."""
+
+    first: str
+    second: str
+    settings: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    """Asset to setting to what it was and is."""
+    code: dict[str, list[str]] = field(default_factory=dict)
+    """Asset to the versions of its code, where they differ."""
+    environment: dict[str, list[list[Any]]] = field(default_factory=dict)
+    """What made the results: name to all values there and all values here, where they differ."""
+    inputs: dict[str, int] = field(default_factory=dict)
+    """Asset to the cells that were made from other inputs by the same settings and code."""
+    cells: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Asset to cells that are the same, changed, added, removed, damaged."""
+    tables: list[TableChange] = field(default_factory=list)
+    grades: list[dict[str, Any]] = field(default_factory=list)
+    """Claims whose grade changed, that came or went."""
+
+    @property
+    def is_same(self) -> bool:
+        """Whether results and what they were made from agree; dates and runs may differ."""
+        same = all(set(counts) <= {"same"} for counts in self.cells.values())
+        return same and not self.tables and not self.grades
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self) | {"same": self.is_same}
+
+
+def compare_states(first: Plan, second: Plan) -> StateDifference:
+    """Compare two states of one study."""
+    before, after = AuditPlan(first), AuditPlan(second)
+    found = StateDifference(str(first.storage.data), str(second.storage.data))
+    made: tuple[dict[str, set[str]], dict[str, set[str]]] = ({}, {})
+    for rule in first.rules.values():
+        counts: dict[str, int] = {}
+        for cell in dict.fromkeys((*before.cells(rule), *after.cells(rule))):
+            one, other = before.stored(rule, cell), after.stored(rule, cell)
+            for values, record in zip(made, (one.record, other.record), strict=True):
+                for name, value in (record.environment if record else {}).items():
+                    if name not in OF_ONE_RUN:
+                        values.setdefault(name, set()).add(canonical_json(value))
+            kind = _kind(one.record, other.record, bool(one.damage or other.damage))
+            if kind:
+                counts[kind] = counts.get(kind, 0) + 1
+            if one.record and other.record and kind == "changed":
+                _why(found, rule, one.record, other.record)
+        found.cells[rule.name] = counts
+    names = sorted({*made[0], *made[1]})
+    values = {name: [sorted(part.get(name, ())) for part in made] for name in names}
+    found.environment = {name: both for name, both in values.items() if both[0] != both[1]}
+    for name, table in CATALOGUE.items():
+        rule = first.rules.get(name)
+        if rule is not None and rule.grid in ("study", "model"):
+            try:
+                if name == "claims":
+                    found.grades = list(_grades(before, after, rule, table))
+                elif change := _table(before, after, rule, table):
+                    found.tables.append(change)
+            except EmergenceError as error:
+                found.tables.append(TableChange(name, problem=str(error)))
+    return found
+
+
+def _kind(one: Provenance | None, other: Provenance | None, is_damaged: bool) -> str:
+    if is_damaged:
+        return "damaged"
+    if one is None or other is None:
+        return "" if one is other else "added" if one is None else "removed"
+    return "same" if one.fingerprint == other.fingerprint else "changed"
+
+
+def _why(found: StateDifference, rule: Rule, one: Provenance, other: Provenance) -> None:
+    settings = {
+        name: [one.required.recipe.get(name), other.required.recipe.get(name)]
+        for name in sorted({*one.required.recipe, *other.required.recipe})
+        if one.required.recipe.get(name) != other.required.recipe.get(name)
+    }
+    if settings:
+        found.settings.setdefault(rule.name, {}).update(settings)
+    if one.required.code_version != other.required.code_version:
+        found.code[rule.name] = [one.required.code_version, other.required.code_version]
+    elif not settings:
+        found.inputs[rule.name] = found.inputs.get(rule.name, 0) + 1
+
+
+def _frame(plan: Plan, rule: Rule, table: Table) -> pl.DataFrame:
+    """All parts that are there."""
+    paths = [rule.path(plan.storage, cell) for cell in plan.cells(rule)]
+    parts = [read_table(path, table) for path in paths if path.exists()]
+    return pl.concat(parts) if parts else table.schema.to_frame()
+
+
+def _table(before: Plan, after: Plan, rule: Rule, table: Table) -> TableChange | None:
+    key = list(table.key)
+    one, other = _frame(before, rule, table), _frame(after, rule, table)
+    same_rows = one.join(other, on=key, how="semi", nulls_equal=True)
+    change = TableChange(rule.name, added=other.height - same_rows.height, removed=one.height - same_rows.height)
+    values = [name for name in one.columns if name not in key and name not in NOT_NUMBERS]
+    both = one.select(*key, *values).join(other.select(*key, *values), on=key, suffix="|after", nulls_equal=True)
+    differs = [pl.col(name).ne_missing(pl.col(f"{name}|after")) for name in values if not one.schema[name].is_nested()]
+    change.changed = both.filter(pl.any_horizontal(differs)).height if differs else 0
+    moved = itertools.chain.from_iterable(_largest(both, key, name) for name in values if one.schema[name].is_float())
+    change.largest = sorted(moved, key=lambda one: -abs(one.after - one.before))[:LARGEST]
+    return change if change.added or change.removed or change.changed else None
+
+
+def _largest(both: pl.DataFrame, key: list[str], name: str) -> Iterator[Moved]:
+    apart = (pl.col(f"{name}|after").cast(pl.Float64) - pl.col(name).cast(pl.Float64)).abs()
+    kept = both.with_columns(apart=apart).filter(pl.col("apart").is_finite() & (pl.col("apart") > 0))
+    for row in kept.top_k(LARGEST, by="apart").iter_rows(named=True):
+        yield Moved({part: row[part] for part in key}, name, row[name], row[f"{name}|after"])
+
+
+def _grades(before: Plan, after: Plan, rule: Rule, table: Table) -> Iterator[dict[str, Any]]:
+    first, second = (_claims(_frame(plan, rule, table)) for plan in (before, after))
+    for key in dict.fromkeys((*first, *second)):
+        was, now = first.get(key), second.get(key)
+        if was is None or now is None or was["grade"] != now["grade"]:
+            told = now or was or {}
+            yield {name: told[name] for name in ("statement", *CLAIM_KEY)} | {
+                "before": was["grade"] if was else None,
+                "after": now["grade"] if now else None,
+            }
+
+
+def _claims(frame: pl.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """By what they are about, and their place among those that are about the same."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    counts: dict[tuple[Any, ...], int] = {}
+    for row in frame.sort("claim_id").iter_rows(named=True):
+        about = tuple(row[name] for name in CLAIM_KEY)
+        counts[about] = counts.get(about, 0) + 1
+        found[*about, counts[about]] = row
+    return found
