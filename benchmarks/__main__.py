@@ -26,6 +26,7 @@ from benchmarks.hub_listing import measure_hub_listing
 from benchmarks.identity_cost import measure_identity_cost
 from benchmarks.identity_rules import measure_identity_rules
 from benchmarks.latent_matching import measure_latent_matching
+from benchmarks.provenance_cost import measure_provenance_cost
 from benchmarks.reactivation_rules import measure_reactivation_rules
 from benchmarks.rounds import measured_by_a_worker
 from benchmarks.sae_memory import measure_sae_memory
@@ -51,6 +52,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "reactivation-rules": lambda _: measure_reactivation_rules(),
     "audit-trace": lambda _: measure_audit_trace(),
     "audit-verify": lambda _: measure_audit_verify(),
+    "provenance": lambda _: measure_provenance_cost(),
     "automation": lambda _: measure_automation_tick(),
     "activation-write": lambda _: measured_by_a_worker("benchmarks.activation_write:measure_activation_write"),
     "activation-read": lambda _: measure_activation_read(),
