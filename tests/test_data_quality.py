@@ -10,6 +10,7 @@ import pytest
 
 from emergence_assets.cell_asset import CellAsset
 from emergence_assets.cell_checks import verdicts
+from emergence_assets.data_docs import recorded
 from emergence_assets.definitions import STAGES
 from emergence_assets.emergence.tables.catalogue import CATALOGUE
 from emergence_assets.pipeline import RULES, rules_for
@@ -50,6 +51,24 @@ def failures(data: Path) -> dict[str, set[str]]:
 def test_a_finished_study_passes_every_check(finished_study: Path) -> None:
     assert len(list(declared())) > 25
     assert failures(finished_study) == {}
+
+
+@pytest.mark.slow
+def test_the_data_docs_of_a_finished_study_have_every_cell_of_every_asset(finished_study: Path) -> None:
+    storage = Storage(finished_study, STUDY.name)
+    plan, used = Plan(STUDY, storage, RULES), {rule.name for rule in rules_for(STUDY)}
+    expected = {
+        asset.rule.name: {str(cell) for cell in plan.cells(asset.rule)}
+        for asset in declared()
+        if asset.rule.name in used
+    }
+    records = recorded(storage)
+    assert {
+        record["asset"]: {name for validation in record["validations"] for name in validation["cells"]}
+        for record in records
+    } == expected
+    assert all(check["passed"] for record in records for one in record["validations"] for check in one["checks"])
+    assert all((storage.data_docs_folder() / f"{name}.html").is_file() for name in (*expected, "index"))
 
 
 Damage = Callable[[pl.DataFrame], pl.DataFrame]
