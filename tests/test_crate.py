@@ -13,7 +13,6 @@ from rocrate.rocrate import ROCrate
 from emergence_assets.provenance import Provenance
 from tests.conftest import run_emergence
 
-pytestmark = pytest.mark.slow
 PEERS = Path(__file__).parents[1] / ".peers" / "bin" / "python"
 # The validator wants the context of the vocabulary from the network: here it gets the part that the crate uses, and the
 # two checks that ask whether the network has it are left out.
@@ -54,6 +53,7 @@ def crate(crate_file: Path) -> Any:
     return ROCrate(crate_file)
 
 
+@pytest.mark.slow
 def test_every_file_is_there_with_the_bytes_of_the_study(finished_study: Path, crate_file: Path, crate: Any) -> None:
     named = {unquote(entity.id) for entity in crate.data_entities}
     with zipfile.ZipFile(crate_file) as archive:
@@ -68,6 +68,7 @@ def test_every_file_is_there_with_the_bytes_of_the_study(finished_study: Path, c
     assert not any(name.startswith(("checkpoints/", "activations/", "saes/")) for name in named)
 
 
+@pytest.mark.slow
 def test_a_claim_leads_back_to_the_weights(crate: Any) -> None:
     made = {one["result"].id: one for one in crate.contextual_entities if one.type == "CreateAction"}
     pending, seen = ["tables/claims.parquet"], set[str]()
@@ -82,6 +83,7 @@ def test_a_claim_leads_back_to_the_weights(crate: Any) -> None:
     assert crate.dereference("#latent_stats/gloss-tiny/step000006/L01")["identifier"]
 
 
+@pytest.mark.slow
 def test_records_and_software_are_in_it(crate_file: Path, crate: Any) -> None:
     with zipfile.ZipFile(crate_file) as archive:
         lines = archive.read("records.jsonl").decode().splitlines()
@@ -93,6 +95,7 @@ def test_records_and_software_are_in_it(crate_file: Path, crate: Any) -> None:
     assert crate.license.id == "https://creativecommons.org/licenses/by/4.0/"
 
 
+@pytest.mark.slow
 def test_more_is_put_in_where_it_is_asked_for(finished_study: Path, tmp_path: Path) -> None:
     path = tmp_path / "more.zip"
     ended = run_emergence(finished_study, "export", str(path), "--to", "ro-crate", "--include", "sae")
