@@ -68,20 +68,30 @@ def audit(
     cells (category_presence --where "model=m,layer=4,step=512,category=fish"; sae model=m,step=512,layer=4), or the
     lineage id that the report and this command print.
     """
+    asked = [name for name, on in (("--verify", verify), ("--diff", states), ("--reproduce", reproduce)) if on]
+    _require_one_question(asked, bool(address), bool(into))
     if states:
         _diff(states, as_json)
-        return
-    if verify == bool(address):
-        raise EmergenceError(
-            "One thing to trace is needed, or --verify." if not verify else "--verify is about everything.",
-            remedy="type for example `emergence audit claims/1` or `emergence audit --verify`",
-        )
-    if verify:
+    elif verify:
         _verify(ui, as_json)
     elif reproduce:
         _reproduce(address[0], (*address[1:], *filters), into, start, as_json)
     else:
         _trace(address[0], (*address[1:], *filters), everything, ui, as_json)
+
+
+def _require_one_question(asked: list[str], has_address: bool, has_folder: bool) -> None:
+    remedy = "type for example `emergence audit claims/1` or `emergence audit --verify`"
+    if len(asked) > 1:
+        raise EmergenceError(f"{' and '.join(asked)} are different questions.", remedy="ask one at a time")
+    if has_address and asked in (["--verify"], ["--diff"]):
+        raise EmergenceError(f"{asked[0]} is about everything.", remedy="leave the address out")
+    if not has_address and asked in ([], ["--reproduce"]):
+        raise EmergenceError("It is not said what to trace.", remedy=remedy)
+    if has_folder and asked != ["--reproduce"]:
+        raise EmergenceError(
+            "--into is where --reproduce keeps what it makes.", remedy="add --reproduce, or leave it out"
+        )
 
 
 def _trace(address: str, filters: tuple[str, ...], everything: bool, ui: str, as_json: bool) -> None:
