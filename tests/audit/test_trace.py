@@ -106,7 +106,7 @@ def test_the_tree_is_short_and_links_to_the_ui(finished_study: Path) -> None:
 
 def test_what_does_not_exist_is_answered_by_what_does(finished_study: Path) -> None:
     last = pl.read_parquet(finished_study / "tiny/tables/claims.parquet").height
-    assert "claims, report" in refusal(finished_study, "claimz/3")
+    assert "claims, emergence_hazard, report" in refusal(finished_study, "claimz/3")
     assert f"claim_id '{last + 1}'" in refusal(finished_study, f"claims/{last + 1}")
     assert "gloss-tiny, gloss-tinier" in refusal(finished_study, "sae", "model=gloss-large")
     assert "0, 1, 3, 6" in refusal(finished_study, "sae", "model=gloss-tiny,step=2")
