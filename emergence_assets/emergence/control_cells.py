@@ -105,8 +105,11 @@ def join_controls(parts: list[str], presence: str, chosen: list[str], path: str,
 
     nothing = CONTROL_PARTS.schema.to_frame()
     made = pl.concat([nothing, *(read_table(Path(part), CONTROL_PARTS) for part in parts)])
-    frame = category_controls(made, read_table(Path(presence), PRESENCE), chosen)
-    missing = set(chosen) - set(frame["control_id"])
+    measured = read_table(Path(presence), PRESENCE)
+    frame = category_controls(made, measured, chosen)
+    # A model whose step 0 is left out cannot be compared with it; the claims say that it was not measured.
+    possible = set(chosen) if (measured["step"] == 0).any() else set(chosen) - {"step0"}
+    missing = possible - set(frame["control_id"])
     if missing:
         raise EmergenceError(f"Controls {sorted(missing)} have no rows.", where=path, remedy="run again")
     means = frame.filter(pl.col("aggregate") == "mean", pl.col("category_level") == frame["category_level"][0])

@@ -94,6 +94,8 @@ def test_a_second_run_makes_nothing_and_another_option_only_what_depends_on_it(d
     status = status_of(data, study)
     assert {name for name, entry in status.items() if entry["done"] < entry["total"]} == {
         "reactivation_mechanism",
+        "claims",
+        "emergence_hazard",
         "report",
     }
 
