@@ -20,6 +20,8 @@ VALIDATE = """
 import sys
 import rdflib.plugins.shared.jsonld.context as context
 from rocrate_validator import models, services
+from rocrate_validator.utils.document_loader import install_document_loader
+install_document_loader()  # once: otherwise the validator would put its own in the place of ours
 vocabulary = {"@vocab": "http://schema.org/", "File": "http://schema.org/MediaObject"}
 vocabulary["conformsTo"] = {"@id": "http://purl.org/dc/terms/conformsTo"}
 load = context.source_to_json
