@@ -1,32 +1,22 @@
 """Run what is due of a study in this process, stage by stage, against the instance that the UI shows."""
 
-import contextlib
 import itertools
-import os
-import shutil
-import socket
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import dagster as dg
-from filelock import FileLock, Timeout
 
-from emergence_assets.activations.cells import ACTIVATIONS, bring_probe_set
+from emergence_assets.activations.cells import bring_probe_set
 from emergence_assets.cell_run import Batch, Follow, Outcome, run_batch
 from emergence_assets.checkpoints.listing import cache_portions, pin_new_models, refresh_time_axis
-from emergence_assets.durable import sweep_temporaries
 from emergence_assets.errors import EmergenceError
-from emergence_assets.forecast import checkpoint_rows_bytes, require_room
+from emergence_assets.forecast import require_room
 from emergence_assets.instance import close_dead_runs
 from emergence_assets.listeners import Listener
-from emergence_assets.partitions import (
-    asset_key,
-    follow_time_axis,
-    partition_key,
-    rectangles,
-    step_set_name,
-)
+from emergence_assets.only_run import only_run, swept
+from emergence_assets.partitions import asset_key, follow_time_axis, partition_key
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
+from emergence_assets.portions import disk_portions, model_rectangles
 from emergence_assets.study import Study
 from emergence_assets.text_counts import TextCounts
 from resources.storage import Storage, prepare_folder
@@ -61,7 +51,7 @@ def run_study(
             did not pass. What is finished stays.
     """
     prepare_folder(storage.root)
-    with _only_run(storage.run_lock()), _swept(storage.root):
+    with only_run(storage.run_lock()), swept(storage.root):
         close_dead_runs(instance)
         pin_new_models(study, storage)
         bring_probe_set(study)
@@ -73,30 +63,29 @@ def run_study(
         return run.outcome
 
 
+@dataclass
 class _Run:
     """One call of `run_study`: what it works with, and what it has done so far."""
 
-    def __init__(
-        self,
-        study: Study,
-        storage: Storage,
-        definitions: dg.Definitions,
-        rules: Sequence[Rule],
-        instance: dg.DagsterInstance,
-        listener: Listener,
-        stages: Sequence[str] | None,
-        only: Mapping[str, Collection[Cell]] | None,
-        follow: Follow | None,
-    ):
-        self.only, self.follow = only, follow
-        self.looks = only is None or any(rule.takes_unjudged and only.get(rule.name) for rule in rules)
-        self.study, self.storage, self.definitions, self.rules = study, storage, definitions, rules
-        self.instance, self.listener, self.stages = instance, listener, stages
-        self.outcome = Outcome()
-        self._totals: dict[str, int] = {}
-        self._followed: set[tuple[str, Cell]] = set()
-        self._counts: TextCounts | None = None
-        self._anything_due = False
+    study: Study
+    storage: Storage
+    definitions: dg.Definitions
+    rules: Sequence[Rule]
+    instance: dg.DagsterInstance
+    listener: Listener
+    stages: Sequence[str] | None
+    only: Mapping[str, Collection[Cell]] | None
+    follow: Follow | None
+    outcome: Outcome = field(default_factory=Outcome)
+    _totals: dict[str, int] = field(default_factory=dict)
+    _followed: set[tuple[str, Cell]] = field(default_factory=set)
+    _counts: TextCounts | None = None
+    _anything_due: bool = False
+
+    @property
+    def looks(self) -> bool:
+        """Whether it asks the sources of checkpoints what there is."""
+        return self.only is None or any(rule.takes_unjudged and self.only.get(rule.name) for rule in self.rules)
 
     def text_counts(self) -> TextCounts:
         """Of the study, counted once."""
@@ -196,28 +185,11 @@ class _Run:
         return [one for one in self.rules if one.name in found[1:]]
 
     def _make(self, rule: Rule, cells: Sequence[Cell], force: bool) -> None:
-        for model, group in _rectangles(self.study, cells, self.instance):
+        for model, group in model_rectangles(self.study, cells, self.instance):
             self._run(Batch(((rule, tuple(group)),), model), force)
 
     def _run(self, batch: Batch, force: bool) -> None:
         run_batch(self.study, self.definitions, batch, self.instance, self.outcome, self.listener, force, self.follow)
-
-
-def disk_portions(plan: Plan, rule: Rule, cells: Sequence[Cell], counts: Callable[[], TextCounts]) -> list[list[Cell]]:
-    """Cut activations whose rows will go into portions of whole checkpoints; everything else is one portion."""
-    if rule.name != ACTIVATIONS.name or plan.study.activations.retention not in ("drop-after-sae", "archive-after-sae"):
-        return [list(cells)]
-    limit = shutil.disk_usage(plan.storage.root).free / 2
-    portions: list[list[Cell]] = []
-    filled = 0.0
-    for (model, _), layers in itertools.groupby(cells, key=lambda cell: (cell.model, cell.step)):
-        taken = checkpoint_rows_bytes(plan.study, str(model), counts())
-        if not portions or filled + taken > limit:
-            portions.append([])
-            filled = 0.0
-        portions[-1] += layers
-        filled += taken
-    return portions
 
 
 def follow_time_axes(
@@ -301,48 +273,3 @@ def _unrecorded(plan: Plan, rule: Rule, instance: dg.DagsterInstance, due: set[C
 
 def _has_partitions(rule: Rule) -> bool:
     return rule.grid in ("step", "cell")
-
-
-def _rectangles(study: Study, cells: Sequence[Cell], instance: dg.DagsterInstance) -> Iterator[tuple[str, list[Cell]]]:
-    """Cut partitions into what one Dagster run can take: a rectangle of steps and layers of one model."""
-    for model in study.models:
-        of_model = [cell for cell in cells if cell.model == model]
-        if of_model:
-            order = _step_order(instance, study, model)
-            for group in rectangles(of_model, order, study.layers_of(model)):
-                yield model, group
-
-
-def _step_order(instance: dg.DagsterInstance, study: Study, model: str) -> list[int]:
-    keys = instance.get_dynamic_partitions(step_set_name(study, model))
-    return [int(key.removeprefix("step")) for key in keys]
-
-
-@contextlib.contextmanager
-def _swept(root: Path) -> Iterator[None]:
-    """Clear away what killed processes left: before, and after, since a killed run's workers outlive it by a moment."""
-    sweep_temporaries(root)
-    yield
-    sweep_temporaries(root)
-
-
-@contextlib.contextmanager
-def _only_run(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    holder = path.with_suffix(".holder")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        who = holder.read_text() if holder.exists() else "another process"
-        raise EmergenceError(
-            f"Another run is working on this data: {who}.",
-            where=path,
-            remedy="wait for it or stop it, or give another folder with --data",
-        ) from None
-    try:
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()

@@ -13,7 +13,7 @@ from emergence_assets.features.table_sizes import expected_pairs
 from emergence_assets.forecast import by_asset, forecast, in_words, require_room, room
 from emergence_assets.pipeline import rules_for
 from emergence_assets.plan import Plan
-from emergence_assets.runner import disk_portions
+from emergence_assets.portions import disk_portions
 from emergence_assets.study import Study, parse_study
 from emergence_assets.yaml_file import read_yaml
 from resources.storage import Storage
