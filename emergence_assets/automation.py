@@ -42,7 +42,7 @@ def upkeep(rests: bool = False) -> dg.AutomationCondition:
 
     Args:
         rests: also wait while an input lacks one of its own inputs, or one is being made: it is about to change. For
-            what is made from many tables, of which some follow sooner than others.
+            tables: of what they are made from some follows sooner than the rest.
     """
     condition = dg.AutomationCondition
     due = (

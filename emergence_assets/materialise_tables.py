@@ -53,7 +53,7 @@ def build_tables(
                 description=declared.description,
                 kinds=set(declared.kinds),
                 code_version=code_version(*rule.code),
-                automation_condition=upkeep(rests=rule.grid == "study") if parents[key] else None,
+                automation_condition=upkeep(rests=True) if parents[key] else None,
                 skippable=True,
             )
             for key, cell in cells.items()

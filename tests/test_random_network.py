@@ -37,7 +37,7 @@ def mmlu_like(path: Path) -> None:
     for subject in range(10):
         own = ["".join(rng.choice(syllables, 4)) for _ in range(30)]
         for _ in range(80):
-            n_words = 60 if subject == 1 else int(rng.integers(8, 20))
+            n_words = 40 if subject == 1 else int(rng.integers(8, 20))  # the longest are within the context
             words = [str(rng.choice(own if rng.random() < 0.1 else vocabulary)) for _ in range(n_words)]
             before = (
                 "which of these two acts is plainly wrong by the common standards of the day: " if subject == 0 else ""
