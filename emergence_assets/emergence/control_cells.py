@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from emergence_assets.activations.cells import ACTIVATIONS, harvest_origin, probe_recipe
-from emergence_assets.control_ids import MADE_CONTROLS
+from emergence_assets.control_ids import ENCODER_DRAWS, MADE_CONTROLS
 from emergence_assets.emergence.cells import CATEGORY_PRESENCE
 from emergence_assets.emergence.table_cells import table_rule, write_cell
 from emergence_assets.errors import EmergenceError
@@ -36,7 +36,8 @@ def _recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
 def _n_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
     n_rows = len(study.layers_of(str(cell.model))) * len(counts.category_sizes)
     made = [control for control in study.statistics.controls if control in MADE_CONTROLS]
-    parts = len(made) * (PART_BYTES + n_rows * (10 + REPLICATE_BYTES * study.statistics.n_bootstrap))
+    n_draws = len(made) + (ENCODER_DRAWS - 1 if "dict_frozen_encoder" in made else 0)
+    parts = n_draws * (PART_BYTES + n_rows * (10 + REPLICATE_BYTES * study.statistics.n_bootstrap))
     return parts + PART_BYTES + CONTROL_ROW_BYTES * n_rows * len(study.statistics.controls)
 
 

@@ -7,6 +7,7 @@ Shape suffixes: p texts, d d_model, t rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from emergence_assets.activations.reading import Rows, open_rows
 from emergence_assets.activations.tokens import Tokens, known_tokens
 from emergence_assets.activations.word_order import with_shuffled_words
 from emergence_assets.checkpoints.reinit import reinitialise
+from emergence_assets.control_ids import ENCODER_DRAWS
 from emergence_assets.durable import clear_disk_errors
 from emergence_assets.emergence.tables.controls import CONTROL_PARTS
 from emergence_assets.features.cell import CellRecipe
@@ -40,6 +42,8 @@ from resources.tables import write_table
 
 SEED = 20_000
 """Seeds of controls are counted from here and from the seed of the statistics: none is shared with what is measured."""
+DRAW_SEEDS = 1_000
+"""Between the seeds of two draws."""
 
 
 class Layer(NamedTuple):
@@ -84,8 +88,10 @@ def measure_control(
     labels = cell_labels(probes, tokens_file)
     strata = length_strata(cell_texts(probes, tokens_file).length_p) if control_id.endswith("within_length") else None
     frames = []
-    for position, (place, read_out_pd, sae) in enumerate(_instruments(control_id, origin, places, want.recipe, probes)):
-        rows = control_rows(encoded(sae, read_out_pd), read_out_pd, labels, recipe, strata)
+    for position, (place, read_out_pd, drawn) in enumerate(
+        _instruments(control_id, origin, places, want.recipe, probes)
+    ):
+        rows = control_rows((encoded(sae, read_out_pd) for sae in drawn), read_out_pd, labels, recipe, strata)
         frames.append(rows.with_columns(layer=pl.lit(place.layer, pl.Int16), control_id=pl.lit(control_id)))
         report(position + 1, len(places), control_id)
     frame = pl.concat(frames).select(CONTROL_PARTS.schema.names())
@@ -96,8 +102,8 @@ def measure_control(
 
 def _instruments(
     control_id: str, origin: Mapping[str, Any], places: Sequence[Layer], recipe: Mapping[str, Any], probes: str
-) -> Iterator[tuple[Layer, np.ndarray, SAE]]:
-    """Per layer the read-outs that are encoded, and the SAE that encodes them."""
+) -> Iterator[tuple[Layer, np.ndarray, Sequence[SAE]]]:
+    """Per layer the read-outs that are encoded, and the SAEs that encode them, one per draw."""
     device = choose_accelerator().device
     design, seed = SAERecipe.from_settings(recipe["sae"]), int(recipe["sae"]["seeds"][0])
     own_seed = SEED + int(recipe["statistics"]["seed"])
@@ -108,15 +114,15 @@ def _instruments(
 
     if control_id == "label_shuffle_within_length":
         for place in places:
-            yield place, _read_out(place), _study_sae(place, seed)
+            yield place, _read_out(place), [_study_sae(place, seed)]
     elif control_id == "text_wordshuffle":
         shuffled = _shuffled_read_outs(origin, places, probes, own_seed)
         for place in places:
-            yield place, shuffled[place.layer], _study_sae(place, seed)
+            yield place, shuffled[place.layer], [_study_sae(place, seed)]
     elif control_id in ("reinit_full", "reinit_keep_embed"):
         keep = control_id == "reinit_keep_embed"
         for place, material in zip(places, _reinitialised(origin, places, own_seed, keep), strict=True):
-            yield place, material.read_out_pd, trained(material.rows, place.layer)
+            yield place, material.read_out_pd, [trained(material.rows, place.layer)]
     else:
         by_layer = {place.layer: place for place in places}
         for layer, rows in training_rows(origin, {place.layer: place.activation_file for place in places}):
@@ -125,11 +131,12 @@ def _instruments(
             if control_id == "act_gauss":
                 numbers_td = gaussian_rows(rows, own_seed + layer)
                 read_out_pd = gaussian_rows(Rows(read_out_pd, "float32"), own_seed + 1_000 + layer)
-                yield place, read_out_pd, trained(numbers_td, layer)
+                yield place, read_out_pd, [trained(numbers_td, layer)]
             elif control_id == "dict_frozen_encoder":
-                yield place, read_out_pd, random_encoder(member, design, device)
+                draws = (replace(member, seed=member.seed + DRAW_SEEDS * draw) for draw in range(ENCODER_DRAWS))
+                yield place, read_out_pd, [random_encoder(one, design, device) for one in draws]
             else:
-                yield place, read_out_pd, frozen_decoder(member, design, device)
+                yield place, read_out_pd, [frozen_decoder(member, design, device)]
 
 
 def _read_out(place: Layer) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from emergence_assets.emergence.replicates import CELL_KEYS, group_means, interval, replicate_array
+from emergence_assets.emergence.seed_draws import nested_means
 from emergence_assets.emergence.tables.controls import CATEGORY_CONTROLS
 
 _ROW = ["layer", "control_id", "category_level", "category"]
@@ -23,7 +24,9 @@ def category_controls(parts: pl.DataFrame, presence: pl.DataFrame, chosen: Seque
     """One row per (layer, control, level, category) at the last step, and per layer their mean (`aggregate` "mean").
 
     `p_measured` is the p_best of the same cell; `above_control` = p_measured − p_best of the control, with the interval
-    of the paired replicates. The controls `dense` and `bow` are probes: their AUROC stands as p_best. The bag of words
+    of the paired replicates. Of a control that was drawn several times the mean is taken, and its replicates draw it
+    anew, as those of the measurement draw SAE seeds. The controls `dense` and `bow` are probes: their AUROC stands as
+    p_best. The bag of words
     has no replicates: the interval of what is above it, or below, knows the measurement's doubt alone.
 
     Args:
@@ -33,7 +36,8 @@ def category_controls(parts: pl.DataFrame, presence: pl.DataFrame, chosen: Seque
     """
     last = presence.filter(pl.col("step") == pl.col("step").max())
     measured = last.filter(pl.col("control_id") == "none").sort("layer", "category_level", "category")
-    rows = pl.concat([parts.select(*_ROW, *_NUMBERS, "replicates"), _from_presence(presence, measured)])
+    model = presence["model"].first()
+    rows = pl.concat([_over_draws(parts, str(model)), _from_presence(presence, measured)])
     rows = rows.filter(pl.col("control_id").is_in(list(chosen)))
     paired = rows.join(
         measured.select(
@@ -56,7 +60,8 @@ def category_controls(parts: pl.DataFrame, presence: pl.DataFrame, chosen: Seque
         paired.sort(_ROW)
         .group_by(group, maintain_order=True)
         .agg(
-            pl.col(*(key for key in CELL_KEYS if key != "layer"), "n_seeds", "n_boot", "data_version").first(),
+            pl.col(*(key for key in CELL_KEYS if key != "layer")).first(),
+            pl.col("n_draws", "n_seeds", "n_boot", "data_version").first(),
             pl.col(*_NUMBERS, "p_measured").mean(),
             size=pl.len(),
         )
@@ -65,6 +70,25 @@ def category_controls(parts: pl.DataFrame, presence: pl.DataFrame, chosen: Seque
     sizes = means["size"].to_numpy()
     averaged = _with_intervals(means, group_means(control_rb, sizes), group_means(measured_rb, sizes))
     return pl.concat([each, averaged]).sort("aggregate", *_ROW)
+
+
+def _over_draws(parts: pl.DataFrame, model: str) -> pl.DataFrame:
+    """The mean over the draws of each control, with replicates over texts and draws."""
+    kept = [*_ROW, *_NUMBERS, "replicates", "n_draws"]
+    rows = parts.sort(*_ROW, "draw")
+    drawn = rows.group_by(_ROW, maintain_order=True).agg(pl.col(_NUMBERS).mean(), n_draws=pl.len().cast(pl.Int16))
+    if drawn.is_empty():
+        return drawn.with_columns(replicates=pl.lit(None, pl.List(pl.Float32))).select(kept)
+    replicates = nested_means(
+        replicate_array(rows),
+        rows["p_best"].to_numpy(),
+        drawn["n_draws"].to_numpy().astype(np.int64),
+        [(model, *cell) for cell in drawn.select("control_id", "layer").iter_rows()],
+        list(drawn.select("control_id", "category_level").iter_rows()),
+    )
+    return drawn.with_columns(replicates=pl.Series(replicates.astype(np.float32), dtype=pl.List(pl.Float32))).select(
+        kept
+    )
 
 
 def _from_presence(presence: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFrame:
@@ -83,7 +107,9 @@ def _from_presence(presence: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFra
     }
     return pl.concat(
         [
-            frame.with_columns(control_id=pl.lit(control_id)).select(*_ROW, *_NUMBERS, "replicates")
+            frame.with_columns(control_id=pl.lit(control_id), n_draws=pl.lit(None, pl.Int16)).select(
+                *_ROW, *_NUMBERS, "replicates", "n_draws"
+            )
             for control_id, frame in found.items()
         ]
     )

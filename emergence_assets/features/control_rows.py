@@ -1,10 +1,10 @@
-"""Presence of every category in codes that stand for a control: one row per category, with replicates.
+"""Presence of every category in codes that stand for a control: one row per category and draw, with replicates.
 
 Here: the numbers of one control in one layer. Not here: how its codes come about (`emergence/control_measurement.py`),
 the comparison with the measurement (`emergence/controls.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,7 @@ _SCHEMA = {column.name: column.dtype for column in CONTROL_ROWS}
 
 
 def control_rows(
-    codes: Codes,
+    drawn: Iterable[Codes],
     read_out_pd: NDArray[np.floating],
     labels: Sequence[Labels],
     recipe: CellRecipe,
@@ -29,13 +29,13 @@ def control_rows(
     """Presence as in a cell (`cell.presence_cell`), without permuted labels; see `CONTROL_ROWS`.
 
     Args:
-        codes: of the control.
+        drawn: codes of the control, as often as its SAE was drawn at random.
         read_out_pd: what the codes are of; the dense probe reads it.
         labels: the levels.
         recipe: of the study's cells: replicates weight the same texts as there, so that differences are paired.
         stratum_p: permute the labels within these strata, as often as the recipe says, and take means.
     """
-    frames = [pl.DataFrame(schema=_SCHEMA)]
+    frames, every_draw = [pl.DataFrame(schema=_SCHEMA)], list(drawn)
     for level in labels:
         kept = np.flatnonzero(level.is_usable(recipe.min_texts_per_split))
         if not len(kept):
@@ -44,22 +44,24 @@ def control_rows(
             [] if stratum_p is None else shuffled_labels(level, recipe.n_shuffles, recipe.shuffle_seed, stratum_p)
         )
         weights_pb = text_weights(level, recipe.n_boot, recipe.boot_seed)
-        select, score = (codes.entries(level.rows(select=side)) for side in (True, False))
-        found = [score_labelling(select, score, one, kept, weights_pb) for one in shuffled or [level]]
         dense = dense_probe_auroc(read_out_pd, level, shuffled, recipe.ridge_strength, weights_pb)
         p_dense_c = dense.shuffled_c if shuffled else dense.p_c
-        replicates_cb = np.mean([one.replicates_cb for one in found], axis=0)[kept]
-        frames.append(
-            pl.DataFrame(
-                {
-                    "category_level": [level.level] * len(kept),
-                    "category": [level.categories[c] for c in kept],
-                    "p_select": np.mean([one.p_select_c for one in found], axis=0)[kept],
-                    "p_best": np.mean([one.p_best_c for one in found], axis=0)[kept],
-                    "p_dense": p_dense_c[kept],
-                    "replicates": replicates_cb.astype(np.float32),
-                },
-                schema=_SCHEMA,
+        for draw, codes in enumerate(every_draw):
+            select, score = (codes.entries(level.rows(select=side)) for side in (True, False))
+            found = [score_labelling(select, score, one, kept, weights_pb) for one in shuffled or [level]]
+            replicates_cb = np.mean([one.replicates_cb for one in found], axis=0)[kept]
+            frames.append(
+                pl.DataFrame(
+                    {
+                        "draw": [draw] * len(kept),
+                        "category_level": [level.level] * len(kept),
+                        "category": [level.categories[c] for c in kept],
+                        "p_select": np.mean([one.p_select_c for one in found], axis=0)[kept],
+                        "p_best": np.mean([one.p_best_c for one in found], axis=0)[kept],
+                        "p_dense": p_dense_c[kept],
+                        "replicates": replicates_cb.astype(np.float32),
+                    },
+                    schema=_SCHEMA,
+                )
             )
-        )
     return pl.concat(frames)

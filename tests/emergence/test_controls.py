@@ -26,6 +26,7 @@ def parts(presence: pl.DataFrame) -> pl.DataFrame:
     real = presence.filter(step=8, control_id="none")
     return real.select(
         pl.lit("reinit_full").alias("control_id"),
+        pl.lit(0, pl.Int16).alias("draw"),
         *("layer", "category_level", "category", "p_select", "p_dense"),
         p_best=pl.col("p_best") - pl.lit(0.1, pl.Float32),
         replicates=pl.col("replicates").list.eval(pl.element() - pl.lit(0.1, pl.Float32)),
@@ -53,6 +54,36 @@ def test_differences_are_paired(table: pl.DataFrame) -> None:
     same = table.filter(control_id="step0", aggregate="none", category="c4")
     assert (same["above_control_lo"] < 0).all()
     assert (same["above_control_hi"] > 0).all()
+
+
+def test_a_control_that_was_drawn_several_times_is_known_no_better_than_its_draws(
+    parts: pl.DataFrame, presence: pl.DataFrame
+) -> None:
+    """Equal draws change nothing; draws that differ by more than texts do widen the interval, by what their mean does."""
+    apart = [-0.12, -0.04, 0.04, 0.12]
+
+    def drawn(shifts: list[float]) -> pl.DataFrame:
+        moved = [
+            parts.with_columns(
+                draw=pl.lit(draw, pl.Int16),
+                p_best=pl.col("p_best") + pl.lit(shift, pl.Float32),
+                replicates=pl.col("replicates").list.eval(pl.element() + pl.lit(shift, pl.Float32)),
+            )
+            for draw, shift in enumerate(shifts)
+        ]
+        table = category_controls(pl.concat(moved), presence, ["reinit_full"])
+        return table.filter(aggregate="none").with_columns(
+            width=pl.col("above_control_hi") - pl.col("above_control_lo")
+        )
+
+    same, differing = drawn([0.0] * 4), drawn(apart)
+    for table in (same, differing):
+        assert table["n_draws"].to_list() == [4] * len(table)
+        np.testing.assert_allclose(table["above_control"].to_numpy(), 0.1, atol=1e-5)
+    np.testing.assert_allclose(same["width"].to_numpy(), 0, atol=1e-5)
+    # Of the mean of four: a standard deviation of .103 over two; 2.5 to 97.5 % are 3.92 of these.
+    expected = 3.92 * np.std(apart, ddof=1) / 2
+    assert (differing["width"] / expected).is_between(0.6, 1.1).all(), (differing["width"], expected)
 
 
 def test_the_mean_is_over_the_categories(table: pl.DataFrame) -> None:

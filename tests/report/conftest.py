@@ -179,7 +179,7 @@ def _control_parts(presence: pl.DataFrame) -> pl.DataFrame:
     """Every control that a study makes, each as good as permuted labels are."""
     last = presence.filter(pl.col("step") == pl.col("step").max(), pl.col("control_id") == "label_shuffle")
     return pl.concat(
-        last.with_columns(control_id=pl.lit(control)).select(
+        last.with_columns(control_id=pl.lit(control), draw=pl.lit(0)).select(
             pl.col(name).cast(dtype) for name, dtype in CONTROL_PARTS.schema.items()
         )
         for control in MADE_CONTROLS

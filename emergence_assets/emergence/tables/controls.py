@@ -9,9 +9,9 @@ from emergence_assets.table import Column, Table, with_interval
 
 CONTROL_PARTS = Table(
     "control_parts",
-    "One row per layer and category of one control at the last step, with replicates.",
+    "One row per layer, category and draw of one control at the last step, with replicates.",
     (CONTROL_ID, LAYER, *CONTROL_ROWS),
-    ("control_id", "layer", "category_level", "category"),
+    ("control_id", "layer", "category_level", "category", "draw"),
 )
 
 CATEGORY_CONTROLS = Table(
@@ -32,6 +32,7 @@ CATEGORY_CONTROLS = Table(
         *with_interval(
             Column("above_control", pl.Float32, "p_measured - p_best of the control, paired over texts", "AUROC", -1, 1)
         ),
+        Column("n_draws", pl.Int16, "random draws behind the control; null where nothing is drawn", "draws", 1).or_null,
         N_SEEDS,
         N_BOOT,
         DATA_VERSION.or_null,
