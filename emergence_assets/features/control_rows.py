@@ -14,9 +14,9 @@ from emergence_assets.features.cell import CellRecipe, score_labelling
 from emergence_assets.features.codes import Codes
 from emergence_assets.features.controls import dense_probe_auroc
 from emergence_assets.features.labels import Labels, shuffled_labels, text_weights
-from emergence_assets.features.tables.columns import CONTROL_ROWS
+from emergence_assets.features.tables.control_draws import CONTROL_DRAWS
 
-_SCHEMA = {column.name: column.dtype for column in CONTROL_ROWS}
+_SCHEMA = {column.name: column.dtype for column in CONTROL_DRAWS}
 
 
 def control_rows(
@@ -26,7 +26,7 @@ def control_rows(
     recipe: CellRecipe,
     stratum_p: NDArray[np.integer] | None = None,
 ) -> pl.DataFrame:
-    """Presence as in a cell (`cell.presence_cell`), without permuted labels; see `CONTROL_ROWS`.
+    """Presence as in a cell (`cell.presence_cell`), without permuted labels; see `CONTROL_DRAWS`.
 
     Args:
         drawn: codes of the control, as often as its SAE was drawn at random.

@@ -59,7 +59,7 @@ def test_differences_are_paired(table: pl.DataFrame) -> None:
 def test_a_control_that_was_drawn_several_times_is_known_no_better_than_its_draws(
     parts: pl.DataFrame, presence: pl.DataFrame
 ) -> None:
-    """Equal draws change nothing; draws that differ by more than texts do widen the interval by what their mean does."""
+    """Equal draws change nothing; draws that differ by more than texts do widen the interval by what the mean does."""
     apart = [-0.12, -0.04, 0.04, 0.12]
 
     def drawn(shifts: list[float]) -> pl.DataFrame:

@@ -4,13 +4,14 @@ import polars as pl
 
 from emergence_assets.columns import AGGREGATE, CATEGORY, CATEGORY_LEVEL, CELL, CONTROL_ID, LAYER
 from emergence_assets.emergence.tables.columns import DATA_VERSION, N_BOOT, N_SEEDS
-from emergence_assets.features.tables.columns import CONTROL_ROWS, P_BEST, P_DENSE, P_SELECT
+from emergence_assets.features.tables.columns import P_BEST, P_DENSE, P_SELECT
+from emergence_assets.features.tables.control_draws import CONTROL_DRAWS
 from emergence_assets.table import Column, Table, with_interval
 
 CONTROL_PARTS = Table(
     "control_parts",
     "One row per layer, category and draw of one control at the last step, with replicates.",
-    (CONTROL_ID, LAYER, *CONTROL_ROWS),
+    (CONTROL_ID, LAYER, *CONTROL_DRAWS),
     ("control_id", "layer", "category_level", "category", "draw"),
 )
 

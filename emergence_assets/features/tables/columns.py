@@ -52,6 +52,5 @@ REPLICATES_DENSE = Column(
 CELL_CONTROL_ID = Column(
     "control_id", pl.String, "none is the measurement itself", "name", one_of=("none", "label_shuffle")
 )
-DRAW = Column("draw", pl.Int16, "which of several random draws of the control, from 0", "index", 0)
-CONTROL_ROWS = (DRAW, CATEGORY_LEVEL, CATEGORY, P_SELECT, P_BEST, P_DENSE, REPLICATES.or_null)
-"""Presence of one category under one draw of a control of the last step."""
+CONTROL_ROWS = (CATEGORY_LEVEL, CATEGORY, P_SELECT, P_BEST, P_DENSE, REPLICATES.or_null)
+"""Presence of one category under a control of the last step."""
