@@ -20,8 +20,5 @@ Control = Literal[
     "bow",
     "dense",
 ]
-ENCODER_DRAWS = 4
-"""Random encoders of `dict_frozen_encoder` in each layer. They cost no training, and what a trained dictionary has
-above one of them is hardly more than a draw moves (`docs/method.md`)."""
 CONTROL_IDS = ("none", "noise", *get_args(Control))
 """Values of the column `control_id`: the measurement, noise between equal rows, and the controls."""

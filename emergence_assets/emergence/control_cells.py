@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from emergence_assets.activations.cells import ACTIVATIONS, harvest_origin, probe_recipe
-from emergence_assets.control_ids import ENCODER_DRAWS, MADE_CONTROLS
+from emergence_assets.control_ids import MADE_CONTROLS
 from emergence_assets.emergence.cells import CATEGORY_PRESENCE
 from emergence_assets.emergence.table_cells import table_rule, write_cell
 from emergence_assets.errors import EmergenceError
 from emergence_assets.features.table_sizes import REPLICATE_BYTES
+from emergence_assets.features.tables.control_draws import ENCODER_DRAWS
 from emergence_assets.plan import Cell, Plan
 from emergence_assets.provenance import Required, canonical_json
 from emergence_assets.saes.cells import SAE

@@ -21,7 +21,6 @@ from emergence_assets.activations.reading import Rows, open_rows
 from emergence_assets.activations.tokens import Tokens, known_tokens
 from emergence_assets.activations.word_order import with_shuffled_words
 from emergence_assets.checkpoints.reinit import reinitialise
-from emergence_assets.control_ids import ENCODER_DRAWS
 from emergence_assets.durable import clear_disk_errors
 from emergence_assets.emergence.tables.controls import CONTROL_PARTS
 from emergence_assets.features.cell import CellRecipe
@@ -29,6 +28,7 @@ from emergence_assets.features.cells import cell_labels, cell_texts, probe_texts
 from emergence_assets.features.control_rows import control_rows
 from emergence_assets.features.encoded import encoded
 from emergence_assets.features.labels import length_strata
+from emergence_assets.features.tables.control_draws import ENCODER_DRAWS
 from emergence_assets.saes.cells import EVALUATION_SHARE, seed_folder
 from emergence_assets.saes.control_saes import frozen_decoder, gaussian_rows, random_encoder
 from emergence_assets.saes.feed import Member
