@@ -229,10 +229,12 @@ def shipped_studies() -> list[str]:
     return sorted(path.stem for path in STUDIES_FOLDER.glob("*.yaml"))
 
 
-def load_study(name_or_path: str | None = None) -> Study:
+def load_study(name_or_path: str | None = None, seed: int | None = None) -> Study:
     """Read a study by shipped name or by path; by default the one that EMERGENCE_STUDY names, else `default`.
 
-    EMERGENCE_SEED moves all its seeds (`reseeding.py`).
+    Args:
+        name_or_path: the study.
+        seed: moves all its seeds (`reseeding.py`); by default EMERGENCE_SEED.
 
     Raises:
         EmergenceError: no such study, not YAML, or a field that does not fit; names field, value and remedy.
@@ -247,7 +249,7 @@ def load_study(name_or_path: str | None = None) -> Study:
             where=path,
             remedy=f"choose one of {', '.join(shipped_studies())}, or give the path of a .yaml file",
         )
-    study, seed = parse_study(read_yaml(path), where=str(path)), _seed()
+    study, seed = parse_study(read_yaml(path), where=str(path)), _seed() if seed is None else seed
     return parse_study(reseeded(study.model_dump(), seed), where=str(path)) if seed else study
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from emergence_assets.audit.records import AuditPlan
+from emergence_assets.emergence.replication import ABOUT
 from emergence_assets.emergence.tables.catalogue import CATALOGUE
 from emergence_assets.errors import EmergenceError
 from emergence_assets.plan import Plan, Rule
@@ -20,8 +21,6 @@ from resources.tables import read_table
 
 LARGEST = 5
 """Changes that are told of each table; all are counted."""
-CLAIM_KEY = ("kind", "model", "category_level", "category", "unit", "figure")
-"""What a claim is about; its number and wording move with the others."""
 NOT_NUMBERS = ("data_version", "claim_id")
 OF_ONE_RUN = ("run_id",)
 
@@ -172,7 +171,7 @@ def _grades(before: Plan, after: Plan, rule: Rule, table: Table) -> Iterator[dic
         was, now = first.get(key), second.get(key)
         if was is None or now is None or was["grade"] != now["grade"]:
             told = now or was or {}
-            yield {name: told[name] for name in ("statement", *CLAIM_KEY)} | {
+            yield {name: told[name] for name in ("statement", *ABOUT)} | {
                 "before": was["grade"] if was else None,
                 "after": now["grade"] if now else None,
             }
@@ -183,7 +182,7 @@ def _claims(frame: pl.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     counts: dict[tuple[Any, ...], int] = {}
     for row in frame.sort("claim_id").iter_rows(named=True):
-        about = tuple(row[name] for name in CLAIM_KEY)
+        about = tuple(row[name] for name in ABOUT)
         counts[about] = counts.get(about, 0) + 1
         found[*about, counts[about]] = row
     return found

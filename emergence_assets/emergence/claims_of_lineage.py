@@ -7,7 +7,7 @@ the ratio to the seed ceiling (`lineage_stability.py`), the grade (`grading.py`)
 import polars as pl
 
 from emergence_assets.emergence.claim import Claim, above
-from emergence_assets.emergence.grading import Control
+from emergence_assets.emergence.grading import ONE_RUN, Control
 
 LASTING = 0.5
 """Of the latents that two SAE seeds share, most have to be found again."""
@@ -40,6 +40,7 @@ def claims_of_lineage(stability: pl.DataFrame) -> list[Claim]:
             controls=(
                 Control("seed_ceiling", None if row["s_norm"] is None else True),
                 Control("untrained_dictionary", above(row["s_raw_lo"])),
+                ONE_RUN,
             ),
             inputs=(f"lineage_stability {row['model']}",),
             figure="lineage_stability",

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from emergence_assets.emergence.claim import Claim, subject
-from emergence_assets.emergence.grading import Control
+from emergence_assets.emergence.grading import ONE_RUN, Control
 
 _SAID = {
     "threshold": "Presence of {subject} has a threshold in model size, between {lo} and {hi} parameters.",
@@ -51,6 +51,7 @@ def claims_of_scale(scale: pl.DataFrame, level: str) -> list[Claim]:
                 Control(condition, _same(matched.get((key, condition)), shape), must=False)
                 for condition in ("equal_tokens", "equal_flops")
             ),
+            ONE_RUN,
         )
         said = _SAID[shape].format(subject=subject(row), lo=_size(row["n_lo"]), hi=_size(row["n_hi"]))
         claims.append(

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from emergence_assets.emergence.claim import Claim, above, below, seeds_agree, subject
-from emergence_assets.emergence.grading import Control
+from emergence_assets.emergence.grading import ONE_RUN, Control
 
 MAX_SPREAD = 0.5
 """A peak whose interval covers more of the depth than this is no place."""
@@ -48,6 +48,7 @@ def claims_of_depth(space: pl.DataFrame) -> list[Claim]:
                     Control("label_shuffle", _not(above(shuffled.get(_key(row))))),
                     Control("one_layer", first == last, must=False),
                     Control("one_mode", None if row["n_modes"] is None else row["n_modes"] <= 1, must=False),
+                    ONE_RUN,
                 ),
                 inputs=(f"emergence_over_space {row['model']}",),
                 figure="gain_by_layer",
@@ -87,6 +88,7 @@ def claims_of_reactivation(reactivation: pl.DataFrame, mechanism: pl.DataFrame, 
             Control("layer_permutation", below(row["perm_p"]), must=False),
             Control("dense", row["verdict"] == "representational", must=False),
             Control("ablation", depends.get((row["model"], row["category_level"], row["category"])), must=False),
+            ONE_RUN,
         )
         claims.append(
             Claim(

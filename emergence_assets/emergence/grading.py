@@ -26,6 +26,10 @@ class Control:
     """Whether a statement falls with it. One that need not pass only keeps a statement from grade A."""
 
 
+ONE_RUN = Control("model_seed", None, must=False)
+"""Of statements that were measured in one training run of each model alone: whether others agree is not known."""
+
+
 def grade(passes_gate: bool | None, controls: Sequence[Control]) -> Grade:
     """The grade of a statement.
 

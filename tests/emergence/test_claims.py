@@ -223,10 +223,10 @@ def _of(schema: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("low", "words", "grade"),
-    [(1.0, "in layer 5 of 0 to 5", "A"), (2 / 3, "in one of the layers 3 to 5 of 0 to 5", "B")],
+    ("low", "words", "failed"),
+    [(1.0, "in layer 5 of 0 to 5", []), (2 / 3, "in one of the layers 3 to 5 of 0 to 5", ["one_layer"])],
 )
-def test_a_peak_is_said_to_be_where_its_interval_is(low: float, words: str, grade: str) -> None:
+def test_a_peak_is_said_to_be_where_its_interval_is(low: float, words: str, failed: list[str]) -> None:
     peak = {
         "model": "m",
         "step": 1000,
@@ -244,8 +244,9 @@ def test_a_peak_is_said_to_be_where_its_interval_is(low: float, words: str, grad
     space = frame(EMERGENCE_OVER_SPACE.schema, peak, peak | {"control_id": "label_shuffle", "max_gain_lo": -0.01})
     claim = stated(evidence(emergence_over_space=space), "depth")
     assert words in claim["statement"]
-    assert claim["grade"] == grade
-    assert claim["controls_failed"] == ([] if grade == "A" else ["one_layer"])
+    assert claim["controls_failed"] == failed
+    # Of one training run: no A, whatever else it survived.
+    assert (claim["grade"], claim["controls_missing"]) == ("B", ["model_seed"])
 
 
 def test_what_speaks_against_a_statement_names_its_gate_first() -> None:
