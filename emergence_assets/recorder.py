@@ -14,7 +14,7 @@ from emergence_assets.lineage_id import cell_id
 from emergence_assets.partitions import asset_key, partition_key
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.provenance import Provenance, code_version
-from emergence_assets.seal import CREATED_TAG, SEAL_TAG, moment, seal
+from emergence_assets.seal import CREATED_TAG, SEAL_TAG, VERSION_TAG, moment, seal
 
 SHOWN_INPUTS = 12
 """Inputs that an event lists one by one."""
@@ -66,7 +66,7 @@ class Recorder:
     def record(self, cell: Cell) -> None:
         """Write the event of one of several partitions that a run makes."""
         tags = {
-            "dagster/data_version": self.provenance(cell).fingerprint,
+            VERSION_TAG: self.provenance(cell).fingerprint,
             "dagster/code_version": code_version(*self.rule.code),
         } | self._content_tags(cell)
         for source, source_cell in self.plan.input_cells(self.rule, cell):
@@ -86,7 +86,7 @@ class Recorder:
         event = self.context.instance.get_latest_data_version_record(key, partition_key=partition)
         if event is None or event.asset_materialization is None:
             return {}
-        version = (event.asset_materialization.tags or {}).get("dagster/data_version", "")
+        version = (event.asset_materialization.tags or {}).get(VERSION_TAG, "")
         name = key.to_user_string()
         return {
             f"dagster/input_data_version/{name}": sha256(version.encode()).hexdigest(),

@@ -14,11 +14,12 @@ from emergence_assets.forecast import require_room
 from emergence_assets.instance import close_dead_runs
 from emergence_assets.listeners import Listener
 from emergence_assets.only_run import only_run, swept
-from emergence_assets.partitions import asset_key, follow_time_axis, partition_key
+from emergence_assets.partitions import follow_time_axis
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.portions import disk_portions, model_rectangles
 from emergence_assets.study import Study
 from emergence_assets.text_counts import TextCounts
+from emergence_assets.unrecorded import unrecorded
 from resources.storage import Storage, prepare_folder
 
 
@@ -127,20 +128,20 @@ class _Run:
             self._take_in(plan, rule, due)
         else:
             self._make_due(plan, rule, [cell for cell in due if (rule.name, cell) not in self._followed])
-        unrecorded = self._wanted(rule, _unrecorded(plan, rule, self.instance, set(due)))
-        self._make(rule, unrecorded, force=False)
-        self.outcome.recorded += len(unrecorded)
+        unknown = self._wanted(rule, unrecorded(plan, rule, self.instance, set(due)))
+        self._make(rule, unknown, force=False)
+        self.outcome.recorded += len(unknown)
 
     def _tables(self, plan: Plan, due: dict[Rule, list[Cell]]) -> None:
         """Make what is due of assets without partitions in one run, which costs a second or two; record the others."""
-        unrecorded = {
-            rule: self._wanted(rule, _unrecorded(plan, rule, self.instance, set(cells))) for rule, cells in due.items()
+        unknown = {
+            rule: self._wanted(rule, unrecorded(plan, rule, self.instance, set(cells))) for rule, cells in due.items()
         }
-        for wanted, force in ((due, True), (unrecorded, False)):
+        for wanted, force in ((due, True), (unknown, False)):
             if parts := tuple((rule, tuple(cells)) for rule, cells in wanted.items() if cells):
                 self._run(Batch(parts), force)
         self.outcome.made |= {rule.name: len(cells) for rule, cells in due.items() if cells}
-        self.outcome.recorded += sum(len(cells) for cells in unrecorded.values())
+        self.outcome.recorded += sum(len(cells) for cells in unknown.values())
 
     def _take_in(self, plan: Plan, rule: Rule, due: Sequence[Cell]) -> None:
         """Register checkpoints, in portions that the cache holds; those that follow at once find their files there."""
@@ -255,20 +256,6 @@ def verify_done(plan: Plan, rules: Sequence[Rule]) -> None:
         for cell in plan.cells(rule):
             if plan.state(rule, cell).state == "done":
                 rule.verify(rule.path(plan.storage, cell))
-
-
-def _unrecorded(plan: Plan, rule: Rule, instance: dg.DagsterInstance, due: set[Cell]) -> list[Cell]:
-    """Cells that are done on disk but that this instance has no event of: another Dagster home, say."""
-    missing = []
-    for model in [None] if rule.grid == "study" else plan.study.models:
-        key = asset_key(plan.study, model, rule.name)
-        done = [cell for cell in plan.cells(rule, model) if cell not in due]
-        if rule.grid in ("study", "model"):
-            missing += done if done and instance.get_latest_materialization_event(key) is None else []
-        else:
-            known = instance.get_materialized_partitions(key)
-            missing += [cell for cell in done if partition_key(cell) not in known]
-    return missing
 
 
 def _has_partitions(rule: Rule) -> bool:

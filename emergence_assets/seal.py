@@ -14,6 +14,8 @@ from emergence_assets.provenance import Provenance
 from resources.storage import Storage
 from resources.tables import table_checksum
 
+VERSION_TAG = "dagster/data_version"
+"""Tag of every event that Dagster keeps: the fingerprint of what was made."""
 SEAL_TAG = "emergence/seal"
 """Tag of a materialisation event."""
 CREATED_TAG = "emergence/created"

@@ -1,9 +1,11 @@
 """The whole pipeline on the tiny study, through the command line: what is computed, what is kept, what is refused."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -99,6 +101,21 @@ def test_a_new_instance_gets_the_events_without_computing(study: Path) -> None:
     with_events = study / "dagster" / "history"
     assert with_events.exists()
     assert "nothing to do" in result.stderr
+
+
+def test_a_run_that_was_killed_before_it_wrote_its_event_is_told_of_by_the_next(study: Path) -> None:
+    """The event is of what the file was made from before; the file is whole, and nothing is computed for it."""
+    index = study / "dagster" / "history" / "runs" / "index.db"
+    with contextlib.closing(sqlite3.connect(index)) as database, database:
+        changed = database.execute(
+            "UPDATE asset_event_tags SET value = 'of other code' WHERE key = 'dagster/data_version' AND event_id IN "
+            "(SELECT id FROM event_logs WHERE asset_key LIKE '%gloss-tiny%\"sae\"]' AND partition = 'L00|step000000')"
+        )
+        assert changed.rowcount == 1
+    assert "forked" in run_emergence(study, "audit", "--verify").stdout
+    assert made(run_emergence(study, "run", "--json")) == {}
+    verified = run_emergence(study, "audit", "--verify")
+    assert verified.returncode == 0, verified.stdout
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])

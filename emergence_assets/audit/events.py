@@ -16,9 +16,8 @@ from typing import NamedTuple
 import yaml
 
 from emergence_assets.plan import Cell, layer_key, step_key
-from emergence_assets.seal import CREATED_TAG, SEAL_TAG
+from emergence_assets.seal import CREATED_TAG, SEAL_TAG, VERSION_TAG
 
-VERSION_TAG = "dagster/data_version"
 _TAGS = (VERSION_TAG, SEAL_TAG, CREATED_TAG)
 # Dagster keeps an index of some tags of its own only.
 _TAGS_OF_EVENT = (
