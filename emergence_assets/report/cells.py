@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emergence_assets.activations.cells import study_probe_set
 from emergence_assets.durable import clear_disk_errors, replacing_folder
@@ -22,6 +22,9 @@ from resources.records import (
 )
 from resources.storage import Storage
 from resources.tables import read_table, read_tables, write_table
+
+if TYPE_CHECKING:
+    import polars as pl  # which no command that only plans has to wait for
 
 PAGE_NAME = "index.html"
 HEADLINE_NAME = "headline.parquet"
@@ -110,6 +113,18 @@ def _parts(plan: Plan, name: str) -> list[str]:
     return [str(rule.path(plan.storage, cell)) for cell in plan.cells(rule)]
 
 
+def of_sizes(frame: "pl.DataFrame", sizes: Sequence[str]) -> "pl.DataFrame":
+    """Rows of models that are sizes, and rows of no model or of all of them.
+
+    Replicates of a model are no sizes: they stand in a table of their own.
+
+    Args:
+        frame: a table; as it is where it has no column model.
+        sizes: names of the models that count.
+    """
+    return frame.filter(frame["model"].is_in(list(sizes)).fill_null(True)) if "model" in frame.columns else frame
+
+
 def write_report(
     folder: str,
     required: str,
@@ -122,7 +137,6 @@ def write_report(
     report: Any,
 ) -> None:
     """Worker: draw the charts and put the page together."""
-    import polars as pl
     import yaml
 
     from emergence_assets.emergence.granted import granted_histories
@@ -137,11 +151,7 @@ def write_report(
 
     want = required_from_json(required)
     read = {name: read_tables([Path(part) for part in tables[name]], CATALOGUE[name]) for name in TABLES}
-    # Replicates of a model are no sizes: they stand in a table of their own.
-    read = {
-        name: frame.filter(pl.col("model").is_in(sizes)) if "model" in frame.columns else frame
-        for name, frame in read.items()
-    }
+    read = {name: of_sizes(frame, sizes) for name, frame in read.items()}
     summary_table = headline(read["category_presence"])
     shown = ReportTables(
         level=level,
