@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emergence_assets.activations.cells import study_probe_set
 from emergence_assets.durable import clear_disk_errors, replacing_folder
@@ -22,9 +22,6 @@ from resources.records import (
 )
 from resources.storage import Storage
 from resources.tables import read_table, read_tables, write_table
-
-if TYPE_CHECKING:
-    import polars as pl  # which no command that only plans has to wait for
 
 PAGE_NAME = "index.html"
 HEADLINE_NAME = "headline.parquet"
@@ -113,18 +110,6 @@ def _parts(plan: Plan, name: str) -> list[str]:
     return [str(rule.path(plan.storage, cell)) for cell in plan.cells(rule)]
 
 
-def of_sizes(frame: "pl.DataFrame", sizes: Sequence[str]) -> "pl.DataFrame":
-    """Rows of models that are sizes, and rows of no model or of all of them.
-
-    Replicates of a model are no sizes: they stand in a table of their own.
-
-    Args:
-        frame: a table; as it is where it has no column model.
-        sizes: names of the models that count.
-    """
-    return frame.filter(frame["model"].is_in(list(sizes)).fill_null(True)) if "model" in frame.columns else frame
-
-
 def write_report(
     folder: str,
     required: str,
@@ -146,7 +131,7 @@ def write_report(
     from emergence_assets.emergence.tables.scale import MODEL_SEEDS
     from emergence_assets.report.figures import draw_figures
     from emergence_assets.report.page import build_page
-    from emergence_assets.report.readings import ReportTables
+    from emergence_assets.report.readings import ReportTables, of_sizes
     from emergence_assets.theme import chart_png
 
     want = required_from_json(required)

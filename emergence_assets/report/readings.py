@@ -3,7 +3,7 @@
 Here: selections and means that several charts and sentences share. Not here: charts, words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -162,3 +162,15 @@ def mean_row(table: pl.DataFrame, level: str, control: str = "none") -> pl.DataF
     return table.filter(
         (pl.col("category_level") == level) & (pl.col("control_id") == control) & (pl.col("aggregate") == "mean")
     )
+
+
+def of_sizes(frame: pl.DataFrame, sizes: Sequence[str]) -> pl.DataFrame:
+    """Rows of models that are sizes, and rows of no model or of all of them.
+
+    Replicates of a model are no sizes: they stand in a table of their own.
+
+    Args:
+        frame: a table; as it is where it has no column model.
+        sizes: names of the models that count.
+    """
+    return frame.filter(frame["model"].is_in(list(sizes)).fill_null(True)) if "model" in frame.columns else frame

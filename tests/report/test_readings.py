@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from emergence_assets.report.cells import of_sizes
+from emergence_assets.report.readings import of_sizes
 
 
 def test_statements_about_all_sizes_are_shown_and_replicates_are_not() -> None:
