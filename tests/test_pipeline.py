@@ -106,12 +106,15 @@ def test_a_new_instance_gets_the_events_without_computing(study: Path) -> None:
 def test_a_run_that_was_killed_before_it_wrote_its_event_is_told_of_by_the_next(study: Path) -> None:
     """The event is of what the file was made from before; the file is whole, and nothing is computed for it."""
     index = study / "dagster" / "history" / "runs" / "index.db"
+    cell = """SELECT id FROM event_logs WHERE asset_key LIKE '%gloss-tiny%"sae"]' AND partition = 'L00|step000000'"""
+    tag = f"key = 'dagster/data_version' AND event_id IN ({cell})"
     with contextlib.closing(sqlite3.connect(index)) as database, database:
-        changed = database.execute(
-            "UPDATE asset_event_tags SET value = 'of other code' WHERE key = 'dagster/data_version' AND event_id IN "
-            "(SELECT id FROM event_logs WHERE asset_key LIKE '%gloss-tiny%\"sae\"]' AND partition = 'L00|step000000')"
+        ((fingerprint,),) = database.execute(f"SELECT value FROM asset_event_tags WHERE {tag}").fetchall()
+        before = fingerprint[::-1]
+        database.execute(f"UPDATE asset_event_tags SET value = ? WHERE {tag}", (before,))
+        database.execute(
+            f"UPDATE event_logs SET event = replace(event, ?, ?) WHERE id IN ({cell})", (fingerprint, before)
         )
-        assert changed.rowcount == 1
     assert "forked" in run_emergence(study, "audit", "--verify").stdout
     assert made(run_emergence(study, "run", "--json")) == {}
     verified = run_emergence(study, "audit", "--verify")
