@@ -31,7 +31,7 @@ UPKEEP_SECONDS = 30
 """Between two looks at what became due."""
 
 
-def upkeep(rests: bool = False) -> dg.AutomationCondition:
+def upkeep(tables: dg.AssetSelection | None = None) -> dg.AutomationCondition:
     """When a cell is made by itself: once after it became due, as soon as everything it is made from is there.
 
     Due is what is missing, what has an input of another content, and what other code makes. A mere re-run of an input
@@ -41,8 +41,9 @@ def upkeep(rests: bool = False) -> dg.AutomationCondition:
     new checkpoint takes one look for its cells, and one for the tables.
 
     Args:
-        rests: also wait while an input lacks one of its own inputs, or one is being made: it is about to change. For
-            tables: of what they are made from some follows sooner than the rest.
+        tables: also wait while one of these lacks an input, or an input of it is being made: it is about to change. For
+            what is made from tables, of which some follow sooner than others. Not asked of cells: they are missing or
+            in progress themselves then, and to ask every cell of a family about its inputs takes seconds.
     """
     condition = dg.AutomationCondition
     due = (
@@ -51,8 +52,9 @@ def upkeep(rests: bool = False) -> dg.AutomationCondition:
         | condition.code_version_changed()
     )
     possible = ~condition.any_deps_missing() & ~condition.any_deps_in_progress() & ~condition.in_progress()
-    if rests:
-        possible &= ~condition.any_deps_match(condition.any_deps_missing() | condition.any_deps_in_progress())
+    if tables is not None:
+        is_about_to_change = condition.any_deps_missing() | condition.any_deps_in_progress()
+        possible &= ~condition.any_deps_match(is_about_to_change).allow(tables)
     waiting = due.since(condition.newly_requested() | condition.newly_updated())
     return (waiting & possible).with_label("due and possible")
 

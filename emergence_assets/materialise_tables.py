@@ -41,6 +41,14 @@ def build_tables(
     rule = declared.rule
     models = [None] if rule.grid == "study" else study.models
     cells = {asset_key(study, model, rule.name): Cell(model) for model in models}
+    all_tables = dg.AssetSelection.assets(
+        *(
+            asset_key(study, model, other.name)
+            for other in rules
+            if other.grid in ("study", "model")
+            for model in ([None] if other.grid == "study" else study.models)
+        )
+    )
     parents = {key: parent_keys(study, rules, rule, cell.model) for key, cell in cells.items()}
 
     @dg.multi_asset(
@@ -53,7 +61,7 @@ def build_tables(
                 description=declared.description,
                 kinds=set(declared.kinds),
                 code_version=code_version(*rule.code),
-                automation_condition=upkeep(rests=True) if parents[key] else None,
+                automation_condition=upkeep(all_tables) if parents[key] else None,
                 skippable=True,
             )
             for key, cell in cells.items()
