@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emergence_assets.emergence.grading import GRADES, GRANTED
 from emergence_assets.errors import EmergenceError
 from emergence_assets.reseeding import MOST
 
 if TYPE_CHECKING:
     import polars as pl  # takes half a second, which `--help` need not wait for
-
-GRADES = ("A", "B", "C", "reject")
 
 
 @click.command()
@@ -106,7 +105,7 @@ def _there(row: dict[str, Any]) -> str:
     """What the other run says, in a word."""
     if row["grade_other"] is None:
         return "not stated"
-    if row["holds"] is False and row["grade_other"] in GRADES[:2]:
+    if row["holds"] is False and row["grade_other"] in GRANTED:
         return f"{row['grade_other']}, elsewhere"
     return row["grade_other"]
 

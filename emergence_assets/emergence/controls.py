@@ -26,8 +26,8 @@ def category_controls(parts: pl.DataFrame, presence: pl.DataFrame, chosen: Seque
     `p_measured` is the p_best of the same cell; `above_control` = p_measured − p_best of the control, with the interval
     of the paired replicates. Of a control that was drawn several times the mean is taken, and its replicates draw it
     anew, as those of the measurement draw SAE seeds. The controls `dense` and `bow` are probes: their AUROC stands as
-    p_best. The bag of words
-    has no replicates: the interval of what is above it, or below, knows the measurement's doubt alone.
+    p_best. The bag of words has no replicates: the interval of what is above it, or below, knows the measurement's
+    doubt alone.
 
     Args:
         parts: rows of `features.control_rows.control_rows` with layer and control_id.

@@ -11,6 +11,7 @@ from emergence_assets.emergence.tables.claims import KINDS
 
 ABOUT = ("kind", "model", "category_level", "category", "unit", "figure")
 """What a claim is about; its number, its layer and its wording may be others in another run."""
+_GRANTED = pl.col("grade").is_in(GRANTED)
 
 
 def beside(claims: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
@@ -21,17 +22,17 @@ def beside(claims: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
         other: of the other.
 
     Returns:
-        One row per claim of the first, in its order, and three columns more: `grade_other`, null where nothing was
-        stated there; `may_hold`, whether it is granted here; `holds`, whether it is granted there too and the 95 %
-        intervals have a value in common (null where it is not granted here).
+        One row per claim of the first, in its order, and two columns more: `grade_other`, null where nothing was
+        stated there; `holds`, whether it is granted there too and the 95 % intervals have a value in common (null
+        where it is not granted here). Of several claims about the same thing the first belongs to the first.
     """
-    there = other.select(*ABOUT, grade_other="grade", lo_other="lo", hi_other="hi")
-    rows = claims.join(
-        there, on=list(ABOUT), how="left", nulls_equal=True, validate="1:1", maintain_order="left"
-    ).with_columns(may_hold=pl.col("grade").is_in(GRANTED))
+    on = [*ABOUT, "nth"]
+    here, there = (run.with_columns(nth=pl.int_range(pl.len()).over(ABOUT)) for run in (claims, other))
+    there = there.select(*on, grade_other="grade", lo_other="lo", hi_other="hi")
+    rows = here.join(there, on=on, how="left", nulls_equal=True, validate="1:1", maintain_order="left")
     overlap = (pl.col("lo") <= pl.col("hi_other")) & (pl.col("lo_other") <= pl.col("hi"))
     holds = pl.col("grade_other").is_in(GRANTED).fill_null(False) & overlap.fill_null(True)
-    return rows.with_columns(holds=pl.when("may_hold").then(holds)).drop("lo_other", "hi_other")
+    return rows.with_columns(holds=pl.when(_GRANTED).then(holds)).drop("nth", "lo_other", "hi_other")
 
 
 def replication(claims: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
@@ -52,7 +53,7 @@ def replication(claims: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
         .group_by("kind", "of")
         .agg(
             stated=in_both.sum(),
-            granted=(pl.col("may_hold") & in_both).sum(),
+            granted=(_GRANTED & in_both).sum(),
             granted_there=there.sum(),
             held=pl.col("holds").fill_null(False).sum(),
         )

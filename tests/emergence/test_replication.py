@@ -75,3 +75,9 @@ def test_a_run_beside_itself_holds_whatever_it_grants() -> None:
     counts = replication(HERE, HERE)
     assert (counts["held"] == counts["granted"]).all()
     assert replication(HERE.clear(), HERE.clear()).is_empty()
+
+
+def test_two_claims_about_the_same_thing_are_told_apart_by_their_order() -> None:
+    twice = run(("depth", None, "B", 0.1, 0.2), ("depth", None, "reject", 0.5, 0.6))
+    other = run(("depth", None, "reject", 0.1, 0.2), ("depth", None, "B", 0.5, 0.6))
+    assert beside(twice, other)["grade_other"].to_list() == ["reject", "B"]
