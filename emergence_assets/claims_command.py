@@ -78,8 +78,9 @@ def _print(chosen: list[dict[str, Any]], rows: list[dict[str, Any]], other_seed:
     table.add_column("claim", no_wrap=True)
     for name in ("grade", *there):
         table.add_column(name)
-    table.add_column("statement", min_width=30)
-    for name in ("estimate [95 %]", "failed", "not measured"):
+    table.add_column("statement", min_width=16)
+    # Beside another run there is no room for these: the plain list has them.
+    for name in ("estimate [95 %]", *([] if there else ["failed", "not measured"])):
         table.add_column(name, overflow="fold")
     for row in chosen:
         estimate = "" if row["estimate"] is None else short_number(row["estimate"])
@@ -92,8 +93,7 @@ def _print(chosen: list[dict[str, Any]], rows: list[dict[str, Any]], other_seed:
             *([_there(row)] if there else []),
             row["statement"],
             f"{estimate}{interval} {row['unit']}",
-            ", ".join(speaks_against(row)),
-            ", ".join(row["controls_missing"]),
+            *([] if there else [", ".join(speaks_against(row)), ", ".join(row["controls_missing"])]),
         )
     console = Console()
     console.print(table)
@@ -114,7 +114,10 @@ def _print_replication(counts: "pl.DataFrame", other_seed: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("kind", "of", "stated in both", "granted", f"granted with seed {other_seed}", "held", "by chance")
+    table = Table()
+    table.add_column("kind", no_wrap=True)
+    for name in ("of", "stated in both", "granted", f"granted with seed {other_seed}", "held", "by chance"):
+        table.add_column(name)
     for row in counts.iter_rows(named=True):
         table.add_row(*(str(row[name]) for name in counts.columns[:-1]), f"{row['by_chance']:.1f}")
     Console().print(table)
