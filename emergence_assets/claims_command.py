@@ -78,7 +78,7 @@ def _print(chosen: list[dict[str, Any]], rows: list[dict[str, Any]], other_seed:
     table.add_column("claim", no_wrap=True)
     for name in ("grade", *there):
         table.add_column(name)
-    table.add_column("statement", min_width=16)
+    table.add_column("statement")
     # Beside another run there is no room for these: the plain list has them.
     for name in ("estimate [95 %]", *([] if there else ["failed", "not measured"])):
         table.add_column(name, overflow="fold")
