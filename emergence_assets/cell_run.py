@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
-from dagster._core.errors import DagsterAssetCheckFailedError
 
 from emergence_assets.automation import RECOMPUTE_TAG
 from emergence_assets.errors import EmergenceError
@@ -19,6 +18,8 @@ from emergence_assets.study import Study
 
 MAX_RETRIES_TAG = "dagster/max_retries"
 """Nobody but this process could start its runs again."""
+FAILED_CHECK = "DagsterAssetCheckFailedError"
+"""Class of the error after a blocking check; Dagster does not export it."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -99,7 +100,9 @@ def run_batch(
         )
     except dg.DagsterExecutionInterruptedError as interruption:
         raise KeyboardInterrupt from interruption  # Dagster's own word for Ctrl-C
-    except DagsterAssetCheckFailedError as error:
+    except dg.DagsterError as error:
+        if type(error).__name__ != FAILED_CHECK:
+            raise
         raise EmergenceError(
             str(error).replace("\n", " "),
             where=_named(cells),

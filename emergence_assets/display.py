@@ -20,7 +20,7 @@ PLAIN_EVERY_SECONDS = 10.0
 
 
 class Display:
-    """Shows one line per stage and one per running task; a `runner.Listener` and a `runner.TaskListener`."""
+    """Shows one line per stage and one per running task; a `listeners.Listener` and a `listeners.TaskListener`."""
 
     def __init__(self, console: Console):
         self.console = console

@@ -176,11 +176,11 @@ def _hand_over(plan: Plan, scratch: Storage, given: Cells, again: Cells) -> None
             if entry.identity:
                 _link(storage.checkpoint_measurement(entry.identity), scratch.checkpoint_measurement(entry.identity))
     if given.get(ACTIVATIONS.name):
-        _link(storage.tokens_file("any").parent, scratch.tokens_file("any").parent)
+        _link(storage.tokens_folder, scratch.tokens_folder)
     for here, there in (
         (storage.checkpoint_lock_file(), scratch.checkpoint_lock_file()),
         (storage.checkpoint_cache(), scratch.checkpoint_cache()),
-        (storage.root / "imported_saes", scratch.root / "imported_saes"),
+        (storage.imported_saes_folder, scratch.imported_saes_folder),
     ):
         _link(here, there)
 

@@ -23,7 +23,7 @@ from emergence_assets.plan import Cell, Plan, Rule
 from emergence_assets.saes.cells import AFTER_SAE, SAE
 from emergence_assets.selection import Selection
 from resources.compute import LocalProcesses, Task
-from resources.storage import Storage
+from resources.storage import Storage, instance_home
 
 
 def storage_rows(plan: Plan, by: Sequence[str]) -> list[dict[str, Any]]:
@@ -42,10 +42,10 @@ def storage_rows(plan: Plan, by: Sequence[str]) -> list[dict[str, Any]]:
 def other_bytes(storage: Storage) -> dict[str, int]:
     """What lies in the data folder beside the cells of this study."""
     return {
-        "token files": path_bytes(storage.tokens_file("any").parent),
+        "token files": path_bytes(storage.tokens_folder),
         "checkpoint cache of all studies": path_bytes(storage.checkpoint_cache()),
-        "measurements of all studies": path_bytes(storage.checkpoint_measurement("any").parent),
-        "event log of all studies": path_bytes(storage.data / "dagster"),
+        "measurements of all studies": path_bytes(storage.measurements_folder),
+        "event log of all studies": path_bytes(instance_home(storage.data)),
     }
 
 

@@ -46,9 +46,14 @@ class Storage:
         """Held while the layers of one checkpoint are captured."""
         return self.root / "locks" / f"{model}-step{step}.lock"
 
+    @property
+    def training_root(self) -> Path:
+        """Folder of all models that are trained here."""
+        return self.root / "checkpoints"
+
     def training_folder(self, model: str) -> Path:
         """Checkpoints of one model, in the layout `step512/` that a local source reads."""
-        return self.root / "checkpoints" / model
+        return self.training_root / model
 
     def checkpoint_folder(self, model: str, step: int) -> Path:
         """One checkpoint: config.json, model.safetensors, tokenizer.json."""
@@ -58,9 +63,14 @@ class Storage:
         """What is known of a registered checkpoint."""
         return self.root / "registry" / f"model={model}" / f"step={step:06d}.json"
 
+    @property
+    def measurements_folder(self) -> Path:
+        """Measurements of the checkpoints of all studies."""
+        return self.data / "measurements"
+
     def checkpoint_measurement(self, identity: str) -> Path:
         """What was measured of the weights of one checkpoint; named by its content, shared by all studies."""
-        return self.data / "measurements" / f"{identity}.safetensors"
+        return self.measurements_folder / f"{identity}.safetensors"
 
     def time_axis(self, model: str) -> Path:
         """Which checkpoints of a model there are, and which are left out."""
@@ -78,9 +88,14 @@ class Storage:
         """Fetched and converted checkpoints, shared by all studies."""
         return self.data / "checkpoint-cache"
 
+    @property
+    def tokens_folder(self) -> Path:
+        """All token files of the study."""
+        return self.root / "tokens"
+
     def tokens_file(self, fingerprint: str) -> Path:
         """Token file shared by all layers of all checkpoints with one tokenizer."""
-        return self.root / "tokens" / f"{fingerprint}.h5"
+        return self.tokens_folder / f"{fingerprint}.h5"
 
     def activation_file(self, model: str, step: int, layer: int) -> Path:
         """Residual stream of one layer of one checkpoint."""
@@ -94,13 +109,14 @@ class Storage:
         """Where the training of a cell's SAEs goes on after a kill; gone when it is over."""
         return self.root / "saes" / _cell_path(model, step, layer, ".training.safetensors")
 
-    def imported_saes(self) -> Path:
+    @property
+    def imported_saes_folder(self) -> Path:
         """All SAEs that others trained; cells name those that they use by their hash."""
         return self.root / "imported_saes"
 
     def imported_sae(self, model: str, step: int, layer: int, seed: int) -> Path:
         """An SAE that others trained, which takes the place of ours."""
-        return self.imported_saes() / _cell_path(model, step, layer, "") / f"seed={seed}"
+        return self.imported_saes_folder / _cell_path(model, step, layer, "") / f"seed={seed}"
 
     def cell_table(self, table: str, model: str, step: int, layer: int) -> Path:
         """Part of a table that one cell contributes."""

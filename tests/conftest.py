@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 
@@ -52,13 +53,29 @@ def status_of(data: Path, study: str | Path = TINY) -> dict[str, dict[str, Any]]
     return {entry["asset"]: entry for entry in json.loads(finished.stdout)}
 
 
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that one test process fills and all processes of the session read."""
+    base = tmp_path_factory.getbasetemp()
+    # pytest-xdist gives every process a folder inside the one of the session.
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = root / name, root / f"{name}.done"
+    with FileLock(root / f"{name}.lock"):
+        if not done.exists():
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data folder with the tiny study, run once per session; tests that change it copy it."""
-    data = tmp_path_factory.mktemp("finished")
-    finished = run_emergence(data, "run")
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    return data
+
+    def make(data: Path) -> None:
+        finished = run_emergence(data, "run")
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+
+    return made_once(tmp_path_factory, "finished", make)
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +83,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder `{model}/step{N}/` of two clean models; read only, tests that change it take `family_copy`."""
     from tests.family import trained_family  # imports torch, which most tests need not wait for
 
-    return trained_family(tmp_path_factory.mktemp("family"))
+    return made_once(tmp_path_factory, "family", trained_family)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from emergence_assets.checkpoints.listing import reference
 from emergence_assets.checkpoints.sources.choice import is_offline, source_arguments
 from emergence_assets.errors import EmergenceError
 from emergence_assets.family import TrainedHere
-from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.probe_design import WordNetProbes
 from emergence_assets.provenance import Provenance, Required, canonical_json, code_version
 from emergence_assets.study import Study
@@ -190,6 +190,19 @@ def tokens_path(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> Path
     """One file for all checkpoints with the same tokenizer and all layers."""
     made_from = [_content(plan, checkpoint)["tokenizer_sha256"], dict(recipe)]
     return plan.storage.tokens_file(sha256(canonical_json(made_from).encode()).hexdigest()[:16])
+
+
+def stored_tokens_file(plan: Plan, cell: Cell) -> Path:
+    """Token file that the activations of a cell were made from.
+
+    Raises:
+        EmergenceError: the activations are missing or damaged.
+    """
+    path = ACTIVATIONS.path(plan.storage, cell)
+    stored = stored_provenance(ACTIVATIONS, path)
+    if stored is None:
+        raise EmergenceError(f"There are no activations of {cell}.", where=path, remedy="materialise activations first")
+    return plan.storage.tokens_file(Path(str(stored.summary["tokens_file"])).stem)
 
 
 def activation_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:

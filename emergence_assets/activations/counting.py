@@ -35,7 +35,7 @@ def text_counts(study: Study, storage: Storage) -> TextCounts:
 
 def _token_files(study: Study, storage: Storage) -> Tokens | None:
     """The newest token file of the study, if it is about as many texts as the study asks for now."""
-    folder = storage.tokens_file("any").parent
+    folder = storage.tokens_folder
     newest = sorted(folder.glob("*.h5"), key=lambda path: path.stat().st_mtime) if folder.is_dir() else []
     for path in reversed(newest):
         tokens = read_tokens(path)

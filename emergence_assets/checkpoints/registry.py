@@ -1,6 +1,6 @@
 """Rows of the table of all checkpoints of a model: what each is, how alike it is to the others, whether it is used.
 
-Belongs here: rows. Does not belong here: columns (`schema.py`), how verdicts are found (`verdicts.py`).
+Belongs here: rows. Does not belong here: columns (`tables.py`), how verdicts are found (`verdicts.py`).
 """
 
 from collections.abc import Mapping, Sequence

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.activations.cells import ACTIVATIONS, probe_recipe, probe_set
+from emergence_assets.activations.cells import probe_recipe, probe_set, stored_tokens_file
 from emergence_assets.emergence.table_cells import key_columns, key_literals, table_rule, write_cell
 from emergence_assets.features.cells import cell_labels, presence_cells_path
 from emergence_assets.features.table_sizes import N_CONTROLS, presence_bytes
@@ -122,7 +122,6 @@ def collect_metrics(
 
 def presence_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
     """One task per model."""
-    from emergence_assets.activations.reading import read_attrs
     from emergence_assets.features.cells import LATENT_STATISTICS
 
     work = []
@@ -136,11 +135,10 @@ def presence_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tup
             }
             for source in cells
         ]
-        tokens_name = read_attrs(ACTIVATIONS.path(plan.storage, cells[0]))["tokens_file"]
         arguments = {
             "sources": sources,
             "probes": canonical_json(plan.study.probe_set.model_dump()),
-            "tokens_file": str(plan.storage.tokens_file(Path(str(tokens_name)).stem)),
+            "tokens_file": str(stored_tokens_file(plan, cells[0])),
             "n_shuffles": plan.study.statistics.n_shuffles,
             "seed": plan.study.statistics.seed,
             "path": str(CATEGORY_PRESENCE.path(plan.storage, cell)),

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from emergence_assets.activations.harvest import training_rows
-from emergence_assets.activations.reading import Rows, open_rows, read_attrs
+from emergence_assets.activations.reading import Rows, open_rows
 from emergence_assets.activations.tokens import known_tokens
 from emergence_assets.emergence.presence import category_presence
 from emergence_assets.emergence.table_cells import write_cell
@@ -109,7 +109,8 @@ def _cells_of(
     due = {int(cell["layer"]): cell for cell in one["cells"] if not cell["made"]}
     files = {layer: Path(cell["activation_file"]) for layer, cell in due.items()}
     for layer, rows in training_rows(one["origin"], files):
-        yield due[layer], *_trained(layer, rows, Path(due[layer]["activation_file"]), probes, recipe)
+        tokens_file = Path(one["origin"]["tokens_file"])
+        yield due[layer], *_trained(layer, rows, Path(due[layer]["activation_file"]), tokens_file, probes, recipe)
 
 
 def _made_already(files: Mapping[str, str], seeds: Sequence[int]) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -123,9 +124,8 @@ def _made_already(files: Mapping[str, str], seeds: Sequence[int]) -> tuple[pl.Da
 
 
 def _trained(
-    layer: int, rows: Rows, file: Path, probes: str, recipe: Mapping[str, Any]
+    layer: int, rows: Rows, file: Path, tokens_file: Path, probes: str, recipe: Mapping[str, Any]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    tokens_file = file.parents[3] / "tokens" / str(read_attrs(file)["tokens_file"])
     is_evaluation_t = known_tokens(tokens_file).training_rows.text_index_t % EVALUATION_SHARE == 0
     [made] = make_saes(
         [LayerRows(layer, rows, is_evaluation_t)],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.activations.cells import ACTIVATIONS, probe_recipe
+from emergence_assets.activations.cells import ACTIVATIONS, probe_recipe, stored_tokens_file
 from emergence_assets.checkpoints.cells import CHECKPOINT
 from emergence_assets.emergence.table_cells import table_rule
 from emergence_assets.features.cells import LATENT_STATISTICS
@@ -146,6 +146,7 @@ def _sources(plan: Plan, model: str, steps: Sequence[int]) -> list[dict[str, Any
             "step": step,
             "layer": layer,
             "activation_file": str(ACTIVATIONS.path(plan.storage, Cell(model, step, layer))),
+            "tokens_file": str(stored_tokens_file(plan, Cell(model, step, layer))),
             "sae_folders": {
                 str(seed): str(seed_folder(SAE.path(plan.storage, Cell(model, step, layer)), seed))
                 for seed in plan.study.sae.seeds

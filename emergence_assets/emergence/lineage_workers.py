@@ -140,7 +140,7 @@ def make_latent_carry(
 
 def reader(sources: list[dict[str, Any]], probes: str) -> Callable[[SAEKey], ReadSAE]:
     """Gives an SAE with its activity; a few cells stay in memory."""
-    from emergence_assets.activations.reading import open_rows, read_attrs
+    from emergence_assets.activations.reading import open_rows
     from emergence_assets.features.cells import cell_labels
     from emergence_assets.features.tables.statistics import LATENT_STATS
     from emergence_assets.saes.folder import read_sae
@@ -151,7 +151,7 @@ def reader(sources: list[dict[str, Any]], probes: str) -> Callable[[SAEKey], Rea
     def cell(step: int, layer: int) -> dict[int, ReadSAE]:
         source = by_cell[step, layer]
         file = Path(source["activation_file"])
-        primary = cell_labels(probes, file.parents[3] / "tokens" / str(read_attrs(file)["tokens_file"]))[0]
+        primary = cell_labels(probes, Path(source["tokens_file"]))[0]
         texts = Texts(np.flatnonzero(primary.is_select_p), np.flatnonzero(~primary.is_select_p), primary.level)
         read_out_pd = np.ascontiguousarray(open_rows(file, "read_out", verify=True).float32())
         saes = {int(seed): read_sae(Path(folder))[0] for seed, folder in source["sae_folders"].items()}

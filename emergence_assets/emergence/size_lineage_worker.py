@@ -87,6 +87,4 @@ def _latents(model: dict[str, Any]) -> pl.DataFrame:
 
 
 def _tokens_file(model: dict[str, Any]) -> str:
-    from emergence_assets.activations.reading import read_attrs
-
-    return str(read_attrs(Path(model["sources"][0]["activation_file"]))["tokens_file"])
+    return str(model["sources"][0]["tokens_file"])

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.activations.cells import ACTIVATIONS, probe_recipe, probe_set
+from emergence_assets.activations.cells import ACTIVATIONS, probe_recipe, probe_set, stored_tokens_file
 from emergence_assets.durable import clear_disk_errors
 from emergence_assets.features.table_sizes import (
     categorical_latents_bytes,
@@ -99,6 +99,7 @@ def statistics_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[t
     for cell, required in due:
         arguments = {
             "activation_file": str(ACTIVATIONS.path(plan.storage, cell)),
+            "tokens_file": str(stored_tokens_file(plan, cell)),
             "sae_folder": str(SAE.path(plan.storage, cell)),
             "latents_path": str(LATENT_STATISTICS.path(plan.storage, cell)),
             "paths": [str(path) for path in LATENT_STATISTICS.also(plan.storage, cell)],
@@ -114,6 +115,7 @@ def statistics_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[t
 
 def measure_cell(
     activation_file: str,
+    tokens_file: str,
     sae_folder: str,
     latents_path: str,
     paths: list[str],
@@ -126,7 +128,7 @@ def measure_cell(
     import numpy as np
     import polars as pl
 
-    from emergence_assets.activations.reading import open_rows, read_attrs
+    from emergence_assets.activations.reading import open_rows
     from emergence_assets.features.accepted import categorical_latents
     from emergence_assets.features.cell import CellRecipe, dense_scores, latent_stats, presence_cell
     from emergence_assets.features.encoded import encoded
@@ -136,11 +138,9 @@ def measure_cell(
 
     want = required_from_json(required)
     recipe = CellRecipe.from_settings(want.recipe["statistics"])
-    attrs = read_attrs(Path(activation_file))
-    tokens_file = Path(activation_file).parents[3] / "tokens" / str(attrs["tokens_file"])
-    labels = cell_labels(probes, tokens_file)
+    labels = cell_labels(probes, Path(tokens_file))
     read_out_pd = np.ascontiguousarray(open_rows(Path(activation_file), "read_out", verify=True).float32())
-    facts, norm = cell_texts(probes, tokens_file), float(np.sqrt(read_out_pd.var(axis=0, dtype=np.float64).sum()))
+    facts, norm = cell_texts(probes, Path(tokens_file)), float(np.sqrt(read_out_pd.var(axis=0, dtype=np.float64).sum()))
     dense = dense_scores(read_out_pd, labels, recipe)
     parts: dict[str, list[pl.DataFrame]] = {table.name: [] for table in (LATENT_STATS, *MADE_WITH_IT)}
     tests = 0

@@ -1,6 +1,6 @@
 """When each category emerges: one row per category, the step of half its rise with an interval.
 
-Here: the forest plot. Not here: the same as a heat map over all steps (`heat_maps.py`) or as a table (`tables.py`).
+Here: the forest plot. The same as a heat map over all steps: `heat_maps.py`; as a table: `html_tables.py`.
 """
 
 import math

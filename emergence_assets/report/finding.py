@@ -12,10 +12,8 @@ import polars as pl
 
 from emergence_assets.emergence.grading import GRANTED
 from emergence_assets.emergence.replicates import MARGIN
+from emergence_assets.features.chance import REPORTED_RANGE
 from emergence_assets.report.sentences import UNKNOWN, known, number, signed, span
-
-SHUFFLE_RANGE = (0.48, 0.52)
-"""Every cell's mean AUROC under shuffled labels has to be in it; measured on the embedded family: 0.486 to 0.514."""
 
 Verdict = Literal["rise", "not granted", "small", "no rise", "fall", "control failed", "unknown"]
 
@@ -35,7 +33,13 @@ class Finding:
     """What may not be concluded."""
 
 
-def finding(headline: pl.DataFrame, claims: pl.DataFrame, level: str, n_seeds: int | None = None) -> Finding:
+def finding(
+    headline: pl.DataFrame,
+    claims: pl.DataFrame,
+    level: str,
+    n_seeds: int | None = None,
+    has_replicates: bool = False,
+) -> Finding:
     """The finding of a study, read at its largest model. A rise is called emergence only where the claims grant it.
 
     Args:
@@ -43,6 +47,7 @@ def finding(headline: pl.DataFrame, claims: pl.DataFrame, level: str, n_seeds: i
         claims: see `CLAIMS`.
         level: label level.
         n_seeds: SAE seeds per cell, when known.
+        has_replicates: whether a model was trained several times, with other seeds.
     """
     rows = headline.filter((pl.col("category_level") == level) & (pl.col("control_id") == "none"))
     rows = rows.sort("n_params_nonemb", "model")
@@ -54,7 +59,7 @@ def finding(headline: pl.DataFrame, claims: pl.DataFrame, level: str, n_seeds: i
     stated = _statement(claims, main["model"], level)
     if verdict == "rise" and (stated is None or stated["grade"] not in GRANTED):
         verdict = "not granted"
-    limits = tuple(_limits(verdict, main, level, n_seeds))
+    limits = tuple(_limits(verdict, main, level, n_seeds, has_replicates))
     others = "" if verdict in ("unknown", "control failed") else _other_models(each[:-1])
     return Finding(verdict, _lead(verdict, main, each, level, stated), others, _controls(main, each), limits)
 
@@ -148,7 +153,7 @@ def _other_models(others: list[dict[str, Any]]) -> str:
 
 def _controls(row: Mapping[str, Any], each: list[dict[str, Any]]) -> str:
     parts = []
-    low, high = SHUFFLE_RANGE
+    low, high = REPORTED_RANGE
     if row["p_shuffle"] is None:
         parts.append("Shuffled labels: not measured.")
     else:
@@ -168,7 +173,9 @@ def _controls(row: Mapping[str, Any], each: list[dict[str, Any]]) -> str:
     return " ".join(parts)
 
 
-def _limits(verdict: Verdict, row: Mapping[str, Any], level: str, n_seeds: int | None) -> list[str]:
+def _limits(
+    verdict: Verdict, row: Mapping[str, Any], level: str, n_seeds: int | None, has_replicates: bool
+) -> list[str]:
     limits = []
     dense_first, dense_last, p_last = row["p_dense_first"], row["p_dense_last"], row["p_last"]
     if verdict == "rise" and dense_first is not None and dense_last is not None:
@@ -197,10 +204,7 @@ def _limits(verdict: Verdict, row: Mapping[str, Any], level: str, n_seeds: int |
             f"Not that nothing emerges: the interval excludes mean rises above {number(row['rise_hi'])} only, and "
             "single categories may differ (table below)."
         )
-    limits.append(
-        "Nothing about differences between training runs: every model is one run with one seed, and the intervals only "
-        "cover which texts were drawn."
-    )
+    limits.append(_training_runs(n_seeds, has_replicates))
     if n_seeds == 1:
         limits.append("Nothing about other SAEs: one SAE seed per model, step and layer.")
     limits.append(
@@ -209,9 +213,22 @@ def _limits(verdict: Verdict, row: Mapping[str, Any], level: str, n_seeds: int |
     return limits
 
 
+def _training_runs(n_seeds: int | None, has_replicates: bool) -> str:
+    """What the intervals of the headline leave out: they are of one training run of each model."""
+    covered = "which texts were drawn" + (" and which seeds the SAEs had" if n_seeds and n_seeds > 1 else "")
+    if has_replicates:
+        return (
+            f"Nothing about other training runs from this number alone: its interval covers {covered}; how far further "
+            "runs of a model differ is in the table of training runs."
+        )
+    return (
+        f"Nothing about other training runs: every model is one run with one seed, and the intervals cover {covered}."
+    )
+
+
 def _broken(each: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The models whose shuffled labels are not at chance, or were not measured."""
-    low, high = SHUFFLE_RANGE
+    low, high = REPORTED_RANGE
     return [
         row for row in each if row["p_shuffle_min"] is None or row["p_shuffle_min"] < low or row["p_shuffle_max"] > high
     ]

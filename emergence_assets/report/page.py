@@ -57,7 +57,13 @@ def build_page(
     models = models_by_size(tables.presence)
     largest = models[-1] if models else ""
     seeds = tables.presence["n_seeds"].max()
-    found = finding(tables.headline, tables.claims, level, seeds if isinstance(seeds, int) else None)
+    found = finding(
+        tables.headline,
+        tables.claims,
+        level,
+        seeds if isinstance(seeds, int) else None,
+        has_replicates=not tables.seeds.is_empty(),
+    )
     caution = _CAUTION if found.verdict == "control failed" else ""
     of_claims = next((str(row["fingerprint"]) for row in provenance if row.get("asset") == "claims"), "")
     drawn = {figure.name: _figure(figure, fingerprint) for figure in figures}

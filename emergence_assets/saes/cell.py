@@ -64,7 +64,7 @@ class LayerSAEs:
 
     saes: dict[int, SAE]
     metrics: list[dict[str, Any]]
-    """Of each seed, plain values; those of the table `sae_metrics` are described in `emergence/tables.py`."""
+    """Of each seed, plain values; those of the table `sae_metrics` are described in `emergence/tables/saes.py`."""
     curves: dict[int, list[list[float]]]
     """(step, loss) of each seed that was trained."""
     inputs: dict[int, Input]

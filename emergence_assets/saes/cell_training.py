@@ -80,8 +80,7 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any)
     recipe = next(iter(wanted.values())).recipe
     settings, seeds = dict(recipe["sae"]), list(recipe["sae"]["seeds"])
     attrs = {layer: read_attrs(Path(place["activation_file"])) for layer, place in places.items()}
-    one_attrs, one_file = next(iter(attrs.values())), Path(next(iter(places.values()))["activation_file"])
-    tokens = known_tokens(one_file.parents[3] / "tokens" / str(one_attrs["tokens_file"]))
+    tokens = known_tokens(Path(work["origin"]["tokens_file"]))
     is_evaluation_t = tokens.training_rows.text_index_t % EVALUATION_SHARE == 0
 
     imported = {

@@ -168,3 +168,13 @@ def test_a_rise_that_the_claims_do_not_grant_is_not_called_emergence(rising: Rep
     assert found.verdict == "not granted"
     assert "may not be called emergence (it fails dict_frozen_encoder)" in found.lead
     assert finding(rising.headline, rising.claims.clear(), "subject").verdict == "not granted"
+
+
+def test_limits_name_the_seeds_that_the_study_has(rising: ReportTables) -> None:
+    one = "\n".join(finding(rising.headline, rising.claims, "subject", 1).limits)
+    assert "every model is one run with one seed, and the intervals cover which texts were drawn." in one
+    several = "\n".join(finding(rising.headline, rising.claims, "subject", 2).limits)
+    assert "which texts were drawn and which seeds the SAEs had" in several
+    replicated = "\n".join(finding(rising.headline, rising.claims, "subject", 2, has_replicates=True).limits)
+    assert "one run with one seed" not in replicated
+    assert "table of training runs" in replicated

@@ -35,7 +35,7 @@ def source_of(family: Family, storage: Storage) -> Source:
             trusted=family.trust_remote_code,
             blocks=family.blocks,
         )
-    return LocalSource(storage.training_folder("model").parent, settle_seconds=0.0, own=True)
+    return LocalSource(storage.training_root, settle_seconds=0.0, own=True)
 
 
 def hub_source_of(family: Hub, storage: Storage, patience_seconds: float | None = None) -> "HubSource":

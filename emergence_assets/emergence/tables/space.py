@@ -29,7 +29,7 @@ EMERGENCE_OVER_SPACE = Table(
         AGGREGATE,
         CATEGORY_LEVEL,
         CATEGORY.or_null,
-        Column("peak_layer", pl.Int16, "layer with the largest gain", "index", -1, nullable=True),
+        Column("peak_layer", pl.Int16, "layer with the highest p_best", "index", -1, nullable=True),
         *with_interval(Column("peak_depth", pl.Float32, "its relative depth", "ratio", 0, 1, nullable=True)),
         *with_interval(
             Column(
