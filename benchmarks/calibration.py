@@ -10,19 +10,33 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress
 from scipy.stats import binomtest
 
-from emergence_assets.provenance import code_version
+from emergence_assets.code_version import code_version
 from resources.compute import LocalProcesses, Task
 
 N_DRAWS = 200
 N_WORKERS = 2
-DRAWN_BY = tuple(f"benchmarks.{name}" for name in ("planted_categories", "planted_study", "planted_truth"))
-"""What decides an answer, with all science that these import."""
+MODULES = ("planted_categories.py", "planted_study.py", "planted_truth.py")
+"""Files of this folder that decide an answer."""
+FUNCTIONS = tuple(
+    f"emergence_assets.{name}"
+    for name in (
+        "emergence.presence:category_presence",
+        "emergence.reactivation:reactivation",
+        "emergence.scale:emergence_over_scale",
+        "emergence.space:emergence_over_space",
+        "emergence.time:emergence_over_time",
+        "features.cell:presence_cell",
+        "saes.training:train_saes",
+    )
+)
+"""What they measure with."""
 RUN_SPREAD = 0.05
 """Relative spread of a rise between training runs."""
 NOMINAL = (0.90, 0.99)
@@ -84,6 +98,12 @@ class Figure:
         return "met" if missed <= 0 else f"missed by {missed:.3f}"
 
 
+def _version() -> str:
+    """Version of the code that decides the answers of a draw."""
+    here = b"".join(Path(__file__).with_name(name).read_bytes() for name in MODULES)
+    return f"{code_version(*FUNCTIONS)}-{sha256(here).hexdigest()[:16]}"
+
+
 def measure_calibration(folder: Path, n_draws: int = N_DRAWS, n_workers: int = N_WORKERS) -> dict[str, Any]:
     """Draw families and compare; a row per figure.
 
@@ -93,7 +113,7 @@ def measure_calibration(folder: Path, n_draws: int = N_DRAWS, n_workers: int = N
         n_workers: processes.
     """
     start = time.monotonic()
-    kept = _Draws(folder / f"calibration-{code_version(*DRAWN_BY)}.jsonl")
+    kept = _Draws(folder / f"calibration-{_version()}.jsonl")
     waiting = [seed for seed in range(n_draws) if seed not in kept.by_seed]
     tasks = [Task("benchmarks.calibration:drawn_answers", {"seed": seed}, f"draw {seed}") for seed in waiting]
     with LocalProcesses(n_workers) as workers, Progress() as progress:

@@ -15,12 +15,13 @@ import dagster as dg
 from emergence_assets.automation import RECOMPUTE_TAG, upkeep
 from emergence_assets.cell_asset import CellAsset, Intake, Tasks
 from emergence_assets.cell_checks import as_written, as_written_spec, nothing_made, severity, verdicts
+from emergence_assets.code_version import code_version
 from emergence_assets.data_docs import record_validation
 from emergence_assets.instance import claim_run
 from emergence_assets.origin import origin_of_run
 from emergence_assets.partitions import asset_key, cell_of, group_name, partition_key, partitions, remove_steps
 from emergence_assets.plan import Cell, Plan, Rule
-from emergence_assets.provenance import Required, code_version
+from emergence_assets.provenance import Required
 from emergence_assets.recorder import Recorder
 from emergence_assets.study import Study
 from resources.compute import Task

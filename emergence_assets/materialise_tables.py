@@ -11,13 +11,14 @@ import dagster as dg
 from emergence_assets.automation import SENSOR_TAG, upkeep
 from emergence_assets.cell_asset import CellAsset
 from emergence_assets.cell_checks import as_written, as_written_spec, nothing_made, verdicts
+from emergence_assets.code_version import code_version
 from emergence_assets.data_docs import record_validation
 from emergence_assets.errors import EmergenceError
 from emergence_assets.instance import claim_run
 from emergence_assets.materialise import due_of, make, parent_keys
 from emergence_assets.partitions import asset_key, group_name
 from emergence_assets.plan import Cell, Plan, Rule
-from emergence_assets.provenance import Required, code_version
+from emergence_assets.provenance import Required
 from emergence_assets.recorder import Recorder
 from emergence_assets.study import Study
 

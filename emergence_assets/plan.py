@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from emergence_assets.code_version import code_version
 from emergence_assets.errors import EmergenceError
-from emergence_assets.provenance import Provenance, Required, State, code_version, difference
+from emergence_assets.provenance import Provenance, Required, State, difference
 from emergence_assets.study import Study
 from emergence_assets.text_counts import TextCounts
 from emergence_assets.time_axis import TimeAxis, is_used, read_time_axis
@@ -57,7 +58,7 @@ class Rule:
     recipe: Callable[[Study, Storage, Cell], Mapping[str, Any] | None]
     """Settings that decide the result; None while something outside the pipeline is not there yet."""
     code: tuple[str, ...]
-    """Science modules that make it."""
+    """Functions that make it, as `package.module:name`."""
     path: Callable[[Storage, Cell], Path]
     """File or folder of one cell."""
     stored: Callable[[Path], Provenance | None]

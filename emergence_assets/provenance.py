@@ -1,29 +1,12 @@
 """What a result was made from, and whether that is what the study asks for now. Pure: no files, no orchestration."""
 
-import ast
-import contextlib
-import functools
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from emergence_assets.errors import EmergenceError
-
-SCIENCE_PACKAGES = tuple(
-    f"emergence_assets.{package}"
-    for package in ("wordnet", "checkpoints", "activations", "saes", "features", "emergence", "report")
-)
-"""Packages whose code decides a result; orchestration, paths and the study file's parser do not."""
-SCIENCE_MODULES = ("emergence_assets.theme", "emergence_assets.columns")
-"""Modules beside them that decide what a result looks like, or which columns it has."""
-NOT_SCIENCE = ("assets", "checks", "cells", "feature_cells", "control_cells")
-"""Modules of a stage that move results without changing them."""
-DESCRIPTIONS = {"Column": 2, "Table": 1}
-"""Which argument of a table's declaration (`table.py`) is text for people, like a docstring."""
 
 
 def canonical_json(value: Any) -> str:
@@ -43,7 +26,7 @@ class Required:
     inputs: Mapping[str, str]
     """Input cell to fingerprint."""
     code_version: str
-    """Hash of the science modules that make it."""
+    """Scheme and hash of the code that makes it; see `code_version.py`."""
 
     @property
     def fingerprint(self) -> str:
@@ -133,8 +116,18 @@ def difference(stored: Required, required: Required) -> str:
         more = f" and {len(changed_inputs) - 1} more" if len(changed_inputs) > 1 else ""
         changes.append(f"input {changed_inputs[0]}{more} changed")
     if stored.code_version != required.code_version:
-        changes.append("the code changed")
+        changes.append(_changed_code(stored.code_version, required.code_version))
     return "; ".join(changes)
+
+
+def _changed_code(stored: str, required: str) -> str:
+    scheme, required_scheme = (version.rpartition("-")[0] for version in (stored, required))
+    if scheme == required_scheme:
+        return "the code changed"
+    return (
+        f"its code version is of scheme {scheme or '1'}, which cannot be compared with scheme {required_scheme or '1'} "
+        "of this release; it is made again"
+    )
 
 
 def _differs(stored: Mapping[str, Any], required: Mapping[str, Any], name: str) -> bool:
@@ -147,132 +140,3 @@ def _differs(stored: Mapping[str, Any], required: Mapping[str, Any], name: str) 
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
-
-
-@functools.cache
-def code_version(*modules: str) -> str:
-    """Hash of the science behind a result: the named modules and every science module they import.
-
-    Comments, docstrings, layout and the descriptions of tables do not count. Modules are read, not imported, so that
-    this is free of torch.
-    """
-    pending, seen = list(modules), set[str]()
-    while pending:
-        name = pending.pop()
-        if name not in seen:
-            seen.add(name)
-            pending += _read_module(name).imports
-    lines = [f"{name} {_read_module(name).digest}" for name in sorted(seen)]
-    _remember_modules()
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
-class _Module(NamedTuple):
-    digest: str
-    imports: tuple[str, ...]
-
-
-@functools.cache
-def _read_module(name: str) -> _Module:
-    """Hash of a module's code, and the science modules that it imports."""
-    source = _source(name).read_bytes()
-    key = hashlib.sha256(source).hexdigest()
-    if key not in _remembered():
-        tree = ast.parse(source)
-        imports = _science_imports(tree)
-        _strip_words(tree)
-        _remembered()[key] = [hashlib.sha256(canonical_json(_plain(tree)).encode()).hexdigest(), *imports]
-    digest, *imports = _remembered()[key]
-    return _Module(digest, tuple(imports))
-
-
-def _memory() -> Path:
-    """Where digests are kept, like Python's own compiled modules; another version of this file has another memory."""
-    here = Path(__file__)
-    version = hashlib.sha256(here.read_bytes()).hexdigest()[:16]
-    return here.parent / "__pycache__" / f"code_digests-{version}.json"
-
-
-@functools.cache
-def _remembered() -> dict[str, list[str]]:
-    """Hash of a module's source to its digest and imports; parsing all modules takes a third of the start."""
-    try:
-        return dict(json.loads(_memory().read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
-def _remember_modules() -> None:
-    path = _memory()
-    known = canonical_json(_remembered())
-    with contextlib.suppress(OSError):  # a package folder that cannot be written is only slower
-        if not path.exists() or path.read_text(encoding="utf-8") != known:
-            path.parent.mkdir(exist_ok=True)
-            temporary = path.with_suffix(f".{os.getpid()}")
-            temporary.write_text(known, encoding="utf-8")
-            temporary.replace(path)
-
-
-def _source(module: str) -> Path:
-    # By path and not by importlib, which would import the parent module and with it torch.
-    return Path(__file__).parent.parent.joinpath(*module.split(".")).with_suffix(".py")
-
-
-def _science_imports(tree: ast.Module) -> list[str]:
-    found: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            # `from package import module` and `from module import name` look alike: keep what is a module.
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-    return [name for name in found if _is_science(name)]
-
-
-def _is_science(name: str) -> bool:
-    if name in SCIENCE_MODULES:
-        return True
-    in_stage = any(name.startswith(f"{package}.") for package in SCIENCE_PACKAGES)
-    return in_stage and name.rsplit(".", 1)[-1] not in NOT_SCIENCE and _source(name).is_file()
-
-
-def _plain(node: Any) -> Any:
-    """Code as plain values, the same in every version of Python that can read it.
-
-    `ast.dump` is not: versions add fields, and some leave out empty ones. What is absent, empty or follows from where a
-    node stands (whether a name is read or assigned) is left out.
-    """
-    if isinstance(node, ast.Constant):
-        return ["Constant", repr(node.value)]
-    if isinstance(node, ast.JoinedStr):
-        return ["JoinedStr", _joined(node.values)]
-    if isinstance(node, ast.AST):
-        fields = {name: _plain(value) for name, value in ast.iter_fields(node) if name != "ctx"}
-        return [type(node).__name__, {name: value for name, value in fields.items() if value not in (None, [])}]
-    return [_plain(one) for one in node] if isinstance(node, list) else node
-
-
-def _joined(values: list[Any]) -> list[Any]:
-    """Parts of an f-string: Python 3.11 joins neighbouring pieces of text, later versions leave empty ones."""
-    parts: list[Any] = []
-    for value in values:
-        if not isinstance(value, ast.Constant):
-            parts.append(_plain(value))
-        elif parts and isinstance(parts[-1], str):
-            parts[-1] += str(value.value)
-        elif value.value:
-            parts.append(str(value.value))
-    return parts
-
-
-def _strip_words(tree: ast.Module) -> None:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [
-                statement
-                for statement in node.body
-                if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
-            ]
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in DESCRIPTIONS:
-            place = DESCRIPTIONS[node.func.id]
-            node.args[place : place + 1] = []

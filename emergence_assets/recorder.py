@@ -9,11 +9,12 @@ from typing import Any
 import dagster as dg
 
 from emergence_assets.cell_asset import CellAsset
+from emergence_assets.code_version import code_version
 from emergence_assets.errors import EmergenceError
 from emergence_assets.lineage_id import cell_id
 from emergence_assets.partitions import asset_key, partition_key
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
-from emergence_assets.provenance import Provenance, code_version
+from emergence_assets.provenance import Provenance
 from emergence_assets.seal import CREATED_TAG, SEAL_TAG, VERSION_TAG, moment, seal
 
 SHOWN_INPUTS = 12

@@ -10,8 +10,8 @@ from emergence_assets.yaml_file import read_yaml
 from resources.records import record_provenance, write_record
 from resources.storage import Storage
 
-CODE = ("emergence_assets.features.rules",)
-OTHER_CODE = ("emergence_assets.features.labels",)
+CODE = ("emergence_assets.features.rules:named_rule",)
+OTHER_CODE = ("emergence_assets.features.labels:Labels",)
 
 
 def small_study(k: int = 16) -> Study:
@@ -47,7 +47,7 @@ RULES = (
 
 
 def with_other_code(rules: Sequence[Rule], name: str) -> list[Rule]:
-    """The rules, one of which is made by other modules."""
+    """The rules, one of which is made by another function."""
     return [replace(one, code=OTHER_CODE) if one.name == name else one for one in rules]
 
 

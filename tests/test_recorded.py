@@ -9,10 +9,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from emergence_assets.code_version import code_version
 from emergence_assets.partitions import asset_key, partition_key
 from emergence_assets.pipeline import rules_for
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
-from emergence_assets.provenance import Provenance, code_version
+from emergence_assets.provenance import Provenance
 from emergence_assets.seal import SEAL_TAG, seal
 from emergence_assets.study import load_study
 from resources.storage import Storage

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from emergence_assets.checkpoints.cells import CHECKPOINT
 from emergence_assets.checkpoints.listing import reference
 from emergence_assets.checkpoints.sources.choice import is_offline, source_arguments
+from emergence_assets.code_version import code_version
 from emergence_assets.errors import EmergenceError
 from emergence_assets.family import TrainedHere
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
 from emergence_assets.probe_design import WordNetProbes
-from emergence_assets.provenance import Provenance, Required, canonical_json, code_version
+from emergence_assets.provenance import Provenance, Required, canonical_json
 from emergence_assets.study import Study
 from emergence_assets.text_counts import TextCounts
 from resources.compute import Task
@@ -45,7 +46,7 @@ def probe_recipe(study: Study) -> dict[str, Any] | None:
         source = file_sha256(path)
     else:
         return None
-    return {**settings, "source_sha256": source, "code": code_version("emergence_assets.activations.probes")}
+    return {**settings, "source_sha256": source, "code": code_version("emergence_assets.activations.cells:probe_set")}
 
 
 def _activations_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any] | None:
@@ -122,11 +123,7 @@ ACTIVATIONS = Rule(
     grid="cell",
     inputs=("checkpoint",),
     recipe=_activations_recipe,
-    code=(
-        "emergence_assets.activations.capture",
-        "emergence_assets.activations.tokenising",
-        "emergence_assets.activations.writing",
-    ),
+    code=("emergence_assets.activations.harvest:capture_layers",),
     path=lambda storage, cell: storage.activation_file(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
     stored=activation_provenance,
     verify=_verify,

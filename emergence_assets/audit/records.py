@@ -7,9 +7,10 @@ not belong here: the tree (`trace.py`), the bytes (`verify.py`).
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from emergence_assets.code_version import code_version
 from emergence_assets.errors import EmergenceError
 from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
-from emergence_assets.provenance import Provenance, Required, code_version, difference
+from emergence_assets.provenance import Provenance, Required, difference
 from emergence_assets.time_axis import TimeAxis
 
 

@@ -71,16 +71,27 @@ def _reactivation_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
     return _profile_rows(study, counts) * (REACTIVATION_ROW_BYTES if has_middle else EMPTY_ROW_BYTES)
 
 
-SAE_METRICS = table_rule("sae_metrics", ("checkpoint", "sae"), ("sae_metrics",), _metrics_bytes)
+SAE_METRICS = table_rule("sae_metrics", ("checkpoint", "sae"), ("cells:collect_metrics",), _metrics_bytes)
 CATEGORY_PRESENCE = table_rule(
-    "category_presence", ("checkpoint", "activations", "latent_stats"), ("presence",), _presence_bytes, recipe=_probes
+    "category_presence",
+    ("checkpoint", "activations", "latent_stats"),
+    ("cells:collect_presence",),
+    _presence_bytes,
+    recipe=_probes,
 )
-EMERGENCE_OVER_TIME = table_rule("emergence_over_time", ("category_presence",), ("time",), _time_bytes)
+EMERGENCE_OVER_TIME = table_rule(
+    "emergence_over_time", ("category_presence",), ("time:emergence_over_time",), _time_bytes
+)
 EMERGENCE_HAZARD = table_rule(
-    "emergence_hazard", ("category_presence", "emergence_over_time", "claims"), ("hazard",), _hazard_bytes
+    "emergence_hazard",
+    ("category_presence", "emergence_over_time", "claims"),
+    ("hazard:emergence_hazard",),
+    _hazard_bytes,
 )
-EMERGENCE_OVER_SPACE = table_rule("emergence_over_space", ("category_presence",), ("space",), _space_bytes)
-REACTIVATION = table_rule("reactivation", ("category_presence",), ("reactivation",), _reactivation_bytes)
+EMERGENCE_OVER_SPACE = table_rule(
+    "emergence_over_space", ("category_presence",), ("space:emergence_over_space",), _space_bytes
+)
+REACTIVATION = table_rule("reactivation", ("category_presence",), ("reactivation:reactivation",), _reactivation_bytes)
 RULES = (SAE_METRICS, CATEGORY_PRESENCE, EMERGENCE_OVER_TIME, EMERGENCE_OVER_SPACE, REACTIVATION)
 FROM_CLAIMS = (EMERGENCE_HAZARD,)
 """Made after the claims, of what they grant."""

@@ -43,7 +43,7 @@ def _n_bytes(study: Study, _cell: Cell, counts: TextCounts) -> float:
 CLAIMS = table_rule(
     "claims",
     EVIDENCE,
-    ("claims", "emergence_assets.features.probe_categories"),
+    ("claim_cells:collect_claims",),
     _n_bytes,
     grid="study",
     recipe=_recipe,

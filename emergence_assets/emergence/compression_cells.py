@@ -42,7 +42,7 @@ def _bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
 COMPRESSION_RETENTION = table_rule(
     "compression_retention",
     ("checkpoint", "sae", "latent_stats"),
-    ("compression_table", "emergence_assets.checkpoints.fixed_text"),
+    ("compression_cells:compress_model",),
     _bytes,
     recipe=_recipe,
 )

@@ -45,7 +45,7 @@ def _n_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
 CATEGORY_CONTROLS = table_rule(
     "category_controls",
     ("checkpoint", "activations", "sae", "category_presence"),
-    ("controls", "control_measurement"),
+    ("control_measurement:measure_control", "control_cells:join_controls"),
     _n_bytes,
     recipe=_recipe,
     also=lambda storage, cell: (storage.control_parts(str(cell.model)),),

@@ -24,7 +24,7 @@ def _n_bytes(study: Study, _cell: Cell, _counts: TextCounts) -> float:
 
 
 COST_UTILITY = table_rule(
-    "cost_utility", ("checkpoint_registry", "category_presence"), ("cost_utility",), _n_bytes, grid="study"
+    "cost_utility", ("checkpoint_registry", "category_presence"), ("cost_cells:weigh_costs",), _n_bytes, grid="study"
 )
 RULES = (COST_UTILITY,)
 

@@ -38,9 +38,15 @@ def _features_bytes(study: Study, _cell: Cell, _counts: TextCounts) -> float:
     return TABLE_BYTES + ACCEPTED_BYTES * ACCEPTED_SHARE * study.sae.n_latents * n_saes
 
 
-FEATURE_COUNTS = table_rule("feature_counts", ("checkpoint", "latent_stats"), ("counts",), _counts_bytes)
+FEATURE_COUNTS = table_rule(
+    "feature_counts", ("checkpoint", "latent_stats"), ("feature_cells:collect_counts",), _counts_bytes
+)
 CATEGORICAL_FEATURES = table_rule(
-    "categorical_features", ("checkpoint", "latent_stats"), ("categorical_features",), _features_bytes, grid="study"
+    "categorical_features",
+    ("checkpoint", "latent_stats"),
+    ("feature_cells:collect_features",),
+    _features_bytes,
+    grid="study",
 )
 RULES = (FEATURE_COUNTS, CATEGORICAL_FEATURES)
 

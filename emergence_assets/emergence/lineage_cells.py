@@ -83,25 +83,29 @@ def blocks(study: Study, model: str) -> list[int]:
 FEATURE_LINEAGE = table_rule(
     "feature_lineage",
     ("checkpoint", "activations", "sae", "latent_stats"),
-    ("lineage_edges", "lineage_pairs", "read_latents"),
+    ("lineage_workers:make_feature_lineage",),
     _edges_bytes,
     recipe=_recipe,
     also=lambda storage, cell: (matched_latents_path(storage, str(cell.model)),),
 )
 LINEAGE_NODES = table_rule(
-    "lineage_nodes", ("sae", "feature_lineage"), ("lineage_nodes",), _nodes_bytes, recipe=_seeds_recipe
+    "lineage_nodes",
+    ("sae", "feature_lineage"),
+    ("lineage_workers:make_lineage_nodes",),
+    _nodes_bytes,
+    recipe=_seeds_recipe,
 )
 LINEAGE_STABILITY = table_rule(
     "lineage_stability",
     ("checkpoint", "feature_lineage"),
-    ("lineage_stability",),
+    ("lineage_workers:make_lineage_stability",),
     _stability_bytes,
     recipe=_seeds_recipe,
 )
 LATENT_CARRY = table_rule(
     "latent_carry",
     ("checkpoint", "activations", "sae", "latent_stats", "feature_lineage", "lineage_stability"),
-    ("latent_carry", "read_latents"),
+    ("lineage_workers:make_latent_carry",),
     _carry_bytes,
     recipe=_carry_recipe,
 )
@@ -120,7 +124,7 @@ def _size_bytes(study: Study, _cell: Cell, _counts: TextCounts) -> float:
 SIZE_LINEAGE = table_rule(
     "size_lineage",
     ("checkpoint", "activations", "sae", "latent_stats", "feature_lineage"),
-    ("size_lineage_worker", "lineage_edges", "lineage_pairs", "lineage_stability", "read_latents"),
+    ("size_lineage_worker:make_size_lineage",),
     _size_bytes,
     grid="study",
     recipe=_recipe,

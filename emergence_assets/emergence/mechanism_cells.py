@@ -41,7 +41,7 @@ def _bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
 REACTIVATION_MECHANISM = table_rule(
     "reactivation_mechanism",
     ("checkpoint", "activations", "sae", "latent_stats"),
-    ("mechanism_table", "mechanism_layers"),
+    ("mechanism_cells:measure_model",),
     _bytes,
     recipe=_recipe,
 )

@@ -69,14 +69,14 @@ def _scale_bytes(study: Study, _cell: Cell, counts: TextCounts) -> float:
 EXPANSION_PRESENCE = table_rule(
     "expansion_presence",
     ("checkpoint", "activations", "category_presence"),
-    ("expansion",),
+    ("expansion:measure_expansion",),
     _expansion_bytes,
     recipe=_expansion_recipe,
 )
 MODEL_SEEDS = table_rule(
     "model_seeds",
     ("category_presence", "emergence_over_time"),
-    ("model_seeds",),
+    ("size_cells:compare_runs",),
     _seeds_bytes,
     grid="study",
     recipe=_replicates,
@@ -84,7 +84,7 @@ MODEL_SEEDS = table_rule(
 EMERGENCE_OVER_SCALE = table_rule(
     "emergence_over_scale",
     ("sae_metrics", "category_presence", "feature_counts", "expansion_presence", "model_seeds"),
-    ("scale",),
+    ("size_cells:compare_sizes",),
     _scale_bytes,
     grid="study",
     recipe=_replicates,

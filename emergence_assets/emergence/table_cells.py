@@ -38,7 +38,7 @@ def table_rule(
     Args:
         name: of the asset, and of its file.
         inputs: assets that it is made from.
-        code: modules that make it; those of this package by their bare name.
+        code: functions that make it, as `module:name` of this package.
         n_bytes: what it takes on disk.
         grid: a table of each model, or one of the study.
         recipe: settings that it depends on besides its inputs.
@@ -54,7 +54,7 @@ def table_rule(
         grid=grid,
         inputs=inputs,
         recipe=recipe,
-        code=tuple(module if "." in module else f"emergence_assets.emergence.{module}" for module in code),
+        code=tuple(f"emergence_assets.emergence.{function}" for function in code),
         path=path,
         stored=parquet_provenance,
         verify=verify_table,

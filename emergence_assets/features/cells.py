@@ -55,12 +55,7 @@ LATENT_STATISTICS = Rule(
     grid="cell",
     inputs=("activations", "sae"),
     recipe=_statistics_recipe,
-    code=(
-        "emergence_assets.features.cell",
-        "emergence_assets.features.labels",
-        "emergence_assets.features.accepted",
-        "emergence_assets.features.rule_counts",
-    ),
+    code=("emergence_assets.features.cells:measure_cell",),
     path=lambda storage, cell: _table_path(storage, "latent_stats", cell),
     stored=parquet_provenance,
     verify=verify_table,

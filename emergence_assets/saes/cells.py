@@ -95,7 +95,7 @@ SAE = Rule(
     inputs=("checkpoint", "activations"),
     starts_from=_step_before,
     recipe=_sae_recipe,
-    code=("emergence_assets.saes.cell", "emergence_assets.saes.folder", "emergence_assets.saes.training_chart"),
+    code=("emergence_assets.saes.cell_training:train_checkpoints",),
     path=lambda storage, cell: storage.sae_folder(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
     also=lambda storage, cell: (
         storage.sae_training_state(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
