@@ -111,7 +111,7 @@ class Session:
         if reported:
             headline = read_table(self.storage.report_folder() / HEADLINE_NAME, HEADLINE)
             result |= {"headline": headline.to_dicts(), "report": str(page), "data_docs": str(docs)}
-            console.print(_headline_table(headline, str(reported.summary["level"])))
+            console.print(headline_table(headline, str(reported.summary["level"])))
             console.print(f"report: {page}", highlight=False, soft_wrap=True)
             console.print(f"data quality: {docs}", highlight=False, soft_wrap=True)
         return result
@@ -152,7 +152,7 @@ def _last_run_failed(instance: dg.DagsterInstance, key: dg.AssetKey) -> bool:
     return run is not None and run.status == dg.DagsterRunStatus.FAILURE
 
 
-def _headline_table(headline: pl.DataFrame, level: str) -> Table:
+def headline_table(headline: pl.DataFrame, level: str) -> Table:
     """What is read first: the report's level, smallest model first, the measurement beside its controls."""
     measured = headline.filter(pl.col("control_id") == "none", pl.col("category_level") == level)
     title = f"best latent's AUROC, mean over {measured['n_categories'][0]} categories and all layers"

@@ -154,7 +154,7 @@ class _Pool:
         Raises:
             BrokenProcessPool: A worker was lost.
         """
-        return self._start().submit(_call, task)
+        return self._start().submit(call_task, task)
 
     def close(self) -> None:
         """End the workers at once; a later task starts others."""
@@ -175,7 +175,7 @@ class _Pool:
             # A pipe and not a queue: a worker that is killed while it holds a queue's lock would lock out all others.
             events, self._progress = self._context.Pipe(duplex=False)
             self._executor = ProcessPoolExecutor(
-                self._n_workers, self._context, initializer=_begin_worker, initargs=(leash, self._progress)
+                self._n_workers, self._context, initializer=begin_worker, initargs=(leash, self._progress)
             )
             threading.Thread(target=self._listen, args=(events,), daemon=True).start()
         return self._executor
@@ -258,7 +258,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 _worker_progress: Connection | None = None
 
 
-def _begin_worker(leash: Connection, progress: Connection) -> None:
+def begin_worker(leash: Connection, progress: Connection) -> None:
     global _worker_progress
     _worker_progress = progress
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
@@ -271,7 +271,7 @@ def _begin_worker(leash: Connection, progress: Connection) -> None:
     threading.Thread(target=leave_with_parent, daemon=True).start()
 
 
-def _call(task: Task) -> Any:
+def call_task(task: Task) -> Any:
     module, _, name = task.function.partition(":")
 
     def report(done: int, total: int, note: str = "") -> None:

@@ -16,7 +16,7 @@ from emergence_assets.plan import Plan
 from emergence_assets.study import Study
 from resources.storage import Storage, instance_home
 
-EVERY_NIGHT = "0 4 * * *"
+AUDIT_AT = "0 4 * * *"
 RED = ("altered", "missing", "forked")
 """What a check does not pass with; results that are stale or unrecorded are whole."""
 SHOWN = 20
@@ -51,7 +51,7 @@ def audit_job(study: Study, storage: Storage) -> tuple[dg.JobDefinition, dg.Sche
     schedule = dg.ScheduleDefinition(
         name="audit_nightly",
         job=audit,
-        cron_schedule=EVERY_NIGHT,
+        cron_schedule=AUDIT_AT,
         default_status=dg.DefaultScheduleStatus.RUNNING if study.automation else dg.DefaultScheduleStatus.STOPPED,
         description="Every night at four: is every file still what was written?",
     )

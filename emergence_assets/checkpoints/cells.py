@@ -133,7 +133,7 @@ def _registry_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str,
     entries = [
         # What is used is an input, by its content; of what is left out no more is known than what its source says.
         {name: getattr(entry, name) for name in said} | ({} if is_used(entry.status) else {"identity": entry.identity})
-        for entry in _placed(axis.entries, _place(study))
+        for entry in placed(axis.entries, _place(study))
     ]
     return {"time_axis": entries, "tokens_per_step": study.family.tokens_per_step_of(str(cell.model))}
 
@@ -143,7 +143,7 @@ def _place(study: Study) -> str:
     return "training in this study" if isinstance(study.family, TrainedHere) else ""
 
 
-def _placed(entries: Sequence[AxisEntry], place: str) -> list[AxisEntry]:
+def placed(entries: Sequence[AxisEntry], place: str) -> list[AxisEntry]:
     return [replace(entry, location=place) if place and entry.location else entry for entry in entries]
 
 
@@ -298,7 +298,7 @@ def write_registry(
 
     storage = Storage(Path(data), study)
     axis = read_time_axis(storage.time_axis(model)) or TimeAxis(())
-    frame = registry_frame(model, tokens_per_step, _placed(axis.entries, place), measurements(storage, axis))
+    frame = registry_frame(model, tokens_per_step, placed(axis.entries, place), measurements(storage, axis))
     numbers = {
         "checkpoints": len(frame),
         "on_time_axis": int(frame["on_time_axis"].sum()),

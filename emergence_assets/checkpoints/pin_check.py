@@ -11,7 +11,7 @@ from emergence_assets.partitions import asset_key
 from emergence_assets.study import Study
 from resources.storage import Storage
 
-EVERY_NIGHT = "0 3 * * *"
+PINS_AT = "0 3 * * *"
 
 
 def pin_check(study: Study, storage: Storage) -> tuple[dg.JobDefinition, dg.ScheduleDefinition]:
@@ -40,7 +40,7 @@ def pin_check(study: Study, storage: Storage) -> tuple[dg.JobDefinition, dg.Sche
     schedule = dg.ScheduleDefinition(
         name="verify_pins_nightly",
         job=verify,
-        cron_schedule=EVERY_NIGHT,
+        cron_schedule=PINS_AT,
         default_status=dg.DefaultScheduleStatus.RUNNING if study.automation else dg.DefaultScheduleStatus.STOPPED,
         description="Every night at three: has a branch moved, has a file changed?",
     )

@@ -39,7 +39,7 @@ def edges_between(
         models: names of the models that they read.
         share_space: whether decoder directions can be compared, that is, whether it is one model.
     """
-    one, other = (_placed(read.latents, share_space) for read in (source, target))
+    one, other = (placed(read.latents, share_space) for read in (source, target))
     best = best_partners(one, other, N_CANDIDATES)
     edges = edges_of(best.first(N_RANKS))
     null = null_threshold(one, rotated(other, seed=0))
@@ -103,8 +103,8 @@ def _constants(
 @functools.lru_cache(8)
 def _untrained_threshold(latents: LatentSet, untrained: LatentSet, share_space: bool) -> float:
     """Remembered for a while: an SAE meets the same untrained dictionary once for each seed on the other side."""
-    return null_threshold(_placed(latents, share_space), _placed(untrained, share_space))
+    return null_threshold(placed(latents, share_space), placed(untrained, share_space))
 
 
-def _placed(latents: LatentSet, share_space: bool) -> LatentSet:
+def placed(latents: LatentSet, share_space: bool) -> LatentSet:
     return latents if share_space else replace(latents, direction_nd=None)
