@@ -66,7 +66,7 @@ format: $(SET_UP) ## format and repair what can be repaired
 	$(BIN)/ruff check --fix .
 
 docs: $(SET_UP) ## write docs/tables.md anew from the declarations of the tables
-	$(BIN)/python -m emergence_assets.table_page
+	$(BIN)/python -m scripts.write_tables_page
 
 bench: $(SET_UP) ## measure; prints a table and writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks

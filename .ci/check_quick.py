@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from resources.storage import Storage, data_folder
+from resources.files.storage import Storage, data_folder
 
 emergence = str(Path(sys.executable).with_name("emergence"))
 storage = Storage(data_folder(), "quick")

@@ -37,7 +37,7 @@ from benchmarks.scale_rules import measure_scale_rules
 from benchmarks.stop_signal import measure_stop_signal
 from benchmarks.study_run import measure_study_run
 from benchmarks.time_rules import measure_time_rules
-from emergence_assets.errors import EmergenceError
+from resources.errors import EmergenceError
 
 RESULTS = Path(__file__).parent / "results"
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {

@@ -8,9 +8,9 @@ import torch
 
 from benchmarks.activation_files import stored_rows, write_file
 from benchmarks.rounds import Table, measured_in_turns, peak_anonymous_bytes
-from emergence_assets.activations.batches import Regime, ShuffledRows
-from emergence_assets.activations.reading import Rows, open_rows
-from emergence_assets.activations.writing import as_tensor
+from emergence_assets.activations.files.batches import Regime, ShuffledRows
+from emergence_assets.activations.files.reading import Rows, open_rows
+from emergence_assets.activations.files.writing import as_tensor
 
 N_BYTES = 256 << 20
 SLAB_BYTES = 32 << 20

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from emergence_assets.activations.layout import ActivationSpec
-from emergence_assets.activations.writing import ActivationWriter
+from emergence_assets.activations.files.layout import ActivationSpec
+from emergence_assets.activations.files.writing import ActivationWriter
 
 BLOCK_BYTES = 8 << 20
 """What a benchmark hands on at a time."""

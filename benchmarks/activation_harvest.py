@@ -14,12 +14,12 @@ import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from benchmarks.rounds import Job, Table, measured_in_turns
-from emergence_assets.activations.background import BackgroundWriter
-from emergence_assets.activations.capture import STAGED_BYTES, capture_checkpoint, residual_stream
-from emergence_assets.activations.layout import ActivationSpec
-from emergence_assets.activations.tokens import Tokens
-from emergence_assets.activations.writing import ActivationWriter
-from emergence_assets.checkpoints.loading import blocks
+from emergence_assets.activations.files.background import BackgroundWriter
+from emergence_assets.activations.files.layout import ActivationSpec
+from emergence_assets.activations.files.writing import ActivationWriter
+from emergence_assets.activations.forward.capture import STAGED_BYTES, capture_checkpoint, residual_stream
+from emergence_assets.checkpoints.models.loading import blocks
+from emergence_assets.texts.tokens import Tokens
 
 D_MODEL, N_LAYERS, CONTEXT, VOCABULARY = 256, 6, 256, 2000
 BATCH_SIZE = 32

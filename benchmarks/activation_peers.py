@@ -17,9 +17,9 @@ import torch
 from benchmarks.activation_files import stored_rows, write_file
 from benchmarks.peers_store import BATCH_SIZE, D_MODEL, measure
 from benchmarks.rounds import Table
-from emergence_assets.activations.batches import ShuffledRows
-from emergence_assets.activations.reading import open_rows
-from emergence_assets.errors import EmergenceError
+from emergence_assets.activations.files.batches import ShuffledRows
+from emergence_assets.activations.files.reading import open_rows
+from resources.errors import EmergenceError
 
 N_BYTES = 256 << 20
 OURS = "ours"

@@ -10,8 +10,8 @@ import xxhash
 
 from benchmarks.activation_files import BLOCK_BYTES, stored_rows, write_file
 from benchmarks.rounds import Table, measured_in_turns
-from emergence_assets.activations.reading import open_rows, unarchive_rows
-from emergence_assets.activations.residency import archive_rows
+from emergence_assets.activations.files.reading import open_rows, unarchive_rows
+from emergence_assets.activations.files.storage_state import archive_rows
 
 N_BYTES = 256 << 20
 D_MODEL = 512

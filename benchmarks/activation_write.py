@@ -11,9 +11,9 @@ import xxhash
 
 from benchmarks.activation_files import add_read_outs, blocks_of, spec_for, stored_rows, write_file
 from benchmarks.rounds import Table, measured_in_turns
-from emergence_assets.activations import writing
-from emergence_assets.activations.background import BackgroundWriter
-from emergence_assets.activations.moments import ColumnMoments
+from emergence_assets.activations.files import writing
+from emergence_assets.activations.files.background import BackgroundWriter
+from emergence_assets.activations.files.moments import ColumnMoments
 
 N_BYTES = 192 << 20
 PIECE_BYTES = 1 << 20

@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 
 from benchmarks.planted_records import Size, plant, planted_study
-from emergence_assets.lineage_id import row_id
-from resources.storage import Storage
-from resources.tables import parquet_provenance
+from emergence_assets.plan.lineage_id import row_id
+from resources.files.storage import Storage
+from resources.tables.parquet import parquet_provenance
 
 SIZE = Size(n_models=10, n_steps=150, n_layers=20)
 ROUNDS = 5
@@ -55,7 +55,16 @@ def measure_audit_trace(folder: Path | None = None, size: Size = SIZE) -> dict[s
 
 def _ask(data: Path, study_file: Path, arguments: list[str]) -> tuple[float, float]:
     """Seconds on the clock, and CPU seconds, which others on the machine do not lengthen."""
-    command = [sys.executable, "-m", "emergence_assets.cli", "--study", str(study_file), "--data", str(data), "audit"]
+    command = [
+        sys.executable,
+        "-m",
+        "emergence_assets.cli.main",
+        "--study",
+        str(study_file),
+        "--data",
+        str(data),
+        "audit",
+    ]
     inherited = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
     began, before = time.perf_counter(), _children_cpu()
     subprocess.run([*command, *arguments], check=True, capture_output=True, env=inherited)

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.planted_records import Size, plant
 from emergence_assets.audit.events import open_event_log
 from emergence_assets.audit.verify import verify_study
-from emergence_assets.plan import Plan
+from emergence_assets.plan.plan import Plan
 
 SIZE = Size(n_models=1, n_steps=4, n_layers=8, activation_bytes=48 << 20, sae_bytes=8 << 20)
 """A gigabyte and a half of activations, a quarter of SAEs: as in a study, where activations are most of the bytes."""

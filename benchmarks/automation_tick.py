@@ -6,12 +6,14 @@ from typing import Any
 
 import dagster as dg
 
-from emergence_assets.definitions import build_definitions
-from emergence_assets.partitions import asset_key, partition_key, register_steps
+from emergence_assets.orchestration.build import build_definitions
+from emergence_assets.orchestration.instance.partitions import asset_key, partition_key, register_steps
 from emergence_assets.pipeline import rules_for
-from emergence_assets.plan import Cell, Plan
-from emergence_assets.study import Study, parse_study
-from resources.storage import Storage
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.plan import Plan
+from emergence_assets.study.load import parse_study
+from emergence_assets.study.study import Study
+from resources.files.storage import Storage
 
 STEPS = [0, *(2**power for power in range(10)), *range(1000, 143_001, 1000)]
 """The 154 published steps of Pythia."""

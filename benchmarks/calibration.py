@@ -1,8 +1,4 @@
-"""How often the whole chain is right: planted families, from activations to tables, against what was planted.
-
-Here: the draws, their figures with intervals, and what was aimed at. Not here: a draw (`planted_study.py`), the truth
-(`planted_truth.py`).
-"""
+"""How often the whole chain is right: planted families, from activations to tables, against what was planted."""
 
 import contextlib
 import json
@@ -17,8 +13,9 @@ from typing import Any
 from rich.progress import Progress
 from scipy.stats import binomtest
 
-from emergence_assets.code_version import code_version
-from resources.compute import LocalProcesses, Task
+from emergence_assets.plan.code_version import code_version
+from resources.compute.local_processes import LocalProcesses
+from resources.compute.task import Task
 
 N_DRAWS = 200
 N_WORKERS = 2
@@ -27,13 +24,13 @@ MODULES = ("planted_categories.py", "planted_study.py", "planted_truth.py")
 FUNCTIONS = tuple(
     f"emergence_assets.{name}"
     for name in (
-        "emergence.presence:category_presence",
-        "emergence.reactivation:reactivation",
-        "emergence.scale:emergence_over_scale",
-        "emergence.space:emergence_over_space",
-        "emergence.time:emergence_over_time",
-        "features.cell:presence_cell",
-        "saes.training:train_saes",
+        "emergence.presence.presence:category_presence",
+        "emergence.space.reactivation:reactivation",
+        "emergence.scale.over_scale:emergence_over_scale",
+        "emergence.space.over_space:emergence_over_space",
+        "emergence.time.over_time:emergence_over_time",
+        "features.statistics.cell_tables:presence_cell",
+        "saes.training.training:train_saes",
     )
 )
 """What they measure with."""

@@ -11,12 +11,12 @@ import numpy as np
 from scipy.stats import false_discovery_control, hypergeom
 from sklearn.metrics import roc_auc_score
 
-from emergence_assets.features.cell import CellRecipe, latent_stats
-from emergence_assets.features.codes import Codes, sparse_auroc_nc
-from emergence_assets.features.labels import Labels
-from emergence_assets.features.pairs import MIN_SUPPORT
-from emergence_assets.features.rule_counts import rule_counts
-from emergence_assets.features.statistics import benjamini_hochberg, hypergeometric_tail
+from emergence_assets.features.statistics.cell_tables import CellRecipe, latent_stats
+from emergence_assets.features.statistics.codes import Codes, sparse_auroc_nc
+from emergence_assets.features.statistics.formulas import benjamini_hochberg, hypergeometric_tail
+from emergence_assets.features.statistics.labels import Labels
+from emergence_assets.features.statistics.pairs import MIN_SUPPORT
+from emergence_assets.features.statistics.rule_counts import rule_counts
 
 N_SAMPLED = 300
 """Pairs that the loops do."""

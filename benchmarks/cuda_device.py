@@ -2,7 +2,7 @@
 
 import torch
 
-from emergence_assets.errors import EmergenceError
+from resources.errors import EmergenceError
 
 
 def check_device(device: str) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 from emergence_assets.checkpoints.sources.cache import CheckpointCache
 from emergence_assets.checkpoints.sources.hub import HubSource
-from emergence_assets.checkpoints.sources.hub_client import HubClient
 from emergence_assets.checkpoints.sources.revision import RevisionPattern
-from tests.hub_server import HubServer
+from resources.hub.client import HubClient
+from tests.hub.server import HubServer
 
 MODELS = ("pythia-14m", "pythia-31m", "pythia-70m", "pythia-160m", "pythia-410m")
 STEPS = (0, *(2**power for power in range(10)), *range(1000, 143_001, 1000))

@@ -10,23 +10,20 @@ from typing import Any
 
 import torch
 
-from emergence_assets.activations.cells import ACTIVATIONS, activation_tasks
-from emergence_assets.activations.harvest import capture_layers
-from emergence_assets.checkpoints.cells import (
-    CHECKPOINT,
-    TRAINING_RUN,
-    checkpoint_tasks,
-    register,
-    train_model,
-    training_tasks,
-)
-from emergence_assets.checkpoints.inspection import measure, measurement_tasks
+from emergence_assets.activations.forward.worker import capture_layers
+from emergence_assets.activations.spec import ACTIVATIONS, activation_tasks
+from emergence_assets.checkpoints.identity.measurement import measure_checkpoint
+from emergence_assets.checkpoints.identity.worker import measure, register
+from emergence_assets.checkpoints.inspection import measurement_tasks
 from emergence_assets.checkpoints.listing import refresh_time_axis
-from emergence_assets.checkpoints.measurement import measure_checkpoint
+from emergence_assets.checkpoints.spec import CHECKPOINT, TRAINING_RUN, checkpoint_tasks, training_tasks
+from emergence_assets.checkpoints.training.worker import train_model
 from emergence_assets.pipeline import rules_for
-from emergence_assets.plan import Cell, Plan
-from emergence_assets.study import Study, load_study
-from resources.storage import Storage
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.plan import Plan
+from emergence_assets.study.load import load_study
+from emergence_assets.study.study import Study
+from resources.files.storage import Storage
 
 ROUNDS = 3
 

@@ -17,13 +17,13 @@ import safetensors.torch
 import torch
 import transformers
 
-from emergence_assets.checkpoints.fixed_text import fixed_text_loss
-from emergence_assets.checkpoints.folder import layer_of_tensors, step_folder_name
-from emergence_assets.checkpoints.loading import load_model
-from emergence_assets.checkpoints.measurement import Measurement, measure_checkpoint
-from emergence_assets.checkpoints.recipe import ModelShape, TrainingRecipe
-from emergence_assets.checkpoints.training import train
-from emergence_assets.checkpoints.verdicts import judge
+from emergence_assets.checkpoints.files.folder import layer_of_tensors, step_folder_name
+from emergence_assets.checkpoints.identity.measurement import Measurement, measure_checkpoint
+from emergence_assets.checkpoints.identity.validation import judge
+from emergence_assets.checkpoints.models.fixed_text import fixed_text_loss
+from emergence_assets.checkpoints.models.loading import load_model
+from emergence_assets.checkpoints.training.settings import ModelShape, TrainingRecipe
+from emergence_assets.checkpoints.training.training import train
 
 GRIDS: tuple[tuple[int, ...], ...] = (
     (0, 1, 2, 4, 8, 16, 32, 64),

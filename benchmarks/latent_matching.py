@@ -5,13 +5,13 @@ import torch
 
 from benchmarks.planted_family import N_FEATURES, PlantedFamily
 from benchmarks.rounds import Table
-from emergence_assets.emergence.lineage_edges import edges_between
-from emergence_assets.emergence.read_latents import SAEKey
-from emergence_assets.features.codes import Codes
-from emergence_assets.features.correlation import latent_activity
-from emergence_assets.features.matching import LatentSet, match_latents
-from emergence_assets.features.matching_nulls import null_threshold, rotated
-from emergence_assets.features.untrained import untrained_sae
+from emergence_assets.emergence.lineage.correlation import latent_activity
+from emergence_assets.emergence.lineage.edges import edges_between
+from emergence_assets.emergence.lineage.matching import LatentSet, match_latents
+from emergence_assets.emergence.lineage.matching_nulls import null_threshold, rotated
+from emergence_assets.emergence.lineage.read_latents import SAEKey
+from emergence_assets.emergence.lineage.untrained_sae import untrained_sae
+from emergence_assets.features.statistics.codes import Codes
 
 N_DRAWS = 10
 N_SHARED = 40

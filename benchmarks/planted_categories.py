@@ -1,8 +1,5 @@
 """Model families whose answers are known: read-outs and training rows with planted categories, from activations on.
 
-Here: what is planted, its true presence, and the rows that show it. Not here: what the pipeline finds in them
-(`planted_study.py`), how often it is right (`calibration.py`).
-
 A row is a sum of directions: strong ones that say nothing of a text's category, one of each category that the row
 carries, and noise. A text of category c carries the direction of c with probability tpr, any other text with
 probability fpr, and what it is carried with is drawn alike for both. So a latent that fires on the direction alone has
@@ -19,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, ndtri
 
-from emergence_assets.features.labels import Labels
+from emergence_assets.features.statistics.labels import Labels
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]

@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 
-from emergence_assets.emergence.read_latents import ReadSAE, SAEKey
-from emergence_assets.features.codes import Codes
-from emergence_assets.features.correlation import Activity, latent_activity
-from emergence_assets.features.matching import LatentSet
+from emergence_assets.emergence.lineage.correlation import Activity, latent_activity
+from emergence_assets.emergence.lineage.matching import LatentSet
+from emergence_assets.emergence.lineage.read_latents import ReadSAE, SAEKey
+from emergence_assets.features.statistics.codes import Codes
 
 N_TEXTS, D, N_FEATURES = 3000, 32, 60
 

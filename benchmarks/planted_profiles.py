@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emergence_assets.emergence.seed_draws import nested_means
-from emergence_assets.emergence.tables.presence import CATEGORY_PRESENCE
-from emergence_assets.features.statistics import interval
+from emergence_assets.emergence.presence.seed_draws import nested_means
+from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE
+from emergence_assets.features.statistics.formulas import interval
 
 Floats = NDArray[np.float64]
 

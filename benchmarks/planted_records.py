@@ -14,22 +14,25 @@ import numpy as np
 import polars as pl
 
 from benchmarks.activation_files import stored_rows, write_file
-from emergence_assets import durable
-from emergence_assets.activations.hdf5 import write_attrs
-from emergence_assets.checkpoints.cells import FILES, TRAINING_RECORD
-from emergence_assets.checkpoints.measurement import measure_checkpoint, write_measurement
-from emergence_assets.checkpoints.recipe import ModelShape, TrainingRecipe
-from emergence_assets.checkpoints.training import train
-from emergence_assets.emergence.tables.catalogue import CATALOGUE
-from emergence_assets.partitions import asset_key, partition_key
+from emergence_assets.checkpoints.identity.measurement import measure_checkpoint, write_measurement
+from emergence_assets.checkpoints.spec import FILES, TRAINING_RECORD
+from emergence_assets.checkpoints.training.settings import ModelShape, TrainingRecipe
+from emergence_assets.checkpoints.training.training import train
+from emergence_assets.emergence.catalogue import CATALOGUE
+from emergence_assets.orchestration.instance.partitions import asset_key, partition_key
 from emergence_assets.pipeline import rules_for
-from emergence_assets.plan import Cell, Plan, Rule
-from emergence_assets.seal import CREATED_TAG, SEAL_TAG, moment, seal
-from emergence_assets.study import Study, parse_study
-from emergence_assets.time_axis import AxisEntry, TimeAxis, write_time_axis
-from resources.records import record_of, write_folder_record, write_record
-from resources.storage import Storage
-from resources.tables import write_table
+from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.content_hash import CREATED_TAG, SEAL_TAG, moment, seal
+from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.timeline import AxisEntry, TimeAxis, write_time_axis
+from emergence_assets.study.load import parse_study
+from emergence_assets.study.study import Study
+from resources.files import atomic as durable
+from resources.files.records import record_of, write_folder_record, write_record
+from resources.files.storage import Storage
+from resources.hdf5.hdf5 import write_attrs
+from resources.tables.parquet import write_table
 
 N_CATEGORIES, N_REPLICATES = 50, 20
 

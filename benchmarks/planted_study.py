@@ -1,8 +1,4 @@
-"""What the pipeline finds in a planted family: SAEs are trained on its rows, and every table is made by its own code.
-
-Here: one draw, from rows to tables. Not here: what is planted (`planted_categories.py`), what is right of what is found
-(`planted_truth.py`).
-"""
+"""Tables of a planted family: SAEs are trained on its rows, and every table is made by its own code."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -12,18 +8,18 @@ import polars as pl
 import torch
 
 from benchmarks.planted_categories import Cell, Family, Run, draw_cell
-from emergence_assets.emergence.presence import category_presence
-from emergence_assets.emergence.reactivation import reactivation
-from emergence_assets.emergence.scale import FIXED_WIDTH, SizeReading, emergence_over_scale
-from emergence_assets.emergence.space import emergence_over_space
-from emergence_assets.emergence.time import emergence_over_time
-from emergence_assets.features.cell import CellRecipe, dense_scores, presence_cell
-from emergence_assets.features.codes import Codes
-from emergence_assets.features.controls import BOW_SCHEMA, ProbeScore
-from emergence_assets.saes.activation import BatchTopK
-from emergence_assets.saes.feed import Member
-from emergence_assets.saes.recipe import SAERecipe
-from emergence_assets.saes.training import TrainedSAE, train_saes
+from emergence_assets.emergence.presence.presence import category_presence
+from emergence_assets.emergence.scale.over_scale import FIXED_WIDTH, SizeReading, emergence_over_scale
+from emergence_assets.emergence.space.over_space import emergence_over_space
+from emergence_assets.emergence.space.reactivation import reactivation
+from emergence_assets.emergence.time.over_time import emergence_over_time
+from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, presence_cell
+from emergence_assets.features.statistics.codes import Codes
+from emergence_assets.features.statistics.linear_probes import BOW_SCHEMA, ProbeScore
+from emergence_assets.saes.model.variants import BatchTopK
+from emergence_assets.saes.training.batches import Member
+from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.training import TrainedSAE, train_saes
 
 STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 2000)
 """Checkpoints of the default study."""

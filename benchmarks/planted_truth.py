@@ -1,7 +1,5 @@
 """Whether what was found in a planted family is what was planted: a list of answers per figure and draw.
 
-Here: one draw against its truth. Not here: the draws and their figures (`calibration.py`).
-
 Shape suffixes: c categories, l layers, s steps, g parts of the depth.
 """
 
@@ -14,7 +12,7 @@ import polars as pl
 
 from benchmarks.planted_categories import ONSET_LOGIT, Family, from_a_size_on, with_size
 from benchmarks.planted_study import N_LAYERS, STEPS, Tables
-from emergence_assets.emergence.depth_parts import drop, part_means, part_weights, reactivation_index
+from emergence_assets.emergence.space.thirds import drop, part_means, part_weights, reactivation_index
 
 Answers = dict[str, list[float]]
 """By figure; 0 and 1 for no and yes."""

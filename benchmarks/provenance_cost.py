@@ -8,18 +8,18 @@ from typing import Any
 
 import polars as pl
 
-from emergence_assets import checkout as checkouts
-from emergence_assets.checkout import checkout
-from emergence_assets.environment import made_for
-from emergence_assets.origin import origin_of_run
 from emergence_assets.pipeline import rules_for
-from emergence_assets.plan import Cell
-from emergence_assets.provenance import Required
-from emergence_assets.seal import seal
-from emergence_assets.study import load_study
-from resources.records import record_of
-from resources.storage import Storage
-from resources.tables import write_table
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.content_hash import seal
+from emergence_assets.plan.run_metadata import origin_of_run
+from emergence_assets.study.load import load_study
+from resources import git_commit as checkouts
+from resources.environment import made_for
+from resources.files.provenance import Required
+from resources.files.records import record_of
+from resources.files.storage import Storage
+from resources.git_commit import checkout
+from resources.tables.parquet import write_table
 
 N_CALLS = 200
 
@@ -46,7 +46,7 @@ def measure_provenance_cost() -> dict[str, Any]:
 
 
 def _table() -> Any:
-    from emergence_assets.table import Column, Table
+    from resources.tables.table import Column, Table
 
     return Table("numbers", "one row per number", (Column("x", pl.Float64, "a number"),), ("x",))
 

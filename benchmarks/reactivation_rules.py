@@ -10,9 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from benchmarks.planted_profiles import Noise, planted_presence
-from emergence_assets.emergence.depth_parts import part_of_layers
-from emergence_assets.emergence.reactivation import reactivation
-from emergence_assets.emergence.space import emergence_over_space
+from emergence_assets.emergence.space.over_space import emergence_over_space
+from emergence_assets.emergence.space.reactivation import reactivation
+from emergence_assets.emergence.space.thirds import part_of_layers
 
 Floats = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from benchmarks.rounds import Table, told_in_turns
 from benchmarks.sae_steps import MIDDLE, SMALL, WIDE, Shape, recipe, rows, trained
-from emergence_assets.saes.feed import Member
-from emergence_assets.saes.product import chunks, pre_activations
+from emergence_assets.saes.model.pre_activations import chunks, pre_activations
+from emergence_assets.saes.training.batches import Member
 
 N_STEPS = {SMALL: 100, MIDDLE: 10, WIDE: 4}
 """Shape → steps of a training, of which the first does not count."""

@@ -6,8 +6,8 @@ import torch
 
 from benchmarks.rounds import Table, measured_by_a_worker, peak_anonymous_bytes
 from benchmarks.sae_steps import MIDDLE, WIDE, Shape, recipe
-from emergence_assets.saes.product import chunks
-from emergence_assets.saes.training import train_sae
+from emergence_assets.saes.model.pre_activations import chunks
+from emergence_assets.saes.training.training import train_sae
 
 N_STEPS = 6
 N_ROWS = (8192, 65_536)

@@ -25,9 +25,9 @@ from benchmarks.cuda_device import check_device
 from benchmarks.planted_rows import planted_rows
 from benchmarks.rounds import Table, told_in_turns
 from benchmarks.sae_turns import SEED
-from emergence_assets.activations.batches import ShuffledRows
-from emergence_assets.errors import EmergenceError
-from resources.compute import WORKER_ENVIRONMENT
+from emergence_assets.activations.files.batches import ShuffledRows
+from resources.compute.local_processes import WORKER_ENVIRONMENT
+from resources.errors import EmergenceError
 
 D_MODEL, K, BATCH_SIZE = 512, 32, 2048
 N_ROWS, N_HELD_OUT, N_ATOMS = 200_000, 8192, 4096

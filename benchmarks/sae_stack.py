@@ -10,8 +10,9 @@ from benchmarks.cuda_device import check_device
 from benchmarks.gpu_roofline import BFLOAT16, FLOAT32, seconds_per_token
 from benchmarks.rounds import Table
 from benchmarks.sae_steps import MIDDLE, SMALL, WIDE, Shape, StepClock, recipe, rows, trained
-from emergence_assets.saes.feed import Member
-from resources.compute import LocalProcesses, Task
+from emergence_assets.saes.training.batches import Member
+from resources.compute.local_processes import LocalProcesses
+from resources.compute.task import Task
 
 MEMBERS = [(layer, seed) for layer in range(6) for seed in range(2)]
 """Layers have rows of their own, seeds share them."""

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from emergence_assets.saes.activation import TopK
-from emergence_assets.saes.recipe import SAERecipe
-from emergence_assets.saes.training import train_sae
+from emergence_assets.saes.model.variants import TopK
+from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.training import train_sae
 
 ROUNDS = 3
 SHAPES = ((96, 512, 16, 1024, 60), (512, 4096, 32, 2048, 6))

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from benchmarks.planted_rows import planted_rows
-from emergence_assets.saes.activation import Activation, TopK
-from emergence_assets.saes.feed import Member
-from emergence_assets.saes.recipe import SAERecipe
-from emergence_assets.saes.training import TrainedSAE, train_saes
+from emergence_assets.saes.model.variants import Activation, TopK
+from emergence_assets.saes.training.batches import Member
+from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.training import TrainedSAE, train_saes
 
 Shape = tuple[int, int, int, int]
 """d_model, n_latents, k, batch size."""

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from benchmarks.peers_train import Task, Turns
-from emergence_assets.saes.activation import TopK
-from emergence_assets.saes.feed import Member, Start
-from emergence_assets.saes.recipe import SAERecipe
-from emergence_assets.saes.sae import SAE
-from emergence_assets.saes.training import train_saes
+from emergence_assets.saes.model.sae import SAE
+from emergence_assets.saes.model.variants import TopK
+from emergence_assets.saes.training.batches import Member, Start
+from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.training import train_saes
 
 SEED = 0
 """Of the order of the rows: that of the batches which others read."""

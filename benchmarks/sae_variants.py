@@ -9,11 +9,11 @@ import torch.nn.functional as F
 
 from benchmarks.rounds import Table, told_in_turns
 from benchmarks.sae_steps import MIDDLE, recipe, rows, trained
-from emergence_assets.saes.activation import BatchTopK, JumpReLU, TopK
-from emergence_assets.saes.aux_k import AuxK
-from emergence_assets.saes.feed import Member, Start
-from emergence_assets.saes.recipe import SAERecipe
-from emergence_assets.saes.sae import SAE
+from emergence_assets.saes.model.sae import SAE
+from emergence_assets.saes.model.variants import BatchTopK, JumpReLU, TopK
+from emergence_assets.saes.training.aux_k import AuxK
+from emergence_assets.saes.training.batches import Member, Start
+from emergence_assets.saes.training.settings import SAERecipe
 
 N_STEPS = 10
 N_WEAK = 1024

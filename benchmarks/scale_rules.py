@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from emergence_assets.emergence.headline import STRONG
-from emergence_assets.emergence.size_curves import RUN_SD, SizeCurve, size_curve
+from emergence_assets.emergence.presence.headline import STRONG
+from emergence_assets.emergence.scale.size_curves import RUN_SD, SizeCurve, size_curve
 
 KINDS = {
     "threshold": "threshold",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from emergence_assets.emergence.stopping import has_risen, is_flat, trend
+from emergence_assets.emergence.cost.stopping import has_risen, is_flat, trend
 
 KINDS = ("one rise", "two rises", "never")
 GRIDS = {"powers of two": 2, "powers of four": 4}

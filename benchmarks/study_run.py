@@ -32,7 +32,7 @@ def measure_study_run(study: str) -> dict[str, float]:
 
 
 def _run(study: str, data: str) -> tuple[dict[str, Any], float]:
-    command = [sys.executable, "-m", "emergence_assets.cli", "--study", study, "--data", data, "run", "--json"]
+    command = [sys.executable, "-m", "emergence_assets.cli.main", "--study", study, "--data", data, "run", "--json"]
     began = time.perf_counter()
     finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(finished.stdout), time.perf_counter() - began

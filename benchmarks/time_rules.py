@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emergence_assets.emergence.rises import Series, passes_gate, read_rises
-from emergence_assets.features.statistics import benjamini_hochberg
+from emergence_assets.emergence.time.rises import Series, passes_gate, read_rises
+from emergence_assets.features.statistics.formulas import benjamini_hochberg
 
 STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 2000)
 """Checkpoints of the default study."""

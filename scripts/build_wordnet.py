@@ -1,7 +1,7 @@
 """Rebuild the shipped WordNet table, tokenizer and licence from Debian's `wordnet-base` data files.
 
 Run once per WordNet version, by a maintainer: `python scripts/build_wordnet.py /usr/share/wordnet`. The package itself
-only reads the results (`emergence_assets/wordnet/corpus.py`). Same data files and same versions of polars and
+only reads the results (`texts/wordnet/corpus.py`). Same data files and same versions of polars and
 tokenizers give the same bytes. File format of the input: the manual page wndb(5WN).
 """
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import polars as pl
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from emergence_assets.wordnet import corpus
+from emergence_assets.texts.wordnet import corpus
 
 VOCAB_SIZE = 2048
 N_SYNSETS = 117_659  # WordNet 3.0, all four parts of speech

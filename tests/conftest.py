@@ -37,7 +37,7 @@ def run_emergence(data: Path, *arguments: str, study: str | Path = TINY, **envir
     """Run the command in a process of its own; returns it with stdout, stderr and exit code."""
     inherited = {key: value for key, value in os.environ.items() if key not in ("DAGSTER_HOME", "EMERGENCE_STUDY")}
     return subprocess.run(
-        [sys.executable, "-m", "emergence_assets.cli", "--study", str(study), "--data", str(data), *arguments],
+        [sys.executable, "-m", "emergence_assets.cli.main", "--study", str(study), "--data", str(data), *arguments],
         capture_output=True,
         text=True,
         timeout=600,

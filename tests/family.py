@@ -1,8 +1,5 @@
 """A small real family of models, trained by the project itself, and ways to plant faults into copies of it.
 
-Belongs here: folders `{family}/{model}/step{N}/` and what can be wrong with one of them. Does not belong here: hubs
-(`hub_server.py`), checkpoints made up of random numbers (tests that need no training make their own).
-
 Every fault is planted in place and returns the folder of the checkpoint that it is in.
 """
 
@@ -19,9 +16,9 @@ import safetensors.numpy
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from emergence_assets.checkpoints.folder import step_folder_name
-from emergence_assets.checkpoints.recipe import ModelShape, TrainingRecipe
-from emergence_assets.checkpoints.training import train
+from emergence_assets.checkpoints.files.folder import step_folder_name
+from emergence_assets.checkpoints.training.settings import ModelShape, TrainingRecipe
+from emergence_assets.checkpoints.training.training import train
 
 STEPS = (0, 1, 2, 4, 8, 16, 32, 64)
 MODELS: Mapping[str, ModelShape] = {"gloss-tiny": ModelShape(16, 2, 2), "gloss-tinier": ModelShape(8, 1, 2)}

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from emergence_assets.checkpoints.fixed_text import fixed_text_loss
-from emergence_assets.checkpoints.loading import is_causal, load_model
-from emergence_assets.checkpoints.measurement import Measurement, Refusal, measure_checkpoint
-from emergence_assets.checkpoints.verdicts import judge
-from emergence_assets.errors import BrokenCheckpoint
+from emergence_assets.checkpoints.identity.measurement import Measurement, Refusal, measure_checkpoint
+from emergence_assets.checkpoints.identity.validation import judge
+from emergence_assets.checkpoints.models.fixed_text import fixed_text_loss
+from emergence_assets.checkpoints.models.loading import is_causal, load_model
+from resources.errors import BrokenCheckpoint
 from tests.family import step_folder
 
 Measured = dict[int, Measurement | Refusal]

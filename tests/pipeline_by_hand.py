@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from emergence_assets.plan import Cell, Grid, Plan, Rule
-from emergence_assets.study import STUDIES_FOLDER, Study, parse_study
-from emergence_assets.yaml_file import read_yaml
-from resources.records import record_provenance, write_record
-from resources.storage import Storage
+from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.cell import Cell, Grid
+from emergence_assets.plan.plan import Plan
+from emergence_assets.study.load import STUDIES_FOLDER, parse_study
+from emergence_assets.study.study import Study
+from resources.files.plain_yaml import read_yaml
+from resources.files.records import record_provenance, write_record
+from resources.files.storage import Storage
 
 CODE = ("emergence_assets.features.rules:named_rule",)
-OTHER_CODE = ("emergence_assets.features.labels:Labels",)
+OTHER_CODE = ("emergence_assets.features.statistics.labels:Labels",)
 
 
 def small_study(k: int = 16) -> Study:

@@ -58,7 +58,7 @@ def running_ui(data: Path, study: str | Path) -> Iterator[UI]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "emergence_assets.cli", "--study", str(study), "--data", str(data)]
+    command = [sys.executable, "-m", "emergence_assets.cli.main", "--study", str(study), "--data", str(data)]
     with (data / "ui.log").open("a") as log:
         process = subprocess.Popen(
             [*command, "ui", "--port", str(port)],

@@ -10,12 +10,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from emergence_assets.definitions import STAGES, build_definitions
-from emergence_assets.partitions import group_name
+from emergence_assets.orchestration.build import STAGES, build_definitions
+from emergence_assets.orchestration.instance.partitions import group_name
 from emergence_assets.pipeline import RULES
-from emergence_assets.study import load_study, parse_study
-from emergence_assets.yaml_file import read_yaml
-from resources.storage import Storage
+from emergence_assets.study.load import load_study, parse_study
+from resources.files.plain_yaml import read_yaml
+from resources.files.storage import Storage
 from tests.conftest import TINY
 
 ROOT = Path(__file__).parents[1]
@@ -94,7 +94,7 @@ def test_definitions_load_without_heavy_libraries() -> None:
 
 def test_the_command_shows_its_help_without_dagster() -> None:
     program = (
-        "import sys\nfrom emergence_assets.cli import main\n"
+        "import sys\nfrom emergence_assets.cli.main import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\nassert 'dagster' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, cwd=ROOT)

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from emergence_assets.cli import main
-from emergence_assets.study import load_study
+from emergence_assets.cli.main import main
+from emergence_assets.study.load import load_study
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

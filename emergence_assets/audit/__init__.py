@@ -1,0 +1,1 @@
+"""Where a number comes from, and whether everything is still what was recorded."""

@@ -1,8 +1,4 @@
-"""What `emergence audit` is asked about: a claim, a figure, a row of a table, a cell, or the short name of one of them.
-
-Belongs here: from typed words to one cell and what is meant in it. Does not belong here: where that came from
-(`trace.py`).
-"""
+"""Addresses that `emergence audit` resolves: a claim, a figure, a row of a table, a cell, or a lineage id."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,14 +8,15 @@ from typing import Any
 import polars as pl
 
 from emergence_assets.audit.events import EventLog
-from emergence_assets.audit.records import AuditPlan, parse_cell
-from emergence_assets.emergence.tables.catalogue import CATALOGUE
-from emergence_assets.errors import EmergenceError
-from emergence_assets.lineage_id import LINEAGE_ID, cell_id, figure_key, row_id
-from emergence_assets.plan import Cell, Rule
+from emergence_assets.audit.records import AuditPlan
+from emergence_assets.emergence.catalogue import CATALOGUE
+from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.cell import Cell, parse_cell
+from emergence_assets.plan.lineage_id import LINEAGE_ID, cell_id, figure_key, row_id
 from emergence_assets.report.figure_tables import FIGURE_TABLES
-from emergence_assets.table import Table
-from resources.tables import verify_table
+from resources.errors import EmergenceError
+from resources.tables.parquet import verify_table
+from resources.tables.table import Table
 
 Filters = Mapping[str, str]
 """Column or part of a cell to the value that was typed."""

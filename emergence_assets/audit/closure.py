@@ -1,16 +1,17 @@
 """Which cells lie behind a result, and which of them have to be made again to reproduce it.
 
-A claim names what it was made from; everything of the model that it is about is made again, and what its table holds of
-other models is taken as it is. Does not belong here: making and comparing them (`reproduction.py`).
+A claim names what it was made from; everything of the model that it is about is made again, and what its table holds
+of other models is taken as it is.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from emergence_assets.audit.address import Target
-from emergence_assets.audit.records import parse_cell
-from emergence_assets.checkpoints.cells import CHECKPOINT, TRAINING_RUN
-from emergence_assets.plan import Cell, Plan, Rule
+from emergence_assets.checkpoints.spec import CHECKPOINT, TRAINING_RUN
+from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.cell import Cell, parse_cell
+from emergence_assets.plan.plan import Plan
 
 Cells = Mapping[str, frozenset[Cell]]
 """Asset to cells of it."""

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from emergence_assets.errors import EmergenceError
-from resources.records import RECORD_NAME
+from resources.errors import EmergenceError
+from resources.files.records import RECORD_NAME
 
 OF_MAKING = frozenset({"tokens_per_second", "resumed_from", "files_sha256", "location", "environment"})
 """Names of values that tell how something was made; the files that a hash is of are compared themselves."""
@@ -78,7 +78,7 @@ def _files(first: Path, second: Path) -> list[Path]:
 
 
 def _frame(path: Path) -> pl.DataFrame:
-    from resources.tables import verify_table
+    from resources.tables.parquet import verify_table
 
     verify_table(path)
     return pl.read_parquet(path)
@@ -107,8 +107,8 @@ def _frames(path: str, first: pl.DataFrame, second: pl.DataFrame) -> Iterator[Di
 
 def _activations(path: Path) -> dict[str, np.ndarray]:
     """Rows as far as the file holds them, and statistics."""
-    from emergence_assets.activations.layout import ROW_DATASETS
-    from emergence_assets.activations.reading import open_rows, read_attrs, read_spec, read_stats
+    from emergence_assets.activations.files.layout import ROW_DATASETS
+    from emergence_assets.activations.files.reading import open_rows, read_attrs, read_spec, read_stats
 
     kept = [name for name in ROW_DATASETS if name != "resid_post" or read_spec(path).residency == "stored"]
     found = {name: open_rows(path, name, verify=True).float32() for name in kept}

@@ -1,22 +1,22 @@
-"""The bytes of a cell against what was recorded when they were written: every file that belongs to it.
-
-Belongs here: which files are hashed, and how damage is told. Does not belong here: records and events (`verify.py`).
-"""
+"""The bytes of a cell against what was recorded when they were written: every file that belongs to it."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emergence_assets.checkpoints.cells import CHECKPOINT, FILES, TRAINING_RUN
 from emergence_assets.checkpoints.inspection import CONTENT_HASHES
-from emergence_assets.errors import EmergenceError
-from emergence_assets.plan import Cell, Plan, Rule
-from emergence_assets.provenance import Provenance
-from resources.records import folder_hash
-from resources.tables import table_provenance, verify_table
+from emergence_assets.checkpoints.spec import CHECKPOINT, FILES, TRAINING_RUN
+from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.plan import Plan
+from resources.errors import EmergenceError
+from resources.files.provenance import Provenance
+from resources.files.records import folder_hash
+from resources.tables.parquet import table_provenance, verify_table
 
 if TYPE_CHECKING:
-    from emergence_assets.time_axis import AxisEntry
+    from emergence_assets.plan.timeline import AxisEntry
+
 
 Problem = tuple[Path, str]
 """A file or folder, and what is wrong with it."""
@@ -71,7 +71,7 @@ def _axis_entry(plan: Plan, cell: Cell) -> "AxisEntry | None":
 
 def _weights(plan: Plan, cell: Cell, record: Provenance) -> list[Problem]:
     """Files of a checkpoint against the hashes in its record."""
-    from emergence_assets.checkpoints.folder import read_facts
+    from emergence_assets.checkpoints.files.folder import read_facts
 
     trained = plan.storage.checkpoint_folder(str(cell.model), int(cell.step or 0))
     folder = trained if TRAINING_RUN.name in plan.rules else weights_folder(plan, cell)
@@ -129,6 +129,6 @@ def _files(root: Path) -> Iterator[Path]:
 
 def token_problems(path: Path) -> list[Problem]:
     """A token file against its own fingerprint."""
-    from emergence_assets.activations.tokens import read_tokens
+    from emergence_assets.texts.tokens import read_tokens
 
     return _refusals(path, lambda: read_tokens(path))

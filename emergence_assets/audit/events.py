@@ -1,7 +1,7 @@
 """What the event log says of the results of a study: which run made each, when, and with which content.
 
 The SQLite files of the instance are opened for reading only, and not by Dagster, which would create, migrate and lock
-them. Does not belong here: what follows from it (`verify.py`, `trace.py`).
+them.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import yaml
 
-from emergence_assets.plan import Cell, layer_key, step_key
-from emergence_assets.seal import CREATED_TAG, SEAL_TAG, VERSION_TAG
+from emergence_assets.plan.cell import Cell, layer_key, step_key
+from emergence_assets.plan.content_hash import CREATED_TAG, SEAL_TAG, VERSION_TAG
 
 _TAGS = (VERSION_TAG, SEAL_TAG, CREATED_TAG)
 # Dagster keeps an index of some tags of its own only.

@@ -1,17 +1,15 @@
-"""What is stored of cells, read so that damage is an answer and no end: record or reason.
-
-Belongs here: reading one cell's record, and comparing it with what the study asks for now, without its ancestors. Does
-not belong here: the tree (`trace.py`), the bytes (`verify.py`).
-"""
+"""What is stored of cells, read so that damage is an answer and no end: record or reason."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from emergence_assets.code_version import code_version
-from emergence_assets.errors import EmergenceError
-from emergence_assets.plan import Cell, Plan, Rule, stored_provenance
-from emergence_assets.provenance import Provenance, Required, difference
-from emergence_assets.time_axis import TimeAxis
+from emergence_assets.plan.asset_spec import Rule, stored_provenance
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.code_version import code_version
+from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.timeline import TimeAxis
+from resources.errors import EmergenceError
+from resources.files.provenance import Provenance, Required, difference
 
 
 class Stored(NamedTuple):
@@ -83,21 +81,3 @@ def input_parts(inputs: Mapping[str, str]) -> dict[str, dict[str, str]]:
         asset, _, cell = name.partition(" ")
         parts.setdefault(asset, {})[cell] = fingerprint
     return parts
-
-
-def parse_cell(text: str) -> Cell | None:
-    """The cell that `str(cell)` names, also where no plan has it; None when it is none."""
-    if text == "all models":
-        return Cell()
-    model, *rest = text.split("/")
-    step = layer = None
-    for part in rest:
-        if part.startswith("step") and part[4:].isdigit():
-            step = int(part[4:])
-        elif part == "embed":
-            layer = -1
-        elif part.startswith("L") and part[1:].isdigit():
-            layer = int(part[1:])
-        else:
-            return None
-    return Cell(model, step, layer)

@@ -11,13 +11,14 @@ from typing import Any
 import polars as pl
 
 from emergence_assets.audit.records import AuditPlan
-from emergence_assets.emergence.replication import ABOUT
-from emergence_assets.emergence.tables.catalogue import CATALOGUE
-from emergence_assets.errors import EmergenceError
-from emergence_assets.plan import Plan, Rule
-from emergence_assets.provenance import Provenance, canonical_json
-from emergence_assets.table import Table
-from resources.tables import read_table
+from emergence_assets.emergence.catalogue import CATALOGUE
+from emergence_assets.emergence.claims.replication import ABOUT
+from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.plan import Plan
+from resources.errors import EmergenceError
+from resources.files.provenance import Provenance, canonical_json
+from resources.tables.parquet import read_table
+from resources.tables.table import Table
 
 LARGEST = 5
 """Changes that are told of each table; all are counted."""

@@ -2,8 +2,6 @@
 
 A record names its inputs with their fingerprints. Of neighbouring cells of one asset one stands for all: the one that
 the result is about. The others are counted, and compared with it where there are few enough to be read.
-
-Belongs here: the tree as plain data. Does not belong here: how it is shown (`tree_view.py`), the bytes (`verify.py`).
 """
 
 from collections.abc import Mapping
@@ -12,9 +10,10 @@ from typing import Any
 
 from emergence_assets.audit.address import Target
 from emergence_assets.audit.events import Event, EventLog
-from emergence_assets.audit.records import AuditPlan, Stored, input_parts, own_difference, parse_cell
-from emergence_assets.lineage_id import cell_id
-from emergence_assets.plan import Cell, Rule
+from emergence_assets.audit.records import AuditPlan, Stored, input_parts, own_difference
+from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.cell import Cell, parse_cell
+from emergence_assets.plan.lineage_id import cell_id
 from emergence_assets.report.figure_tables import FIGURE_TABLES
 
 READ_OF_A_GROUP = 100

@@ -1,7 +1,6 @@
 """Everything of a study against what was recorded of it: bytes, records, what is required now, the event log.
 
-Nothing is changed, on disk or in the instance. Belongs here: what is compared with what, and what follows from it.
-Does not belong here: which bytes belong to a cell (`content.py`), how findings are shown (`findings_view.py`).
+Nothing is changed, on disk or in the instance.
 """
 
 import time
@@ -10,18 +9,20 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from emergence_assets.activations.cells import ACTIVATIONS, tokens_path
+from emergence_assets.activations.spec import ACTIVATIONS, tokens_path
 from emergence_assets.audit.content import content_problems, files_of, token_problems
 from emergence_assets.audit.events import Event, EventKey, EventLog
 from emergence_assets.audit.findings import KINDS, Audit, Finding, Kind
+from emergence_assets.audit.orphans import strays
 from emergence_assets.audit.records import AuditPlan, Stored, own_difference, read_record
-from emergence_assets.audit.strays import strays
-from emergence_assets.checkpoints.cells import CHECKPOINT
-from emergence_assets.errors import EmergenceError
-from emergence_assets.lineage_id import cell_id
-from emergence_assets.plan import Cell, Plan, Rule
-from emergence_assets.provenance import Provenance, Required
-from emergence_assets.seal import moment, seal
+from emergence_assets.checkpoints.spec import CHECKPOINT
+from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.content_hash import moment, seal
+from emergence_assets.plan.lineage_id import cell_id
+from emergence_assets.plan.plan import Plan
+from resources.errors import EmergenceError
+from resources.files.provenance import Provenance, Required
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that were read so far, and all."""

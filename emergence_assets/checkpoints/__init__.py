@@ -1,0 +1,1 @@
+"""Which checkpoints there are, and whether they are what they claim. Files here are light: Dagster loads them."""

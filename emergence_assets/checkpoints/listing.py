@@ -1,8 +1,4 @@
-"""Bringing a model's time axis up to date: what the source has, what was measured of it, what is to be believed.
-
-Belongs here: the one way in which the record of `time_axis.py` changes. Does not belong here: what a source has
-(`sources/`), how a checkpoint is measured (`measurement.py`) and judged (`verdicts.py`).
-"""
+"""Bringing a model's time axis up to date: what the source has, what was measured of it, what is to be believed."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,19 +7,21 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from emergence_assets.checkpoints.sources.choice import hub_source_of, source_of
+from emergence_assets.checkpoints.sources.of_family import hub_source_of, source_of
 from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, Source
-from emergence_assets.errors import EmergenceError
-from emergence_assets.family import Hub, TrainedHere
-from emergence_assets.plan import Cell, Plan
-from emergence_assets.provenance import canonical_json
-from emergence_assets.study import Study
-from emergence_assets.time_axis import AxisEntry, TimeAxis, read_time_axis, write_time_axis
-from resources.storage import Storage
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.timeline import AxisEntry, TimeAxis, read_time_axis, write_time_axis
+from emergence_assets.study.family import Hub, TrainedHere
+from emergence_assets.study.study import Study
+from resources.errors import EmergenceError
+from resources.files.provenance import canonical_json
+from resources.files.storage import Storage
 
 if TYPE_CHECKING:  # numpy is slow to import, and definitions load this module
-    from emergence_assets.checkpoints.measurement import Measurement, Refusal
-    from emergence_assets.checkpoints.verdicts import Verdict
+    from emergence_assets.checkpoints.identity.measurement import Measurement, Refusal
+    from emergence_assets.checkpoints.identity.validation import Verdict
+from emergence_assets.checkpoints.sources.source import reference
 
 CACHE_SHARE = 0.8
 """Of the cache, what is fetched before it is used: the rest is room for what is being fetched."""
@@ -48,35 +46,6 @@ def refresh_time_axis(study: Study, storage: Storage, model: str, source: Source
         axis = _axis(study, storage, model, listing, before)
         write_time_axis(path, axis)
     return axis
-
-
-def reference(axis: TimeAxis, model: str, step: int) -> CheckpointRef | None:
-    """The checkpoint of a step as its source knows it; None when there is none."""
-    entry = axis.entry(step)
-    if entry is None or not entry.identity:
-        return None
-    return CheckpointRef(
-        model,
-        step,
-        entry.revision,
-        entry.location,
-        entry.commit_sha,
-        entry.identity,
-        entry.weights_bytes,
-        entry.weights_sha256,
-    )
-
-
-def measurements(storage: Storage, axis: TimeAxis) -> "dict[int, Measurement]":
-    """Step to measurement, with its sample of weights, of all checkpoints that could be measured."""
-    from emergence_assets.checkpoints.measurement import Measurement, read_measurement
-
-    read = {
-        entry.step: read_measurement(storage.checkpoint_measurement(entry.identity), sample=True)
-        for entry in axis.entries
-        if entry.identity and storage.checkpoint_measurement(entry.identity).exists()
-    }
-    return {step: found for step, found in read.items() if isinstance(found, Measurement)}
 
 
 def verify_pins(study: Study, storage: Storage, model: str) -> list[AxisEntry]:
@@ -161,7 +130,7 @@ def _measured(
     storage: Storage, refs: Sequence[CheckpointRef], *, sample: bool = False
 ) -> "dict[int, Measurement | Refusal]":
     """What is known of checkpoints that were measured."""
-    from emergence_assets.checkpoints.measurement import read_measurement
+    from emergence_assets.checkpoints.identity.measurement import read_measurement
 
     found: dict[int, Measurement | Refusal] = {}
     for ref in refs:
@@ -175,7 +144,7 @@ def _measured(
 
 
 def _axis(study: Study, storage: Storage, model: str, listing: Listing, before: TimeAxis) -> TimeAxis:
-    from emergence_assets.checkpoints.verdicts import IDENTITY_RULES, judge
+    from emergence_assets.checkpoints.identity.validation import IDENTITY_RULES, judge
 
     offered = {ref.step: ref for ref in listing.checkpoints}
     listed, admitted = study.listed_steps, study.admitted(model)

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.activations.cells import ACTIVATIONS, harvest_origin
-from emergence_assets.emergence.table_cells import key_columns
-from emergence_assets.features.cells import LATENT_STATISTICS, presence_cells_path
-from emergence_assets.plan import Cell, Plan
-from emergence_assets.provenance import Required, canonical_json
-from emergence_assets.saes.cells import SAE
-from resources.records import required_to_json
-from resources.tables import read_table
+from emergence_assets.activations.spec import ACTIVATIONS, harvest_origin
+from emergence_assets.emergence.table_spec import key_columns
+from emergence_assets.features.spec import LATENT_STATISTICS, presence_cells_path
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.plan import Plan
+from emergence_assets.saes.spec import SAE
+from resources.files.provenance import Required, canonical_json
+from resources.files.records import required_to_json
+from resources.tables.parquet import read_table
 
 
 def last_checkpoint_arguments(plan: Plan, cell: Cell, required: Required) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def chosen_latents(files: Mapping[str, Mapping[str, str]], level: str) -> Any:
     """Rows of `presence_cells` of one level, the measurement itself, with the column layer and without replicates."""
     import polars as pl
 
-    from emergence_assets.features.tables.presence import PRESENCE_CELLS
+    from emergence_assets.features.table import PRESENCE_CELLS
 
     parts = [
         read_table(Path(place["presence"]), PRESENCE_CELLS).with_columns(layer=pl.lit(int(layer), pl.Int16))

@@ -1,7 +1,4 @@
-"""What must hold between rows or columns of a table of this stage, beside what its declaration demands of each column.
-
-Here: claims that one expression answers for every row. Not here: keys, gaps and ranges (`tables/`).
-"""
+"""Conditions between rows or columns of a table of this stage, beside those of single columns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from emergence_assets.features.chance import BLOCKING_RANGE
-from resources.expectations import Check, Condition
+from resources.tables.expectations import Check, Condition
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,6 @@ _GATES = pl.all_horizontal(pl.col("^gate_.*$"))
 _LOST = pl.col("mean_drop").abs() + (1 - pl.col("retention")) + (pl.col("fvu_ratio") - 1).abs()
 _AT_RISK_NEXT = (pl.col("n_at_risk") - pl.col("n_events")).shift(1)
 _OF_CURVE = ("model", "control_id", "category_level")
-
 RELATIONS: dict[str, tuple[Relation, ...]] = {
     "category_presence": _PRESENCE,
     "expansion_presence": _PRESENCE,

@@ -1,15 +1,13 @@
 """When a latent counts as categorical: named, versioned policies.
 
-Here: one `Rule` per policy, over the columns of `latent_stats`. A rule is never edited: a changed rule gets a new name,
-so that published counts stay comparable. Not here: the statistics themselves (`cell.py`), how many latents pass with
-the true labels and with permuted ones (`rule_counts.py`).
+A rule is never edited: a changed rule gets a new name, so that published counts stay comparable.
 """
 
 from dataclasses import dataclass
 
 import polars as pl
 
-from emergence_assets.errors import EmergenceError
+from resources.errors import EmergenceError
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,6 @@ AUROC_V1 = Rule(
     (pl.col("auroc_select") >= 0.6) & (pl.col("k_c") >= 5),
     (pl.col("auroc_score") >= 0.6) & (pl.col("auroc_score_lo") > 0.5),
 )
-
 RULES: dict[str, Rule] = {rule.rule_id: rule for rule in (LIFT_FDR_V1, PURITY_V1, AUROC_V1)}
 
 

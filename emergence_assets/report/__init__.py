@@ -1,0 +1,1 @@
+"""The report. Specs and checks here; `charts` draws, `page` writes."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.activations.fork_server import ForkServer, fork_server
-from tests.activations.sample_file import SAMPLE
+from tests.activations.files.fork_server import ForkServer, fork_server
+from tests.activations.files.sample_file import SAMPLE
 
 Faults = Callable[[str, Counter[str]], None]
 COUNTED = pytest.StashKey[list[tuple[str, Counter[str]]]]()

@@ -7,9 +7,9 @@ from typing import Any
 from emergence_assets.audit.events import open_event_log
 from emergence_assets.audit.verify import verify_study
 from emergence_assets.pipeline import rules_for
-from emergence_assets.plan import Plan
-from emergence_assets.study import load_study
-from resources.storage import Storage
+from emergence_assets.plan.plan import Plan
+from emergence_assets.study.load import load_study
+from resources.files.storage import Storage
 from tests.conftest import TINY
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
-from emergence_assets.provenance import Provenance
-from resources.records import RECORD_NAME, folder_hash
-from resources.tables import table_provenance, write_table
+from resources.files.provenance import Provenance
+from resources.files.records import RECORD_NAME, folder_hash
+from resources.tables.parquet import table_provenance, write_table
 
 STEP = Path("model=gloss-tiny/step=000003")
 
@@ -48,7 +48,7 @@ def flip_tokens(study: Path) -> None:
 
 def edit_table(study: Path) -> None:
     """Another number in a cell of a table, with a right checksum and the old record."""
-    from emergence_assets.emergence.tables.presence import CATEGORY_PRESENCE
+    from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE
 
     path = study / "tables/category_presence/model=gloss-tiny.parquet"
     frame = pl.read_parquet(path).with_columns(p_best=pl.lit(0.9, pl.Float32))

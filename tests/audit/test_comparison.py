@@ -11,12 +11,12 @@ import pytest
 import safetensors.numpy
 
 from emergence_assets.audit.comparison import Difference, compare
-from emergence_assets.errors import EmergenceError
-from emergence_assets.provenance import Required
-from resources.records import write_folder_record, write_record
-from resources.tables import write_table
-from tests.activations.sample_file import SAMPLE_ATTRS, sample_rows, write
-from tests.resources.test_tables import RECORD, TABLE, frame
+from resources.errors import EmergenceError
+from resources.files.provenance import Required
+from resources.files.records import write_folder_record, write_record
+from resources.tables.parquet import write_table
+from tests.activations.files.sample_file import SAMPLE_ATTRS, sample_rows, write
+from tests.resources.tables.test_parquet import RECORD, TABLE, frame
 
 REQUIRED = Required("sae", "m/step000008/L01", {"k": 16}, {}, "c0de")
 

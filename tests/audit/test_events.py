@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 
 from emergence_assets.audit.events import EventKey, open_event_log
-from emergence_assets.plan import Cell
-from emergence_assets.seal import CREATED_TAG, SEAL_TAG
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.content_hash import CREATED_TAG, SEAL_TAG
 
 CELL = Cell("m", 8, 3)
 KEY = EventKey("m", "sae", "L03|step000008")

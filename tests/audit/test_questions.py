@@ -3,8 +3,8 @@
 import pytest
 from click.testing import CliRunner
 
-from emergence_assets.audit_command import audit
-from emergence_assets.errors import EmergenceError
+from emergence_assets.cli.audit import audit
+from resources.errors import EmergenceError
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from emergence_assets.emergence.tables.claims import CLAIMS
-from emergence_assets.emergence.tables.presence import CATEGORY_PRESENCE
-from emergence_assets.provenance import Provenance, Required
-from resources.storage import Storage
-from resources.tables import Table, parquet_provenance, read_table, write_table
+from emergence_assets.emergence.claims.table import CLAIMS
+from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE
+from resources.files.provenance import Provenance, Required
+from resources.files.storage import Storage
+from resources.tables.parquet import parquet_provenance, read_table, write_table
+from resources.tables.table import Table
 from tests.conftest import run_emergence
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from emergence_assets.provenance import Provenance
-from resources.records import RECORD_NAME
+from resources.files.provenance import Provenance
+from resources.files.records import RECORD_NAME
 from tests.audit.audited import audit_of, fingerprints_of
 from tests.audit.tampering import SAE_CELL, STEP, flip, shorten
 from tests.conftest import TINY, run_emergence
@@ -141,7 +141,7 @@ def test_any_file_may_hold_anything(copy: Path, fill: bytes) -> None:
 
 
 def test_rows_that_are_archived_or_evicted_are_no_finding(copy: Path) -> None:
-    from emergence_assets.activations.residency import archive_rows, evict_rows
+    from emergence_assets.activations.files.storage_state import archive_rows, evict_rows
 
     archive_rows(copy / "tiny/activations" / STEP / "layer=000.h5")
     evict_rows(copy / "tiny/activations" / STEP / "layer=001.h5")

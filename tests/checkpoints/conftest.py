@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from emergence_assets.checkpoints.measurement import Measurement
+from emergence_assets.checkpoints.identity.measurement import Measurement
 from tests.family import MODELS, STEPS, trained_family
 from tests.measured import measured_steps
 

@@ -10,16 +10,15 @@ import pytest
 import torch
 
 from emergence_assets.checkpoints import inspection
-from emergence_assets.checkpoints.listing import (
-    measurements,
-    reference,
-    refresh_time_axis,
-)
-from emergence_assets.errors import EmergenceError
-from emergence_assets.plan import Cell
-from emergence_assets.study import Study, load_study, parse_study
-from emergence_assets.time_axis import TimeAxis, read_time_axis, write_time_axis
-from resources.storage import Storage
+from emergence_assets.checkpoints.identity import worker
+from emergence_assets.checkpoints.listing import refresh_time_axis
+from emergence_assets.checkpoints.sources.source import reference
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.timeline import TimeAxis, read_time_axis, write_time_axis
+from emergence_assets.study.load import load_study, parse_study
+from emergence_assets.study.study import Study
+from resources.errors import EmergenceError
+from resources.files.storage import Storage
 from tests.family import (
     MODELS,
     STEPS,
@@ -30,7 +29,7 @@ from tests.family import (
     trained_family,
     with_nan,
 )
-from tests.published_study import SMALL, local_family, write_study
+from tests.studies.published_study import SMALL, local_family, write_study
 
 MODEL = "gloss-tiny"
 
@@ -59,7 +58,7 @@ class Listed:
         torch.set_num_threads(1)
         tasks = inspection.measurement_tasks(self.study(), self.storage, [Cell(MODEL, step) for step in STEPS])
         for task in tasks:
-            inspection.measure(**task.arguments, report=lambda *_: None)
+            worker.measure(**task.arguments, report=lambda *_: None)
         return len(tasks)
 
     def measurement(self, step: int) -> Path:
@@ -117,7 +116,7 @@ def test_measured_checkpoints_are_judged_and_faults_found_by_name(listed: Listed
     assert found == {2: ("quarantined", None), 4: ("duplicate", 64), 16: ("outlier", None)}
     assert axis.steps() == [0, 1, 8, 32, 64]
     assert listed.measure() == 0  # a refusal is kept like a measurement
-    assert sorted(measurements(listed.storage, axis)) == [step for step in STEPS if step != 2]
+    assert sorted(worker.measurements(listed.storage, axis)) == [step for step in STEPS if step != 2]
     admitting = listed.refresh(admit=[f"{MODEL}/step4", f"{MODEL}/step2"])
     assert statuses(admitting)[4] == "admitted"
     assert statuses(admitting)[2] == "quarantined"

@@ -12,7 +12,6 @@ from huggingface_hub.utils import close_session
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emergence_assets.checkpoints import cells
 from emergence_assets.checkpoints.listing import (
     CACHE_SHARE,
     cache_portions,
@@ -20,15 +19,17 @@ from emergence_assets.checkpoints.listing import (
     refresh_time_axis,
     verify_pins,
 )
-from emergence_assets.checkpoints.sources.choice import hub_source_of
-from emergence_assets.family import Hub
-from emergence_assets.plan import Cell, Plan
-from emergence_assets.study import load_study
-from emergence_assets.time_axis import AxisEntry, TimeAxis, write_time_axis
-from resources.storage import Storage
+from emergence_assets.checkpoints.sources.of_family import hub_source_of
+from emergence_assets.pipeline import RULES
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.timeline import AxisEntry, TimeAxis, write_time_axis
+from emergence_assets.study.family import Hub
+from emergence_assets.study.load import load_study
+from resources.files.storage import Storage
 from tests.family import step_folder
-from tests.hub_server import HubServer
-from tests.published_study import hub_family, local_family, write_study
+from tests.hub.server import HubServer
+from tests.studies.published_study import hub_family, local_family, write_study
 
 MODEL = "gloss-tiny"
 
@@ -92,7 +93,7 @@ def test_portions_fit_into_the_cache_and_keep_every_checkpoint_in_order(
 
     def portions_of(family: dict[str, Any]) -> list[list[Cell]]:
         study = load_study(str(write_study(tmp_path / "listed.yaml", family)))
-        return cache_portions(study, Plan(study, storage, cells.RULES), wanted)
+        return cache_portions(study, Plan(study, storage, RULES), wanted)
 
     portions = portions_of(hub_family(cache_gb=cache_gb))
     assert [cell for portion in portions for cell in portion] == wanted

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from emergence_assets.emergence.presence import category_presence
-from emergence_assets.features.cell import CellRecipe, presence_cell
-from emergence_assets.features.codes import Codes
-from emergence_assets.features.labels import Labels
+from emergence_assets.emergence.presence.presence import category_presence
+from emergence_assets.features.statistics.cell_tables import CellRecipe, presence_cell
+from emergence_assets.features.statistics.codes import Codes
+from emergence_assets.features.statistics.labels import Labels
 
 N_TEXTS, N_CATEGORIES, N_LATENTS = 3000, 5, 16
 RECIPE = CellRecipe(n_boot=60, n_shuffles=3)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from emergence_assets.features.codes import Codes
-from emergence_assets.features.labels import Labels
+from emergence_assets.features.statistics.codes import Codes
+from emergence_assets.features.statistics.labels import Labels
 
 
 @pytest.fixture

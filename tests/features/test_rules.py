@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
-from emergence_assets.errors import EmergenceError
 from emergence_assets.features.rules import RULES, named_rule
+from resources.errors import EmergenceError
 
 GOOD = {
     "lift_fdr_v1": {

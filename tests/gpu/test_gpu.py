@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from emergence_assets.saes.activation import Activation, BatchTopK, JumpReLU, TopK
-from emergence_assets.saes.aux_k import AuxK
-from emergence_assets.saes.feed import Member
-from emergence_assets.saes.gradients import loss_and_gradients
-from emergence_assets.saes.quality import measure_quality
-from emergence_assets.saes.recipe import SAERecipe
-from emergence_assets.saes.stack import Parameters
-from emergence_assets.saes.training import train_saes
-from resources.accelerator import choose_accelerator
+from emergence_assets.saes.model.stack import Parameters
+from emergence_assets.saes.model.variants import Activation, BatchTopK, JumpReLU, TopK
+from emergence_assets.saes.quality.quality import measure_quality
+from emergence_assets.saes.training.aux_k import AuxK
+from emergence_assets.saes.training.batches import Member
+from emergence_assets.saes.training.gradients import loss_and_gradients
+from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.training import train_saes
+from resources.compute.accelerator import choose_accelerator
 from tests.saes.planted import random_parameters
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]

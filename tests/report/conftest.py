@@ -10,34 +10,34 @@ import polars as pl
 import pytest
 
 from benchmarks.planted_family import PlantedFamily
-from emergence_assets.checkpoints.folder import CheckpointFacts
-from emergence_assets.checkpoints.measurement import Measurement
-from emergence_assets.checkpoints.registry import registry_frame
-from emergence_assets.checkpoints.verdicts import judge
-from emergence_assets.control_ids import MADE_CONTROLS
-from emergence_assets.emergence.claims import Evidence, claims
-from emergence_assets.emergence.controls import category_controls
-from emergence_assets.emergence.cost_utility import cost_utility
-from emergence_assets.emergence.granted import granted_histories
-from emergence_assets.emergence.hazard import emergence_hazard
-from emergence_assets.emergence.headline import headline
-from emergence_assets.emergence.lineage_edges import edges_between
-from emergence_assets.emergence.lineage_pairs import pairs_over_steps
-from emergence_assets.emergence.lineage_stability import lineage_stability
-from emergence_assets.emergence.presence import category_presence
-from emergence_assets.emergence.reactivation import reactivation
-from emergence_assets.emergence.read_latents import SAEKey
-from emergence_assets.emergence.scale import FIXED_WIDTH, SizeReading, emergence_over_scale
-from emergence_assets.emergence.space import emergence_over_space
-from emergence_assets.emergence.tables.controls import CONTROL_PARTS
-from emergence_assets.emergence.tables.mechanism import REACTIVATION_MECHANISM
-from emergence_assets.emergence.tables.scale import MODEL_SEEDS
-from emergence_assets.emergence.time import emergence_over_time
-from emergence_assets.features.cell import CellRecipe, dense_scores, presence_cell
-from emergence_assets.features.codes import Codes
-from emergence_assets.features.labels import Labels
-from emergence_assets.report.readings import ReportTables
-from emergence_assets.time_axis import AxisEntry
+from emergence_assets.checkpoints.files.folder import CheckpointFacts
+from emergence_assets.checkpoints.identity.measurement import Measurement
+from emergence_assets.checkpoints.identity.registry import registry_frame
+from emergence_assets.checkpoints.identity.validation import judge
+from emergence_assets.emergence.claims.claims import Evidence, claims
+from emergence_assets.emergence.claims.hazard import emergence_hazard
+from emergence_assets.emergence.claims.supported import granted_histories
+from emergence_assets.emergence.controls.comparison import category_controls
+from emergence_assets.emergence.controls.table import CONTROL_PARTS
+from emergence_assets.emergence.cost.cost_utility import cost_utility
+from emergence_assets.emergence.lineage.edges import edges_between
+from emergence_assets.emergence.lineage.pairs import pairs_over_steps
+from emergence_assets.emergence.lineage.read_latents import SAEKey
+from emergence_assets.emergence.lineage.stability import lineage_stability
+from emergence_assets.emergence.mechanism.table import REACTIVATION_MECHANISM
+from emergence_assets.emergence.presence.headline import headline
+from emergence_assets.emergence.presence.presence import category_presence
+from emergence_assets.emergence.scale.over_scale import FIXED_WIDTH, SizeReading, emergence_over_scale
+from emergence_assets.emergence.scale.table import MODEL_SEEDS
+from emergence_assets.emergence.space.over_space import emergence_over_space
+from emergence_assets.emergence.space.reactivation import reactivation
+from emergence_assets.emergence.time.over_time import emergence_over_time
+from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, presence_cell
+from emergence_assets.features.statistics.codes import Codes
+from emergence_assets.features.statistics.labels import Labels
+from emergence_assets.plan.timeline import AxisEntry
+from emergence_assets.report.charts.readings import ReportTables
+from emergence_assets.study.controls import MADE_CONTROLS
 
 CONTROLS = (*MADE_CONTROLS, "step0", "label_shuffle", "dense", "bow")
 N_TEXTS, N_LATENTS = 4800, 24

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from emergence_assets.saes.stack import Parameters
+from emergence_assets.saes.model.stack import Parameters
 
 
 def planted(n_rows=6000, d_model=48, n_atoms=96, n_active=4, seed=0):

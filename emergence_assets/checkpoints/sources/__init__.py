@@ -1,0 +1,1 @@
+"""Where checkpoints come from: a model hub, a local folder, training in this study."""

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
-from emergence_assets.durable import clear_disk_errors, process_is_alive, sync
-from emergence_assets.errors import EmergenceError
+from resources.errors import EmergenceError
+from resources.files.atomic import clear_disk_errors, process_is_alive, sync
 
 PATIENCE_SECONDS = 600.0
 """So long a checkpoint waits for room while others are in use."""

@@ -1,7 +1,4 @@
-"""Checkpoints that are revisions of hub repositories: pinned once, fetched by commit, verified, cached.
-
-Belongs here: what is pinned and fetched. Does not belong here: the wire (`hub_client.py`), the room (`cache.py`).
-"""
+"""Checkpoints that are revisions of hub repositories: pinned once, fetched by commit, verified, cached."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,26 +11,20 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from emergence_assets.checkpoints.sources.cache import CheckpointCache
-from emergence_assets.checkpoints.sources.hub_client import HubClient, HubFile
-from emergence_assets.checkpoints.sources.lock_file import (
-    Lock,
-    LockDifference,
-    Pin,
-    PinnedFile,
-    difference,
-    read_lock,
-    refuse_odd_file,
-    write_lock,
-)
+from emergence_assets.checkpoints.sources.lock_file import Lock, LockDifference, Pin, difference, read_lock, write_lock
 from emergence_assets.checkpoints.sources.revision import RevisionPattern
 from emergence_assets.checkpoints.sources.safety import refuse_unsafe
-from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, Report
-from emergence_assets.durable import clear_disk_errors
-from emergence_assets.errors import BrokenCheckpoint, EmergenceError
+from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing
+from resources.errors import BrokenCheckpoint, EmergenceError
+from resources.files.atomic import clear_disk_errors
+from resources.hub.client import HubClient, HubFile
+from resources.hub.pinned_file import PinnedFile, refuse_odd_file
+from resources.progress import Report
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
 
 NEEDED = ("config.json", "tokenizer.json")
 WELCOME = ("tokenizer_config.json", "special_tokens_map.json")
@@ -178,7 +169,7 @@ class HubSource:
             for file in pin.weights:
                 self._client.download(ref.location, ref.commit_sha, file, folder, report)
             if not any(file.name.endswith(".safetensors") for file in pin.weights):
-                from emergence_assets.checkpoints.sources.conversion import convert_pickle
+                from emergence_assets.checkpoints.models.conversion import convert_pickle
 
                 report(0, 1, "converting pickled weights")
                 convert_pickle(folder)
@@ -193,7 +184,7 @@ class HubSource:
 
     def load(self, folder: Path, device: "str | torch.device", dtype: "torch.dtype") -> "PreTrainedModel":
         """The model of a fetched folder; see `Source.load`."""
-        from emergence_assets.checkpoints.loading import load_model
+        from emergence_assets.checkpoints.models.loading import load_model
 
         return load_model(folder, device, dtype, trusted=folder in self._trusted_folders)
 

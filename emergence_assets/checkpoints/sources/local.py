@@ -1,8 +1,4 @@
-"""Checkpoints in a folder, which another program may still be writing; also those that are trained here.
-
-Belongs here: which folders are checkpoints, when one is finished, how its content is recognised without reading it.
-Does not belong here: what is in a checkpoint (`folder.py`).
-"""
+"""Checkpoints in a folder, which another program may still be writing; also those that are trained here."""
 
 import contextlib
 import json
@@ -15,16 +11,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from emergence_assets.checkpoints.folder import check_whole, weights_files
-from emergence_assets.checkpoints.safetensors_file import MAX_JSON_BYTES
+from emergence_assets.checkpoints.files.folder import check_whole, weights_files
+from emergence_assets.checkpoints.files.safetensors_file import MAX_JSON_BYTES
 from emergence_assets.checkpoints.sources.cache import CheckpointCache
 from emergence_assets.checkpoints.sources.safety import refuse_unsafe, refuse_ways_out
-from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, Report
-from emergence_assets.errors import BrokenCheckpoint, EmergenceError
+from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing
+from resources.errors import BrokenCheckpoint, EmergenceError
+from resources.progress import Report
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
 
 UNFINISHED = (".tmp", ".partial", ".incomplete", ".part", ".crdownload")
 """Endings of names that programs give to what they are still writing."""
@@ -133,7 +131,7 @@ class LocalSource:
             yield copy
 
     def _convert(self, ref: CheckpointRef, copy: Path) -> None:
-        from emergence_assets.checkpoints.sources.conversion import convert_pickle
+        from emergence_assets.checkpoints.models.conversion import convert_pickle
 
         folder = self._folder(ref)
         for file in _files(folder):
@@ -162,7 +160,7 @@ class LocalSource:
 
     def load(self, folder: Path, device: "str | torch.device", dtype: "torch.dtype") -> "PreTrainedModel":
         """The model of a fetched folder; see `Source.load`."""
-        from emergence_assets.checkpoints.loading import load_model
+        from emergence_assets.checkpoints.models.loading import load_model
 
         return load_model(folder, device, dtype, trusted=folder in self._trusted_folders)
 

@@ -1,44 +1,26 @@
 """The lock file: every revision of a hub family pinned to a commit and to the hashes of its files, without a download.
 
-Belongs here: its format, reading it with distrust, comparing it with a hub. Does not belong here: asking one.
-
 JSON with one line per checkpoint, sorted, so that a diff shows what changed. It is meant to be kept under version
 control.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.checkpoints.folder import weights_sha256
-from emergence_assets.checkpoints.sources.safety import refuse_unsafe_name
-from emergence_assets.durable import clear_disk_errors, replacing_file
-from emergence_assets.errors import BrokenCheckpoint, EmergenceError
+from emergence_assets.checkpoints.files.folder import weights_sha256
+from resources.errors import BrokenCheckpoint, EmergenceError
+from resources.files.atomic import clear_disk_errors, replacing_file
+from resources.hub.pinned_file import SHA1, PinnedFile, refuse_odd_file
 
 FORMAT = "emergence-checkpoint-lock"
 FORMAT_VERSION = 1
 MAX_BYTES = 200_000_000
 MAX_STEP = 10**13
 """Beyond what `RevisionPattern` reads."""
-MAX_FILE_BYTES = 2**50
-"""A larger size of one file is a mistake or a lie."""
-SHA1, SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True)
-class PinnedFile:
-    """One file of a revision."""
-
-    name: str
-    n_bytes: int
-    sha256: str
-    """Of the content, where the hub keeps large files by it; else empty."""
-    blob_id: str
-    """git's sha1 of the file, where sha256 is empty."""
 
 
 @dataclass(frozen=True)
@@ -138,19 +120,6 @@ def read_lock(path: Path) -> Lock | None:
         if steps != sorted(set(steps)):
             raise _odd(path, f"the steps of {model!r} do not ascend")
     return Lock(repositories, pins)
-
-
-def refuse_odd_file(file: PinnedFile, where: object = "") -> None:
-    """Refuse a file of a lock or of a hub's listing that could not be fetched and verified.
-
-    Raises:
-        BrokenCheckpoint: its name leads elsewhere, its size is none, or there is no hash of it.
-    """
-    refuse_unsafe_name(file.name, where)
-    if type(file.n_bytes) is not int or not 0 <= file.n_bytes <= MAX_FILE_BYTES:
-        raise BrokenCheckpoint(f"{file.name} has {str(file.n_bytes)[:20]} bytes, which is no size", where=where)
-    if not (SHA256.fullmatch(file.sha256) if file.sha256 else SHA1.fullmatch(file.blob_id)):
-        raise BrokenCheckpoint(f"the hub states no hash of {file.name}", where=where)
 
 
 def difference(model: str, old: Sequence[Pin], new: Mapping[int, tuple[str, str]]) -> LockDifference:

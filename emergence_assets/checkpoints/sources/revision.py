@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from emergence_assets.errors import EmergenceError
+from resources.errors import EmergenceError
 
 
 class RevisionPattern:

@@ -1,29 +1,12 @@
-"""What a checkpoint folder from outside must not contain: ways out of the folder, and code that would be run.
-
-Belongs here: names, links and code. Does not belong here: damaged weights (`folder.py`), pickles (`conversion.py`).
-"""
+"""What a checkpoint folder from outside must not contain: ways out of the folder, and code that would be run."""
 
 import json
-import re
 import stat
 from pathlib import Path
 
-from emergence_assets.errors import BrokenCheckpoint
+from resources.errors import BrokenCheckpoint
 
 MAX_CONFIG_BYTES = 16 * 2**20
-_NAME = re.compile(r"\w[\w.+-]{0,199}", re.ASCII)
-
-
-def refuse_unsafe_name(name: str, where: object = "") -> None:
-    """Refuse a file name from outside that could lead anywhere but into its own folder.
-
-    Raises:
-        BrokenCheckpoint: it has a slash, begins with a dot, or has odd characters.
-    """
-    if not _NAME.fullmatch(name):
-        raise BrokenCheckpoint(
-            f"unsafe file name {name!r}", where=where, remedy="take this checkpoint from another place; report the name"
-        )
 
 
 def refuse_unsafe(folder: Path, *, trusted: bool, root: Path | None = None) -> None:

@@ -1,10 +1,6 @@
-"""Where checkpoints come from, as one small interface: a hub, a folder, or the project's own training runs.
+"""Where checkpoints come from, as one small interface: a hub, a folder, or the project's own training runs."""
 
-Belongs here: what a source has to offer. Does not belong here: how one does it (`hub.py`, `local.py`), which
-checkpoints a study uses (`listing.py`), whether they are what they claim to be (`verdicts.py`).
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+from typing import TYPE_CHECKING
 
-Report = Callable[[int, int, str], None]
-"""Called with units done, units in all, and a note."""
+from emergence_assets.plan.timeline import TimeAxis
+
+if TYPE_CHECKING:  # numpy is slow to import, and definitions load this module
+    pass
+from resources.progress import Report
 
 
 @dataclass(frozen=True)
@@ -94,3 +94,20 @@ class Source(Protocol):
     def evict(self, ref: CheckpointRef) -> int:
         """Remove the local copy if the source can give it again and nobody uses it; returns the bytes freed."""
         ...
+
+
+def reference(axis: TimeAxis, model: str, step: int) -> CheckpointRef | None:
+    """The checkpoint of a step as its source knows it; None when there is none."""
+    entry = axis.entry(step)
+    if entry is None or not entry.identity:
+        return None
+    return CheckpointRef(
+        model,
+        step,
+        entry.revision,
+        entry.location,
+        entry.commit_sha,
+        entry.identity,
+        entry.weights_bytes,
+        entry.weights_sha256,
+    )

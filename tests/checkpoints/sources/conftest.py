@@ -8,11 +8,11 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import close_session
 
-from emergence_assets.checkpoints.sources import hub_client
 from emergence_assets.checkpoints.sources.cache import CheckpointCache
+from resources.hub import client as hub_client
 from tests.checkpoints.sources.hub_family import MODEL
 from tests.family import step_folder
-from tests.hub_server import HubServer
+from tests.hub.server import HubServer
 
 
 @pytest.fixture(autouse=True)

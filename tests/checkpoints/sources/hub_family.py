@@ -5,11 +5,11 @@ from typing import Any
 
 from emergence_assets.checkpoints.sources.cache import CheckpointCache
 from emergence_assets.checkpoints.sources.hub import HubSource
-from emergence_assets.checkpoints.sources.hub_client import HubClient
 from emergence_assets.checkpoints.sources.revision import RevisionPattern
 from emergence_assets.checkpoints.sources.source import CheckpointRef
+from resources.hub.client import HubClient
 from tests.family import step_folder
-from tests.hub_server import HubServer
+from tests.hub.server import HubServer
 
 MODEL, REPOSITORY = "gloss-tiny", "someone/gloss-tiny"
 STEPS = (0, 8, 64)

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from emergence_assets.checkpoints.sources.lock_file import Lock, Pin, PinnedFile
+from emergence_assets.checkpoints.sources.lock_file import Lock, Pin
+from resources.hub.pinned_file import PinnedFile
 
 PIN = Pin(
     8,

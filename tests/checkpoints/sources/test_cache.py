@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emergence_assets.checkpoints.sources.cache import CheckpointCache
-from emergence_assets.errors import EmergenceError
+from resources.errors import EmergenceError
 from tests.checkpoints.sources.small_cache import filling, keys, never, put
 
 

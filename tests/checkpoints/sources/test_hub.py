@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from emergence_assets.checkpoints.folder import read_facts
+from emergence_assets.checkpoints.files.folder import read_facts
 from emergence_assets.checkpoints.sources.lock_file import read_lock
-from emergence_assets.errors import EmergenceError, SourceUnreachable
+from resources.errors import EmergenceError, SourceUnreachable
 from tests.checkpoints.sources.hub_family import MODEL, REPOSITORY, STEPS, make_source, publish, ref_of
 from tests.family import missing_file, step_folder
-from tests.hub_server import HubServer
+from tests.hub.server import HubServer
 
 TWO_MODELS = {"repositories": {MODEL: REPOSITORY, "gloss-tinier": "someone/gloss-tinier"}}
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from emergence_assets.checkpoints.sources.hub_client import HubClient
-from emergence_assets.checkpoints.sources.lock_file import PinnedFile
-from emergence_assets.errors import BrokenCheckpoint, EmergenceError
+from resources.errors import BrokenCheckpoint, EmergenceError
+from resources.hub.client import HubClient
+from resources.hub.pinned_file import PinnedFile
 from tests.checkpoints.sources.hub_family import MODEL, REPOSITORY, make_source, publish, ref_of, silent
 from tests.family import step_folder
-from tests.hub_repositories import StoredFile
-from tests.hub_server import HubServer, Request
+from tests.hub.repositories import StoredFile
+from tests.hub.server import HubServer, Request
 
 WEIGHTS = "model.safetensors"
 
@@ -93,7 +93,7 @@ def test_a_process_that_is_killed_in_mid_file_goes_on_when_it_is_started_again(
     program = (
         "import json, os, signal, sys\n"
         "from pathlib import Path\n"
-        "from emergence_assets.checkpoints.sources import hub_client\n"
+        "from resources.hub import client as hub_client\n"
         "from emergence_assets.checkpoints.sources.cache import CheckpointCache\n"
         "from emergence_assets.checkpoints.sources.hub import HubSource\n"
         "from emergence_assets.checkpoints.sources.revision import RevisionPattern\n"
@@ -124,7 +124,7 @@ def test_a_process_that_is_killed_in_mid_file_goes_on_when_it_is_started_again(
 
 
 def test_a_download_that_is_broken_off_goes_on(download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emergence_assets.checkpoints.sources.hub_client.CHUNK_BYTES", 10_000)
+    monkeypatch.setattr("resources.hub.client.CHUNK_BYTES", 10_000)
     told: list[tuple[int, int]] = []
 
     def report(done: int, total: int, note: str) -> None:

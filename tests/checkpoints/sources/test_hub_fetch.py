@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from emergence_assets.checkpoints.folder import check_whole, read_facts
+from emergence_assets.checkpoints.files.folder import check_whole, read_facts
 from emergence_assets.checkpoints.sources.hub import HubSource
-from emergence_assets.errors import BrokenCheckpoint, EmergenceError
+from resources.errors import BrokenCheckpoint, EmergenceError
 from tests.checkpoints.sources.hub_family import MODEL, REPOSITORY, make_source, publish, ref_of, silent
 from tests.family import (
     as_pickle,
@@ -23,7 +23,7 @@ from tests.family import (
     with_remote_code,
     wrong_offsets,
 )
-from tests.hub_server import HubServer
+from tests.hub.server import HubServer
 
 
 def pinned_source(hub: HubServer, family: Path, folder: Path, *steps: int, **options: object) -> HubSource:

@@ -9,11 +9,11 @@ import pytest
 
 from emergence_assets.checkpoints.sources.hub import HubSource
 from emergence_assets.checkpoints.sources.lock_file import Pin, read_lock
-from emergence_assets.errors import SourceUnreachable
+from resources.errors import SourceUnreachable
 from tests.checkpoints.sources.hub_family import MODEL, REPOSITORY, make_source, publish, ref_of
 from tests.family import as_pickle, shard, step_folder
-from tests.hub_repositories import StoredFile
-from tests.hub_server import HubServer
+from tests.hub.repositories import StoredFile
+from tests.hub.server import HubServer
 
 ALWAYS = ["config.json", "tokenizer.json", "tokenizer_config.json"]
 ONE, TWO, THREE = (f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3))

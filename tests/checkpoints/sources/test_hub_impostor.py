@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from emergence_assets.checkpoints.sources import hub_client
-from emergence_assets.checkpoints.sources.hub_client import HubClient, HubFile
 from emergence_assets.checkpoints.sources.lock_file import read_lock
-from emergence_assets.errors import SourceUnreachable
+from resources.errors import SourceUnreachable
+from resources.hub import client as hub_client
+from resources.hub.client import HubClient, HubFile
 from tests.checkpoints.sources.hub_family import MODEL, REPOSITORY, make_source, publish, silent
 from tests.family import step_folder
-from tests.hub_server import HubServer
+from tests.hub.server import HubServer
 
 ANYTHING = {"status": 200, "headers": {}, "body": b""}
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from emergence_assets.checkpoints.sources import hub_client
-from emergence_assets.checkpoints.sources.hub_client import HubClient
-from emergence_assets.errors import BrokenCheckpoint, EmergenceError, SourceUnreachable
+from resources.errors import BrokenCheckpoint, EmergenceError, SourceUnreachable
+from resources.hub import client as hub_client
+from resources.hub.client import HubClient
 from tests.checkpoints.sources.hub_family import MODEL, REPOSITORY, make_source, publish, ref_of, silent
 from tests.family import step_folder
-from tests.hub_server import HubServer
+from tests.hub.server import HubServer
 
 
 def statuses(hub: HubServer) -> list[int]:

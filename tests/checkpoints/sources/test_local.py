@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emergence_assets.checkpoints.sources.local import UNFINISHED
-from emergence_assets.errors import EmergenceError
+from resources.errors import EmergenceError
 from tests.checkpoints.sources.hub_family import MODEL
 from tests.checkpoints.sources.local_family import make_source, ref_of, steps, why
 from tests.family import STEPS, as_pickle, missing_file, shard, step_folder

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from emergence_assets.checkpoints.sources import local
-from emergence_assets.errors import BrokenCheckpoint, EmergenceError
+from resources.errors import BrokenCheckpoint, EmergenceError
 from tests.checkpoints.sources.hub_family import MODEL, silent
 from tests.checkpoints.sources.local_family import make_source, ref_of, steps
 from tests.family import step_folder

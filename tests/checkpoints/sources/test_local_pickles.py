@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emergence_assets.checkpoints import safetensors_file
+from emergence_assets.checkpoints.files import safetensors_file
 from emergence_assets.checkpoints.sources import local
 from emergence_assets.checkpoints.sources.source import CheckpointRef
-from emergence_assets.errors import BrokenCheckpoint, EmergenceError
+from resources.errors import BrokenCheckpoint, EmergenceError
 from tests.checkpoints.sources.hub_family import MODEL, silent
 from tests.checkpoints.sources.local_family import make_source, ref_of, why
 from tests.family import as_pickle, evil_pickle, read_weights, step_folder

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from emergence_assets.errors import BrokenCheckpoint
+from resources.errors import BrokenCheckpoint
 from tests.checkpoints.sources.hub_family import MODEL, silent
 from tests.checkpoints.sources.local_family import make_source, ref_of, why
 from tests.family import step_folder, with_remote_code

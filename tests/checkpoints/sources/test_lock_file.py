@@ -9,16 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emergence_assets.checkpoints.sources.lock_file import (
-    MAX_FILE_BYTES,
-    MAX_STEP,
-    Lock,
-    Pin,
-    PinnedFile,
-    difference,
-    read_lock,
-    write_lock,
-)
+from emergence_assets.checkpoints.sources.lock_file import MAX_STEP, Lock, Pin, difference, read_lock, write_lock
+from resources.hub.pinned_file import MAX_FILE_BYTES, PinnedFile
 from tests.checkpoints.sources.pins import LOCK, PIN
 
 HEX = "0123456789abcdef"

@@ -10,14 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emergence_assets.checkpoints.sources import lock_file
-from emergence_assets.checkpoints.sources.lock_file import (
-    MAX_FILE_BYTES,
-    MAX_STEP,
-    Lock,
-    read_lock,
-    write_lock,
-)
-from emergence_assets.errors import EmergenceError
+from emergence_assets.checkpoints.sources.lock_file import MAX_STEP, Lock, read_lock, write_lock
+from resources.errors import EmergenceError
+from resources.hub.pinned_file import MAX_FILE_BYTES
 from tests.checkpoints.sources.pins import LOCK
 
 

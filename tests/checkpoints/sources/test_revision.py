@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emergence_assets.checkpoints.sources.revision import RevisionPattern
-from emergence_assets.errors import EmergenceError
+from resources.errors import EmergenceError
 
 STEP = st.integers(0, 10**12 - 1)
 LITERAL = st.text("abcz-_.+()[]*?^$\\0123 ", max_size=6)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emergence_assets.checkpoints.sources import safety
-from emergence_assets.checkpoints.sources.safety import refuse_unsafe, refuse_unsafe_name
-from emergence_assets.errors import BrokenCheckpoint
+from emergence_assets.checkpoints.sources.safety import refuse_unsafe
+from resources.errors import BrokenCheckpoint
+from resources.hub.pinned_file import refuse_unsafe_name
 
 
 @pytest.fixture

@@ -1,0 +1,100 @@
+"""What the checks of activation files look at: a row per file, beside its token file and its neighbours."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from emergence_assets.plan.asset_spec import stored_provenance
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.summaries import summaries
+
+FIRST_ROWS = 256
+"""Rows that are compared with each other: a hook or a buffer that repeats itself does so at once."""
+
+
+def activation_frame(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
+    """Summaries of activation files with what they should agree with.
+
+    Columns added: `expected_n_rows`, `expected_n_probes` and `expected_tokens` of the token file; `repeated_share`, the
+    share of the first rows that repeat an earlier one; `step_jump` and `layer_jump`, see `jump`.
+    """
+    frame = summaries(plan.rules["activations"], plan, cells)
+    norms = _Norms(plan)
+    rows = []
+    for cell, tokens_name in zip(cells, frame["tokens_file"], strict=True):
+        path, norm = plan.rules["activations"].path(plan.storage, cell), norms.of(cell)
+        rows.append(
+            {
+                "cell": str(cell),
+                **_expected(plan.storage.tokens_file(Path(tokens_name).stem)),
+                "repeated_share": _repeated_share(path),
+                "step_jump": jump(norm, *norms.over_time(cell)),
+                "layer_jump": jump(norm, *norms.over_depth(cell)),
+            }
+        )
+    return frame.join(pl.DataFrame(rows, infer_schema_length=None), on="cell", how="left", maintain_order="left")
+
+
+def jump(norm: float | None, before: float | None, after: float | None) -> float:
+    """How far a norm lies off both its neighbours on the same side, in decades; 0 where one of them is not known.
+
+    Norms grow a hundredfold over training, and from layer to layer: a change is no fault, and a spike is one.
+    """
+    if not norm or not before or not after:
+        return 0.0
+    off = [math.log10(norm / other) for other in (before, after)]
+    return min(abs(value) for value in off) if off[0] * off[1] > 0 else 0.0
+
+
+class _Norms:
+    """Norms of all files of a study that are there."""
+
+    def __init__(self, plan: Plan):
+        self._plan = plan
+        self._steps = {model: plan.steps_of(model) for model in plan.study.models}
+
+    def of(self, cell: Cell) -> float | None:
+        """Root mean square norm of a file's rows; None where there is none, or it is not finite."""
+        rule = self._plan.rules["activations"]
+        stored = stored_provenance(rule, rule.path(self._plan.storage, cell))
+        norm = stored.summary["norm_rms"] if stored else None
+        return norm if norm and math.isfinite(norm) else None
+
+    def over_time(self, cell: Cell) -> list[float | None]:
+        """Norms at the steps before and after."""
+        around = _beside(self._steps[str(cell.model)], cell.step)
+        return [None if step is None else self.of(cell._replace(step=step)) for step in around]
+
+    def over_depth(self, cell: Cell) -> list[float | None]:
+        """Norms at the layers before and after."""
+        around = _beside(self._plan.study.layers_of(str(cell.model)), cell.layer)
+        return [None if layer is None else self.of(cell._replace(layer=layer)) for layer in around]
+
+
+def _beside(line: Sequence[int], own: int | None) -> tuple[int | None, int | None]:
+    place = line.index(own) if own in line else len(line)
+    return line[place - 1] if 0 < place < len(line) else None, line[place + 1] if place + 1 < len(line) else None
+
+
+def _expected(file: Path) -> dict[str, int | str | None]:
+    """What the shared token file says of the rows; None where there is no such file."""
+    from emergence_assets.texts.tokens import known_tokens
+
+    if not file.is_file():
+        return {"expected_n_rows": None, "expected_n_probes": None, "expected_tokens": None}
+    tokens = known_tokens(file)
+    return {
+        "expected_n_rows": tokens.n_rows,
+        "expected_n_probes": tokens.n_probes,
+        "expected_tokens": tokens.fingerprint,
+    }
+
+
+def _repeated_share(path: Path) -> float:
+    """The larger one of training rows and read-outs."""
+    from emergence_assets.activations.files.reading import first_rows
+
+    return max(1 - len({row.tobytes() for row in rows_td}) / len(rows_td) for rows_td in first_rows(path, FIRST_ROWS))

@@ -1,0 +1,65 @@
+"""Writing beside the forward pass: one thread takes blocks of rows from a bounded queue and appends them.
+
+Where the disk is slower than the device, the queue fills and the forward pass waits: memory stays bounded.
+"""
+
+import queue
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from emergence_assets.activations.files.writing import ActivationWriter
+
+QUEUED_BLOCKS = 4
+"""Blocks that wait at most; each is a group of texts of one layer."""
+
+
+class BackgroundWriter:
+    """Appends blocks to the writers of several layers in the order in which they come.
+
+    Leaving the `with` block waits until everything is written, unless it is left by an error; writers are committed by
+    whoever made them, after that.
+    """
+
+    def __init__(self, writers: Mapping[int, ActivationWriter]):
+        self._writers = writers
+        self._blocks: queue.Queue[tuple[int, str, np.ndarray] | None] = queue.Queue(QUEUED_BLOCKS)
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="activation writer", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._failure = self._failure or error  # what is queued is of no use any more
+        self._blocks.put(None)
+        self._thread.join()
+        if error is None and self._failure is not None:
+            raise self._failure
+
+    def append(self, layer: int, name: str, block_td: np.ndarray) -> None:
+        """Queue rows of one dataset of one layer; waits while the queue is full.
+
+        Raises:
+            EmergenceError: An earlier block could not be written: the disk is full.
+            ValueError: An earlier block did not fit.
+        """
+        if self._failure is not None:
+            raise self._failure
+        self._blocks.put((layer, name, block_td))
+
+    def _work(self) -> None:
+        while (block := self._blocks.get()) is not None:
+            if self._failure is None:  # else empty the queue: the forward pass may be waiting for room in it
+                layer, name, block_td = block
+                try:
+                    self._writers[layer].append(name, block_td)
+                except BaseException as error:
+                    self._failure = error

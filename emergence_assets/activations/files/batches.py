@@ -1,0 +1,183 @@
+"""Shuffled batches of rows from where they are: on the device, in memory, or on a disk that holds more than memory.
+
+The order is `row_order.py`'s, equal in all three. T: imports torch.
+
+Shape suffixes: t rows · d d_model.
+"""
+
+import mmap
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emergence_assets.activations.files.reading import Rows
+from emergence_assets.activations.files.row_order import SLAB_BYTES, RowOrder
+
+Regime = Literal["device", "memory", "disk"]
+
+
+class ShuffledRows:
+    """Rows in batches that run across epochs without end; can go on at any batch.
+
+    Args:
+        rows: A mapped dataset, or a tensor [t, d].
+        batch_size: Rows of a batch.
+        seed: Decides the order, with the number of the epoch.
+        device: Where batches are needed.
+        kept_t: Bool [t]; rows that are left out otherwise. By default all.
+        slab_bytes: See `RowOrder`; in the disk regime memory is twice this.
+        regime: Where rows are kept meanwhile; by default the fastest place that holds them. Does not change batches.
+
+    Raises:
+        ValueError: No row is kept, `kept_t` has another length, or the disk regime is asked for of rows that are not on
+            a disk.
+    """
+
+    def __init__(
+        self,
+        rows: Rows | Tensor,
+        batch_size: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+        *,
+        kept_t: np.ndarray | None = None,
+        slab_bytes: int = SLAB_BYTES,
+        regime: Regime | None = None,
+    ):
+        self.device, self.batch_size = torch.device(device), batch_size
+        self._rows_td = rows.tensor() if isinstance(rows, Rows) else rows
+        if kept_t is not None and kept_t.shape != self._rows_td.shape[:1]:
+            raise ValueError(f"kept_t speaks of {kept_t.shape} rows; there are {len(self._rows_td)}")
+        self._kept = None if kept_t is None or bool(kept_t.all()) else np.flatnonzero(kept_t)
+        self.n_rows = len(self._rows_td) if self._kept is None else len(self._kept)
+        if self.n_rows < 1:
+            raise ValueError("there are no rows to shuffle")
+        self.d_model = self._rows_td.shape[1]
+        row_bytes = self.d_model * self._rows_td.element_size()
+        self.order = RowOrder.for_rows(self.n_rows, row_bytes, seed, slab_bytes)
+        self._mapped = rows if isinstance(rows, Rows) and rows.is_mapped else None
+        n_bytes = self.n_rows * row_bytes
+        self.regime: Regime = regime or choose_regime(n_bytes, self.device, on_disk=self._mapped is not None)
+        if self.regime == "device":
+            kept_td = self._rows_td if self._kept is None else self._rows_td[torch.from_numpy(self._kept)]
+            self._rows_td, self._kept = kept_td.to(self.device), None
+        if self.regime == "disk" and self._mapped is None:
+            raise ValueError("the disk regime needs a mapped dataset")
+
+    def blocks(self, n_rows: int = 65_536) -> Iterator[Tensor]:
+        """All kept rows in order, so many at a time, on the device."""
+        for start in range(0, self.n_rows, n_rows):
+            stop = min(start + n_rows, self.n_rows)
+            if self._kept is None:
+                yield self._rows_td[start:stop].to(self.device)
+            else:
+                yield self._rows_td[torch.from_numpy(self._kept[start:stop])].to(self.device)
+
+    def batches(self, first: int = 0) -> Iterator[Tensor]:
+        """Batches [batch_size, d] on the device, in the rows' own type, from batch number `first` on."""
+        position = first * self.batch_size
+        epoch, row = divmod(position, self.n_rows)
+        pieces = self._pieces(epoch, row)
+        piece, done = next(pieces), 0
+        while True:
+            batch_td = self._empty_batch()
+            filled = 0
+            while filled < self.batch_size:
+                if done == len(piece.order_t):
+                    piece, done = next(pieces), 0
+                n = min(self.batch_size - filled, len(piece.order_t) - done)
+                chosen_t = piece.order_t[done : done + n]
+                torch.index_select(piece.rows_td, 0, chosen_t, out=batch_td[filled : filled + n])
+                filled, done = filled + n, done + n
+            yield batch_td.to(self.device, non_blocking=True)
+
+    def _empty_batch(self) -> Tensor:
+        # Pinned memory goes to a GPU without a wait; torch does not reuse it before the copy is over.
+        staged = self.device.type == "cuda" and self.regime != "device"
+        place = torch.device("cpu") if staged else self._rows_td.device
+        return torch.empty((self.batch_size, self.d_model), dtype=self._rows_td.dtype, device=place, pin_memory=staged)
+
+    def _pieces(self, first_epoch: int, row: int) -> Iterator["_Piece"]:
+        """Slab after slab, from a row of an epoch on."""
+        if self.regime == "disk":
+            yield from self._read_pieces(first_epoch, row)
+        for epoch, slab, skipped in self._slabs(first_epoch, row):
+            order = self.order.within_slab(epoch, slab)[skipped:]
+            if not self.order.is_uniform:
+                starts, ends = self.order.slab_blocks(epoch, slab).T
+                order = np.concatenate([np.arange(a, b) for a, b in zip(starts, ends, strict=True)])[order]
+            chosen = order if self._kept is None else self._kept[order]
+            yield _Piece(self._rows_td, torch.from_numpy(chosen).to(self._rows_td.device))
+
+    def _slabs(self, epoch: int, row: int) -> Iterator[tuple[int, int, int]]:
+        """Epoch, slab, and rows of it that are passed over, without end."""
+        while True:
+            for slab in range(self.order.n_slabs):
+                n_rows = int(np.diff(self.order.slab_blocks(epoch, slab), axis=1).sum())
+                if row < n_rows:
+                    yield epoch, slab, row
+                row = max(0, row - n_rows)
+            epoch += 1
+
+    def _read_pieces(self, epoch: int, row: int) -> Iterator["_Piece"]:
+        """The next slab is read while batches are taken from this one; copying leaves the interpreter free."""
+        slabs = self._slabs(epoch, row)
+        shape = (min(self.order.slab_rows, self.n_rows), self.d_model)
+        buffers = [torch.empty(shape, dtype=self._rows_td.dtype) for _ in range(2)]
+        with ThreadPoolExecutor(1, "activation reader") as reader:
+            pending = reader.submit(self._read, next(slabs), buffers[0])
+            turn = 0
+            while True:
+                piece = pending.result()
+                turn = 1 - turn
+                pending = reader.submit(self._read, next(slabs), buffers[turn])
+                yield piece
+
+    def _read(self, position: tuple[int, int, int], buffer_td: Tensor) -> "_Piece":
+        epoch, slab, skipped = position
+        filled = 0
+        for start, end in self.order.slab_blocks(epoch, slab).tolist():
+            target_td = buffer_td[filled : filled + end - start]
+            if self._kept is None:
+                self._expect(mmap.MADV_WILLNEED, start, end)
+                target_td.copy_(self._rows_td[start:end])
+            else:
+                self._expect(mmap.MADV_WILLNEED, int(self._kept[start]), int(self._kept[end - 1]) + 1)
+                torch.index_select(self._rows_td, 0, torch.from_numpy(self._kept[start:end]), out=target_td)
+            filled += end - start
+        # What was read stays with the system as long as it has room, and does not count as ours.
+        self._expect(mmap.MADV_DONTNEED, 0, len(self._rows_td))
+        return _Piece(buffer_td, torch.from_numpy(self.order.within_slab(epoch, slab)[skipped:]))
+
+    def _expect(self, advice: int, start: int, end: int) -> None:
+        if self._mapped is not None:
+            self._mapped.expect(advice, start, end)
+
+
+class _Piece(NamedTuple):
+    """Rows, and in which order they come."""
+
+    rows_td: Tensor
+    order_t: Tensor
+
+
+def choose_regime(n_bytes: int, device: torch.device, *, on_disk: bool) -> Regime:
+    """The fastest place that holds the rows and leaves half of it free."""
+    if device.type == "cuda" and n_bytes <= torch.cuda.mem_get_info(device)[0] // 2:
+        return "device"
+    return "disk" if on_disk and n_bytes > available_memory() // 2 else "memory"
+
+
+def available_memory() -> int:
+    """Bytes of memory that this machine can give without swapping; all of it where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123
+            known = dict(line.split(":", 1) for line in lines)
+        return int(known["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,129 @@
+"""What an activation file holds: names, types and shapes, as `docs/activation-format.md` says. Nothing is opened here.
+
+The writer is `writing.py`, the reader `reading.py`; the file says nothing about where files lie.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import Literal, get_args
+
+import xxhash
+
+from resources.hdf5.hdf5 import NUMERIC_TYPES, AttrValue
+
+FORMAT = "emergence-activations"
+FORMAT_VERSION = 1
+ROW_DTYPES = ("float16", "bfloat16", "float32")
+ROW_DATASETS = {
+    "resid_post": "residual stream after the layer at the training tokens",
+    "read_out": "residual stream after the layer at the last token of the probe texts",
+    "read_out_mean": "mean of the residual stream over the tokens of the probe texts, first token left out",
+}
+ROW_DIMENSIONS = {"resid_post": "token", "read_out": "probe_text", "read_out_mean": "probe_text"}
+ARCHIVE = "archive/resid_post"
+ARCHIVE_OFFSETS = "archive/offsets"
+STATS = dict.fromkeys(("mean", "var", "min", "max"), "float32") | dict.fromkeys(("nan_count", "inf_count"), "int64")
+PREVIEW_ROWS = 1024
+PAGE_BYTES = 4096
+LARGE_BYTES, LARGE_ALIGNMENT = 64 << 20, 1 << 20
+"""Rows that take this much begin where the system's large pages do: they are read in order a tenth faster."""
+OVERHEAD_BYTES = 64 * 1024
+"""Upper bound of metadata, and of alignment in small files, for the check whether a disk can hold the file."""
+METADATA_BYTES = 16 * 1024
+"""What both take in practice, with a provenance of usual length."""
+NO_HASH = "0" * 32
+Residency = Literal["stored", "archived", "evicted"]
+"""Whether the rows of /resid_post are in the file as they are, compressed, or not at all."""
+RESIDENCIES: tuple[Residency, ...] = get_args(Residency)
+
+
+@dataclass(frozen=True)
+class ActivationSpec:
+    """What has to be known before a file is created: the shapes follow from the token file.
+
+    Raises:
+        ValueError: A dimension is empty, or dtype, residency and archive do not fit together.
+    """
+
+    n_rows: int
+    """Rows of /resid_post: training tokens."""
+    n_probes: int
+    """Rows of /read_out: probe texts."""
+    d_model: int
+    dtype: str = "float16"
+    """One of `ROW_DTYPES`."""
+    residency: Residency = "stored"
+    archive_bytes: int = 0
+    """Length of /archive/resid_post; 0 where nothing is archived."""
+    archive_block_rows: int = 0
+    """Rows in each of its blocks but the last."""
+
+    def __post_init__(self) -> None:
+        if min(self.n_rows, self.n_probes, self.d_model) < 1:
+            raise ValueError(f"every dimension needs at least one element: {self}")
+        if self.dtype not in ROW_DTYPES:
+            raise ValueError(f"dtype is one of {', '.join(ROW_DTYPES)}, not {self.dtype!r}")
+        if self.residency not in RESIDENCIES:
+            raise ValueError(f"residency is one of {', '.join(RESIDENCIES)}, not {self.residency!r}")
+        if (self.residency == "archived") != (min(self.archive_bytes, self.archive_block_rows) > 0):
+            raise ValueError(f"archive_bytes and archive_block_rows belong to archived rows: {self}")
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return self.d_model * NUMERIC_TYPES[self.dtype][1].itemsize
+
+    def n_rows_of(self, name: str) -> int:
+        """Rows of a row dataset, whether it is in the file or not."""
+        return self.n_rows if name == "resid_post" else self.n_probes
+
+    @property
+    def datasets(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Path → shape and dtype of every dataset of the file."""
+        present = [name for name in ROW_DATASETS if name != "resid_post" or self.residency == "stored"]
+        rows = {name: ((self.n_rows_of(name), self.d_model), self.dtype) for name in present}
+        archive: dict[str, tuple[tuple[int, ...], str]] = {}
+        if self.residency == "archived":
+            n_blocks = ceil(self.n_rows / self.archive_block_rows)
+            archive = {ARCHIVE: ((self.archive_bytes,), "uint8"), ARCHIVE_OFFSETS: ((n_blocks + 1,), "int64")}
+        stats = {f"stats/{name}": ((self.d_model,), dtype) for name, dtype in STATS.items()}
+        preview = {"preview": ((min(self.n_rows, PREVIEW_ROWS), self.d_model), "float32")}
+        return rows | archive | preview | stats
+
+    @property
+    def n_bytes(self) -> int:
+        """What the file takes on disk at most."""
+        data = sum(prod(shape) * NUMERIC_TYPES[dtype][1].itemsize for shape, dtype in self.datasets.values())
+        return data + OVERHEAD_BYTES + (len(ROW_DATASETS) + 1) * self.alignment[1] * self.is_large
+
+    @property
+    def is_large(self) -> bool:
+        """Whether alignment to large pages is worth its holes."""
+        return self.residency == "stored" and self.n_rows * self.row_bytes >= LARGE_BYTES
+
+    @property
+    def alignment(self) -> tuple[int, int]:
+        """Datasets of at least so many bytes begin at a multiple of so many bytes."""
+        return (LARGE_ALIGNMENT, LARGE_ALIGNMENT) if self.is_large else (1024, PAGE_BYTES)
+
+    @property
+    def attrs(self) -> dict[str, AttrValue]:
+        """The root attributes that say what this object says."""
+        shapes: dict[str, AttrValue] = {"n_rows": self.n_rows, "n_probes": self.n_probes, "d_model": self.d_model}
+        shapes |= {"dtype": self.dtype, "residency": self.residency}
+        if self.residency == "archived":
+            shapes |= {"archive_bytes": self.archive_bytes, "archive_block_rows": self.archive_block_rows}
+        return shapes
+
+
+RESERVED_ATTRS = frozenset(
+    {"format", "format_version", "complete", "content_xxh3_128", "resid_post_xxh3_128"}
+    | ActivationSpec(1, 1, 1, residency="archived", archive_bytes=1, archive_block_rows=1).attrs.keys()
+)
+
+
+def content_hash(spec: ActivationSpec, hashes: Mapping[str, str]) -> str:
+    """One hash for the activations of a file, from the hashes of its row datasets; the same wherever the rows are."""
+    lines = [f"{name} {spec.dtype} {spec.n_rows_of(name)} {spec.d_model} {hashes[name]}\n" for name in ROW_DATASETS]
+    return xxhash.xxh3_128_hexdigest("".join(lines).encode())

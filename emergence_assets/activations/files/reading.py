@@ -1,0 +1,301 @@
+"""Reading activation files: attributes, memory-mapped rows, statistics, verification. The format is in `layout.py`.
+
+Memory maps stay valid when a file is replaced by rename; a file that is truncated in place would kill the process with
+SIGBUS, which is why files are never edited.
+"""
+
+import mmap
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import xxhash
+
+from emergence_assets.activations.files.layout import (
+    ARCHIVE,
+    ARCHIVE_OFFSETS,
+    FORMAT,
+    FORMAT_VERSION,
+    ROW_DATASETS,
+    STATS,
+    ActivationSpec,
+    Residency,
+    content_hash,
+)
+from resources.hdf5.guarded import DatasetFacts, GuardedFile, open_guarded
+from resources.hdf5.hdf5 import NUMERIC_TYPES, AttrValue, to_float32
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+HASH_BLOCK_BYTES = 1 << 20
+"""Stays in cache between reading and hashing."""
+MAX_ARCHIVE_BLOCK_BYTES = 64 << 20
+"""A file that asks for more memory at a time was not written by us."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One row dataset, mapped and not read; or the same in memory."""
+
+    array: np.ndarray
+    """[rows, d_model] float16, float32, or the bits of bfloat16 as uint16. Changing it does not change the file."""
+    dtype: str
+    """float16, bfloat16 or float32."""
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return self.array.shape[1] * self.array.itemsize
+
+    def float32(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """A float32 copy of the rows from `start` to before `stop`; exact."""
+        return to_float32(self.array[start:stop], self.dtype)
+
+    def tensor(self) -> "Tensor":
+        """The rows as torch sees them, [rows, d_model] in the dtype of the file, without a copy."""
+        from emergence_assets.activations.files.writing import as_tensor
+
+        return as_tensor(np.asarray(self.array), self.dtype)
+
+    def blocks(self, n_rows: int) -> Iterator[np.ndarray]:
+        """All rows in order, so many at a time, without a copy; the system reads ahead."""
+        self.expect(mmap.MADV_SEQUENTIAL)
+        for start in range(0, len(self), n_rows):
+            yield self.array[start : start + n_rows]
+
+    def text(self, text_offsets: np.ndarray, index: int) -> np.ndarray:
+        """Rows of one text, without a copy.
+
+        Args:
+            text_offsets: Of the token file, `Tokens.training_rows.text_offsets`.
+            index: Which text, as in `Tokens.training_text_id`.
+        """
+        return self.array[text_offsets[index] : text_offsets[index + 1]]
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the rows are read from their file when they are looked at."""
+        return getattr(self.array, "_mmap", None) is not None
+
+    def expect(self, advice: int, start: int = 0, stop: int | None = None) -> None:
+        """Tell the system how mapped rows are going to be read: `mmap.MADV_WILLNEED` and the like."""
+        mapped = getattr(self.array, "_mmap", None)
+        if mapped is None or not hasattr(mapped, "madvise"):
+            return
+        first_byte = self.array.ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data
+        begin = (first_byte + start * self.row_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
+        end = first_byte + (len(self) if stop is None else stop) * self.row_bytes
+        mapped.madvise(advice, begin, end - begin)
+
+
+@dataclass(frozen=True)
+class ActivationStats:
+    """Columns of /stats, each [d_model]."""
+
+    mean: np.ndarray
+    var: np.ndarray
+    """Divided by n."""
+    min: np.ndarray
+    max: np.ndarray
+    nan_count: np.ndarray
+    inf_count: np.ndarray
+
+
+def read_attrs(path: Path) -> dict[str, AttrValue]:
+    """Root attributes of an activation file: format, shapes and provenance.
+
+    Raises:
+        EmergenceError: As `open_rows`, as far as attributes are concerned.
+    """
+    with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
+        return guarded.attrs
+
+
+def read_spec(path: Path) -> ActivationSpec:
+    """Shapes, dtype and residency of an activation file.
+
+    Raises:
+        EmergenceError: As `open_rows`, as far as attributes are concerned.
+    """
+    with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
+        return spec_of(guarded)
+
+
+def open_rows(path: Path, name: str, *, verify: bool = False) -> Rows:
+    """Map one row dataset into memory.
+
+    Args:
+        path: An activation file.
+        name: resid_post, read_out or read_out_mean.
+        verify: Also compare the hash of its bytes (reads them all).
+
+    Raises:
+        EmergenceError: The file is missing, not HDF5, truncated, incomplete, of another format or version, hostile, or
+            its parts do not fit together; its rows are archived or evicted; with `verify` also when bytes differ from
+            what was written.
+        ValueError: `name` is no row dataset.
+    """
+    if name not in ROW_DATASETS:
+        raise ValueError(f"name is one of {', '.join(ROW_DATASETS)}, not {name!r}")
+    with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
+        residency = spec_of(guarded).residency
+        if name == "resid_post" and residency != "stored":
+            raise guarded.refuse(
+                f"The rows of this file are {residency}.", remedy="Bring them back with `emergence storage restore`."
+            )
+        facts = checked(guarded, name)
+        if verify:
+            _require_equal_hashes(guarded, [facts])
+        # Private pages: torch wants memory that may be written, and a write never reaches the file.
+        array = np.memmap(guarded.stream, facts.memory_dtype, "c", facts.offset, facts.shape)
+        return Rows(array, facts.dtype)
+
+
+def unarchive_rows(path: Path) -> Rows:
+    """The rows of an archived file, in memory; verified against their hash.
+
+    Raises:
+        EmergenceError: As `open_rows`, or the rows are not archived, or the archive does not give them.
+    """
+    with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
+        spec = spec_of(guarded)
+        if spec.residency != "archived":
+            raise guarded.refuse(f"The rows of this file are {spec.residency} and not archived.")
+        running, start = xxhash.xxh3_128(), 0
+        try:
+            array = np.empty((spec.n_rows, spec.d_model), NUMERIC_TYPES[spec.dtype][1])
+        except MemoryError as error:
+            remedy = "Run where there is more memory; if that many rows cannot be, the file lies: delete it."
+            raise guarded.refuse(f"Its {spec.n_rows * spec.row_bytes} bytes of rows need memory.", remedy) from error
+        for block_td in _unarchived_blocks(guarded, spec):
+            running.update(block_td.data)
+            array[start : start + len(block_td)] = block_td
+            start += len(block_td)
+        _require_rows(guarded, spec, start, running.hexdigest())
+        return Rows(array, spec.dtype)
+
+
+def first_rows(path: Path, n_rows: int) -> list[np.ndarray]:
+    """The first training rows and the first read-outs, which are in the file whatever its residency; mapped, not read.
+
+    Raises:
+        EmergenceError: As `open_rows`.
+    """
+    with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
+        parts = [checked(guarded, name) for name in ("preview", "read_out")]
+        return [np.memmap(guarded.stream, one.memory_dtype, "r", one.offset, one.shape)[:n_rows] for one in parts]
+
+
+def read_stats(path: Path) -> ActivationStats:
+    """Statistics of the columns of the rows, verified against their hashes.
+
+    Raises:
+        EmergenceError: As `open_rows` with `verify`.
+    """
+    with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
+        facts = [checked(guarded, f"stats/{name}") for name in STATS]
+        _require_equal_hashes(guarded, facts)
+        return ActivationStats(*(guarded.read(one) for one in facts))
+
+
+def verify_file(path: Path) -> None:
+    """Check a whole activation file, every byte of every dataset; an archive is decompressed.
+
+    Raises:
+        EmergenceError: As `open_rows` with `verify`, for any dataset; names those whose bytes differ.
+    """
+    with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
+        spec = spec_of(guarded)
+        facts = {name: checked(guarded, name) for name in spec.datasets}
+        if strangers := {"resid_post", "archive"} & guarded.names() - {name.partition("/")[0] for name in facts}:
+            raise guarded.refuse(f"The rows are {spec.residency}, but the file holds {sorted(strangers)[0]}.")
+        _require_equal_hashes(guarded, list(facts.values()))
+        hashes = {"resid_post": str(guarded.attrs.get("resid_post_xxh3_128"))}
+        if "resid_post" in facts and facts["resid_post"].xxh3_128 != hashes["resid_post"]:
+            raise guarded.refuse("The hash of resid_post is not the one that the file itself names.")
+        hashes |= {name: facts[name].xxh3_128 for name in ROW_DATASETS if name in facts}
+        if content_hash(spec, hashes) != guarded.attrs.get("content_xxh3_128"):
+            raise guarded.refuse("The content hash does not follow from the hashes of the datasets.")
+        if spec.residency == "archived":
+            running, n_rows = xxhash.xxh3_128(), 0
+            for block_td in _unarchived_blocks(guarded, spec):
+                running.update(block_td.data)
+                n_rows += len(block_td)
+            _require_rows(guarded, spec, n_rows, running.hexdigest())
+
+
+def spec_of(guarded: GuardedFile) -> ActivationSpec:
+    """What an open file's attributes say of its shapes.
+
+    Raises:
+        EmergenceError: They are missing, of another type, or do not fit together.
+    """
+    names = ("n_rows", "n_probes", "d_model", "archive_bytes", "archive_block_rows")
+    defaults = (None, None, None, 0, 0)
+    numbers = [guarded.attrs.get(name, default) for name, default in zip(names, defaults, strict=True)]
+    if not all(isinstance(number, int) for number in numbers):
+        raise guarded.refuse("The attributes n_rows, n_probes and d_model are not all integers.")
+    n_rows, n_probes, d_model, archive_bytes, archive_block_rows = cast("list[int]", numbers)
+    # Refused as what it is by the class, when the file names something else.
+    residency = cast("Residency", str(guarded.attrs.get("residency")))
+    return ActivationSpec(
+        n_rows, n_probes, d_model, str(guarded.attrs.get("dtype")), residency, archive_bytes, archive_block_rows
+    )
+
+
+def _unarchived_blocks(guarded: GuardedFile, spec: ActivationSpec) -> Iterator[np.ndarray]:
+    from emergence_assets.activations.files.archive import decompress
+
+    if min(spec.archive_block_rows, spec.n_rows) * spec.row_bytes > MAX_ARCHIVE_BLOCK_BYTES:
+        raise guarded.refuse(f"A block of the archive would take more than {MAX_ARCHIVE_BLOCK_BYTES} bytes of memory.")
+    archive, offsets = checked(guarded, ARCHIVE), guarded.read(checked(guarded, ARCHIVE_OFFSETS))
+    mapped = np.memmap(guarded.stream, np.uint8, "r", archive.offset, archive.shape)
+    shape, dtype = (spec.n_rows, spec.d_model), NUMERIC_TYPES[spec.dtype][1]
+    yield from decompress(mapped, offsets.tolist(), spec.archive_block_rows, shape, dtype)
+
+
+def _require_rows(guarded: GuardedFile, spec: ActivationSpec, n_rows: int, digest: str) -> None:
+    if n_rows != spec.n_rows or digest != guarded.attrs.get("resid_post_xxh3_128"):
+        raise guarded.refuse("The archive does not give the rows that were archived.")
+
+
+def checked(guarded: GuardedFile, name: str) -> DatasetFacts:
+    """Where a dataset's bytes lie, if it has the shape and type that the file's attributes say.
+
+    Raises:
+        EmergenceError: It has not, or as `GuardedFile.facts`.
+    """
+    facts = guarded.facts(name)
+    expected = spec_of(guarded).datasets[name]
+    if (facts.shape, facts.dtype) != expected:
+        raise guarded.refuse(
+            f"Dataset {name} is {facts.dtype} {facts.shape}; the file's attributes say {expected[1]} {expected[0]}."
+        )
+    return facts
+
+
+def _require_equal_hashes(guarded: GuardedFile, facts: list[DatasetFacts]) -> None:
+    damaged = [one.name for one in facts if _hash(guarded, one) != one.xxh3_128]
+    if damaged:
+        raise guarded.refuse(f"Checksum mismatch: the bytes of {', '.join(damaged)} are not those that were written.")
+
+
+def _hash(guarded: GuardedFile, facts: DatasetFacts) -> str:
+    running = xxhash.xxh3_128()
+    block = memoryview(bytearray(min(HASH_BLOCK_BYTES, facts.n_bytes)))
+    position, end = facts.offset, facts.offset + facts.n_bytes
+    while position < end:
+        n_bytes = os.preadv(guarded.stream.fileno(), [block[: end - position]], position)
+        if not n_bytes:
+            break  # truncated since it was opened: the hash differs
+        running.update(block[:n_bytes])
+        position += n_bytes
+    return running.hexdigest()

@@ -1,0 +1,1 @@
+"""Forward passes that capture, ablate and decompose the residual stream."""

@@ -1,0 +1,125 @@
+"""Read-outs of texts whose residual stream was changed at the read-out token, after one layer or another.
+
+A change at the last token of a causal model reaches no earlier position, so that all other tokens are run once, and
+their keys and values serve every change: a changed text costs one token instead of all. Changes after different layers
+go through one pass together.
+
+Shape suffixes: b texts of a batch, t positions, r changed texts, d d_model.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel
+
+from emergence_assets.activations.forward.capture import residual_stream
+from emergence_assets.checkpoints.models.loading import blocks, is_causal
+from resources.errors import EmergenceError
+
+
+class Changes(NamedTuple):
+    """What is added to the residual stream at the last token of which text, and after which block."""
+
+    text_r: Tensor
+    """Position of the text in its batch, int64."""
+    layer_r: Tensor
+    """Block index from 0, int64."""
+    added_rd: Tensor
+    """Added to the output of that block."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """Texts of one length, run up to their last token."""
+
+    model: PreTrainedModel
+    cache: DynamicCache
+    """Keys and values of all tokens but the last."""
+    last_b1: Tensor
+    """Token id of the last."""
+    blocks_name: str | None = None
+
+
+def run_prefix(model: PreTrainedModel, ids_bt: Tensor, blocks_name: str | None = None) -> Prefix:
+    """Run texts up to their last token.
+
+    Args:
+        model: causal, in evaluation mode; its head is not run.
+        ids_bt: token ids of texts of one length, at least two, on the model's device.
+        blocks_name: module path of the list of blocks; by default it is found.
+
+    Raises:
+        EmergenceError: positions of this model see those behind them, so that nothing can be run beforehand.
+    """
+    if not is_causal(model):
+        raise EmergenceError(
+            f"{type(model).__name__} is no causal model: a change at its last token reaches every other.",
+            remedy="changes are run through causal models only",
+        )
+    cache = DynamicCache(config=model.config)
+    with torch.inference_mode():
+        model.base_model(input_ids=ids_bt[:, :-1], past_key_values=cache, use_cache=True)
+    return Prefix(model, cache, ids_bt[:, -1:], blocks_name)
+
+
+def read_outs(prefix: Prefix, layers: Sequence[int]) -> dict[int, Tensor]:
+    """The residual stream at the last token as it is: layer → [texts, d_model]. Hooks of the caller see this pass."""
+    return _last_token(prefix, torch.arange(len(prefix.last_b1), device=prefix.last_b1.device), layers)
+
+
+def changed_read_outs(
+    prefix: Prefix, changes: Changes, layers: Sequence[int], rows_at_once: int = 256
+) -> dict[int, Tensor]:
+    """The residual stream at the last token after changes: layer → [changes, d_model].
+
+    Args:
+        prefix: the texts.
+        changes: rows of any number; a text may have many.
+        layers: which to return; one that is changed is returned as changed.
+        rows_at_once: rows per forward pass; each holds the keys and values of a text.
+    """
+    parts: dict[int, list[Tensor]] = {layer: [] for layer in layers}
+    for start in range(0, len(changes.text_r), rows_at_once):
+        part = Changes(*(one[start : start + rows_at_once] for one in changes))
+        with _added(prefix, part):
+            found = _last_token(prefix, part.text_r, layers)
+        for layer in layers:
+            parts[layer].append(found[layer])
+    nothing_rd = changes.added_rd[:0]
+    return {layer: torch.cat(found) if found else nothing_rd for layer, found in parts.items()}
+
+
+def _last_token(prefix: Prefix, text_r: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
+    model: Any = prefix.model
+    # A cache of its own, to which the pass appends the last token's keys and values; tensors are replaced, not written.
+    cache = copy.copy(prefix.cache)
+    cache.layers = [copy.copy(layer) for layer in prefix.cache.layers]
+    cache.batch_select_indices(text_r)
+    with residual_stream(model, layers, prefix.blocks_name) as stream, torch.inference_mode():
+        model.base_model(input_ids=prefix.last_b1[text_r], past_key_values=cache, use_cache=True)
+        return {layer: stream[layer][:, -1] for layer in layers}
+
+
+@contextmanager
+def _added(prefix: Prefix, changes: Changes) -> Iterator[None]:
+    """Add the changes where they belong, as long as the context lasts."""
+    block_list = blocks(prefix.model, prefix.blocks_name)
+
+    def add_to(rows_r: Tensor) -> Callable[[nn.Module, tuple, Tensor | tuple], Tensor | tuple]:
+        def add(_module: nn.Module, _args: tuple, output: Tensor | tuple) -> Tensor | tuple:
+            stream_rtd = (output[0] if isinstance(output, tuple) else output).clone()
+            stream_rtd[rows_r, -1] += changes.added_rd[rows_r].to(stream_rtd.dtype)
+            return (stream_rtd, *output[1:]) if isinstance(output, tuple) else stream_rtd
+
+        return add
+
+    with ExitStack() as hooks:
+        for layer in changes.layer_r.unique().tolist():
+            rows_r = torch.nonzero(changes.layer_r == layer).squeeze(1)
+            hooks.callback(block_list[layer].register_forward_hook(add_to(rows_r)).remove)
+        yield

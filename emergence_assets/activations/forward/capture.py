@@ -1,0 +1,280 @@
+"""One forward pass per batch of texts: the residual stream of all requested layers at once, handed on row by row.
+
+Which rows there are is in `tokens.py`; where they go is for the caller to say.
+
+Shape suffixes: b texts of a batch · t positions or rows · d d_model.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from emergence_assets.checkpoints.models.loading import blocks, is_causal
+from emergence_assets.texts.tokens import Tokens
+from resources.errors import EmergenceError
+
+EMBEDDING = -1
+Append = Callable[[int, str, np.ndarray], None]
+"""Takes the next rows [any number, d_model] of a layer's resid_post, read_out or read_out_mean, in storage form."""
+STAGED_BYTES = 256 << 20
+"""Rows that wait in memory for their turn, over all layers: batches are sorted by length, files are not."""
+
+
+@contextmanager
+def residual_stream(
+    model: PreTrainedModel, layers: Sequence[int], blocks_name: str | None = None
+) -> Iterator[dict[int, Tensor]]:
+    """Keep what the layers give at each forward pass; the hooks are removed at the end whatever happens.
+
+    Hooks and not `output_hidden_states`, whose last entry is taken after the final layer norm.
+
+    Args:
+        model: A decoder or encoder.
+        layers: Block indexes from 0; -1 is the embedding, that is, what enters the first block.
+        blocks_name: Module path of the list of blocks; by default it is found.
+
+    Yields:
+        Layer → tensor [texts, positions, d_model] of the latest forward pass.
+
+    Raises:
+        EmergenceError: The model has no such layer.
+    """
+    block_list = blocks(model, blocks_name)
+    if absent := [layer for layer in layers if not EMBEDDING <= layer < len(block_list)]:
+        raise EmergenceError(
+            f"The model has no layer {absent[0]}: its layers are 0 to {len(block_list) - 1}, and -1 is the embedding.",
+            where=_name(model),
+            remedy="Correct the layers of the study.",
+        )
+    kept: dict[int, Tensor] = {}
+
+    def keep_input(_module: nn.Module, args: tuple, kwargs: dict) -> None:
+        kept[EMBEDDING] = args[0] if args else kwargs["hidden_states"]
+
+    def keep_output(layer: int) -> Callable[[nn.Module, tuple, Tensor | tuple], None]:
+        def keep(_module: nn.Module, _args: tuple, output: Tensor | tuple) -> None:
+            kept[layer] = output[0] if isinstance(output, tuple) else output
+
+        return keep
+
+    handles = []
+    try:
+        for layer in layers:
+            if layer == EMBEDDING:
+                handles.append(block_list[0].register_forward_pre_hook(keep_input, with_kwargs=True))
+            else:
+                handles.append(block_list[layer].register_forward_hook(keep_output(layer)))
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
+        kept.clear()
+
+
+def capture_checkpoint(
+    model: PreTrainedModel,
+    tokens: Tokens,
+    layers: Sequence[int],
+    append: Append,
+    dtype: str = "float16",
+    batch_size: int = 32,
+    device: str | torch.device = "cpu",
+    report: Callable[[int, int, str], None] = lambda done, total, note: None,
+    *,
+    blocks_name: str | None = None,
+    staged_bytes: int = STAGED_BYTES,
+    with_training: bool = True,
+    with_probes: bool = True,
+) -> None:
+    """Hand on all rows of all layers, in the order of tokens.h5.
+
+    Texts are padded on the right. A causal model is run without a mask, since no real position sees the padding; an
+    encoder's positions see all others, so that it is told which are real. Where the device's memory does not hold a
+    batch, it is halved, for good.
+
+    Args:
+        model: In evaluation mode, on `device`; its head is not run.
+        tokens: Training texts become resid_post, probe texts read_out and read_out_mean.
+        layers: Block indexes from 0; -1 is the embedding.
+        append: Is given the rows.
+        dtype: float16, bfloat16 or float32; bfloat16 is handed on as bits.
+        batch_size: Texts per forward pass; changes results by rounding only.
+        device: Where the model is.
+        report: Called with texts done, all texts, and a note.
+        blocks_name: Module path of the list of blocks; by default it is found.
+        staged_bytes: See `STAGED_BYTES`; more lets more texts be sorted by length.
+        with_training: Whether the training texts are run.
+        with_probes: Whether the probe texts are run.
+
+    Raises:
+        EmergenceError: The model has no such layer, a smaller vocabulary or a shorter context than the tokens, or gives
+            values that are not finite (or overflow `dtype`); or the device holds not even one text.
+        ValueError: The model is in training mode.
+    """
+    if model.training:
+        raise ValueError("the model is in training mode: dropout would make the activations random")
+    _require_fit(model, tokens)
+    n_training = len(tokens.training_ids) * with_training
+    n_texts = n_training + tokens.n_probes * with_probes
+    # Twice: rows wait as they were picked, and are then joined.
+    row_bytes = max(1, len(layers) * 2 * model.config.hidden_size * getattr(torch, dtype).itemsize)
+    max_rows = max(1, staged_bytes // row_bytes)
+    batch = _Batch(model, torch.device(device), batch_size, layers, append, dtype, is_causal(model))
+    with residual_stream(model, layers, blocks_name) as resid, torch.inference_mode():
+        every_position = tokens.positions == "all"
+        n_rows = [len(ids) - 1 if every_position else 1 for ids in tokens.training_ids]
+        for start, stop in _groups(n_rows, max_rows) if with_training else ():
+            batch.run(resid, tokens.training_ids[start:stop], {"resid_post": _after_first if every_position else _last})
+            report(stop, n_texts, "training texts")
+        for start, stop in _groups([1] * tokens.n_probes, max_rows) if with_probes else ():
+            batch.run(resid, tokens.probe_ids[start:stop], {"read_out": _last, "read_out_mean": _mean_after_first})
+            report(n_training + stop, n_texts, "probe texts")
+
+
+@dataclass
+class _Batch:
+    """What stays the same from one group of texts to the next, and the batch size, which may shrink."""
+
+    model: PreTrainedModel
+    device: torch.device
+    batch_size: int
+    layers: Sequence[int]
+    append: Append
+    dtype: str
+    causal: bool
+
+    def run(
+        self,
+        resid: Mapping[int, Tensor],
+        texts: Sequence[np.ndarray],
+        picks: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
+    ) -> None:
+        """Run texts in batches of similar length, put the picked rows back in order, and hand them on."""
+        n_tokens = np.array([len(ids) for ids in texts])
+        # Longest first: memory peaks at once and not after an hour.
+        by_length = np.argsort(-n_tokens, kind="stable")
+        staged: dict[tuple[int, str], list[np.ndarray]] = {
+            (layer, name): [np.empty(0)] * len(texts) for layer in self.layers for name in picks
+        }
+        start = 0
+        while start < len(texts):
+            chosen = by_length[start : start + self.batch_size]
+            picked, too_large = [], None
+            try:
+                n_tokens_b = self._forward([texts[text] for text in chosen], n_tokens[chosen])
+                picked = [
+                    (layer, name, pick, self._stored(pick(resid[layer], n_tokens_b), layer))
+                    for layer in self.layers
+                    for name, pick in picks.items()
+                ]
+            except torch.OutOfMemoryError as error:
+                too_large = error.with_traceback(None)  # whose frames hold on to what filled the memory
+            if too_large:
+                self._shrink(len(chosen), too_large)
+                continue
+            for layer, name, pick, stored_td in picked:
+                per_text = n_tokens[chosen] - 1 if pick is _after_first else np.ones(len(chosen), np.int64)
+                for text, rows in zip(chosen, np.split(stored_td, np.cumsum(per_text)[:-1]), strict=True):
+                    staged[layer, name][text] = rows
+            start += len(chosen)
+        for (layer, name), rows in staged.items():
+            self.append(layer, name, np.concatenate(rows))
+
+    def _forward(self, texts: Sequence[np.ndarray], n_tokens: np.ndarray) -> Tensor:
+        """Run a batch through the model, whose hooks keep what is wanted; returns [b] tokens of each text."""
+        ids_bt = np.zeros((len(texts), n_tokens.max()), np.int64)
+        for row, ids in enumerate(texts):
+            ids_bt[row, : len(ids)] = ids
+        n_tokens_b = torch.from_numpy(n_tokens).to(self.device)
+        inputs = {"input_ids": torch.from_numpy(ids_bt).to(self.device)}
+        if self.causal:
+            self.model.base_model(**inputs, use_cache=False)
+        else:
+            positions_t = torch.arange(ids_bt.shape[1], device=self.device)
+            self.model.base_model(**inputs, attention_mask=(positions_t < n_tokens_b[:, None]).long())
+        return n_tokens_b
+
+    def _shrink(self, n_texts: int, error: torch.OutOfMemoryError) -> None:
+        if n_texts == 1:
+            raise EmergenceError(
+                f"The memory of {self.device} does not hold the forward pass of one text of {_name(self.model)}.",
+                where=_name(self.model),
+                remedy="Lower the context of the study, or run it on a larger device or on the CPU.",
+            ) from error
+        self.batch_size = max(1, n_texts // 2)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _stored(self, rows_td: Tensor, layer: int) -> np.ndarray:
+        cast_td = rows_td.to(getattr(torch, self.dtype))
+        # NaN goes through both, and infinity is one of them: a tenth of the time of looking at every value's kind.
+        if not bool(torch.isfinite(torch.stack(torch.aminmax(cast_td))).all()):
+            overflow = bool(torch.isfinite(rows_td).all())
+            raise EmergenceError(
+                f"The residual stream after layer {layer} of {_name(self.model)} "
+                + (f"overflows {self.dtype}." if overflow else "holds NaN or infinity."),
+                where=_name(self.model),
+                remedy="Store activations as bfloat16 or float32."
+                if overflow
+                else "The checkpoint is damaged, or its dtype too narrow: fetch it again, or run the model in float32.",
+            )
+        # numpy has no bfloat16: its bits go through as they are.
+        return (cast_td.view(torch.uint16) if self.dtype == "bfloat16" else cast_td).cpu().numpy()
+
+
+def _groups(n_rows: Sequence[int], max_rows: int) -> Iterator[tuple[int, int]]:
+    start = filled = 0
+    for index, n in enumerate(n_rows):
+        if filled and filled + n > max_rows:
+            yield start, index
+            start, filled = index, 0
+        filled += n
+    yield start, len(n_rows)
+
+
+def _is_after_first(resid_btd: Tensor, n_tokens_b: Tensor) -> Tensor:
+    positions_t = torch.arange(resid_btd.shape[1], device=resid_btd.device)
+    return (positions_t > 0) & (positions_t < n_tokens_b[:, None])
+
+
+def _after_first(resid_btd: Tensor, n_tokens_b: Tensor) -> Tensor:
+    # By number: picking by a mask takes several times as long.
+    chosen_t = _is_after_first(resid_btd, n_tokens_b).flatten().nonzero().squeeze(1)
+    return resid_btd.flatten(0, 1).index_select(0, chosen_t)
+
+
+def _last(resid_btd: Tensor, n_tokens_b: Tensor) -> Tensor:
+    return resid_btd[torch.arange(len(resid_btd), device=resid_btd.device), n_tokens_b - 1]
+
+
+def _mean_after_first(resid_btd: Tensor, n_tokens_b: Tensor) -> Tensor:
+    left_out = ~_is_after_first(resid_btd, n_tokens_b)[:, :, None]
+    # Filled and not multiplied: the first token may be infinite in a narrow dtype, and infinity times zero is NaN.
+    return resid_btd.float().masked_fill(left_out, 0).sum(dim=1) / (n_tokens_b - 1)[:, None]
+
+
+def _require_fit(model: PreTrainedModel, tokens: Tokens) -> None:
+    texts = (*tokens.training_ids, *tokens.probe_ids)
+    largest, longest = max(int(ids.max()) for ids in texts), max(len(ids) for ids in texts)
+    if largest >= model.config.vocab_size or min(int(ids.min()) for ids in texts) < 0:
+        raise EmergenceError(
+            f"Token id {largest} is outside of the model's vocabulary of {model.config.vocab_size}.",
+            where=_name(model),
+            remedy="Tokenise with the tokenizer of this model's family.",
+        )
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if limit is not None and longest > limit:
+        raise EmergenceError(
+            f"A text has {longest} tokens, the model's context is {limit}.",
+            where=_name(model),
+            remedy="Lower the context of the study.",
+        )
+
+
+def _name(model: PreTrainedModel) -> str:
+    return str(getattr(model.config, "name_or_path", "") or type(model).__name__)

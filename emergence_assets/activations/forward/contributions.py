@@ -1,0 +1,198 @@
+"""What every module between two layers adds to the residual stream at the read-out token: attention, heads, MLPs.
+
+A block adds the outputs of its attention and its MLP to the stream, in parallel (Pythia) or one after the other, so
+that the stream after one layer is the stream before another plus the outputs between them, exactly (Elhage et al. 2021,
+"A mathematical framework for transformer circuits"). A head's part is what it gives to the output projection times its
+columns of that projection; the projection's bias belongs to no head.
+
+Shape suffixes: b texts, l blocks, h heads, e width of a head, d d_model.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from emergence_assets.checkpoints.models.loading import blocks
+from resources.errors import EmergenceError
+
+ROUNDING = 64
+"""Steps of rounding (of the model's data type, at the largest value) that parts and whole may differ by."""
+
+
+@dataclass(frozen=True)
+class BlockParts:
+    """Paths inside a block of the modules whose outputs are added to the residual stream."""
+
+    attention: str
+    mlp: str
+    projection: str | None
+    """Linear module that mixes the heads, if what the attention adds is its output; None where heads are not apart."""
+
+
+KNOWN_PARTS = (
+    BlockParts("attention.dense", "mlp", "attention.dense"),  # GPT-NeoX: Pythia, the embedded family
+    # OLMo 2 normalises what is added, which is not linear in the heads.
+    BlockParts("post_attention_layernorm", "post_feedforward_layernorm", None),
+    BlockParts("self_attention.dense", "mlp.dense_4h_to_h", "self_attention.dense"),  # BLOOM adds inside of its modules
+    BlockParts("self_attn.o_proj", "mlp", "self_attn.o_proj"),  # Llama: Amber, SmolLM
+    BlockParts("attn.c_proj", "mlp", "attn.c_proj"),  # GPT-2
+)
+"""Tried in this order; whether the parts add up is checked at every pass."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contributions:
+    """The residual stream at the last token, taken apart."""
+
+    layers: tuple[int, ...]
+    """Blocks, ascending and without a gap."""
+    start_bd: Tensor
+    """Stream that enters the first of them."""
+    attention_lbd: Tensor
+    """What the attention of each block adds, bias included."""
+    mlp_lbd: Tensor
+    """What the MLP of each block adds."""
+    heads_lbhd: Tensor | None
+    """What each head adds; None where the architecture does not show them apart."""
+    bias_ld: Tensor | None
+    """Bias of the output projection: attention = sum of heads + bias."""
+    end_bd: Tensor
+    """Stream that leaves the last of them."""
+
+
+def parts_of(model: PreTrainedModel, blocks_name: str | None = None) -> BlockParts | None:
+    """Which modules of a block add to the stream; None for an architecture that is not known."""
+    block = blocks(model, blocks_name)[0]
+    names = {name for name, _ in block.named_modules()}
+    for parts in KNOWN_PARTS:
+        if {parts.attention, parts.mlp} <= names:
+            return parts
+    return None
+
+
+class Recorder:
+    """Keeps what the modules gave at the latest forward pass; see `recorded_contributions`."""
+
+    def __init__(self, layers: tuple[int, ...], parts: BlockParts, n_heads: int):
+        self.layers, self.parts, self.n_heads = layers, parts, n_heads
+        self._kept: dict[tuple[int, str], Tensor] = {}
+        self._projections: dict[int, nn.Module] = {}
+
+    def contributions(self) -> Contributions:
+        """The latest forward pass, taken apart.
+
+        Raises:
+            EmergenceError: the parts do not add up to what the blocks added: they do something else besides.
+        """
+        stack = {name: torch.stack([self._kept[layer, name] for layer in self.layers]) for name in ("attention", "mlp")}
+        heads = [self._heads(layer) for layer in self.layers] if self.parts.projection else []
+        found = Contributions(
+            self.layers,
+            self._kept[self.layers[0], "start"].float(),
+            stack["attention"].float(),
+            stack["mlp"].float(),
+            torch.stack([one for one, _ in heads]) if heads else None,
+            torch.stack([bias for _, bias in heads]) if heads else None,
+            self._kept[self.layers[-1], "end"].float(),
+        )
+        self._require_whole(found, self._kept[self.layers[-1], "end"].dtype)
+        return found
+
+    def _heads(self, layer: int) -> tuple[Tensor, Tensor]:
+        projection, mixed_bi = self._projections[layer], self._kept[layer, "heads"].float()
+        weight = projection.get_parameter("weight").float()
+        # GPT-2's projection is a Conv1D, whose weight lies the other way round.
+        weight_id = weight.T if isinstance(projection, nn.Linear) else weight
+        per_head_bhe = mixed_bi.unflatten(1, (self.n_heads, -1))
+        added_bhd = torch.einsum("bhe,hed->bhd", per_head_bhe, weight_id.unflatten(0, (self.n_heads, -1)))
+        bias = getattr(projection, "bias", None)
+        return added_bhd, weight_id.new_zeros(weight_id.shape[1]) if bias is None else bias.float()
+
+    def _require_whole(self, found: Contributions, dtype: torch.dtype) -> None:
+        rebuilt_bd = found.start_bd + found.attention_lbd.sum(0) + found.mlp_lbd.sum(0)
+        largest = float(torch.stack([found.end_bd.abs().max(), found.start_bd.abs().max()]).max())
+        gap = float((rebuilt_bd - found.end_bd).abs().max())
+        if not gap <= ROUNDING * torch.finfo(dtype).eps * max(largest, 1e-30):
+            raise EmergenceError(
+                f"Attention and MLP of the blocks add up to something else than what the blocks add: {gap:.2g} of "
+                f"{largest:.2g} is missing.",
+                remedy="this architecture adds something besides; its mechanism cannot be taken apart",
+            )
+
+    @contextmanager
+    def hooked(self, block_list: nn.ModuleList) -> Iterator[None]:
+        """Listen to the blocks' modules as long as the context lasts."""
+        handles = []
+        try:
+            for layer in self.layers:
+                block = block_list[layer]
+                named = {"attention": self.parts.attention, "mlp": self.parts.mlp}
+                handles += [
+                    block.get_submodule(path).register_forward_hook(self._output(layer, name))
+                    for name, path in named.items()
+                ]
+                if self.parts.projection:
+                    self._projections[layer] = block.get_submodule(self.parts.projection)
+                    handles.append(self._projections[layer].register_forward_pre_hook(self._input(layer, "heads")))
+            first, last = self.layers[0], self.layers[-1]
+            handles.append(block_list[first].register_forward_pre_hook(self._input(first, "start"), with_kwargs=True))
+            handles.append(block_list[last].register_forward_hook(self._output(last, "end")))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            self._kept.clear()
+
+    def _output(self, layer: int, name: str) -> Callable[..., None]:
+        def keep(_module: nn.Module, _args: tuple, output: Tensor | tuple) -> None:
+            self._kept[layer, name] = (output[0] if isinstance(output, tuple) else output)[:, -1]
+
+        return keep
+
+    def _input(self, layer: int, name: str) -> Callable[..., None]:
+        def keep(_module: nn.Module, args: tuple, kwargs: dict | None = None) -> None:
+            self._kept[layer, name] = (args[0] if args else (kwargs or {})["hidden_states"])[:, -1]
+
+        return keep
+
+
+@contextmanager
+def recorded_contributions(
+    model: PreTrainedModel, first: int, last: int, blocks_name: str | None = None
+) -> Iterator[Recorder]:
+    """Take the blocks `first` to `last` apart at the last token of every forward pass, without a second pass.
+
+    Texts of a pass have one length: the last position is the read-out of each. Residual streams are those of
+    `capture.residual_stream`: blocks l + 1 to m lead from the stream after layer l to that after layer m.
+
+    Args:
+        model: in evaluation mode.
+        first: block index from 0.
+        last: block index, not below `first`.
+        blocks_name: module path of the list of blocks; by default it is found.
+
+    Yields:
+        Recorder, to be asked after a forward pass.
+
+    Raises:
+        EmergenceError: the architecture is not known (`parts_of` is None).
+        ValueError: there are no such blocks.
+    """
+    block_list = blocks(model, blocks_name)
+    if not 0 <= first <= last < len(block_list):
+        raise ValueError(f"blocks {first} to {last} of {len(block_list)}")
+    parts = parts_of(model, blocks_name)
+    if parts is None:
+        raise EmergenceError(
+            f"Attention and MLP of {type(block_list[0]).__name__} are not known.",
+            where=type(model).__name__,
+            remedy="name the modules that add to its residual stream in activations/contributions.py",
+        )
+    n_heads = model.config.get_text_config().num_attention_heads
+    recorder = Recorder(tuple(range(first, last + 1)), parts, n_heads)
+    with recorder.hooked(block_list):
+        yield recorder

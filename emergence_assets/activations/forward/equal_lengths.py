@@ -1,0 +1,52 @@
+"""Texts in batches of one length: their last tokens stand beside each other, and nothing is padded or masked.
+
+For passes over few texts in which only read-outs count; capture pads, because sorting a whole corpus by exact length
+leaves many batches of few texts.
+
+Shape suffixes: p texts, b texts of a batch, t positions, d d_model.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from emergence_assets.activations.forward.capture import residual_stream
+from emergence_assets.checkpoints.models.loading import is_causal
+
+
+def batches_of_one_length(
+    texts: Sequence[np.ndarray], batch_size: int, device: torch.device | str
+) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
+    """Yield which texts, and their token ids [b, t]; longest first, so that memory peaks at once."""
+    n_tokens = np.array([len(text) for text in texts])
+    for length in np.unique(n_tokens)[::-1]:
+        alike = np.flatnonzero(n_tokens == length)
+        for start in range(0, len(alike), batch_size):
+            chosen = alike[start : start + batch_size]
+            ids_bt = torch.from_numpy(np.stack([texts[text] for text in chosen]).astype(np.int64))
+            yield chosen, ids_bt.to(device)
+
+
+@torch.inference_mode()
+def text_read_outs(
+    model: PreTrainedModel,
+    texts: Sequence[np.ndarray],
+    layers: Sequence[int],
+    batch_size: int,
+    device: torch.device | str,
+    blocks_name: str | None = None,
+) -> dict[int, Tensor]:
+    """The residual stream at the last token of every text: layer → [p, d] float32, on the device."""
+    found = {layer: torch.empty(len(texts), model.config.hidden_size, device=device) for layer in layers}
+    options = {"use_cache": False} if is_causal(model) else {}
+    with residual_stream(model, layers, blocks_name) as stream:
+        for chosen, ids_bt in batches_of_one_length(texts, batch_size, device):
+            model.base_model(input_ids=ids_bt, **options)
+            rows = torch.from_numpy(chosen).to(device)
+            for layer in layers:
+                found[layer][rows] = stream[layer][:, -1].float()
+    return found

@@ -1,0 +1,114 @@
+"""A model with other weights or without a block, as long as a context lasts: compression and what it is compared with.
+
+Changed are the matrices of the linear layers inside the blocks; embeddings, unembedding, norms and biases stay, as in
+common quantisation schemes. Quantisation is simulated: weights take the values that so many bits can hold and are
+computed with as before, so that what is measured is the loss of precision, not of speed.
+
+Shape suffixes: o outputs, i inputs of a linear layer.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from emergence_assets.checkpoints.models.loading import blocks
+
+Change = Callable[[str, Tensor], Tensor]
+"""From a matrix's name and its weights [o, i] to others."""
+
+
+@dataclass(frozen=True)
+class WeightChange:
+    """How far the weights of a variant are from the model's own."""
+
+    relative_norm: float
+    """Norm of what was added to the matrices, over the norm of the matrices."""
+    density: float
+    """Share of weights that are not zero."""
+
+
+def quantised(weight_oi: Tensor, bits: int) -> Tensor:
+    """Each row rounded to multiples of its largest absolute value over 2^(bits - 1) - 1; symmetric, zero stays zero."""
+    n_levels = 2 ** (bits - 1) - 1
+    scale_o1 = weight_oi.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(weight_oi.dtype).tiny) / n_levels
+    return (weight_oi / scale_o1).round().clamp(-n_levels, n_levels) * scale_o1
+
+
+def pruned(weight_oi: Tensor, share: float) -> Tensor:
+    """The share of weights with the smallest absolute values set to zero, over the whole matrix (magnitude pruning)."""
+    n_gone = round(share * weight_oi.numel())
+    if n_gone == 0:
+        return weight_oi.clone()
+    gone = weight_oi.abs().flatten().topk(n_gone, largest=False).indices
+    return weight_oi.flatten().index_fill(0, gone, 0).view_as(weight_oi)
+
+
+VARIANTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "int8": lambda weight_oi: quantised(weight_oi, 8),
+    "int4": lambda weight_oi: quantised(weight_oi, 4),
+    "prune50": lambda weight_oi: pruned(weight_oi, 0.5),
+}
+BITS = {"int8": 8, "int4": 4}
+"""Bits of a weight, where that is what a variant changes."""
+
+
+def compressed(variant: str) -> Change:
+    """The change of a named variant."""
+    return lambda _name, weight_oi: VARIANTS[variant](weight_oi)
+
+
+def noise_like(variant: str, seed: int) -> Change:
+    """Gaussian noise of the norm that a variant's change has, matrix by matrix: what any error of the size does."""
+
+    def change(name: str, weight_oi: Tensor) -> Tensor:
+        size = (VARIANTS[variant](weight_oi) - weight_oi).norm()
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {variant} {name}".encode()))
+        noise_oi = torch.randn(weight_oi.shape, generator=generator).to(weight_oi)
+        return weight_oi + noise_oi * (size / noise_oi.norm())
+
+    return change
+
+
+@contextmanager
+def changed_weights(model: PreTrainedModel, change: Change, blocks_name: str | None = None) -> Iterator[WeightChange]:
+    """The model with the matrices of its blocks changed; its own weights come back whatever happens."""
+    own = {}
+    squares = {"change": 0.0, "own": 0.0, "nonzero": 0.0, "weights": 0.0}
+    try:
+        for name, module in blocks(model, blocks_name).named_modules():
+            if not isinstance(module, nn.Linear | Conv1D):
+                continue
+            own[module] = module.weight.data
+            # GPT-2's Conv1D holds its matrix the other way round.
+            weight_oi = module.weight.data.T if isinstance(module, Conv1D) else module.weight.data
+            other_oi = change(name, weight_oi)
+            squares["change"] += float((other_oi - weight_oi).double().square().sum())
+            squares["own"] += float(weight_oi.double().square().sum())
+            squares["nonzero"] += float((other_oi != 0).sum())
+            squares["weights"] += other_oi.numel()
+            module.weight.data = other_oi.T if isinstance(module, Conv1D) else other_oi
+        yield WeightChange((squares["change"] / squares["own"]) ** 0.5, squares["nonzero"] / squares["weights"])
+    finally:
+        for module, weight in own.items():
+            module.weight.data = weight
+
+
+@contextmanager
+def bypassed_block(model: PreTrainedModel, layer: int, blocks_name: str | None = None) -> Iterator[None]:
+    """The model with one block that hands on what it is given."""
+
+    def hand_on(_module: nn.Module, args: tuple, kwargs: dict, output: Tensor | tuple) -> Tensor | tuple:
+        given = args[0] if args else kwargs["hidden_states"]
+        return (given, *output[1:]) if isinstance(output, tuple) else given
+
+    handle = blocks(model, blocks_name)[layer].register_forward_hook(hand_on, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()

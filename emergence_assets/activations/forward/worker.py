@@ -1,0 +1,267 @@
+"""Workers that run a checkpoint over the texts of a study: into files, or into memory where files do not keep the rows.
+
+Which cells there are is in `activations/spec.py`.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from transformers import PreTrainedModel
+
+from emergence_assets.activations.files.background import BackgroundWriter
+from emergence_assets.activations.files.batches import available_memory
+from emergence_assets.activations.files.layout import ActivationSpec
+from emergence_assets.activations.files.reading import Rows, open_rows, read_spec, unarchive_rows
+from emergence_assets.activations.files.storage_state import archive_rows, evict_rows, restore_rows
+from emergence_assets.activations.files.writing import ActivationWriter
+from emergence_assets.activations.forward.capture import capture_checkpoint
+from emergence_assets.activations.spec import activation_provenance
+from emergence_assets.checkpoints.models.loading import hook_point_name
+from emergence_assets.checkpoints.sources.of_family import source_from
+from emergence_assets.checkpoints.sources.source import CheckpointRef
+from emergence_assets.texts.probe_set import wordnet_training_texts
+from emergence_assets.texts.study_texts import probe_set
+from emergence_assets.texts.tokenising import tokenise
+from emergence_assets.texts.tokens import Tokens, known_tokens, write_tokens
+from resources.compute.accelerator import Accelerator, choose_accelerator
+from resources.compute.local_processes import default_workers
+from resources.errors import EmergenceError
+from resources.files.atomic import clear_disk_errors
+from resources.files.provenance import canonical_json
+from resources.files.records import record_of, required_from_json
+from resources.hdf5.hdf5 import NUMERIC_TYPES
+
+
+def capture_layers(
+    origin: dict[str, Any],
+    layers: dict[str, str],
+    required: dict[str, str],
+    keep_rows: bool,
+    asked: str,
+    report: Any,
+) -> None:
+    """Worker: one forward pass over all texts; every layer that nobody made since it was asked for becomes one file."""
+    with checkpoint_locked(origin), clear_disk_errors(Path(next(iter(layers.values())))):
+        layers = {layer: path for layer, path in layers.items() if not _made_since(asked, path, required[layer])}
+        if not layers:
+            return
+        with loaded_checkpoint(origin, report) as loaded, contextlib.ExitStack() as open_files:
+            writers = {}
+            for layer, path in layers.items():
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                record = record_of(required_from_json(required[layer]), {})
+                attrs = loaded.attrs(int(layer)) | {"provenance": record.to_json()}
+                spec = loaded.spec("stored" if keep_rows else "evicted")
+                writers[int(layer)] = open_files.enter_context(ActivationWriter(Path(path), spec, attrs))
+            with BackgroundWriter(writers) as background:
+                loaded.capture(list(writers), background.append, report)
+            for writer in writers.values():
+                writer.commit()
+
+
+def harvest_rows(origin: Mapping[str, Any], layers: Sequence[int], report: Any) -> Iterator[tuple[int, Rows]]:
+    """Rows of resid_post of several layers, in memory: as many layers in one forward pass as memory holds.
+
+    Args:
+        origin: See `cells.harvest_origin`.
+        layers: Block indexes from 0; -1 is the embedding.
+        report: Called with texts done, all texts, and a note.
+
+    Yields:
+        A layer and its rows; what was yielded before is let go, if the caller lets it go.
+
+    Raises:
+        EmergenceError: memory does not hold the rows of one layer; or as `capture_checkpoint`.
+    """
+    with loaded_checkpoint(origin, report) as loaded:
+        spec = loaded.spec("stored")
+        layer_bytes = spec.n_rows * spec.row_bytes
+        budget = available_memory() // 2 // default_workers()
+        if layer_bytes > budget:
+            raise EmergenceError(
+                f"The rows of one layer take {layer_bytes} bytes, and this worker may use {budget} bytes of memory.",
+                where=f"{loaded.ref.model} step {loaded.ref.step}",
+                remedy="lower activations.training_tokens, or choose another activations.retention than stream",
+            )
+        at_once = budget // layer_bytes
+        for start in range(0, len(layers), at_once):
+            together = list(layers[start : start + at_once])
+            buffers = {layer: _Buffer(spec) for layer in together}
+
+            def append(layer: int, _name: str, block_td: np.ndarray, buffers: dict[int, _Buffer] = buffers) -> None:
+                buffers[layer].append(block_td)
+
+            loaded.capture(together, append, report, with_probes=False)
+            for layer in together:
+                yield layer, Rows(buffers.pop(layer).array_td, spec.dtype)
+
+
+def training_rows(origin: Mapping[str, Any], files: Mapping[int, Path]) -> Iterator[tuple[int, Rows]]:
+    """Training rows of several layers: from the file, from its archive, or harvested again where rows went.
+
+    Args:
+        origin: See `cells.harvest_origin`.
+        files: Activation file by layer.
+
+    Raises:
+        EmergenceError: A file is damaged; or as `harvest_rows`.
+    """
+    gone = []
+    for layer, path in files.items():
+        residency = read_spec(path).residency
+        if residency == "evicted":
+            gone.append(layer)
+        else:
+            yield layer, unarchive_rows(path) if residency == "archived" else open_rows(path, "resid_post", verify=True)
+    if gone:
+        yield from harvest_rows(origin, gone, lambda *_: None)
+
+
+def restore_layers(origin: dict[str, Any], layers: dict[str, str], report: Any) -> None:
+    """Worker: harvest the rows of evicted files again and put them back, bit for bit."""
+    with checkpoint_locked(origin), clear_disk_errors(Path(next(iter(layers.values())))):
+        for layer, rows in harvest_rows(origin, [int(layer) for layer in layers], report):
+            restore_rows(Path(layers[str(layer)]), rows)
+
+
+def let_rows_go(activation_file: str, how: str, lock: str, report: Any) -> int:
+    """Worker: evict or archive the rows of one file; returns bytes freed."""
+    path = Path(activation_file)
+    with checkpoint_locked({"lock": lock}), clear_disk_errors(path):
+        freed = {"evict": evict_rows, "archive": archive_rows}[how](path)
+    report(1, 1, "")
+    return freed
+
+
+def unarchive(activation_file: str, lock: str, report: Any) -> None:
+    """Worker: put archived rows back as they were."""
+    with checkpoint_locked({"lock": lock}), clear_disk_errors(Path(activation_file)):
+        restore_rows(Path(activation_file))
+    report(1, 1, "")
+
+
+@contextlib.contextmanager
+def checkpoint_locked(origin: Mapping[str, Any]) -> Iterator[None]:
+    """Two runs that want layers of the same checkpoint do not both compute them, nor write one file at a time."""
+    lock = Path(origin["lock"])
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        yield
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """A model in memory, the tokens it is run over, and how."""
+
+    origin: Mapping[str, Any]
+    ref: CheckpointRef
+    model: PreTrainedModel
+    tokens: Tokens
+    accelerator: Accelerator
+    folder: Path
+
+    def spec(self, residency: Any) -> ActivationSpec:
+        """Shapes and type of one layer's file."""
+        dtype = self.origin["recipe"]["activations"]["dtype"]
+        n_rows, n_probes = self.tokens.n_rows, self.tokens.n_probes
+        return ActivationSpec(n_rows, n_probes, self.model.config.hidden_size, dtype, residency)
+
+    def attrs(self, layer: int) -> dict[str, str | int | float]:
+        """What every file of this checkpoint says of where it comes from."""
+        return {
+            "model": self.ref.model,
+            "step": self.ref.step,
+            "layer": layer,
+            "hook_point": hook_point_name(self.model, layer, self.origin["recipe"]["blocks"]),
+            "checkpoint_sha256": self.origin["weights_sha256"],
+            "tokens_fingerprint": self.tokens.fingerprint,
+            "tokens_file": Path(self.origin["tokens_file"]).name,
+            "expected_d_model": self.origin["expected_d_model"],
+        }
+
+    def capture(self, layers: Sequence[int], append: Any, report: Any, with_probes: bool = True) -> None:
+        """Run the model.
+
+        Raises:
+            EmergenceError: see `capture_checkpoint`; names the checkpoint's folder.
+        """
+        try:
+            capture_checkpoint(
+                self.model,
+                self.tokens,
+                layers,
+                append,
+                self.origin["recipe"]["activations"]["dtype"],
+                self.accelerator.capture_batch,
+                self.accelerator.device,
+                report,
+                blocks_name=self.origin["recipe"]["blocks"],
+                with_probes=with_probes,
+            )
+        except EmergenceError as error:
+            raise EmergenceError(error.what, where=f"{self.folder} {error.where}", remedy=error.remedy) from error
+
+
+@contextlib.contextmanager
+def loaded_checkpoint(origin: Mapping[str, Any], report: Any) -> Iterator[LoadedCheckpoint]:
+    """A checkpoint, fetched if it has to be, on the device; see `cells.harvest_origin`."""
+    accelerator, source = choose_accelerator(), source_from(origin["source"])
+    ref = CheckpointRef(**origin["checkpoint"])
+    with source.fetch(ref, report) as folder:
+        tokens_file = Path(origin["tokens_file"])
+        ensure_tokens(tokens_file, folder / "tokenizer.json", origin["recipe"])
+        tokens = known_tokens(tokens_file)
+        compute_dtype = accelerator.model_dtype(origin["recipe"]["activations"]["compute_dtype"])
+        model = source.load(folder, accelerator.device, getattr(torch, compute_dtype))
+        yield LoadedCheckpoint(origin, ref, model, tokens, accelerator, folder)
+
+
+class _Buffer:
+    """Rows of one layer, filled in order."""
+
+    def __init__(self, spec: ActivationSpec):
+        self.array_td = np.empty((spec.n_rows, spec.d_model), NUMERIC_TYPES[spec.dtype][1])
+        self._filled = 0
+
+    def append(self, block_td: np.ndarray) -> None:
+        self.array_td[self._filled : self._filled + len(block_td)] = block_td
+        self._filled += len(block_td)
+
+
+def ensure_tokens(path: Path, tokenizer: Path, recipe: Mapping[str, Any]) -> None:
+    """Make the token file of a tokenizer and a study's texts, when it is not there.
+
+    Raises:
+        EmergenceError: the tokenizer cannot be used for the texts of the study.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with clear_disk_errors(path), FileLock(path.with_suffix(".lock")):
+        if path.exists():
+            return
+        kept = recipe["activations"]
+        made_from = ("source_sha256", "code")
+        declared = {name: value for name, value in recipe["probe_set"].items() if name not in made_from}
+        probes = probe_set(canonical_json(declared))
+        training = wordnet_training_texts(kept["training_texts"], seed=0, template=probes.template)
+        tokens = tokenise(
+            tokenizer,
+            training,
+            probes.texts,
+            int(recipe["context"]),
+            kept["positions"],
+            begin_token=recipe["begin_token"],
+            max_rows=kept["training_tokens"],
+        )
+        write_tokens(path, tokens)
+
+
+def _made_since(asked: str, path: str, required: str) -> bool:
+    """Whether another run made this very file while this one waited for the lock."""
+    stored = activation_provenance(Path(path))
+    return stored is not None and stored.created >= asked and stored.required == required_from_json(required)

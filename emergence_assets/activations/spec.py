@@ -1,0 +1,210 @@
+"""Activation files as cells: probe set and tokens of a study, one forward pass per checkpoint for all its layers.
+
+Like every `spec.py` it is read when Dagster loads the definitions: what is slow to import is imported by functions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emergence_assets.checkpoints.sources.of_family import source_arguments
+from emergence_assets.checkpoints.sources.source import reference
+from emergence_assets.checkpoints.spec import CHECKPOINT
+from emergence_assets.plan.asset_spec import Rule, stored_provenance
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.text_counts import TextCounts
+from emergence_assets.study.family import TrainedHere
+from emergence_assets.study.study import Study
+from resources.compute.task import Task
+from resources.errors import EmergenceError
+from resources.files.provenance import Provenance, Required, canonical_json
+from resources.files.records import now, required_to_json
+from resources.files.storage import Storage
+
+if TYPE_CHECKING:
+    pass
+
+from emergence_assets.activations.check_frame import activation_frame
+from emergence_assets.activations.checks import ACTIVATION_CHECKS
+from emergence_assets.plan.asset_spec import CellAsset
+from emergence_assets.texts.study_texts import probe_recipe
+
+
+def _activations_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any] | None:
+    from emergence_assets.texts.wordnet import corpus
+
+    family, probes = study.family, probe_recipe(study)
+    if probes is None:
+        return None
+    return {
+        "probe_set": probes,
+        "activations": study.activations.model_dump(exclude={"retention"}),
+        "context": family.context,
+        "corpus_sha256": corpus.corpus_sha256(),
+        "begin_token": None if isinstance(family, TrainedHere) else family.begin_token,
+        "blocks": None if isinstance(family, TrainedHere) else family.blocks,
+    }
+
+
+def activation_provenance(path: Path) -> Provenance | None:
+    """Provenance in the attributes of an activation file, with a summary from its statistics; None without a file.
+
+    Raises:
+        EmergenceError: the file is damaged.
+    """
+    from emergence_assets.activations.files.reading import read_attrs, read_stats
+
+    if not path.exists():
+        return None
+    attrs, stats = read_attrs(path), read_stats(path)
+    stored = Provenance.from_json(str(attrs.get("provenance", "")), path)
+    summary = {
+        "n_rows": int(attrs["n_rows"]),
+        "n_probes": int(attrs["n_probes"]),
+        "d_model": int(attrs["d_model"]),
+        "expected_d_model": int(attrs["expected_d_model"]),
+        "dtype": str(attrs["dtype"]),
+        "rows": str(attrs["residency"]),
+        "nan_count": int(stats.nan_count.sum()),
+        "inf_count": int(stats.inf_count.sum()),
+        "norm_rms": float(((stats.mean.astype("f8") ** 2 + stats.var).sum()) ** 0.5),
+        "variance": float(stats.var.sum(dtype="f8")),
+        "constant_dimensions": int((stats.var == 0).sum()),
+        "bytes": path.stat().st_size,
+        "tokens_file": str(attrs["tokens_file"]),
+        "tokens_fingerprint": str(attrs["tokens_fingerprint"]),
+        "content_xxh3_128": str(attrs["content_xxh3_128"]),
+    }
+    return Provenance(stored.required, summary, stored.environment, stored.created)
+
+
+def _verify(path: Path) -> None:
+    from emergence_assets.activations.files.reading import verify_file
+
+    verify_file(path)
+
+
+ARCHIVED_SHARE = {"float16": 0.83, "bfloat16": 0.63, "float32": 0.81}
+"""What is left of rows in the archive; docs/measurements.md."""
+
+
+def _activation_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
+    """Exact but for the archive: shapes follow from the texts."""
+    from emergence_assets.activations.files.layout import METADATA_BYTES, OVERHEAD_BYTES, ActivationSpec
+
+    d_model, settings = study.family.models[str(cell.model)].d_model, study.activations
+    kept = ActivationSpec(counts.n_rows, counts.n_probes, d_model, settings.dtype)
+    share = {"keep": 1.0, "archive-after-sae": ARCHIVED_SHARE[settings.dtype]}.get(settings.retention, 0.0)
+    return kept.n_bytes - OVERHEAD_BYTES + METADATA_BYTES - (1 - share) * counts.n_rows * kept.row_bytes
+
+
+ACTIVATIONS = Rule(
+    name="activations",
+    stage="activations",
+    grid="cell",
+    inputs=("checkpoint",),
+    recipe=_activations_recipe,
+    code=("emergence_assets.activations.forward.worker:capture_layers",),
+    path=lambda storage, cell: storage.activation_file(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
+    stored=activation_provenance,
+    verify=_verify,
+    n_bytes=_activation_bytes,
+)
+
+
+def tokens_path(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> Path:
+    """One file for all checkpoints with the same tokenizer and all layers."""
+    made_from = [_content(plan, checkpoint)["tokenizer_sha256"], dict(recipe)]
+    return plan.storage.tokens_file(sha256(canonical_json(made_from).encode()).hexdigest()[:16])
+
+
+def stored_tokens_file(plan: Plan, cell: Cell) -> Path:
+    """Token file that the activations of a cell were made from.
+
+    Raises:
+        EmergenceError: the activations are missing or damaged.
+    """
+    path = ACTIVATIONS.path(plan.storage, cell)
+    stored = stored_provenance(ACTIVATIONS, path)
+    if stored is None:
+        raise EmergenceError(f"There are no activations of {cell}.", where=path, remedy="materialise activations first")
+    return plan.storage.tokens_file(Path(str(stored.summary["tokens_file"])).stem)
+
+
+def activation_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+    """One task per checkpoint, which makes all layers that the checkpoint still lacks and not only the selected ones.
+
+    Dagster cuts a backfill of many steps × few layers into one run per layer. The first of them makes the forward pass
+    for all; the others find their files.
+    """
+    work = []
+    for checkpoint, selected in by_checkpoint(due).items():
+        layers = list(selected.items()) + [
+            (cell, plan.demand_inputs(ACTIVATIONS, cell))
+            for cell in plan.cells(ACTIVATIONS, checkpoint.model)
+            if cell.step == checkpoint.step and cell not in selected and plan.state(ACTIVATIONS, cell).state != "done"
+        ]
+        arguments = {
+            "origin": harvest_origin(plan, checkpoint, layers[0][1].recipe),
+            "layers": {str(cell.layer): str(ACTIVATIONS.path(plan.storage, cell)) for cell, _ in layers},
+            "required": {str(cell.layer): required_to_json(required) for cell, required in layers},
+            "keep_rows": plan.study.activations.retention != "stream",
+            "asked": now(),
+        }
+        task = Task("emergence_assets.activations.forward.worker:capture_layers", arguments, str(checkpoint))
+        work.append((task, list(selected)))
+    return work
+
+
+def by_checkpoint(due: Sequence[tuple[Cell, Required]]) -> dict[Cell, dict[Cell, Required]]:
+    """Cells that are due, by the checkpoint that they are layers of."""
+    grouped: dict[Cell, dict[Cell, Required]] = {}
+    for cell, required in due:
+        grouped.setdefault(Cell(cell.model, cell.step), {})[cell] = required
+    return grouped
+
+
+def harvest_origin(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a worker has to know to run a checkpoint over the texts of the study, as plain values.
+
+    Raises:
+        EmergenceError: there is no such checkpoint.
+    """
+    model, step = str(checkpoint.model), int(checkpoint.step or 0)
+    axis = plan.time_axis(model)
+    ref = reference(axis, model, step) if axis else None
+    if ref is None:
+        raise EmergenceError(f"There is no checkpoint {checkpoint}.", remedy="type `emergence checkpoints`")
+    return {
+        "source": source_arguments(plan.study.family, plan.storage),
+        "checkpoint": asdict(ref),
+        "weights_sha256": _content(plan, checkpoint)["weights_sha256"],
+        "tokens_file": str(tokens_path(plan, checkpoint, recipe)),
+        "expected_d_model": plan.study.family.models[model].d_model,
+        "recipe": dict(recipe),
+        "lock": str(plan.storage.checkpoint_lock(model, step)),
+    }
+
+
+def _content(plan: Plan, checkpoint: Cell) -> Mapping[str, Any]:
+    """Hashes of a registered checkpoint's files."""
+    required = plan.required(CHECKPOINT, checkpoint)
+    if required is None:
+        raise EmergenceError(f"{checkpoint} is not registered.", remedy="materialise its checkpoint first")
+    return required.recipe
+
+
+CAPTURED = CellAsset(
+    rule=ACTIVATIONS,
+    tasks=activation_tasks,
+    checks=ACTIVATION_CHECKS,
+    description="Residual stream of one layer of one checkpoint on training tokens and at the read-out of probe texts.",
+    kinds=frozenset({"pytorch", "hdf5"}),
+    on_accelerator=True,
+    backfill="one_run",
+    frame=activation_frame,
+)
+ASSETS = (CAPTURED,)

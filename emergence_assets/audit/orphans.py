@@ -1,0 +1,37 @@
+"""Files in a study's folder that belong to none of its cells."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from emergence_assets.checkpoints.spec import TRAINING_START
+from emergence_assets.plan.plan import Plan
+
+_EMPTY = (".lock", ".holder")
+"""Endings of files without content."""
+
+
+def strays(plan: Plan, known: Iterable[Path]) -> list[Path]:
+    """What nothing knows: whole folders where nothing in them is known. Temporary files are left to `emergence run`."""
+    root = plan.storage.root
+    wanted = set(known) | _kept_beside(plan)
+    above = {parent for path in wanted for parent in path.parents}
+    found: list[Path] = []
+    pending = [root] if root.is_dir() else []
+    while pending:
+        for path in sorted(pending.pop().iterdir()):
+            if path in wanted or path.suffix in _EMPTY or (path.name.startswith(".") and path.suffix == ".tmp"):
+                continue
+            if path.is_dir() and not path.is_symlink() and path in above:
+                pending.append(path)
+            else:
+                found.append(path)
+    return sorted(found)
+
+
+def _kept_beside(plan: Plan) -> set[Path]:
+    """What a study keeps beside its cells."""
+    storage, models = plan.storage, plan.study.models
+    beside = {storage.run_lock().parent, storage.checkpoint_lock_file(), storage.imported_saes_folder}
+    beside.add(storage.data_docs_folder())
+    beside |= {storage.time_axis(model) for model in models}
+    return beside | {storage.training_folder(model) / TRAINING_START for model in models}

@@ -1,0 +1,1 @@
+"""Files of a checkpoint folder, read as hostile input."""

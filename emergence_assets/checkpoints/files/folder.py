@@ -1,0 +1,317 @@
+"""A checkpoint as a folder on disk: how it is named, and what it holds according to its own files.
+
+No torch: headers are parsed and weights are looked at in blocks.
+
+A checkpoint folder holds `config.json`, `tokenizer.json` and either `model.safetensors` or several such files named by
+`model.safetensors.index.json`, as Hugging Face writes them.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from emergence_assets.checkpoints.files.safetensors_file import (
+    FETCH_AGAIN,
+    MAX_JSON_BYTES,
+    Tensor,
+    n_not_finite,
+    read_blocks,
+    read_header,
+    refuse,
+)
+from resources.errors import BrokenCheckpoint
+
+_CONFIG_NAMES = {
+    "n_layers": ("num_hidden_layers", "n_layer", "n_layers"),
+    "d_model": ("hidden_size", "n_embd", "d_model"),
+    "n_heads": ("num_attention_heads", "n_head", "n_heads"),
+    "vocab_size": ("vocab_size",),
+}
+"""What model families call the four numbers in their config; the first is the common name."""
+# Masks, positions and rotary frequencies that older versions of transformers saved among the weights; no parameters.
+_BUFFERS = re.compile(r"(attention|attn)\.(bias|masked_bias)$|rotary_emb\.inv_freq$|position_ids$")
+_EMBEDDING = re.compile(r"embed(?!_out)|wte")  # the unembedding has the same shape and must not stand in for it
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """What a checkpoint folder says about itself, after its files were found to agree."""
+
+    model_type: str
+    """Family in the words of transformers, as in gpt_neox."""
+    architecture: str
+    """Class in the words of transformers, as in GPTNeoXForCausalLM."""
+    n_layers: int
+    """Number of blocks."""
+    d_model: int
+    """Width of the residual stream."""
+    n_heads: int
+    """Attention heads per block."""
+    vocab_size: int
+    """Rows of the token embedding."""
+    n_params: int
+    """All parameters; buffers are not counted."""
+    n_params_nonemb: int
+    """Parameters without token embedding and unembedding."""
+    weights_sha256: str
+    """Hash of the weights file; of the sorted lines "name hash" when there are several."""
+    config_sha256: str
+    """Hash of config.json."""
+    tokenizer_sha256: str
+    """Hash of tokenizer.json."""
+    weights_bytes: int
+    """Size of all weights files."""
+
+
+_Blocks = dict[int, dict[str, tuple[int, ...]]]
+"""Layer to the shapes of the block's tensors by their name inside the block."""
+
+
+def step_folder_name(step: int) -> str:
+    """Name of a checkpoint's folder and of its revision on the hub, as in `step512`."""
+    if step < 0:
+        raise ValueError(f"step must not be negative, got {step}")
+    return f"step{step}"
+
+
+def read_facts(folder: Path, *, check_finite: bool = True) -> CheckpointFacts:
+    """Facts of one checkpoint folder, read from its files and checked against each other.
+
+    Args:
+        folder: the checkpoint folder.
+        check_finite: also look at every weight; reads the weights a second time.
+
+    Raises:
+        BrokenCheckpoint: a file is missing or damaged, or the weights do not fit the config or are not finite. It names
+            the file.
+    """
+    try:
+        return _read_facts(folder, check_finite)
+    except OSError as error:
+        raise _unreadable(error, folder) from error
+
+
+def check_whole(folder: Path) -> None:
+    """See from configs, headers and file sizes alone that a checkpoint is whole; no weights are read.
+
+    Raises:
+        BrokenCheckpoint: a file is missing or damaged, or they do not fit together. It names the file.
+    """
+    try:
+        read_contents(folder)
+    except OSError as error:
+        raise _unreadable(error, folder) from error
+
+
+class Contents(NamedTuple):
+    """A checkpoint folder as its small files and headers describe it, found to agree."""
+
+    model_type: str
+    architecture: str
+    sizes: dict[str, int]
+    """n_layers, d_model, n_heads, vocab_size."""
+    config_sha256: str
+    tokenizer_sha256: str
+    files: list[Path]
+    """Weights files, by name."""
+    tensors: dict[str, Tensor]
+    """All tensors, by name."""
+    n_params: int
+    n_params_nonemb: int
+
+    def facts(self, weights_sha256: str) -> CheckpointFacts:
+        """The same as facts, with the hash that only a look at the weights gives."""
+        return CheckpointFacts(
+            model_type=self.model_type,
+            architecture=self.architecture,
+            **self.sizes,
+            n_params=self.n_params,
+            n_params_nonemb=self.n_params_nonemb,
+            weights_sha256=weights_sha256,
+            config_sha256=self.config_sha256,
+            tokenizer_sha256=self.tokenizer_sha256,
+            weights_bytes=sum(file.stat().st_size for file in self.files),
+        )
+
+
+def read_contents(folder: Path) -> Contents:
+    """Everything about a checkpoint folder that is known without reading weights.
+
+    Raises:
+        BrokenCheckpoint: a file is missing or damaged, or they do not fit together.
+        OSError: a file cannot be read.
+    """
+    config, config_sha256 = _read_json(folder / "config.json")
+    sizes = {name: _config_number(config, name, folder / "config.json") for name in _CONFIG_NAMES}
+    model_type, architectures = config.get("model_type"), config.get("architectures")
+    if not isinstance(model_type, str) or not model_type:
+        refuse("config has no model_type", folder / "config.json")
+    if not isinstance(architectures, list) or not architectures or not isinstance(architectures[0], str):
+        refuse("config has no architectures", folder / "config.json")
+    tokenizer, tokenizer_sha256 = _read_json(folder / "tokenizer.json")
+    if not isinstance(tokenizer.get("model"), dict):
+        refuse("not a tokenizer: it has no model", folder / "tokenizer.json")
+    files = weights_files(folder)
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        for name, tensor in read_header(file).items():
+            if name in tensors:
+                refuse(f"tensor {name} is also in {tensors[name].file.name}", file)
+            tensors[name] = tensor
+    parameters = {name: tensor for name, tensor in tensors.items() if not is_buffer(name)}
+    blocks, outside = split_blocks(parameters)
+    _check_shapes(blocks, outside, sizes, files[0])
+    n_params = sum(math.prod(tensor.shape) for tensor in parameters.values())
+    embedding_shape = (sizes["vocab_size"], sizes["d_model"])
+    n_embeddings = sum(tensor.shape == embedding_shape for tensor in outside.values())
+    return Contents(
+        model_type=model_type,
+        architecture=architectures[0],
+        sizes=sizes,
+        config_sha256=config_sha256,
+        tokenizer_sha256=tokenizer_sha256,
+        files=files,
+        tensors=tensors,
+        n_params=n_params,
+        n_params_nonemb=n_params - n_embeddings * math.prod(embedding_shape),
+    )
+
+
+def _read_facts(folder: Path, check_finite: bool) -> CheckpointFacts:
+    contents = read_contents(folder)
+    hashes = {}
+    for file in contents.files:
+        running = hashlib.sha256()
+        own = {name: tensor for name, tensor in contents.tensors.items() if tensor.file == file}
+        for name, tensor, _, content in read_blocks(file, own, running.update):
+            if check_finite and (n_bad := n_not_finite(tensor, content)):
+                refuse_not_finite(name, tensor, n_bad)
+        hashes[file.name] = running.hexdigest()
+    return contents.facts(weights_sha256(hashes))
+
+
+def refuse_not_finite(name: str, tensor: Tensor, n_bad: int) -> None:
+    """Raise: a tensor has values that no model can compute with."""
+    refuse(f"tensor {name} has NaN or infinite weights ({n_bad} in one block of the file)", tensor.file)
+
+
+def weights_sha256(hashes: dict[str, str]) -> str:
+    """One hash for all weights files: that of the file, or of the sorted lines "name hash" when there are several."""
+    if len(hashes) == 1:
+        return next(iter(hashes.values()))
+    lines = "".join(f"{name} {digest}\n" for name, digest in sorted(hashes.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def is_buffer(name: str) -> bool:
+    """Whether a tensor is no parameter: a causal mask or a table of frequencies that was saved among the weights."""
+    return bool(_BUFFERS.search(name))
+
+
+def is_embedding(name: str) -> bool:
+    """Whether a tensor outside the blocks is a token embedding by its name; the unembedding is not."""
+    return bool(_EMBEDDING.search(name))
+
+
+def _unreadable(error: OSError, folder: Path) -> BrokenCheckpoint:
+    what = f"cannot read this checkpoint: {error.strerror}"
+    return BrokenCheckpoint(what, where=error.filename or folder, remedy=FETCH_AGAIN)
+
+
+def _read_json(path: Path) -> tuple[dict[str, Any], str]:
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            refuse(f"{path.name} is larger than {MAX_JSON_BYTES} bytes", path)
+        content = path.read_bytes()
+        value = json.loads(content)
+    except FileNotFoundError:
+        refuse(f"{path.name} is missing", path)
+    except (ValueError, RecursionError):
+        refuse(f"{path.name} is not JSON", path)
+    if not isinstance(value, dict):
+        refuse(f"{path.name} is not a JSON object", path)
+    return value, hashlib.sha256(content).hexdigest()
+
+
+def _config_number(config: dict[str, Any], name: str, path: Path) -> int:
+    """The number under whichever of its names the config uses."""
+    key = next((key for key in _CONFIG_NAMES[name] if key in config), None)
+    if key is None:
+        refuse(f"config has no {_CONFIG_NAMES[name][0]}", path)
+    number = config[key]
+    if type(number) is not int or number < 1:
+        refuse(f"config has {key} = {number!r}, not a positive whole number", path)
+    return number
+
+
+def weights_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint, by name.
+
+    Raises:
+        BrokenCheckpoint: there are none, one that the index names is missing, or the index names odd files.
+    """
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.exists():
+        return [single]
+    if not index.exists():
+        if any(folder.glob("pytorch_model*.bin")):
+            raise BrokenCheckpoint(
+                "weights are there as pickle only, which can run code when loaded",
+                where=folder,
+                remedy="convert them to model.safetensors (save_pretrained does), or choose a revision that has it",
+            )
+        refuse("model.safetensors is missing", single)
+    weight_map = _read_json(index)[0].get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        refuse("index has no weight_map", index)
+    names = sorted({str(name) for name in weight_map.values()})
+    for name in names:
+        # An index from elsewhere must not make us read files outside the folder.
+        if not re.fullmatch(r"[\w.-]+\.safetensors", name):
+            refuse(f"index names an odd file {name!r}", index)
+        if not (folder / name).exists():
+            refuse(f"{name} is missing", folder / name)
+    return [folder / name for name in names]
+
+
+def _check_shapes(blocks: _Blocks, outside: dict[str, Tensor], sizes: dict[str, int], file: Path) -> None:
+    d_model, n_layers, vocab_size = sizes["d_model"], sizes["n_layers"], sizes["vocab_size"]
+    embeddings = {name: tensor.shape for name, tensor in outside.items() if _EMBEDDING.search(name)}
+    if (vocab_size, d_model) not in embeddings.values():
+        found = ", ".join(f"{name} {shape}" for name, shape in embeddings.items()) or "none"
+        refuse(f"config says a token embedding of shape {(vocab_size, d_model)}, the weights have {found}", file)
+    if sorted(blocks) != list(range(n_layers)):
+        refuse(f"config says {n_layers} layers, the weights have {len(blocks)} blocks: {sorted(blocks)}", file)
+    if not any(d_model in shape for shape in blocks[0].values()):
+        refuse(f"no tensor of block 0 has a side of d_model = {d_model}", file)
+    for layer, shapes in blocks.items():
+        for name in shapes.keys() ^ blocks[0].keys():
+            lacking, having = (layer, 0) if name in blocks[0] else (0, layer)
+            refuse(f"block {lacking} lacks {name}, which block {having} has", file)
+        for name, shape in shapes.items():
+            if shape != blocks[0][name]:
+                refuse(f"{name} has shape {shape} in block {layer} and {blocks[0][name]} in block 0", file)
+
+
+def split_blocks(parameters: dict[str, Tensor]) -> tuple[_Blocks, dict[str, Tensor]]:
+    """Blocks, and the tensors outside. The block list is the numbered list with most tensors, whatever its name."""
+    layers = layer_of_tensors(parameters)
+    blocks: _Blocks = {}
+    for name, (layer, rest) in layers.items():
+        blocks.setdefault(layer, {})[rest] = parameters[name].shape
+    return blocks, {name: tensor for name, tensor in parameters.items() if name not in layers}
+
+
+def layer_of_tensors(names: Iterable[str]) -> dict[str, tuple[int, str]]:
+    """Layer and name inside the block of every tensor that lies in a block."""
+    lists: dict[str, dict[str, tuple[int, str]]] = {}
+    for name in names:
+        if numbered := re.match(r"(.*?)\.(\d+)\.(.+)", name):
+            prefix, layer, rest = numbered.groups()
+            lists.setdefault(prefix, {})[name] = (int(layer), rest)
+    return max(lists.values(), key=len, default={})

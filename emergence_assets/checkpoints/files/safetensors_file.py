@@ -1,0 +1,133 @@
+"""Reads the header and the bytes of a safetensors file as hostile input, in blocks, without torch."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+
+from resources.errors import BrokenCheckpoint
+
+FETCH_AGAIN = "delete this checkpoint's folder and fetch or train it again"
+MAX_JSON_BYTES = 256 * 2**20
+"""No real config, index, tokenizer or header comes near."""
+BLOCK_BYTES = 64 * 2**20
+# Width of an element in bytes, and the exponent bits: all of them set means NaN or infinite.
+DTYPES: dict[str, tuple[int, int | None]] = {
+    "F64": (8, 0x7FF0_0000_0000_0000),
+    "F32": (4, 0x7F80_0000),
+    "F16": (2, 0x7C00),
+    "BF16": (2, 0x7F80),
+    "F8_E5M2": (1, 0x7C),
+    "F8_E4M3": (1, 0x7F),  # has no infinity; all bits set is NaN
+    **{name: (width, None) for width, name in ((8, "I64"), (4, "I32"), (2, "I16"), (1, "I8"))},
+    **{name: (width, None) for width, name in ((8, "U64"), (4, "U32"), (2, "U16"), (1, "U8"), (1, "BOOL"))},
+}
+
+
+class Tensor(NamedTuple):
+    """A tensor of a file, without its values."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+    start: int
+    """Of the data, in bytes from the beginning of the file."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the data."""
+        return math.prod(self.shape) * DTYPES[self.dtype][0]
+
+
+def refuse(what: str, where: Path) -> NoReturn:
+    """Raise: this checkpoint cannot be used."""
+    raise BrokenCheckpoint(f"broken checkpoint: {what}", where=where, remedy=FETCH_AGAIN)
+
+
+def read_header(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file by name; every byte of the file must belong to exactly one of them.
+
+    Layout: 8 bytes little-endian header length, JSON header, data (https://github.com/huggingface/safetensors#format).
+
+    Raises:
+        BrokenCheckpoint: the file is cut off, or its header is odd.
+    """
+    n_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        header_length = int.from_bytes(file.read(8), "little")
+        if n_bytes < 8 or header_length > min(n_bytes - 8, MAX_JSON_BYTES):
+            refuse(f"not a safetensors file, or cut off: {n_bytes} bytes, header says {header_length}", path)
+        try:
+            header = json.loads(file.read(header_length))
+        except (ValueError, RecursionError):
+            refuse("safetensors header is not JSON", path)
+    if not isinstance(header, dict):
+        refuse("safetensors header is not a JSON object", path)
+    header.pop("__metadata__", None)
+    tensors, spans = {}, []
+    for name, entry in header.items():
+        match entry:
+            case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(end)]} if (
+                dtype in DTYPES and all(type(size) is int and size >= 0 for size in shape)
+            ):
+                pass
+            case _:
+                refuse(f"safetensors header has an odd entry for tensor {name}: {entry}", path)
+        if end - begin != math.prod(shape) * DTYPES[dtype][0]:
+            refuse(f"tensor {name} has {end - begin} bytes, which is not {dtype} of shape {shape}", path)
+        tensors[name] = Tensor(dtype, tuple(shape), path, 8 + header_length + begin)
+        spans.append((begin, end))
+    expected = 0
+    for begin, end in sorted(spans):
+        if begin != expected:
+            refuse("tensors overlap or leave a gap", path)
+        expected = end
+    if 8 + header_length + expected != n_bytes:
+        refuse(f"file has {n_bytes} bytes, its header describes {8 + header_length + expected}", path)
+    if not tensors:
+        refuse("file holds no tensors", path)
+    return tensors
+
+
+def read_blocks(
+    path: Path, tensors: dict[str, Tensor], see: Callable[[bytes], None] = lambda _bytes: None
+) -> Iterator[tuple[str, Tensor, int, bytes]]:
+    """Go through a file once, from its first byte to its last.
+
+    Args:
+        path: of the file.
+        tensors: its header.
+        see: told every byte in order, the header's too.
+
+    Yields:
+        Name, tensor, offset inside the tensor in bytes, and at most `BLOCK_BYTES` bytes, in the order of the file.
+
+    Raises:
+        BrokenCheckpoint: the file became shorter.
+    """
+    in_order = sorted(tensors.items(), key=lambda item: item[1].start)
+    with path.open("rb") as file:
+        see(file.read(in_order[0][1].start))
+        for name, tensor in in_order:
+            done = 0
+            while done < tensor.n_bytes:
+                n_bytes = min(tensor.n_bytes - done, BLOCK_BYTES)
+                content = file.read(n_bytes)
+                if len(content) < n_bytes:
+                    refuse("file became shorter while it was read", path)
+                see(content)
+                yield name, tensor, done, content
+                done += len(content)
+
+
+def n_not_finite(tensor: Tensor, content: bytes) -> int:
+    """How many values of a block of a tensor are NaN or infinite."""
+    width, exponent = DTYPES[tensor.dtype]
+    if exponent is None:
+        return 0
+    block = np.frombuffer(content, dtype=f"<u{width}")
+    mask = block.dtype.type(exponent)
+    return int(np.count_nonzero((block & mask) == mask))

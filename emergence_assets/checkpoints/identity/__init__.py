@@ -1,0 +1,1 @@
+"""Measurements of weights, trajectories, and the rules that tell wrong checkpoints."""

@@ -1,0 +1,301 @@
+"""What is measured of a checkpoint: hashes, norms and a sample of its weights, from one look at every byte.
+
+The sample is drawn at positions that depend on names and shapes alone, so that samples of different steps of a model
+can be compared weight by weight. A cosine c that is estimated from n sampled weights has a standard error of about
+(1 - c^2) / sqrt(n) if the weights are alike in size; matrices are sampled in proportion to their size, vectors (norms,
+biases) not at all, because they would outweigh the rest.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import xxhash
+
+from emergence_assets.checkpoints.files.folder import (
+    CheckpointFacts,
+    Contents,
+    is_buffer,
+    is_embedding,
+    layer_of_tensors,
+    read_contents,
+    refuse_not_finite,
+    weights_sha256,
+)
+from emergence_assets.checkpoints.files.safetensors_file import FETCH_AGAIN, Tensor, n_not_finite, read_blocks
+from resources.errors import BrokenCheckpoint, EmergenceError
+from resources.files.atomic import replacing_file
+
+if TYPE_CHECKING:  # numpy is slow to import, and definitions load this module
+    pass
+
+
+FORMAT = "emergence-measurement"
+FORMAT_VERSION = 1
+SAMPLE_PER_GROUP = 4096
+"""Weights that are kept of every tensor group: a cosine near 0 is known to 0.016 per group, near 0.99 to 0.0003."""
+EMBEDDING, UNEMBEDDING, OTHER = "embedding", "unembedding", "other"
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What one checkpoint is."""
+
+    facts: CheckpointFacts
+    groups: tuple[str, ...]
+    """`embedding`, `block 0`, `block 1` …, `unembedding`, `other`; those that the model has."""
+    group_hashes: tuple[str, ...]
+    """xxh3-128 over names and bytes of all tensors of the group."""
+    matrix_hashes: tuple[str, ...]
+    """The same over tensors with two dimensions or more. Vectors of norms and biases may stay bit-identical over the
+    first steps of training in half precision."""
+    group_norms: tuple[float, ...]
+    """L2 norm of all weights of the group."""
+    group_sizes: tuple[int, ...]
+    """Number of weights of the group."""
+    sample_sizes: tuple[int, ...]
+    """Sampled weights of the group, 0 where it has no matrix."""
+    embed_norm_median: float
+    """Median L2 norm of the rows of the token embedding."""
+    loss: float | None = None
+    """Mean next-token loss on the fixed text, nats per token; None for encoders."""
+    sample: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """Sampled weights of all groups, one after the other, float32; empty if read without."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a checkpoint cannot be used; kept so that it is not fetched again to find out."""
+
+    reason: str
+
+
+def measure_checkpoint(folder: Path) -> Measurement:
+    """Read every weight of a checkpoint folder once.
+
+    Raises:
+        BrokenCheckpoint: a file is missing or damaged, or weights are not finite.
+    """
+    try:
+        contents = read_contents(folder)
+        return _measure(contents)
+    except OSError as error:
+        what = f"cannot read this checkpoint: {error.strerror}"
+        raise BrokenCheckpoint(what, where=error.filename or folder, remedy=FETCH_AGAIN) from error
+
+
+def tensor_groups(names: Mapping[str, Tensor]) -> dict[str, str]:
+    """Group of every tensor that is a parameter."""
+    parameters = [name for name in names if not is_buffer(name)]
+    layers = layer_of_tensors(parameters)
+    groups = {}
+    for name in parameters:
+        if name in layers:
+            groups[name] = f"block {layers[name][0]}"
+        elif len(names[name].shape) < 2:
+            groups[name] = OTHER
+        else:
+            groups[name] = EMBEDDING if is_embedding(name) else UNEMBEDDING
+    return groups
+
+
+def sample_positions(name: str, shape: tuple[int, ...], n: int) -> np.ndarray:
+    """Positions of n sampled weights in a flattened tensor, ascending; equal for equal names and shapes."""
+    size = math.prod(shape)
+    if n >= size:
+        return np.arange(size)
+    seed = int.from_bytes(hashlib.sha256(f"{name} {shape}".encode()).digest()[:8], "big")
+    # A little more than n and then n of them: positions that are drawn twice are rare and dropped.
+    drawn = np.unique(np.random.default_rng(seed).integers(0, size, n + n // 2 + 8))
+    return drawn[np.linspace(0, len(drawn) - 1, min(n, len(drawn))).astype(np.int64)]
+
+
+class _Group:
+    """Sums over the tensors of a group."""
+
+    def __init__(self) -> None:
+        self.hashes: dict[str, str] = {}
+        self.matrices: set[str] = set()
+        self.square_sum = 0.0
+        self.n_weights = 0
+        self.sampled: dict[str, list[np.ndarray]] = {}
+
+    def combined(self, only_matrices: bool) -> str:
+        lines = [f"{name} {digest}" for name, digest in sorted(self.hashes.items())]
+        kept = [line for line in lines if not only_matrices or line.rsplit(" ", 1)[0] in self.matrices]
+        return xxhash.xxh3_128("\n".join(kept).encode()).hexdigest()
+
+    def sample(self) -> np.ndarray:
+        parts = [part for _, blocks in sorted(self.sampled.items()) for part in blocks]
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def _measure(contents: Contents) -> Measurement:
+    group_of = tensor_groups(contents.tensors)
+    positions = _positions(contents.tensors, group_of)
+    groups = {name: _Group() for name in sorted(set(group_of.values()), key=_group_order)}
+    rows = _RowNorms(contents.sizes["vocab_size"], contents.sizes["d_model"])
+    tokens = next((name for name in contents.tensors if _is_token_embedding(name, contents.tensors[name], rows)), None)
+    hashes: dict[str, str] = {}
+    for path in contents.files:
+        running = hashlib.sha256()
+        own = {name: tensor for name, tensor in contents.tensors.items() if tensor.file == path}
+        hasher = xxhash.xxh3_128()
+        for name, tensor, offset, content in read_blocks(path, own, running.update):
+            if n_bad := n_not_finite(tensor, content):
+                refuse_not_finite(name, tensor, n_bad)
+            if name not in group_of:
+                continue
+            group = groups[group_of[name]]
+            if offset == 0:
+                hasher = xxhash.xxh3_128(f"{tensor.dtype} {tensor.shape}".encode())
+            hasher.update(content)
+            values, first = _values(tensor, content), offset // (len(content) // max(1, _n_values(tensor, content)))
+            group.square_sum += float(np.square(values).sum(dtype=np.float64))
+            group.n_weights += len(values)
+            if len(tensor.shape) > 1:
+                group.matrices.add(name)
+                chosen = positions[name]
+                inside = chosen[np.searchsorted(chosen, first) : np.searchsorted(chosen, first + len(values))]
+                group.sampled.setdefault(name, []).append(values[inside - first])
+            if name == tokens:
+                rows.add(first, values)
+            if offset + len(content) == tensor.n_bytes:
+                group.hashes[name] = hasher.hexdigest()
+        hashes[path.name] = running.hexdigest()
+    samples = [group.sample() for group in groups.values()]
+    return Measurement(
+        facts=contents.facts(weights_sha256(hashes)),
+        groups=tuple(groups),
+        group_hashes=tuple(group.combined(only_matrices=False) for group in groups.values()),
+        matrix_hashes=tuple(group.combined(only_matrices=True) for group in groups.values()),
+        group_norms=tuple(math.sqrt(group.square_sum) for group in groups.values()),
+        group_sizes=tuple(group.n_weights for group in groups.values()),
+        sample_sizes=tuple(len(sample) for sample in samples),
+        embed_norm_median=rows.median(),
+        sample=np.concatenate(samples) if samples else np.zeros(0, np.float32),
+    )
+
+
+def _is_token_embedding(name: str, tensor: Tensor, rows: "_RowNorms") -> bool:
+    return is_embedding(name) and "position" not in name and tensor.shape == rows.shape
+
+
+def _group_order(name: str) -> tuple[int, int]:
+    """Embedding, blocks by number, unembedding, the rest."""
+    if name.startswith("block "):
+        return 1, int(name.removeprefix("block "))
+    return (EMBEDDING, "", UNEMBEDDING, OTHER).index(name), 0
+
+
+def _positions(tensors: Mapping[str, Tensor], group_of: Mapping[str, str]) -> dict[str, np.ndarray]:
+    matrices = {name: tensors[name] for name in group_of if len(tensors[name].shape) > 1}
+    sizes: dict[str, int] = {}
+    for name, tensor in matrices.items():
+        sizes[group_of[name]] = sizes.get(group_of[name], 0) + math.prod(tensor.shape)
+    return {
+        name: sample_positions(
+            name, tensor.shape, math.ceil(SAMPLE_PER_GROUP * math.prod(tensor.shape) / max(1, sizes[group_of[name]]))
+        )
+        for name, tensor in matrices.items()
+    }
+
+
+def _n_values(tensor: Tensor, content: bytes) -> int:
+    return len(content) * math.prod(tensor.shape) // max(1, tensor.n_bytes)
+
+
+def _values(tensor: Tensor, content: bytes) -> np.ndarray:
+    """Values of a block as float32; numpy has no bfloat16, whose bits are the upper half of a float32."""
+    if tensor.dtype == "BF16":
+        return (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32)
+    kinds = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+    if tensor.dtype in kinds:
+        return np.frombuffer(content, kinds[tensor.dtype]).astype(np.float32, copy=False)
+    # Eight-bit floats and integers: quantised weights are compared by their codes.
+    width = tensor.n_bytes // max(1, math.prod(tensor.shape))
+    return np.frombuffer(content, f"<u{width}").astype(np.float32)
+
+
+class _RowNorms:
+    """Norms of the rows of a matrix that comes in blocks, which may begin and end inside a row."""
+
+    def __init__(self, n_rows: int, n_columns: int):
+        self.shape = (n_rows, n_columns)
+        self._square_sums = np.zeros(n_rows)
+        self._seen = False
+
+    def add(self, first: int, values: np.ndarray) -> None:
+        self._seen = True
+        n_columns = self.shape[1]
+        starts = np.arange(-(first % n_columns), len(values), n_columns).clip(0)
+        sums = np.add.reduceat(np.square(values, dtype=np.float64), starts)
+        row = first // n_columns
+        self._square_sums[row : row + len(sums)] += sums
+
+    def median(self) -> float:
+        return float(np.median(np.sqrt(self._square_sums))) if self._seen else 0.0
+
+
+def write_measurement(path: Path, measured: Measurement | Refusal) -> None:
+    """Write one file with the numbers in its metadata and the sample as its tensor, whole or not at all."""
+    if isinstance(measured, Refusal):
+        record, sample = {"refusal": asdict(measured)}, np.zeros(0, np.float32)
+    else:
+        plain = asdict(measured)
+        sample = np.ascontiguousarray(plain.pop("sample"), np.float32)
+        record = {"measurement": plain}
+    said = json.dumps(record)
+    notes = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "record": said,
+        "record_xxh3": xxhash.xxh3_128_hexdigest(said.encode()),
+        "sample_xxh3": xxhash.xxh3_128_hexdigest(sample.tobytes()),
+    }
+    with replacing_file(path) as temporary:
+        temporary.write_bytes(safetensors.numpy.save({"sample": sample}, notes))
+
+
+def read_measurement(path: Path, *, sample: bool) -> Measurement | Refusal:
+    """Read what `write_measurement` wrote.
+
+    Args:
+        path: of the file.
+        sample: also read the sample of weights; without it only the header is read.
+
+    Raises:
+        EmergenceError: the file is damaged or no measurement.
+    """
+    remedy = "delete it; the checkpoint is measured again"
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            notes = file.metadata() or {}
+            if notes.get("format") != FORMAT or notes.get("format_version") != str(FORMAT_VERSION):
+                raise ValueError(f"it is no {FORMAT} of version {FORMAT_VERSION}")
+            if xxhash.xxh3_128_hexdigest(notes["record"].encode()) != notes["record_xxh3"]:
+                raise ValueError("its numbers were altered")
+            record: dict[str, Any] = json.loads(notes["record"])
+            values = file.get_tensor("sample") if sample else np.zeros(0, np.float32)
+        if sample and xxhash.xxh3_128_hexdigest(values.tobytes()) != notes["sample_xxh3"]:
+            raise ValueError("its sample was altered")
+        if "refusal" in record:
+            return Refusal(str(record["refusal"]["reason"]))
+        plain = dict(record["measurement"])
+        facts = CheckpointFacts(**plain.pop("facts"))
+        lists: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
+        }
+        found = Measurement(facts=facts, sample=values, **lists)
+        if sample and sum(found.sample_sizes) != len(values):
+            raise ValueError("its sample has another size than it says")
+    except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise EmergenceError(f"The measurement cannot be read: {error}", where=path, remedy=remedy) from error
+    return found

@@ -1,0 +1,346 @@
+"""Which checkpoints of a model are what they claim to be: the identity rules. Pure numpy.
+
+A rule blames as few steps as possible: the worst one is left out and all others are judged again without it. Thresholds
+were set on families trained here and on faults planted into them (`benchmarks/identity_rules.py`).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Literal
+
+import numpy as np
+
+from emergence_assets.checkpoints.identity.measurement import Measurement, Refusal
+from emergence_assets.checkpoints.identity.trajectory import Trajectory, trajectory
+
+IDENTITY_RULES = "identity_v1"
+"""Name of this set of rules and thresholds; verdicts are made anew when it changes."""
+UNTRAINED = (0.9, 1.3)
+"""Loss of an untrained model in units of ln(vocabulary). No training lowers it by a tenth without learning something;
+logits of random weights are not all equal, which raises it."""
+CLEARLY = 0.8
+"""A length is clearly smaller than another when it is below this share of it. Between steps that differ by noise alone
+all lengths are equal; in clean runs a step lengthens the way at any other place by a factor of 1.15 at least."""
+HARDLY_MOVED = 0.02
+"""Relative distance below which half precision may leave whole tensors as they were."""
+ROUNDING = 0.001
+"""Relative distance that rounding to half precision makes; steps that differ by less have no order."""
+RELATED = 0.25
+"""Kinship of two checkpoints of one run; the lowest that was seen of neighbours in time is 0.57, the highest of other
+seeds 0.13."""
+NEAR_IN_TIME = 4
+"""Steps whose numbers differ by no more than this factor have to be related: over more, a model may forget all."""
+LOSS_TELLS = 0.05
+"""Nats by which a loss must stand out to decide what distances leave open; in clean runs it rises by 0.03 at most."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be thought of one step."""
+
+    step: int
+    status: Literal["ok", "admitted", "duplicate", "outlier", "quarantined"]
+    reason: str = ""
+    dup_of_step: int | None = None
+    """Step whose weights it repeats, where that is known."""
+    failed: tuple[str, ...] = ()
+    """Names of the rules that it fails."""
+
+
+def judge(measurements: Mapping[int, Measurement | Refusal], admitted: Collection[int] = ()) -> dict[int, Verdict]:
+    """Judge all measured checkpoints of one model.
+
+    Args:
+        measurements: step to measurement with its sample, or to the reason why it could not be used.
+        admitted: steps that are used whatever the rules say; it changes nothing for the others.
+
+    Returns:
+        A verdict for every step.
+    """
+    bench = _Bench({step: found for step, found in measurements.items() if isinstance(found, Measurement)})
+    for step, found in measurements.items():
+        if isinstance(found, Refusal):
+            bench.verdicts[step] = Verdict(step, "quarantined", found.reason, failed=("files_are_whole",))
+    bench.compare_architectures()
+    bench.judge_step_0()
+    bench.find_shared_weights()
+    bench.find_shared_groups()
+    bench.find_other_runs()
+    bench.find_misplaced()
+    verdicts = {}
+    for step in sorted(measurements):
+        found = bench.verdicts.get(step, Verdict(step, "ok"))
+        # What cannot be loaded cannot be used, whoever admits it.
+        if step in admitted and found.status != "ok" and "files_are_whole" not in found.failed:
+            reason = f"admitted by name although {found.reason}"
+            found = Verdict(step, "admitted", reason, found.dup_of_step, found.failed)
+        verdicts[step] = found
+    return verdicts
+
+
+class _Bench:
+    """Verdicts as they are found; what is left out is no longer compared with."""
+
+    def __init__(self, measurements: dict[int, Measurement]):
+        self.measurements = measurements
+        self.verdicts: dict[int, Verdict] = {}
+
+    @property
+    def kept(self) -> list[int]:
+        """Steps that nothing was found against, ascending."""
+        return sorted(step for step in self.measurements if step not in self.verdicts)
+
+    def leave_out(self, verdict: Verdict) -> None:
+        self.verdicts[verdict.step] = verdict
+
+    @cached_property
+    def path(self) -> Trajectory:
+        """Of all steps with one architecture, but for a step 0 that is none."""
+        return trajectory({step: self.measurements[step] for step in self.kept})
+
+    def compare_architectures(self) -> None:
+        """The most frequent architecture is that of the model."""
+        common = _common_architecture(self.measurements)
+        shapes = {step: _architecture(found) for step, found in self.measurements.items()}
+        for step, shape in shapes.items():
+            if common and shape != common:
+                differing = ", ".join(
+                    f"{name} {value!r} instead of {usual!r}"
+                    for (name, value), (_, usual) in zip(shape, common, strict=True)
+                    if value != usual
+                )
+                reason = f"its architecture is not that of the other steps: {differing}"
+                self.leave_out(Verdict(step, "quarantined", reason, failed=("architecture_is_constant",)))
+
+    def judge_step_0(self) -> None:
+        """A model that learned nothing predicts no better than chance."""
+        # Where it has the weights of another step, `find_shared_weights` says of which.
+        if 0 in self.kept and self._is_trained(0) and len(self._sharing(0)) == 1:
+            self.leave_out(Verdict(0, "quarantined", self._trained(0), failed=("step_0_is_untrained",)))
+
+    def find_shared_weights(self) -> None:
+        """Steps with the same weights: at most one of them is where it belongs."""
+        sets = {tuple(self._sharing(step)) for step in self.kept}
+        owners = {shared: self._owner(shared) for shared in sets if len(shared) > 1}
+        for shared, owner in owners.items():
+            for step in shared:
+                if step != owner:
+                    self.leave_out(self._duplicate(step, shared, owner))
+
+    def find_shared_groups(self) -> None:
+        """Steps of which a part is that of another step, such as a shard of the wrong upload."""
+        kept = self.kept
+        if len(kept) < 2:
+            return
+        parts: dict[tuple[int, ...], list[int]] = {}
+        for group, name in enumerate(self.path.groups):
+            position = self.measurements[kept[0]].groups.index(name)
+            sets: dict[str, list[int]] = {}
+            for step in kept:
+                sets.setdefault(self.measurements[step].matrix_hashes[position], []).append(step)
+            for shared in sets.values():
+                # A part that most steps share is frozen; neighbours may share what training has not moved yet.
+                if 1 < len(shared) <= len(kept) / 2 and self._moved(shared):
+                    parts.setdefault(tuple(shared), []).append(group)
+        owners = {shared: {self._owner(shared, group) for group in groups} - {None} for shared, groups in parts.items()}
+        for shared, groups in parts.items():
+            owner = next(iter(owners[shared])) if len(owners[shared]) == 1 else None
+            whose = "that other steps have too" if owner is None else f"of step {owner}"
+            names = _listed([self.path.groups[group] for group in groups])
+            reason = f"its {names} are those {whose}, the rest is not: a part of another upload"
+            for step in shared:
+                if step != owner and step not in self.verdicts:
+                    self.leave_out(Verdict(step, "outlier", reason, owner, ("weights_are_unique",)))
+
+    def find_other_runs(self) -> None:
+        """Steps whose weights have nothing to do with those of most others, although some of these are near in time."""
+        runs: list[list[int]] = []
+        for step in self.kept:
+            kinship = dict(zip(self.path.steps, self.path.kinship_ss[self.path.places([step])[0]], strict=True))
+            related = [run for run in runs if any(kinship[other] >= RELATED for other in run)]
+            runs = [run for run in runs if run not in related] + [sorted([step, *chain.from_iterable(related)])]
+        # Of equally long ones the later: it is what became of the model.
+        longest = max(runs, key=lambda run: (len(run), run), default=[])
+        for run in runs:
+            if run != longest and any(_are_near(step, other) for step in run for other in longest):
+                for step in run:
+                    nearest = min(longest, key=lambda other: abs(other - step))
+                    kinship = self.path.kinship_ss[*self.path.places([step, nearest])]
+                    reason = (
+                        f"it belongs to another run than step {nearest} and {len(longest) - 1} others: "
+                        f"their weights have a cosine of {kinship:.2f}"
+                    )
+                    self.leave_out(Verdict(step, "outlier", reason, failed=("steps_lie_on_one_trajectory",)))
+
+    def find_misplaced(self) -> None:
+        """Steps without which, or elsewhere, the way over all steps would be clearly shorter."""
+        while len(kept := self.kept) > 2:
+            gains = {step: gain for step in kept if (gain := self._gain_of_moving(step)) > 0}
+            if not gains:
+                return
+            # Of two neighbours in the wrong order either could be moved across the other: both are in doubt.
+            most = max(gains.values())
+            worst = [step for step, gain in gains.items() if gain > 0.999 * most]
+            saved = {step: self.path.saved_by_exchange(step, kept) for step in gains}
+            best = max(saved, key=lambda step: saved[step].max())
+            pair = (best, kept[int(saved[best].argmax())])
+            for step in pair if CLEARLY * saved[best].max() > most else worst:
+                self.leave_out(self._misplaced(step, kept))
+
+    def _gain_of_moving(self, step: int) -> float:
+        """How much shorter the way becomes with a step where it fits best; 0 when that is not clearly elsewhere."""
+        others = [other for other in self.kept if other != step]
+        added = self.path.added(step, others)
+        own = _place(step, others)
+        best = float(np.delete(added, own).min())
+        gain = float(added[own]) - best
+        return gain if best < CLEARLY * added[own] and gain > ROUNDING * self.path.size(step) else 0.0
+
+    def _misplaced(self, step: int, kept: Sequence[int]) -> Verdict:
+        others = [other for other in kept if other != step]
+        place = _place(step, others)
+        beside = others[max(0, place - 1) : place + 1]
+        nearest = others[int(self.path.distances(step, others).argmin())]
+        if nearest in beside:
+            reason = f"its weights do not lie where they should beside {_steps(beside)}"
+        else:
+            reason = f"its weights are next to those of step {nearest} and not to those of its neighbours in time"
+        return Verdict(step, "outlier", reason, failed=("steps_lie_on_one_trajectory",))
+
+    def _duplicate(self, step: int, shared: Sequence[int], owner: int | None) -> Verdict:
+        if owner is not None:
+            reason = f"it has the weights of step {owner}"
+        else:
+            others = [other for other in shared if other != step]
+            reason = f"it has the same weights as {_steps(others)}, and which of them is right cannot be told"
+        failed = ("weights_are_unique",)
+        if step == 0 and self._is_trained(0):
+            reason, failed = f"{self._trained(0)}; {reason}", ("step_0_is_untrained", *failed)
+        return Verdict(step, "duplicate", reason, owner, failed)
+
+    def _is_trained(self, step: int) -> bool:
+        loss, chance = self.measurements[step].loss, self._chance(step)
+        return loss is not None and not UNTRAINED[0] * chance <= loss <= UNTRAINED[1] * chance
+
+    def _trained(self, step: int) -> str:
+        loss = self.measurements[step].loss
+        return f"it is no untrained model: its loss is {loss:.2f} nats, chance is {self._chance(step):.2f}"
+
+    def _chance(self, step: int) -> float:
+        return math.log(self.measurements[step].facts.vocab_size)
+
+    def _sharing(self, step: int) -> list[int]:
+        """Steps that have the weights of a step, itself among them."""
+        hashes = self.measurements[step].matrix_hashes
+        return [other for other in self.kept if self.measurements[other].matrix_hashes == hashes]
+
+    def _moved(self, shared: Sequence[int]) -> bool:
+        first, *rest = self.path.places(shared)
+        return bool(self.path.relative_ss[first, rest].max() >= HARDLY_MOVED)
+
+    def _owner(self, shared: Sequence[int], group: int | None = None) -> int | None:
+        """The step that weights belong to which several steps have; None when it cannot be told.
+
+        It is the one where they lengthen the way over the others least; of neighbours in time, the one with which the
+        weights move at an even speed. Where that leaves several, the one whose loss fits between those of the others.
+        """
+        others = [step for step in self.kept if step not in shared]
+        owners = [step for step in shared if step or group is not None or not self._is_trained(0)]
+        if len(owners) > 1 and others:
+            owners = _least(owners, lambda step: float(self.path.added(step, others, group)[_place(step, others)]))
+        if len(owners) > 1 and group is not None:
+            owners = _least(owners, lambda step: self._stride(step, shared, others, group))
+        is_one_place = len({_place(step, others) for step in owners}) == 1
+        if is_one_place:
+            owners = _least(owners, lambda step: self.path.unevenness(step, others))
+        surprises = {step: self._surprise(step, others) for step in owners}
+        owners = [step for step in owners if surprises[step] <= min(surprises.values()) + LOSS_TELLS]
+        if len(owners) > 2 and not is_one_place and owners[-1] > max(others):
+            return owners[-1]  # the published model, in place of many others
+        if owners[0] == 0 and group is None and self.measurements[0].loss is not None:
+            return 0  # an untrained model, as nothing had moved yet
+        return owners[0] if len(owners) == 1 else None
+
+    def _stride(self, step: int, shared: Sequence[int], others: Sequence[int], group: int) -> float:
+        """How much further, or less far, than the rest of the model a part moved since the nearest other step.
+
+        In units of what is usual between the other steps; 1 is usual, and as much less counts as much more.
+        """
+        hashes = [self.measurements[one].matrix_hashes for one in shared]
+        positions = [self.measurements[step].groups.index(name) for name in self.path.groups]
+        rest = [g for g, position in enumerate(positions) if len({known[position] for known in hashes}) == len(shared)]
+        nearest = sorted(others, key=lambda other: abs(other - step))[:2]
+        if not rest or len(nearest) < 2:
+            return math.inf
+
+        def ratio(one: int, other: int) -> float:
+            moved_g = self.path.group_distances_gss[:, *self.path.places([one, other])]
+            return float(moved_g[group] / max(np.median(moved_g[rest]), 1e-9))
+
+        found, usual = ratio(step, nearest[0]), ratio(nearest[0], nearest[1])
+        return max(found, usual) / max(min(found, usual), 1e-9)
+
+    def _surprise(self, step: int, others: Sequence[int]) -> float:
+        """Nats by which the loss of a step is above that of earlier steps or below that of later ones."""
+        loss = self.measurements[step].loss
+        known = {other: found for other in others if (found := self.measurements[other].loss) is not None}
+        if loss is None:
+            return 0.0
+        earlier = [other_loss for other, other_loss in known.items() if other < step]
+        later = [other_loss for other, other_loss in known.items() if other > step]
+        return max(0.0, loss - min(earlier, default=loss)) + max(0.0, max(later, default=loss) - loss)
+
+
+def cosine_matrix(measurements: Mapping[int, Measurement]) -> tuple[tuple[int, ...], np.ndarray]:
+    """Cosines of the weights of all steps that share the most frequent architecture.
+
+    Returns:
+        Steps, ascending, and their cosines [steps, steps].
+    """
+    common = _common_architecture(measurements)
+    path = trajectory({step: found for step, found in measurements.items() if _architecture(found) == common})
+    return path.steps, path.cosines_ss
+
+
+def _common_architecture(measurements: Mapping[int, Measurement]) -> tuple[tuple[str, object], ...]:
+    """The most frequent one; of equally frequent ones that of the latest step, which is published as the model."""
+    shapes = {step: _architecture(found) for step, found in measurements.items()}
+    counts, latest = Counter(shapes.values()), {shape: step for step, shape in sorted(shapes.items())}
+    return max(counts, key=lambda shape: (counts[shape], latest[shape]), default=())
+
+
+def _architecture(found: Measurement) -> tuple[tuple[str, object], ...]:
+    names = ("architecture", "n_layers", "d_model", "n_heads", "vocab_size", "n_params")
+    sampled = ("layout", (found.groups, found.sample_sizes))
+    return (*((name, getattr(found.facts, name)) for name in names), sampled)
+
+
+def _are_near(one: int, other: int) -> bool:
+    return max(one, other) <= NEAR_IN_TIME * max(1, min(one, other))
+
+
+def _place(step: int, others: Sequence[int]) -> int:
+    """How many others are before a step."""
+    return sum(other < step for other in others)
+
+
+def _least(steps: Sequence[int], length: Callable[[int], float]) -> list[int]:
+    """Those of the steps than which no other has a clearly smaller length."""
+    lengths = {step: length(step) for step in steps}
+    return [step for step in steps if CLEARLY * lengths[step] <= min(lengths.values())]
+
+
+def _steps(steps: Sequence[int]) -> str:
+    shown = ", ".join(str(step) for step in steps[:5])
+    return (
+        ("step " if len(steps) == 1 else "steps ") + shown + (f" and {len(steps) - 5} more" if len(steps) > 5 else "")
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:4])
+    return shown + (f" and {len(names) - 4} more groups" if len(names) > 4 else "") + " weights"

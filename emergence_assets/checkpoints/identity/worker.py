@@ -1,0 +1,125 @@
+"""Workers that measure, validate and register checkpoints."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from emergence_assets.checkpoints.identity.measurement import Measurement, read_measurement
+from emergence_assets.checkpoints.inspection import CONTENT_HASHES
+from emergence_assets.checkpoints.sources.source import CheckpointRef
+from emergence_assets.plan.timeline import TimeAxis, placed, read_time_axis
+from resources.errors import BrokenCheckpoint, EmergenceError
+from resources.files.atomic import clear_disk_errors
+from resources.files.records import record_of, required_from_json, write_record
+from resources.files.storage import Storage
+from resources.tables.parquet import write_table
+
+
+def register(
+    measurement: str, record: str, required: str, declared: dict[str, int], origin: dict[str, Any], report: Any
+) -> None:
+    """Worker: note what a checkpoint is, after it was measured and judged."""
+    from emergence_assets.checkpoints.identity.measurement import Measurement, read_measurement
+
+    measured, want = read_measurement(Path(measurement), sample=False), required_from_json(required)
+    if not isinstance(measured, Measurement) or any(
+        getattr(measured.facts, name) != want.recipe[name] for name in CONTENT_HASHES
+    ):
+        raise EmergenceError("The checkpoint changed while it was registered.", where=record, remedy="run again")
+    facts = measured.facts
+    for name, expected in declared.items():
+        if getattr(facts, name) != expected:
+            raise EmergenceError(
+                f"{name} is {getattr(facts, name)} in the checkpoint and {expected} in the study.",
+                where=f"{origin['location']} {origin['revision']}",
+                remedy="correct the study, or put the right checkpoint there",
+            )
+    shown = ("n_layers", "d_model", "n_heads", "vocab_size", "n_params", "n_params_nonemb", "weights_bytes")
+    summary = origin | {name: getattr(facts, name) for name in (*shown, "weights_sha256", "architecture")}
+    if measured.loss is not None:
+        summary["loss"] = measured.loss
+    with clear_disk_errors(Path(record)):
+        write_record(Path(record), want, summary)
+
+
+def write_registry(
+    data: str, study: str, model: str, tokens_per_step: int, place: str, path: str, required: str, report: Any
+) -> None:
+    """Worker: all checkpoints of a model as a table, with a picture of how alike they are."""
+    from emergence_assets.checkpoints.identity.registry import registry_frame
+    from emergence_assets.checkpoints.table import REGISTRY
+
+    storage = Storage(Path(data), study)
+    axis = read_time_axis(storage.time_axis(model)) or TimeAxis(())
+    frame = registry_frame(model, tokens_per_step, placed(axis.entries, place), measurements(storage, axis))
+    numbers = {
+        "checkpoints": len(frame),
+        "on_time_axis": int(frame["on_time_axis"].sum()),
+        "left_out": "; ".join(f"step {entry.step}: {entry.reason}" for entry in axis.left_out),
+    }
+    record = record_of(required_from_json(required), numbers)
+    with clear_disk_errors(Path(path)):
+        write_table(Path(path), frame, REGISTRY, record.to_json())
+
+
+def measure(
+    source: dict[str, Any], checkpoint: dict[str, Any], path: str, left_out_if_broken: bool, report: Any
+) -> None:
+    """Worker: fetch one checkpoint, look at every weight once, and note what it is.
+
+    What is wrong with a checkpoint from outside is noted too, so that it is left out; one that was trained here can be
+    made again, so that it is an error.
+    """
+    import torch
+
+    from emergence_assets.checkpoints.identity.measurement import Refusal, measure_checkpoint, write_measurement
+    from emergence_assets.checkpoints.models.fixed_text import fixed_text_loss
+    from emergence_assets.checkpoints.models.loading import is_causal
+    from emergence_assets.checkpoints.sources.of_family import source_from
+    from resources.compute.accelerator import choose_accelerator
+
+    accelerator, origin, ref = choose_accelerator(), source_from(source), CheckpointRef(**checkpoint)
+    try:
+        with origin.fetch(ref, report) as folder:
+            report(0, 2, "reading the weights")
+            measured = measure_checkpoint(folder)
+            report(1, 2, "loss on the fixed text")
+            model = origin.load(folder, accelerator.device, torch.float32)
+            if is_causal(model):
+                measured = replace(measured, loss=fixed_text_loss(model, folder / "tokenizer.json"))
+            report(2, 2, "")
+    except BrokenCheckpoint as error:
+        # What the disk or the network behind it did not give now it may give next time.
+        if not left_out_if_broken or getattr(error.__cause__, "errno", None) is not None:
+            raise
+        measured = Refusal(error.reason)
+    with clear_disk_errors(Path(path)):
+        write_measurement(Path(path), measured)
+
+
+def compare_content(source: dict[str, Any], checkpoint: dict[str, Any], path: str, report: Any) -> str:
+    """Worker: hash a checkpoint again; what differs from its measurement, in words."""
+    from emergence_assets.checkpoints.files.folder import read_facts
+    from emergence_assets.checkpoints.identity.measurement import Measurement, read_measurement
+    from emergence_assets.checkpoints.sources.of_family import source_from
+
+    measured = read_measurement(Path(path), sample=False)
+    if not isinstance(measured, Measurement):
+        return ""
+    try:
+        with source_from(source).fetch(CheckpointRef(**checkpoint), report) as folder:
+            facts = read_facts(folder, check_finite=False)
+    except BrokenCheckpoint as error:
+        return f"{error.what} ({error.where})"
+    altered = [name for name in CONTENT_HASHES if getattr(facts, name) != getattr(measured.facts, name)]
+    return f"{', '.join(altered)} differ from what was measured: the files were altered" if altered else ""
+
+
+def measurements(storage: Storage, axis: TimeAxis) -> dict[int, Measurement]:
+    """Step to measurement, with its sample of weights, of all checkpoints that could be measured."""
+    read = {
+        entry.step: read_measurement(storage.checkpoint_measurement(entry.identity), sample=True)
+        for entry in axis.entries
+        if entry.identity and storage.checkpoint_measurement(entry.identity).exists()
+    }
+    return {step: found for step, found in read.items() if isinstance(found, Measurement)}

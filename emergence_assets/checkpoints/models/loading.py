@@ -1,0 +1,148 @@
+"""A checkpoint folder as a model in memory. T: imports torch and transformers."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
+
+from resources.errors import BrokenCheckpoint, EmergenceError
+
+_FETCH_AGAIN = "delete this checkpoint's folder and fetch or train it again"
+
+
+def load_model(
+    folder: Path,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    *,
+    trusted: bool = False,
+) -> PreTrainedModel:
+    """The model of a checkpoint folder, in evaluation mode and without gradients.
+
+    Nothing is fetched and no pickle is read. A language model comes with its head, an encoder without. The dtype is
+    what the model computes in, not what is stored: published checkpoints are stored in half precision.
+
+    Args:
+        folder: in Hugging Face layout, weights as safetensors.
+        device: where it goes.
+        dtype: of the computation.
+        trusted: run Python code that comes with the checkpoint, if its config asks for it.
+
+    Raises:
+        BrokenCheckpoint: transformers cannot load the folder, or had to make up weights that are not in it.
+    """
+    disable_progress_bar()  # of loading weights: it would be written across our own
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trusted)
+        kind = AutoModelForCausalLM if _is_language_model(config) else AutoModel
+        loaded: Any = kind.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=trusted,
+            output_loading_info=True,
+        )
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ImportError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
+        what = f"cannot load this checkpoint: {type(error).__name__}: {error}"
+        raise BrokenCheckpoint(what, where=folder, remedy=_FETCH_AGAIN) from error
+    model, loading = loaded
+    # transformers fills missing weights with random numbers and only logs it. A pooler stands behind the last block:
+    # its output is not read.
+    missing = map(str, [*loading["missing_keys"], *loading["mismatched_keys"]])
+    if made_up := sorted(name for name in missing if not name.startswith("pooler.")):
+        what = f"weights lack {len(made_up)} tensors that the model needs, the first is {made_up[0]}"
+        raise BrokenCheckpoint(what, where=folder, remedy=_FETCH_AGAIN)
+    return model.eval().requires_grad_(False).to(device)
+
+
+def _is_language_model(config: PreTrainedConfig) -> bool:
+    """Whether the checkpoint says that it predicts the next token; others are loaded without a head."""
+    named = (config.architectures or [""])[0]
+    return named.endswith(("ForCausalLM", "LMHeadModel"))
+
+
+def is_causal(model: PreTrainedModel) -> bool:
+    """Whether positions see only those before them; an encoder's see all, padding too if it is not masked."""
+    return _is_language_model(model.config)
+
+
+def load_tokenizer_file(folder: Path) -> Tokenizer:
+    """The tokenizer of a checkpoint folder, read from its tokenizer.json.
+
+    Raises:
+        EmergenceError: the file is missing or damaged.
+    """
+    path = folder / "tokenizer.json"
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception for whatever it cannot read
+        raise EmergenceError(f"cannot read the tokenizer: {error}", where=path, remedy=_FETCH_AGAIN) from error
+
+
+def blocks(model: PreTrainedModel, named: str | None = None) -> nn.ModuleList:
+    """The model's blocks in order; the output of block i is the residual stream of layer i.
+
+    Args:
+        model: any decoder or encoder.
+        named: module path of the list, such as `gpt_neox.layers`; by default it is found.
+
+    Raises:
+        EmergenceError: no list of modules, or more than one, is as long as the config says; or there is none of the
+            given name.
+    """
+    return _blocks_and_name(model, named)[0]
+
+
+def hook_point_name(model: PreTrainedModel, layer: int, named: str | None = None) -> str:
+    """Name of the module whose output is a layer's residual stream, as in `gpt_neox.layers.3`; -1 is the embedding.
+
+    Raises:
+        EmergenceError: the blocks are not found; see `blocks`.
+        ValueError: there is no such layer.
+    """
+    modules, name = _blocks_and_name(model, named)
+    if layer == -1:
+        embedding = model.get_input_embeddings()
+        return next(name for name, module in model.named_modules() if module is embedding)
+    if not 0 <= layer < len(modules):
+        raise ValueError(f"layer must be between -1 and {len(modules) - 1}, got {layer}")
+    return f"{name}.{layer}"
+
+
+def _blocks_and_name(model: PreTrainedModel, named: str | None) -> tuple[nn.ModuleList, str]:
+    lists = {name: module for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
+    if named is not None:
+        if named not in lists:
+            raise EmergenceError(
+                f"{type(model).__name__} has no list of blocks {named!r}; it has {', '.join(lists) or 'no lists'}.",
+                remedy="correct family.blocks in the study file",
+            )
+        return lists[named], named
+    n_layers = model.config.get_text_config().num_hidden_layers
+    found = [name for name, module in lists.items() if len(module) == n_layers]
+    # A block may hold a list of the same length, such as its experts.
+    outermost = [name for name in found if not any(name.startswith(f"{other}.") for other in found)]
+    if len(outermost) != 1:
+        raise EmergenceError(
+            f"{type(model).__name__} has {len(outermost)} lists of {n_layers} modules {outermost}; one is needed. "
+            f"Its lists are {', '.join(lists) or 'none'}.",
+            remedy="name the list of blocks as family.blocks in the study file",
+        )
+    return lists[outermost[0]], outermost[0]

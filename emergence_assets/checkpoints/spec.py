@@ -1,0 +1,247 @@
+"""Training runs and checkpoints as cells: what each is made from, where it lies, how a worker makes it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from emergence_assets.checkpoints.checks import CHECKPOINT_CHECKS, REGISTRY_CHECKS, TRAINING_CHECKS
+from emergence_assets.checkpoints.inspection import CONTENT_HASHES, measurement_tasks
+from emergence_assets.checkpoints.listing import refresh_time_axis
+from emergence_assets.checkpoints.table import REGISTRY, rule_frame
+from emergence_assets.plan.asset_spec import CellAsset, Intake, Rule
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.text_counts import TextCounts
+from emergence_assets.plan.timeline import is_used, placed, read_time_axis
+from emergence_assets.study.family import TrainedHere
+from emergence_assets.study.study import Study
+from resources.compute.task import Task
+from resources.errors import EmergenceError
+from resources.files.provenance import Provenance, Required
+from resources.files.records import record_provenance, required_to_json
+from resources.files.storage import Storage
+from resources.tables.parquet import parquet_provenance, read_tables, verify_table
+
+TRAINING_RECORD = "training_run.json"
+TRAINING_START = "started.json"
+"""What the checkpoints in the folder are made from, written before the first of them."""
+FILES = "files_sha256"
+"""Key of a training run's summary: folder of a checkpoint to the hash over all its files."""
+
+
+def _training_recipe(study: Study, _storage: Storage, cell: Cell) -> Mapping[str, Any]:
+    from emergence_assets.texts.wordnet import corpus
+
+    family = study.family
+    if not isinstance(family, TrainedHere) or cell.model is None:
+        raise EmergenceError(f"{cell} is not trained here.", where=study.name)
+    return {
+        **family.models[cell.model].model_dump(exclude={"replicate_of", "seed"}),
+        **family.model_dump(include={"n_steps", "batch_size", "context"}),
+        **family.seeds_of(cell.model),
+        "steps": list(study.steps),
+        "corpus_sha256": corpus.corpus_sha256(),
+        "tokenizer_sha256": corpus.tokenizer_sha256(),
+    }
+
+
+def _training_provenance(path: Path) -> Provenance | None:
+    """Provenance of a finished training run; None also when a checkpoint of it is gone, so that it is trained again."""
+    stored = record_provenance(path)
+    if stored is None:
+        return None
+    folders = [path.parent / f"step{step}" for step in stored.required.recipe["steps"]]
+    return stored if all(folder.is_dir() for folder in folders) else None
+
+
+VOCABULARY = 2048
+"""Of the models that are trained here, as `recipe.TrainingRecipe` has it."""
+OWN_FILES_BYTES = 127_000
+"""Tokenizer, configs and the header of the weights of a checkpoint that is trained here."""
+RECORD_BYTES = 1000
+"""Registered checkpoints."""
+REGISTRY_ROW_BYTES, TABLE_BYTES = 550, 10_000
+"""Of the registry table: a row, and what any small table takes."""
+
+
+def _training_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
+    """A GPT-NeoX in half precision per listed step."""
+    shape = study.family.models[str(cell.model)]
+    d, n_layers = shape.d_model, shape.n_layers
+    n_params = n_layers * (12 * d * d + 13 * d) + 2 * d + 2 * VOCABULARY * d
+    return len(study.listed_steps or ()) * (2 * n_params + OWN_FILES_BYTES)
+
+
+TRAINING_RUN = Rule(
+    name="training_run",
+    stage="checkpoints",
+    grid="model",
+    inputs=(),
+    recipe=_training_recipe,
+    code=("emergence_assets.checkpoints.training.worker:train_model",),
+    path=lambda storage, cell: storage.training_folder(str(cell.model)) / TRAINING_RECORD,
+    stored=_training_provenance,
+    also=lambda storage, cell: tuple(storage.training_folder(str(cell.model)).glob("step*")),
+    n_bytes=_training_bytes,
+)
+
+
+def _checkpoint_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any] | None:
+    """The checkpoint's own content: whatever follows is made from these bytes, wherever they came from."""
+    from emergence_assets.checkpoints.identity.measurement import Measurement, read_measurement
+
+    axis = read_time_axis(storage.time_axis(str(cell.model)))
+    entry = axis.entry(int(cell.step or 0)) if axis else None
+    path = storage.checkpoint_measurement(entry.identity) if entry and entry.identity else None
+    if path is None or not path.exists():
+        return None
+    measured = read_measurement(path, sample=False)
+    if not isinstance(measured, Measurement):
+        return None
+    return {name: getattr(measured.facts, name) for name in CONTENT_HASHES}
+
+
+CHECKPOINT = Rule(
+    name="checkpoint",
+    stage="checkpoints",
+    grid="step",
+    inputs=("training_run",),
+    recipe=_checkpoint_recipe,
+    # None: a checkpoint is its bytes. New code that measures them must not make everything behind them stale.
+    code=(),
+    path=lambda storage, cell: storage.checkpoint_record(str(cell.model), int(cell.step or 0)),
+    stored=record_provenance,
+    takes_unjudged=True,
+    n_bytes=lambda _study, _cell, _counts: RECORD_BYTES,
+)
+
+
+def _registry_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any] | None:
+    """The verdicts, also those on checkpoints that are left out and therefore no inputs."""
+    axis = read_time_axis(storage.time_axis(str(cell.model)))
+    if axis is None:
+        return None
+    said = ("step", "status", "reason", "revision", "location", "commit_sha", "upstream")
+    entries = [
+        # What is used is an input, by its content; of what is left out no more is known than what its source says.
+        {name: getattr(entry, name) for name in said} | ({} if is_used(entry.status) else {"identity": entry.identity})
+        for entry in placed(axis.entries, _place(study))
+    ]
+    return {"time_axis": entries, "tokens_per_step": study.family.tokens_per_step_of(str(cell.model))}
+
+
+def _place(study: Study) -> str:
+    """What stands for the folders of checkpoints that were trained here: the data may be moved, and nothing changed."""
+    return "training in this study" if isinstance(study.family, TrainedHere) else ""
+
+
+CHECKPOINT_REGISTRY = Rule(
+    name="checkpoint_registry",
+    stage="checkpoints",
+    grid="model",
+    inputs=("checkpoint",),
+    needs_cells=False,
+    recipe=_registry_recipe,
+    code=("emergence_assets.checkpoints.identity.worker:write_registry",),
+    path=lambda storage, cell: storage.model_table("checkpoint_registry", str(cell.model)),
+    stored=parquet_provenance,
+    verify=verify_table,
+    n_bytes=lambda study, _cell, _counts: TABLE_BYTES + REGISTRY_ROW_BYTES * len(study.listed_steps or ()),
+)
+
+
+def training_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+    """One process per model, the largest first: the run ends with its slowest."""
+    family = plan.study.family
+    work = []
+    for cell, required in sorted(due, key=lambda entry: -plan.study.models.index(str(entry[0].model))):
+        arguments = {
+            "folder": str(plan.storage.training_folder(str(cell.model))),
+            "required": required_to_json(required),
+            "lock": str(plan.storage.training_lock(str(cell.model))),
+            "tokens_per_step": family.tokens_per_step_of(str(cell.model)),
+        }
+        work.append((Task("emergence_assets.checkpoints.training.worker:train_model", arguments, str(cell)), [cell]))
+    return work
+
+
+def checkpoint_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+    """One task per checkpoint."""
+    work = []
+    for cell, required in due:
+        shape = plan.study.family.models[str(cell.model)]
+        axis = plan.time_axis(str(cell.model))
+        entry = axis.entry(int(cell.step or 0)) if axis else None
+        arguments = {
+            "measurement": str(plan.storage.checkpoint_measurement(entry.identity if entry else "")),
+            "record": str(CHECKPOINT.path(plan.storage, cell)),
+            "required": required_to_json(required),
+            "declared": {"d_model": shape.d_model, "n_layers": shape.n_layers},
+            "origin": {
+                "tokens_seen": int(cell.step or 0) * plan.study.family.tokens_per_step_of(str(cell.model)),
+                "revision": entry.revision if entry else "",
+                "location": entry.location if entry else "",
+                "commit_sha": entry.commit_sha if entry else "",
+                "status": entry.status if entry else "",
+                "reason": entry.reason if entry else "",
+            },
+        }
+        work.append((Task("emergence_assets.checkpoints.identity.worker:register", arguments, str(cell)), [cell]))
+    return work
+
+
+def registry_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+    """One task per model."""
+    work = []
+    for cell, required in due:
+        arguments = {
+            "data": str(plan.storage.data),
+            "study": plan.storage.study,
+            "model": str(cell.model),
+            "tokens_per_step": plan.study.family.tokens_per_step_of(str(cell.model)),
+            "place": _place(plan.study),
+            "path": str(CHECKPOINT_REGISTRY.path(plan.storage, cell)),
+            "required": required_to_json(required),
+        }
+        label = f"checkpoint_registry {cell}"
+        work.append((Task("emergence_assets.checkpoints.identity.worker:write_registry", arguments, label), [cell]))
+    return work
+
+
+TRAINING = CellAsset(
+    rule=TRAINING_RUN,
+    tasks=training_tasks,
+    checks=TRAINING_CHECKS,
+    description="Trains the model on the WordNet glosses and writes a checkpoint at every step of the study.",
+    kinds=frozenset({"pytorch"}),
+)
+
+REGISTERED = CellAsset(
+    rule=CHECKPOINT,
+    tasks=checkpoint_tasks,
+    checks=CHECKPOINT_CHECKS,
+    description="A checkpoint that is what it claims to be: whole, finite, on the trajectory of the others; identified "
+    "by the hash of its files. Those that are not have no partition and stand in checkpoint_registry.",
+    kinds=frozenset({"huggingface", "safetensors"}),
+    backfill="one_run",
+    intake=Intake(refresh_time_axis, measurement_tasks),
+)
+
+
+def _registry_rows(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
+    """The registry with a column per identity rule that says whether the step passes it."""
+    table = read_tables([CHECKPOINT_REGISTRY.path(plan.storage, cell) for cell in cells], REGISTRY)
+    return rule_frame(table)
+
+
+REGISTRY_ASSET = CellAsset(
+    rule=CHECKPOINT_REGISTRY,
+    tasks=registry_tasks,
+    checks=REGISTRY_CHECKS,
+    description=REGISTRY.description,
+    kinds=frozenset({"polars", "parquet"}),
+    frame=_registry_rows,
+)
+ASSETS = (TRAINING, REGISTERED, REGISTRY_ASSET)

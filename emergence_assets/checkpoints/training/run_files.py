@@ -1,0 +1,179 @@
+"""The files of a training run: checkpoints as they come, and the state to go on from. No torch: weights are arrays.
+
+A run's folder holds `step{N}/` per checkpoint, in the layout of a published model plus `training.json`, and while it
+runs `resume.safetensors`: weights and both moments of AdamW in single precision.
+"""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import filelock
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from emergence_assets.checkpoints.files.folder import read_facts
+from emergence_assets.checkpoints.training.settings import TrainingRecipe
+from emergence_assets.texts.wordnet import corpus
+from resources.environment import machine
+from resources.errors import EmergenceError
+from resources.files.atomic import replacing_file, replacing_folder
+
+RESUME_NAME = "resume.safetensors"
+Identity = Mapping[str, object]
+Arrays = dict[str, np.ndarray]
+
+
+def run_identity(recipe: TrainingRecipe) -> Identity:
+    """What a file must share with a run to belong to it; in the form that it has after a turn through JSON."""
+    identity = {
+        "recipe": asdict(recipe),
+        "corpus_sha256": corpus.corpus_sha256(),
+        "tokenizer_sha256": corpus.tokenizer_sha256(),
+    }
+    return json.loads(json.dumps(identity))
+
+
+@contextlib.contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process, and remove what killed processes were writing.
+
+    Raises:
+        EmergenceError: another process holds it.
+    """
+    lock = filelock.FileLock(folder / ".training.lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise EmergenceError(
+            "another process is training into this folder", where=folder, remedy="wait for it, or end it, and run again"
+        ) from None
+    try:
+        for path in folder.glob(".*.tmp"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        yield
+    finally:
+        lock.release()
+
+
+def write_checkpoint(
+    step_folder: Path, config: str, weights: Arrays, context: int, notes: Mapping[str, object], identity: Identity
+) -> None:
+    """Write a checkpoint under a temporary name and rename it, so that a folder is whole or not there.
+
+    Args:
+        step_folder: where it goes; must not be there.
+        config: content of config.json.
+        weights: by published name, in the precision to store.
+        context: longest text, for the tokenizer's config.
+        notes: for training.json, beside the identity of the run and the machine.
+        identity: of the run.
+    """
+    tokenizer_config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": corpus.END_OF_TEXT,
+        "eos_token": corpus.END_OF_TEXT,
+        "pad_token": corpus.PADDING,
+        "model_max_length": context,
+    }
+    notes = {**notes, **identity, "environment": machine()}
+    with replacing_folder(step_folder) as temporary:
+        (temporary / "model.safetensors").write_bytes(safetensors.numpy.save(weights, {"format": "pt"}))
+        (temporary / "config.json").write_text(config, encoding="utf-8")
+        (temporary / "tokenizer.json").write_bytes(corpus.TOKENIZER_PATH.read_bytes())
+        text = json.dumps(tokenizer_config, indent=2) + "\n"
+        (temporary / "tokenizer_config.json").write_text(text, encoding="utf-8")
+        (temporary / "training.json").write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
+
+
+def read_validation_loss(step_folder: Path, identity: Identity) -> float:
+    """Validation loss of a checkpoint that is there, after checking that it is whole and of this run.
+
+    Raises:
+        EmergenceError: it is damaged, or of another run.
+    """
+    read_facts(step_folder)
+    path = step_folder / "training.json"
+    try:
+        notes = json.loads(path.read_bytes())
+        loss, found = float(notes["validation_loss"]), {key: notes[key] for key in identity}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        remedy = f"delete {step_folder} and run again"
+        raise EmergenceError("cannot read the notes of this checkpoint", where=path, remedy=remedy) from error
+    if found != identity:
+        differing = ", ".join(key for key in identity if found[key] != identity[key])
+        raise EmergenceError(
+            f"this checkpoint was trained by another recipe or on another corpus ({differing} differs)",
+            where=path,
+            remedy="train into another folder, or delete this one",
+        )
+    return loss
+
+
+def check_same_weights(step_folder: Path, weights: Arrays) -> None:
+    """Compare a checkpoint that is there with the same one trained again.
+
+    Raises:
+        EmergenceError: they differ in any bit.
+    """
+    present = safetensors.numpy.load_file(step_folder / "model.safetensors")
+    if present.keys() != weights.keys() or any(not np.array_equal(present[name], weights[name]) for name in weights):
+        raise EmergenceError(
+            "training again does not reproduce this checkpoint bit for bit: the environment is not the one it was "
+            "trained in (processor, torch version or settings), so further checkpoints would not belong to its run",
+            where=step_folder,
+            remedy=f"delete {step_folder.parent} to train the whole run here",
+        )
+
+
+def write_resume_state(folder: Path, step: int, state: Arrays, identity: Identity) -> None:
+    """Replace the state to go on from by this one."""
+    notes = {"identity": json.dumps(identity), "bits_decided_by": _bits_decided_by(), "step": str(step)}
+    path = folder / RESUME_NAME
+    with replacing_file(path) as temporary:
+        temporary.write_bytes(safetensors.numpy.save(state, notes))
+
+
+def read_resume_state(folder: Path, identity: Identity, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, Arrays]:
+    """Step and state to go on from; step 0 and nothing when there is none of this run in this environment.
+
+    Args:
+        folder: of the run.
+        identity: of the run.
+        shapes: of the arrays that a state consists of.
+
+    Raises:
+        EmergenceError: there is one and it is damaged.
+    """
+    path = folder / RESUME_NAME
+    if not path.exists():
+        return 0, {}
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            notes = file.metadata()
+            # Otherwise begin again; the checkpoints that are there say whether this environment agrees.
+            if json.loads(notes["identity"]) != identity or notes["bits_decided_by"] != _bits_decided_by():
+                return 0, {}
+            step, state = int(notes["step"]), {name: file.get_tensor(name) for name in shapes}
+        if any(state[name].shape != shape or not np.isfinite(state[name]).all() for name, shape in shapes.items()):
+            raise ValueError("odd shape or number")
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
+        remedy = f"delete {path.name}; training begins again at step 0"
+        raise EmergenceError("cannot read the state to go on from", where=path, remedy=remedy) from error
+    return step, state
+
+
+def remove_resume_state(folder: Path) -> None:
+    """The run has ended."""
+    (folder / RESUME_NAME).unlink(missing_ok=True)
+
+
+def _bits_decided_by() -> str:
+    """The part of the environment that two halves of a run must share; a kernel update may come between them."""
+    here = machine()
+    keys = ("torch", "transformers", "cpu_capability", "cpu_model", "mkl_cbwr", "num_threads")
+    return json.dumps({key: here[key] for key in keys}, sort_keys=True)

@@ -1,0 +1,1 @@
+"""What commands print: tables, trees and progress in the terminal."""

@@ -1,0 +1,1 @@
+"""Which latents are categorical, and how many."""

@@ -1,0 +1,56 @@
+"""How many latents are categorical, over training and layers: beside permuted labels, and less those of step 0.
+
+Counts move with dictionary size, sparsity, dead latents and the number of texts, so that they are secondary to
+presence.
+"""
+
+import polars as pl
+
+from emergence_assets.emergence.categorical_latents.table import FEATURE_COUNTS
+from emergence_assets.emergence.presence.replicates import CELL_KEYS
+
+_GROUP = ("rule_id", "control_id", "aggregate", "category_level", "category")
+_COUNTS = ("n_features", "n_passing")
+
+
+def feature_counts(cells: pl.DataFrame) -> pl.DataFrame:
+    """One row per (model, step, layer, rule, control, level, category), and per level their sum (`aggregate` "sum").
+
+    `n_features`: latents that are given the category, mean over SAE seeds; `n_shuffle`: the same under permuted labels;
+    `n_excess` = n_features less that of step 0 of the same model, layer, rule and control, null without step 0.
+    `per_1k_live` = 1000 n_features / n_live. In the sum a latent counts once.
+
+    Args:
+        cells: rows of `features.rule_counts.rule_counts` with the key columns, sae_seed and data_version.
+    """
+    if cells.is_empty():
+        return FEATURE_COUNTS.schema.to_frame()
+    one = [*CELL_KEYS, *(key for key in _GROUP if key != "aggregate")]
+    each = (
+        cells.group_by(one)
+        .agg(pl.col(*_COUNTS, "n_live").mean(), pl.col("data_version").first(), n_seeds=pl.len())
+        .with_columns(aggregate=pl.lit("none"))
+    )
+    summed = (
+        each.group_by([key for key in one if key != "category"])
+        .agg(pl.col(*_COUNTS).sum(), pl.col("n_live", "data_version", "n_seeds").first())
+        .with_columns(aggregate=pl.lit("sum"), category=pl.lit(None, dtype=pl.String))
+    )
+    table = pl.concat([each, summed.select(each.columns)])
+    at = ["model", "layer", *_GROUP]
+    step0 = table.filter(pl.col("step") == 0).select(*at, n_step0=pl.col("n_features"))
+    shuffled = table.filter(pl.col("control_id") == "label_shuffle").select(
+        *(key for key in [*at, "step"] if key != "control_id"), n_shuffle=pl.col("n_features")
+    )
+    table = table.join(step0, on=at, how="left", nulls_equal=True, validate="m:1")
+    table = table.join(
+        shuffled, on=[key for key in [*at, "step"] if key != "control_id"], how="left", nulls_equal=True, validate="m:1"
+    )
+    return (
+        table.with_columns(
+            n_excess=pl.col("n_features") - pl.col("n_step0"),
+            per_1k_live=1000 * pl.col("n_features") / pl.col("n_live").clip(lower_bound=1),
+        )
+        .select(pl.col(name).cast(dtype) for name, dtype in FEATURE_COUNTS.schema.items())
+        .sort("model", "step", "layer", *_GROUP)
+    )

@@ -1,0 +1,69 @@
+"""The statements of a study: one row each, with what supports it, what speaks against it, and its grade."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from emergence_assets.emergence.claims.claim import Claim, claims_table
+from emergence_assets.emergence.claims.grading import Control
+from emergence_assets.emergence.claims.of_lineage import claims_of_lineage
+from emergence_assets.emergence.claims.of_scale import claims_of_scale
+from emergence_assets.emergence.claims.of_space import claims_of_depth, claims_of_reactivation
+from emergence_assets.emergence.claims.of_time import claims_of_time
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The tables that statements are made from, each named as its asset."""
+
+    checkpoint_registry: pl.DataFrame
+    category_presence: pl.DataFrame
+    category_controls: pl.DataFrame
+    emergence_over_time: pl.DataFrame
+    emergence_over_space: pl.DataFrame
+    reactivation: pl.DataFrame
+    reactivation_mechanism: pl.DataFrame
+    lineage_stability: pl.DataFrame
+    emergence_over_scale: pl.DataFrame
+    model_seeds: pl.DataFrame
+
+
+def claims(evidence: Evidence, level: str, told_by_form: Collection[tuple[str, str]]) -> pl.DataFrame:
+    """Every statement of a study; see `CLAIMS`.
+
+    Args:
+        evidence: all of one study.
+        level: the primary label level.
+        told_by_form: level and category of those whose texts share a wording or a length, which has features of its own
+            in a network that learnt nothing (`features/probe_quality/categories.py`).
+    """
+    stated = [
+        *claims_of_time(
+            evidence.emergence_over_time,
+            evidence.category_controls,
+            evidence.category_presence,
+            evidence.model_seeds,
+            _left_out(evidence.checkpoint_registry),
+        ),
+        *claims_of_depth(evidence.emergence_over_space),
+        *claims_of_reactivation(evidence.reactivation, evidence.reactivation_mechanism, level),
+        *claims_of_scale(evidence.emergence_over_scale, level),
+        *claims_of_lineage(evidence.lineage_stability),
+    ]
+    return claims_table([_with_wording(claim, told_by_form) for claim in stated])
+
+
+def _with_wording(claim: Claim, told_by_form: Collection[tuple[str, str]]) -> Claim:
+    """A statement about one category falls with its wording; one about a mean that has such a category is no A."""
+    if claim.category_level is None:
+        return claim
+    flagged = {category for level, category in told_by_form if level == claim.category_level}
+    passed = claim.category not in flagged if claim.category else not flagged
+    return replace(claim, controls=(*claim.controls, Control("wording", passed, must=claim.category is not None)))
+
+
+def _left_out(registry: pl.DataFrame) -> Mapping[str, int]:
+    """Per model the checkpoints that are in no curve, or are in one although they failed a check."""
+    doubtful = registry.filter(pl.col("status") != "ok").group_by("model").len()
+    return dict(doubtful.iter_rows())

@@ -1,0 +1,74 @@
+"""How many categories emerge between two checkpoints, out of those that have not yet: a life table of categories.
+
+Every category that emerges does so between two neighbouring checkpoints, and all others are censored at the last one.
+For such data Turnbull's estimator (Journal of the Royal Statistical Society B 38, 1976) has no overlapping intervals
+to share out, and is the life table: the share of the events.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from emergence_assets.emergence.claims.supported import granted_histories
+from emergence_assets.emergence.claims.table import EMERGENCE_HAZARD
+
+_GROUP = ["model", "control_id", "category_level"]
+
+
+def emergence_hazard(time: pl.DataFrame, presence: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
+    """One row per model, control, level and gap between checkpoints, and one for what is open after the last.
+
+    Categories are read at the model's best layer. One emerges in the gap (step_lo, step_hi] that holds half of its rise
+    if the claims grant that it does (`supported.py`); one that was there before training (censor "left", counted in
+    n_left) is never at risk; all others are at risk to the end. `hazard`: events per category at risk and decade of
+    steps + 1. `emerged_frac`: share of the categories (without n_left) that have emerged by step_hi. Intervals are
+    exact binomial ones (Clopper and Pearson 1934): they treat categories as independent draws and half steps as known.
+    After the last checkpoint step_hi, n_events and what follows from them are null; without step 0 that is all.
+
+    Args:
+        time: `emergence_over_time`.
+        presence: `category_presence` of the same models, for their checkpoints.
+        claims: `claims` of the study.
+    """
+    read = granted_histories(time, claims).filter(pl.col("aggregate") == "none")
+    steps = {
+        (model, layer): sorted(found)
+        for model, layer, found in presence.group_by("model", "layer").agg(pl.col("step").unique()).iter_rows()
+    }
+    rows: list[dict[str, Any]] = []
+    for part in read.partition_by(_GROUP, maintain_order=True):
+        rows += _life_table(part, steps[part["model"][0], part["layer"][0]])
+    return pl.DataFrame(rows, schema=EMERGENCE_HAZARD.schema).sort([*_GROUP, "step_lo"])
+
+
+def _life_table(part: pl.DataFrame, steps: Sequence[int]) -> list[dict[str, Any]]:
+    emerged = part["emerged"].fill_null(False)
+    left = (part["censor"] == "left").fill_null(False)
+    events = part.filter(emerged & ~left)
+    n_left = int(left.sum())
+    at_risk = n_started = part.height - n_left
+    shared = {name: part[name][0] for name in ("model", "n_params_nonemb", "layer", "control_id", "category_level")}
+    shared |= {"n_categories": part.height, "n_left": n_left}
+    rows = []
+    # Without step 0 nothing is known to have been absent.
+    for lo, hi in pairwise(steps) if steps[0] == 0 else ():
+        n_events = int((events["grid_lo_step"] == lo).sum())
+        decades = np.log10((hi + 1) / (lo + 1))
+        here = {"step_lo": lo, "step_hi": hi, "n_at_risk": at_risk, "n_events": n_events}
+        here |= _share("hazard", n_events, at_risk, decades)
+        at_risk -= n_events
+        rows.append({**shared, **here, **_share("emerged_frac", n_started - at_risk, n_started)})
+    return [*rows, {**shared, "step_lo": steps[-1], "n_at_risk": at_risk}]
+
+
+def _share(name: str, count: int, of: int, per: float = 1.0) -> dict[str, float | None]:
+    """A share with its exact binomial interval, divided by `per`."""
+    from scipy.stats import binomtest
+
+    if not of:
+        return dict.fromkeys((name, f"{name}_lo", f"{name}_hi"))
+    bounds = binomtest(count, of).proportion_ci()
+    return {name: count / of / per, f"{name}_lo": bounds.low / per, f"{name}_hi": bounds.high / per}

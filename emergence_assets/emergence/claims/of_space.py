@@ -1,0 +1,129 @@
+"""Statements about depth: where presence peaks, and that a category fades in the middle layers and returns."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from emergence_assets.emergence.claims.claim import Claim, above, below, seeds_agree, subject
+from emergence_assets.emergence.claims.grading import ONE_RUN, Control
+
+MAX_SPREAD = 0.5
+"""A peak whose interval covers more of the depth than this is no place."""
+_RETURNS = {
+    "representational": "fades in the middle layers of {model} and returns, in its SAEs and in the representation",
+    "allocation": "fades in the middle layers of {model} and returns in its SAEs; of the dense probe it is not shown",
+}
+
+
+def claims_of_depth(space: pl.DataFrame) -> list[Claim]:
+    """One statement per model and level about the mean over categories at the last step: where its gain peaks.
+
+    Args:
+        space: `emergence_over_space`.
+    """
+    rows = _last(space).filter(pl.col("aggregate") == "mean", pl.col("control_id") == "none", pl.col("n_layers") > 2)
+    shuffled = {_key(row): row["max_gain_lo"] for row in _last(space, "label_shuffle").iter_rows(named=True)}
+    claims = []
+    for row in rows.iter_rows(named=True):
+        spread = None if row["peak_depth_lo"] is None else row["peak_depth_hi"] - row["peak_depth_lo"]
+        first, last = _layers(row)
+        claims.append(
+            Claim(
+                kind="depth",
+                statement=f"The gain of {subject(row)} in {row['model']} is largest in "
+                f"{f'layer {first}' if first == last else f'one of the layers {first} to {last}'} "
+                f"of 0 to {row['n_layers'] - 1} (step {row['step']:,}).",
+                estimate=row["peak_depth"],
+                interval=(row["peak_depth_lo"], row["peak_depth_hi"]),
+                unit="relative depth",
+                q=None,
+                passes_gate=spread is not None and spread <= MAX_SPREAD,
+                controls=(
+                    Control("step0", above(row["max_gain_lo"])),
+                    Control("label_shuffle", _not(above(shuffled.get(_key(row))))),
+                    Control("one_layer", first == last, must=False),
+                    Control("one_mode", None if row["n_modes"] is None else row["n_modes"] <= 1, must=False),
+                    ONE_RUN,
+                ),
+                inputs=(f"emergence_over_space {row['model']}",),
+                figure="gain_by_layer",
+                layer=row["peak_layer"],
+                **_where(row),
+            )
+        )
+    return claims
+
+
+def claims_of_reactivation(reactivation: pl.DataFrame, mechanism: pl.DataFrame, level: str) -> list[Claim]:
+    """One statement per model and category at the last step: that it is lost in the middle layers and comes back.
+
+    Args:
+        reactivation: `reactivation`; models whose verdict is "insufficient" get no statement.
+        mechanism: `reactivation_mechanism`; whether the late latent depends on the early one.
+        level: the primary label level; statements about other levels are about means only.
+    """
+    rows = _last(reactivation).filter(
+        pl.col("control_id") == "none",
+        pl.col("verdict") != "insufficient",
+        (pl.col("category_level") == level) | (pl.col("aggregate") == "mean"),
+    )
+    shuffled = {_key(row): row["passes_gate"] for row in _last(reactivation, "label_shuffle").iter_rows(named=True)}
+    depends = {
+        (row["model"], row["category_level"], row["category"]): above(row["cdi_excess_lo"])
+        for row in mechanism.iter_rows(named=True)
+    }
+    claims = []
+    for row in rows.iter_rows(named=True):
+        said = _RETURNS.get(row["verdict"], "fades in the middle layers of {model} and returns")
+        controls = (
+            Control("fdr", below(row["q"])),
+            Control("sae_seed", seeds_agree(row["n_seeds_agree"], row["n_seeds"])),
+            Control("label_shuffle", _not(shuffled.get(_key(row)))),
+            Control("other_cut_points", above(row["drop_quarters_lo"]), must=False),
+            Control("layer_permutation", below(row["perm_p"]), must=False),
+            Control("dense", row["verdict"] == "representational", must=False),
+            Control("ablation", depends.get((row["model"], row["category_level"], row["category"])), must=False),
+            ONE_RUN,
+        )
+        claims.append(
+            Claim(
+                kind="reactivation",
+                statement=f"Presence of {subject(row)} {said.format(model=row['model'])} (step {row['step']:,}).",
+                estimate=row["ri"],
+                interval=(row["ri_lo"], row["ri_hi"]),
+                unit="reactivation index",
+                q=row["q"],
+                passes_gate=row["passes_gate"],
+                controls=controls,
+                inputs=(f"reactivation {row['model']}", f"reactivation_mechanism {row['model']}"),
+                figure="reactivation",
+                **_where(row),
+            )
+        )
+    return claims
+
+
+def _layers(row: Mapping[str, Any]) -> tuple[int, int]:
+    """First and last layer that the interval of a peak leaves open; its own where there is no interval."""
+    if row["peak_depth_lo"] is None:
+        return row["peak_layer"], row["peak_layer"]
+    low, high = (round(row[name] * row["n_layers"]) - 1 for name in ("peak_depth_lo", "peak_depth_hi"))
+    return min(low, row["peak_layer"]), max(high, row["peak_layer"])
+
+
+def _last(table: pl.DataFrame, control: str = "none") -> pl.DataFrame:
+    """Rows of one control at every model's last step."""
+    return table.filter(pl.col("step") == pl.col("step").max().over("model"), pl.col("control_id") == control)
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["model"], row["category_level"], row["category"]
+
+
+def _not(value: bool | None) -> bool | None:
+    return None if value is None else not value
+
+
+def _where(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("model", "category_level", "category", "step")}

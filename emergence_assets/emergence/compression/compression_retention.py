@@ -1,0 +1,176 @@
+"""The table `compression_retention`: what is left of a model's categories when its weights are compressed.
+
+SAEs and chosen latents stay as they were; only the model changes. Beside every variant stands Gaussian noise of the
+same size per matrix (`control_id` noise), and every block is bypassed once and read at the last layer (`skip_l`).
+
+Shape suffixes: p texts, c categories, d d_model.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from emergence_assets.activations.forward.equal_lengths import text_read_outs
+from emergence_assets.activations.forward.weight_variants import (
+    BITS,
+    WeightChange,
+    bypassed_block,
+    changed_weights,
+    compressed,
+    noise_like,
+)
+from emergence_assets.emergence.compression.retention import (
+    Presence,
+    mean_presence,
+    presence_of,
+    retained_c,
+    unexplained,
+)
+from emergence_assets.emergence.compression.table import COMPRESSION_RETENTION
+from emergence_assets.features.statistics.encoded import encoded
+from emergence_assets.features.statistics.formulas import interval
+from emergence_assets.saes.model.sae import SAE
+
+
+@dataclass(frozen=True, eq=False)
+class Instruments:
+    """What is held fixed while the model changes."""
+
+    texts: Sequence[np.ndarray]
+    """Token ids of the labelled texts of split score."""
+    category_p: NDArray[np.integer]
+    kept_c: NDArray[np.bool_]
+    """Categories with enough texts."""
+    weights_pb: NDArray[np.float32]
+    saes: Mapping[int, Mapping[int, SAE]]
+    """By layer and seed."""
+    latents: Mapping[int, Mapping[int, NDArray[np.integer]]]
+    """Latent of every category, -1 for none, by layer and seed."""
+    loss: Callable[[PreTrainedModel], float | None]
+    """Loss on the fixed text; None where the model predicts nothing."""
+    batch_size: int
+    device: torch.device | str
+    blocks_name: str | None = None
+
+
+class Version(NamedTuple):
+    """One state of the model."""
+
+    variant: str
+    control_id: str
+    changed_layer: int | None
+    state: Callable[[], AbstractContextManager[WeightChange | None]]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Of one version."""
+
+    loss: float | None
+    presence: dict[int, Presence] = field(default_factory=dict)
+    fvu: dict[int, float] = field(default_factory=dict)
+
+
+def compression_retention(
+    keys: Mapping[str, Any],
+    level: str,
+    model: PreTrainedModel,
+    variants: Sequence[str],
+    layer_skip: bool,
+    seed: int,
+    instruments: Instruments,
+    report: Callable[[int, int, str], None],
+) -> pl.DataFrame:
+    """One row per version and layer; see `COMPRESSION_RETENTION`. The model is as it was afterwards.
+
+    Args:
+        keys: model, n_params_nonemb, step, tokens_seen, n_layers and data_version of the checkpoint.
+        level: label level.
+        model: in evaluation mode.
+        variants: see `activations.weight_variants.VARIANTS`.
+        layer_skip: whether every block is bypassed once.
+        seed: of the noise.
+        instruments: what is held fixed.
+        report: called with versions done, all versions, and a note.
+    """
+    layers = sorted(instruments.saes)
+    versions = list(_versions(model, variants, range(int(keys["n_layers"])) if layer_skip else (), seed, instruments))
+    rows, own = [], None
+    for number, version in enumerate(versions):
+        read = layers if version.changed_layer is None else layers[-1:]
+        with version.state() as change:
+            found = _measured(model, read, instruments)
+        own = own or found
+        report(number + 1, len(versions), f"{version.variant} {version.control_id}")
+        for layer in read:
+            row = _row(found, own, layer, instruments)
+            row |= {"variant": version.variant, "control_id": version.control_id, "bits": BITS.get(version.variant)}
+            if version.control_id != "none":
+                row["bits"] = None
+            if change is not None:
+                row |= {"density": change.density, "relative_norm": change.relative_norm}
+            row |= {"changed_layer": version.changed_layer, "layer": layer, "category_level": level}
+            rows.append({**keys, **row, "rel_depth": (layer + 1) / int(keys["n_layers"])})
+    complete = [{name: row.get(name) for name in COMPRESSION_RETENTION.schema} for row in rows]
+    return pl.DataFrame(complete, schema=COMPRESSION_RETENTION.schema)
+
+
+def _versions(
+    model: PreTrainedModel, variants: Sequence[str], skipped: Sequence[int], seed: int, instruments: Instruments
+) -> Iterator[Version]:
+    """The model itself first: all others are compared with it."""
+    name = instruments.blocks_name
+    yield Version("none", "none", None, nullcontext)
+    for variant in variants:
+        yield Version(variant, "none", None, lambda variant=variant: changed_weights(model, compressed(variant), name))
+        yield Version(
+            variant, "noise", None, lambda variant=variant: changed_weights(model, noise_like(variant, seed), name)
+        )
+    for layer in skipped:
+        yield Version(f"skip_{layer}", "none", layer, lambda layer=layer: bypassed_block(model, layer, name))
+
+
+def _measured(model: PreTrainedModel, layers: Sequence[int], given: Instruments) -> _Found:
+    read_out = text_read_outs(model, given.texts, layers, given.batch_size, given.device, given.blocks_name)
+    found = _Found(given.loss(model))
+    for layer in layers:
+        seeds, latents = given.saes[layer], given.latents[layer]
+        presence = [
+            presence_of(encoded(sae, read_out[layer]), given.category_p, latents[seed], given.weights_pb)
+            for seed, sae in seeds.items()
+        ]
+        found.presence[layer] = mean_presence(presence)
+        x_pd = read_out[layer].cpu().numpy()
+        fvu = [unexplained(x_pd, sae.reconstruct(read_out[layer]).cpu().numpy()) for sae in seeds.values()]
+        found.fvu[layer] = float(np.mean(fvu))
+    return found
+
+
+def _row(found: _Found, own: _Found, layer: int, given: Instruments) -> dict[str, Any]:
+    kept = given.kept_c
+    drop = own.presence[layer] - found.presence[layer]
+    lo, hi = interval(np.nanmean(drop.p_cb[kept], axis=0))
+    return {
+        "n_categories": int(kept.sum()),
+        "n_texts": len(given.texts),
+        "p_model": own.presence[layer].p_c[kept].mean(),
+        "p_variant": found.presence[layer].p_c[kept].mean(),
+        "mean_drop": drop.p_c[kept].mean(),
+        "mean_drop_lo": float(lo),
+        "mean_drop_hi": float(hi),
+        "retention": retained_c(Presence(drop.p_c[kept], drop.p_cb[kept])).mean(),
+        "fvu_model": own.fvu[layer],
+        "fvu_variant": found.fvu[layer],
+        "fvu_ratio": found.fvu[layer] / own.fvu[layer] if own.fvu[layer] > 0 else None,
+        "loss_model": own.loss,
+        "loss_delta": None if own.loss is None or found.loss is None else found.loss - own.loss,
+        "n_seeds": len(given.saes[layer]),
+        "n_boot": given.weights_pb.shape[1],
+    }

@@ -1,0 +1,141 @@
+"""Every control of presence at the last step, beside what was measured there.
+
+Shape suffixes: r rows, b bootstrap replicates.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from emergence_assets.emergence.controls.table import CATEGORY_CONTROLS
+from emergence_assets.emergence.presence.replicates import CELL_KEYS, group_means, replicate_array
+from emergence_assets.emergence.presence.seed_draws import nested_means
+from emergence_assets.features.statistics.formulas import interval
+
+_ROW = ["layer", "control_id", "category_level", "category"]
+_NUMBERS = ["p_select", "p_best", "p_dense"]
+
+
+def category_controls(parts: pl.DataFrame, presence: pl.DataFrame, chosen: Sequence[str]) -> pl.DataFrame:
+    """One row per (layer, control, level, category) at the last step, and per layer their mean (`aggregate` "mean").
+
+    `p_measured` is the p_best of the same cell; `above_control` = p_measured − p_best of the control, with the interval
+    of the paired replicates. Of a control that was drawn several times the mean is taken, and its replicates draw it
+    anew, as those of the measurement draw SAE seeds. The controls `dense` and `bow` are probes: their AUROC stands as
+    p_best. The bag of words has no replicates: the interval of what is above it, or below, knows the measurement's
+    doubt alone.
+
+    Args:
+        parts: rows of `features.control_rows.control_rows` with layer and control_id.
+        presence: `category_presence` of one model: the measurement, and the controls step0, label_shuffle, dense, bow.
+        chosen: controls that the study wants.
+    """
+    last = presence.filter(pl.col("step") == pl.col("step").max())
+    measured = last.filter(pl.col("control_id") == "none").sort("layer", "category_level", "category")
+    model = presence["model"].first()
+    rows = pl.concat([_over_draws(parts, str(model)), _from_presence(presence, measured)])
+    rows = rows.filter(pl.col("control_id").is_in(list(chosen)))
+    paired = rows.join(
+        measured.select(
+            *CELL_KEYS,
+            *("category_level", "category", "n_seeds", "n_boot", "data_version"),
+            p_measured=pl.col("p_best"),
+            measured_replicates=pl.col("replicates"),
+        ),
+        on=["layer", "category_level", "category"],
+        how="inner",
+        validate="m:1",
+    ).sort(_ROW)
+    if paired.is_empty():
+        return CATEGORY_CONTROLS.schema.to_frame()
+    control_rb = _replicates(paired, "replicates")
+    measured_rb = _replicates(paired, "measured_replicates")
+    each = _with_intervals(paired.with_columns(aggregate=pl.lit("none")), control_rb, measured_rb)
+    group = [key for key in _ROW if key != "category"]
+    means = (
+        paired.sort(_ROW)
+        .group_by(group, maintain_order=True)
+        .agg(
+            pl.col(*(key for key in CELL_KEYS if key != "layer")).first(),
+            pl.col("n_draws", "n_seeds", "n_boot", "data_version").first(),
+            pl.col(*_NUMBERS, "p_measured").mean(),
+            size=pl.len(),
+        )
+        .with_columns(aggregate=pl.lit("mean"), category=pl.lit(None, dtype=pl.String))
+    )
+    sizes = means["size"].to_numpy()
+    averaged = _with_intervals(means, group_means(control_rb, sizes), group_means(measured_rb, sizes))
+    return pl.concat([each, averaged]).sort("aggregate", *_ROW)
+
+
+def _over_draws(parts: pl.DataFrame, model: str) -> pl.DataFrame:
+    """The mean over the draws of each control, with replicates over texts and draws."""
+    kept = [*_ROW, *_NUMBERS, "replicates", "n_draws"]
+    rows = parts.sort(*_ROW, "draw")
+    drawn = rows.group_by(_ROW, maintain_order=True).agg(pl.col(_NUMBERS).mean(), n_draws=pl.len().cast(pl.Int16))
+    if drawn.is_empty():
+        return drawn.with_columns(replicates=pl.lit(None, pl.List(pl.Float32))).select(kept)
+    replicates = nested_means(
+        replicate_array(rows),
+        rows["p_best"].to_numpy(),
+        drawn["n_draws"].to_numpy().astype(np.int64),
+        [(model, *cell) for cell in drawn.select("control_id", "layer").iter_rows()],
+        list(drawn.select("control_id", "category_level").iter_rows()),
+    )
+    return drawn.with_columns(replicates=pl.Series(replicates.astype(np.float32), dtype=pl.List(pl.Float32))).select(
+        kept
+    )
+
+
+def _from_presence(presence: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFrame:
+    """The controls that category_presence holds already."""
+    step0 = presence.filter(pl.col("step") == 0, pl.col("control_id") == "none")
+    shuffled = presence.filter(pl.col("step") == pl.col("step").max(), pl.col("control_id") == "label_shuffle")
+    none = pl.lit(None, dtype=pl.List(pl.Float32)).alias("replicates")
+    kept = [*(key for key in _ROW if key != "control_id"), *_NUMBERS, "replicates"]
+    found = {
+        "step0": step0.select(kept),
+        "label_shuffle": shuffled.select(kept),
+        "dense": measured.with_columns(
+            replicates=pl.col("replicates_dense"), p_best=pl.col("p_dense"), p_select=pl.lit(None, pl.Float32)
+        ).select(kept),
+        "bow": measured.with_columns(none, p_best=pl.col("p_bow"), p_select=pl.lit(None, pl.Float32)).select(kept),
+    }
+    return pl.concat(
+        [
+            frame.with_columns(control_id=pl.lit(control_id), n_draws=pl.lit(None, pl.Int16)).select(
+                *_ROW, *_NUMBERS, "replicates", "n_draws"
+            )
+            for control_id, frame in found.items()
+        ]
+    )
+
+
+def _replicates(rows: pl.DataFrame, column: str) -> np.ndarray:
+    """Replicates of the rows; where there are none, the one value that is known."""
+    n_boot = int(rows["n_boot"][0])
+    fixed = pl.concat_list([pl.col("p_best").fill_null(float("nan"))] * n_boot)
+    filled = rows.select(replicates=pl.coalesce(pl.col(column), fixed))
+    return replicate_array(filled)
+
+
+def _with_intervals(rows: pl.DataFrame, control_rb: np.ndarray, measured_rb: np.ndarray) -> pl.DataFrame:
+    has_own = (rows["control_id"] != "bow").to_numpy()
+    bounds: dict[str, Any] = {
+        "p_best": interval(np.where(has_own[:, None], control_rb, np.nan)),
+        "above_control": interval(measured_rb - control_rb),
+    }
+    table = rows.with_columns(
+        *(
+            pl.Series(f"{name}_{side}", values)
+            for name, pair in bounds.items()
+            for side, values in zip(("lo", "hi"), pair, strict=True)
+        ),
+        above_control=pl.col("p_measured") - pl.col("p_best"),
+    )
+    floats = [name for name, dtype in CATEGORY_CONTROLS.schema.items() if dtype == pl.Float32]
+    return table.with_columns(pl.col(name).cast(pl.Float32).fill_nan(None) for name in floats).select(
+        pl.col(name).cast(dtype) for name, dtype in CATEGORY_CONTROLS.schema.items()
+    )

@@ -1,0 +1,191 @@
+"""Worker that measures one control of one model at its last step, layer by layer. T: imports torch.
+
+Shape suffixes: p texts, d d_model, t rows.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from emergence_assets.activations.files.reading import Rows, open_rows
+from emergence_assets.activations.forward.capture import capture_checkpoint
+from emergence_assets.activations.forward.worker import LoadedCheckpoint, loaded_checkpoint, training_rows
+from emergence_assets.emergence.controls.reinitialised_model import reinitialise
+from emergence_assets.emergence.controls.rows import control_rows
+from emergence_assets.emergence.controls.table import CONTROL_PARTS, ENCODER_DRAWS
+from emergence_assets.emergence.controls.untrained_saes import frozen_decoder, gaussian_rows, random_encoder
+from emergence_assets.emergence.controls.word_order import with_shuffled_words
+from emergence_assets.features.statistics.cell_tables import CellRecipe
+from emergence_assets.features.statistics.encoded import encoded
+from emergence_assets.features.statistics.labels import length_strata
+from emergence_assets.features.statistics.probe_labels import cell_labels, cell_texts, probe_texts
+from emergence_assets.saes.formats.folder import read_sae
+from emergence_assets.saes.model.sae import SAE
+from emergence_assets.saes.spec import EVALUATION_SHARE, seed_folder
+from emergence_assets.saes.training.batches import Member
+from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.training import train_saes
+from emergence_assets.texts.study_texts import probe_set
+from emergence_assets.texts.tokens import Tokens, known_tokens
+from resources.compute.accelerator import choose_accelerator
+from resources.files.atomic import clear_disk_errors
+from resources.files.records import record_of, required_from_json
+from resources.tables.parquet import write_table
+
+SEED = 20_000
+"""Seeds of controls are counted from here and from the seed of the statistics: none is shared with what is measured."""
+DRAW_SEEDS = 1_000
+"""Between the seeds of two draws."""
+
+
+class Layer(NamedTuple):
+    """What a control of one layer is made from."""
+
+    layer: int
+    activation_file: Path
+    sae_folder: Path
+
+
+class Material(NamedTuple):
+    """Rows that SAEs are trained on, and the read-outs of the probe texts, of one layer."""
+
+    rows: Rows
+    read_out_pd: np.ndarray
+
+
+def measure_control(
+    control_id: str,
+    origin: dict[str, Any],
+    layers: dict[str, dict[str, str]],
+    path: str,
+    required: str,
+    probes: str,
+    report: Any,
+) -> None:
+    """Worker: one control of one model in all its layers.
+
+    Args:
+        control_id: one of `control_ids.MADE_CONTROLS`.
+        origin: see `activations.cells.harvest_origin`, of the last step.
+        layers: layer → activation_file, sae_folder.
+        path: where the rows go.
+        required: of the table that they are a part of.
+        probes: declaration of the probe set, as JSON.
+        report: called with layers done, layers, and a note.
+    """
+    want = required_from_json(required)
+    recipe = CellRecipe.from_settings(want.recipe["statistics"])
+    places = [Layer(int(layer), Path(one["activation_file"]), Path(one["sae_folder"])) for layer, one in layers.items()]
+    tokens_file = Path(origin["tokens_file"])
+    labels = cell_labels(probes, tokens_file)
+    strata = length_strata(cell_texts(probes, tokens_file).length_p) if control_id.endswith("within_length") else None
+    frames = []
+    for position, (place, read_out_pd, drawn) in enumerate(
+        _instruments(control_id, origin, places, want.recipe, probes)
+    ):
+        rows = control_rows((encoded(sae, read_out_pd) for sae in drawn), read_out_pd, labels, recipe, strata)
+        frames.append(rows.with_columns(layer=pl.lit(place.layer, pl.Int16), control_id=pl.lit(control_id)))
+        report(position + 1, len(places), control_id)
+    frame = pl.concat(frames).select(CONTROL_PARTS.schema.names())
+    record = record_of(want, {"mean_p_best": float(frame["p_best"].to_numpy().mean())})
+    with clear_disk_errors(Path(path)):
+        write_table(Path(path), frame, CONTROL_PARTS, record.to_json())
+
+
+def _instruments(
+    control_id: str, origin: Mapping[str, Any], places: Sequence[Layer], recipe: Mapping[str, Any], probes: str
+) -> Iterator[tuple[Layer, np.ndarray, Sequence[SAE]]]:
+    """Per layer the read-outs that are encoded, and the SAEs that encode them, one per draw."""
+    device = choose_accelerator().device
+    design, seed = SAERecipe.from_settings(recipe["sae"]), int(recipe["sae"]["seeds"][0])
+    own_seed = SEED + int(recipe["statistics"]["seed"])
+    kept_t = known_tokens(Path(origin["tokens_file"])).training_rows.text_index_t % EVALUATION_SHARE != 0
+
+    def trained(rows: Rows | np.ndarray, layer: int) -> SAE:
+        return train_saes([Member(rows, own_seed + layer, kept_t)], design, device)[0].sae
+
+    if control_id == "label_shuffle_within_length":
+        for place in places:
+            yield place, _read_out(place), [_study_sae(place, seed)]
+    elif control_id == "text_wordshuffle":
+        shuffled = _shuffled_read_outs(origin, places, probes, own_seed)
+        for place in places:
+            yield place, shuffled[place.layer], [_study_sae(place, seed)]
+    elif control_id in ("reinit_full", "reinit_keep_embed"):
+        keep = control_id == "reinit_keep_embed"
+        for place, material in zip(places, _reinitialised(origin, places, own_seed, keep), strict=True):
+            yield place, material.read_out_pd, [trained(material.rows, place.layer)]
+    else:
+        by_layer = {place.layer: place for place in places}
+        for layer, rows in training_rows(origin, {place.layer: place.activation_file for place in places}):
+            place, member = by_layer[layer], Member(rows, own_seed + layer, kept_t)
+            read_out_pd = _read_out(place)
+            if control_id == "act_gauss":
+                numbers_td = gaussian_rows(rows, own_seed + layer)
+                read_out_pd = gaussian_rows(Rows(read_out_pd, "float32"), own_seed + 1_000 + layer)
+                yield place, read_out_pd, [trained(numbers_td, layer)]
+            elif control_id == "dict_frozen_encoder":
+                draws = (replace(member, seed=member.seed + DRAW_SEEDS * draw) for draw in range(ENCODER_DRAWS))
+                yield place, read_out_pd, [random_encoder(one, design, device) for one in draws]
+            else:
+                yield place, read_out_pd, [frozen_decoder(member, design, device)]
+
+
+def _read_out(place: Layer) -> np.ndarray:
+    return np.ascontiguousarray(open_rows(place.activation_file, "read_out", verify=True).float32())
+
+
+def _study_sae(place: Layer, seed: int) -> SAE:
+    return read_sae(seed_folder(place.sae_folder, seed))[0]
+
+
+def _reinitialised(
+    origin: Mapping[str, Any], places: Sequence[Layer], seed: int, keep_embedding: bool
+) -> list[Material]:
+    with loaded_checkpoint(origin, lambda *_: None) as loaded:
+        reinitialise(loaded.model, seed, keep_embedding=keep_embedding)
+        captured = _captured(loaded, loaded.tokens, places, with_training=True)
+    return [
+        Material(Rows(captured[place.layer, "resid_post"], "float32"), captured[place.layer, "read_out"])
+        for place in places
+    ]
+
+
+def _shuffled_read_outs(
+    origin: Mapping[str, Any], places: Sequence[Layer], probes: str, seed: int
+) -> dict[int, np.ndarray]:
+    texts = probe_texts(probes, Path(origin["tokens_file"]))["text"].to_list()
+    with loaded_checkpoint(origin, lambda *_: None) as loaded:
+        tokens, _ = with_shuffled_words(
+            loaded.tokens,
+            texts,
+            loaded.folder / "tokenizer.json",
+            origin["recipe"]["begin_token"],
+            template=probe_set(probes).template,
+            seed=seed,
+        )
+        captured = _captured(loaded, tokens, places, with_training=False)
+    return {place.layer: captured[place.layer, "read_out"] for place in places}
+
+
+def _captured(
+    loaded: LoadedCheckpoint, tokens: Tokens, places: Sequence[Layer], *, with_training: bool
+) -> dict[tuple[int, str], np.ndarray]:
+    """Rows of a forward pass over all layers, in memory and in single precision: re-drawn weights may overflow half."""
+    parts: dict[tuple[int, str], list[np.ndarray]] = {}
+    capture_checkpoint(
+        loaded.model,
+        tokens,
+        [place.layer for place in places],
+        lambda layer, name, block_td: parts.setdefault((layer, name), []).append(block_td),
+        "float32",
+        loaded.accelerator.capture_batch,
+        loaded.accelerator.device,
+        blocks_name=loaded.origin["recipe"]["blocks"],
+        with_training=with_training,
+    )
+    return {key: np.concatenate(blocks) for key, blocks in parts.items()}

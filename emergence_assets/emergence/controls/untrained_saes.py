@@ -1,0 +1,58 @@
+"""SAEs that learned nothing, or half of it, and rows that hold nothing but their covariance: controls of a trained SAE.
+
+arXiv 2602.14111: dictionaries with a frozen random encoder or decoder come near trained ones in
+interpretability scores and probing, so that what they reach is no merit of training.
+
+Shape suffixes: t tokens (rows), d d_model.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from emergence_assets.activations.files.reading import Rows
+from emergence_assets.saes.model.sae import SAE
+from emergence_assets.saes.model.stack import fold_input_scale
+from emergence_assets.saes.model.variants import TopK
+from emergence_assets.saes.training.batches import Member, feed_of
+from emergence_assets.saes.training.initialisation import initial_parameters
+from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.training import train_saes
+
+
+def random_encoder(member: Member, recipe: SAERecipe, device: torch.device | str) -> SAE:
+    """Control `dict_frozen_encoder`: random directions, the input's mean and scale, and TopK; nothing is trained.
+
+    Codes hang on the encoder alone, so that a decoder trained behind it would change none. Every variant has the k of
+    the recipe, that is, equal sparsity.
+    """
+    plain = replace(recipe, activation=TopK(recipe.activation.k), aux_k=None)
+    feed = feed_of(member, plain, device)
+    parameters = initial_parameters(plain, plain.activation, member, feed)
+    return fold_input_scale(parameters, feed.mean_d, feed.scale, recipe.activation.k)
+
+
+def frozen_decoder(member: Member, recipe: SAERecipe, device: torch.device | str) -> SAE:
+    """Control `dict_frozen_decoder`: encoder and biases are trained, the decoder keeps its random directions."""
+    return train_saes([member], replace(recipe, frozen_decoder=True), device)[0].sae
+
+
+def gaussian_rows(rows: Rows, seed: int) -> np.ndarray:
+    """Control `act_gauss`: as many Gaussian rows with the mean and covariance of the given ones, float32.
+
+    Args:
+        rows: any.
+        seed: of the numbers.
+    """
+    n_rows, d_model = rows.array.shape
+    total_d, product_dd = np.zeros(d_model), np.zeros((d_model, d_model))
+    for start in range(0, n_rows, 4096):
+        block = rows.float32(start, start + 4096).astype(np.float64)
+        total_d += block.sum(axis=0)
+        product_dd += block.T @ block
+    mean_d = total_d / n_rows
+    variance_d, direction_dd = np.linalg.eigh(product_dd / n_rows - np.outer(mean_d, mean_d))
+    root_dd = (direction_dd * np.sqrt(np.maximum(variance_d, 0))).T.astype(np.float32)
+    numbers = np.random.default_rng(seed).standard_normal((n_rows, d_model), dtype=np.float32)
+    return numbers @ root_dd + mean_d.astype(np.float32)

@@ -1,0 +1,64 @@
+"""Probe texts with their words in random order: the control `text_wordshuffle`."""
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from emergence_assets.texts.probe_set import WHOLE
+from emergence_assets.texts.tokenising import tokenise
+from emergence_assets.texts.tokens import Tokens
+
+_WORD = re.compile(r"\w+(?:['-]\w+)*")
+_NO_LIMIT = 1 << 30
+
+
+def shuffle_words(prompt: str, seed: int, template: str = WHOLE) -> str:
+    """The words of a text in random order, in the places where words stood.
+
+    Args:
+        prompt: the text in its template.
+        seed: of the order, together with the prompt itself.
+        template: of the probe set; what it puts around the text stays as it is.
+    """
+    before, after = template.split("{text}")
+    stop = len(prompt) - len(after)
+    stem = prompt[len(before) : stop]
+    words = _WORD.findall(stem)
+    order = np.random.default_rng([seed, zlib.crc32(prompt.encode())]).permutation(len(words))
+    shuffled = iter(words[i] for i in order)
+    return before + _WORD.sub(lambda _: next(shuffled), stem) + prompt[stop:]
+
+
+def with_shuffled_words(
+    tokens: Tokens, prompts: Sequence[str], tokenizer: Path, begin_token: str | None, *, template: str, seed: int
+) -> tuple[Tokens, int]:
+    """The same probe texts with their words in random order, for the same rows.
+
+    A text that then has more tokens than the context keeps its order; the control is higher for it, not lower.
+
+    Args:
+        tokens: of the study.
+        prompts: the probe texts in their template, in the order of the tokens.
+        tokenizer: A tokenizer.json, the one that made the tokens.
+        begin_token: see `tokenise`.
+        template: of the probe set.
+        seed: of the orders.
+
+    Returns:
+        Tokens that differ in `probe_ids` alone, and how many texts kept their order.
+    """
+    shuffled = pl.DataFrame(
+        {"text_id": tokens.probe_text_id, "text": [shuffle_words(prompt, seed, template) for prompt in prompts]}
+    )
+    made = tokenise(tokenizer, shuffled.head(1), shuffled, _NO_LIMIT, tokens.positions, begin_token=begin_token)
+    ids = dict(zip(made.probe_text_id, made.probe_ids, strict=True))
+    fits = {name for name, one in ids.items() if len(one) <= tokens.context}
+    probe_ids = tuple(
+        ids[name] if name in fits else old for name, old in zip(tokens.probe_text_id, tokens.probe_ids, strict=True)
+    )
+    return replace(tokens, probe_ids=probe_ids), len(probe_ids) - len(fits)

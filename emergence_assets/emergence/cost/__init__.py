@@ -1,0 +1,1 @@
+"""What training cost, what it bought, and when features stop gaining."""

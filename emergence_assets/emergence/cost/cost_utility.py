@@ -1,0 +1,155 @@
+"""What a checkpoint costs and what it is worth: training compute against the utility of its features.
+
+Shape suffixes: s steps, b bootstrap replicates.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from emergence_assets.emergence.cost.stopping import has_risen, is_flat, trend
+from emergence_assets.emergence.cost.table import COST_UTILITY
+from emergence_assets.emergence.cost.utility import UtilitySeries, utility_series
+from emergence_assets.features.statistics.formulas import interval
+
+ENOUGH = 0.9
+"""Share of the final utility whose cost is told."""
+
+
+def cost_utility(presence: pl.DataFrame, losses: pl.DataFrame) -> pl.DataFrame:
+    """One row per (model, step, level, control): training compute and utility, with paired 95 % intervals over texts.
+
+    * train_flops: 6 N D with N the non-embedding parameters and D the tokens seen.
+    * u_excess: mean excess over categories at the checkpoint's best layer, chosen on split select.
+    * u_final_present: share of the categories present at the model's last checkpoint that are present here already;
+      present is a gain of at least 0.05 with a lower bound above 0. Null when none is present at the end.
+    * loss: on the fixed text of the registry of checkpoints, nats per token; null where it was not measured.
+    * marginal_u_dec: utility gained since the checkpoint before, per decade of compute; null up to the first step.
+    * trend_u_dec: slope of the last three checkpoints up to this one. stop_signal: utility has risen at all (0.05,
+      lower bound above 0) and the upper end of the trend is below 0.02 per decade.
+    * regret_after_stop, flops_saved_frac: where the signal is on, the utility that training on to the last checkpoint
+      still added, and the share of all compute that it took.
+    * u_frac_of_final: u_excess over that of the last checkpoint. flops_to_90: compute from which on utility stays at
+      90 % of it or above, between checkpoints by log10 of compute, its interval never narrower than their gap; the
+      same in all rows of a series. Both null unless the last utility has a lower bound above 0.
+    * pareto: no other checkpoint of any model has more utility at no more compute; step 0 is not counted.
+
+    Args:
+        presence: see `CATEGORY_PRESENCE`; models without step 0 have no utility.
+        losses: columns model, step, loss.
+    """
+    rows = [row for series in utility_series(presence) for row in _rows(series)]
+    if not rows:
+        return COST_UTILITY.schema.to_frame()
+    known = {name: dtype for name, dtype in COST_UTILITY.schema.items() if name not in ("loss", "pareto")}
+    table = pl.DataFrame(rows, schema=known).join(
+        losses.select("model", "step", "loss"), on=["model", "step"], how="left", maintain_order="left"
+    )
+    floats = [
+        name
+        for name, dtype in COST_UTILITY.schema.items()
+        if dtype in (pl.Float32, pl.Float64) and name in table.columns
+    ]
+    table = table.with_columns(pl.col(floats).fill_nan(None))
+    parts = [
+        part.with_columns(pareto=pl.Series(is_efficient(part["train_flops"].to_list(), part["u_excess"].to_list())))
+        for part in table.partition_by("category_level", "control_id", maintain_order=True)
+    ]
+    return (
+        pl.concat(parts)
+        .select(pl.col(name).cast(dtype) for name, dtype in COST_UTILITY.schema.items())
+        .sort("category_level", "control_id", "n_params_nonemb", "model", "step")
+    )
+
+
+def is_efficient(flops: Sequence[float], utility: Sequence[float | None]) -> list[bool]:
+    """Whether no other point has more utility at no more compute, or as much for less; points without cost never."""
+    order = sorted(range(len(flops)), key=lambda i: (flops[i], -(utility[i] or 0.0)))
+    found, best = [False] * len(flops), float("-inf")
+    for i in order:
+        value = utility[i]
+        if value is not None and flops[i] > 0 and value > best:
+            found[i], best = True, value
+    return found
+
+
+def _rows(series: UtilitySeries) -> list[dict[str, Any]]:
+    u_s, u_sb, flops_s = series.excess_s, series.excess_sb, series.flops_s
+    share_s, share_sb = series.share_of_final()
+    has_end = bool(interval(u_sb[-1])[0] > 0)
+    enough = _flops_to_share(flops_s, u_s, u_sb) if has_end else (None, None, None)
+    rows = []
+    for s in range(len(u_s)):
+        slope = trend(series.step_s[: s + 1], u_s[: s + 1], u_sb[: s + 1])
+        stops = has_risen(u_s[s], u_sb[s]) and is_flat(slope)
+        rows.append(
+            {
+                "model": series.model,
+                "n_params_nonemb": series.n_params_nonemb,
+                "step": series.step_s[s],
+                "tokens_seen": series.tokens_s[s],
+                "train_flops": flops_s[s],
+                "category_level": series.category_level,
+                "control_id": series.control_id,
+                "layer": series.layer_s[s],
+                **_with_interval("u_excess", u_s[s], u_sb[s]),
+                **_with_interval("u_final_present", share_s[s], share_sb[s]),
+                "n_final_present": series.n_final_present,
+                "u_frac_of_final": u_s[s] / u_s[-1] if has_end else None,
+                **_marginal(s, flops_s, u_s, u_sb),
+                "trend_u_dec": slope.slope,
+                "trend_u_dec_lo": slope.lo,
+                "trend_u_dec_hi": slope.hi,
+                **dict(zip(("flops_to_90", "flops_to_90_lo", "flops_to_90_hi"), enough, strict=True)),
+                "stop_signal": stops,
+                "regret_after_stop": u_s[-1] - u_s[s] if stops else None,
+                "flops_saved_frac": 1 - flops_s[s] / flops_s[-1] if stops else None,
+                "n_boot": u_sb.shape[1],
+            }
+        )
+    return rows
+
+
+def _with_interval(name: str, value: float, replicates_b: NDArray[np.float64]) -> dict[str, float]:
+    lo, hi = interval(replicates_b)
+    return {name: float(value), f"{name}_lo": float(lo), f"{name}_hi": float(hi)}
+
+
+def _marginal(
+    s: int, flops_s: NDArray[np.float64], u_s: NDArray[np.float64], u_sb: NDArray[np.float64]
+) -> dict[str, float]:
+    if s == 0 or flops_s[s - 1] <= 0:
+        return _with_interval("marginal_u_dec", float("nan"), np.full(u_sb.shape[1], np.nan))
+    decades = np.log10(flops_s[s] / flops_s[s - 1])
+    return _with_interval("marginal_u_dec", (u_s[s] - u_s[s - 1]) / decades, (u_sb[s] - u_sb[s - 1]) / decades)
+
+
+def _flops_to_share(
+    flops_s: NDArray[np.float64], u_s: NDArray[np.float64], u_sb: NDArray[np.float64]
+) -> tuple[float | None, float | None, float | None]:
+    """Compute from which on utility stays at 90 % of its last value or above, with an interval."""
+    # Step 0 has no place on the axis: what is reached before the first step is put there.
+    x_s = np.log10(np.maximum(flops_s, flops_s[flops_s > 0].min() if (flops_s > 0).any() else 1.0))
+    x, before = _last_rise(x_s, u_s[:, None])
+    if not np.isfinite(x[0]):
+        return None, None, None
+    lo, hi = interval(_last_rise(x_s, u_sb)[0])
+    i = int(before[0])
+    # fmin, fmax ignore NaN: when the replicates say nothing the checkpoints around it are the interval
+    return 10 ** float(x[0]), 10 ** float(np.fmin(lo, x_s[i])), 10 ** float(np.fmax(hi, x_s[i + 1]))
+
+
+def _last_rise(x_s: NDArray[np.float64], u_sb: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """X of the last rise through 90 % of the last value, and the checkpoint before it; NaN if it is never below."""
+    target_b = ENOUGH * u_sb[-1]
+    below_sb = u_sb[:-1] < target_b
+    crosses_b = (u_sb[-1] > 0) & below_sb.any(axis=0)
+    before_b = len(below_sb) - 1 - below_sb[::-1].argmax(axis=0)
+    columns = np.arange(u_sb.shape[1])
+    lower, upper = u_sb[before_b, columns], u_sb[before_b + 1, columns]
+    step_b = np.where(crosses_b & (upper > lower), upper - lower, 1.0)
+    x_b = x_s[before_b] + (target_b - lower) / step_b * (x_s[before_b + 1] - x_s[before_b])
+    return np.where(crosses_b, x_b, np.nan), before_b

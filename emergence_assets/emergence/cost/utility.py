@@ -1,0 +1,158 @@
+"""What training has bought so far: the utility of every checkpoint of a model, with its joint bootstrap replicates.
+
+Shape suffixes: s steps, c categories, b bootstrap replicates.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from emergence_assets.emergence.presence.presence import TRIVIAL
+from emergence_assets.emergence.presence.replicates import (
+    MARGIN,
+    best_layers,
+    replicate_array,
+    require_same_texts,
+    step0_rows,
+)
+from emergence_assets.features.statistics.formulas import interval
+from resources.errors import EmergenceError
+
+FLOPS_PER_PARAMETER_AND_TOKEN = 6
+"""Forward and backward pass of a dense decoder (Kaplan et al. 2020, arXiv 2001.08361, section 2.1)."""
+_SERIES = ["model", "category_level", "control_id"]
+
+
+@dataclass(frozen=True, eq=False)
+class UtilitySeries:
+    """One model, level and control along its checkpoints, in order of steps."""
+
+    model: str
+    n_params_nonemb: int
+    category_level: str
+    control_id: str
+    step_s: NDArray[np.int64]
+    tokens_s: NDArray[np.int64]
+    layer_s: NDArray[np.int64]
+    """The layer that is read: the best of the checkpoint, chosen on split select."""
+    excess_s: NDArray[np.float64]
+    """Mean excess over categories; NaN without step 0."""
+    excess_sb: NDArray[np.float64]
+    is_present_sc: NDArray[np.bool_]
+    """Whether a category's gain is at least 0.05 with a lower bound above 0."""
+    is_present_scb: NDArray[np.bool_]
+    """The same of every replicate, its own gain in the place of the estimate."""
+
+    @property
+    def flops_s(self) -> NDArray[np.float64]:
+        """Training compute, 6 N D."""
+        return FLOPS_PER_PARAMETER_AND_TOKEN * float(self.n_params_nonemb) * self.tokens_s.astype(np.float64)
+
+    @property
+    def n_final_present(self) -> int:
+        """Categories that are present at the last checkpoint."""
+        return int(self.is_present_sc[-1].sum())
+
+    def share_of_final(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Share of the categories present at the last checkpoint that are present at each: estimate, replicates.
+
+        NaN when there is none. A replicate has its own set of categories at the end.
+        """
+        return _share(self.is_present_sc[:, :, None])[:, 0], _share(self.is_present_scb)
+
+    def until(self, n_steps: int) -> "UtilitySeries":
+        """The first so many checkpoints: what was known while the model was still training."""
+        along = ("step_s", "tokens_s", "layer_s", "excess_s", "excess_sb", "is_present_sc", "is_present_scb")
+        same = ("model", "n_params_nonemb", "category_level", "control_id")
+        return UtilitySeries(
+            **{name: getattr(self, name) for name in same}, **{name: getattr(self, name)[:n_steps] for name in along}
+        )
+
+
+def _share(is_present_scb: NDArray[np.bool_]) -> NDArray[np.float64]:
+    final_cb = is_present_scb[-1]
+    kept_sb, n_final_b = (is_present_scb & final_cb).sum(axis=1), final_cb.sum(axis=0)
+    share_sb = np.full(kept_sb.shape, np.nan)
+    np.divide(kept_sb, n_final_b, out=share_sb, where=n_final_b > 0)
+    return share_sb
+
+
+def utility_series(presence: pl.DataFrame) -> Iterator[UtilitySeries]:
+    """Every model, level and control of `category_presence` as a series over its checkpoints.
+
+    A checkpoint is read at its own best layer (highest mean `p_select` of the level), so that what was said of a
+    checkpoint stays said whatever comes after it. Excess is (p_best − p_step0) / (1 − p_step0) at that layer;
+    categories with p_step0 >= 0.98 have none. Layer -1 (the embedding) is left out.
+
+    Raises:
+        EmergenceError: cells were measured on different texts, or lack categories that others have.
+    """
+    blocks = presence.filter(pl.col("layer") >= 0)
+    if blocks.is_empty():
+        return
+    require_same_texts(blocks)
+    read = best_layers(blocks)
+    at_best = [*read.columns]
+    table = pl.concat(
+        [
+            blocks.join(read, on=at_best, how="semi").with_columns(is_read=pl.lit(True)),
+            blocks.join(read, on=at_best, how="anti").filter(pl.col("step") == 0).with_columns(is_read=pl.lit(False)),
+        ]
+    ).sort([*_SERIES, "step", "layer", "category"])
+    row0 = step0_rows(table, ("model", "layer", "control_id", "category_level", "category"))
+    replicates_rb = replicate_array(table)
+    p_best = table["p_best"].to_numpy().astype(np.float64)
+    numbered = table.select(
+        *_SERIES, "n_params_nonemb", "step", "tokens_seen", "layer", "category", "is_read", row=pl.int_range(pl.len())
+    )
+    for part in numbered.filter("is_read").partition_by(_SERIES, maintain_order=True):
+        yield _series(part, p_best, replicates_rb, row0)
+
+
+def _series(
+    part: pl.DataFrame, p_best: NDArray[np.float64], replicates_rb: NDArray[np.float64], row0: NDArray[np.int64]
+) -> UtilitySeries:
+    steps = part.unique("step", keep="first", maintain_order=True)
+    n_steps, n_categories = steps.height, part["category"].n_unique()
+    one = part.row(0, named=True)
+    if part.height != n_steps * n_categories:
+        raise EmergenceError(
+            "checkpoints of a model have different categories",
+            where=f"{one['model']}, level {one['category_level']}",
+            remedy="Rematerialise the cells with one probe set.",
+        )
+    rows = part["row"].to_numpy()
+    first = row0[rows]
+    has_step0 = first >= 0
+    before, before_b = (
+        np.where(has_step0, p_best[first], np.nan),
+        np.where(has_step0[:, None], replicates_rb[first], np.nan),
+    )
+    gain, gain_b = p_best[rows] - before, replicates_rb[rows] - before_b
+    lower = interval(gain_b)[0]
+    is_present = (gain >= MARGIN) & (lower > 0)
+    # The replicate's own lower bound is as far below it as that of the estimate is below the estimate.
+    is_present_b = (gain_b >= MARGIN) & (gain_b > (gain - lower)[:, None])
+    room = np.where(before < TRIVIAL, 1 - before, np.nan)
+    room_b = np.where(np.isfinite(room)[:, None] & (before_b < 1), 1 - before_b, np.nan)
+    shape = (n_steps, n_categories)
+    return UtilitySeries(
+        **{key: one[key] for key in (*_SERIES, "n_params_nonemb")},
+        step_s=steps["step"].to_numpy().astype(np.int64),
+        tokens_s=steps["tokens_seen"].to_numpy().astype(np.int64),
+        layer_s=steps["layer"].to_numpy().astype(np.int64),
+        excess_s=_mean((gain / room).reshape(shape)),
+        excess_sb=_mean((gain_b / room_b).reshape(*shape, -1)),
+        is_present_sc=is_present.reshape(shape),
+        is_present_scb=is_present_b.reshape(*shape, -1),
+    )
+
+
+def _mean(values_sc: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Over categories, without those that are undefined; NaN where all are."""
+    defined = np.isfinite(values_sc)
+    total, count = np.where(defined, values_sc, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64)
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)

@@ -1,0 +1,1 @@
+"""Latents matched over steps, seeds, layers and sizes."""

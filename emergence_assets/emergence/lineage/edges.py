@@ -1,0 +1,102 @@
+"""Edges between latents of two SAEs: who is matched with whom, above which nulls, and how well on texts unseen.
+
+Shape suffix: e edges.
+"""
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from emergence_assets.emergence.lineage.assignment import N_CANDIDATES, in_assignment
+from emergence_assets.emergence.lineage.correlation import correlation_of_pairs
+from emergence_assets.emergence.lineage.matching import N_RANKS, LatentSet, best_partners, edges_of, measure_edges
+from emergence_assets.emergence.lineage.matching_nulls import null_threshold, rotated
+from emergence_assets.emergence.lineage.read_latents import ReadSAE
+from emergence_assets.emergence.lineage.table import FEATURE_LINEAGE
+
+METHOD = "mnn"
+
+
+def edges_between(
+    axis: str, source: ReadSAE, target: ReadSAE, models: tuple[str, str], share_space: bool = True
+) -> pl.DataFrame:
+    """Edges above both nulls; see `FEATURE_LINEAGE`. Mutual ones are accepted, the others tell of splits and merges.
+
+    Args:
+        axis: step, seed, layer or size.
+        source: one SAE.
+        target: the other.
+        models: names of the models that they read.
+        share_space: whether decoder directions can be compared, that is, whether it is one model.
+    """
+    one, other = (_placed(read.latents, share_space) for read in (source, target))
+    best = best_partners(one, other, N_CANDIDATES)
+    edges = edges_of(best.first(N_RANKS))
+    null = null_threshold(one, rotated(other, seed=0))
+    untrained = np.fmax(
+        _untrained_threshold(source.latents, target.untrained, share_space),
+        _untrained_threshold(target.latents, source.untrained, share_space),
+    )
+    kept = edges.score_e > np.fmax(null, untrained)
+    assigned_e = in_assignment(best, edges)[kept]
+    edges = edges.where(kept)
+    measured = measure_edges(one, other, edges)
+    on_score = correlation_of_pairs(source.score, target.score, np.stack([edges.source_e, edges.target_e], axis=1))
+    category_e, other_category_e = source.category_n[edges.source_e], target.category_n[edges.target_e]
+    known = (category_e != None) & (other_category_e != None)  # noqa: E711 - an array, elementwise
+    return pl.DataFrame(
+        {
+            "src_latent": one.latent_n[edges.source_e],
+            "dst_latent": other.latent_n[edges.target_e],
+            "cos_dec": pl.Series(measured.cosine_e).fill_nan(None),
+            "corr_act": measured.correlation_e,
+            "corr_score": on_score,
+            "jaccard": measured.jaccard_e,
+            "n_joint": measured.n_joint_e,
+            "rank_src": edges.rank_source_e,
+            "rank_dst": edges.rank_target_e,
+            "mutual": edges.mutual_e,
+            "score": edges.score_e,
+            "in_assignment": assigned_e,
+            "accepted": edges.mutual_e,
+            "same_category": pl.Series((category_e == other_category_e).astype(bool)).zip_with(
+                pl.Series(known.astype(bool)), pl.Series([None] * len(known), dtype=pl.Boolean)
+            ),
+        }
+    ).select(
+        pl.lit(value).cast(dtype).alias(name)
+        if (value := _constants(axis, source, target, models, null, untrained).get(name)) is not None
+        else pl.col(name).cast(dtype)
+        for name, dtype in FEATURE_LINEAGE.schema.items()
+    )
+
+
+def _constants(
+    axis: str, source: ReadSAE, target: ReadSAE, models: tuple[str, str], null: float, untrained: float
+) -> dict[str, str | int | float]:
+    return {
+        "model": models[0],
+        "dst_model": models[1],
+        "axis": axis,
+        "src_step": source.key.step,
+        "src_layer": source.key.layer,
+        "src_sae_seed": source.key.sae_seed,
+        "dst_step": target.key.step,
+        "dst_layer": target.key.layer,
+        "dst_sae_seed": target.key.sae_seed,
+        "null_p995": null,
+        "untrained_p995": untrained,
+        "method": METHOD,
+    }
+
+
+@functools.lru_cache(8)
+def _untrained_threshold(latents: LatentSet, untrained: LatentSet, share_space: bool) -> float:
+    """Remembered for a while: an SAE meets the same untrained dictionary once for each seed on the other side."""
+    return null_threshold(_placed(latents, share_space), _placed(untrained, share_space))
+
+
+def _placed(latents: LatentSet, share_space: bool) -> LatentSet:
+    return latents if share_space else replace(latents, direction_nd=None)

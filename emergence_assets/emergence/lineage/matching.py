@@ -1,0 +1,188 @@
+"""Which latents of two SAEs are one and the same: nearest by direction and by activity, from both sides.
+
+The score of a pair is the mean of the cosine of its decoder directions and the correlation of its activations on the
+same texts; where the two live in different spaces (models of different width) it is the correlation alone. All pairs
+are scored, in blocks: a preselection of candidates by cosine needs the same product and can miss the best partner.
+
+Shape suffixes: n latents of the one SAE, m latents of the other, d d_model, r ranks, e edges.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emergence_assets.emergence.lineage.correlation import (
+    Activity,
+    Correlator,
+    correlation_of_pairs,
+    jaccard,
+    joint_counts,
+)
+from resources.errors import EmergenceError
+
+N_RANKS = 3
+"""Partners that are kept of every latent: more than one, so that splits and merges are seen."""
+BLOCK_PAIRS = 1 << 24
+"""Pairs that are scored at a time: 64 MB in single precision."""
+
+
+@dataclass(frozen=True, eq=False)
+class LatentSet:
+    """Latents of one SAE that can be matched."""
+
+    activity: Activity
+    """Which they are, and when they are active."""
+    direction_nd: NDArray[np.float32] | None
+    """Their decoder directions, of unit length; None where they cannot be compared."""
+
+    def __len__(self) -> int:
+        return len(self.activity.latent_n)
+
+    @property
+    def latent_n(self) -> NDArray[np.int32]:
+        """Their numbers in the dictionary."""
+        return self.activity.latent_n
+
+
+class Edges(NamedTuple):
+    """Pairs of which at least one is the other's best, and both among the other's best three."""
+
+    source_e: NDArray[np.int64]
+    """Place in the one set."""
+    target_e: NDArray[np.int64]
+    """Place in the other set."""
+    score_e: NDArray[np.float32]
+    rank_target_e: NDArray[np.int64]
+    """Place of the target among the source's partners, from 1."""
+    rank_source_e: NDArray[np.int64]
+    """Place of the source among the target's partners, from 1."""
+
+    @property
+    def mutual_e(self) -> NDArray[np.bool_]:
+        """Whether both are each other's best."""
+        return (self.rank_target_e == 1) & (self.rank_source_e == 1)
+
+    def where(self, kept_e: NDArray[np.bool_]) -> "Edges":
+        """Some of them."""
+        return Edges(
+            self.source_e[kept_e],
+            self.target_e[kept_e],
+            self.score_e[kept_e],
+            self.rank_target_e[kept_e],
+            self.rank_source_e[kept_e],
+        )
+
+
+class Measured(NamedTuple):
+    """What a pair's score is made of."""
+
+    cosine_e: NDArray[np.float32]
+    """Of decoder directions; nan where they cannot be compared."""
+    correlation_e: NDArray[np.float32]
+    n_joint_e: NDArray[np.int64]
+    """Texts on which both are active."""
+    jaccard_e: NDArray[np.float32]
+
+
+class Best(NamedTuple):
+    """The best partners of every latent of both sets, best first, and their scores; -1 and -inf where there is none."""
+
+    target_nr: NDArray[np.int64]
+    score_nr: NDArray[np.float32]
+    source_mr: NDArray[np.int64]
+    score_mr: NDArray[np.float32]
+
+    def first(self, n_ranks: int) -> "Best":
+        """The best few of them."""
+        few = slice(0, n_ranks)
+        return Best(self.target_nr[:, few], self.score_nr[:, few], self.source_mr[:, few], self.score_mr[:, few])
+
+
+def match_latents(one: LatentSet, other: LatentSet) -> Edges:
+    """All pairs of which at least one is the other's best partner, and both are among the other's best three.
+
+    Whatever the numbering of the latents, the pairs are the same (equal scores aside).
+    """
+    return edges_of(best_partners(one, other))
+
+
+def best_partners(one: LatentSet, other: LatentSet, n_ranks: int = N_RANKS) -> Best:
+    """The partners with the highest scores, from both sides.
+
+    Raises:
+        EmergenceError: the sets were read on different texts, or only one has directions.
+    """
+    n, m = len(one), len(other)
+    target_nr, score_nr = _nothing(n, n_ranks)
+    source_mr, score_mr = _nothing(m, n_ranks)
+    for start, stop, score_bm in _scores(one, other):
+        target_nr[start:stop], score_nr[start:stop] = _largest(score_bm, n_ranks)
+        found, found_score = _largest(score_bm.T, n_ranks)
+        # those found before come first, so that the lower number wins a tie
+        merged, merged_score = np.hstack([source_mr, found + start]), np.hstack([score_mr, found_score])
+        order = np.argsort(-merged_score, axis=1, kind="stable")[:, :n_ranks]
+        source_mr = np.take_along_axis(merged, order, axis=1)
+        score_mr = np.take_along_axis(merged_score, order, axis=1)
+    return Best(target_nr, score_nr, np.where(np.isfinite(score_mr), source_mr, -1), score_mr)
+
+
+def edges_of(best: Best) -> Edges:
+    """See `match_latents`."""
+    m = len(best.source_mr)
+    source, place = np.nonzero(best.target_nr >= 0)
+    target, rank = best.target_nr[source, place], place + 1
+    key_from_source = source * m + target
+    target_2, place_2 = np.nonzero(best.source_mr >= 0)
+    source_2 = best.source_mr[target_2, place_2]
+    key_from_target = source_2 * m + target_2
+    _, first, second = np.intersect1d(key_from_source, key_from_target, assume_unique=True, return_indices=True)
+    rank_target, rank_source = rank[first], place_2[second] + 1
+    kept = (rank_target == 1) | (rank_source == 1)
+    source, target, place = source[first][kept], target[first][kept], place[first][kept]
+    return Edges(source, target, best.score_nr[source, place], rank_target[kept], rank_source[kept])
+
+
+def measure_edges(one: LatentSet, other: LatentSet, edges: Edges) -> Measured:
+    """Cosine, correlation and overlap of the given pairs, on the texts that the sets were read on."""
+    pairs = np.stack([edges.source_e, edges.target_e], axis=1)
+    if one.direction_nd is None or other.direction_nd is None:
+        cosine_e = np.full(len(pairs), np.nan, dtype=np.float32)
+    else:
+        cosine_e = np.einsum("ed,ed->e", one.direction_nd[pairs[:, 0]], other.direction_nd[pairs[:, 1]])
+    n_joint = joint_counts(one.activity, other.activity, pairs)
+    n_one, n_other = one.activity.n_active_n[pairs[:, 0]], other.activity.n_active_n[pairs[:, 1]]
+    correlation_e = correlation_of_pairs(one.activity, other.activity, pairs)
+    return Measured(np.clip(cosine_e, -1, 1), correlation_e, n_joint, jaccard(n_joint, n_one, n_other))
+
+
+def _scores(one: LatentSet, other: LatentSet) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+    """Scores of the one's latents with all of the other, block by block."""
+    if (one.direction_nd is None) != (other.direction_nd is None):
+        raise EmergenceError("only one of two sets of latents has directions", where="matching of latents")
+    correlator, n, m = Correlator(one.activity, other.activity), len(one), len(other)
+    n_rows = max(1, BLOCK_PAIRS // max(m, 1))
+    for start in range(0, n if m else 0, n_rows):
+        stop = min(n, start + n_rows)
+        score_bm = correlator.block(start, stop)
+        if one.direction_nd is not None and other.direction_nd is not None:
+            score_bm += one.direction_nd[start:stop] @ other.direction_nd.T
+            score_bm *= 0.5
+        yield start, stop, score_bm
+
+
+def _largest(score_bm: NDArray[np.float32], n_ranks: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Places and values of the largest of every row, in order; by removing one after the other: there are few."""
+    place, value = _nothing(len(score_bm), n_ranks)
+    left, every = np.array(score_bm), np.arange(len(score_bm))
+    for rank in range(min(n_ranks, score_bm.shape[1])):
+        place[:, rank] = left.argmax(axis=1)
+        value[:, rank] = left[every, place[:, rank]]
+        left[every, place[:, rank]] = -np.inf
+    return place, value
+
+
+def _nothing(n: int, n_ranks: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    return np.full((n, n_ranks), -1, dtype=np.int64), np.full((n, n_ranks), -np.inf, dtype=np.float32)

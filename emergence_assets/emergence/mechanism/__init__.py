@@ -1,0 +1,1 @@
+"""Which blocks write a feature that comes back: direct contributions and ablation."""

@@ -1,0 +1,1 @@
+"""How well the best latent of every category identifies it."""

@@ -1,0 +1,83 @@
+"""The few numbers that are read first: does presence rise with training, and do the controls not."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from emergence_assets.emergence.presence.replicates import group_means, replicate_array
+from emergence_assets.emergence.presence.table import HEADLINE
+from emergence_assets.features.statistics.formulas import interval
+
+STRONG = 0.75
+"""AUROC from which on a category counts as strongly present."""
+
+
+def headline(presence: pl.DataFrame) -> pl.DataFrame:
+    """One row per (model, level, control): means over categories and block layers at the first and last checkpoint.
+
+    Layers that one of the two checkpoints lacks are left out, and so is the embedding (layer -1): with one fixed
+    read-out token it is the same vector for every text.
+    `p_first` is the untrained model when step_first is 0. `rise` has a paired interval. `n_strong_*`: number of
+    categories with p_best >= 0.75, counted per layer and averaged over layers. `p_shuffle*`: AUROC under permuted
+    labels, mean over all steps, layers and categories, and the smallest and largest mean of a single cell.
+    """
+    blocks = presence.filter(pl.col("layer") >= 0)
+    rows: list[dict[str, Any]] = []
+    for part in blocks.partition_by(["model", "category_level", "control_id"], maintain_order=True):
+        ends = [part.filter(pl.col("step") == step) for step in (part["step"].min(), part["step"].max())]
+        # While a study is half done the ends may have different layers: only what both have can be compared.
+        both = set(ends[0]["layer"]) & set(ends[1]["layer"])
+        if not both:
+            continue
+        first, last = ends = [end.filter(pl.col("layer").is_in(both)) for end in ends]
+        first_b, last_b = (group_means(replicate_array(end), np.array([end.height]))[0] for end in ends)
+        one = part.row(0, named=True)
+        rows.append(
+            {
+                **{key: one[key] for key in ("model", "n_params_nonemb", "category_level", "control_id")},
+                "n_categories": part["category"].n_unique(),
+                "n_layers_read": len(both),
+                "step_first": part["step"].min(),
+                "step_last": part["step"].max(),
+                **_with_interval("p_first", first["p_best"].mean(), first_b),
+                **_with_interval("p_last", last["p_best"].mean(), last_b),
+                **_with_interval("rise", _mean(last) - _mean(first), last_b - first_b),
+                "n_strong_first": _n_strong(first),
+                "n_strong_last": _n_strong(last),
+                "p_dense_first": first["p_dense"].mean(),
+                "p_dense_last": last["p_dense"].mean(),
+                "p_bow": part["p_bow"].mean(),
+            }
+        )
+    shuffled = (
+        blocks.filter(pl.col("control_id") == "label_shuffle")
+        .group_by("model", "category_level", "step", "layer")
+        .agg(pl.col("p_best").mean())
+        .group_by("model", "category_level")
+        .agg(
+            p_shuffle=pl.col("p_best").mean(),
+            p_shuffle_min=pl.col("p_best").min(),
+            p_shuffle_max=pl.col("p_best").max(),
+        )
+    )
+    known = {name: dtype for name, dtype in HEADLINE.schema.items() if not name.startswith("p_shuffle")}
+    return (
+        pl.DataFrame(rows, schema=known)
+        .join(shuffled, on=["model", "category_level"], how="left")
+        .select(pl.col(name).cast(dtype) for name, dtype in HEADLINE.schema.items())
+        .sort("category_level", "control_id", "n_params_nonemb", "model")
+    )
+
+
+def _mean(part: pl.DataFrame) -> float:
+    return float(part["p_best"].to_numpy().mean(dtype=np.float64))
+
+
+def _with_interval(name: str, value: Any, replicates_b: np.ndarray) -> dict[str, Any]:
+    lo, hi = (float(bound) for bound in interval(replicates_b))
+    return {name: value, f"{name}_lo": lo, f"{name}_hi": hi}
+
+
+def _n_strong(part: pl.DataFrame) -> float:
+    return float((part["p_best"].to_numpy() >= STRONG).sum() / part["layer"].n_unique())

@@ -1,0 +1,121 @@
+"""Category presence: how well the best latent of a cell tells a category from the rest, beside all its controls.
+
+This is the primary quantity; every other table of this stage is derived from it.
+
+Shape suffixes: r rows, b bootstrap replicates.
+"""
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+
+from emergence_assets.emergence.presence.replicates import CELL_KEYS, replicate_array, require_same_texts, step0_rows
+from emergence_assets.emergence.presence.seed_draws import nested_means
+from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE
+from emergence_assets.features.statistics.formulas import interval
+from resources.errors import EmergenceError
+
+TRIVIAL = 0.98
+"""A category that a latent of the untrained network tells apart this well is a matter of words (design, 2.2)."""
+
+_ROW = ("model", "step", "layer", "control_id", "category_level", "category")
+
+
+def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
+    """Presence of every category in every cell: one row per (model, step, layer, control, level, category).
+
+    `p_best`: AUROC on split score of the latent chosen on split select, mean over SAE seeds (seed by seed in
+    `p_seeds`); its interval is the percentile interval of replicates that draw texts and seeds (`seed_draws.py`); with
+    one seed they draw texts only. `gain` = p_best − p_step0 (same model, layer and control),
+    `excess` = gain / (1 − p_step0), the share of the possible gain: both null without step 0, excess also when
+    `trivially_lexical`. That is p_step0 >= 0.98, as in the design; that `p_bow` exceeds `p_best` makes no category
+    trivial, since a probe on all words nearly always beats one latent. `alloc_gap` = p_dense − p_best.
+
+    Args:
+        cells: rows of `features.cell.presence_cell` with the key columns model, n_params_nonemb, step, tokens_seen,
+            layer, n_layers, rel_depth, sae_seed, data_version.
+        bow: `features.controls.bag_of_words_auroc` of the same probe set.
+
+    Returns:
+        See `CATEGORY_PRESENCE`. AUROC columns: 0.5 = chance, 1 = perfect.
+
+    Raises:
+        EmergenceError: a cell appears twice, or cells were measured on different texts or with different replicates.
+    """
+    if cells.is_empty():
+        return CATEGORY_PRESENCE.schema.to_frame()
+    repeated = cells.filter(cells.select(*_ROW, "sae_seed").is_duplicated())
+    if not repeated.is_empty():
+        raise EmergenceError(
+            "a cell is given twice",
+            where="model {}, step {}, layer {}, SAE seed {}".format(
+                *repeated.select("model", "step", "layer", "sae_seed").row(0)
+            ),
+            remedy="Give each materialised cell once.",
+        )
+    require_same_texts(cells)
+
+    cells = cells.sort([*_ROW, "sae_seed"])
+    table = cells.group_by(_ROW, maintain_order=True).agg(
+        pl.col(*(key for key in CELL_KEYS if key not in _ROW), "n_category", "n_texts", "n_category_score").first(),
+        pl.col("p_select", "p_best").mean(),
+        # the raw read-out does not depend on the SAE
+        pl.col("p_dense", "p_dense_lo", "p_dense_hi", "replicates_dense").first(),
+        pl.col("data_version"),
+        p_seeds=pl.col("p_best"),
+        n_seeds=pl.len(),
+    )
+    replicates_rb = nested_means(
+        replicate_array(cells),
+        cells["p_best"].to_numpy(),
+        table["n_seeds"].to_numpy().astype(np.int64),
+        table.select("model", "step", "layer").rows(),
+        table.select("control_id", "category_level").rows(),
+    )
+    row0 = step0_rows(table, ("model", "layer", "control_id", "category_level", "category"))
+    p_best = table["p_best"].to_numpy().astype(np.float64)
+    p_step0 = np.where(row0 >= 0, p_best[row0], np.nan)
+    step0_rb = np.where((row0 >= 0)[:, None], replicates_rb[row0], np.nan)
+    gain, gain_rb = p_best - p_step0, replicates_rb - step0_rb
+    room = np.where(p_step0 < TRIVIAL, 1 - p_step0, np.nan)
+    # The denominator is resampled too: what is possible to gain is as uncertain as what was there.
+    room_rb = np.where((np.isfinite(room)[:, None]) & (step0_rb < 1), 1 - step0_rb, np.nan)
+    bounds = {
+        "p_best": interval(replicates_rb),
+        "gain": interval(gain_rb),
+        "excess": interval(gain_rb / room_rb),
+    }
+    table = table.join(
+        bow.select("control_id", "category_level", "category", "p_bow"),
+        on=["control_id", "category_level", "category"],
+        how="left",
+        maintain_order="left",
+        validate="m:1",
+    ).with_columns(
+        pl.Series("p_step0", p_step0),
+        pl.Series("gain", gain),
+        pl.Series("excess", gain / room),
+        *(
+            pl.Series(f"{name}_{side}", bound)
+            for name, sides in bounds.items()
+            for side, bound in zip(("lo", "hi"), sides, strict=True)
+        ),
+        pl.Series("replicates", replicates_rb.astype(np.float32), dtype=pl.List(pl.Float32)),
+        pl.Series("data_version", [joined_version(versions) for versions in table["data_version"]], dtype=pl.String),
+        alloc_gap=pl.col("p_dense") - pl.col("p_best"),
+        n_boot=pl.lit(replicates_rb.shape[1]),
+    )
+    floats = [name for name, dtype in CATEGORY_PRESENCE.schema.items() if dtype == pl.Float32]
+    return (
+        table.with_columns(pl.col(name).cast(pl.Float32).fill_nan(None) for name in floats)
+        .with_columns(trivially_lexical=pl.col("p_step0") >= TRIVIAL)
+        .select(pl.col(name).cast(dtype) for name, dtype in CATEGORY_PRESENCE.schema.items())
+        .sort(_ROW)
+    )
+
+
+def joined_version(versions: Iterable[str]) -> str:
+    """One data version for several: 16 hex digits of the sha256 of the sorted, distinct versions."""
+    return hashlib.sha256("\n".join(sorted(set(versions))).encode()).hexdigest()[:16]

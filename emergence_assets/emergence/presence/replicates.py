@@ -1,0 +1,177 @@
+"""Bootstrap replicates in tables: stacked, paired with step 0, averaged over categories, turned into intervals.
+
+Replicate b weights the same texts in every row, so a difference of two rows is the row-wise difference of their
+replicates.
+
+Shape suffixes: r rows, b bootstrap replicates.
+"""
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from emergence_assets.features.statistics.formulas import interval
+from resources.errors import EmergenceError
+
+MARGIN = 0.05
+"""AUROC units: a smaller gain is not called one. The standard error of one AUROC with 42 positives is near 0.04."""
+SERIES_COLUMNS = (
+    "model",
+    "n_params_nonemb",
+    "step",
+    "tokens_seen",
+    "layer",
+    "n_layers",
+    "rel_depth",
+    "control_id",
+    "aggregate",
+    "category_level",
+    "category",
+    "p_select",
+    "p_best",
+    "p_best_lo",
+    "p_best_hi",
+    "p_dense",
+    "p_bow",
+    "n_seeds",
+    "data_version",
+    "p_seeds",
+    "replicates",
+)
+CELL_KEYS = ("model", "n_params_nonemb", "step", "tokens_seen", "layer", "n_layers", "rel_depth")
+
+
+def replicate_array(table: pl.DataFrame, column: str = "replicates") -> NDArray[np.float64]:
+    """A column of replicates as an array, rows × replicates.
+
+    Raises:
+        EmergenceError: the rows do not all have the same number of replicates.
+    """
+    return _list_array(table, column, "bootstrap replicates")
+
+
+def seed_array(table: pl.DataFrame) -> NDArray[np.float64]:
+    """Column `p_seeds` as an array, rows × SAE seeds.
+
+    Raises:
+        EmergenceError: the rows do not all have the same number of seeds.
+    """
+    return _list_array(table, "p_seeds", "SAE seeds")
+
+
+def _list_array(table: pl.DataFrame, column: str, what: str) -> NDArray[np.float64]:
+    lengths = table[column].list.len().unique()
+    if len(lengths) > 1:
+        raise EmergenceError(
+            f"rows have {', '.join(str(n) for n in sorted(lengths))} {what}, so they are not paired",
+            remedy="Rematerialise the cells with one recipe.",
+        )
+    if table.is_empty():
+        return np.zeros((0, 0))
+    return table[column].explode().to_numpy().astype(np.float64).reshape(table.height, int(lengths[0]))
+
+
+def p_not_above_zero(estimate: ArrayLike, replicates: NDArray[np.floating]) -> NDArray[np.float64]:
+    """One-sided p-value of "the true value is not above zero", normal with the bootstrap's standard error.
+
+    Normal, because 200 replicates cannot show a p-value below 0.005, too coarse to correct for 50 categories.
+
+    Args:
+        estimate: values of any shape.
+        replicates: the same shape and, as last axis, replicates.
+
+    Returns:
+        NaN where an estimate is not finite, or fewer than two replicates are.
+    """
+    from scipy.special import ndtr
+
+    value = np.asarray(estimate, dtype=np.float64)
+    finite = np.isfinite(replicates)
+    count = finite.sum(axis=-1)
+    mean = np.where(finite, replicates, 0).sum(axis=-1) / np.maximum(count, 1)
+    square = np.where(finite, replicates - mean[..., None], 0) ** 2
+    error = np.sqrt(square.sum(axis=-1) / np.maximum(count - 1, 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.where(error > 0, ndtr(-value / error), np.where(value > 0, 0.0, 1.0))
+    return np.where(np.isfinite(value) & (count > 1), p, np.nan)
+
+
+def step0_rows(table: pl.DataFrame, keys: tuple[str, ...]) -> NDArray[np.int64]:
+    """For every row the number of the row with step 0 and equal `keys`; -1 when there is none."""
+    numbered = table.select(*keys, "step").with_row_index("row")
+    first = numbered.filter(pl.col("step") == 0).select(*keys, pl.col("row").cast(pl.Int64).alias("row0"))
+    joined = numbered.join(first, on=list(keys), how="left", nulls_equal=True, validate="m:1").sort("row")
+    return joined["row0"].fill_null(-1).to_numpy()
+
+
+def with_category_mean(presence: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `category_presence` (column `aggregate` = "none") and, per cell and level, their mean ("mean").
+
+    The mean has equal weights, `category` null, and an interval from the means of the replicates, which keeps that the
+    categories share texts. Only `SERIES_COLUMNS` are kept.
+    """
+    table = presence.with_columns(aggregate=pl.lit("none")).select(SERIES_COLUMNS)
+    if table.is_empty():
+        return table
+    group = [*CELL_KEYS, "control_id", "category_level"]
+    table = table.sort([*group, "category"])
+    means = table.group_by(group, maintain_order=True).agg(
+        pl.col("p_select", "p_best", "p_dense", "p_bow").mean(),
+        pl.col("n_seeds").min(),
+        pl.col("data_version").first(),
+        n_categories=pl.len(),
+    )
+    replicates = group_means(replicate_array(table), means["n_categories"].to_numpy())
+    seeds = group_means(seed_array(table), means["n_categories"].to_numpy())
+    lo, hi = interval(replicates)
+    means = means.with_columns(
+        aggregate=pl.lit("mean"),
+        category=pl.lit(None, dtype=pl.String),
+        p_best_lo=pl.Series(lo, dtype=pl.Float32).fill_nan(None),
+        p_best_hi=pl.Series(hi, dtype=pl.Float32).fill_nan(None),
+        p_seeds=pl.Series(seeds.astype(np.float32), dtype=pl.List(pl.Float32)),
+        replicates=pl.Series(replicates.astype(np.float32), dtype=pl.List(pl.Float32)),
+    ).select(SERIES_COLUMNS)
+    return pl.concat([table, means])
+
+
+def group_means(replicates_rb: NDArray[np.floating], sizes: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Means over consecutive groups of rows; a replicate undefined in one row is left out of its group's mean."""
+    starts = group_starts(sizes)
+    defined = np.isfinite(replicates_rb)
+    total = np.add.reduceat(np.where(defined, replicates_rb, 0.0), starts, axis=0)
+    count = np.add.reduceat(defined.astype(np.float64), starts, axis=0)
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def group_starts(sizes: NDArray[np.integer]) -> NDArray[np.intp]:
+    """First row of each of consecutive groups of rows."""
+    return np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.intp)
+
+
+def best_layers(presence: pl.DataFrame) -> pl.DataFrame:
+    """Per model, step and level the layer with the highest mean `p_select`: columns model, step, category_level, layer.
+
+    Chosen on split select and on the real labels, so that `p_best` at that layer is not biased by the choice. The
+    lowest layer wins a tie.
+    """
+    group = ["model", "step", "category_level", "layer"]
+    means = presence.filter(pl.col("control_id") == "none").group_by(group).agg(pl.col("p_select").mean())
+    best = means.sort(["p_select", "layer"], descending=[True, False])
+    return best.unique(["model", "step", "category_level"], keep="first", maintain_order=True).select(group)
+
+
+def require_same_texts(table: pl.DataFrame) -> None:
+    """Refuse rows that were not measured on the same texts, whose replicates cannot be paired.
+
+    Raises:
+        EmergenceError: a category does not have the same number of texts everywhere.
+    """
+    counts = table.group_by("category_level", "category").agg(pl.col("n_category", "n_texts").n_unique())
+    odd = counts.filter((pl.col("n_category") > 1) | (pl.col("n_texts") > 1)).sort("category_level", "category")
+    if not odd.is_empty():
+        raise EmergenceError(
+            f"category {odd['category'][0]!r} was measured on different texts in different cells",
+            where=f"level {odd['category_level'][0]}",
+            remedy="Rematerialise the cells with one probe set.",
+        )

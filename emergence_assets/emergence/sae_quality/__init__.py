@@ -1,0 +1,1 @@
+"""Quality of all SAEs of a model as one table."""

@@ -1,0 +1,1 @@
+"""Presence over model sizes, and its spread over training runs."""

@@ -1,0 +1,1 @@
+"""Presence over layers: profiles, dips, reactivation."""

@@ -1,0 +1,152 @@
+"""Reactivation of categories: does a category that the early layers have, and the middle lacks, come back late?
+
+A row says what was measured and which gates it passes; that a category is reactivated is for the claims to say.
+
+Everything is in gains over step 0 (AUROC units), whose margin of 0.05 means the same in all tables. The dense probe has
+no gain to look at: it may read most before training. Its own presence is asked whether it falls in the middle.
+
+Shape suffixes: s series, l layers, k SAE seeds, g parts of the depth, b bootstrap replicates.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from emergence_assets.emergence.presence.replicates import MARGIN, p_not_above_zero
+from emergence_assets.emergence.space.dip import smoothed_valley, valley_p
+from emergence_assets.emergence.space.profiles import Profiles, depth_profiles
+from emergence_assets.emergence.space.table import REACTIVATION
+from emergence_assets.emergence.space.thirds import (
+    MIN_ENDS,
+    QUARTERS,
+    drop,
+    part_means,
+    part_weights,
+    reactivation_index,
+)
+from emergence_assets.features.statistics.formulas import benjamini_hochberg, interval
+
+Floats = NDArray[np.float64]
+MIN_LAYERS = 6
+"""Layers that have to be read before anything is said: two for each part of the depth."""
+MIN_SEEDS = 2
+"""SAE seeds that have to have been trained: one alone shows nothing of what another would find."""
+GATES = ("gate_layers", "gate_drop", "gate_interval", "gate_fdr", "gate_seeds", "gate_presence")
+_KEY = ["model", "step", "control_id", "aggregate", "category_level", "category"]
+
+
+def reactivation(presence: pl.DataFrame) -> pl.DataFrame:
+    """One row per (model, step, control, aggregate, level, category): the thirds of its profile, and a verdict.
+
+    * early, mid, late: mean gain over the blocks of each third of the depth (`depth_parts.part_weights`); drop =
+      min(early, late) - mid; ri = drop / min(early, late), null where that is below 0.05.
+    * drop_quarters: the same with the middle between 1/4 and 1/2. drop_presence: the same of p_best itself, without
+      step 0. dense_drop: the same of the dense probe.
+    * valley_depth: where the smoothed profile is lowest between two higher sides; perm_p: how often permuted layers
+      have as deep a valley (`dip.py`); no gate, because six layers have too few orders to tell.
+    * p_value: of "no drop", normal with the replicates' deviation; q: Benjamini-Hochberg over the categories of the
+      model, step, control and level.
+    * Gates: at least 6 layers; drop >= 0.05; its lower bound above 0; q < 0.05; a drop in at least two thirds of the
+      SAE seeds, of which there are two or more; and a drop of p_best itself with the same margin and bound, so that a
+      hump of the untrained model is not taken for a valley of the trained one. passes_gate: all of them.
+    * verdict: "insufficient" with fewer than 6 layers (without step 0 none can be compared) or 2 seeds; "undefined"
+      where min(early, late) is below 0.05; "none" where a gate is not passed; "representational" where the dense
+      probe drops by 0.05 too, its lower bound above 0; "allocation" otherwise: only in the SAEs a drop is shown.
+
+    Intervals hold texts and SAE seeds uncertain (`profiles.py`), that of dense_drop texts alone.
+    See `REACTIVATION`.
+    """
+    frames = [_of_checkpoint(profiles) for profiles in depth_profiles(presence)]
+    return pl.concat(frames).sort(_KEY) if frames else REACTIVATION.schema.to_frame()
+
+
+def _of_checkpoint(profiles: Profiles) -> pl.DataFrame:
+    compared = profiles.compared_l
+    layers, n_layers = profiles.layers[compared], int(profiles.series["n_layers"][0])
+    weights = part_weights(layers, n_layers)
+    gain_sl, gain_slb = profiles.gain_sl[:, compared], profiles.gain_slb[:, compared]
+    parts_gs, parts_gsb = part_means(weights, gain_sl), part_means(weights, gain_slb)
+    columns: dict[str, Any] = {"level": "category", "n_layers_read": len(layers)}
+    for part, name in enumerate(("early", "mid", "late")):
+        columns |= _estimate(name, parts_gs[part], parts_gsb[part])
+    drop_s, drop_sb = drop(parts_gs), drop(parts_gsb)
+    columns |= _estimate("drop", drop_s, drop_sb)
+    defined = np.minimum(parts_gs[0], parts_gs[2]) >= MIN_ENDS
+    columns |= _estimate("ri", np.where(defined, reactivation_index(parts_gs), np.nan), reactivation_index(parts_gsb))
+    columns |= _drop_of("drop_quarters", part_weights(layers, n_layers, QUARTERS), gain_sl, gain_slb)
+    columns |= _drop_of("drop_presence", weights, profiles.p_best_sl[:, compared], profiles.p_best_slb[:, compared])
+    columns |= _drop_of("dense_drop", weights, profiles.dense_sl[:, compared], profiles.dense_slb[:, compared])
+    valley_s = smoothed_valley(gain_sl)
+    columns |= {
+        "valley_depth": [None if at is None else float((layers[at] + 1) / n_layers) for at in valley_s],
+        "perm_p": valley_p(gain_sl),
+        "p_value": p_not_above_zero(drop_s, drop_sb),
+        "n_seeds_agree": (drop(part_means(weights, profiles.gain_slk[:, compared])) > 0).sum(axis=-1),
+        "n_boot": gain_slb.shape[-1],
+    }
+    frame = profiles.series.with_columns(_columns(columns))
+    floats = [name for name, dtype in REACTIVATION.schema.items() if dtype in (pl.Float32, pl.Float64) and name != "q"]
+    frame = _with_q(frame.with_columns(pl.col(floats).fill_nan(None)))
+    return _with_verdict(frame).select(pl.col(name).cast(dtype) for name, dtype in REACTIVATION.schema.items())
+
+
+def _with_q(frame: pl.DataFrame) -> pl.DataFrame:
+    """Benjamini-Hochberg over the categories of a control and level; a mean is a family of its own."""
+    families = []
+    for family in frame.partition_by("control_id", "category_level", "aggregate", maintain_order=True):
+        p = family["p_value"].to_numpy()
+        q = np.full(len(p), np.nan)
+        q[np.isfinite(p)] = benjamini_hochberg(p[np.isfinite(p)])
+        families.append(family.with_columns(q=pl.Series(q).fill_nan(None)))
+    return pl.concat(families)
+
+
+def _with_verdict(frame: pl.DataFrame) -> pl.DataFrame:
+    """The gates, each by itself, and what they allow to say."""
+    seeds, agree = pl.col("n_seeds"), pl.col("n_seeds_agree")
+    enough = (pl.col("n_layers_read") >= MIN_LAYERS) & (seeds >= MIN_SEEDS)
+    return (
+        frame.with_columns(
+            gate_layers=pl.col("n_layers_read") >= MIN_LAYERS,
+            gate_drop=pl.col("drop").fill_null(0.0) >= MARGIN,
+            gate_interval=pl.col("drop_lo").fill_null(0.0) > 0,
+            gate_fdr=pl.col("q").fill_null(1.0) < 0.05,
+            gate_seeds=(seeds >= MIN_SEEDS) & (3 * agree.cast(pl.Int32) >= 2 * seeds.cast(pl.Int32)),
+            gate_presence=(pl.col("drop_presence").fill_null(0.0) >= MARGIN)
+            & (pl.col("drop_presence_lo").fill_null(0.0) > 0),
+        )
+        .with_columns(passes_gate=pl.all_horizontal(*GATES) & pl.col("ri").is_not_null())
+        .with_columns(
+            verdict=pl.when(~enough)
+            .then(pl.lit("insufficient"))
+            .when(pl.col("ri").is_null())
+            .then(pl.lit("undefined"))
+            .when(~pl.col("passes_gate"))
+            .then(pl.lit("none"))
+            .when((pl.col("dense_drop").fill_null(0.0) >= MARGIN) & (pl.col("dense_drop_lo").fill_null(0.0) > 0))
+            .then(pl.lit("representational"))
+            .otherwise(pl.lit("allocation"))
+        )
+    )
+
+
+def _drop_of(name: str, weights_gl: Floats, profile_sl: Floats, profile_slb: Floats) -> Mapping[str, Floats]:
+    return _estimate(name, drop(part_means(weights_gl, profile_sl)), drop(part_means(weights_gl, profile_slb)))
+
+
+def _estimate(name: str, value_s: Floats, replicates_sb: Floats) -> Mapping[str, Floats]:
+    """A column with its interval; no interval where there is no value."""
+    lo, hi = np.where(np.isnan(value_s), np.nan, interval(replicates_sb))
+    return {name: value_s, f"{name}_lo": lo, f"{name}_hi": hi}
+
+
+def _columns(values: Mapping[str, Any]) -> list[pl.Expr | pl.Series]:
+    return [
+        pl.lit(value, dtype=REACTIVATION.schema[name]).alias(name)
+        if isinstance(value, str | int)
+        else pl.Series(name, value, dtype=REACTIVATION.schema[name], strict=False)
+        for name, value in values.items()
+    ]

@@ -1,1 +1,0 @@
-"""Declarations of the tables of this stage, by subject."""

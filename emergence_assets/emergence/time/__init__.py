@@ -1,0 +1,1 @@
+"""Presence over training steps: curves, onsets, half-rise steps."""

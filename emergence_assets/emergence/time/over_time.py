@@ -1,0 +1,194 @@
+"""When a category emerges: the series of presence over the training steps of one model, read as rises.
+
+Shape suffixes: r series, s steps, b bootstrap replicates, q SAE seeds.
+"""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from emergence_assets.emergence.presence.replicates import (
+    MARGIN,
+    best_layers,
+    replicate_array,
+    seed_array,
+    with_category_mean,
+)
+from emergence_assets.emergence.time.rises import Series, bounds, passes_gate, read_rises
+from emergence_assets.emergence.time.table import EMERGENCE_OVER_TIME
+from emergence_assets.features.statistics.formulas import benjamini_hochberg, interval
+
+_SERIES = ["model", "layer", "control_id", "aggregate", "category_level", "category"]
+_FAMILY = ["model", "category_level", "layer_choice", "control_id", "aggregate"]
+_SERIES_AT_ONCE = 512
+
+
+def emergence_over_time(presence: pl.DataFrame) -> pl.DataFrame:
+    """One row per (model, layer_choice, layer, control, aggregate, level, category) with its history over steps.
+
+    `layer_choice` "each": every layer; "best": again the row of the layer with the highest mean `p_select` at the
+    model's last step. `aggregate` "mean": the series of the mean over the level's categories (category null).
+
+    * base, p_end, amp: p_best at step 0, at the last checkpoint, and the difference.
+    * late_gain, best_model, d_aicc, the fitted columns, half_step_interp, changepoint_step: see `rises.read_rises`.
+    * half_tokens: training tokens at the half step, by interpolation between checkpoints; half_flops = 6 N D with N
+      parameters without embeddings and D those tokens.
+    * censor: "left" = there before training: no rise and base above 0.55 with its lower bound, or half of the rise
+      before step 1; "right" = no rise yet, or not seen to its end (slope of the last three checkpoints above a tenth of
+      the rise per decade, or half of it after the last checkpoint but one); "none" = seen whole.
+    * stabil_step: first checkpoint from which on p_best stays within 0.05 of p_end; null if only the last does.
+    * p_value: of "the mean of the last three checkpoints is not above step 0"; q_emerged: Benjamini-Hochberg over the
+      layers and categories of the model and level. passes_gate: `rises.passes_gate`.
+
+    Rows with control_id "label_shuffle" hold the same numbers for permuted labels. Without step 0 everything that
+    compares with it is null, `passes_gate` too. See `EMERGENCE_OVER_TIME`.
+    """
+    if presence.is_empty():
+        return EMERGENCE_OVER_TIME.schema.to_frame()
+    table = with_category_mean(presence).sort([*_SERIES, "step"])
+    each = _each_series(table)
+    shuffle = each.filter(pl.col("control_id") == "label_shuffle").select(
+        *(key for key in _SERIES if key != "control_id"), p_shuffle=pl.col("p_end")
+    )
+    each = each.join(shuffle, on=[k for k in _SERIES if k != "control_id"], how="left", nulls_equal=True).with_columns(
+        layer_choice=pl.lit("each"), metric=pl.lit("p_best")
+    )
+    last_step = presence.group_by("model").agg(pl.col("step").max())
+    best_layer = best_layers(presence.join(last_step, on=["model", "step"], how="semi")).drop("step")
+    best = each.join(best_layer, on=["model", "category_level", "layer"], how="semi")
+    both = pl.concat([each, best.with_columns(layer_choice=pl.lit("best"))])
+    tested = [_with_gate(family) for family in both.partition_by(_FAMILY, maintain_order=True)]
+    return (
+        pl.concat(tested)
+        .select(pl.col(name).cast(dtype) for name, dtype in EMERGENCE_OVER_TIME.schema.items())
+        .sort(["model", "layer_choice", *_SERIES[1:]])
+    )
+
+
+def _each_series(table: pl.DataFrame) -> pl.DataFrame:
+    """A row per series; those with the same checkpoints are read together."""
+    replicates_rb, seeds_rq = replicate_array(table), seed_array(table)
+    value_r = table["p_best"].to_numpy().astype(np.float64)
+    series = (
+        table.with_row_index("row")
+        .group_by(_SERIES, maintain_order=True)
+        .agg(
+            pl.col("row", "step", "tokens_seen"),
+            pl.col("n_params_nonemb", "n_layers", "rel_depth", "p_bow", "p_dense").last(),
+            pl.col("n_seeds").min(),
+        )
+    )
+    parts = []
+    for alike in series.partition_by("step", maintain_order=True):
+        for start in range(0, alike.height, _SERIES_AT_ONCE):
+            some = alike.slice(start, _SERIES_AT_ONCE)
+            rows_rs = np.array(some["row"].to_list())
+            one = Series(
+                np.array(some["step"][0].to_list()), value_r[rows_rs], replicates_rb[rows_rs], seeds_rq[rows_rs]
+            )
+            tokens_rs = np.array(some["tokens_seen"].to_list())
+            read = _histories(one, tokens_rs, some["n_params_nonemb"].to_numpy())
+            frame = pl.DataFrame(read, nan_to_null=True)
+            parts.append(pl.concat([some.drop("row", "step", "tokens_seen"), frame], how="horizontal"))
+    return pl.concat(parts, how="vertical_relaxed").with_columns(n_boot=pl.lit(replicates_rb.shape[1]))
+
+
+def _histories(series: Series, tokens_rs: NDArray[np.integer], n_params_r: NDArray[np.integer]) -> dict[str, Any]:
+    """Columns of series with the same checkpoints."""
+    step_s, value_rs = series.step_s, series.value_rs
+    n = len(value_rs)
+    columns: dict[str, Any] = {
+        "n_steps": np.full(n, len(step_s)),
+        "step_last": np.full(n, step_s[-1]),
+        "p_end": value_rs[:, -1],
+        **bounds("p_end", series.replicates_rsb[:, -1]),
+        "stabil_step": _steps(step_s, _stabilisation(value_rs)),
+    }
+    columns |= {
+        name: pl.Series([None] * n, dtype=EMERGENCE_OVER_TIME.schema[name]) for name in _COMPARED if name not in columns
+    }
+    columns |= {name: np.full(n, np.nan) for name in _GATE}
+    if step_s[0] != 0:
+        return columns
+    base_lo, base_hi = interval(series.replicates_rsb[:, 0])
+    columns |= {"base": value_rs[:, 0], "base_lo": base_lo, "base_hi": base_hi, "p_step0": value_rs[:, 0]}
+    if len(step_s) == 1:
+        return columns | {"censor": _words(np.where(base_lo > 0.5 + MARGIN, "left", "right"))}
+    read = read_rises(series)
+    columns["amp"] = value_rs[:, -1] - value_rs[:, 0]
+    columns |= bounds("amp", series.replicates_rsb[:, -1] - series.replicates_rsb[:, 0])
+    half_tokens = np.array(
+        [np.interp(half, step_s, tokens) for half, tokens in zip(read["half_step"], tokens_rs, strict=True)]
+    )
+    columns |= {
+        "half_tokens": pl.Series(half_tokens).fill_nan(None).round().cast(pl.Int64),
+        "half_flops": 6.0 * n_params_r * half_tokens,
+        "grid_lo_step": _steps(step_s, read["grid_lo"]),
+        "grid_hi_step": _steps(step_s, read["grid_hi"]),
+        "changepoint_step": _steps(step_s, read["changepoint"]),
+        "censor": _words(_censoring(series, read, base_lo)),
+    }
+    kept = {*EMERGENCE_OVER_TIME.schema, *_GATE} - {"base"}
+    return columns | {
+        name: _words(value) if value.dtype.kind == "U" else value for name, value in read.items() if name in kept
+    }
+
+
+_GATE = ("fit_amp_sigmoid", "grid_hi")
+"""Needed for `passes_gate`, not kept."""
+_COMPARED = tuple(
+    name
+    for name in EMERGENCE_OVER_TIME.schema
+    if name.removesuffix("_lo").removesuffix("_hi")
+    in {
+        *("base", "amp", "late_gain", "best_model", "d_aicc", "fit_base", "fit_amp", "rise_rate", "width_dec"),
+        *("onset_step", "half_step", "complete_step", "half_tokens", "half_flops", "grid_lo_step", "grid_hi_step"),
+        *("half_step_interp", "changepoint_step", "censor", "p_value", "p_step0", "n_seeds_agree", "seed_sd_dex"),
+    }
+)
+"""Columns that are null where there is nothing to compare with."""
+
+
+def _with_gate(family: pl.DataFrame) -> pl.DataFrame:
+    """The rows that are tested together, with q_emerged and passes_gate."""
+    p_value = family["p_value"].cast(pl.Float64).to_numpy()
+    q = np.full(len(p_value), np.nan)
+    q[np.isfinite(p_value)] = benjamini_hochberg(p_value[np.isfinite(p_value)])
+    names = ("d_aicc", "fit_amp_sigmoid", "late_gain_lo", "n_seeds_agree", "grid_hi")
+    gate = {name: family[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in names}
+    counts = (family[name].to_numpy().astype(np.int64) for name in ("n_seeds", "n_steps"))
+    passes = passes_gate(gate, q, *counts)
+    return family.with_columns(
+        q_emerged=pl.Series(q).fill_nan(None),
+        passes_gate=pl.when(pl.col("base").is_not_null()).then(pl.Series(passes)),
+    )
+
+
+def _censoring(series: Series, read: dict[str, NDArray], base_lo_r: NDArray[np.float64]) -> NDArray[np.str_]:
+    x_s, step_s = np.log10(series.step_s + 1.0), series.step_s
+    late_x = x_s[-3:] - x_s[-3:].mean()
+    slope_r = series.value_rs[:, -3:] @ late_x / (late_x @ late_x)
+    rising, after = read["is_rising"], read["grid_hi"]
+    with np.errstate(invalid="ignore"):
+        unfinished = (slope_r > 0.1 * read["fit_amp"]) | (after == len(step_s) - 1)
+    started = np.where(rising, step_s[after] <= 1, base_lo_r > 0.5 + MARGIN)
+    return np.where(started, "left", np.where(rising & ~unfinished, "none", "right"))
+
+
+def _stabilisation(value_rs: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Position of the first checkpoint from which on a series stays near its end; -1 if only the last does."""
+    near = np.abs(value_rs - value_rs[:, -1:]) <= MARGIN
+    first = np.logical_and.accumulate(near[:, ::-1], axis=1)[:, ::-1].argmax(axis=1)
+    return np.where(first < value_rs.shape[1] - 1, first, -1)
+
+
+def _steps(step_s: NDArray[np.integer], position_r: NDArray[np.integer]) -> pl.Series:
+    """Checkpoints at positions; null at -1."""
+    known = position_r >= 0
+    return pl.Series(np.where(known, step_s[position_r], -1), dtype=pl.Int32).set(pl.Series(~known), None)
+
+
+def _words(values: NDArray[np.str_]) -> pl.Series:
+    return pl.Series(values.tolist(), dtype=pl.String)

@@ -1,0 +1,257 @@
+"""When series over training steps rise: half-rise, onset, completion and rate with intervals, and whether they rise.
+
+Steps are placed at x = log10(step + 1). Shape suffixes: r series, s steps, b bootstrap replicates, q SAE seeds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emergence_assets.emergence.presence.replicates import MARGIN, p_not_above_zero
+from emergence_assets.emergence.time.curves import (
+    RISE_10_TO_90,
+    Comparison,
+    Floats,
+    Rises,
+    aicc,
+    compare_curves,
+    fit_rises,
+)
+from emergence_assets.features.statistics.formulas import interval
+
+EVIDENCE = 10.0
+"""AICc by which a sigmoid has to be better than a constant. Flat noise passes other gates in a tenth of cases."""
+N_LATE = 3
+"""Checkpoints whose mean is compared with step 0."""
+CHECKPOINTS_FOR_A_CLAIM = 11
+"""With fewer, AICc's correction outweighs many a rise of 0.15 under noise of 0.02 (`benchmarks/time_rules.py`): 88 %
+are found with 11 checkpoints, 55 % with 10, 22 % with 9, 1 % with 8."""
+TRANSITIONS = ("onset_step", "half_step", "complete_step")
+_LEVELS = (0.1, 0.5, 0.9)
+_LOGIT_90 = RISE_10_TO_90 / 2
+_GRID = 600
+
+
+@dataclass(frozen=True)
+class Series:
+    """Series with the same checkpoints, the first of them step 0."""
+
+    step_s: NDArray[np.integer]
+    """Checkpoints, ascending."""
+    value_rs: Floats
+    """What is followed, AUROC."""
+    replicates_rsb: Floats
+    """Bootstrap replicates of the values, paired over steps."""
+    seeds_rsq: Floats
+    """Values of the single SAE seeds."""
+
+
+def read_rises(series: Series) -> dict[str, NDArray]:
+    """Columns of `EMERGENCE_OVER_TIME` for every series, by name; NaN (or -1 for a checkpoint) is unknown.
+
+    * late_gain: mean of the last three checkpoints minus step 0; p_value of "it is not above zero".
+    * best_model, d_aicc: see `curves.compare_curves`.
+    * is_rising: the best curve is not the constant and goes up. Only then there are:
+      fit_base, fit_amp, onset_step (10 % of the rise), half_step, complete_step (90 %), rise_rate (steepest slope,
+      AUROC per decade), width_dec (decades from 10 to 90 %), the checkpoints around the half step (grid_lo, grid_hi,
+      positions), seed_sd_dex. They are read from the two-step curve where that is best, else from the sigmoid, also
+      where a line is best: its half step is then known badly, and the interval says so.
+    * Intervals: 2.5 to 97.5 % of the curves fitted to every replicate; of the three steps never narrower than the gap
+      between the checkpoints around them.
+    * half_step_interp: half of the rise from first to last checkpoint by interpolation; changepoint: position of the
+      first checkpoint after the split into two means that fits best, where it beats one mean by AICc and goes up.
+    """
+    x_s, y_rs = np.log10(series.step_s + 1.0), series.value_rs
+    late_r, late_rb = _late_gain(y_rs), _late_gain(series.replicates_rsb)
+    columns: dict[str, NDArray] = {"late_gain": late_r, **bounds("late_gain", late_rb)}
+    columns["p_value"] = np.array([p_not_above_zero(*one) for one in zip(late_r, late_rb, strict=True)])
+    columns["n_seeds_agree"] = (_late_gain(series.seeds_rsq) > 0).sum(axis=-1)
+    found = compare_curves(x_s, y_rs)
+    rising = is_rising(found)
+    columns |= {"best_model": found.best_r, "is_rising": rising, "fit_amp_sigmoid": found.sigmoid.amp_rk[:, 0]}
+    columns["d_aicc"] = np.where(np.isfinite(found.d_aicc_r), found.d_aicc_r, np.nan)
+    columns |= _read_curves(series, x_s, found, rising)
+    middle_x, _ = last_crossing(x_s, y_rs.T)
+    columns["half_step_interp"] = 10**middle_x - 1
+    columns["changepoint"] = _change_points(y_rs)
+    return columns
+
+
+def bounds(name: str, replicates: Floats) -> dict[str, Floats]:
+    """The interval of replicates (last axis) as two columns."""
+    lo, hi = interval(replicates)
+    return {f"{name}_lo": lo, f"{name}_hi": hi}
+
+
+def is_rising(found: Comparison) -> NDArray[np.bool_]:
+    """Whether the best curve of each series is not the constant and goes up."""
+    up = np.where(found.best_r == "two_step", found.two_step.amp_rk.sum(axis=1), found.sigmoid.amp_rk[:, 0]) > 0
+    return (found.best_r != "constant") & up
+
+
+def passes_gate(
+    columns: Mapping[str, NDArray], q_r: Floats, n_seeds_r: NDArray[np.integer], n_steps_r: NDArray[np.integer]
+) -> NDArray[np.bool_]:
+    """The gate: every condition has to hold.
+
+    A sigmoid beats the constant by 10 in AICc and rises by at least 0.05; the mean of the last three checkpoints is
+    above step 0 with its interval; q < 0.05; two thirds of the SAE seeds agree on the sign; half of the rise lies
+    before the last checkpoint but one, so that a single odd checkpoint at the end is no emergence.
+
+    Args:
+        columns: d_aicc, fit_amp_sigmoid, late_gain_lo, n_seeds_agree and grid_hi of `read_rises`.
+        q_r: false discovery rate of p_value within the series that are tested together.
+        n_seeds_r: SAE seeds.
+        n_steps_r: checkpoints.
+    """
+    with np.errstate(invalid="ignore"):
+        return (
+            (columns["d_aicc"] > EVIDENCE)
+            & (columns["fit_amp_sigmoid"] >= MARGIN)
+            & (columns["late_gain_lo"] > 0)
+            & (q_r < 0.05)
+            & (3 * columns["n_seeds_agree"] >= 2 * n_seeds_r)
+            & (columns["grid_hi"] > 0)
+            & (columns["grid_hi"] < n_steps_r - 1)
+        )
+
+
+def last_crossing(x_s: Floats, p_sb: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """X of the last rise through the middle of first and last value, and the checkpoint before it; NaN if no rise.
+
+    Args:
+        x_s: at least two points.
+        p_sb: steps × series.
+    """
+    middle_b = (p_sb[0] + p_sb[-1]) / 2
+    rises_b = p_sb[-1] > p_sb[0]
+    # With a rise the first value is below the middle and the last is not, so there is a last one below.
+    below_sb = p_sb[:-1] < middle_b
+    before_b = len(below_sb) - 1 - below_sb[::-1].argmax(axis=0)
+    columns = np.arange(p_sb.shape[1])
+    lower, upper = p_sb[before_b, columns], p_sb[before_b + 1, columns]
+    step = np.where(rises_b, upper - lower, 1.0)
+    x = x_s[before_b] + (middle_b - lower) / step * (x_s[before_b + 1] - x_s[before_b])
+    return np.where(rises_b, x, np.nan), before_b
+
+
+def _late_gain(values: Floats) -> Floats:
+    n_late = min(N_LATE, values.shape[1] - 1)
+    return values[:, -n_late:].mean(axis=1) - values[:, 0]
+
+
+def _read_curves(series: Series, x_s: Floats, found: Comparison, rising: NDArray[np.bool_]) -> dict[str, NDArray]:
+    """What is read from the curves of the series that rise; the others stay unknown."""
+    n = len(rising)
+    names = ["fit_base", "fit_amp", "rise_rate", "width_dec", *TRANSITIONS]
+    with_interval = [name for name in names if name != "fit_base"]
+    columns = {name: np.full(n, np.nan) for name in names}
+    columns |= {f"{name}{side}": np.full(n, np.nan) for name in with_interval for side in ("_lo", "_hi")}
+    columns["seed_sd_dex"] = np.full(n, np.nan)
+    columns |= {name: np.full(n, -1) for name in ("grid_lo", "grid_hi")}
+    two = found.best_r == "two_step"
+    for rows, fits, n_rises in ((rising & ~two, found.sigmoid, 1), (rising & two, found.two_step, 2)):
+        at = np.flatnonzero(rows)
+        if not len(at):
+            continue
+        read = _read(_rows(fits, at), x_s)
+        for name, value in read.items():
+            columns[name][at] = value
+        again = _refit(x_s, series.replicates_rsb[at], n_rises)
+        for name in with_interval:
+            columns[f"{name}_lo"][at], columns[f"{name}_hi"][at] = interval(again[name])
+        # Seeds are compared by their sigmoid: a single one is too noisy for two rises.
+        columns["seed_sd_dex"][at] = _spread_dex(_refit(x_s, series.seeds_rsq[at], 1)["half_step"])
+        below = np.clip(np.searchsorted(x_s, np.log10(read["half_step"] + 1)), 1, len(x_s) - 1) - 1
+        columns["grid_lo"][at], columns["grid_hi"][at] = below, below + 1
+    for name in TRANSITIONS:
+        _not_narrower_than_gap(columns, name, series.step_s)
+    # What lies behind the last checkpoint was not seen.
+    unseen = columns["complete_step"] > series.step_s[-1]
+    for side in ("", "_lo", "_hi"):
+        columns[f"complete_step{side}"] = np.where(unseen, np.nan, columns[f"complete_step{side}"])
+    return columns
+
+
+def _read(fits: Rises, x_s: Floats) -> dict[str, Floats]:
+    """Steps and rates of curves that rise; NaN for those that fall."""
+    amp_r = fits.amp_rk.sum(axis=1)
+    if fits.amp_rk.shape[1] == 1:
+        middle, width = fits.middle_rk[:, 0], fits.width_r
+        places = np.stack([middle - _LOGIT_90 * width, middle, middle + _LOGIT_90 * width])
+        rate = amp_r / (4 * width)
+    else:
+        fine = np.linspace(x_s[0], 2 * x_s[-1] - x_s[0], _GRID)
+        curve = fits.at(fine)
+        places = np.stack([_passes(fine, curve, fits.base_r + level * amp_r) for level in _LEVELS])
+        rate = np.diff(curve, axis=1).max(axis=1, initial=0) / (fine[1] - fine[0])
+    up = amp_r > 0
+    places = np.where(up, np.clip(places, x_s[0], None), np.nan)
+    read = {name: 10**place - 1 for name, place in zip(TRANSITIONS, places, strict=True)}
+    return read | {
+        "fit_base": fits.base_r,
+        "fit_amp": amp_r,
+        "rise_rate": np.where(up, rate, np.nan),
+        "width_dec": places[2] - places[0],
+    }
+
+
+def _passes(x_g: Floats, curve_rg: Floats, level_r: Floats) -> Floats:
+    """Where each curve last comes from below its level to stay above it; the first point if it is never below."""
+    below = curve_rg < level_r[:, None]
+    last = np.where(below.any(axis=1), below.shape[1] - 1 - below[:, ::-1].argmax(axis=1), 0)
+    return x_g[last]
+
+
+def _refit(x_s: Floats, values_rsb: Floats, n_rises: int) -> dict[str, Floats]:
+    """Readings of curves that are fitted to every replicate, series × replicates; NaN where one is undefined."""
+    n, n_steps, n_boot = values_rsb.shape
+    values = values_rsb.transpose(0, 2, 1).reshape(n * n_boot, n_steps)
+    defined = np.isfinite(values).all(axis=1)
+    read = _read(fit_rises(x_s, values[defined], n_rises), x_s)
+    again = {}
+    for name, value in read.items():
+        whole = np.full(n * n_boot, np.nan)
+        whole[defined] = value
+        again[name] = whole.reshape(n, n_boot)
+    return again
+
+
+def _rows(fits: Rises, at: NDArray[np.intp]) -> Rises:
+    return Rises(*(getattr(fits, name)[at] for name in Rises.__annotations__))
+
+
+def _spread_dex(half_step_rq: Floats) -> Floats:
+    """Standard deviation of log10(step + 1) over seeds; NaN below two seeds that rise."""
+    x_rq = np.log10(half_step_rq + 1)
+    n_r = np.isfinite(x_rq).sum(axis=1)
+    mean_r = np.divide(np.nansum(x_rq, axis=1), n_r, out=np.full(len(n_r), np.nan), where=n_r > 0)
+    squares_r = np.nansum((x_rq - mean_r[:, None]) ** 2, axis=1)
+    return np.sqrt(np.divide(squares_r, n_r - 1, out=np.full(len(n_r), np.nan), where=n_r > 1))
+
+
+def _not_narrower_than_gap(columns: dict[str, NDArray], name: str, step_s: NDArray[np.integer]) -> None:
+    """Widen an interval to the two checkpoints around the estimate: nothing was measured between them."""
+    known = np.isfinite(columns[name])
+    after = np.clip(np.searchsorted(step_s, columns[name]), 1, len(step_s) - 1)
+    # fmin, fmax ignore NaN: where the replicates say nothing the checkpoints are the interval
+    columns[f"{name}_lo"] = np.where(known, np.fmin(columns[f"{name}_lo"], step_s[after - 1]), np.nan)
+    columns[f"{name}_hi"] = np.where(known, np.fmax(columns[f"{name}_hi"], step_s[after]), np.nan)
+
+
+def _change_points(y_rs: Floats) -> NDArray[np.intp]:
+    """Position of the first checkpoint after the best split into two means; -1 where one mean does, or they fall."""
+    n = y_rs.shape[1]
+    before = np.arange(1, n)
+    total = y_rs.sum(axis=1, keepdims=True)
+    head = np.cumsum(y_rs, axis=1)[:, :-1]
+    jump = (total - head) / (n - before) - head / before
+    gained = jump**2 * before * (n - before) / n
+    best = gained.argmax(axis=1)
+    rows = np.arange(len(y_rs))
+    sse = ((y_rs - y_rs.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    # two means, the place of the split, the variance
+    better = aicc(sse - gained[rows, best], n, 4) < aicc(sse, n, 2)
+    return np.where(better & (jump[rows, best] > 0), best + 1, -1)

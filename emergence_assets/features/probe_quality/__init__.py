@@ -1,0 +1,1 @@
+"""What the texts of a study can show before anything runs."""

@@ -1,0 +1,77 @@
+"""What the texts of a study can show, for the command line: the table, its warnings, and what it says in sentences."""
+
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from emergence_assets.features.probe_quality.categories import CHANCES, probe_categories, warnings
+from emergence_assets.features.probe_quality.power import N_CHECKPOINTS
+from emergence_assets.study.family import TrainedHere
+from emergence_assets.study.study import Study
+from emergence_assets.texts.probe_set import ProbeSet
+from emergence_assets.texts.study_texts import bring_probe_set, study_probe_set
+from emergence_assets.texts.tokenising import tokenise
+from emergence_assets.texts.wordnet import corpus
+
+
+class ProbeReport(NamedTuple):
+    """A probe set, judged before anything runs."""
+
+    name: str
+    n_texts: int
+    n_units: int
+    """Copies of a text count once."""
+    template: str
+    read_out_token: str | None
+    """What all texts end in; None where the tokenizer of the family is not at hand."""
+    categories: pl.DataFrame
+    """See `probe_categories`."""
+    warnings: list[str]
+
+    def sentences(self) -> list[str]:
+        """What the texts of each level can show."""
+        return [_sentence(str(level), rows) for (level,), rows in _used(self.categories)]
+
+    def plain(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return self._asdict() | {"categories": self.categories.to_dicts(), "sentences": self.sentences()}
+
+
+def probe_report(study: Study) -> ProbeReport:
+    """Judge the texts of a study; a probe set on a hub is fetched.
+
+    Raises:
+        EmergenceError: the texts cannot be fetched or read, or do not end in one token.
+    """
+    bring_probe_set(study)
+    probes = study_probe_set(study)
+    n_tokens, read_out = _tokens(study, probes) if isinstance(study.family, TrainedHere) else (None, None)
+    n_checkpoints = len(study.listed_steps or ()) or N_CHECKPOINTS
+    table = probe_categories(probes, study.sae.n_latents, n_checkpoints, n_tokens)
+    n_units = probes.texts["unit"].n_unique()
+    return ProbeReport(probes.name, len(probes.texts), n_units, probes.template, read_out, table, warnings(table))
+
+
+def _tokens(study: Study, probes: ProbeSet) -> tuple[dict[str, int], str]:
+    """Tokens of every text that is read, and the one that all end in, where the tokenizer comes with the project."""
+    from tokenizers import Tokenizer
+
+    tokens = tokenise(corpus.TOKENIZER_PATH, probes.texts, probes.texts, study.family.context, "read_out")
+    counts = {name: len(ids) for name, ids in zip(tokens.probe_text_id, tokens.probe_ids, strict=True)}
+    tokenizer = Tokenizer.from_file(str(corpus.TOKENIZER_PATH))
+    return counts, tokenizer.decode([int(tokens.probe_ids[0][-1])], skip_special_tokens=False)
+
+
+def _used(categories: pl.DataFrame) -> Any:
+    return categories.filter(pl.col("reason") == "").group_by("category_level", maintain_order=True)
+
+
+def _sentence(level: str, rows: pl.DataFrame) -> str:
+    n, score, error, rise = (rows[name].median() for name in ("n_units", "n_score", "se_auroc", "min_rise"))
+    found = "no rise at so few checkpoints" if rise is None else f"a rise of {rise:.2f} four times in five"
+    chances = ", ".join(f"{rows[name].median():.2f} for {name[7:9]} % and {int(name[10:])} %" for name in CHANCES)
+    return (
+        f"{level}: with {n:.0f} different texts per category (median), {score:.0f} to score on, you will see an AUROC "
+        f"of .75 with a standard error of {error:.3f} and find {found}; "
+        f"lift_fdr_v1 accepts a latent that is active on so many of its texts and of others with probability {chances}"
+    )

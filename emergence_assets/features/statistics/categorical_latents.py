@@ -1,0 +1,126 @@
+"""What is known of the latents that the study's rule accepts: category, strength, examples, and what else drives them.
+
+Shape suffixes: p texts, n latents, e active entries, w words.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import CountVectorizer
+
+from emergence_assets.features.statistics.codes import Codes, Entries
+from emergence_assets.features.statistics.rule_counts import assigned
+from emergence_assets.features.table import CATEGORICAL_LATENTS
+
+_SCHEMA = CATEGORICAL_LATENTS.schema_without("sae_seed")
+N_EXAMPLES = 5
+"""Strongest texts that are kept of a latent."""
+N_STRONGEST = 50
+"""Strongest texts in which a common word is looked for."""
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    """What may drive a latent besides the category, of every probe text."""
+
+    text_id: tuple[str, ...]
+    length_p: NDArray[np.int64]
+    """Characters."""
+    words: tuple[str, ...]
+    has_word_pw: csr_matrix
+    """1 where a text contains a word."""
+
+    @classmethod
+    def of(cls, text_id: Sequence[str], texts: Sequence[str]) -> "TextFacts":
+        """Lengths and words of texts; a word is a run of letters and digits, in lower case."""
+        vectoriser = CountVectorizer(binary=True, token_pattern=r"(?u)\b\w+\b")
+        has_word = csr_matrix(vectoriser.fit_transform(texts))
+        length = np.array([len(text) for text in texts], dtype=np.int64)
+        return cls(tuple(text_id), length, tuple(vectoriser.get_feature_names_out().tolist()), has_word)
+
+
+def categorical_latents(codes: Codes, stats: pl.DataFrame, facts: TextFacts, norm: float) -> pl.DataFrame:
+    """One row per latent that `passes` at a level, with the category it is given.
+
+    `strength`: mean activation on the category (split select, zeros included) over `norm`. `length_corr`: Spearman's
+    correlation of activation and length over all probe texts. `word`: the one that is in more of the latent's
+    `N_STRONGEST` strongest texts than in all texts by the largest difference of shares, `word_excess`. At a fixed
+    read-out the token itself cannot say whether a latent is lexical, since it is the same for all texts.
+
+    Args:
+        codes: of all probe texts.
+        stats: `cell.latent_stats` of the same codes.
+        facts: of the probe texts, in the order of the codes.
+        norm: root mean square norm of the read-outs about their mean.
+    """
+    found = assigned(stats.filter("passes"), ("category_level", "latent"))
+    if found.is_empty():
+        return _SCHEMA.to_frame()
+    entries = codes.entries(np.arange(len(codes.values_pk)))
+    latents = found["latent"].unique().sort().to_numpy()
+    word, excess = _words(entries, latents, facts)
+    described = pl.DataFrame(
+        {
+            "latent": latents,
+            "length_corr": _rank_correlation_n(entries, facts.length_p)[latents],
+            "word": word,
+            "word_excess": excess,
+            "top_examples": [_examples(entries, latent, facts) for latent in latents],
+        },
+        schema_overrides={"latent": pl.Int32, "top_examples": _SCHEMA["top_examples"]},
+    )
+    return (
+        found.join(described, on="latent", how="left")
+        .with_columns(strength=pl.col("mean_act_category") / max(norm, 1e-30))
+        .select(pl.col(name).cast(dtype) for name, dtype in _SCHEMA.items())
+        .with_columns(pl.col("length_corr").fill_nan(None))
+        .sort("category_level", "latent")
+    )
+
+
+def _rank_correlation_n(entries: Entries, value_p: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Spearman's correlation of every latent with a number per text; NaN where either is the same everywhere.
+
+    Inactive texts share one rank, so that sums over active entries are enough.
+    """
+    from scipy.stats import rankdata
+
+    n, latent = entries.n_texts, entries.latent_e
+    rank_p = np.asarray(rankdata(value_p), dtype=np.float64)
+    centred_p = rank_p - rank_p.mean()
+    # Rank of an active entry less that of the inactive ones.
+    above_e = 0.5 * (n - entries.n_active_n[latent]) + entries.below_e + 0.5 * entries.tied_e
+    weights = (above_e, above_e**2, above_e * centred_p[entries.text_e])
+    sums = [np.bincount(latent, weight, entries.n_latents) for weight in weights]
+    variance = sums[1] / n - (sums[0] / n) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(variance > 1e-12, sums[2] / n / np.sqrt(variance * centred_p.var()), np.nan)
+
+
+def _strongest(entries: Entries, latent: int, n: int) -> slice:
+    """Where the entries of its strongest texts are, weakest first."""
+    start, stop = int(entries.start_n[latent]), int(entries.start_n[latent + 1])
+    return slice(max(start, stop - n), stop)
+
+
+def _words(entries: Entries, latents: NDArray[np.integer], facts: TextFacts) -> tuple[list[str], NDArray[np.float64]]:
+    places = [entries.text_e[_strongest(entries, int(latent), N_STRONGEST)] for latent in latents]
+    sizes = np.array([len(place) for place in places])
+    rows = np.repeat(np.arange(len(latents)), sizes)
+    chosen = csr_matrix(
+        (np.repeat(1 / np.maximum(sizes, 1), sizes), (rows, np.concatenate(places))), (len(latents), entries.n_texts)
+    )
+    share_w = np.asarray(facts.has_word_pw.mean(axis=0)).ravel()
+    excess = csr_matrix(chosen @ facts.has_word_pw).toarray() - share_w
+    best = excess.argmax(axis=1)
+    return [facts.words[w] for w in best], excess[np.arange(len(latents)), best].astype(np.float64)
+
+
+def _examples(entries: Entries, latent: int, facts: TextFacts) -> list[dict[str, object]]:
+    place = _strongest(entries, int(latent), N_EXAMPLES)
+    pairs = zip(entries.text_e[place][::-1], entries.value_e[place][::-1], strict=True)
+    return [{"text_id": facts.text_id[text], "activation": float(value)} for text, value in pairs]

@@ -1,0 +1,238 @@
+"""SAE codes of the probe read-outs, and rank statistics that use that nearly all of them are zero.
+
+An inactive latent is a tie at zero, so the work is proportional to the number of active entries, not to texts ×
+latents.
+
+Shape suffixes: p texts, k active latents, n latents, c categories, b bootstrap replicates, e active entries.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resources.errors import EmergenceError
+
+
+@dataclass(frozen=True)
+class Codes:
+    """TopK codes of the probe texts; an entry whose value is not above zero is inactive."""
+
+    values_pk: NDArray[np.float32]
+    """Latent activations, one row per text, one column per active latent."""
+    indices_pk: NDArray[np.int32]
+    """Which latent each value belongs to."""
+    n_latents: int
+    """Dictionary size."""
+    _known: dict[bytes, "Entries"] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Entries by the texts they were asked for: levels share texts, and several tables are made from each."""
+
+    def __post_init__(self) -> None:
+        """Refuse codes that would give wrong numbers silently."""
+        values, indices = self.values_pk, self.indices_pk
+        remedy = "Rematerialise the SAE of this cell."
+        if values.ndim != 2 or values.shape != indices.shape:
+            raise EmergenceError(
+                f"codes have values of shape {values.shape} but indices of shape {indices.shape}", remedy=remedy
+            )
+        if not np.isfinite(values).all():
+            raise EmergenceError("codes hold NaN or infinite latent activations", remedy=remedy)
+        active = values > 0
+        if active.any() and not 0 <= indices[active].min() <= indices[active].max() < self.n_latents:
+            raise EmergenceError(f"codes point outside the dictionary of {self.n_latents} latents", remedy=remedy)
+        ordered = np.sort(np.where(active, indices, -1 - np.arange(indices.shape[1])), axis=1)
+        if (ordered[:, 1:] == ordered[:, :-1]).any():
+            raise EmergenceError("codes name one latent twice for the same text", remedy=remedy)
+
+    def entries(self, rows: NDArray[np.intp]) -> "Entries":
+        """Active entries of the texts `rows`, ranked within each latent; worked out once for the same rows."""
+        asked = np.asarray(rows).tobytes()
+        if asked not in self._known:
+            self._known[asked] = self._ranked(rows)
+        return self._known[asked]
+
+    def _ranked(self, rows: NDArray[np.intp]) -> "Entries":
+        values, indices = self.values_pk[rows], self.indices_pk[rows]
+        text, column = np.nonzero(values > 0)
+        latent, value = indices[text, column].astype(np.int64), values[text, column]
+        # One sort of whole numbers instead of two of columns: positive floats are ordered as their bits are.
+        order = np.argsort(latent << 32 | value.astype(np.float32).view(np.int32))
+        latent, value = latent[order], value[order]
+        below, tied = _places_within(latent, value)
+        start = np.searchsorted(latent, np.arange(self.n_latents + 1))
+        return Entries(len(rows), self.n_latents, text[order], latent, value, below, tied, start)
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Active entries of one set of texts, sorted by latent, then by value."""
+
+    n_texts: int
+    n_latents: int
+    text_e: NDArray[np.intp]
+    """Position of the text in the set."""
+    latent_e: NDArray[np.int64]
+    value_e: NDArray[np.float32]
+    below_e: NDArray[np.int64]
+    """How many active entries of the same latent are smaller."""
+    tied_e: NDArray[np.int64]
+    """How many have the same value, this one included."""
+    start_n: NDArray[np.intp]
+    """Where each latent's entries start; one longer than the number of latents."""
+
+    @property
+    def n_active_n(self) -> NDArray[np.intp]:
+        """Number of texts on which each latent is active."""
+        return np.diff(self.start_n)
+
+    def of_latents(self, is_kept_n: NDArray[np.bool_]) -> "Entries":
+        """The same with the entries of some latents alone; the others are then active on nothing."""
+        kept = is_kept_n[self.latent_e]
+        start = np.concatenate([[0], np.cumsum(np.where(is_kept_n, self.n_active_n, 0))])
+        return Entries(
+            self.n_texts,
+            self.n_latents,
+            self.text_e[kept],
+            self.latent_e[kept],
+            self.value_e[kept],
+            self.below_e[kept],
+            self.tied_e[kept],
+            start.astype(np.intp),
+        )
+
+    def sum_nc(
+        self, category_p: NDArray[np.integer], n_categories: int, weight_e: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Sum of a weight (default: count) over active entries, latents × categories; category -1 is left out."""
+        category_e = category_p[self.text_e]
+        kept = category_e >= 0
+        key = self.latent_e[kept] * n_categories + category_e[kept]
+        weight = None if weight_e is None else weight_e[kept]
+        total = np.bincount(key, weight, self.n_latents * n_categories).reshape(self.n_latents, n_categories)
+        # numpy counts in integers when there is nothing to weigh
+        return total if weight_e is None else total.astype(np.float64)
+
+
+def sparse_auroc_nc(entries: Entries, category_p: NDArray[np.integer], n_categories: int) -> NDArray[np.float64]:
+    """AUROC of every latent for every category, as `statistics.auroc_nc` on the dense activations.
+
+    Args:
+        entries: active entries of the texts.
+        category_p: category of every text, 0 ... n_categories - 1.
+        n_categories: number of categories.
+    """
+    n_positive = np.bincount(category_p, minlength=n_categories).astype(np.float64)
+    # Every positive beats half of the zeros (a tie); an active one beats the other half too, and what is below it.
+    zero_place_n = 0.5 * (entries.n_texts - entries.n_active_n)
+    place_e = zero_place_n[entries.latent_e] + entries.below_e + 0.5 * entries.tied_e
+    wins = entries.sum_nc(category_p, n_categories, place_e)
+    wins += zero_place_n[:, None] * n_positive
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (wins - 0.5 * n_positive**2) / (n_positive * (entries.n_texts - n_positive))
+
+
+def delong_variance_nc(
+    entries: Entries, category_p: NDArray[np.integer], n_categories: int, auroc_nc: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """DeLong's variance of every AUROC (DeLong, DeLong and Clarke-Pearson 1988), latents × categories.
+
+    Sum of squared placements of the positives, and of the negatives. A negative's placement changes only where a
+    positive stands, so each group of tied positives accounts for the negatives up to the next one.
+    NaN for categories with fewer than two positives or negatives.
+    """
+    shape = (entries.n_latents, n_categories)
+    n_positive = np.bincount(category_p, minlength=n_categories).astype(np.float64)
+    n_negative = entries.n_texts - n_positive
+    active_positive = entries.sum_nc(category_p, n_categories)
+    active_negative = entries.n_active_n[:, None] - active_positive
+    zero_positive = n_positive - active_positive
+    zero_negative = n_negative - active_negative
+
+    key_e = entries.latent_e * n_categories + category_p[entries.text_e]
+    order = np.argsort(key_e, kind="stable")  # stable: each latent × category stays sorted by value
+    key, value = key_e[order], entries.value_e[order]
+    positives_below, positives_tied = _places_within(key, value)
+    negatives_below = entries.below_e[order] - positives_below
+    negatives_tied = entries.tied_e[order] - positives_tied
+    positives_above = active_positive.ravel()[key] - positives_below - positives_tied
+
+    def per_pair(at: NDArray[np.int64], weight: NDArray[Any]) -> NDArray[np.float64]:
+        return np.bincount(at, weight, shape[0] * shape[1]).reshape(shape).astype(np.float64)
+
+    beaten = zero_negative.ravel()[key] + negatives_below + 0.5 * negatives_tied
+    square_positive = per_pair(key, beaten**2) + zero_positive * (0.5 * zero_negative) ** 2
+
+    first = np.ones(len(key), dtype=bool)  # one representative per group of tied positives
+    first[1:] = (key[1:] != key[:-1]) | (value[1:] != value[:-1])
+    key, below, tied = key[first], negatives_below[first], negatives_tied[first]
+    above, level = positives_above[first], positives_tied[first]
+    # Above the highest positive no negative is beaten (above = 0), so what stands in its slot of `next_below` is moot.
+    next_below = np.append(below[1:], 0)
+    square_negative = per_pair(key, tied * (above + 0.5 * level) ** 2 + (next_below - below - tied) * above**2.0)
+    lowest = np.ones(len(key), dtype=bool)
+    lowest[1:] = key[1:] != key[:-1]
+    square_negative += per_pair(key[lowest], below[lowest].astype(np.float64)) * active_positive**2.0
+    square_negative += zero_negative * (active_positive + 0.5 * zero_positive) ** 2
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance_positive = (square_positive / n_negative**2 - n_positive * auroc_nc**2) / (n_positive - 1)
+        variance_negative = (square_negative / n_positive**2 - n_negative * auroc_nc**2) / (n_negative - 1)
+        variance = np.maximum(variance_positive, 0) / n_positive + np.maximum(variance_negative, 0) / n_negative
+    return np.where((n_positive > 1) & (n_negative > 1), variance, np.nan)
+
+
+def bootstrap_auroc(
+    entries: Entries, category_p: NDArray[np.integer], latent_c: NDArray[np.integer], weights_pb: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """AUROC of one chosen latent per category under text weights.
+
+    Args:
+        entries: active entries of the texts.
+        category_p: category of every text.
+        latent_c: the latent of each category; -1 (none) gives 0.5 everywhere.
+        weights_pb: how often each text counts in each replicate.
+
+    Returns:
+        AUROC, categories × replicates; NaN where a replicate drew no text of the category (or no other).
+    """
+    n_categories, n_boot = len(latent_c), weights_pb.shape[1]
+    total_b = weights_pb.sum(axis=0, dtype=np.float64)
+    is_category_cp = (category_p == np.arange(n_categories)[:, None]).astype(np.float32)
+    positive_cb = np.asarray(is_category_cp @ weights_pb, dtype=np.float64)
+    auroc = np.full((n_categories, n_boot), 0.5)
+    for latent in np.unique(latent_c[latent_c >= 0]):
+        part = slice(entries.start_n[latent], entries.start_n[latent + 1])
+        texts, below, tied = entries.text_e[part], entries.below_e[part], entries.tied_e[part]
+        weight_eb = weights_pb[texts]
+        cumulative = np.zeros((len(texts) + 1, n_boot), dtype=np.float32)
+        np.cumsum(weight_eb, axis=0, out=cumulative[1:])
+        zero_place_b = 0.5 * (total_b - cumulative[-1])
+        category_e = category_p[texts]
+        for c in np.flatnonzero(latent_c == latent):
+            own = np.flatnonzero(category_e == c)
+            weight = weight_eb[own]
+            above_zero = 0.5 * (cumulative[below[own]] + cumulative[below[own] + tied[own]])
+            active = weight.sum(axis=0, dtype=np.float64)
+            wins = np.einsum("eb,eb->b", weight, above_zero, dtype=np.float64) + zero_place_b * (
+                positive_cb[c] + active  # a positive at zero beats half of the zeros, an active one all of them
+            )
+            pairs = positive_cb[c] * (total_b - positive_cb[c])
+            with np.errstate(divide="ignore", invalid="ignore"):
+                auroc[c] = np.where(pairs > 0, (wins - 0.5 * positive_cb[c] ** 2) / pairs, np.nan)
+    return auroc
+
+
+def _places_within(key: NDArray[np.int64], value: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For entries sorted by key, then value: how many of the same key are smaller, and how many equal (with itself)."""
+    if len(key) == 0:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    new_key = np.ones(len(key), dtype=bool)
+    new_key[1:] = key[1:] != key[:-1]
+    new_tie = new_key.copy()
+    new_tie[1:] |= value[1:] != value[:-1]
+    tie_start = np.flatnonzero(new_tie)
+    tie_of_e = np.cumsum(new_tie) - 1
+    key_start = np.flatnonzero(new_key)[np.cumsum(new_key) - 1]
+    tie_size = np.diff(np.append(tie_start, len(key)))
+    return (tie_start[tie_of_e] - key_start).astype(np.int64), tie_size[tie_of_e].astype(np.int64)

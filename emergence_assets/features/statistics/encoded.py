@@ -1,0 +1,24 @@
+"""Read-outs as an SAE encodes them, in the form that statistics take.
+
+Shape suffixes: p texts, d d_model, k active latents.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from emergence_assets.features.statistics.codes import Codes
+from emergence_assets.saes.model.sae import SAE
+
+
+def encoded(sae: SAE, read_out_pd: NDArray[np.float32] | Tensor) -> Codes:
+    """Sparse codes of all texts, on the CPU whatever the device of the SAE.
+
+    Args:
+        sae: encodes on its own device.
+        read_out_pd: texts × d_model, float32.
+    """
+    x_pd = torch.from_numpy(read_out_pd) if isinstance(read_out_pd, np.ndarray) else read_out_pd
+    values_pk, indices_pk = sae.encode(x_pd.to(sae.device)).padded()
+    return Codes(values_pk.cpu().numpy(), indices_pk.cpu().numpy().astype(np.int32), sae.n_latents)

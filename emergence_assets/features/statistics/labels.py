@@ -1,0 +1,149 @@
+"""Which category each probe text belongs to, and on which side of the split it stands.
+
+Shape suffix: p texts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from emergence_assets.features.statistics.formulas import bootstrap_weights, unit_weights
+from resources.errors import EmergenceError
+
+DROPPED_SCHEMA: dict[str, type[pl.DataType]] = {
+    "category_level": pl.String,
+    "category": pl.String,
+    "n_select": pl.Int32,
+    "n_score": pl.Int32,
+    "reason": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of all probe texts at one level; texts without a label at this level take no part in its statistics."""
+
+    level: str
+    """Name of the level, for example "subject"."""
+    categories: tuple[str, ...]
+    """Names, in the order of the codes."""
+    codes_p: NDArray[np.int16]
+    """Index of each text's category, -1 = no label at this level."""
+    is_select_p: NDArray[np.bool_]
+    """True: latents are chosen on this text; False: they are scored on it."""
+    unit_p: NDArray[np.int64] | None = None
+    """Number of each text's unit, from 0; copies of a text share one. None: every text is its own."""
+
+    def __post_init__(self) -> None:
+        """Refuse labels whose arrays do not belong together."""
+        if self.codes_p.shape != self.is_select_p.shape or self.codes_p.ndim != 1:
+            raise EmergenceError(
+                f"{self.codes_p.shape} labels for {self.is_select_p.shape} texts", where=f"level {self.level}"
+            )
+        if len(set(self.categories)) != len(self.categories):
+            raise EmergenceError("a category is named twice", where=f"level {self.level}")
+        if self.codes_p.size and not -1 <= self.codes_p.min() <= self.codes_p.max() < len(self.categories):
+            raise EmergenceError(
+                f"labels point outside the {len(self.categories)} categories", where=f"level {self.level}"
+            )
+
+    @classmethod
+    def from_values(
+        cls,
+        level: str,
+        values: Sequence[str | None],
+        is_select: Sequence[bool] | NDArray[np.bool_],
+        unit_p: NDArray[np.int64] | None = None,
+    ) -> "Labels":
+        """Labels from one name (or None) per text; categories are sorted by name."""
+        categories = tuple(sorted({value for value in values if value is not None}))
+        code = {name: i for i, name in enumerate(categories)} | {None: -1}
+        codes = np.array([code[value] for value in values], dtype=np.int16)
+        return cls(level, categories, codes, np.asarray(is_select, dtype=bool), unit_p)
+
+    def rows(self, *, select: bool) -> NDArray[np.intp]:
+        """Texts of one side of the split that have a label at this level."""
+        return np.flatnonzero((self.codes_p >= 0) & (self.is_select_p == select))
+
+    def counts(self, *, select: bool) -> NDArray[np.int64]:
+        """Number of texts of every category on one side of the split."""
+        return np.bincount(self.codes_p[self.rows(select=select)], minlength=len(self.categories))
+
+    def is_usable(self, min_texts_per_split: int) -> NDArray[np.bool_]:
+        """Whether a category has enough positives, and as many negatives, on both sides of the split."""
+        usable = np.ones(len(self.categories), dtype=bool)
+        for select in (True, False):
+            counts = self.counts(select=select)
+            usable &= (counts >= min_texts_per_split) & (counts.sum() - counts >= min_texts_per_split)
+        return usable
+
+
+def dropped_categories(labels: Sequence[Labels], min_texts_per_split: int) -> pl.DataFrame:
+    """The categories that get no numbers, with the reason: one row each, see `DROPPED_SCHEMA`."""
+    rows = []
+    for level in labels:
+        n_select, n_score = level.counts(select=True), level.counts(select=False)
+        for c in np.flatnonzero(~level.is_usable(min_texts_per_split)):
+            few = min(n_select[c], n_score[c]) < min_texts_per_split
+            reason = (
+                f"{n_select[c]} texts to select on and {n_score[c]} to score on"
+                if few
+                else f"{n_select.sum() - n_select[c]} and {n_score.sum() - n_score[c]} texts of other categories"
+            )
+            rows.append(
+                {
+                    "category_level": level.level,
+                    "category": level.categories[c],
+                    "n_select": n_select[c],
+                    "n_score": n_score[c],
+                    "reason": f"{reason}; {min_texts_per_split} are needed",
+                }
+            )
+    return pl.DataFrame(rows, schema=DROPPED_SCHEMA)
+
+
+def shuffled_labels(
+    labels: Labels, n_shuffles: int, seed: int, stratum_p: NDArray[np.integer] | None = None
+) -> list[Labels]:
+    """Permuted copies: the control `label_shuffle`.
+
+    Permuted among the texts that have a label at this level, on each side of the split by itself: every category keeps
+    its number of texts on both sides, so a shuffled score is as precise as the real one. The permutations depend on
+    the seed and the number of texts only, so that they are the same in every cell.
+
+    With strata, such as texts of about one length (`length_strata`), labels stay within their stratum too: what is left
+    of a score is what the strata alone tell.
+    """
+    copies = []
+    for i in range(n_shuffles):
+        codes = labels.codes_p.copy()
+        for select in (True, False):
+            rows = labels.rows(select=select)
+            rng = np.random.default_rng([seed, i, int(select)])
+            if stratum_p is None:
+                codes[rows] = codes[rng.permutation(rows)]
+                continue
+            for stratum in np.unique(stratum_p[rows]):
+                within = rows[stratum_p[rows] == stratum]
+                codes[within] = codes[rng.permutation(within)]
+        copies.append(Labels(labels.level, labels.categories, codes, labels.is_select_p, labels.unit_p))
+    return copies
+
+
+def text_weights(level: Labels, n_boot: int, seed: int) -> NDArray[np.float32]:
+    """Bootstrap weights of all texts, texts × replicates; see `statistics.bootstrap_weights`.
+
+    Copies of a text are drawn together, or an interval would take them for independent.
+    """
+    if level.unit_p is None:
+        return bootstrap_weights(len(level.codes_p), n_boot, seed)
+    return unit_weights(level.unit_p, n_boot, seed)
+
+
+def length_strata(length_p: NDArray[np.integer], n_strata: int = 20) -> NDArray[np.int64]:
+    """Texts by length, in strata of about equal numbers; texts of one length share a stratum."""
+    bounds = np.quantile(length_p, np.linspace(0, 1, n_strata + 1)[1:-1])
+    return np.searchsorted(np.unique(bounds), length_p, side="right").astype(np.int64)

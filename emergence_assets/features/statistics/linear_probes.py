@@ -1,0 +1,185 @@
+"""Controls that do not use latents: what a linear probe reads from the raw read-out, and from the words alone.
+
+Shape suffixes: p texts, d d_model (any input dimension), c categories, b bootstrap replicates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from emergence_assets.features.statistics.formulas import (
+    auroc_c,
+    bootstrap_auroc_cb,
+    delong_variance_c,
+    interval,
+    normal_interval,
+)
+from emergence_assets.features.statistics.labels import Labels, shuffled_labels
+from resources.errors import EmergenceError
+
+BOW_PENALTY = 1.0
+"""Ridge penalty on TF-IDF rows: they have length 1, so this equals the weight that one text has."""
+BOW_SCHEMA: dict[str, type[pl.DataType]] = {
+    "control_id": pl.String,
+    "category_level": pl.String,
+    "category": pl.String,
+    "p_bow": pl.Float32,
+    "p_bow_lo": pl.Float32,
+    "p_bow_hi": pl.Float32,
+}
+
+
+@dataclass(frozen=True)
+class ProbeScore:
+    """AUROC of a probe per category, for the true labels and as the mean over shuffled ones; 95 % interval."""
+
+    p_c: NDArray[np.float64]
+    lo_c: NDArray[np.float64]
+    hi_c: NDArray[np.float64]
+    shuffled_c: NDArray[np.float64]
+    """NaN without shuffles."""
+    replicates_cb: NDArray[np.float64]
+    """Bootstrap replicates of `p_c`; none where the interval is DeLong's."""
+
+
+def dense_probe_auroc(
+    read_out_pd: NDArray[np.floating],
+    labels: Labels,
+    shuffled: Sequence[Labels],
+    ridge_strength: float,
+    weights_pb: NDArray[np.float32],
+) -> ProbeScore:
+    """How well a ridge probe on the raw read-out tells each category from the rest.
+
+    Args:
+        read_out_pd: read-outs of all probe texts; standardised here with the mean and deviation of split select.
+        labels: the level; texts without a label take no part.
+        shuffled: permuted labels of the same level.
+        ridge_strength: ridge penalty per select text.
+        weights_pb: how often each text counts in each bootstrap replicate, as for the latents. The probe is held
+            fixed: it is scored on weighted texts, not fitted on them.
+
+    Raises:
+        EmergenceError: the read-outs are not finite, or are not one per text.
+    """
+    if len(read_out_pd) != len(labels.codes_p):
+        raise EmergenceError(
+            f"{len(read_out_pd)} read-outs for {len(labels.codes_p)} labelled texts",
+            remedy="Rematerialise the activations with this probe set.",
+        )
+    select = np.asarray(read_out_pd[labels.rows(select=True)], dtype=np.float64)
+    score = np.asarray(read_out_pd[labels.rows(select=False)], dtype=np.float64)
+    if not (np.isfinite(select).all() and np.isfinite(score).all()):
+        raise EmergenceError("read-outs hold NaN or infinite values", remedy="Rematerialise the activations.")
+    if not len(select) or not len(score):
+        nan_c = np.full(len(labels.categories), np.nan)
+        return ProbeScore(nan_c, nan_c, nan_c, nan_c, np.full((len(nan_c), weights_pb.shape[1]), np.nan))
+    mean_d, deviation_d = select.mean(axis=0), select.std(axis=0)
+    # A dimension that is constant up to rounding would be blown up to unit variance; the embedding layer is all such.
+    varies = deviation_d > 1e-7 * np.abs(mean_d)
+    select = (select - mean_d)[:, varies] / deviation_d[varies]
+    score = (score - mean_d)[:, varies] / deviation_d[varies]
+    penalty = ridge_strength * len(select)
+    kernel = select.shape[1] > len(select)
+    inputs = (select @ select.T, score @ select.T) if kernel else (select, score)
+    return _score_probe(labels, shuffled, *inputs, penalty, weights_pb, kernel=kernel)
+
+
+def bag_of_words_auroc(
+    texts: Sequence[str], labels: Sequence[Labels], *, n_shuffles: int = 5, shuffle_seed: int = 0
+) -> pl.DataFrame:
+    """How well the words alone tell each category from the rest: ridge on TF-IDF, the same split.
+
+    It does not depend on model, step or layer: computed once per probe set.
+
+    Returns:
+        One row per (control_id in none and label_shuffle, category_level, category), see `BOW_SCHEMA`; NaN for
+        categories that lack texts on a side of the split. The shuffled rows have no interval.
+    """
+    frames = []
+    for level in labels:
+        rows_select, rows_score = level.rows(select=True), level.rows(select=False)
+        if not len(rows_select) or not len(rows_score):
+            continue
+        # fit on split select only: the vocabulary and its weights must not know the texts that are scored
+        vectoriser = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float64)
+        try:
+            select = vectoriser.fit_transform([texts[i] for i in rows_select])
+        except ValueError as error:
+            raise EmergenceError("the probe texts hold no words", where=f"level {level.level}") from error
+        score = vectoriser.transform([texts[i] for i in rows_score])
+        probe = _score_probe(
+            level,
+            shuffled_labels(level, n_shuffles, shuffle_seed),
+            (select @ select.T).toarray(),
+            (score @ select.T).toarray(),
+            BOW_PENALTY,
+            None,
+            kernel=True,
+        )
+        for control_id, p, lo, hi in (
+            ("none", probe.p_c, probe.lo_c, probe.hi_c),
+            ("label_shuffle", probe.shuffled_c, None, None),
+        ):
+            frames.append(
+                pl.DataFrame(
+                    {
+                        "control_id": control_id,
+                        "category_level": level.level,
+                        "category": level.categories,
+                        "p_bow": p,
+                        "p_bow_lo": lo,
+                        "p_bow_hi": hi,
+                    },
+                    schema=BOW_SCHEMA,
+                )
+            )
+    return pl.concat(frames) if frames else pl.DataFrame(schema=BOW_SCHEMA)
+
+
+def _score_probe(
+    labels: Labels,
+    shuffled: Sequence[Labels],
+    select: NDArray[np.float64],
+    score: NDArray[np.float64],
+    penalty: float,
+    weights_pb: NDArray[np.float32] | None,
+    *,
+    kernel: bool,
+) -> ProbeScore:
+    """Fit one ridge for all labelings at once (they share the inputs) and score each.
+
+    The interval is the percentile interval of the replicates under `weights_pb`, DeLong's without weights.
+
+    With `kernel` the arguments are inner products with the select texts instead of inputs: the same solution through
+    the n_texts × n_texts system, for inputs wider than there are texts.
+    """
+    labelings = [labels, *shuffled]
+    n_categories = len(labels.categories)
+    rows_select, rows_score = labels.rows(select=True), labels.rows(select=False)
+    truth_select = np.hstack([one_hot(labeling, rows_select) for labeling in labelings])
+    target = truth_select - truth_select.mean(axis=0)
+    gram, right = (select, target) if kernel else (select.T @ select, select.T @ target)
+    weights = cho_solve(cho_factor(gram + penalty * np.eye(len(gram))), right) if len(gram) else right
+    # float32 sorts several times faster; what it rounds to a tie is far below any margin
+    scores = np.split((score @ weights).astype(np.float32), len(labelings), axis=1)
+    truths = [one_hot(labeling, rows_score) for labeling in labelings]
+    aurocs = [auroc_c(s, truth) for s, truth in zip(scores, truths, strict=True)]
+    if weights_pb is None:
+        replicates = np.zeros((n_categories, 0))
+        lo, hi = normal_interval(aurocs[0], delong_variance_c(scores[0], truths[0]))
+    else:
+        replicates = bootstrap_auroc_cb(scores[0], truths[0], weights_pb[rows_score])
+        lo, hi = interval(replicates)
+    shuffled_c = np.mean(aurocs[1:], axis=0) if shuffled else np.full(n_categories, np.nan)
+    return ProbeScore(aurocs[0], lo, hi, shuffled_c, replicates)
+
+
+def one_hot(labels: Labels, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Truth values of the texts `rows`, texts × categories."""
+    return (labels.codes_p[rows, None] == np.arange(len(labels.categories))).astype(np.float64)

@@ -1,0 +1,1 @@
+"""Dagster and nothing else: assets made from specs, runs, sensors, schedules and the instance."""

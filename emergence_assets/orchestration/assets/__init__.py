@@ -1,0 +1,1 @@
+"""Dagster assets made from specs: their bodies, checks, events and automation conditions."""

@@ -1,0 +1,1 @@
+"""The Dagster instance: its home, its partitions, runs of dead processes."""

@@ -1,0 +1,131 @@
+"""Turn the study into Dagster partitions, and cells into partition keys and back. The grid itself lives in study.py."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import dagster as dg
+
+from emergence_assets.plan.cell import Cell, Grid, layer_key, step_key
+from emergence_assets.study.study import EMBEDDING_LAYER, Study
+
+
+def group_name(model: str) -> str:
+    """Asset group of a model; Dagster allows letters, digits and underscores."""
+    return re.sub(r"\W", "_", model)
+
+
+def asset_key(study: Study, model: str | None, asset: str) -> dg.AssetKey:
+    """`[study, model, asset]`; assets over all models have no model."""
+    return dg.AssetKey([study.name, *([model] if model else []), asset])
+
+
+def step_set_name(study: Study, model: str) -> str:
+    """Name under which the instance keeps the step partitions of a model."""
+    return f"{study.name}/{model}/steps"
+
+
+def step_partitions(study: Study, model: str) -> dg.DynamicPartitionsDefinition:
+    """One partition per checkpoint of a model; dynamic, because checkpoints arrive while a model is trained."""
+    return dg.DynamicPartitionsDefinition(name=step_set_name(study, model))
+
+
+def partitions(study: Study, model: str, grid: Grid) -> dg.PartitionsDefinition | None:
+    """Partitions of an asset of one model: none, step, or step × layer with as many layers as this model has."""
+    if grid == "step":
+        return step_partitions(study, model)
+    if grid == "cell":
+        layers = dg.StaticPartitionsDefinition([layer_key(layer) for layer in study.layers_of(model)])
+        return dg.MultiPartitionsDefinition({"step": step_partitions(study, model), "layer": layers})
+    return None
+
+
+def register_steps(instance: dg.DagsterInstance, study: Study, model: str, steps: Sequence[int]) -> None:
+    """Add the partitions of steps that are not there yet, in order."""
+    name = step_set_name(study, model)
+    known = set(instance.get_dynamic_partitions(name))
+    instance.add_dynamic_partitions(name, [key for step in sorted(steps) if (key := step_key(step)) not in known])
+
+
+def remove_steps(instance: dg.DagsterInstance, study: Study, model: str, steps: Sequence[int]) -> None:
+    """Take away the partitions of steps that are no longer on the time axis; their events stay in the log."""
+    name = step_set_name(study, model)
+    known = set(instance.get_dynamic_partitions(name))
+    for key in [key for step in steps if (key := step_key(step)) in known]:
+        instance.delete_dynamic_partition(name, key)
+
+
+def follow_time_axis(instance: dg.DagsterInstance, study: Study, model: str, steps: Sequence[int]) -> None:
+    """Make the partitions of a model those of the given steps."""
+    wanted = {step_key(step) for step in steps}
+    known = instance.get_dynamic_partitions(step_set_name(study, model))
+    remove_steps(instance, study, model, [int(key.removeprefix("step")) for key in known if key not in wanted])
+    register_steps(instance, study, model, steps)
+
+
+def partition_key(cell: Cell) -> str:
+    """Partition key of a cell: `step000512`, or `L03|step000512` (Dagster sorts dimensions by name)."""
+    if cell.step is None:
+        raise ValueError(f"{cell} has no step and so no partition")
+    if cell.layer is None:
+        return step_key(cell.step)
+    return dg.MultiPartitionKey({"step": step_key(cell.step), "layer": layer_key(cell.layer)})
+
+
+def cell_of(model: str, key: str) -> Cell:
+    """The cell that a partition key names."""
+    *layer, step = key.split("|")
+    step_number = int(step.removeprefix("step"))
+    if not layer:
+        return Cell(model, step_number)
+    return Cell(model, step_number, EMBEDDING_LAYER if layer[0] == "embed" else int(layer[0].removeprefix("L")))
+
+
+def rectangles(cells: Iterable[Cell], known_steps: Sequence[int], known_layers: Sequence[int]) -> list[list[Cell]]:
+    """Cut cells into groups that a partition range can name: neighbouring steps with the same neighbouring layers.
+
+    Args:
+        cells: of one model and one asset.
+        known_steps: all steps in the order of their partitions.
+        known_layers: all layers in the order of their partitions.
+
+    Raises:
+        ValueError: a cell has no step, or one without a partition.
+    """
+    layers_of: dict[int, list[int | None]] = {}
+    model = None
+    for cell in cells:
+        if cell.step is None or cell.step not in known_steps:
+            raise ValueError(f"{cell} has no partition")
+        layers_of.setdefault(cell.step, []).append(cell.layer)
+        model = cell.model
+    layer_position: dict[int | None, int] = {layer: position for position, layer in enumerate(known_layers)}
+    layer_position[None] = 0
+    groups: list[tuple[list[int], list[int | None]]] = []
+    for step in known_steps:
+        if step not in layers_of:
+            groups.append(([], []))  # a gap: the next step starts a new group
+            continue
+        runs = _neighbours(sorted(layers_of[step], key=layer_position.__getitem__), layer_position)
+        if len(runs) == 1 and groups and groups[-1][1] == runs[0]:
+            groups[-1][0].append(step)
+        else:
+            groups += [([step], run) for run in runs]
+    return [[Cell(model, step, layer) for step in steps for layer in layers] for steps, layers in groups if steps]
+
+
+def _neighbours(layers: list[int | None], position: dict[int | None, int]) -> list[list[int | None]]:
+    runs: list[list[int | None]] = []
+    for layer in layers:
+        if runs and position[layer] == position[runs[-1][-1]] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    return runs
+
+
+def range_tags(cells: Sequence[Cell]) -> dict[str, str]:
+    """Run tags that name a rectangle of cells as a partition range."""
+    return {
+        "dagster/asset_partition_range_start": partition_key(cells[0]),
+        "dagster/asset_partition_range_end": partition_key(cells[-1]),
+    }

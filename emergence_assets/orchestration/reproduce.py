@@ -1,0 +1,233 @@
+"""Make a result once more in a folder of its own, from pinned inputs, and compare every cell with what is stored.
+
+What is not made again is there as a second name of the same files: nothing of the study is copied where the disk can do
+without, and nothing of it is changed, because files are replaced and never edited. Which cells: `audit/closure.py`.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import dagster as dg
+
+from emergence_assets.activations.spec import ACTIVATIONS
+from emergence_assets.audit.address import Target
+from emergence_assets.audit.closure import Cells, closure
+from emergence_assets.audit.comparison import Difference, compare
+from emergence_assets.checkpoints.spec import TRAINING_RUN, TRAINING_START
+from emergence_assets.orchestration.build import build_definitions
+from emergence_assets.orchestration.instance.home import prepare_settings
+from emergence_assets.orchestration.runs.study_run import run_study
+from emergence_assets.plan.asset_spec import Rule, stored_provenance
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.listeners import ListeningCompute, ProgressListener
+from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.timeline import TimeAxis, write_time_axis
+from emergence_assets.study.family import TrainedHere
+from resources.compute.local_processes import LocalProcesses
+from resources.errors import EmergenceError
+from resources.files.storage import Storage, prepare_folder
+
+DECIDE_BITS = (
+    *("python", "torch", "transformers", "numpy", "scipy", "scikit-learn", "polars", "h5py"),
+    *("cpu_model", "cpu_capability", "mkl_cbwr", "num_threads", "device"),
+)
+"""Of what a record says of its making: where these are equal, results are equal bit for bit."""
+RELATIVE_TOLERANCE = {"activations": 2e-3, "sae": 0.1}
+"""Elsewhere: largest difference over largest value. Rows are in half precision; training amplifies the last bits."""
+TABLE_TOLERANCE = 0.05
+"""Of tables and records."""
+Start = Literal["checkpoints", "training"]
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """One cell, made again."""
+
+    asset: str
+    cell: str
+    fingerprint: str
+    promised: bool
+    """Whether it was to be equal bit for bit: the same machine, libraries, device and threads."""
+    differs_in: dict[str, list[str]]
+    """Where nothing is promised: what was different there and here, by name."""
+    differences: list[Difference]
+    tolerance: float
+
+    @property
+    def is_equal(self) -> bool:
+        """Bit for bit."""
+        return not self.differences
+
+    @property
+    def agrees(self) -> bool:
+        """Equal, or within the tolerance where no more is promised."""
+        if self.promised:
+            return self.is_equal
+        return all(one.relative is not None and one.relative <= self.tolerance for one in self.differences)
+
+
+@dataclass
+class Reproduction:
+    """What came of it."""
+
+    address: str
+    folder: str
+    """Where the cells lie that were made again."""
+    start: Start
+    cells: list[Reproduced] = field(default_factory=list)
+    given: dict[str, int] = field(default_factory=dict)
+    """Cells taken as they are, by asset; their hashes were verified."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every cell does."""
+        return all(cell.agrees for cell in self.cells)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        cells = [
+            asdict(cell) | {"equal": cell.is_equal, "agrees": cell.agrees, "differences": list(map(asdict, found))}
+            for cell in self.cells
+            for found in [cell.differences]
+        ]
+        return {"address": self.address, "folder": self.folder, "from": self.start, "agrees": self.agrees} | {
+            "cells": cells,
+            "given": self.given,
+        }
+
+
+def reproduce(
+    target: Target, address: str, plan: Plan, folder: Path, start: Start, progress: ProgressListener
+) -> Reproduction:
+    """Make a result again and compare.
+
+    Args:
+        target: the result.
+        address: as it was typed.
+        plan: of its study.
+        folder: empty, or absent; receives what is made.
+        start: from checkpoints as they are, or from training.
+        progress: told how far it is.
+
+    Raises:
+        EmergenceError: the folder is in use; something behind the result is missing, damaged, or of other settings or
+            code than the study's now; or a cell cannot be made.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise EmergenceError("The folder is not empty.", where=folder, remedy="name another one with --into")
+    if start == "training" and TRAINING_RUN.name not in plan.rules:
+        raise EmergenceError("These models were not trained here.", remedy="leave out --from training")
+    split = closure(target, plan, from_training=start == "training")
+    _require_done(plan, (*_cells(plan, split.again), *_cells(plan, split.given)))
+    scratch = Storage(folder, plan.study.name)
+    prepare_folder(scratch.root)
+    _hand_over(plan, scratch, split.given, split.again)
+    rules = list(plan.rules.values())
+    with (
+        dg.DagsterInstance.from_config(str(prepare_settings(folder / "dagster"))) as instance,
+        LocalProcesses() as workers,
+    ):
+        definitions = build_definitions(plan.study, scratch, ListeningCompute(workers, progress))
+        run_study(plan.study, scratch, definitions, rules, instance, progress, only=split.again)
+    made = Plan(plan.study, scratch, rules)
+    found = [_compared(rule, cell, plan, made) for rule, cell in _cells(plan, split.again)]
+    return Reproduction(address, str(folder), start, found, {name: len(cells) for name, cells in split.given.items()})
+
+
+def _cells(plan: Plan, cells: Cells) -> Iterator[tuple[Rule, Cell]]:
+    """In flow order."""
+    for rule in plan.rules.values():
+        for cell in sorted(cells.get(rule.name, ()), key=str):
+            yield rule, cell
+
+
+def _require_done(plan: Plan, cells: Sequence[tuple[Rule, Cell]]) -> None:
+    for rule, cell in cells:
+        state = plan.state(rule, cell)
+        if state.state != "done":
+            stored = stored_provenance(rule, rule.path(plan.storage, cell))
+            commit = stored.environment.get("git_commit") if stored else None
+            raise EmergenceError(
+                f"{rule.name} of {cell} is {state.state}{f': {state.reason}' if state.reason else ''}.",
+                where=rule.path(plan.storage, cell),
+                remedy="a result is made again by the code, settings and inputs that made it"
+                + (f"; it was made at commit {commit}" if commit else "")
+                + ", or type `emergence run` to bring it up to date",
+            )
+
+
+def _hand_over(plan: Plan, scratch: Storage, given: Cells, again: Cells) -> None:
+    """Give the scratch folder what is taken as it is, and all that the pipeline has beside its cells."""
+    storage = plan.storage
+    for rule, cell in _cells(plan, given):
+        for path in (rule.path(storage, cell), *rule.also(storage, cell)):
+            _link(path, scratch.root / path.relative_to(storage.root))
+        if rule.name == TRAINING_RUN.name:
+            start = storage.training_folder(str(cell.model)) / TRAINING_START
+            _link(start, scratch.root / start.relative_to(storage.root))
+    trained = {cell.model for cell in again.get(TRAINING_RUN.name, ())}
+    for model in plan.study.models:
+        axis = None if model in trained else plan.time_axis(model)
+        if axis is None:
+            continue
+        write_time_axis(scratch.time_axis(model), _moved(axis, model, plan, scratch))
+        for entry in axis.entries:
+            if entry.identity:
+                _link(storage.checkpoint_measurement(entry.identity), scratch.checkpoint_measurement(entry.identity))
+    if given.get(ACTIVATIONS.name):
+        _link(storage.tokens_folder, scratch.tokens_folder)
+    for here, there in (
+        (storage.checkpoint_lock_file(), scratch.checkpoint_lock_file()),
+        (storage.checkpoint_cache(), scratch.checkpoint_cache()),
+        (storage.imported_saes_folder, scratch.imported_saes_folder),
+    ):
+        _link(here, there)
+
+
+def _moved(axis: TimeAxis, model: str, plan: Plan, scratch: Storage) -> TimeAxis:
+    """The time axis of a model as it is where its checkpoints were handed over."""
+    if not isinstance(plan.study.family, TrainedHere):
+        return axis
+    entries = (
+        replace(entry, location=str(scratch.checkpoint_folder(model, entry.step))) if entry.location else entry
+        for entry in axis.entries
+    )
+    return replace(axis, entries=tuple(entries))
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for a file, or for all files of a folder; a copy where the disk has none. Nothing for nothing."""
+    for file in (path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]:
+        if not file.is_file():
+            continue
+        place = target / file.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file, place)
+        except OSError:
+            shutil.copy2(file, place)
+
+
+def _compared(rule: Rule, cell: Cell, plan: Plan, made: Plan) -> Reproduced:
+    stored = stored_provenance(rule, rule.path(plan.storage, cell))
+    again = stored_provenance(rule, rule.path(made.storage, cell))
+    before, now = (dict(record.environment) if record else {} for record in (stored, again))
+    differs_in = {
+        name: [str(before.get(name)), str(now.get(name))]
+        for name in DECIDE_BITS
+        # The instruction set is known only where torch was loaded.
+        if before.get(name) != now.get(name)
+        and not (name == "cpu_capability" and None in (before.get(name), now.get(name)))
+    }
+    differences = [
+        difference
+        for path in dict.fromkeys((rule.path(plan.storage, cell), *rule.also(plan.storage, cell)))
+        for difference in compare(path, made.storage.root / path.relative_to(plan.storage.root), plan.storage.root)
+    ]
+    fingerprint = stored.fingerprint if stored else ""
+    tolerance = RELATIVE_TOLERANCE.get(rule.name, TABLE_TOLERANCE)
+    return Reproduced(rule.name, str(cell), fingerprint, not differs_in, differs_in, differences, tolerance)

@@ -1,0 +1,1 @@
+"""One run of a study: batches of cells, progress, missing events, OpenLineage."""

@@ -1,0 +1,50 @@
+"""How cells are cut into what one Dagster run takes, and into what the disk holds at a time."""
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+
+import dagster as dg
+
+from emergence_assets.activations.spec import ACTIVATIONS
+from emergence_assets.orchestration.instance.partitions import rectangles, step_set_name
+from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.disk_forecast import checkpoint_rows_bytes
+from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.text_counts import TextCounts
+from emergence_assets.study.study import Study
+
+
+def disk_portions(plan: Plan, rule: Rule, cells: Sequence[Cell], counts: Callable[[], TextCounts]) -> list[list[Cell]]:
+    """Cut activations whose rows will go into portions of whole checkpoints; everything else is one portion."""
+    if rule.name != ACTIVATIONS.name or plan.study.activations.retention not in ("drop-after-sae", "archive-after-sae"):
+        return [list(cells)]
+    limit = shutil.disk_usage(plan.storage.root).free / 2
+    portions: list[list[Cell]] = []
+    filled = 0.0
+    for (model, _), layers in itertools.groupby(cells, key=lambda cell: (cell.model, cell.step)):
+        taken = checkpoint_rows_bytes(plan, str(model), counts())
+        if not portions or filled + taken > limit:
+            portions.append([])
+            filled = 0.0
+        portions[-1] += layers
+        filled += taken
+    return portions
+
+
+def model_rectangles(
+    study: Study, cells: Sequence[Cell], instance: dg.DagsterInstance
+) -> Iterator[tuple[str, list[Cell]]]:
+    """Cut partitions into what one Dagster run can take: a rectangle of steps and layers of one model."""
+    for model in study.models:
+        of_model = [cell for cell in cells if cell.model == model]
+        if of_model:
+            order = _step_order(instance, study, model)
+            for group in rectangles(of_model, order, study.layers_of(model)):
+                yield model, group
+
+
+def _step_order(instance: dg.DagsterInstance, study: Study, model: str) -> list[int]:
+    keys = instance.get_dynamic_partitions(step_set_name(study, model))
+    return [int(key.removeprefix("step")) for key in keys]

@@ -1,0 +1,53 @@
+"""Finished cells that the event log does not tell of as they are: of another Dagster home, or of a killed run.
+
+A cell is finished before its event is written. Whoever is killed in between leaves the new file and the event of the
+old one, or none.
+"""
+
+from collections.abc import Collection, Mapping
+
+import dagster as dg
+
+from emergence_assets.orchestration.instance.partitions import asset_key, partition_key
+from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.content_hash import VERSION_TAG
+from emergence_assets.plan.plan import Plan
+
+
+def unrecorded(plan: Plan, rule: Rule, instance: dg.DagsterInstance, due: Collection[Cell]) -> list[Cell]:
+    """Cells of an asset whose latest event is of another fingerprint, or that have none.
+
+    Args:
+        plan: of the study.
+        rule: the asset.
+        instance: whose events are asked.
+        due: cells that will be made, and recorded then.
+    """
+    missing = []
+    for model in [None] if rule.grid == "study" else plan.study.models:
+        done = [cell for cell in plan.cells(rule, model) if cell not in due]
+        if not done:
+            continue
+        known = _recorded(rule, instance, asset_key(plan.study, model, rule.name))
+        for cell in done:
+            required = plan.required(rule, cell)
+            if required is not None and known.get(_partition(rule, cell)) != required.fingerprint:
+                missing.append(cell)
+    return missing
+
+
+def _partition(rule: Rule, cell: Cell) -> str | None:
+    return partition_key(cell) if rule.grid in ("step", "cell") else None
+
+
+def _recorded(rule: Rule, instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str | None, str | None]:
+    """Fingerprints of the latest events, by partition."""
+    if rule.grid in ("step", "cell"):
+        tags = instance.event_log_storage.get_latest_tags_by_partition(
+            key, dg.DagsterEventType.ASSET_MATERIALIZATION, [VERSION_TAG]
+        )
+        return {partition: found.get(VERSION_TAG) for partition, found in tags.items()}
+    latest = instance.get_latest_materialization_event(key)
+    event = latest.asset_materialization if latest else None
+    return {} if event is None else {None: (event.tags or {}).get(VERSION_TAG)}

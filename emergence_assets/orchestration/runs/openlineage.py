@@ -1,0 +1,140 @@
+"""OpenLineage events of a run, sent to whoever collects them: which asset is made from which, began, ended, failed.
+
+Sent by a thread of its own: a receiver that is slow or down costs the run nothing. Off unless an address is given.
+`openlineage-dagster` is not used: its last release wants dagster 1.6.
+"""
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid5
+
+import dagster as dg
+
+from emergence_assets.orchestration.runs.batch import Batch
+from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.plan import Plan
+from resources.errors import EmergenceError
+
+if TYPE_CHECKING:
+    from openlineage.client.event_v2 import RunEvent
+
+
+ADDRESS_VARIABLE = "OPENLINEAGE_URL"
+PRODUCER = "urn:emergence-assets"
+STATES = {
+    dg.DagsterEventType.STEP_START: "START",
+    dg.DagsterEventType.STEP_SUCCESS: "COMPLETE",
+    dg.DagsterEventType.STEP_FAILURE: "FAIL",
+}
+TIMEOUT_SECONDS = 5.0
+"""For one event."""
+PATIENCE_SECONDS = 2.0
+"""How long the end of a run waits for what was not sent yet."""
+MAX_WAITING = 10_000
+"""Events that wait for the receiver; further ones are dropped."""
+
+
+def openlineage_address(wanted: str | None) -> str | None:
+    """Where events go: as typed, else OPENLINEAGE_URL; None for nowhere.
+
+    Raises:
+        EmergenceError: it is no address of a web server.
+    """
+    address = wanted or os.environ.get(ADDRESS_VARIABLE) or None
+    if address and not address.startswith(("http://", "https://")):
+        raise EmergenceError(
+            f"{address!r} is no address of an OpenLineage receiver.", remedy="give one as http://host:port"
+        )
+    return address
+
+
+class OpenLineageSender:
+    """Tells a receiver what a run does. A context: leaving it waits a moment for what is on its way."""
+
+    def __init__(self, address: str, plan: Plan):
+        self._address, self._plan = address, plan
+        self._waiting: queue.Queue[RunEvent | None] = queue.Queue(MAX_WAITING)
+        self._thread = threading.Thread(target=self._send, name="openlineage", daemon=True)
+        self.sent = 0
+        """Events that the receiver took."""
+        self.lost = 0
+        """Events that it did not take, or that were not waited for."""
+        self.problem = ""
+        """What the receiver, or the way to it, said last."""
+
+    def __enter__(self) -> "OpenLineageSender":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(queue.Full):
+            self._waiting.put_nowait(None)
+        self._thread.join(PATIENCE_SECONDS)
+        self.lost += sum(event is not None for event in list(self._waiting.queue))
+
+    def follow(self, batch: Batch, entry: dg.EventLogEntry) -> None:
+        """Tell what a Dagster event says, if it is one of those that are told; returns at once."""
+        event = entry.dagster_event
+        state = STATES.get(event.event_type) if event else None
+        if event is None or state is None or event.step_key is None:
+            return
+        rule, cells = batch.part_of_step(self._plan.study, event.step_key)
+        try:
+            self._waiting.put_nowait(self._event(state, entry.run_id, event.step_key, rule, cells, entry.timestamp))
+        except queue.Full:
+            self.lost += 1
+
+    def _event(
+        self, state: str, run_id: str, step: str, rule: Rule, cells: Sequence[Cell], seconds: float
+    ) -> "RunEvent":
+        from openlineage.client import set_producer
+        from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
+        from openlineage.client.facet_v2 import job_type_job, parent_run, processing_engine_run
+
+        set_producer(PRODUCER)
+        models = list(dict.fromkeys(cell.model for cell in cells))
+        sources = dict.fromkeys(source for model in models for source in self._plan.sources(rule, model))
+        space = f"emergence/{self._plan.study.name}"
+        parent = parent_run.ParentRunFacet(parent_run.Run(run_id), parent_run.Job(space, "run"))
+        engine = processing_engine_run.ProcessingEngineRunFacet(version("dagster"), "dagster")
+        kind = job_type_job.JobTypeJobFacet("BATCH", "DAGSTER", "ASSET")
+        return RunEvent(
+            eventTime=datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds"),
+            eventType=RunState[state],
+            run=Run(str(uuid5(UUID(run_id), step)), {"parent": parent, "processing_engine": engine}),
+            job=Job(space, rule.name if len(models) > 1 else _name(rule, models[0]), {"jobType": kind}),
+            inputs=[InputDataset(space, _name(source, model)) for source, model in sources],
+            outputs=[OutputDataset(space, _name(rule, model)) for model in models],
+            producer=PRODUCER,
+        )
+
+    def _send(self) -> None:
+        from openlineage.client import OpenLineageClient
+        from openlineage.client.transport.http import HttpConfig, HttpTransport
+
+        logging.getLogger("openlineage").setLevel(logging.CRITICAL)  # a receiver that is down is told once, at the end
+        once: dict[str, Any] = {"total": 0}
+        transport = HttpTransport(HttpConfig(url=self._address, timeout=TIMEOUT_SECONDS, retry=once))
+        client = OpenLineageClient(transport=transport)
+        while (event := self._waiting.get()) is not None:
+            try:
+                client.emit(event)
+                self.sent += 1
+            except Exception as error:  # whatever it is, the run goes on
+                self.lost += 1
+                self.problem = f"{type(error).__name__}: {error}"
+
+
+def _name(rule: Rule, model: str | None) -> str:
+    return f"{model}/{rule.name}" if model else rule.name

@@ -1,0 +1,50 @@
+"""Cells: one partition of one asset."""
+
+from typing import Literal, NamedTuple
+
+Grid = Literal["study", "model", "step", "cell"]
+"""What one partition holds: the whole study, one model, one checkpoint, or one layer of a checkpoint."""
+
+
+class Cell(NamedTuple):
+    """One partition of one asset; fields that the asset does not have are None."""
+
+    model: str | None = None
+    step: int | None = None
+    layer: int | None = None
+
+    def __str__(self) -> str:
+        parts = [self.model or "all models"]
+        if self.step is not None:
+            parts.append(step_key(self.step))
+        if self.layer is not None:
+            parts.append(layer_key(self.layer))
+        return "/".join(parts)
+
+
+def step_key(step: int) -> str:
+    """`step000512`: zero-padded, so that keys sort as steps do."""
+    return f"step{step:06d}"
+
+
+def layer_key(layer: int) -> str:
+    """`L03`, or `embed` for the embedding output."""
+    return "embed" if layer < 0 else f"L{layer:02d}"
+
+
+def parse_cell(text: str) -> Cell | None:
+    """The cell that `str(cell)` names, also where no plan has it; None when it is none."""
+    if text == "all models":
+        return Cell()
+    model, *rest = text.split("/")
+    step = layer = None
+    for part in rest:
+        if part.startswith("step") and part[4:].isdigit():
+            step = int(part[4:])
+        elif part == "embed":
+            layer = -1
+        elif part.startswith("L") and part[1:].isdigit():
+            layer = int(part[1:])
+        else:
+            return None
+    return Cell(model, step, layer)

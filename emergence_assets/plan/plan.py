@@ -1,0 +1,183 @@
+"""Which cells a study has, what each must be made from, and what state it is in. Plain: no orchestration.
+
+The stages contribute one `Rule` per asset (in their `activations/spec.py`); `pipeline.RULES` lists them in flow order.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
+
+from emergence_assets.plan.asset_spec import Rule, stored_provenance
+from emergence_assets.plan.cell import Cell, Grid
+from emergence_assets.plan.code_version import code_version
+from emergence_assets.plan.timeline import TimeAxis, is_used, read_time_axis
+from emergence_assets.study.study import Study
+from resources.errors import EmergenceError
+from resources.files.provenance import Required, State, difference
+from resources.files.storage import Storage
+
+
+class CellState(NamedTuple):
+    """State of one cell, with the reason when it is not done."""
+
+    state: State
+    reason: str = ""
+
+
+class Plan:
+    """Required and stored provenance of every cell, each worked out once; make a new one after anything changed."""
+
+    def __init__(self, study: Study, storage: Storage, rules: Sequence[Rule]):
+        self.study = study
+        self.storage = storage
+        self.rules = {rule.name: rule for rule in rules}
+        self._axes: dict[str, TimeAxis | None] = {}
+        self._required: dict[tuple[str, Cell], Required | None] = {}
+        self._states: dict[tuple[str, Cell], CellState] = {}
+
+    def time_axis(self, model: str) -> TimeAxis | None:
+        """What is known of the checkpoints of a model; None before anybody looked."""
+        if model not in self._axes:
+            self._axes[model] = read_time_axis(self.storage.time_axis(model))
+        return self._axes[model]
+
+    def steps_of(self, model: str, unjudged: bool = False) -> list[int]:
+        """Steps that the study uses of a model, ascending: those wanted and there, without what is left out."""
+        axis, listed = self.time_axis(model), self.study.listed_steps
+        if axis is None:
+            return listed or []
+        if listed is None:
+            return axis.steps(unjudged)
+        entries = {entry.step: entry for entry in axis.entries}
+        return [step for step in listed if is_used(entries[step].status if step in entries else "unjudged", unjudged)]
+
+    def cells(self, rule: Rule, model: str | None = None) -> list[Cell]:
+        """Cells of an asset, in order of model, step and layer; of one model if given."""
+        return self._cells(rule.grid, model, rule.takes_unjudged)
+
+    def _cells(self, grid: Grid, model: str | None, unjudged: bool) -> list[Cell]:
+        if grid == "study":
+            return [Cell()]
+        models = [model] if model else self.study.models
+        if grid == "model":
+            return [Cell(name) for name in models]
+        grid_of_steps = [Cell(name, step) for name in models for step in self.steps_of(name, unjudged)]
+        if grid == "step":
+            return grid_of_steps
+        layers = {name: self.study.layers_of(name) for name in models}
+        return [Cell(name, step, layer) for name, step, _ in grid_of_steps for layer in layers[str(name)]]
+
+    def sources(self, rule: Rule, model: str | None) -> list[tuple[Rule, str | None]]:
+        """Assets that an asset of one model (or of the whole study) is made from, with their models."""
+        named = [self.rules[name] for name in rule.inputs if name in self.rules]
+        return [
+            (source, None if source.grid == "study" else name)
+            for source in named
+            for name in ([None] if source.grid == "study" else [model] if model else self.study.models)
+        ]
+
+    def input_cells(self, rule: Rule, cell: Cell) -> Iterator[tuple[Rule, Cell]]:
+        """What a cell is made from: of every input asset, the cells that share its model, step and layer."""
+        if earlier := self.start_of(rule, cell):
+            yield rule, earlier
+        for name in rule.inputs:
+            source = self.rules.get(name)
+            if source is None:
+                continue  # a family that is not trained here has no training run
+            one = source.source_cell(cell)
+            # By the consumer's axis: a table is not made from a checkpoint that nobody looked at.
+            for candidate in self._cells(source.grid, cell.model, rule.takes_unjudged) if one is None else [one]:
+                if _agree(candidate, cell):
+                    yield source, candidate
+
+    def start_of(self, rule: Rule, cell: Cell) -> Cell | None:
+        """The cell of the same asset that a cell starts from."""
+        return rule.starts_from(self.study, self.steps_of(cell.model), cell) if cell.model else None
+
+    def required(self, rule: Rule, cell: Cell) -> Required | None:
+        """What the cell must be made from; None while an input is not known yet."""
+        key = (rule.name, cell)
+        if key not in self._required:
+            self._required[key] = self._work_out(rule, cell)
+        return self._required[key]
+
+    def _work_out(self, rule: Rule, cell: Cell) -> Required | None:
+        inputs: dict[str, str] = {}
+        for source, source_cell in self.input_cells(rule, cell):
+            required = self.required(source, source_cell)
+            if required is None:
+                return None
+            inputs[f"{source.name} {source_cell}"] = required.fingerprint
+        recipe = rule.recipe(self.study, self.storage, cell)
+        if recipe is None:
+            return None
+        return Required(rule.name, str(cell), recipe, inputs, code_version(*rule.code))
+
+    def state(self, rule: Rule, cell: Cell) -> CellState:
+        """Done, stale or missing. A cell one of whose inputs is not done is never done.
+
+        Raises:
+            EmergenceError: what is stored is damaged.
+        """
+        key = (rule.name, cell)
+        if key not in self._states:
+            self._states[key] = self._compare(rule, cell)
+        return self._states[key]
+
+    def _compare(self, rule: Rule, cell: Cell) -> CellState:
+        stored = stored_provenance(rule, rule.path(self.storage, cell))
+        if stored is None:
+            return CellState("missing")
+        for source, source_cell in self.input_cells(rule, cell):
+            if (state := self.state(source, source_cell).state) != "done":
+                return CellState("stale", f"its input {source.name} of {source_cell} is {state}")
+        required = self.required(rule, cell)
+        if required is None:
+            return CellState("stale", "an input is missing")
+        if reason := difference(stored.required, required):
+            return CellState("stale", reason)
+        return CellState("done")
+
+    def todo(self, rule: Rule, model: str | None = None) -> list[Cell]:
+        """Cells that have to be made."""
+        return [cell for cell in self.cells(rule, model) if self.state(rule, cell).state != "done"]
+
+    def demand_inputs(self, rule: Rule, cell: Cell, together: Collection[Cell] = ()) -> Required:
+        """What the cell is to be made from, all inputs being there.
+
+        Args:
+            rule: Of the asset.
+            cell: To be made.
+            together: Cells of the same asset that are made with it, those of earlier steps first.
+
+        Raises:
+            EmergenceError: an input has to be materialised first.
+        """
+        inputs = list(self.input_cells(rule, cell))
+        for source, _ in self.sources(rule, cell.model) if rule.needs_cells else ():
+            if all(found.name != source.name for found, _ in inputs):
+                raise EmergenceError(
+                    f"{rule.name} of {cell} needs {source.name}, and no checkpoint can be used.",
+                    where=self.storage.root,
+                    remedy="type `emergence checkpoints`: it says why",
+                )
+        for source, source_cell in inputs:
+            state = self.state(source, source_cell)
+            if state.state != "done" and not (source is rule and source_cell in together):
+                raise EmergenceError(
+                    f"{rule.name} of {cell} needs {source.name} of {source_cell}, which is {state.state}.",
+                    where=source.path(self.storage, source_cell),
+                    remedy=f"materialise {source.name} first, or type `emergence run`"
+                    + (f" ({state.reason})" if state.reason else ""),
+                )
+        required = self.required(rule, cell)
+        if required is None:
+            raise EmergenceError(
+                f"{rule.name} of {cell} cannot be made yet.",
+                where=rule.path(self.storage, cell),
+                remedy="materialise what stands before it, or type `emergence run`",
+            )
+        return required
+
+
+def _agree(left: Cell, right: Cell) -> bool:
+    return all(a is None or b is None or a == b for a, b in zip(left, right, strict=True))

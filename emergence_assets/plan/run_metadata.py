@@ -1,0 +1,21 @@
+"""What a run of a study says of itself to the records that it writes: run id, study, seeds and commit."""
+
+from hashlib import sha256
+from typing import Any
+
+from emergence_assets.study.seeds import seeds_of
+from emergence_assets.study.study import Study
+from resources.files.provenance import canonical_json
+from resources.git_commit import checkout
+
+
+def origin_of_run(run_id: str, study: Study) -> dict[str, Any]:
+    """Plain values: run_id, study, study_sha256 (of what decides results), seeds by field, git_commit, git_dirty."""
+    science = study.science()
+    return {
+        "run_id": run_id,
+        "study": study.name,
+        "study_sha256": sha256(canonical_json(science).encode()).hexdigest(),
+        "seeds": seeds_of(science),
+        **checkout(),
+    }

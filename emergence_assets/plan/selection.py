@@ -1,0 +1,43 @@
+"""Which cells a command is about: by model, step and layer, as they were typed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emergence_assets.plan.cell import Cell
+from emergence_assets.study.study import Study
+from resources.errors import EmergenceError
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which cells a command is about; empty lists are all."""
+
+    models: Sequence[str] = ()
+    steps: Sequence[int] = ()
+    layers: Sequence[int] = ()
+
+    def of(self, cells: Sequence[Cell]) -> list[Cell]:
+        """The cells that are meant."""
+        return [
+            cell
+            for cell in cells
+            if (not self.models or cell.model in self.models)
+            and (not self.steps or cell.step in self.steps)
+            and (not self.layers or cell.layer in self.layers)
+        ]
+
+
+def parse_selection(study: Study, models: Sequence[str], steps: Sequence[int], layers: Sequence[int]) -> Selection:
+    """Check what was typed against the study.
+
+    Raises:
+        EmergenceError: there is no such model or layer.
+    """
+    if strangers := [model for model in models if model not in study.models]:
+        raise EmergenceError(
+            f"The study has no model {strangers[0]!r}.", remedy=f"choose from {', '.join(study.models)}"
+        )
+    there = {layer for model in (models or study.models) for layer in study.layers_of(model)}
+    if strangers := [layer for layer in layers if layer not in there]:
+        raise EmergenceError(f"The study has no layer {strangers[0]}.", remedy=f"choose from {sorted(there)}")
+    return Selection(models, steps, layers)

@@ -1,0 +1,54 @@
+"""How far a study is: cells per asset that are done, stale, missing or failed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.plan import Plan
+from resources.errors import EmergenceError
+
+
+@dataclass(frozen=True)
+class AssetStatus:
+    """Counts of one asset's cells."""
+
+    asset: str
+    stage: str
+    done: int
+    stale: int
+    missing: int
+    failed: int
+    """Neither made nor usable although a run tried, or damaged on disk."""
+    reasons: tuple[str, ...]
+    """Why cells are not done, without repeats."""
+
+    @property
+    def total(self) -> int:
+        """Cells of the asset."""
+        return self.done + self.stale + self.missing + self.failed
+
+
+def study_status(plan: Plan, rules: Sequence[Rule], failed_cells: frozenset[tuple[str, str]]) -> list[AssetStatus]:
+    """Count every asset's cells.
+
+    Args:
+        plan: of the study.
+        rules: assets to count, in flow order.
+        failed_cells: (asset, cell) whose last attempt failed, according to the event log.
+    """
+    statuses = []
+    for rule in rules:
+        counts = {"done": 0, "stale": 0, "missing": 0, "failed": 0}
+        reasons: dict[str, None] = {}
+        for cell in plan.cells(rule):
+            try:
+                state, reason = plan.state(rule, cell)
+            except EmergenceError as error:
+                state, reason = "failed", f"{error.what} ({error.where})"
+            if state != "done" and (rule.name, str(cell)) in failed_cells:
+                state = "failed"
+            counts[state] += 1
+            if reason:
+                reasons[reason] = None
+        statuses.append(AssetStatus(rule.name, rule.stage, **counts, reasons=tuple(reasons)))
+    return statuses

@@ -1,0 +1,76 @@
+"""How alike the checkpoints of a model are, as a step × step picture."""
+
+from collections.abc import Sequence
+
+import altair as alt
+import polars as pl
+
+from emergence_assets.report.charts.theme import WIDE, Chart, chart_png, panel_title, themed, values
+
+LIKENESS = ("#f4f4f2", "#a6c8e4", "#5b94c9", "#08519c", "#08213f")
+"""Unrelated to equal."""
+MAX_PANELS = 3
+
+
+def cosine_heat_map(registry: pl.DataFrame, models: Sequence[str], width: int = WIDE) -> Chart:
+    """Cosine of the weights between all steps, a panel per model; steps that are left out are crossed.
+
+    Args:
+        registry: rows of `schema.REGISTRY`.
+        models: those that are shown, in this order.
+        width: pixels of the whole chart.
+    """
+    columns = min(len(models), MAX_PANELS if width >= 600 else 1) or 1
+    panel = int((width - 70 * columns) / columns)
+    panels = [_panel(registry, model, panel, position % columns == 0) for position, model in enumerate(models)]
+    return themed(
+        alt.concat(*panels, columns=columns).resolve_scale(color="shared"),
+        f"How alike the checkpoints are: {', '.join(models)}",
+        "Cosine of the weights between every two steps, from a sample of every tensor group; crossed: left out",
+        width,
+        "Heat maps of the cosine between the weights of every two training steps, one panel per model.",
+    )
+
+
+def models_worth_showing(registry: pl.DataFrame) -> list[str]:
+    """The largest models, and before them those that have a checkpoint left out; at most a row of panels."""
+    sizes = registry.group_by("model").agg(pl.col("n_params").max(), out=(~pl.col("on_time_axis")).any())
+    measured = sizes.filter(pl.col("n_params").is_not_null())
+    chosen = measured.sort(["out", "n_params", "model"], descending=[True, True, False]).head(MAX_PANELS)
+    return chosen.sort("n_params", "model")["model"].to_list()
+
+
+def registry_picture(registry: pl.DataFrame, model: str) -> bytes | None:
+    """The heat map of one model as PNG; None when fewer than two checkpoints were measured."""
+    if registry.filter((pl.col("model") == model) & (pl.col("cosines").list.len() > 1)).is_empty():
+        return None
+    return chart_png(cosine_heat_map(registry, [model], 560), ppi=72)
+
+
+def _panel(registry: pl.DataFrame, model: str, size: int, with_title: bool) -> Chart:
+    rows = registry.filter((pl.col("model") == model) & (pl.col("cosines").list.len() > 0)).sort("step")
+    steps = rows["step"].to_list()
+    out = rows.filter(~pl.col("on_time_axis"))["step"].to_list()
+    pairs = rows.select("step", other="cosine_steps", cosine="cosines").explode("other", "cosine")
+    pairs = pairs.with_columns(
+        note=pl.format("{}, steps {} and {}: {}", pl.lit(model), "step", "other", pl.col("cosine").round(3)),
+        is_out=pl.col("step").is_in(out) | pl.col("other").is_in(out),
+    )
+    axis = {"labelOverlap": "greedy", "labelSeparation": 4, "ticks": False, "domain": False}
+    base = alt.Chart(values(pairs)).encode(
+        alt.X("other:O", sort=steps, title="training step", axis=alt.Axis(labelAngle=0, **axis)),
+        alt.Y("step:O", sort=steps[::-1], title="training step" if with_title else None, axis=alt.Axis(**axis)),
+    )
+    colour = alt.Color(
+        "cosine:Q",
+        title="cosine",
+        scale=alt.Scale(domain=[0, 0.25, 0.5, 0.75, 1], range=list(LIKENESS), interpolate="rgb", clamp=True),
+        legend=alt.Legend(gradientLength=240, format=".2f", values=[0, 0.25, 0.5, 0.75, 1]),
+    )
+    crosses = base.mark_point(shape="cross", angle=45, size=min(60, size * 4 // max(len(steps), 1)), filled=True)
+    visible = alt.condition("datum.cosine > 0.5", alt.value(LIKENESS[0]), alt.value(LIKENESS[-1]))
+    both = alt.layer(
+        base.mark_rect().encode(colour, alt.Description("note:N")),
+        crosses.encode(color=visible).transform_filter("datum.is_out"),
+    )
+    return both.properties(width=size, height=size, title=panel_title(model))

@@ -1,0 +1,80 @@
+"""What was measured at the last step against every control, mean over categories and layers."""
+
+import altair as alt
+import polars as pl
+
+from emergence_assets.report.charts.theme import CONTROL, INK, SERIES, WIDE, Chart, panel_title, themed, values
+
+NAMES = {
+    "step0": "untrained network (step 0)",
+    "label_shuffle": "shuffled labels",
+    "label_shuffle_within_length": "shuffled within text length",
+    "reinit_full": "weights drawn anew",
+    "reinit_keep_embed": "drawn anew but for embeddings",
+    "act_gauss": "Gaussian activations",
+    "dict_frozen_encoder": "SAE with random encoder",
+    "dict_frozen_decoder": "SAE with frozen decoder",
+    "text_wordshuffle": "words in random order",
+    "bow": "bag of words (probe)",
+    "dense": "dense probe",
+}
+
+
+def control_means(controls: pl.DataFrame, level: str) -> pl.DataFrame:
+    """Mean over layers of the means over categories: model, control_id, p_best, p_measured, above_control."""
+    means = controls.filter(pl.col("aggregate") == "mean", pl.col("category_level") == level, pl.col("layer") >= 0)
+    return (
+        means.group_by("model", "n_params_nonemb", "control_id")
+        .agg(pl.col("p_best", "p_measured", "above_control").mean())
+        .sort("n_params_nonemb", "model", "control_id")
+    )
+
+
+def controls_at_last_step(controls: pl.DataFrame, level: str, width: int = WIDE) -> Chart:
+    """A row per control, a panel per model: the control as a point, the measurement as a line across all rows.
+
+    Args:
+        controls: see `CATEGORY_CONTROLS`.
+        level: label level whose categories are averaged.
+        width: pixels of the whole chart.
+    """
+    means = control_means(controls, level).with_columns(
+        name=pl.col("control_id").replace_strict(NAMES),
+        note=pl.format(
+            "{}: {} {}, measured {}",
+            "model",
+            pl.col("control_id").replace_strict(NAMES),
+            pl.col("p_best").round(3),
+            pl.col("p_measured").round(3),
+        ),
+    )
+    models = means["model"].unique(maintain_order=True).to_list()
+    shown = [name for control, name in NAMES.items() if control in means["control_id"].unique()]
+    columns = min(len(models), 3 if width >= 600 else 1) or 1
+    panel = int((width - (220 if columns > 1 else 200) - 20 * columns) / columns)
+    panels = []
+    for position, model in enumerate(models):
+        named = position % columns == 0
+        part = values(means.filter(pl.col("model") == model))
+        y = alt.Y("name:N", sort=shown, title=None, axis=alt.Axis(labelLimit=210, labels=named, ticks=named))
+        x = alt.X("p_best:Q", title="mean AUROC", scale=alt.Scale(domain=[0.4, 1], clamp=True))
+        panels.append(
+            alt.layer(
+                alt.Chart(part)
+                .mark_rule(color=SERIES[0], strokeWidth=2.5, aria=False)
+                .encode(x=alt.X("mean(p_measured):Q")),
+                alt.Chart(part).mark_rule(color=CONTROL, aria=False).encode(x, y, alt.X2("p_measured:Q")),
+                alt.Chart(part)
+                .mark_point(filled=True, size=55, color=INK, opacity=1)
+                .encode(x, y, alt.Description("note:N")),
+            ).properties(width=max(panel, 90), height=22 * len(shown), title=panel_title(model))
+        )
+    rows = [alt.hconcat(*panels[start : start + columns]) for start in range(0, len(panels), columns)]
+    return themed(
+        alt.vconcat(*rows),
+        "The last checkpoint against every control",
+        "Mean over categories and layers. Blue line: AUROC of the best latent as measured; points: the same number of "
+        "each control",
+        width,
+        "Dot plot with a row per control and a panel per model; a vertical line marks what was measured.",
+    )

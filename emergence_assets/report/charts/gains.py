@@ -1,0 +1,114 @@
+"""Gain over the untrained network as heat maps: by layer for all models, by category for one."""
+
+import altair as alt
+import polars as pl
+
+from emergence_assets.report.charts.readings import gains_at_best_layer, gains_by_layer, models_by_size
+from emergence_assets.report.charts.theme import GAIN_COLOURS, INK, WIDE, Chart, panel_title, themed, values
+
+_GAIN = "gain in AUROC over step 0"
+
+
+def gain_by_layer(presence: pl.DataFrame, level: str, width: int = WIDE) -> Chart:
+    """Mean gain over step 0 by layer and step, a panel per model on one colour scale.
+
+    Args:
+        presence: see `CATEGORY_PRESENCE`.
+        level: label level whose categories are averaged.
+        width: pixels of the whole chart.
+    """
+    gains = gains_by_layer(presence, level)
+    models = [model for model in models_by_size(presence) if model in gains["model"].unique()]
+    columns = min(len(models), 3 if width >= 600 else 1) or 1
+    panel = int((width - 62 * columns) / columns)
+    colour = _gain_colour(gains, width)
+    panels = []
+    for position, model in enumerate(models):
+        rows = gains.filter(pl.col("model") == model).with_columns(
+            note=pl.format("{}, layer {}, step {}: {}", "model", "layer", "step", pl.col("gain").round(3))
+        )
+        height = min(max(28 * rows["layer"].n_unique(), 56), 320)
+        panels.append(
+            alt.Chart(values(rows))
+            .mark_rect()
+            .encode(
+                _step_columns(),
+                alt.Y(
+                    "layer:O",
+                    sort="descending",
+                    title="layer" if position % columns == 0 else None,
+                    axis=alt.Axis(labelOverlap="greedy", ticks=False, domain=False),
+                ),
+                colour,
+                alt.Description("note:N"),
+            )
+            .properties(width=panel, height=height, title=panel_title(model))
+        )
+    return themed(
+        alt.concat(*panels, columns=columns).resolve_scale(color="shared"),
+        f"Gain over the untrained network, by layer and training step: {', '.join(models)}",
+        f"Mean over {level} categories of the best latent's AUROC, minus the same at step 0 in the same layer; "
+        "layer 0 is the first",
+        width,
+        "Heat maps of mean gain over step 0, layers by training steps, one panel per model.",
+    )
+
+
+def gain_by_category(presence: pl.DataFrame, level: str, model: str, width: int = WIDE) -> Chart:
+    """Gain over step 0 by category and step in one model, each category at its own best layer, largest gain on top.
+
+    Args:
+        presence: see `CATEGORY_PRESENCE`.
+        level: label level.
+        model: the model that is shown.
+        width: pixels of the whole chart.
+    """
+    gains = gains_at_best_layer(presence, level, model)
+    last = gains.filter(pl.col("step") == pl.col("step").max())
+    order = last.sort(["gain", "category"], descending=[True, False])["category"].to_list()
+    rows = gains.with_columns(
+        note=pl.format("{}, layer {}, step {}: {}", "category", "layer", "step", pl.col("gain").round(3)),
+        is_sure=(pl.col("gain_lo") > 0) | (pl.col("gain_hi") < 0),
+    )
+    base = alt.Chart(values(rows)).encode(
+        _step_columns(),
+        alt.Y("category:N", sort=order, title=None, axis=alt.Axis(labelLimit=150, ticks=False, domain=False)),
+    )
+    chart = alt.layer(
+        base.mark_rect().encode(_gain_colour(gains, width), alt.Description("note:N")),
+        base.mark_point(filled=True, size=7, color=INK, opacity=0.75, aria=False).transform_filter("datum.is_sure"),
+    ).properties(width=width - (165 if width >= 600 else 128), height=alt.Step(16))
+    return themed(
+        chart,
+        f"Gain over the untrained network, by {level} and training step in {model}",
+        "Each category at its own best layer, chosen on the other half of the texts; dot: 95 % interval excludes 0",
+        width,
+        f"Heat map of gain over step 0, {len(order)} categories by training steps, in {model}.",
+    )
+
+
+def _step_columns() -> alt.X:
+    return alt.X(
+        "step:O",
+        title="training step (a column per checkpoint)",
+        axis=alt.Axis(
+            labelAngle=0,
+            labelExpr="format(datum.value, ',')",
+            labelOverlap="greedy",
+            labelSeparation=4,
+            ticks=False,
+            domain=False,
+        ),
+    )
+
+
+def _gain_colour(gains: pl.DataFrame, width: int) -> alt.Color:
+    # Symmetric, so that white is always "as before training".
+    largest = max((abs(gain) for gain in gains["gain"].drop_nulls().to_list()), default=0.0)
+    most = max(largest, 0.01)
+    return alt.Color(
+        "gain:Q",
+        title=_GAIN,
+        scale=alt.Scale(domain=[-most, -most / 2, 0, most / 2, most], range=list(GAIN_COLOURS), interpolate="rgb"),
+        legend=alt.Legend(gradientLength=260 if width >= 600 else 200, format="+.2f", tickCount=5),
+    )

@@ -1,0 +1,113 @@
+"""How much of a dictionary is found again at the next checkpoint, and how much lasts: raw, ceiling, ratio, survival."""
+
+import altair as alt
+import polars as pl
+
+from emergence_assets.report.charts.theme import (
+    CONTROL,
+    QUIET,
+    SERIES,
+    WIDE,
+    Chart,
+    log_step,
+    panel_title,
+    step_axis,
+    themed,
+    values,
+)
+
+_SHARES = {
+    "next checkpoint, another seed": (SERIES[0], [1, 0]),
+    "same checkpoint, another seed (ceiling)": (SERIES[1], [7, 3]),
+    "next checkpoint, same seed (inertia)": (CONTROL, [2, 3]),
+}
+_LASTING = {"ratio to the ceiling": (SERIES[0], [1, 0]), "survival": (SERIES[2], [7, 3])}
+
+
+def stability_rows(stability: pl.DataFrame, model: str) -> pl.DataFrame:
+    """Transitions between neighbouring checkpoints of one model, over all layers and latents with support."""
+    return stability.filter(
+        (pl.col("model") == model)
+        & (pl.col("axis") == "step")
+        & (pl.col("population") == "firing")
+        & pl.col("layer").is_null()
+    ).sort("step_to")
+
+
+def latents_found_again(stability: pl.DataFrame, model: str, width: int = WIDE) -> Chart:
+    """Shares that are found again against the training step, beside their ratio to the ceiling and its product.
+
+    Args:
+        stability: `lineage_stability`.
+        model: the one to show.
+        width: pixels of the whole chart.
+    """
+    rows = stability_rows(stability, model)
+    other, same = (rows.filter(pl.col("pairing") == pairing) for pairing in ("other_seed", "same_seed"))
+    names = list(_SHARES)
+    shares = pl.concat(
+        [
+            _line(other, "s_raw", names[0]),
+            _line(other, "s_ceiling", names[1]),
+            _line(same, "s_raw", names[2]),
+        ]
+    )
+    lasting = pl.concat([_line(other, "s_norm", "ratio to the ceiling"), _line(other, "survival", "survival")])
+    steps = rows["step_to"].to_list()
+    wide = width >= 600
+    # With one SAE seed there is no ceiling, and nothing to show over it.
+    drawn = [
+        (shares, _SHARES, "share of latents", "Found again"),
+        (lasting, _LASTING, "ratio", "What lasts, over the ceiling"),
+    ]
+    drawn = [part for part in drawn if not part[0].is_empty()]
+    panel = (width - 85 * len(drawn)) // len(drawn) if wide else width - 78
+    panels = [_panel(*part, steps, panel) for part in drawn]
+    joined = alt.hconcat(*panels) if wide else alt.vconcat(*panels)
+    return themed(
+        joined.resolve_scale(color="independent", strokeDash="independent"),
+        f"Latents of {model} that are found again at the next checkpoint",
+        "All layers; 95 % intervals over latents; no ratio where the ceiling is below 0.1",
+        width,
+        f"Line charts of the share of latents of {model} found again by another SAE seed at the next checkpoint, with "
+        "the ceiling of another seed at the same checkpoint, the same seed, their ratio and survival.",
+    )
+
+
+def _line(rows: pl.DataFrame, column: str, line: str) -> pl.DataFrame:
+    return rows.select(
+        pl.col("step_to").alias("step"),
+        pl.col(column, f"{column}_lo", f"{column}_hi")
+        .cast(pl.Float64)
+        .name.map(lambda name: name.replace(column, "y")),
+        line=pl.lit(line),
+    ).drop_nulls("y")
+
+
+def _panel(
+    rows: pl.DataFrame, lines: dict[str, tuple[str, list[int]]], title: str, heading: str, steps: list[int], width: int
+) -> Chart:
+    noted = rows.with_columns(x=log_step(), note=pl.format("{}, step {}: {}", "line", "step", pl.col("y").round(3)))
+    shown = [name for name in lines if name in rows["line"].unique()]
+    base = alt.Chart(values(noted)).encode(
+        alt.X("x:Q", axis=step_axis(steps), scale=alt.Scale(nice=False)),
+        alt.Color(
+            "line:N",
+            title=None,
+            scale=alt.Scale(domain=shown, range=[lines[name][0] for name in shown]),
+            legend=alt.Legend(orient="bottom", columns=1, symbolType="stroke", symbolSize=500),
+        ),
+    )
+    scale = alt.Scale(zero=True)
+    y, low = alt.Y("y:Q", title=title, scale=scale), alt.Y("y_lo:Q", title=title, scale=scale)
+    dash = alt.StrokeDash(
+        "line:N", title=None, scale=alt.Scale(domain=shown, range=[lines[name][1] for name in shown]), legend=None
+    )
+    layers = [
+        base.mark_rule(opacity=0.5, aria=False).encode(low, alt.Y2("y_hi:Q")).transform_filter("isValid(datum.y_lo)"),
+        base.mark_line(strokeWidth=2, aria=False).encode(y, dash),
+        base.mark_point(filled=True, size=40, opacity=1).encode(y, alt.Description("note:N")),
+    ]
+    if title == "ratio":
+        layers.insert(0, alt.Chart(alt.Data(values=[{"y": 1}])).mark_rule(color=QUIET, aria=False).encode(y))
+    return alt.layer(*layers).properties(width=width, height=240, title=panel_title(heading))

@@ -1,0 +1,122 @@
+"""The chart that is read first: presence over training beside its controls; and what it shares with others."""
+
+from collections.abc import Sequence
+
+import altair as alt
+import polars as pl
+
+from emergence_assets.report.charts.readings import means_by_step, models_by_size, shuffled_by_step
+from emergence_assets.report.charts.theme import (
+    CONTROL,
+    INK,
+    QUIET,
+    WIDE,
+    Chart,
+    colours_of,
+    log_step,
+    shapes_of,
+    step_axis,
+    themed,
+    values,
+)
+
+AUROC_AXIS = "AUROC on held-out texts (0.5 = chance)"
+_DASHES = {
+    "best latent": [1, 0],
+    "step 0 level": [2, 3],
+    "dense probe": [7, 3],
+    "bag of words": [9, 3, 2, 3],
+    "shuffled labels": [4, 2],
+}
+
+
+def presence_over_time(presence: pl.DataFrame, level: str, width: int = WIDE) -> Chart:
+    """Mean AUROC of the best latent against the training step, a line per model, with all controls.
+
+    Args:
+        presence: see `CATEGORY_PRESENCE`.
+        level: label level whose categories are averaged.
+        width: pixels of the whole chart.
+    """
+    models = models_by_size(presence)
+    means = means_by_step(presence, level)
+    shuffled = shuffled_by_step(presence, level)
+    ends = means.group_by("model").agg(pl.col("step").min(), last=pl.col("step").max())
+    step0 = means.filter(pl.col("step") == 0).select("model", p="p_best")
+    level0 = pl.concat([ends.select("model", step=end) for end in ("step", "last")]).join(step0, on="model")
+    bow = means["p_bow"].drop_nulls().drop_nans().mean()
+    first, last = means["step"].min() or 0, means["step"].max() or 0
+    lines = [
+        means.select("model", "step", p="p_best", line=pl.lit("best latent")),
+        level0.select("model", "step", "p", line=pl.lit("step 0 level")),
+        means.select("model", "step", p="p_dense", line=pl.lit("dense probe")),
+        _control(shuffled["step"].to_list(), shuffled["mean"].to_list(), "shuffled labels"),
+        _control([first, last], [bow, bow], "bag of words"),
+    ]
+    long = pl.concat([line.with_columns(pl.col("step").cast(pl.Int64)) for line in lines]).drop_nulls("p")
+    long = long.with_columns(
+        x=log_step(),
+        weight=pl.when(pl.col("line") == "best latent").then(3.0).otherwise(1.6),
+        note=pl.format("{}, {}, step {}: {}", "model", "line", "step", pl.col("p").round(3)),
+    )
+    kinds = [kind for kind in _DASHES if kind in long["line"].unique()]
+    names = [*models, "all models"]
+    wide = width >= 600
+    columns = 0 if wide else 2
+    colour = alt.Color(
+        "model:N",
+        title=None,
+        scale=alt.Scale(domain=names, range=[*colours_of(models), CONTROL]),
+        legend=alt.Legend(columns=columns, symbolType="stroke", symbolSize=500, symbolDash=[1, 0], symbolStrokeWidth=4),
+    )
+    dash = alt.StrokeDash(
+        "line:N",
+        title=None,
+        scale=alt.Scale(domain=kinds, range=[_DASHES[kind] for kind in kinds]),
+        # below, because Vega puts two legends of one side next to each other
+        legend=alt.Legend(orient="bottom", columns=columns, symbolType="stroke", symbolSize=500, symbolStrokeColor=INK),
+    )
+    x = alt.X("x:Q", axis=step_axis(means["step"].to_list()), scale=alt.Scale(nice=False))
+    y_scale = auroc_scale(long["p"], shuffled["lo"])
+    y, low = alt.Y("p:Q", scale=y_scale, title=AUROC_AXIS), alt.Y("lo:Q", scale=y_scale, title=AUROC_AXIS)
+    band = alt.Chart(values(means.with_columns(x=log_step()))).mark_area(opacity=0.25, aria=False)
+    shuffled_band = alt.Chart(values(shuffled.with_columns(x=log_step()))).mark_area(
+        opacity=0.35, color=CONTROL, aria=False
+    )
+    chance = alt.Chart(alt.Data(values=[{"p": 0.5}])).mark_rule(color=QUIET, aria=False)
+    curves = alt.Chart(values(long)).mark_line(strokeCap="butt", aria=False)
+    points = alt.Chart(values(long.filter(pl.col("line") == "best latent"))).mark_point(filled=True, size=50, opacity=1)
+    shape = alt.Shape("model:N", scale=alt.Scale(domain=models, range=shapes_of(models)), legend=None)
+    chart = alt.layer(
+        shuffled_band.encode(x, low, alt.Y2("hi:Q")),
+        chance.encode(y),
+        band.encode(x, low, alt.Y2("hi:Q"), colour),
+        curves.encode(x, y, colour, dash, alt.StrokeWidth("weight:Q", scale=None, legend=None)),
+        points.encode(x, y, colour, shape, alt.Description("note:N")),
+    ).properties(width=width - 78, height=380 if wide else 320)
+    return themed(
+        chart,
+        f"Best latent for a {level} over training: {listed(models)} and the controls",
+        f"Mean over {level} categories and layers; shaded: 95 % bootstrap interval; "
+        "grey band: shuffled labels, range over models and layers",
+        width,
+        f"Line chart of mean AUROC against training step for {listed(models)}, beside step 0, dense probe, "
+        "bag of words, shuffled labels and chance.",
+    )
+
+
+def _control(steps: Sequence[object], p: Sequence[object], line: str) -> pl.DataFrame:
+    """A line that belongs to no single model."""
+    frame = pl.DataFrame({"step": steps, "p": p}, schema={"step": pl.Int64, "p": pl.Float64})
+    return frame.select(pl.lit("all models").alias("model"), "step", "p", pl.lit(line).alias("line"))
+
+
+def auroc_scale(*shown: pl.Series) -> alt.Scale:
+    """From just below chance, or the lowest value if that is lower, to 1."""
+    lowest = min((float(value) for series in shown for value in series.drop_nulls().drop_nans()), default=0.5)
+    return alt.Scale(domain=[min(0.45, lowest - 0.02), 1.0], nice=False, zero=False)
+
+
+def listed(models: Sequence[str]) -> str:
+    """Their names, or their number where they are many."""
+    return ", ".join(models) if len(models) < 5 else f"{len(models)} models"

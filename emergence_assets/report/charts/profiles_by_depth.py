@@ -1,0 +1,155 @@
+"""Fall and return over depth: profiles of the categories that fall most in the middle, and their index over steps."""
+
+import altair as alt
+import polars as pl
+
+from emergence_assets.report.charts.theme import (
+    CONTROL,
+    INK,
+    QUIET,
+    SERIES,
+    WIDE,
+    Chart,
+    colours_of,
+    log_step,
+    shapes_of,
+    step_axis,
+    themed,
+    values,
+)
+
+MAX_CATEGORIES = 4
+"""Profiles that are drawn: a page is read, a table is searched."""
+_LINES = {"best latent": [1, 0], "dense probe": [7, 3], "step 0": [2, 3]}
+
+
+def falling_categories(reactivation: pl.DataFrame, level: str, model: str) -> pl.DataFrame:
+    """Rows of the model's last step with the largest drop, those with enough layers and something at both ends."""
+    rows = reactivation.filter(
+        pl.col("model") == model,
+        pl.col("category_level") == level,
+        pl.col("control_id") == "none",
+        pl.col("aggregate") == "none",
+        pl.col("gate_layers"),
+    )
+    last = rows.filter(pl.col("step") == pl.col("step").max(), pl.col("ri").is_not_null())
+    return last.sort(["drop", "category"], descending=[True, False]).head(MAX_CATEGORIES)
+
+
+def profiles_by_depth(
+    reactivation: pl.DataFrame, space: pl.DataFrame, level: str, model: str, width: int = WIDE
+) -> Chart:
+    """Presence by relative depth at the last step, beside the dense probe and step 0; the middle third is shaded.
+
+    Args:
+        reactivation: see `REACTIVATION`.
+        space: see `EMERGENCE_OVER_SPACE`.
+        level: label level.
+        model: whose last checkpoint is shown.
+        width: pixels of the whole chart.
+    """
+    shown = falling_categories(reactivation, level, model)
+    keys = ["model", "step", "control_id", "aggregate", "category_level", "category"]
+    profiles = shown.join(space, on=keys, how="left", maintain_order="left")
+    columns = 4 if width >= 600 else 1
+    chart_width = width // columns - 78 if columns > 1 else width - 78
+    panels = [_panel(row, chart_width) for row in profiles.iter_rows(named=True)]
+    return themed(
+        alt.concat(*panels, columns=columns),
+        f"The {level} categories that fall most in the middle layers of {model}",
+        "Last step. Shaded: middle third of the depth. Below each name what may be said of it",
+        width,
+        f"Line charts of AUROC against relative depth for {shown.height} categories in {model}, beside its controls.",
+    )
+
+
+def index_over_steps(reactivation: pl.DataFrame, level: str, model: str, width: int = WIDE) -> Chart:
+    """Reactivation index of the same categories against the training step; filled points pass every gate.
+
+    Args:
+        reactivation: see `REACTIVATION`.
+        level: label level.
+        model: whose checkpoints are shown.
+        width: pixels of the whole chart.
+    """
+    names = falling_categories(reactivation, level, model)["category"].to_list()
+    rows = reactivation.filter(
+        pl.col("model") == model,
+        pl.col("category_level") == level,
+        pl.col("control_id") == "none",
+        pl.col("category").is_in(names),
+        pl.col("ri").is_not_null(),
+    ).with_columns(
+        x=log_step(),
+        note=pl.format("{}, step {}: {}, {}", "category", "step", pl.col("ri").round(2), "verdict"),
+    )
+    x = alt.X("x:Q", axis=step_axis(rows["step"].to_list()), scale=alt.Scale(nice=False))
+    y = alt.Y("ri:Q", title="reactivation index (1: gone in the middle)")
+    colour = alt.Color(
+        "category:N",
+        title=None,
+        scale=alt.Scale(domain=names, range=colours_of(names)),
+        legend=alt.Legend(columns=0 if width >= 600 else 2, symbolType="circle"),
+    )
+    base = alt.Chart(values(rows.drop("model"))).encode(x, y, colour)
+    points = base.mark_point(size=54, opacity=1, strokeWidth=2).encode(
+        alt.Shape("category:N", scale=alt.Scale(domain=names, range=shapes_of(names)), legend=None),
+        alt.Description("note:N"),
+    )
+    nothing = alt.Chart(alt.Data(values=[{"ri": 0}])).mark_rule(color=QUIET, aria=False).encode(y)
+    chart = alt.layer(
+        nothing,
+        base.mark_line(strokeWidth=1.4, opacity=0.6, aria=False),
+        points.transform_filter("!datum.passes_gate"),
+        points.mark_point(size=54, opacity=1, filled=True).transform_filter("datum.passes_gate"),
+    ).properties(width=width - 78, height=220)
+    return themed(
+        chart,
+        f"How far {level} categories fall and return in {model}, over training",
+        "Share of the lower end that is lost in the middle; drawn where both ends gain 0.05; filled: passes all gates",
+        width,
+        f"Line chart of the reactivation index against training step for {len(names)} categories in {model}.",
+    )
+
+
+def _panel(row: dict[str, object], width: int) -> Chart:
+    """One category: three lines over depth."""
+    n_layers = int(str(row["n_layers"]))
+    lists = {"best latent": row["profile"], "dense probe": row["profile_dense"], "step 0": row["profile_step0"]}
+    lines = pl.concat(
+        pl.DataFrame({"layer": row["layers"], "p": line}, schema={"layer": pl.Int16, "p": pl.Float64}).with_columns(
+            line=pl.lit(name)
+        )
+        for name, line in lists.items()
+    ).filter(pl.col("layer") >= 0, pl.col("p").is_not_null())
+    lines = lines.with_columns(
+        u=(pl.col("layer") + 0.5) / n_layers,
+        note=pl.format("layer {}, {}: {}", "layer", "line", pl.col("p").round(3)),
+    )
+    colour = alt.Color(
+        "line:N",
+        title=None,
+        scale=alt.Scale(domain=list(_LINES), range=[SERIES[0], SERIES[1], CONTROL]),
+        legend=alt.Legend(symbolType="stroke", symbolSize=500),
+    )
+    dash = alt.StrokeDash("line:N", scale=alt.Scale(domain=list(_LINES), range=list(_LINES.values())), legend=None)
+    x = alt.X("u:Q", title="relative depth", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=3))
+    y = alt.Y("p:Q", title="AUROC", scale=alt.Scale(domain=[0.45, 1.0], clamp=True))
+    middle = alt.Chart(alt.Data(values=[{"u": 1 / 3, "end": 2 / 3}])).mark_rect(opacity=0.18, color=CONTROL, aria=False)
+    base = alt.Chart(values(lines))
+    return alt.layer(
+        middle.encode(x, alt.X2("end:Q")),
+        base.mark_line(strokeWidth=2, strokeCap="butt", aria=False).encode(x, y, colour, dash),
+        base.mark_point(filled=True, size=26, opacity=1).encode(x, y, colour, alt.Description("note:N")),
+    ).properties(
+        width=width,
+        height=170,
+        title=alt.TitleParams(
+            str(row["category"]),
+            subtitle=str(row["verdict"]),
+            fontSize=12,
+            color=INK,
+            subtitleColor=QUIET,
+            anchor="start",
+        ),
+    )

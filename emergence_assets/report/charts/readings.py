@@ -1,0 +1,174 @@
+"""The tables that a report is made of, and what is read from them in one line: models by size, means, best layers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from emergence_assets.emergence.controls.table import CATEGORY_CONTROLS
+from emergence_assets.emergence.presence.replicates import group_means, replicate_array
+from emergence_assets.emergence.scale.table import MODEL_SEEDS
+from emergence_assets.emergence.space.table import REACTIVATION
+from emergence_assets.features.statistics.formulas import interval
+
+
+@dataclass(frozen=True)
+class ReportTables:
+    """Everything that a report shows."""
+
+    level: str
+    """Label level that the report is about."""
+    presence: pl.DataFrame
+    """See `CATEGORY_PRESENCE`."""
+    time: pl.DataFrame
+    """`emergence.granted.granted_histories`: what is called emerged is what the claims grant."""
+    hazard: pl.DataFrame
+    """See `EMERGENCE_HAZARD`."""
+    space: pl.DataFrame
+    """See `EMERGENCE_OVER_SPACE`."""
+    scale: pl.DataFrame
+    """See `EMERGENCE_OVER_SCALE`."""
+    mechanism: pl.DataFrame
+    """See `REACTIVATION_MECHANISM`."""
+    cost: pl.DataFrame
+    """See `COST_UTILITY`."""
+    claims: pl.DataFrame
+    """See `CLAIMS`."""
+    headline: pl.DataFrame
+    """See `HEADLINE`."""
+    sae_metrics: pl.DataFrame
+    """Columns model, step, layer, n_layers, sae_seed, fvu, l0, dead_frac, explained_variance, dense_frac."""
+    stability: pl.DataFrame
+    """See `emergence.lineage_stability`."""
+    registry: pl.DataFrame
+    """See `checkpoints.tables.REGISTRY`."""
+    controls: pl.DataFrame = field(default_factory=CATEGORY_CONTROLS.schema.to_frame)
+    """See `CATEGORY_CONTROLS`."""
+    domains: Mapping[str, str] = field(default_factory=dict)
+    """Category to the larger group it belongs to; may be empty."""
+    reactivation: pl.DataFrame = field(default_factory=REACTIVATION.schema.to_frame)
+    """See `REACTIVATION`."""
+    seeds: pl.DataFrame = field(default_factory=lambda: MODEL_SEEDS.schema.to_frame())
+    """See `MODEL_SEEDS`; empty for a family without replicates."""
+
+
+def models_by_size(presence: pl.DataFrame) -> list[str]:
+    """Model names, smallest first."""
+    sizes = presence.group_by("model").agg(pl.col("n_params_nonemb").max())
+    return sizes.sort("n_params_nonemb", "model")["model"].to_list()
+
+
+def measured(presence: pl.DataFrame, level: str, control: str = "none") -> pl.DataFrame:
+    """Rows of one level and control, at block layers: the embedding is the same vector for every text."""
+    return presence.filter(
+        (pl.col("category_level") == level) & (pl.col("control_id") == control) & (pl.col("layer") >= 0)
+    )
+
+
+def complete_steps(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the checkpoints that have all layers of their model.
+
+    While a study is half done, a mean over other layers than at the neighbouring step would look like a change.
+    """
+    layers = rows.group_by("model").agg(n_all=pl.col("layer").n_unique())
+    per_step = rows.group_by("model", "step").agg(n=pl.col("layer").n_unique())
+    whole = per_step.join(layers, on="model").filter(pl.col("n") == pl.col("n_all"))
+    return rows.join(whole, on=["model", "step"], how="semi")
+
+
+def means_by_step(presence: pl.DataFrame, level: str) -> pl.DataFrame:
+    """Mean over categories and layers per model and step: p_best with lo and hi, p_dense, p_bow; sorted.
+
+    The interval is that of the mean: replicate b of every category and layer weights the same texts.
+    """
+    rows = complete_steps(measured(presence, level)).sort("model", "step", "layer", "category")
+    means = rows.group_by("model", "step", maintain_order=True).agg(
+        pl.col("p_best", "p_dense", "p_bow").cast(pl.Float64).mean(), n=pl.len()
+    )
+    if means.is_empty():
+        return means.drop("n").with_columns(lo=pl.lit(None, pl.Float64), hi=pl.lit(None, pl.Float64))
+    lo, hi = interval(group_means(replicate_array(rows), means["n"].to_numpy().astype(np.int64)))
+    return means.drop("n").with_columns(pl.Series("lo", lo), pl.Series("hi", hi))
+
+
+def shuffled_by_step(presence: pl.DataFrame, level: str) -> pl.DataFrame:
+    """Per step the mean AUROC under shuffled labels, and the smallest and largest mean of one model and layer."""
+    cells = measured(presence, level, "label_shuffle").group_by("model", "step", "layer")
+    per_cell = cells.agg(pl.col("p_best").cast(pl.Float64).mean())
+    return (
+        per_cell.group_by("step")
+        .agg(mean=pl.col("p_best").mean(), lo=pl.col("p_best").min(), hi=pl.col("p_best").max())
+        .sort("step")
+    )
+
+
+def gains_by_layer(presence: pl.DataFrame, level: str) -> pl.DataFrame:
+    """Mean gain over step 0 per model, layer and step (all categories), the embedding included."""
+    rows = presence.filter((pl.col("category_level") == level) & (pl.col("control_id") == "none"))
+    return (
+        rows.group_by("model", "layer", "step")
+        .agg(gain=pl.col("gain").cast(pl.Float64).mean(), n_categories=pl.len())
+        .drop_nulls("gain")
+        .sort("model", "layer", "step")
+    )
+
+
+def gains_at_best_layer(presence: pl.DataFrame, level: str, model: str) -> pl.DataFrame:
+    """Per category and step the gain at the category's own best layer, with its interval.
+
+    The layer is that with the highest `p_select` at the last step: chosen on the other half of the texts, so that the
+    gain is not biased by the choice.
+    """
+    rows = measured(presence, level).filter(pl.col("model") == model)
+    last = rows.filter(pl.col("step") == pl.col("step").max())
+    best = last.sort(["p_select", "layer"], descending=[True, False]).unique("category", keep="first")
+    return (
+        rows.join(best.select("category", "layer"), on=["category", "layer"], how="semi")
+        .select("category", "layer", "step", "p_best", "gain", "gain_lo", "gain_hi")
+        .drop_nulls("gain")
+        .sort("category", "step")
+    )
+
+
+def category_histories(time: pl.DataFrame, level: str, model: str) -> pl.DataFrame:
+    """Rows of `emergence_over_time` for the single categories at the model's best layer, largest gain first."""
+    return time.filter(
+        (pl.col("model") == model)
+        & (pl.col("category_level") == level)
+        & (pl.col("layer_choice") == "best")
+        & (pl.col("control_id") == "none")
+        & (pl.col("aggregate") == "none")
+    ).sort(["amp", "category"], descending=[True, False], nulls_last=True)
+
+
+def size_row(scale: pl.DataFrame, level: str, control: str = "none") -> pl.DataFrame:
+    """The mean over categories with equal dictionaries, after as many tokens for all sizes; none or one row."""
+    return mean_row(scale, level, control).filter(
+        (pl.col("condition") == "equal_tokens") & (pl.col("sae_design") == "fixed_width")
+    )
+
+
+def size_points(scale: pl.DataFrame, level: str, control: str = "none") -> pl.DataFrame:
+    """One row per model after as many tokens: the mean over categories at its best layer, with its controls."""
+    row = size_row(scale, level, control)
+    return row.select("p_bow", "size_points").explode("size_points").unnest("size_points")
+
+
+def mean_row(table: pl.DataFrame, level: str, control: str = "none") -> pl.DataFrame:
+    """Rows of the mean over the level's categories."""
+    return table.filter(
+        (pl.col("category_level") == level) & (pl.col("control_id") == control) & (pl.col("aggregate") == "mean")
+    )
+
+
+def of_sizes(frame: pl.DataFrame, sizes: Sequence[str]) -> pl.DataFrame:
+    """Rows of models that are sizes, and rows of no model or of all of them.
+
+    Replicates of a model are no sizes: they stand in a table of their own.
+
+    Args:
+        frame: a table; as it is where it has no column model.
+        sizes: names of the models that count.
+    """
+    return frame.filter(frame["model"].is_in(list(sizes)).fill_null(True)) if "model" in frame.columns else frame

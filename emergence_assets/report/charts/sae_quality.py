@@ -1,0 +1,79 @@
+"""Whether the SAEs are comparable over training and layers: unexplained variance and dead latents."""
+
+import altair as alt
+import polars as pl
+
+from emergence_assets.report.charts.theme import (
+    DEPTH_COLOURS,
+    WIDE,
+    Chart,
+    log_step,
+    panel_title,
+    step_axis,
+    themed,
+    values,
+)
+
+_METRICS = {"fvu": "FVU", "dead_frac": "share of latents dead"}
+
+
+def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = WIDE) -> Chart:
+    """FVU and share of dead latents against the training step, a line per layer, a column per model.
+
+    Args:
+        sae_metrics: columns model, step, layer, n_layers, fvu, dead_frac; one row per SAE, seeds are averaged.
+        models: the columns, in this order.
+        width: pixels of the whole chart.
+    """
+    rows = (
+        sae_metrics.group_by("model", "step", "layer", "n_layers")
+        .agg(pl.col(*_METRICS).cast(pl.Float64).fill_nan(None).mean())
+        .sort("model", "layer", "step")
+        .with_columns(x=log_step(), depth=pl.col("layer") / pl.max_horizontal(pl.col("n_layers").cast(pl.Int64) - 1, 1))
+    )
+    columns = min(len(models), 3 if width >= 600 else 1) or 1
+    panel = int((width - 74 * columns) / columns)
+    panels: list[alt.HConcatChart] = []
+    for start in range(0, len(models), columns):
+        for metric, title in _METRICS.items():
+            top = rows[metric].drop_nulls().max()
+            scale = alt.Scale(domain=[0, max(float(top or 0.0) * 1.05, 0.05)], nice=True)  # pyright: ignore[reportArgumentType]
+            panels.append(
+                alt.hconcat(
+                    *(
+                        _panel(rows.filter(pl.col("model") == model), metric, title, model, scale, panel)
+                        for model in models[start : start + columns]
+                    )
+                )
+            )
+    return themed(
+        alt.vconcat(*panels).resolve_scale(color="shared"),
+        "SAE quality over training, by model and layer",
+        "Mean over SAE seeds. FVU: variance left unexplained on texts the SAE was not trained on; "
+        "dead: active nowhere in the last stretch of training",
+        width,
+        "Line charts of unexplained variance and share of dead latents against training step, per model and layer.",
+    )
+
+
+def _panel(rows: pl.DataFrame, metric: str, title: str, model: str, scale: alt.Scale, width: int) -> Chart:
+    noted = rows.drop_nulls(metric).with_columns(
+        note=pl.format("{}, layer {}, step {}: {}", "model", "layer", "step", pl.col(metric).round(3))
+    )
+    base = alt.Chart(values(noted)).encode(
+        alt.X("x:Q", axis=step_axis(rows["step"].to_list()), scale=alt.Scale(nice=False)),
+        alt.Y(f"{metric}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4)),
+        alt.Color(
+            "depth:Q",
+            title="layer, by relative depth",
+            scale=alt.Scale(domain=[0, 0.5, 1], range=list(DEPTH_COLOURS), interpolate="rgb", clamp=True),
+            legend=alt.Legend(
+                values=[0, 0.5, 1],
+                labelExpr="datum.value < 0.25 ? 'first' : datum.value < 0.75 ? 'middle' : 'last'",
+            ),
+        ),
+    )
+    return alt.layer(
+        base.mark_line(strokeWidth=1.8, aria=False).encode(alt.Detail("layer:N")),
+        base.mark_point(filled=True, size=30, opacity=1).encode(alt.Description("note:N")),
+    ).properties(width=width, height=140, title=panel_title(model))

@@ -1,0 +1,66 @@
+"""Where late latents come from: shares of the trough layer, attention and MLPs, a bar per category."""
+
+import altair as alt
+import polars as pl
+
+from emergence_assets.report.charts.theme import WIDE, Chart, colours_of, themed, values
+
+_PARTS = {
+    "share_carried": "there in the trough layer",
+    "share_attn": "added by attention",
+    "share_mlp": "added by MLPs",
+}
+
+
+def explained_categories(mechanism: pl.DataFrame, level: str, model: str) -> pl.DataFrame:
+    """Rows of `reactivation_mechanism` whose shares are defined, the largest carried share first."""
+    rows = mechanism.filter(
+        (pl.col("model") == model) & (pl.col("category_level") == level) & pl.col("share_carried").is_not_null()
+    )
+    return rows.sort(["share_carried", "category"], descending=[True, False])
+
+
+def shares_by_category(mechanism: pl.DataFrame, level: str, model: str, width: int = WIDE) -> Chart:
+    """Stacked bars of the three shares; what works against a latent stands left of zero.
+
+    Args:
+        mechanism: see `REACTIVATION_MECHANISM`.
+        level: label level.
+        model: whose last checkpoint is shown.
+        width: pixels of the whole chart.
+    """
+    explained = explained_categories(mechanism, level, model)
+    long = (
+        explained.select("category", *_PARTS)
+        .unpivot(index="category", variable_name="part", value_name="share")
+        .with_columns(
+            pl.col("part").replace_strict(_PARTS), order=pl.col("part").replace_strict(list(_PARTS), [0, 1, 2])
+        )
+        .with_columns(note=pl.format("{}, {}: {}", "category", "part", pl.col("share").round(2)))
+    )
+    chart = (
+        alt.Chart(values(long))
+        .mark_bar(opacity=0.9)
+        .encode(
+            alt.X("share:Q", title="share of the late latent's pre-activation", stack="zero"),
+            alt.Y("category:N", sort=explained["category"].to_list(), title=None, axis=alt.Axis(labelLimit=150)),
+            alt.Color(
+                "part:N",
+                title=None,
+                sort=list(_PARTS.values()),
+                scale=alt.Scale(domain=list(_PARTS.values()), range=colours_of(list(_PARTS))),
+                legend=alt.Legend(columns=3 if width >= 600 else 1, symbolType="square"),
+            ),
+            alt.Order("order:Q"),
+            alt.Description("note:N"),
+        )
+        .properties(width=width - (170 if width >= 600 else 128), height=alt.Step(17))
+    )
+    return themed(
+        chart,
+        f"What the late latents of {model} are made of",
+        "Mean on the category's held-out texts minus mean on others, at the last step; the three shares add up to 1. "
+        f"Shown: the {explained.height} categories whose presence drops most between an early and a late layer",
+        width,
+        f"Shares of trough layer, attention and MLPs in the late latents of {explained.height} categories of {model}.",
+    )

@@ -1,0 +1,167 @@
+"""How every chart looks and how it leaves the program: colours, sizes, titles, PNG and SVG."""
+
+import html
+import math
+import re
+import textwrap
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import altair as alt
+import polars as pl
+import vl_convert
+
+Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.HConcatChart | alt.VConcatChart | alt.ConcatChart | alt.FacetChart
+WIDE = 940
+"""Pixels of a chart on a desk or in a talk."""
+NARROW = 350
+"""Pixels of the same chart on a phone."""
+COLOURS = {
+    # name: (on light paper, on dark paper)
+    "paper": ("#ffffff", "#14181d"),
+    "ink": ("#1d2530", "#e8ebee"),
+    "quiet": ("#535d69", "#a7b1bc"),
+    "rule": ("#e4e7eb", "#2f3740"),
+    "control": ("#7a8590", "#8f9aa6"),
+    # Okabe and Ito's colours, which differ for colour-blind readers too; light yellow and black are left out.
+    "series1": ("#0072b2", "#4aa8e0"),
+    "series2": ("#d55e00", "#f0883e"),
+    "series3": ("#009e73", "#2fc79b"),
+    "series4": ("#b9598c", "#dd8ab8"),
+    # Four more after Tol's muted scheme, for the nine domains of the WordNet probe set.
+    "series5": ("#8a7d12", "#c8ba4c"),
+    "series6": ("#56b4e9", "#8fd0f5"),
+    "series7": ("#5b4ab5", "#9d90ea"),
+    "series8": ("#882255", "#c9588f"),
+    "series9": ("#117733", "#55b573"),
+}
+"""Every colour that is not part of a gradient; the page swaps them for dark paper, and so all of them differ."""
+INK, QUIET, RULE, CONTROL = (COLOURS[name][0] for name in ("ink", "quiet", "rule", "control"))
+SERIES = tuple(light for name, (light, _) in COLOURS.items() if name.startswith("series"))
+SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right", "triangle-left")
+GAIN_COLOURS = ("#b35806", "#f3b46b", "#f4f4f2", "#74a9d6", "#08519c")
+"""Below step 0, equal to it, above it: brown to blue differ for colour-blind readers and in grey."""
+DEPTH_COLOURS = ("#dd8a1c", "#b5548c", "#3a76c4")
+"""First to last layer: of middle lightness, so that they are seen on light and dark paper."""
+FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
+_TITLE_PIXELS, _SUBTITLE_PIXELS = 8.1, 6.3  # mean width of a character at the font sizes below
+
+
+def colours_of(names: Sequence[str]) -> list[str]:
+    """One colour per name, in their order; repeated when there are more names than colours."""
+    return [SERIES[i % len(SERIES)] for i in range(len(names))]
+
+
+def shapes_of(names: Sequence[str]) -> list[str]:
+    """One point shape per name, so that colour is never the only difference."""
+    return [SHAPES[i % len(SHAPES)] for i in range(len(names))]
+
+
+def values(frame: pl.DataFrame) -> alt.Data:
+    """A frame as inline chart data: five decimals, no NaN, no limit on rows."""
+    floats = [name for name, dtype in frame.schema.items() if dtype.is_float()]
+    return alt.Data(values=frame.with_columns(pl.col(floats).cast(pl.Float64).round(5).fill_nan(None)).to_dicts())
+
+
+def themed(chart: Chart, title: str, subtitle: str, width: int, description: str) -> Chart:
+    """The chart with its title wrapped to the width, a description for screen readers, and the theme.
+
+    Args:
+        chart: any chart without a configuration of its own.
+        title: what is compared with what.
+        subtitle: what is averaged and where it is read; may be empty.
+        width: pixels that the title may take.
+        description: what the picture shows, for those who do not see it.
+    """
+    heading = alt.TitleParams(
+        textwrap.wrap(title, int(width / _TITLE_PIXELS)),
+        subtitle=textwrap.wrap(subtitle, int(width / _SUBTITLE_PIXELS)) or alt.Undefined,
+        anchor="start",
+        frame="bounds",
+        fontSize=16,
+        fontWeight="bold",
+        color=INK,
+        subtitleColor=QUIET,
+        subtitleFontSize=13,
+        subtitlePadding=6,
+        offset=16,
+    )
+    return (
+        chart.properties(title=heading, description=description, padding=4)
+        .configure(font=FONT, background="transparent")
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=QUIET,
+            titleColor=INK,
+            labelFontSize=12,
+            titleFontSize=13,
+            titleFontWeight="normal",
+            titlePadding=10,
+            gridColor=RULE,
+            domainColor=CONTROL,
+            tickColor=CONTROL,
+        )
+        .configure_legend(
+            labelColor=INK,
+            titleColor=QUIET,
+            labelFontSize=12,
+            titleFontSize=12,
+            titleFontWeight="normal",
+            labelLimit=260,
+            orient="top",
+            symbolOpacity=1,
+        )
+        .configure_header(labelColor=INK, labelFontSize=13, labelFontWeight="bold", title=None)
+    )
+
+
+def panel_title(text: str) -> alt.TitleParams:
+    """Title of one panel of several."""
+    return alt.TitleParams(text, anchor="start", frame="group", fontSize=13, color=INK, offset=6)
+
+
+def step_axis(steps: Sequence[int], title: str = "training step, log scale") -> alt.Axis:
+    """A horizontal axis for log10(step + 1), with labels at the steps that were measured."""
+    return alt.Axis(
+        values=[math.log10(step + 1) for step in sorted(set(steps))],
+        # + 0.5 before floor: the inverse of log10(step + 1) is not exact
+        labelExpr="format(floor(pow(10, datum.value) - 0.5), ',')",
+        labelOverlap="greedy",
+        labelSeparation=4,
+        labelFlush=False,
+        title=title,
+        grid=False,
+    )
+
+
+def log_step(column: str = "step") -> pl.Expr:
+    """Where a step lies on `step_axis`."""
+    return (pl.col(column).cast(pl.Float64) + 1).log10()
+
+
+def chart_png(chart: Chart, ppi: int = 144) -> bytes:
+    """A chart on white paper as PNG; 144 pixels per inch are twice the screen size."""
+    return vl_convert.vegalite_to_png(chart.properties(background="#ffffff").to_dict(), ppi=ppi)
+
+
+def chart_svg(chart: Chart, prefix: str) -> str:
+    """A chart as an SVG element that can stand in a page beside others and follows the page's colours.
+
+    Args:
+        chart: a themed chart.
+        prefix: put before every id, because ids of two charts in one page must differ.
+    """
+    spec = chart.to_dict()
+    svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    label = html.escape(str(spec.get("description", "")))
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    # Vega counts its ids through the whole process; counting them anew makes equal charts equal texts.
+    for position, own in enumerate(re.findall(r' id="([^"]+)"', svg)):
+        svg = svg.replace(f' id="{own}"', f' id="{prefix}-{position}"').replace(
+            f"url(#{own})", f"url(#{prefix}-{position})"
+        )
+    svg = re.sub(r' font-family="[^"]*"', "", svg)  # the page sets it once
+    svg = re.sub(r"(\d\.\d\d)\d{2,}", r"\1", svg)  # hundredths of a pixel are enough
+    for name, (light, _) in COLOURS.items():
+        svg = svg.replace(f'"{light}"', f'"var(--{name})"')
+    return svg

@@ -1,0 +1,92 @@
+"""What training buys: the utility of every checkpoint against the compute behind it, a line per model."""
+
+import altair as alt
+import polars as pl
+
+from emergence_assets.report.charts.presence_over_time import listed
+from emergence_assets.report.charts.theme import INK, QUIET, WIDE, Chart, colours_of, shapes_of, themed, values
+
+
+def costs_of(cost: pl.DataFrame, level: str) -> pl.DataFrame:
+    """Checkpoints after step 0 whose utility is known, by size and step.
+
+    Args:
+        cost: see `COST_UTILITY`.
+        level: label level.
+    """
+    return cost.filter(
+        pl.col("category_level") == level,
+        pl.col("control_id") == "none",
+        pl.col("train_flops") > 0,
+        pl.col("u_excess").is_not_null(),
+    ).sort("n_params_nonemb", "model", "step")
+
+
+def utility_by_compute(cost: pl.DataFrame, level: str, width: int = WIDE) -> Chart:
+    """Utility against training compute with intervals, the efficient checkpoints, and where 90 % is reached.
+
+    Args:
+        cost: see `COST_UTILITY`.
+        level: label level whose categories are averaged.
+        width: pixels of the whole chart.
+    """
+    rows = costs_of(cost, level)
+    models = rows["model"].unique(maintain_order=True).to_list()
+    long = rows.select(
+        "model",
+        "train_flops",
+        "pareto",
+        u="u_excess",
+        lo="u_excess_lo",
+        hi="u_excess_hi",
+        note=pl.format("{}, step {}: {}", "model", "step", pl.col("u_excess").round(3)),
+    )
+    enough = (
+        rows.group_by("model", maintain_order=True)
+        .last()
+        .drop_nulls("flops_to_90")
+        .select(
+            "model",
+            flops="flops_to_90",
+            lo="flops_to_90_lo",
+            hi="flops_to_90_hi",
+            u=0.9 * pl.col("u_excess"),
+        )
+    )
+    wide = width >= 600
+    colour = alt.Color(
+        "model:N",
+        title=None,
+        scale=alt.Scale(domain=models, range=colours_of(models)),
+        legend=alt.Legend(columns=0 if wide else 2, symbolType="stroke", symbolSize=500, symbolStrokeWidth=4),
+    )
+    x = alt.X(
+        "train_flops:Q",
+        scale=alt.Scale(type="log", nice=False),
+        axis=alt.Axis(title="training compute in FLOP (6 N D), log scale", format=".0e", grid=False, tickCount=6),
+    )
+    y = alt.Y("u:Q", title="utility: mean excess over step 0", scale=alt.Scale(zero=True))
+    shape = alt.Shape("model:N", scale=alt.Scale(domain=models, range=shapes_of(models)), legend=None)
+    base = alt.Chart(values(long))
+    layers = [
+        base.mark_area(opacity=0.2, aria=False).encode(x, alt.Y("lo:Q"), alt.Y2("hi:Q"), colour),
+        base.mark_line(strokeWidth=2, aria=False).encode(x, y, colour),
+        base.transform_filter("datum.pareto")
+        .mark_line(strokeWidth=1.2, strokeDash=[3, 3], color=INK, aria=False)
+        .encode(x, y),
+        base.mark_point(filled=True, size=50, opacity=1).encode(x, y, colour, shape, alt.Description("note:N")),
+        alt.Chart(values(enough))
+        .mark_rule(strokeWidth=1.6, aria=False)
+        .encode(alt.X("lo:Q"), alt.X2("hi:Q"), y, colour),
+        alt.Chart(values(enough))
+        .mark_text(text="90 %", dy=14, dx=4, align="left", fontSize=12, color=QUIET, aria=False)
+        .encode(alt.X("flops:Q"), y),
+    ]
+    return themed(
+        alt.layer(*layers).properties(width=width - 78, height=340),
+        f"What training compute buys: {listed(models)}",
+        f"Mean excess over step 0 of {level} categories at each checkpoint's best layer; shaded: 95 % bootstrap "
+        "interval; dashed: no checkpoint has more for less; bars: where 90 % of a model's end is reached",
+        width,
+        f"Utility against training compute for {listed(models)}, with the efficient checkpoints.",
+    )

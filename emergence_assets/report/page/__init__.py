@@ -1,0 +1,1 @@
+"""The HTML page of the report: text, tables and the template."""

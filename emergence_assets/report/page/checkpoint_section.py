@@ -1,0 +1,62 @@
+"""What the report says about its checkpoints: where they come from, which were left out and why."""
+
+import polars as pl
+
+from emergence_assets.report.page.html_tables import html_table
+from emergence_assets.report.page.sentences import number
+
+
+def checkpoint_sentence(registry: pl.DataFrame) -> str:
+    """How many checkpoints there are, where they come from, and whether they are what they claim to be."""
+    if registry.is_empty():
+        return "There is no registry of checkpoints yet."
+    used = registry.filter(pl.col("on_time_axis"))
+    admitted = registry.filter(pl.col("status") == "admitted")
+    out = registry.filter(~pl.col("on_time_axis"))
+    places = registry.filter(pl.col("location") != "")["location"].str.replace(r"/step\d+$", "").unique().sort()
+    shown = ", ".join(places.head(3)) + (f" and {len(places) - 3} more places" if len(places) > 3 else "")
+    models = registry["model"].n_unique()
+    sentence = (
+        f"{len(used)} checkpoints of {models} {'model' if models == 1 else 'models'}, from {shown}, were hashed, "
+        "compared with each other and used."
+    )
+    if (alike := _least_alike(used)) is not None:
+        sentence += f" The least alike neighbours in time have a cosine of {number(alike)}."
+    if out.is_empty():
+        sentence += " None was left out: no two share weights, and all lie on the trajectory of their model."
+    else:
+        statuses = out.group_by("status", maintain_order=True).len()
+        counts = ", ".join(f"{n} {status}" for status, n in statuses.iter_rows())
+        sentence += f" {len(out)} were left out of every curve ({counts}); the table says why."
+    if len(admitted):
+        names = ", ".join(f"{model} step {step}" for model, step in admitted.select("model", "step").iter_rows())
+        sentence += f" Admitted by name in the study file although a check failed: {names}."
+    return sentence
+
+
+def _least_alike(used: pl.DataFrame) -> float | None:
+    """Lowest cosine between neighbours in time of one model, of those that are used."""
+    rows = used.sort("model", "step").with_columns(before=pl.col("step").shift(1).over("model"))
+    pairs = rows.select("before", other="cosine_steps", cosine="cosines").explode("other", "cosine")
+    lowest = pairs.filter(pl.col("other") == pl.col("before"))["cosine"].min()
+    return lowest if isinstance(lowest, float) else None
+
+
+def checkpoint_table(registry: pl.DataFrame) -> str:
+    """Checkpoints that are left out, missing, admitted, or were moved upstream; empty when there are none."""
+    rows = registry.filter((pl.col("reason") != "") | (pl.col("upstream") != "")).sort("model", "step")
+    if rows.is_empty():
+        return ""
+    cells = [
+        [
+            (row["model"], row["model"]),
+            (f"{row['step']:,}", float(row["step"])),
+            (row["status"], row["status"]),
+            (why := "; ".join(part for part in (row["reason"], row["upstream"]) if part), why),
+            (row["revision"], row["revision"]),
+            (row["commit_sha"][:12], row["commit_sha"]),
+        ]
+        for row in rows.iter_rows(named=True)
+    ]
+    columns = ("model", "step", "status", "why", "revision", "commit")
+    return html_table("Checkpoints that need a word", columns, cells, "checkpoints-table")

@@ -1,0 +1,177 @@
+"""The page of a study: finding, charts, tables, definitions and origin in one HTML file that needs nothing else.
+
+The page loads nothing: charts are inline SVG, and its security policy forbids any request.
+"""
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+import polars as pl
+
+from emergence_assets.plan.lineage_id import figure_key, row_id
+from emergence_assets.report.charts.figures import Figure
+from emergence_assets.report.charts.readings import ReportTables, category_histories, models_by_size, size_points
+from emergence_assets.report.charts.theme import COLOURS, FONT, chart_svg
+from emergence_assets.report.page.checkpoint_section import checkpoint_sentence, checkpoint_table
+from emergence_assets.report.page.claims_section import (
+    claim_lineage_id,
+    claims_sentence,
+    claims_table,
+    single_claims_table,
+)
+from emergence_assets.report.page.finding import Finding, finding
+from emergence_assets.report.page.html_tables import (
+    category_table,
+    headline_table,
+    origin_table,
+    seeds_table,
+    size_table,
+)
+from emergence_assets.report.page.sentences import category_sentence, layer_sentence, size_sentence
+
+
+def build_page(
+    tables: ReportTables,
+    figures: Sequence[Figure],
+    provenance: Sequence[Mapping[str, Any]],
+    *,
+    study: str,
+    description: str,
+    recipe: str,
+    environment: Mapping[str, Any],
+    created: str,
+    fingerprint: str,
+) -> str:
+    """The report of a study as one HTML document.
+
+    Args:
+        tables: everything that is shown.
+        figures: `figures.draw_figures(tables)`.
+        provenance: one row per result that the page was made from, for example asset, fingerprint, code version, date.
+        study: name of the study.
+        description: what it is about.
+        recipe: the study file, as YAML or JSON.
+        environment: name to version or setting of what computed the results.
+        created: when the page was made, UTC.
+        fingerprint: of what the page was made from; names its figures for `emergence audit`.
+
+    Returns:
+        A document that needs no network and no other file; equal arguments give equal text.
+    """
+    level = tables.level
+    models = models_by_size(tables.presence)
+    largest = models[-1] if models else ""
+    seeds = tables.presence["n_seeds"].max()
+    found = finding(
+        tables.headline,
+        tables.claims,
+        level,
+        seeds if isinstance(seeds, int) else None,
+        has_replicates=not tables.seeds.is_empty(),
+    )
+    caution = _CAUTION if found.verdict == "control failed" else ""
+    of_claims = next((str(row["fingerprint"]) for row in provenance if row.get("asset") == "claims"), "")
+    drawn = {figure.name: _figure(figure, fingerprint) for figure in figures}
+    template = files("emergence_assets.report.page").joinpath("page_template.html").read_text(encoding="utf-8")
+    return Template(template).substitute(
+        study=html.escape(study),
+        description=html.escape(description),
+        level=html.escape(level),
+        models=html.escape(", ".join(models)),
+        created=html.escape(created.replace("T", " ").replace("+00:00", " UTC")),
+        colours_light=_variables(0),
+        colours_dark=_variables(1),
+        font=FONT,
+        finding=_finding(found),
+        verdict=found.verdict.replace(" ", "-"),
+        claims_sentence=_paragraph(claims_sentence(tables.claims)),
+        claims=claims_table(tables.claims, of_claims),
+        single_claims=single_claims_table(tables.claims),
+        headline=headline_table(tables.headline, level),
+        over_time=drawn.get("presence_over_time", _NOTHING),
+        controls=drawn.get("controls_at_last_step", ""),
+        layer_sentence=_paragraph(layer_sentence(tables.space, level, largest)),
+        over_layers=drawn.get("gain_by_layer", _NOTHING),
+        mechanism=drawn.get("shares_by_category", ""),
+        size_sentence=_paragraph(caution + size_sentence(tables.scale, level)),
+        over_size=drawn.get("presence_over_size", _NOTHING),
+        size_table=size_table(tables.scale, level),
+        by_compute=drawn.get("utility_by_compute", _NOTHING),
+        seeds_table=seeds_table(tables.seeds, level),
+        category_sentence=_paragraph(caution + category_sentence(tables.time, level, largest)),
+        share_emerged=drawn.get("share_emerged", ""),
+        half_steps=drawn.get("half_steps_by_category", ""),
+        by_category=drawn.get("gain_by_category", _NOTHING),
+        category_table=category_table(tables.time, level, largest, tables.domains),
+        sae_quality=drawn.get("sae_quality", _NOTHING),
+        latents_found_again=drawn.get("latents_found_again", _NOTHING),
+        checkpoint_sentence=_paragraph(checkpoint_sentence(tables.registry)),
+        checkpoint_likeness=drawn.get("checkpoint_likeness", _NOTHING),
+        checkpoint_table=checkpoint_table(tables.registry),
+        recipe=html.escape(recipe),
+        environment="".join(
+            f"<dt>{html.escape(str(name))}</dt><dd>{html.escape(str(value))}</dd>"
+            for name, value in environment.items()
+        ),
+        origin=origin_table(provenance),
+        numbers=json_for_script(
+            {
+                "study": study,
+                "level": level,
+                "claims": [
+                    row | {"lineage_id": claim_lineage_id(row["claim_id"], of_claims)}
+                    for row in tables.claims.iter_rows(named=True)
+                ],
+                "headline": _records(tables.headline.filter(pl.col("category_level") == level)),
+                "sizes": _records(size_points(tables.scale, level)),
+                "categories": _records(category_histories(tables.time, level, largest)),
+            }
+        ),
+    )
+
+
+def json_for_script(value: Any) -> str:
+    """JSON that may stand in a script element: nothing in it can end the element or begin a comment."""
+    text = json.dumps(value, allow_nan=False, ensure_ascii=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+_CAUTION = "A control fails (see the finding), so the numbers below are no evidence of emergence. "
+_NOTHING = '<p class="nothing">There is no data for this chart yet.</p>'
+
+
+def _figure(figure: Figure, fingerprint: str) -> str:
+    stem, name = figure.name.replace("_", "-"), row_id(fingerprint, figure_key(figure.name))
+    return (
+        f'<figure id="{stem}"><div class="wide">{chart_svg(figure.wide, stem)}</div>'
+        f'<div class="narrow">{chart_svg(figure.narrow, stem + "-narrow")}</div>'
+        f"<figcaption><strong>How to read it.</strong> {html.escape(figure.caption)}"
+        f'<span class="lineage">Lineage id <code>{name}</code></span></figcaption></figure>'
+    )
+
+
+def _finding(found: Finding) -> str:
+    limits = "".join(f"<li>{html.escape(limit)}</li>" for limit in found.limits)
+    return (
+        f'<p class="lead">{html.escape(found.lead)}</p>'
+        + (f"<p><strong>Other models.</strong> {html.escape(found.others)}</p>" if found.others else "")
+        + (f"<p><strong>Controls.</strong> {html.escape(found.controls)}</p>" if found.controls else "")
+        + (f"<h3>What may not be concluded</h3><ul>{limits}</ul>" if limits else "")
+    )
+
+
+def _paragraph(sentence: str) -> str:
+    return f"<p>{html.escape(sentence)}</p>" if sentence else ""
+
+
+def _variables(position: int) -> str:
+    return " ".join(f"--{name}: {colours[position]};" for name, colours in COLOURS.items())
+
+
+def _records(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    floats = [name for name, dtype in frame.schema.items() if dtype.is_float()]
+    return frame.with_columns(pl.col(floats).cast(pl.Float64).round(6).fill_nan(None)).to_dicts()

@@ -1,0 +1,92 @@
+"""Worker that draws the charts and writes the page."""
+
+from pathlib import Path
+from typing import Any
+
+from emergence_assets.report.spec import HEADLINE_NAME, PAGE_NAME, REGISTRY_NAME, TABLES
+from resources.environment import environment
+from resources.files.atomic import clear_disk_errors, replacing_folder
+from resources.files.records import (
+    now,
+    required_from_json,
+    write_folder_record,
+)
+from resources.tables.parquet import read_table, read_tables, write_table
+
+
+def write_report(
+    folder: str,
+    required: str,
+    tables: dict[str, list[str]],
+    level: str,
+    domains: dict[str, str],
+    sizes: list[str],
+    seeds: str | None,
+    origin: list[dict[str, Any]],
+    report: Any,
+) -> None:
+    """Worker: draw the charts and put the page together."""
+    import yaml
+
+    from emergence_assets.emergence.catalogue import CATALOGUE
+    from emergence_assets.emergence.claims.supported import granted_histories
+    from emergence_assets.emergence.presence.headline import headline
+    from emergence_assets.emergence.presence.table import HEADLINE
+    from emergence_assets.emergence.scale.table import MODEL_SEEDS
+    from emergence_assets.report.charts.figures import draw_figures
+    from emergence_assets.report.charts.readings import ReportTables, of_sizes
+    from emergence_assets.report.charts.theme import chart_png
+    from emergence_assets.report.page.page import build_page
+
+    want = required_from_json(required)
+    read = {name: read_tables([Path(part) for part in tables[name]], CATALOGUE[name]) for name in TABLES}
+    read = {name: of_sizes(frame, sizes) for name, frame in read.items()}
+    summary_table = headline(read["category_presence"])
+    shown = ReportTables(
+        level=level,
+        presence=read["category_presence"],
+        time=granted_histories(read["emergence_over_time"], read["claims"]),
+        claims=read["claims"],
+        hazard=read["emergence_hazard"],
+        space=read["emergence_over_space"],
+        scale=read["emergence_over_scale"],
+        mechanism=read["reactivation_mechanism"],
+        reactivation=read["reactivation"],
+        headline=summary_table,
+        cost=read["cost_utility"],
+        seeds=read_table(Path(seeds), MODEL_SEEDS) if seeds else MODEL_SEEDS.schema.to_frame(),
+        sae_metrics=read["sae_metrics"],
+        stability=read["lineage_stability"],
+        registry=read_tables([Path(part) for part in tables[REGISTRY_NAME]], CATALOGUE[REGISTRY_NAME]),
+        controls=read["category_controls"],
+        domains=domains,
+    )
+    study = dict(want.recipe["study"])
+    figures = draw_figures(shown)
+    with clear_disk_errors(Path(folder)), replacing_folder(Path(folder)) as temporary:
+        for position, figure in enumerate(figures):
+            (temporary / f"{figure.name}.png").write_bytes(chart_png(figure.wide, ppi=72))
+            report(position + 1, len(figures) + 1, figure.name)
+        page = build_page(
+            shown,
+            figures,
+            origin,
+            study=study["name"],
+            description=study["description"],
+            recipe=yaml.safe_dump(study, sort_keys=False),
+            environment=environment(),
+            created=now(),
+            fingerprint=want.fingerprint,
+        )
+        (temporary / PAGE_NAME).write_text(page, encoding="utf-8")
+        write_table(temporary / HEADLINE_NAME, summary_table, HEADLINE, "")
+        write_folder_record(temporary, want, _summary(summary_table, level))
+
+
+def _summary(headline: Any, level: str) -> dict[str, Any]:
+    import polars as pl
+
+    largest = headline.filter(pl.col("category_level") == level, pl.col("control_id") == "none").sort("n_params_nonemb")
+    row = largest.row(-1, named=True)
+    names = ("model", "p_first", "p_last", "rise", "rise_lo", "rise_hi", "p_shuffle", "p_dense_last", "p_bow")
+    return {name: row[name] for name in names} | {"level": level}

@@ -1,0 +1,108 @@
+"""SAEs of a study for other libraries: a folder each, an index, and a card that says what they are. Plain."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.selection import Selection
+from emergence_assets.saes.spec import METRICS_NAME, SAE, seed_folder
+from emergence_assets.study.study import Study
+from resources.errors import EmergenceError
+from resources.files.atomic import replacing_file
+
+CARD = """# SAEs of study {name}
+
+{n_saes} {variant} SAEs on the residual stream, written for {layout}. `index.json` lists them with model, step, layer,
+seed and quality, and says of each whether it was trained here or imported.
+
+* Models: {models}.
+* Hook point: output of block `layer` (`resid_post`), counted from 0. The first token of a text is left out of training
+  and of all figures.
+* Trained on {positions} of {training_texts} WordNet glosses; context {context} tokens, begin token in front.
+* {n_latents} latents, {k} active per token{prefixes}, {n_steps} steps of {batch_size} rows; seeds {seeds}.
+* What a token activates: {selection}.
+* FVU: sum of squared errors over sum of squared deviations from the mean, over the whole held-out set; 0 is perfect,
+  1 is the mean alone.
+* An input scale used in training is folded into biases and thresholds: they take raw activations.
+"""
+
+SELECTIONS = {
+    "topk": "its k largest pre-activations, negative ones as zero",
+    "batchtopk": "trained with the k largest per token of a batch; the files hold the threshold that stands for them",
+    "jumprelu": "pre-activations above the threshold that each latent learnt, with k of them aimed at",
+}
+
+
+def export_saes(
+    plan: Plan, selection: Selection, seeds: Sequence[int], layout: str, folder: Path
+) -> list[dict[str, Any]]:
+    """Write the selected SAEs; those whose folder is there already are left alone.
+
+    Args:
+        plan: Of the study.
+        selection: Which cells.
+        seeds: Which SAE seeds; empty is all.
+        layout: Key of `saes.export.LAYOUTS`.
+        folder: Of all of them.
+
+    Returns:
+        A line of the index for each.
+
+    Raises:
+        EmergenceError: a selected SAE is not trained, or out of date; it is damaged; or the disk is full.
+    """
+    from emergence_assets.saes.formats.export import LAYOUTS
+    from emergence_assets.saes.formats.folder import read_sae
+
+    written = []
+    chosen = [seed for seed in plan.study.sae.seeds if not seeds or seed in seeds]
+    for cell in selection.of(plan.cells(SAE)):
+        path = SAE.path(plan.storage, cell)
+        state = plan.state(SAE, cell)
+        if state.state != "done":
+            raise EmergenceError(
+                f"The SAEs of {cell} are {state.state}{f': {state.reason}' if state.reason else ''}.",
+                where=path,
+                remedy="type `emergence run --stage saes`, or choose others with --model, --step, --layer",
+            )
+        SAE.verify(path)
+        quality = {one["sae_seed"]: one for one in json.loads((path / METRICS_NAME).read_text("utf-8"))["seeds"]}
+        for seed in chosen:
+            sae, metadata = read_sae(seed_folder(path, seed))
+            name = f"{cell}-seed{seed}".replace("/", "-")
+            if not (folder / name).exists():
+                LAYOUTS[layout](folder / name, sae, metadata)
+            entry = {"folder": name, "model": cell.model, "step": cell.step, "layer": cell.layer, "seed": seed}
+            entry |= {"hook_name": metadata["hook_name"], "hf_hook_name": metadata["hf_hook_name"]}
+            entry |= {name: quality[seed][name] for name in ("start", "fvu", "l0", "dead_frac")}
+            written.append(entry | {"fingerprint": metadata["fingerprint"]})
+    _write_text(folder / "index.json", json.dumps({"layout": layout, "saes": written}, indent=2) + "\n")
+    _write_text(folder / "README.md", _card(plan.study, layout, len(written), chosen))
+    return written
+
+
+def _card(study: Study, layout: str, n_saes: int, seeds: Sequence[int]) -> str:
+    return CARD.format(
+        name=study.name,
+        n_saes=n_saes,
+        layout=layout,
+        models=", ".join(study.models),
+        positions="every token but the first" if study.activations.positions == "all" else "the last token",
+        training_texts=study.activations.training_texts,
+        context=study.family.context,
+        variant=study.sae.variant,
+        selection=SELECTIONS[study.sae.variant],
+        prefixes=f", Matryoshka prefixes {study.sae.prefixes}" if study.sae.prefixes else "",
+        n_latents=study.sae.n_latents,
+        k=study.sae.k,
+        n_steps=study.sae.n_steps,
+        batch_size=study.sae.batch_size,
+        seeds=", ".join(map(str, seeds)),
+    )
+
+
+def _write_text(path: Path, text: str) -> None:
+    with replacing_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Folder formats of SAEs, ours and those of other libraries."""

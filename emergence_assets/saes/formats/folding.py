@@ -1,0 +1,116 @@
+"""SAEs of other conventions as ours: decoder rows of unit length, and `b_dec` taken from the input.
+
+Both are exact rewritings of the same function. Shape suffixes: d d_model, n latents.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from emergence_assets.saes.formats.foreign_files import refused
+from emergence_assets.saes.model.sae import SAE
+
+UNIT_TOLERANCE = 1e-3
+"""By how much a decoder row may differ from unit length and still count as one; as `folder.read_sae` has it."""
+_EXACT_TOLERANCE = 1e-6
+"""Within it lengths are rounding of float32, and dividing by them would only add more."""
+_MIN_LENGTH, _MAX_LENGTH = 1e-8, 1e30
+_ROWS = 1024
+"""Go into double precision at once: a published SAE may fill half of the memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class ForeignSAE:
+    """An SAE as its library computes it.
+
+    Pre-activations are `W_enc x + b_enc`, with `x - b_dec` for x if `is_centred`; of them either the `k` largest are
+    taken or those above `threshold_n`, in both cases only positive ones; the output is `values W_dec + b_dec`.
+    """
+
+    W_enc_nd: Tensor
+    b_enc_n: Tensor
+    W_dec_nd: Tensor
+    """Rows of any length."""
+    b_dec_d: Tensor
+    k: int | None = None
+    threshold_n: Tensor | None = None
+    """Below zero is the same as zero."""
+    is_rescaled: bool = False
+    """Whether what is selected by is the pre-activation times the length of the latent's decoder row."""
+    is_centred: bool = True
+    """Whether b_dec is taken from the input before encoding."""
+
+
+def as_ours(foreign: ForeignSAE, path: Path, *, normalise_decoder: bool = False) -> tuple[SAE, list[str]]:
+    """The same function with our conventions, and what was done for it.
+
+    Args:
+        foreign: float32, finite.
+        path: file of the weights, for error messages.
+        normalise_decoder: divide decoder rows by their lengths where folding them is impossible. This is another
+            function, by as much as the lengths differ from one.
+
+    Raises:
+        EmergenceError: k largest of pre-activations that are not rescaled, with rows that are not of unit length,
+            because rescaling would select others, and no `normalise_decoder`; a row of no length; or numbers that
+            folding makes infinite.
+    """
+    folded = []
+    W_enc_nd, b_enc_n, W_dec_nd = foreign.W_enc_nd, foreign.b_enc_n, foreign.W_dec_nd
+    threshold_n = None if foreign.threshold_n is None else foreign.threshold_n.clamp(min=0)
+    if not foreign.is_centred:
+        # W x + b = W (x - b_dec) + (b + W b_dec)
+        b_enc_n = b_enc_n + _times_in_double(W_enc_nd, foreign.b_dec_d)
+        folded.append("input without b_dec")
+    length_n = torch.cat([rows.double().norm(dim=1) for rows in W_dec_nd.split(_ROWS)])
+    is_exact = bool(((length_n - 1).abs() < _EXACT_TOLERANCE).all())
+    can_fold = foreign.is_rescaled or threshold_n is not None
+    if not is_exact and (can_fold or normalise_decoder):
+        _check_can_be_one(length_n, path)
+    if not can_fold and normalise_decoder and not is_exact:
+        W_dec_nd = W_dec_nd / length_n.float().unsqueeze(1)
+        folded.append(f"decoder rows of lengths {float(length_n.min()):.4g} to {float(length_n.max()):.4g} normalised")
+    elif not can_fold:
+        _check_unit_length(length_n, path)
+    elif not is_exact:
+        length_n = length_n.float()
+        W_enc_nd, b_enc_n = W_enc_nd * length_n.unsqueeze(1), b_enc_n * length_n
+        W_dec_nd = W_dec_nd / length_n.unsqueeze(1)
+        if threshold_n is not None and not foreign.is_rescaled:
+            threshold_n = threshold_n * length_n
+        folded.append("decoder lengths")
+    for name, value in (("W_enc", W_enc_nd), ("b_enc", b_enc_n), ("threshold", threshold_n)):
+        if value is not None and not bool(torch.isfinite(value).all()):
+            raise refused(path, f"{name} becomes infinite when decoder lengths or b_dec are folded into it")
+    return SAE(W_enc_nd, b_enc_n, W_dec_nd, foreign.b_dec_d, foreign.k, threshold_n), folded
+
+
+def _times_in_double(W_nd: Tensor, x_d: Tensor) -> Tensor:
+    """Product [n], rounded once."""
+    return torch.cat([rows.double() @ x_d.double() for rows in W_nd.split(_ROWS)]).float()
+
+
+def _check_unit_length(length_n: Tensor, path: Path) -> None:
+    off_n = (length_n - 1).abs()
+    if not bool((off_n < UNIT_TOLERANCE).all()):
+        worst = int(off_n.argmax())
+        raise refused(
+            path,
+            f"has decoder rows that are not of unit length, row {worst} of {float(length_n[worst]):.4g}: its k largest"
+            " latents would be others if they were rescaled",
+            "have the decoder rows divided by their lengths, as sparsify does before each step of training but not in"
+            " what it saves; or choose an SAE whose decoder rows are of unit length",
+        )
+
+
+def _check_can_be_one(length_n: Tensor, path: Path) -> None:
+    is_bad_n = (length_n < _MIN_LENGTH) | (length_n > _MAX_LENGTH)
+    if bool(is_bad_n.any()):
+        first = int(is_bad_n.int().argmax())
+        raise refused(
+            path,
+            f"has decoder rows that cannot be made of unit length, first row {first} of {float(length_n[first]):.4g}",
+            "remove these latents from the SAE",
+        )

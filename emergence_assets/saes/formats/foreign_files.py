@@ -1,0 +1,144 @@
+"""Files of an SAE that another program wrote: settings and tensors, read with suspicion.
+
+Nothing here can run code of the file: pickles are never opened.
+"""
+
+import json
+import math
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from torch import Tensor
+
+from resources.errors import EmergenceError
+
+_MAX_CONFIG_BYTES = 2**20
+_MAX_HEADER_BYTES = 2**20
+_MAX_SIZE = 2**31
+"""Of one dimension; keeps products of what settings say, and error messages, to sane numbers."""
+_FLOATS = {"F32", "F16", "BF16"}
+
+
+def refused(
+    path: Path, what: str, remedy: str = "copy the SAE folder again from where it was published"
+) -> EmergenceError:
+    """The error to raise about a file: its name and what is wrong with it, where it is, and what to do."""
+    return EmergenceError(f"{path.name} {what}", where=path, remedy=remedy)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The JSON object of a file of at most 1 MiB.
+
+    Raises:
+        EmergenceError: no such regular file, too large, or not a JSON object; NaN and Infinity are not JSON.
+    """
+    try:
+        if _regular_size(path) > _MAX_CONFIG_BYTES:
+            raise refused(path, f"has {path.stat().st_size:,} bytes, too many for settings")
+        settings = json.loads(path.read_bytes(), parse_constant=_no_constant)
+    except OSError as error:
+        raise refused(path, f"cannot be read: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise refused(path, f"is not JSON: {error!s:.200}") from error
+    if not isinstance(settings, dict):
+        raise refused(path, "does not hold settings but a bare value")
+    return settings
+
+
+def positive_integer(settings: Mapping[str, Any], name: str, path: Path) -> int:
+    """A setting that counts something.
+
+    Raises:
+        EmergenceError: missing, not an integer, below 1 or absurdly large.
+    """
+    value = settings.get(name)
+    # True is an int in Python, not in JSON.
+    if type(value) is not int or not 1 <= value <= _MAX_SIZE:
+        raise refused(path, f"{name} is {shown(value)}, must be a positive integer")
+    return value
+
+
+def one_of(
+    settings: Mapping[str, Any], name: str, default: Any, supported: tuple[Any, ...], path: Path, remedy: str
+) -> Any:
+    """A setting of which some values are supported; `default` where it is not given.
+
+    Raises:
+        EmergenceError: any other value, or one that only compares equal, as 1 does to true.
+    """
+    value = settings.get(name, default)
+    if not any(type(value) is type(wanted) and value == wanted for wanted in supported):
+        wanted = " or ".join(json.dumps(wanted) for wanted in supported)
+        raise refused(path, f"{name} is {shown(value)}, only {wanted} is supported", remedy)
+    return value
+
+
+def shown(value: Any) -> str:
+    """A value of unknown type and size for a message."""
+    return f"{value!r:.80}" if isinstance(value, str | float | bool | None) else f"{json.dumps(value):.80}"
+
+
+def read_tensors(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], optional: Mapping[str, tuple[int, ...]] | None = None
+) -> dict[str, Tensor]:
+    """Tensors of a safetensors file as float32 in memory of their own, checked before they are read.
+
+    Args:
+        path: the file.
+        shapes: of the tensors that must be there.
+        optional: of those that may be there as well; any others are refused.
+
+    Returns:
+        By name; converted from float32, float16 or bfloat16, single numbers also from float64.
+
+    Raises:
+        EmergenceError: file size, names, shapes or types are not these; NaN or infinity; not a safetensors file.
+    """
+    allowed = {**shapes, **(optional or {})}
+    try:
+        n_bytes = _regular_size(path)
+        at_least, at_most = 2 * _n_numbers(shapes), 4 * _n_numbers(allowed)
+        # Before opening: bounds the memory that a read can take.
+        if not at_least < n_bytes <= at_most + _MAX_HEADER_BYTES:
+            raise refused(path, f"has {n_bytes:,} bytes, the settings ask for {at_least:,} to {at_most:,} and a header")
+        with safetensors.safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            if not shapes.keys() <= names <= allowed.keys():
+                raise refused(path, f"holds {sorted(names)!s:.200}, must hold {sorted(shapes)}")
+            return {name: _read_tensor(file, name, allowed[name], path) for name in sorted(names)}
+    except OSError as error:
+        raise refused(path, f"cannot be read: {error}") from error
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise refused(path, f"is not a safetensors file: {error!s:.200}") from error
+
+
+def _read_tensor(file: Any, name: str, shape: tuple[int, ...], path: Path) -> Tensor:
+    entry = file.get_slice(name)
+    found, kind = tuple(entry.get_shape()), entry.get_dtype()
+    if found != shape or kind not in (_FLOATS if shape else _FLOATS | {"F64"}):
+        raise refused(path, f"{name} is {kind} {found}, must be F32, F16 or BF16 {shape}")
+    # A copy, because float32 would stay a map of a file that may change or vanish.
+    value = file.get_tensor(name).to(torch.float32, copy=True)
+    if not bool(torch.isfinite(value).all()):
+        raise refused(path, f"{name} holds NaN or infinity")
+    return value
+
+
+def _regular_size(path: Path) -> int:
+    status = path.stat()
+    # A pipe would block the reader, a device has no size.
+    if not stat.S_ISREG(status.st_mode):
+        raise refused(path, "is not a file")
+    return status.st_size
+
+
+def _n_numbers(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")

@@ -1,0 +1,187 @@
+"""SAEs that sae_lens wrote: `cfg.json` and `sae_weights.safetensors`, of version 6 or older.
+
+Supported are topk, jumprelu and standard, as they are saved for use or as dumps of training, and the dumps of
+batchtopk and matryoshka_batchtopk. Those hold one threshold for all latents, which sae_lens itself writes into a
+jumprelu when it saves them for use.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from emergence_assets.saes.formats.folding import ForeignSAE
+from emergence_assets.saes.formats.foreign_files import (
+    one_of,
+    positive_integer,
+    read_settings,
+    read_tensors,
+    refused,
+    shown,
+)
+
+CONFIG_NAME = "cfg.json"
+WEIGHTS_NAME = "sae_weights.safetensors"
+_BATCH_WISE = ("batchtopk", "matryoshka_batchtopk")
+_ARCHITECTURES = ("topk", "jumprelu", "standard", *_BATCH_WISE)
+_OLD_NAMES = {
+    "hook_point": "hook_name",
+    "hook_point_head_index": "hook_head_index",
+    "activation_fn_str": "activation_fn",
+}
+# What is kept of where the SAE comes from, and its type.
+_PROVENANCE = {
+    "model_name": str,
+    "hook_name": str,
+    "hf_hook_name": str,
+    "hook_head_index": int,
+    "prepend_bos": bool,
+    "context_size": int,
+    "dataset_path": str,
+    "training_architecture": str,
+}
+
+
+def read_sae_lens(folder: Path) -> tuple[ForeignSAE, dict[str, Any]]:
+    """The SAE as sae_lens computes it when used, and what its settings say.
+
+    Raises:
+        EmergenceError: anything that is damaged or not supported, naming file and setting.
+    """
+    path = folder / CONFIG_NAME
+    settings = read_settings(path)
+    about = settings.get("metadata", {})
+    if not isinstance(about, dict):
+        raise refused(path, f"metadata is {shown(about)}, must be an object")
+    version = settings.get("sae_lens_version") or about.get("sae_lens_version")
+    if not _is_from_6_on(version, path):
+        settings = about = _renewed(settings, path)
+    architecture = one_of(
+        settings, "architecture", None, _ARCHITECTURES, path, "choose an SAE of one of these architectures"
+    )
+    _check_input(settings, path)
+    d_model, n_latents = positive_integer(settings, "d_in", path), positive_integer(settings, "d_sae", path)
+    k = None
+    if architecture == "topk":
+        k = positive_integer(settings, "k", path)
+        if k > n_latents:
+            raise refused(path, f"k={k} exceeds the {n_latents} latents")
+    is_centred = one_of(settings, "apply_b_dec_to_input", True, (True, False), path, "write true or false")
+    # Of jumprelu and standard it has no such setting, and ignores it.
+    is_rescaled = architecture in ("topk", *_BATCH_WISE) and one_of(
+        settings, "rescale_acts_by_decoder_norm", architecture != "topk", (True, False), path, "write true or false"
+    )
+    weights = _read_weights(folder / WEIGHTS_NAME, architecture, d_model, n_latents)
+    sae = ForeignSAE(
+        weights.pop("W_enc").t().contiguous(),
+        weights["b_enc"],
+        weights["W_dec"],
+        weights["b_dec"],
+        k,
+        _thresholds(weights, architecture),
+        is_rescaled=is_rescaled,
+        is_centred=is_centred,
+    )
+    metadata = {
+        "library": "sae_lens",
+        "library_version": version,
+        "architecture": architecture,
+        "activation": _activation(architecture, k),
+        **_provenance(about),
+    }
+    return sae, metadata
+
+
+def _is_from_6_on(version: Any, path: Path) -> bool:
+    if version is None:
+        return False
+    match = re.match(r"(\d{1,4})\.", version) if isinstance(version, str) else None
+    if match is None:
+        raise refused(path, f"sae_lens_version is {shown(version)}, must be a version")
+    return int(match[1]) >= 6
+
+
+def _renewed(old: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Settings from before version 6 under their new names, with the defaults of then."""
+    settings = {_OLD_NAMES.get(name, name): value for name, value in old.items()}
+    remedy = "choose an SAE that uses relu or topk"
+    # sae_lens takes relu for any other, which is another SAE.
+    function = one_of(settings, "activation_fn", "relu", ("relu", "topk"), path, remedy)
+    settings.setdefault("architecture", "standard")
+    if function == "topk" or settings["architecture"] == "topk":
+        one_of(settings, "architecture", None, ("standard", "topk"), path, "choose an SAE of one architecture")
+        arguments = settings.get("activation_fn_kwargs")
+        if isinstance(arguments, dict) and "k" in arguments:
+            settings["k"] = arguments["k"]
+        settings["architecture"] = "topk"
+    scaling = settings.get("normalize_activations")
+    if scaling is None or isinstance(scaling, bool):
+        settings["normalize_activations"] = "expected_average_only_in" if scaling else "none"
+    if "hook_z" in str(settings.get("hook_name")):
+        settings.setdefault("reshape_activations", "hook_z")
+    return settings
+
+
+def _check_input(settings: dict[str, Any], path: Path) -> None:
+    """Refuse what is done to the input before an SAE sees it."""
+    one_of(
+        settings,
+        "normalize_activations",
+        "none",
+        ("none",),
+        path,
+        "fold an average scale into the weights with sae_lens (fold_activation_norm_scaling_factor) and save it again;"
+        " what depends on the token (layer_norm, constant_norm_rescale) cannot be folded, choose another SAE",
+    )
+    one_of(
+        settings,
+        "reshape_activations",
+        "none",
+        ("none",),
+        path,
+        "choose an SAE of the residual stream; this one takes outputs of attention heads",
+    )
+
+
+def _read_weights(path: Path, architecture: str, d_model: int, n_latents: int) -> dict[str, Tensor]:
+    shapes = {"W_enc": (d_model, n_latents), "b_enc": (n_latents,), "W_dec": (n_latents, d_model), "b_dec": (d_model,)}
+    if architecture == "jumprelu":
+        shapes["threshold"] = (n_latents,)
+    if architecture in _BATCH_WISE:
+        shapes["topk_threshold"] = ()
+    weights = read_tensors(path, shapes, {"scaling_factor": (n_latents,)})
+    # Old releases wrote it always; other than one it is of a fine-tuning that sae_lens no longer reads either.
+    if not bool((weights.pop("scaling_factor", weights["b_enc"].new_ones(1)) == 1).all()):
+        raise refused(path, "holds a scaling_factor other than one", "choose an SAE without fine-tuned scales")
+    return weights
+
+
+def _thresholds(weights: dict[str, Tensor], architecture: str) -> Tensor | None:
+    if architecture == "standard":
+        return weights["b_enc"].new_zeros(weights["b_enc"].shape)
+    if architecture in _BATCH_WISE:
+        return weights["topk_threshold"].repeat(len(weights["b_enc"]))
+    return weights.get("threshold")
+
+
+def _activation(architecture: str, k: int | None) -> str:
+    return {
+        "topk": f"the {k} largest of a token",
+        "jumprelu": "those above a threshold per latent",
+        "standard": "those above zero",
+    }.get(architecture, "those above one threshold for all latents")
+
+
+def _provenance(about: dict[str, Any]) -> dict[str, Any]:
+    """What of the settings says where the SAE comes from, as far as it is of the right type and a sane size."""
+    found = {name: about[name] for name, kind in _PROVENANCE.items() if type(about.get(name)) is kind}
+    loading = about.get("model_from_pretrained_kwargs")
+    # Whether TransformerLens took the mean from what the model writes to the residual stream.
+    if isinstance(loading, dict) and isinstance(loading.get("center_writing_weights"), bool):
+        found["center_writing_weights"] = loading["center_writing_weights"]
+    return {
+        name: value
+        for name, value in found.items()
+        if (len(value) <= 200 and value.isprintable() if isinstance(value, str) else abs(value) < 2**31)
+    }

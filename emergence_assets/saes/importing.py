@@ -1,0 +1,165 @@
+"""SAEs that others trained, put where the study takes them in place of its own. Plain."""
+
+import re
+import shutil
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.selection import Selection
+from emergence_assets.saes.spec import SAE, imported_folder
+from emergence_assets.study.study import Study
+from resources.errors import EmergenceError
+from resources.files.atomic import clear_disk_errors
+
+BLOCK_OUTPUT = re.compile(r"(?:blocks\.(\d+)\.hook_resid_(pre|post))|(?:(?:\w+\.)*(?:layers|h|blocks|block)\.(\d+))")
+"""Names of hook points in the residual stream: TransformerLens' and module paths of a whole block."""
+SEED_FOLDER = re.compile(r"seed[=_-]?(\d+)")
+
+
+class Place(NamedTuple):
+    """Which SAE of the study an SAE is to be; None is read from its settings or its folder's name."""
+
+    model: str
+    step: int
+    layer: int | None = None
+    seed: int | None = None
+
+
+def import_saes(
+    plan: Plan, folder: Path, place: Place, layout: str | None = None, *, normalise_decoder: bool = False
+) -> list[dict[str, Any]]:
+    """Take in every SAE in a folder or below it; one that was imported into the same place before is replaced.
+
+    Nothing is written before all of them were read and found to fit.
+
+    Args:
+        plan: Of the study.
+        folder: As sae_lens or sparsify wrote it, or a tree of such folders.
+        place: Where to; layer and seed only for a single SAE.
+        layout: See `read_foreign_sae`.
+        normalise_decoder: See `read_foreign_sae`.
+
+    Returns:
+        A line for each: where it came from, which cell and seed it is now, and what is to be known of it.
+
+    Raises:
+        EmergenceError: there is none, one cannot be read, does not fit the study, or the disk is full.
+    """
+    from emergence_assets.saes.formats.folder import write_sae
+    from emergence_assets.saes.formats.foreign import find_foreign_saes, read_foreign_sae
+
+    found = find_foreign_saes(folder)
+    if not found:
+        raise EmergenceError(
+            "There is no SAE here.",
+            where=folder,
+            remedy="name a folder with cfg.json and a safetensors file, as sae_lens or sparsify write it, or one above",
+        )
+    if len(found) > 1 and place.layer is not None:
+        raise EmergenceError(
+            f"{len(found)} SAEs cannot all be of layer {place.layer}.", where=folder, remedy="leave --layer out"
+        )
+    taken: dict[Path, tuple[Any, dict[str, Any], dict[str, Any]]] = {}
+    for source in found:
+        sae, about = read_foreign_sae(source, layout, normalise_decoder=normalise_decoder)
+        layer = _layer(source, about) if place.layer is None else place.layer
+        named = SEED_FOLDER.fullmatch(source.name)
+        seed = place.seed if place.seed is not None else int(named[1]) if named else plan.study.sae.seeds[0]
+        cell = Cell(place.model, place.step, layer)
+        _require_fit(plan, source, cell, seed, sae)
+        target = imported_folder(plan.storage, cell, seed)
+        if target in taken:
+            raise EmergenceError(
+                f"Two SAEs would be seed {seed} of {cell}.", where=source, remedy="import them one by one, with --seed"
+            )
+        weights = next(path for path in sorted(source.iterdir()) if path.suffix == ".safetensors")
+        origin = {"folder": source.name, "weights_sha256": sha256(weights.read_bytes()).hexdigest(), **about}
+        metadata = {"model_name": place.model, "hook_name": f"blocks.{layer}.hook_resid_post", "imported": origin}
+        line = {"from": str(source), "cell": str(cell), "seed": seed, "notes": _notes(about), **origin}
+        taken[target] = (sae, metadata, line)
+    for target, (sae, metadata, _) in taken.items():
+        with clear_disk_errors(target):
+            shutil.rmtree(target, ignore_errors=True)
+            write_sae(target, sae, metadata)
+    return [line for _, _, line in taken.values()]
+
+
+def forget_imported(plan: Plan, selection: Selection, seeds: Sequence[int]) -> list[str]:
+    """Remove imported SAEs, so that the study trains its own there again; returns what was removed."""
+    removed = []
+    for cell in selection.of(plan.cells(SAE)):
+        for seed in plan.study.sae.seeds:
+            folder = imported_folder(plan.storage, cell, seed)
+            if folder.is_dir() and (not seeds or seed in seeds):
+                with clear_disk_errors(folder):
+                    shutil.rmtree(folder)
+                removed.append(f"{cell} seed {seed}")
+    return removed
+
+
+def _layer(source: Path, about: dict[str, Any]) -> int:
+    """Block whose output the SAE is of, by its hook point.
+
+    Raises:
+        EmergenceError: it does not say, or is of something else than the residual stream.
+    """
+    name = str(about.get("hf_hook_name") or about.get("hook_name") or source.name)
+    match = BLOCK_OUTPUT.fullmatch(name)
+    if match is None:
+        raise EmergenceError(
+            f"The hook point {name!r:.80} is not known to be the output of a block.",
+            where=source,
+            remedy="if it is, say which with --layer; SAEs of MLPs or attention cannot be imported",
+        )
+    if match[1] is None:
+        return int(match[3])
+    # What enters a block is what the one before gives; before the first it is the embedding.
+    return int(match[1]) - (match[2] == "pre")
+
+
+def _require_fit(plan: Plan, source: Path, cell: Cell, seed: int, sae: Any) -> None:
+    """Raise EmergenceError where the study has no such place, or is about SAEs of another design."""
+    study: Study = plan.study
+    design = study.sae
+    demands = [
+        (cell in plan.cells(SAE, cell.model), f"the study has no cell {cell}", "correct --model, --step or --layer"),
+        (seed in design.seeds, f"the study has no SAE seed {seed}", f"choose --seed from {design.seeds}"),
+    ]
+    for is_met, what, remedy in demands:
+        if not is_met:
+            raise EmergenceError(f"An SAE cannot be imported: {what}.", where=source, remedy=remedy)
+    d_model = study.family.models[str(cell.model)].d_model
+    wanted: dict[str, tuple[int | str, int | str]] = {
+        "sae.n_latents": (design.n_latents, sae.n_latents),
+        "d_model": (d_model, sae.d_model),
+    }
+    if sae.k is not None:
+        wanted |= {"sae.variant": (design.variant, "topk"), "sae.k": (design.k, sae.k)}
+    elif design.variant == "topk":
+        wanted["sae.variant"] = ("topk", "jumprelu")
+    for name, (of_study, of_sae) in wanted.items():
+        if of_study != of_sae:
+            raise EmergenceError(
+                f"An SAE cannot be imported: its {name.removeprefix('sae.')} is {of_sae}, the study has {of_study}.",
+                where=source,
+                remedy=f"set {name} of the study to {of_sae}: all its SAEs are of one design"
+                if name != "d_model"
+                else "choose the model that it was trained on",
+            )
+
+
+def _notes(about: dict[str, Any]) -> list[str]:
+    """What may make an SAE of the same model see other activations than those of this study."""
+    notes = []
+    if about["library"] == "sae_lens" and about.get("center_writing_weights") is not False:
+        notes.append(
+            "its settings do not say that the residual stream was left uncentred; TransformerLens centres it by "
+            "default, and such an SAE does not fit activations as they are: look at fvu in sae_metrics"
+        )
+    if about.get("prepend_bos") is False:
+        notes.append("it was trained on texts without a begin token; here every text has one")
+    return notes

@@ -1,0 +1,1 @@
+"""SAEs of the layers of one checkpoint: made, measured and written by a worker."""

@@ -1,0 +1,174 @@
+"""The SAEs of one or several layers of a checkpoint: trained, imported, measured and compared. Pure: no files.
+
+Layers of one checkpoint, and seeds, make one stack; what was imported is measured as if it were ours.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emergence_assets.activations.files.reading import Rows
+from emergence_assets.saes.layers.metrics import (
+    control_columns,
+    fidelity_columns,
+    mean_known,
+    quality_columns,
+    training_columns,
+)
+from emergence_assets.saes.model.sae import SAE
+from emergence_assets.saes.quality.fidelity import Fidelity
+from emergence_assets.saes.quality.overlap import shared_fraction
+from emergence_assets.saes.quality.quality import measure_quality
+from emergence_assets.saes.training.batches import Member, Start
+from emergence_assets.saes.training.optimisation import Report
+from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.training import TrainedSAE, train_saes
+from emergence_assets.saes.training.training_state import TrainingState
+
+CONTROL_SEEDS = 1_000_000
+"""Seeds of cold controls are counted from here."""
+MeasureFidelity = Callable[[int, Sequence[SAE], Tensor], list[Fidelity]]
+"""From layer, SAEs and mean activation to what the model keeps with each."""
+
+
+class Input(TypedDict):
+    """What the optimiser saw subtracted from the rows, and what it saw them divided by."""
+
+    mean: list[float]
+    scale: float
+
+
+@dataclass(frozen=True, eq=False)
+class LayerRows:
+    """What the SAEs of one layer are made from."""
+
+    layer: int
+    rows: Rows
+    is_evaluation_t: np.ndarray
+    """Bool, one per row; these are kept from training."""
+    imported: Mapping[int, SAE] = field(default_factory=dict)
+    """By seed; these are not trained."""
+    start: Mapping[int, Start] = field(default_factory=dict)
+    """Warm start, by seed."""
+    has_control: bool = False
+    """Whether a cold SAE is trained beside each that is started warm."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSAEs:
+    """SAEs of one layer, by seed, and what is known of them."""
+
+    saes: dict[int, SAE]
+    metrics: list[dict[str, Any]]
+    """Of each seed, plain values; the table `sae_metrics` describes them (`emergence/sae_quality/table.py`)."""
+    curves: dict[int, list[list[float]]]
+    """(step, loss) of each seed that was trained."""
+    inputs: dict[int, Input]
+    """Mean and scale of what each seed that was trained was trained on."""
+
+
+def make_saes(
+    layers: Sequence[LayerRows],
+    seeds: Sequence[int],
+    recipe: SAERecipe,
+    device: torch.device | str,
+    report: Report,
+    *,
+    warm_steps: int | None = None,
+    fidelity: MeasureFidelity | None = None,
+    states: tuple[TrainingState, TrainingState] | None = None,
+) -> list[LayerSAEs]:
+    """Train all that is not imported in one stack, then measure everything.
+
+    Args:
+        layers: of one checkpoint.
+        seeds: one SAE each.
+        recipe: of all.
+        device: where to train.
+        report: see `train_saes`.
+        warm_steps: optimiser steps of SAEs that are started warm, if others than the recipe's.
+        fidelity: how to measure what the model keeps; by default it is not measured.
+        states: where to go on after a kill, of the stack and of its cold controls.
+    """
+    wanted = [(one, seed) for one in layers for seed in seeds if seed not in one.imported]
+    is_warm = any(one.start for one in layers)
+    own_recipe = replace(recipe, n_steps=warm_steps) if is_warm and warm_steps else recipe
+    members = {(one.layer, seed): _member(one, seed, one.start.get(seed)) for one, seed in wanted}
+    controls = {
+        # Random directions of their own: those of the seed are what the first SAE of the chain began with.
+        (one.layer, seed): _member(one, CONTROL_SEEDS + seed, None)
+        for one, seed in wanted
+        if one.has_control and one.start
+    }
+    own_state, control_state = states or (None, None)
+    trained = _trained(members, own_recipe, device, report, own_state)
+    cold = _trained(controls, recipe, device, report, control_state)
+    return [_measured(one, seeds, recipe, trained, cold, device, fidelity) for one in layers]
+
+
+def _member(one: LayerRows, seed: int, start: Start | None) -> Member:
+    # Layers get initialisations of their own, so that matching across layers is not matching of seeds.
+    return Member(one.rows, seed * 1_000 + one.layer + 1, ~one.is_evaluation_t, start=start)
+
+
+def _trained(
+    members: Mapping[tuple[int, int], Member],
+    recipe: SAERecipe,
+    device: torch.device | str,
+    report: Report,
+    state: TrainingState | None,
+) -> dict[tuple[int, int], TrainedSAE]:
+    if not members:
+        return {}
+    return dict(zip(members, train_saes(list(members.values()), recipe, device, report, state), strict=True))
+
+
+def _measured(
+    one: LayerRows,
+    seeds: Sequence[int],
+    recipe: SAERecipe,
+    trained: Mapping[tuple[int, int], TrainedSAE],
+    cold: Mapping[tuple[int, int], TrainedSAE],
+    device: torch.device | str,
+    fidelity: MeasureFidelity | None,
+) -> LayerSAEs:
+    evaluation_td = Rows(one.rows.array[one.is_evaluation_t], one.rows.dtype).tensor().float()
+    saes = {
+        seed: one.imported[seed].to(device) if seed in one.imported else trained[one.layer, seed].sae for seed in seeds
+    }
+    quality = {seed: measure_quality(sae, evaluation_td) for seed, sae in saes.items()}
+    kept: Sequence[Fidelity | None] = [None] * len(saes)
+    if fidelity is not None:
+        kept = fidelity(one.layer, list(saes.values()), evaluation_td.mean(0).to(device))
+    metrics = []
+    for (seed, sae), found in zip(saes.items(), kept, strict=True):
+        fires_n = torch.from_numpy(quality[seed].firings_n > 0).to(sae.device)
+        others = [shared_fraction(sae, saes[other], fires_n) for other in seeds if other != seed]
+        own, control = trained.get((one.layer, seed)), cold.get((one.layer, seed))
+        before = one.start[seed].sae if seed in one.start else None
+        metrics.append(
+            {
+                "sae_seed": seed,
+                "start": "imported" if own is None else "cold" if before is None else "warm",
+                **quality_columns(quality[seed]),
+                "shared_frac": mean_known(others),
+                **fidelity_columns(found),
+                **training_columns(own, quality[seed]),
+                **control_columns(before, own, control, recipe, evaluation_td),
+            }
+        )
+    curves = {
+        seed: [[float(step), loss] for step, loss in trained[one.layer, seed].curve]
+        for seed in seeds
+        if (one.layer, seed) in trained
+    }
+    inputs: dict[int, Input] = {
+        seed: {"mean": own.input_mean_d.tolist(), "scale": own.input_scale}
+        for seed in seeds
+        if (own := trained.get((one.layer, seed)))
+    }
+    return LayerSAEs(saes, metrics, curves, inputs)

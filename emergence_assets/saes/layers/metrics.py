@@ -1,0 +1,85 @@
+"""What is known of one SAE of a cell, as plain values: an entry of `metrics.json`, a row of the table `sae_metrics`."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from emergence_assets.saes.model.sae import SAE
+from emergence_assets.saes.quality.fidelity import Fidelity
+from emergence_assets.saes.quality.overlap import shared_fraction
+from emergence_assets.saes.quality.quality import SAEQuality, measure_quality
+from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.training import TrainedSAE
+
+
+def fidelity_columns(found: Fidelity | None) -> dict[str, Any]:
+    """What the model keeps; None where it was not measured."""
+    return {
+        "kl_recovered": found and found.kl_recovered,
+        "loss_recovered": found and found.loss_recovered,
+        "fidelity_tokens": found and found.n_tokens,
+    }
+
+
+def quality_columns(quality: SAEQuality) -> dict[str, Any]:
+    """What was measured on held-out rows."""
+    return {
+        "fvu": quality.fvu,
+        "explained_variance": quality.explained_variance,
+        "l0": quality.l0,
+        "eval_dead_frac": quality.dead_fraction,
+        "dense_frac": quality.dense_fraction,
+        "cosine": quality.cosine,
+        "n_eval_tokens": quality.n_tokens,
+        "density": quality.density_counts(),
+    }
+
+
+def training_columns(own: TrainedSAE | None, quality: SAEQuality) -> dict[str, Any]:
+    """How training went; of an imported SAE nobody here knows, and dead is what never fires on held-out rows."""
+    if own is None:
+        dead = {"dead_frac": quality.dead_fraction}
+        return dead | dict.fromkeys(("final_loss", "train_tokens", "norm_scale"))
+    return {
+        "dead_frac": own.dead_fraction,
+        "final_loss": own.curve[-1][1],
+        "train_tokens": own.n_tokens,
+        "norm_scale": own.input_scale,
+    }
+
+
+def control_columns(
+    before: SAE | None,
+    warm: TrainedSAE | None,
+    cold: TrainedSAE | None,
+    recipe: SAERecipe,
+    evaluation_td: Tensor,
+) -> dict[str, Any]:
+    """What a cold start gives instead, and how much of the SAE before each of them keeps.
+
+    Args:
+        before: the SAE that was started from.
+        warm: what came of it.
+        cold: the control; None where there is none.
+        recipe: of the control.
+        evaluation_td: held-out rows.
+    """
+    columns: dict[str, Any] = dict.fromkeys(("cold_fvu", "tokens_to_cold_fvu", "kept_warm_frac", "kept_cold_frac"))
+    if before is None or warm is None or cold is None:
+        return columns
+    reached = [step for step, loss in warm.curve if loss <= cold.curve[-1][1]]
+    before = before.to(cold.sae.device)
+    return {
+        "cold_fvu": measure_quality(cold.sae, evaluation_td).fvu,
+        "tokens_to_cold_fvu": reached[0] * recipe.batch_size if reached else None,
+        "kept_warm_frac": shared_fraction(before, warm.sae),
+        "kept_cold_frac": shared_fraction(before, cold.sae),
+    }
+
+
+def mean_known(values: Sequence[float]) -> float | None:
+    """None where there is nothing to average: one seed, or no latent that fires."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,220 @@
+"""Workers that make the SAEs of checkpoints: rows and models in, a folder per layer out. The making is in `cell.py`."""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from emergence_assets.activations.files.reading import open_rows, read_attrs, read_spec, unarchive_rows
+from emergence_assets.activations.files.storage_state import require_same_rows
+from emergence_assets.activations.forward.worker import harvest_rows, let_rows_go, loaded_checkpoint
+from emergence_assets.checkpoints.models.loading import is_causal
+from emergence_assets.saes.formats.folder import read_sae, write_sae
+from emergence_assets.saes.layers.chart import draw_training
+from emergence_assets.saes.layers.make import LayerRows, LayerSAEs, MeasureFidelity, make_saes
+from emergence_assets.saes.model.sae import SAE
+from emergence_assets.saes.quality.fidelity import Fidelity, measure_fidelity
+from emergence_assets.saes.spec import AFTER_SAE, CURVE_NAME, EVALUATION_SHARE, METRICS_NAME, seed_folder
+from emergence_assets.saes.training.batches import Start
+from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.training_state import TrainingState
+from emergence_assets.texts.tokens import Tokens, known_tokens
+from resources.compute.accelerator import choose_accelerator
+from resources.files.atomic import clear_disk_errors, replacing_folder
+from resources.files.provenance import Required
+from resources.files.records import required_from_json, write_folder_record
+
+
+def train_checkpoints(work: list[dict[str, Any]], retention: str, report: Any) -> None:
+    """Worker: make the SAEs of one checkpoint after the other, and then do with their rows what the study says."""
+    for number, one in enumerate(work):
+
+        def report_part(done: int, total: int, note: str = "", number: int = number) -> None:
+            report(number * total + done, len(work) * total, note)
+
+        if one["streamed"]:
+            _train_streamed(one, report_part)
+        else:
+            _train_stored(one, report_part)
+            if retention in AFTER_SAE:
+                for layer in one["layers"].values():
+                    _let_rows_go(layer["activation_file"], retention, one["origin"])
+
+
+def _train_stored(work: Mapping[str, Any], report: Any) -> None:
+
+    rows = {}
+    for layer, place in work["layers"].items():
+        path = Path(place["activation_file"])
+        archived = read_spec(path).residency == "archived"
+        rows[layer] = unarchive_rows(path) if archived else open_rows(path, "resid_post", verify=True)
+    train_on_rows(work, rows, report)
+
+
+def _train_streamed(work: Mapping[str, Any], report: Any) -> None:
+
+    for layer, rows in harvest_rows(work["origin"], [int(layer) for layer in work["layers"]], report):
+        place = work["layers"][str(layer)]
+        require_same_rows(Path(place["activation_file"]), rows)
+        train_on_rows({**work, "layers": {str(layer): place}}, {str(layer): rows}, report)
+
+
+def _let_rows_go(activation_file: str, retention: str, origin: Mapping[str, Any]) -> None:
+
+    let_rows_go(activation_file, AFTER_SAE[retention], origin["lock"], lambda *_: None)
+
+
+def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any) -> None:
+    """Train an SAE per layer and seed in one stack, measure them on held-out rows, and write a folder per layer.
+
+    Args:
+        work: see `cells._work`.
+        rows: `activations.reading.Rows` of resid_post by layer; the files need not hold them.
+        report: Called with SAE steps done, all steps, and a note.
+    """
+    places = work["layers"]
+    wanted = {layer: required_from_json(place["required"]) for layer, place in places.items()}
+    recipe = next(iter(wanted.values())).recipe
+    settings, seeds = dict(recipe["sae"]), list(recipe["sae"]["seeds"])
+    attrs = {layer: read_attrs(Path(place["activation_file"])) for layer, place in places.items()}
+    tokens = known_tokens(Path(work["origin"]["tokens_file"]))
+    is_evaluation_t = tokens.training_rows.text_index_t % EVALUATION_SHARE == 0
+
+    imported = {
+        layer: {int(seed): read_sae(Path(folder)) for seed, folder in place["imported"].items()}
+        for layer, place in places.items()
+    }
+    layers = [
+        LayerRows(
+            layer=int(layer),
+            rows=rows[layer],
+            is_evaluation_t=is_evaluation_t,
+            imported={seed: sae for seed, (sae, _) in imported[layer].items()},
+            start=_starts(Path(place["start"]), seeds) if place["start"] else {},
+            has_control=bool(wanted[layer].recipe.get("warm_start", {}).get("has_control")),
+        )
+        for layer, place in places.items()
+    ]
+    accelerator = choose_accelerator()
+    states = _states(Path(next(iter(places.values()))["state"]), [want.fingerprint for want in wanted.values()])
+    made = make_saes(
+        layers,
+        seeds,
+        SAERecipe.from_settings(settings),
+        accelerator.device,
+        report,
+        warm_steps=recipe.get("warm_start", {}).get("n_steps"),
+        fidelity=_fidelity_of(work["origin"], tokens, settings["fidelity_texts"]),
+        states=states,
+    )
+    for (layer, place), found in zip(places.items(), made, strict=True):
+        about = _about(attrs[layer], tokens, settings, wanted[layer])
+        origins = {seed: metadata["imported"] for seed, (_, metadata) in imported[layer].items()}
+        _write_cell(Path(place["folder"]), found, about, origins, wanted[layer], settings)
+    for state in states:
+        state.remove()
+
+
+def _starts(folder: Path, seeds: Sequence[int]) -> dict[int, Start]:
+    """The SAEs of a cell as beginnings of others."""
+    inputs = json.loads((folder / METRICS_NAME).read_text("utf-8"))["inputs"]
+    starts = {}
+    for seed in seeds:
+        sae, _ = read_sae(seed_folder(folder, seed))
+        known = inputs.get(str(seed))  # what was imported has none
+        starts[seed] = Start(sae, torch.tensor(known["mean"]), known["scale"]) if known else Start(sae)
+    return starts
+
+
+def _states(path: Path, fingerprints: Sequence[str]) -> tuple[TrainingState, TrainingState]:
+    belongs_to = ",".join(fingerprints)
+    return TrainingState(path, belongs_to), TrainingState(path.with_suffix(".control.safetensors"), belongs_to)
+
+
+def _fidelity_of(origin: Mapping[str, Any], tokens: Tokens, n_texts: int) -> MeasureFidelity | None:
+    """How to run the checkpoint on the first held-out texts with a layer replaced; None if it is not wanted."""
+    if n_texts == 0:
+        return None
+    texts = tokens.training_ids[::EVALUATION_SHARE][:n_texts]
+
+    def measure(layer: int, saes: Sequence[Any], mean_d: Any) -> list[Fidelity]:
+        with loaded_checkpoint(origin, lambda *_: None) as loaded:
+            if not is_causal(loaded.model):  # an encoder predicts no next token
+                return [Fidelity(None, None, 0)] * len(saes)
+            last_only, blocks_name = tokens.positions == "read_out", origin["recipe"]["blocks"]
+            return measure_fidelity(
+                loaded.model, texts, layer, saes, mean_d, last_only=last_only, blocks_name=blocks_name
+            )
+
+    return measure
+
+
+def _about(attrs: Mapping[str, Any], tokens: Tokens, settings: Mapping[str, Any], want: Required) -> dict[str, Any]:
+    """What an SAE's folder says of where it comes from."""
+    return {
+        "model_name": str(attrs["model"]),
+        "hook_name": f"blocks.{attrs['layer']}.hook_resid_post",
+        "hf_hook_name": str(attrs["hook_point"]),
+        "prepend_bos": True,
+        "first_token_excluded": True,
+        "positions": tokens.positions,
+        "context_size": tokens.context,
+        "tokens_fingerprint": str(attrs["tokens_fingerprint"]),
+        "training_step": int(attrs["step"]),
+        "checkpoint_sha256": str(attrs["checkpoint_sha256"]),
+        "variant": settings["variant"],
+        "k": settings["k"],
+        "prefixes": settings["prefixes"],
+        "fvu_definition": "sum |x - xhat|^2 / sum |x - mean|^2 over the evaluation rows",
+        "fingerprint": want.fingerprint,
+    }
+
+
+def _write_cell(
+    folder: Path,
+    found: LayerSAEs,
+    about: Mapping[str, Any],
+    origins: Mapping[int, Mapping[str, Any]],
+    want: Required,
+    settings: Mapping[str, Any],
+) -> None:
+
+    with clear_disk_errors(folder), replacing_folder(folder) as temporary:
+        for one in found.metrics:
+            seed = one["sae_seed"]
+            write_sae(
+                seed_folder(temporary, seed), found.saes[seed], {**about, "fvu": one["fvu"], "start": one["start"]}
+            )
+        text = json.dumps({"seeds": found.metrics, "curves": found.curves, "inputs": found.inputs}, allow_nan=False)
+        (temporary / METRICS_NAME).write_text(text + "\n", encoding="utf-8")
+        draw_training(found.curves, {one["sae_seed"]: one["density"] for one in found.metrics}, temporary / CURVE_NAME)
+        summary = _summary(found.metrics) | {
+            **_agreement(found.saes),
+            "n_seeds": len(found.metrics),
+            "n_imported": sum(one["start"] == "imported" for one in found.metrics),
+            "k": settings["k"],
+            "l0_limit": settings["k"] if settings["variant"] == "topk" else settings["n_latents"],
+            "l0_least": (0.9 if settings["variant"] == "topk" else 0.5) * settings["k"],
+            "l0_wanted": 1.5 * settings["k"],
+            "n_latents": settings["n_latents"],
+        }
+        write_folder_record(temporary, want, summary)
+
+
+def _agreement(saes: Mapping[int, SAE]) -> dict[str, float]:
+    """How far decoder rows are from unit length, and how many pairs of seeds are one SAE under two names."""
+    decoders = [sae.W_dec_nd for sae in saes.values()]
+    return {
+        "decoder_norm_off": max(float((rows.norm(dim=1) - 1).abs().max()) for rows in decoders),
+        "equal_seeds": sum(torch.equal(one, other) for one, other in itertools.combinations(decoders, 2)),
+    }
+
+
+def _summary(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Mean over seeds of every number that some seed has."""
+    names = [name for name, value in metrics[0].items() if name != "sae_seed" and not isinstance(value, str | list)]
+    found = {name: [one[name] for one in metrics if one[name] is not None] for name in names}
+    return {name: sum(values) / len(values) for name, values in found.items() if values}

@@ -1,0 +1,1 @@
+"""An SAE as tensors: variants, selection of latents, stacks."""

@@ -1,0 +1,86 @@
+"""Several SAEs of one shape as one: parameters stacked [g, n, d], so that they train in one set of kernels.
+
+A stack of g members is also one dictionary of g·n latents and a batch of g·t tokens, of which each token uses the
+latents of its own member alone. That is how everything but the dense product sees it.
+
+Shape suffixes: g members, t tokens, d d_model, n latents.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from emergence_assets.saes.model.sae import SAE
+
+
+class Parameters(NamedTuple):
+    """Parameters of a stack, on scaled input, or their gradients."""
+
+    W_enc_gnd: Tensor
+    b_enc_gn: Tensor
+    W_dec_gnd: Tensor
+    b_dec_gd: Tensor
+    log_threshold_gn: Tensor | None = None
+    """Of JumpReLU alone; the logarithm, so that thresholds stay positive."""
+
+    def tensors(self) -> list[Tensor]:
+        """Those that there are, in order."""
+        return [tensor for tensor in self if tensor is not None]
+
+    @property
+    def n_members(self) -> int:
+        """SAEs in the stack."""
+        return self.W_enc_gnd.shape[0]
+
+    @property
+    def n_latents(self) -> int:
+        """Dictionary size of each."""
+        return self.W_enc_gnd.shape[1]
+
+    def member(self, g: int) -> "Parameters":
+        """One SAE as a stack of its own; memory is shared."""
+        log_threshold_gn = None if self.log_threshold_gn is None else self.log_threshold_gn[g : g + 1]
+        return Parameters(
+            self.W_enc_gnd[g : g + 1],
+            self.b_enc_gn[g : g + 1],
+            self.W_dec_gnd[g : g + 1],
+            self.b_dec_gd[g : g + 1],
+            log_threshold_gn,
+        )
+
+    @classmethod
+    def stacked(cls, members: Sequence["Parameters"]) -> "Parameters":
+        """Stacks as one stack; memory is not shared."""
+        return cls(*(torch.cat(column) for column in zip(*(member.tensors() for member in members), strict=True)))
+
+
+def fold_input_scale(
+    parameters: Parameters, mean_d: Tensor, scale: float, k: int | None, threshold_n: Tensor | None = None
+) -> SAE:
+    """SAE on raw rows x equal to the only member on (x - mean) / scale, times scale, plus mean.
+
+    relu, top-k and thresholds that are scaled too commute with a positive factor, so that the weights stay and only
+    biases and thresholds carry the units.
+    """
+    return SAE(
+        W_enc_nd=parameters.W_enc_gnd[0].clone(),
+        b_enc_n=parameters.b_enc_gn[0] * scale,
+        W_dec_nd=parameters.W_dec_gnd[0].clone(),
+        b_dec_d=parameters.b_dec_gd[0] * scale + mean_d,
+        k=k,
+        threshold_n=None if threshold_n is None else threshold_n * scale,
+    )
+
+
+def unfold_input_scale(sae: SAE, mean_d: Tensor, scale: float, *, with_threshold: bool) -> Parameters:
+    """Stack of one: an SAE on raw rows as it has to be on (x - mean) / scale; the inverse of `fold_input_scale`."""
+    threshold_n = sae.threshold_n if with_threshold and sae.threshold_n is not None else None
+    return Parameters(
+        W_enc_gnd=sae.W_enc_nd.clone()[None],
+        b_enc_gn=(sae.b_enc_n / scale)[None],
+        W_dec_gnd=sae.W_dec_nd.clone()[None],
+        b_dec_gd=((sae.b_dec_d - mean_d) / scale)[None],
+        log_threshold_gn=None if threshold_n is None else (threshold_n / scale).log()[None],
+    )

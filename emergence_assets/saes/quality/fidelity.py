@@ -1,0 +1,161 @@
+"""What the model loses when it goes on with an SAE's reconstruction instead of a layer's output.
+
+Replaced are the positions that the SAE was trained on: all but the first, or the last alone. Compared are the
+predictions there, with the mean activation in the same places as the worst case.
+
+Shape suffixes: b texts of a batch, p positions, t replaced positions, d d_model, v vocabulary.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from emergence_assets.checkpoints.models.loading import blocks
+from emergence_assets.saes.model.sae import SAE
+
+EMBEDDING = -1
+LOGITS_AT_ONCE = 2**26
+"""Of all ways of going on: 256 MB in single precision."""
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """What is left of a model's predictions."""
+
+    kl_recovered: float | None
+    """1 - KL(model ‖ with SAE) / KL(model ‖ with mean), summed over the replaced positions; 1 is best, 0 the mean. None
+    where the mean changes nothing, or the model predicts nothing."""
+    loss_recovered: float | None
+    """(L_mean - L_sae) / (L_mean - L), L the cross-entropy of the next tokens; None where no token follows."""
+    n_tokens: int
+    """Replaced positions."""
+
+
+@torch.no_grad()
+def measure_fidelity(
+    model: PreTrainedModel,
+    texts: Sequence[np.ndarray],
+    layer: int,
+    saes: Sequence[SAE],
+    mean_d: Tensor,
+    *,
+    last_only: bool,
+    blocks_name: str | None = None,
+) -> list[Fidelity]:
+    """Run a language model with a layer's output as it is, as its mean, and as each SAE reconstructs it.
+
+    Args:
+        model: with its head, causal, in evaluation mode.
+        texts: token ids, the begin token in front, which is never replaced.
+        layer: block index from 0; -1 is what enters the first block.
+        saes: of this layer, on the model's device.
+        mean_d: mean activation of the layer.
+        last_only: whether only the last position of a text is replaced; else all but the first.
+        blocks_name: module path of the list of blocks; by default it is found.
+    """
+    device = mean_d.device
+    changes: list[Callable[[Tensor], Tensor]] = [
+        lambda x_td: x_td,
+        lambda x_td: mean_d.to(x_td.dtype).expand_as(x_td),
+        *(lambda x_td, sae=sae: sae.reconstruct(x_td).to(x_td.dtype) for sae in saes),
+    ]
+    kl = torch.zeros(len(changes), dtype=torch.float64, device=device)
+    loss = torch.zeros(len(changes), dtype=torch.float64, device=device)
+    n_tokens = n_followed = 0
+    for batch in _batches(texts, len(changes) * model.config.vocab_size):
+        ids_bp, is_replaced_bp, next_t = _padded(batch, last_only, device)
+        # All ways of going on in one forward pass: the blocks before the layer give the same to all of them.
+        with replaced_stream(model, layer, is_replaced_bp, changes, blocks_name):
+            logits = model(input_ids=ids_bp.repeat(len(changes), 1)).logits
+        is_followed_t = next_t >= 0
+        ways = [one[is_replaced_bp].float().log_softmax(-1) for one in logits.chunk(len(changes))]
+        for number, changed_tv in enumerate(ways):
+            kl[number] += F.kl_div(changed_tv, ways[0], reduction="sum", log_target=True)
+            loss[number] += F.nll_loss(changed_tv[is_followed_t], next_t[is_followed_t], reduction="sum")
+        n_tokens += len(next_t)
+        n_followed += int(is_followed_t.sum())
+    clean, ablated, *with_sae = loss.tolist()
+    _, kl_ablated, *kl_sae = kl.tolist()
+    return [
+        Fidelity(
+            kl_recovered=1 - own_kl / kl_ablated if kl_ablated > 0 else None,
+            loss_recovered=(ablated - own) / (ablated - clean) if n_followed and ablated != clean else None,
+            n_tokens=n_tokens,
+        )
+        for own_kl, own in zip(kl_sae, with_sae, strict=True)
+    ]
+
+
+def _batches(texts: Sequence[np.ndarray], logits_per_position: int) -> Iterator[list[np.ndarray]]:
+    """Texts of about one length beside each other, so that little is padded; few enough for their logits."""
+    batch: list[np.ndarray] = []
+    for text in sorted(texts, key=len):
+        if batch and (len(batch) + 1) * len(text) * logits_per_position > LOGITS_AT_ONCE:
+            yield batch
+            batch = []
+        batch.append(text)
+    if batch:
+        yield batch
+
+
+def _padded(texts: Sequence[np.ndarray], last_only: bool, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids padded on the right, which a causal model's real positions do not see; what is replaced; what follows it."""
+    longest = max(map(len, texts))
+    ids = np.zeros((len(texts), longest), np.int64)
+    following = np.full((len(texts), longest), -1, np.int64)
+    is_replaced = np.zeros((len(texts), longest), bool)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)] = text
+        following[row, : len(text) - 1] = text[1:]
+        is_replaced[row, len(text) - 1 if last_only else 1 : len(text)] = True
+    replaced = torch.from_numpy(is_replaced).to(device)
+    return torch.from_numpy(ids).to(device), replaced, torch.from_numpy(following).to(device)[replaced]
+
+
+@contextmanager
+def replaced_stream(
+    model: PreTrainedModel,
+    layer: int,
+    is_replaced_bp: Tensor,
+    changes: Sequence[Callable[[Tensor], Tensor]],
+    blocks_name: str | None = None,
+) -> Iterator[None]:
+    """Give the model other activations than a layer's own, in some positions, at each forward pass.
+
+    Args:
+        model: a decoder; its input is to be the same texts once for every change, one after the other.
+        layer: block index from 0; -1 is what enters the first block.
+        is_replaced_bp: bool; where, in each text.
+        changes: from the activations there [t, d] to others.
+        blocks_name: module path of the list of blocks; by default it is found.
+    """
+    block_list = blocks(model, blocks_name)
+
+    def changed(stream_bpd: Tensor) -> Tensor:
+        stream_bpd = stream_bpd.clone()
+        for change, part_bpd in zip(changes, stream_bpd.chunk(len(changes)), strict=True):
+            part_bpd[is_replaced_bp] = change(part_bpd[is_replaced_bp])
+        return stream_bpd
+
+    def before(_module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        if args:
+            return (changed(args[0]), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": changed(kwargs["hidden_states"])}
+
+    def after(_module: nn.Module, _args: tuple, output: Tensor | tuple) -> Tensor | tuple:
+        return (changed(output[0]), *output[1:]) if isinstance(output, tuple) else changed(output)
+
+    if layer == EMBEDDING:
+        handle = block_list[0].register_forward_pre_hook(before, with_kwargs=True)
+    else:
+        handle = block_list[layer].register_forward_hook(after)
+    try:
+        yield
+    finally:
+        handle.remove()

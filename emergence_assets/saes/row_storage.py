@@ -1,0 +1,150 @@
+"""What `emergence storage` says and does: bytes by cell, rows let go, archived, brought back. Plain: no orchestration.
+
+What a study will take is in `plan/disk_forecast.py`, what happens to one file in `activations/files/storage_state.py`.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from emergence_assets.activations.files.layout import Residency
+from emergence_assets.activations.files.reading import open_rows, read_attrs, read_spec, unarchive_rows
+from emergence_assets.activations.spec import ACTIVATIONS, harvest_origin
+from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.listeners import ListeningCompute, TaskListener
+from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.selection import Selection
+from emergence_assets.saes.spec import AFTER_SAE, SAE
+from emergence_assets.texts.tokens import read_tokens
+from resources.compute.local_processes import LocalProcesses
+from resources.compute.task import Task
+from resources.errors import EmergenceError
+from resources.files.atomic import replacing_file
+
+
+def residencies(plan: Plan, selection: Selection) -> dict[Cell, Residency]:
+    """Where the rows of every activation file are; cells without a file are left out.
+
+    Raises:
+        EmergenceError: a file is damaged.
+    """
+    paths = {cell: ACTIVATIONS.path(plan.storage, cell) for cell in selection.of(plan.cells(ACTIVATIONS))}
+    return {cell: read_spec(path).residency for cell, path in paths.items() if path.exists()}
+
+
+def let_go(plan: Plan, selection: Selection, how: str, untrained_too: bool, progress: TaskListener) -> dict[str, Any]:
+    """Evict or archive the rows of the selected files.
+
+    Args:
+        plan: Of the study.
+        selection: Which cells.
+        how: `evict` or `archive`.
+        untrained_too: Also where no SAE has been trained on the rows.
+        progress: called with the tasks that are done.
+
+    Returns:
+        Counts of cells changed and spared, and bytes freed.
+    """
+    known = residencies(plan, selection)
+    done_already = {"evict": ("evicted",), "archive": ("archived", "evicted")}[how]
+    chosen = [cell for cell, residency in known.items() if residency not in done_already]
+    spared = [cell for cell in chosen if not untrained_too and plan.state(SAE, cell).state != "done"]
+    tasks = []
+    for cell in chosen:
+        if cell in spared:
+            continue
+        arguments = {
+            "activation_file": str(ACTIVATIONS.path(plan.storage, cell)),
+            "how": how,
+            "lock": str(plan.storage.checkpoint_lock(str(cell.model), int(cell.step or 0))),
+        }
+        tasks.append(Task("emergence_assets.activations.forward.worker:let_rows_go", arguments, str(cell)))
+    freed = [result for _, result in _run(tasks, progress)]
+    return {"changed": len(freed), "spared": len(spared), "freed_bytes": sum(freed)}
+
+
+def follow_retention(plan: Plan, progress: TaskListener) -> dict[str, Any] | None:
+    """Let go of what the study does not keep and is still there: a run was killed before that, or kept it by design."""
+    how = AFTER_SAE.get(plan.study.activations.retention)
+    return let_go(plan, Selection(), how, False, progress) if how else None
+
+
+def restore(plan: Plan, selection: Selection, progress: TaskListener) -> dict[str, Any]:
+    """Bring rows back: archived ones from the archive, evicted ones by running their checkpoint again.
+
+    Raises:
+        EmergenceError: an evicted cell is not what the study asks for now, or what came back is not what was there.
+    """
+    known = {cell: residency for cell, residency in residencies(plan, selection).items() if residency != "stored"}
+    by_step: dict[Cell, list[Cell]] = {}
+    for cell, residency in known.items():
+        if residency == "evicted":
+            _require_done(plan, ACTIVATIONS, cell)
+            by_step.setdefault(Cell(cell.model, cell.step), []).append(cell)
+    tasks = []
+    for checkpoint, cells in by_step.items():
+        recipe = ACTIVATIONS.recipe(plan.study, plan.storage, cells[0]) or {}
+        arguments = {
+            "origin": harvest_origin(plan, checkpoint, recipe),
+            "layers": {str(cell.layer): str(ACTIVATIONS.path(plan.storage, cell)) for cell in cells},
+        }
+        tasks.append(Task("emergence_assets.activations.forward.worker:restore_layers", arguments, str(checkpoint)))
+    for cell, residency in known.items():
+        if residency == "archived":
+            arguments = {
+                "activation_file": str(ACTIVATIONS.path(plan.storage, cell)),
+                "lock": str(plan.storage.checkpoint_lock(str(cell.model), int(cell.step or 0))),
+            }
+            tasks.append(Task("emergence_assets.activations.forward.worker:unarchive", arguments, str(cell)))
+    _run(tasks, progress)
+    return {"restored": len(known), "harvested": sum(map(len, by_step.values()))}
+
+
+def _require_done(plan: Plan, rule: Rule, cell: Cell) -> None:
+    state = plan.state(rule, cell)
+    if state.state != "done":
+        raise EmergenceError(
+            f"The rows of {cell} were evicted, and the file is {state.state}: {state.reason}.",
+            where=rule.path(plan.storage, cell),
+            remedy="type `emergence run`: it is made anew",
+        )
+
+
+def _run(tasks: Sequence[Task], progress: TaskListener) -> list[tuple[Task, Any]]:
+    with LocalProcesses() as workers:
+        return list(ListeningCompute(workers, progress).run(tasks, lambda *_: None))
+
+
+def export(plan: Plan, selection: Selection, layout: str, context_size: int, folder: Path) -> list[dict[str, Any]]:
+    """Write the rows of the selected cells for another trainer, a folder per cell, and an index.
+
+    Args:
+        plan: Of the study.
+        selection: Which cells.
+        layout: Key of `activations.export.LAYOUTS`.
+        context_size: Rows per sequence, where the layout has sequences.
+        folder: Of all of them; what is in it already is kept.
+
+    Raises:
+        EmergenceError: a cell has no rows on disk, its folder is there already, or the disk is full.
+    """
+    from emergence_assets.activations.files.export import LAYOUTS
+
+    written = []
+    for cell, residency in residencies(plan, selection).items():
+        path = ACTIVATIONS.path(plan.storage, cell)
+        rows = unarchive_rows(path) if residency == "archived" else open_rows(path, "resid_post", verify=True)
+        attrs = read_attrs(path)
+        tokens = read_tokens(plan.storage.tokens_file(str(attrs["tokens_file"]).removesuffix(".h5")))
+        hook_name = f"blocks.{cell.layer}.hook_resid_post"
+        name = str(cell).replace("/", "-")
+        parts = LAYOUTS[layout](rows, tokens, hook_name, context_size, folder / name)
+        entry = {"model": cell.model, "step": cell.step, "layer": cell.layer, "folder": name, "hook_name": hook_name}
+        entry |= {"n_rows": len(rows), "d_model": rows.array.shape[1], "parts": parts, "stored_as": rows.dtype}
+        entry |= {"checkpoint_sha256": attrs["checkpoint_sha256"], "content_xxh3_128": attrs["content_xxh3_128"]}
+        written.append(entry)
+    with replacing_file(folder / "index.json") as temporary:
+        temporary.write_text(json.dumps({"layout": layout, "cells": written}, indent=2) + "\n", encoding="utf-8")
+    return written

@@ -1,0 +1,185 @@
+"""SAEs as cells: one folder per model, step and layer with an SAE per seed, their training curves and quality.
+
+Making them is in `cell.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from emergence_assets.activations.spec import ACTIVATIONS, by_checkpoint, harvest_origin
+from emergence_assets.plan.asset_spec import CellAsset, Rule
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.text_counts import TextCounts
+from emergence_assets.saes.checks import SAE_CHECKS
+from emergence_assets.study.study import Study
+from resources.compute.local_processes import n_gpus
+from resources.compute.task import Task
+from resources.files.provenance import Required
+from resources.files.records import folder_provenance, required_to_json, verify_folder
+from resources.files.storage import Storage
+
+EVALUATION_SHARE = 10
+"""Every so many-th training text is kept from the SAE and measures its quality."""
+AFTER_SAE = {"drop-after-sae": "evict", "archive-after-sae": "archive"}
+"""What becomes of the rows of a cell whose SAEs are trained, by the study's retention."""
+METRICS_NAME = "metrics.json"
+WEIGHTS_NAME = "sae_weights.safetensors"
+CURVE_NAME = "training_curve.png"
+
+
+def _sae_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any]:
+    settings = study.sae.model_dump(exclude={"warm_start"})
+    recipe: dict[str, Any] = {"sae": settings, "evaluation_share": EVALUATION_SHARE}
+    imported = {
+        str(seed): digest
+        for seed in study.sae.seeds
+        if (digest := _hash_of(imported_folder(storage, cell, seed) / WEIGHTS_NAME))
+    }
+    if imported:
+        recipe["imported"] = imported
+    if study.sae.warm_start:
+        control_steps = study.sae.warm_start.control_steps
+        recipe["warm_start"] = {
+            "n_steps": study.sae.warm_start.n_steps,
+            "has_control": cell.step in control_steps,
+        }
+    return recipe
+
+
+_hashes: dict[Path, tuple[tuple[int, int, int], str]] = {}
+
+
+def _hash_of(path: Path) -> str | None:
+    """sha256 of a file, read once per version of it; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    version = (found.st_ino, found.st_size, found.st_mtime_ns)
+    if path not in _hashes or _hashes[path][0] != version:
+        _hashes[path] = (version, sha256(path.read_bytes()).hexdigest())
+    return _hashes[path][1]
+
+
+def _step_before(study: Study, steps: Sequence[int], cell: Cell) -> Cell | None:
+    """Where a warm start comes from: the same layer at the step before, if there is one."""
+    before = [step for step in steps if step < int(cell.step or 0)]
+    if study.sae.warm_start is None or not before:
+        return None
+    return Cell(cell.model, before[-1], cell.layer)
+
+
+def imported_folder(storage: Storage, cell: Cell, seed: int) -> Path:
+    """Where an SAE that others trained lies, if there is one."""
+    return storage.imported_sae(str(cell.model), int(cell.step or 0), int(cell.layer or 0), seed)
+
+
+CELL_BYTES, SEED_BYTES, MEAN_BYTES = 59_000, 5_000, 20
+"""Picture and record of a cell; config, metrics and header of each of its SAEs; each dimension of its input's mean."""
+
+
+def _sae_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
+    """Two matrices and two biases in float32 per seed."""
+    d_model, n_latents = study.family.models[str(cell.model)].d_model, study.sae.n_latents
+    weights = 4 * (2 * n_latents * d_model + n_latents + d_model)
+    return CELL_BYTES + len(study.sae.seeds) * (weights + SEED_BYTES + MEAN_BYTES * d_model)
+
+
+SAE = Rule(
+    name="sae",
+    stage="saes",
+    grid="cell",
+    inputs=("checkpoint", "activations"),
+    starts_from=_step_before,
+    recipe=_sae_recipe,
+    code=("emergence_assets.saes.layers.worker:train_checkpoints",),
+    path=lambda storage, cell: storage.sae_folder(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
+    also=lambda storage, cell: (
+        storage.sae_training_state(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
+    ),
+    stored=folder_provenance,
+    n_bytes=_sae_bytes,
+    verify=verify_folder,
+)
+
+
+def seed_folder(folder: Path, seed: int) -> Path:
+    """Folder of one SAE, in the layout that sae_lens loads."""
+    return folder / f"seed={seed}"
+
+
+def sae_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+    """What one worker does in one go, checkpoint after checkpoint.
+
+    On a GPU all layers of a checkpoint make one stack; on a CPU stacking gains nothing and every layer is a task. Where
+    no file keeps the rows all layers of a checkpoint are harvested at once. Warm starts go from step to step.
+    """
+    by_layer = n_gpus() == 0 and plan.study.sae.warm_start is not None
+    chains: dict[tuple[Any, ...], list[tuple[dict[str, Any], list[Cell]]]] = {}
+    for checkpoint, selected in by_checkpoint(due).items():
+        stored = {cell for cell in selected if _keeps_rows(plan, cell)}
+        without_rows = [cell for cell in selected if cell not in stored]
+        groups = [[cell] for cell in selected if cell in stored] if n_gpus() == 0 else [sorted(stored)]
+        groups += [[cell] for cell in without_rows] if by_layer else [without_rows]
+        for cells in filter(None, groups):
+            work = _work(plan, checkpoint, {cell: selected[cell] for cell in cells}, streamed=cells[0] not in stored)
+            key: tuple[Any, ...] = (checkpoint.model, *(cells if plan.study.sae.warm_start is None else ()))
+            if by_layer:
+                key = (checkpoint.model, cells[0].layer)
+            chains.setdefault(key, []).append((work, cells))
+    return [
+        (
+            Task(
+                "emergence_assets.saes.layers.worker:train_checkpoints",
+                {"work": [one for one, _ in chain], "retention": plan.study.activations.retention},
+                str(chain[0][1][0] if len(chain[0][1]) == 1 else Cell(*chain[0][1][0][:2])),
+            ),
+            [cell for _, cells in chain for cell in cells],
+        )
+        for chain in chains.values()
+    ]
+
+
+def _keeps_rows(plan: Plan, cell: Cell) -> bool:
+    from emergence_assets.activations.files.reading import read_spec
+
+    return read_spec(ACTIVATIONS.path(plan.storage, cell)).residency != "evicted"
+
+
+def _work(plan: Plan, checkpoint: Cell, selected: Mapping[Cell, Required], streamed: bool) -> dict[str, Any]:
+    """Plain values for a worker: what the layers of one checkpoint are made from, and where they go."""
+    layers = {}
+    for cell, required in selected.items():
+        start = plan.start_of(SAE, cell)
+        layers[str(cell.layer)] = {
+            "activation_file": str(ACTIVATIONS.path(plan.storage, cell)),
+            "folder": str(SAE.path(plan.storage, cell)),
+            "required": required_to_json(required),
+            "state": str(plan.storage.sae_training_state(str(cell.model), int(cell.step or 0), int(cell.layer or 0))),
+            "start": None if start is None else str(SAE.path(plan.storage, start)),
+            "imported": {
+                str(seed): str(imported_folder(plan.storage, cell, seed))
+                for seed in required.recipe.get("imported", ())
+            },
+        }
+    recipe = ACTIVATIONS.recipe(plan.study, plan.storage, checkpoint) or {}
+    return {
+        "origin": harvest_origin(plan, checkpoint, recipe),
+        "layers": layers,
+        "streamed": streamed,
+    }
+
+
+TRAINED = CellAsset(
+    rule=SAE,
+    tasks=sae_tasks,
+    checks=SAE_CHECKS,
+    description="Sparse autoencoders of one layer of one checkpoint, one per seed, in the layout that sae_lens loads.",
+    kinds=frozenset({"pytorch", "safetensors"}),
+    on_accelerator=True,
+    backfill="several_runs",
+)
+ASSETS = (TRAINED,)

@@ -1,0 +1,90 @@
+"""AuxK: latents that fire on nothing learn to reconstruct what others leave (Gao et al. 2024, arXiv 2406.04093, A.2).
+
+Shape suffixes: g members, t tokens, d d_model, n latents, m dead latents.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from emergence_assets.saes.model.latents import decode_latents, joined
+from emergence_assets.saes.model.pre_activations import chunks, pre_activations
+from emergence_assets.saes.model.selection import select_top_k
+from emergence_assets.saes.model.stack import Parameters
+from emergence_assets.saes.training.sparse_gradients import SparseGradients, sparse_gradients
+from resources.errors import EmergenceError
+
+
+@dataclass(frozen=True)
+class AuxK:
+    """How dead latents are revived.
+
+    Raises:
+        EmergenceError: a value out of its range.
+    """
+
+    coefficient: float = 1 / 32
+    """Weight of the auxiliary loss, half the mean squared error of what dead latents make of the error."""
+    k: int | None = None
+    """Dead latents that a token may use; by default d_model / 2 (Gao et al. 2024, A.2), never more than are dead."""
+    every_steps: int = 10
+    """So often it is looked up which latents are dead: between, the device is not waited for."""
+
+    def __post_init__(self):
+        demands = {
+            "coefficient > 0": 0 < self.coefficient < float("inf"),
+            "k >= 1": self.k is None or self.k >= 1,
+            "every_steps >= 1": self.every_steps >= 1,
+        }
+        for demand, is_met in demands.items():
+            if not is_met:
+                raise EmergenceError(f"AuxK needs {demand}", remedy="correct the recipe")
+
+
+class Revival(NamedTuple):
+    """What the auxiliary loss asks of one member's dead latents."""
+
+    member: int
+    dead_m: Tensor
+    """Their numbers."""
+    gradients: SparseGradients
+    """Of them alone."""
+
+
+def revivals(
+    centred_gtd: Tensor, residual_gtd: Tensor, parameters: Parameters, dead: Sequence[Tensor], aux: AuxK
+) -> list[Revival]:
+    """Gradients of coefficient · ½ Σ‖ê - e‖² / n_tokens, e = x - x̂ taken as given, of members that have dead latents.
+
+    Args:
+        centred_gtd: what the encoder saw.
+        residual_gtd: x̂ - x of the whole dictionary.
+        parameters: of the stack; may change afterwards.
+        dead: numbers of each member's dead latents, [m].
+        aux: how.
+    """
+    n_tokens, d_model = centred_gtd.shape[1:]
+    found = []
+    for g, dead_m in enumerate(dead):
+        if len(dead_m) == 0:
+            continue
+        W_enc_md, b_enc_m = parameters.W_enc_gnd[g][dead_m], parameters.b_enc_gn[g][dead_m]
+        W_dec_md = parameters.W_dec_gnd[g][dead_m]
+        k = min(aux.k or max(1, d_model // 2), len(dead_m))
+        latents = joined(
+            [
+                select_top_k(pre_activations(centred_gtd[g, start:stop], W_enc_md, b_enc_m), k)
+                for start, stop in chunks(n_tokens, len(dead_m), centred_gtd.device)
+            ]
+        )
+        pull_td = decode_latents(latents, W_dec_md).add_(residual_gtd[g]).mul_(aux.coefficient / n_tokens)
+        found.append(Revival(g, dead_m, sparse_gradients(latents, pull_td, centred_gtd[g], W_dec_md)))
+    return found
+
+
+def dead_latents(last_fired_gn: Tensor, since_step: int) -> list[Tensor]:
+    """Numbers of each member's latents that have not fired from a step on; waits for the device."""
+    return [torch.nonzero(is_dead_n).view(-1) for is_dead_n in last_fired_gn < since_step]

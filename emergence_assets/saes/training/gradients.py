@@ -1,0 +1,170 @@
+"""Loss of a batch and its gradients, written out.
+
+With k of n latents active only k rows of W_dec and of W_enc matter per token, while autograd multiplies dense [t, n]
+matrices of which all but k / n is zero. The one dense product that remains is the encoder's, because exact selection
+needs every pre-activation.
+
+A token's slots fall into one bag per Matryoshka prefix, or into one in all; each bag has a pull of its own.
+
+Shape suffixes: g members, t tokens, d d_model, n latents, s slots, b bags, j prefixes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from emergence_assets.saes.model.latents import Latents, decode_latents
+from emergence_assets.saes.model.stack import Parameters
+from emergence_assets.saes.model.variants import Activation, JumpReLU
+from emergence_assets.saes.training.aux_k import AuxK, Revival, revivals
+from emergence_assets.saes.training.encoding import encode_stack
+from emergence_assets.saes.training.sparse_gradients import SparseGradients, sparse_gradients
+
+
+class Step(NamedTuple):
+    """What one batch says: the loss, how to lower it, and which latents it used."""
+
+    squared_error_g: Tensor
+    """Σ‖x - x̂‖² over the batch, left on the device."""
+    gradients: Iterator[tuple[str, Tensor]]
+    """Of the objective, by field of `Parameters`, each made when it is asked for.
+
+    Whoever is done with one before asking for the next needs the memory of one. Parameters may change in between."""
+    has_fired_gn: Tensor
+    """Latents that were active on some token."""
+    threshold_g: Tensor | None
+    """Of BatchTopK: the smallest pre-activation that was taken."""
+
+
+class Dead(NamedTuple):
+    """Dead latents, and how they are revived."""
+
+    latents: Sequence[Tensor]
+    """Their numbers, of each member."""
+    aux: AuxK
+
+
+def loss_and_gradients(
+    y_gtd: Tensor,
+    parameters: Parameters,
+    activations: Sequence[Activation],
+    *,
+    guess_g: Tensor | None = None,
+    dead: Dead | None = None,
+) -> Step:
+    """Squared error of a batch and the exact gradients of the objective.
+
+    The objective of a member is ½ Σ‖x̂ - x‖² / n_tokens; the mean of that over the prefixes, the whole dictionary being
+    one of them; JumpReLU adds penalty · ½ d_model · (L0 / k - 1)², AuxK its own term.
+
+    With e = x̂ - x, r = e / n_tokens: db_dec = Σ r - db_enc W_enc, the last term for b_dec's part in the input; the
+    others are in `sparse_gradients`. With prefixes the r of a latent is the sum over all prefixes that it belongs to.
+
+    Args:
+        y_gtd: scaled input.
+        parameters: of the stack on scaled input.
+        activations: of each member, all of one kind and with equal prefixes.
+        guess_g: see `encode_stack`.
+        dead: latents to revive.
+    """
+    n_members, n_tokens, d_model = y_gtd.shape
+    n_latents, kind = parameters.n_latents, activations[0]
+    centred_gtd = y_gtd - parameters.b_dec_gd[:, None]
+    centred_td = centred_gtd.view(-1, d_model)
+    encoded = encode_stack(centred_gtd, parameters, activations, guess_g)
+    latents, W_dec_nd = encoded.latents, parameters.W_dec_gnd.view(-1, d_model)
+    if isinstance(kind, JumpReLU):
+        assert parameters.log_threshold_gn is not None
+        threshold_s = parameters.log_threshold_gn.exp().view(-1)[latents.indices_s]
+        latents = latents._replace(values_s=torch.where(latents.values_s > threshold_s, latents.values_s, 0.0))
+
+    n_prefixes = len(kind.prefixes) + 1
+    bags = _in_bags(latents, kind.prefixes, n_latents)
+    residual_tjd = decode_latents(bags, W_dec_nd).view(-1, n_prefixes, d_model)
+    if n_prefixes > 1:
+        residual_tjd = residual_tjd.cumsum(1)
+    residual_tjd.sub_(centred_td[:, None])
+    residual_gtd = residual_tjd[:, -1].view(n_members, n_tokens, d_model)
+    squared_error_g = residual_gtd.square().sum((1, 2))
+    revived = [] if dead is None else revivals(centred_gtd, residual_gtd, parameters, dead.latents, dead.aux)
+    pull_tjd = residual_tjd.div_(n_tokens)
+    if n_prefixes > 1:
+        pull_tjd = pull_tjd.div_(n_prefixes).flip(1).cumsum(1).flip(1)
+    found = sparse_gradients(bags, pull_tjd.view(-1, d_model), centred_td, W_dec_nd)
+    threshold_gradient = (
+        _threshold_gradient(encoded.latents, found, parameters, kind, [one.k for one in activations], n_tokens)
+        if isinstance(kind, JumpReLU)
+        else None
+    )
+    return Step(
+        squared_error_g,
+        _in_turn(parameters, found, revived, pull_tjd[:, 0].view(n_members, n_tokens, d_model), threshold_gradient),
+        found.has_fired_n().view(n_members, n_latents),
+        encoded.threshold_g,
+    )
+
+
+def _in_turn(
+    parameters: Parameters,
+    found: SparseGradients,
+    revived: Sequence[Revival],
+    pull_gtd: Tensor,
+    threshold_gradient: Tensor | None,
+) -> Iterator[tuple[str, Tensor]]:
+    """Gradients one by one; b_dec's needs the encoder as it was, and comes first."""
+
+    def with_revived(gradient: Tensor, of_dead: Callable[[SparseGradients], Tensor]) -> Tensor:
+        for member, dead_m, gradients in revived:
+            gradient[member].index_add_(0, dead_m, of_dead(gradients))
+        return gradient
+
+    b_enc_gn = with_revived(found.b_enc_n().view_as(parameters.b_enc_gn), SparseGradients.b_enc_n)
+    yield "b_dec_gd", pull_gtd.sum(1) - torch.bmm(b_enc_gn[:, None], parameters.W_enc_gnd)[:, 0]
+    yield "b_enc_gn", b_enc_gn
+    if threshold_gradient is not None:
+        yield "log_threshold_gn", threshold_gradient
+    yield "W_dec_gnd", with_revived(found.W_dec_nd().view_as(parameters.W_dec_gnd), SparseGradients.W_dec_nd)
+    yield "W_enc_gnd", with_revived(found.W_enc_nd().view_as(parameters.W_enc_gnd), SparseGradients.W_enc_nd)
+
+
+def _in_bags(latents: Latents, prefixes: Sequence[int], n_latents: int) -> Latents:
+    """Each token's slots in as many bags as there are prefixes, the whole dictionary among them."""
+    if not prefixes:
+        return latents
+    device, n_tokens, n_prefixes = latents.indices_s.device, latents.n_tokens, len(prefixes) + 1
+    tokens_s = torch.repeat_interleave(
+        torch.arange(n_tokens, device=device), latents.offsets_t.diff(), output_size=len(latents.indices_s)
+    )
+    bounds = torch.tensor(list(prefixes), device=device)
+    bags_s = tokens_s * n_prefixes + torch.bucketize(latents.indices_s % n_latents, bounds, right=True)
+    offsets_b = torch.searchsorted(bags_s, torch.arange(n_tokens * n_prefixes + 1, device=device))
+    return latents._replace(offsets_t=offsets_b)
+
+
+def _threshold_gradient(
+    near: Latents,
+    found: SparseGradients,
+    parameters: Parameters,
+    activation: JumpReLU,
+    ks: Sequence[int],
+    n_tokens: int,
+) -> Tensor:
+    """Straight-through estimate of Rajamanoharan et al. 2024, equations 11 and 12, for the logarithm of the threshold.
+
+    ∂ activation / ∂θ = -(θ / ε) K((pre - θ) / ε), ∂ [active] / ∂θ = -(1 / ε) K((pre - θ) / ε), K(u) = [|u| < ½].
+    """
+    assert parameters.log_threshold_gn is not None
+    by_latent, bandwidth = found.by_latent, activation.bandwidth
+    threshold_gn = parameters.log_threshold_gn.exp()
+    threshold_s = threshold_gn.view(-1).index_select(0, by_latent.latents_s)
+    above_s = near.values_s.index_select(0, by_latent.slots_s) - threshold_s
+    is_near_s = (above_s.abs() < bandwidth / 2).to(above_s.dtype)
+    ones_t1 = above_s.new_ones(len(near.offsets_t) - 1, 1)
+    slopes_gn = by_latent.sum(ones_t1, found.slopes_s * is_near_s).view_as(threshold_gn)
+    n_near_gn = by_latent.sum(ones_t1, is_near_s).view_as(threshold_gn)
+    l0_g = by_latent.sum(ones_t1, (above_s > 0).to(above_s.dtype)).view_as(threshold_gn).sum(1) / n_tokens
+    d_model, k_g = parameters.b_dec_gd.shape[1], torch.tensor(ks, device=l0_g.device)
+    pressure_g = activation.penalty * d_model * (l0_g / k_g - 1) / k_g
+    return -threshold_gn / bandwidth * (threshold_gn * slopes_gn + pressure_g[:, None] * n_near_gn / n_tokens)

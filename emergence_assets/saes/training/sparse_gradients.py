@@ -1,0 +1,126 @@
+"""Gradients of encoder and decoder from active latents alone: a few passes over the slots, sorted by latent.
+
+Shape suffixes: t tokens, d d_model, n latents, s slots, b bags (each a token's, or a part of a token's slots).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from emergence_assets.saes.model.latents import Latents
+
+
+class ByLatent(NamedTuple):
+    """Slots of a batch, sorted by latent, within a latent in their order before."""
+
+    slots_s: Tensor
+    """Place of each before."""
+    bags_s: Tensor
+    """Bag of each."""
+    latents_s: Tensor
+    """Latent of each."""
+    offsets_n: Tensor
+    """Where each latent's slots begin."""
+
+    def sum(self, rows_bd: Tensor, weights_s: Tensor, rows_of_s: Tensor | None = None) -> Tensor:
+        """Weighted sum of rows over each latent's slots, [n, d]; also on GPUs in a fixed order, so repeatable."""
+        rows_of_s = self.bags_s if rows_of_s is None else rows_of_s
+        return F.embedding_bag(rows_of_s, rows_bd, self.offsets_n, mode="sum", per_sample_weights=weights_s)
+
+
+class SparseGradients(NamedTuple):
+    """Gradients with respect to what the slots touch, each made when it is asked for: two matrices are rarely needed.
+
+    With a the activations, g = [a > 0] (pull · W_dec rows): dW_dec = aᵀ pull, dW_enc = gᵀ centred, db_enc = Σ g.
+    """
+
+    by_latent: ByLatent
+    """How the slots were sorted."""
+    values_s: Tensor
+    """Activations, sorted by latent."""
+    slopes_s: Tensor
+    """Of each slot's activation, sorted by latent, whether it is active or not."""
+    pull_bd: Tensor
+    """Gradient with respect to what each bag's slots add up to."""
+    centred_td: Tensor
+    """What the encoder saw."""
+
+    def b_enc_n(self) -> Tensor:
+        """Of the encoder's bias."""
+        return self.by_latent.sum(self._ones_t1(), self._open_slopes_s(), self._tokens_s()).view(-1)
+
+    def W_enc_nd(self) -> Tensor:
+        """Of the encoder."""
+        return self.by_latent.sum(self.centred_td, self._open_slopes_s(), self._tokens_s())
+
+    def W_dec_nd(self) -> Tensor:
+        """Of the decoder."""
+        return self.by_latent.sum(self.pull_bd, self.values_s)
+
+    def has_fired_n(self) -> Tensor:
+        """Whether each latent is active on some token."""
+        return self.by_latent.sum(self._ones_t1(), self.values_s, self._tokens_s()).view(-1) > 0
+
+    def _open_slopes_s(self) -> Tensor:
+        return torch.where(self.values_s > 0, self.slopes_s, 0.0)
+
+    def _tokens_s(self) -> Tensor:
+        bags_per_token = self.pull_bd.shape[0] // self.centred_td.shape[0]
+        return self.by_latent.bags_s if bags_per_token == 1 else self.by_latent.bags_s // bags_per_token
+
+    def _ones_t1(self) -> Tensor:
+        return self.centred_td.new_ones(self.centred_td.shape[0], 1)
+
+
+def sparse_gradients(latents: Latents, pull_bd: Tensor, centred_td: Tensor, W_dec_nd: Tensor) -> SparseGradients:
+    """Chain rule through decoder, selection and encoder.
+
+    Args:
+        latents: of bags, as many to each token; a slot of value 0 passes nothing on.
+        pull_bd: gradient with respect to what each bag's slots add up to.
+        centred_td: what the encoder saw.
+        W_dec_nd: decoder; may change afterwards.
+    """
+    by_latent = group_by_latent(latents, W_dec_nd.shape[0])
+    values_s = latents.values_s.index_select(0, by_latent.slots_s)
+    # The product of decoder row and pull for each slot, latent after latent: decoder rows are read once, in order.
+    slopes_s = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+        W_dec_nd, pull_bd, by_latent.bags_s, by_latent.offsets_n, by_latent.latents_s, 0
+    )
+    return SparseGradients(by_latent, values_s, slopes_s, pull_bd, centred_td)
+
+
+def group_by_latent(latents: Latents, n_latents: int) -> ByLatent:
+    """Sort the slots of a batch by latent."""
+    if latents.indices_s.device.type == "cpu" and len(latents.indices_s) < 2**31:
+        return _grouped_by_counting(latents, n_latents)
+    return grouped_by_sorting(latents, n_latents)
+
+
+def _grouped_by_counting(latents: Latents, n_latents: int) -> ByLatent:
+    # Row lists to column lists is one counting pass: 0.05 ms where sorting 16384 numbers takes 0.7.
+    columns = scipy.sparse.csr_matrix(
+        (
+            np.arange(len(latents.indices_s), dtype=np.int32),
+            latents.indices_s.numpy().astype(np.int32),
+            latents.offsets_t.numpy().astype(np.int32),
+        ),
+        shape=(latents.n_tokens, n_latents),
+    ).tocsc()
+    latents_s = np.repeat(np.arange(n_latents, dtype=np.int32), np.diff(columns.indptr))
+    parts = (columns.data, columns.indices, latents_s, columns.indptr[:-1])
+    return ByLatent(*(torch.from_numpy(part) for part in parts))
+
+
+def grouped_by_sorting(latents: Latents, n_latents: int) -> ByLatent:
+    """Sort the slots of a batch by latent, without asking the device for a number."""
+    indices_s, offsets_b = latents.indices_s, latents.offsets_t
+    n_slots, n_bags, device = len(indices_s), latents.n_tokens, indices_s.device
+    latents_s, slots_s = indices_s.sort(stable=True)
+    bags_s = torch.repeat_interleave(torch.arange(n_bags, device=device), offsets_b.diff(), output_size=n_slots)
+    offsets_n = torch.searchsorted(latents_s, torch.arange(n_latents, device=device))
+    return ByLatent(slots_s, bags_s.index_select(0, slots_s), latents_s, offsets_n)

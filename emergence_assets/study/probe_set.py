@@ -1,0 +1,83 @@
+"""Probe sets in a study file: the embedded glosses, MMLU, or a file of one's own."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from emergence_assets.study.strict import Declared, Positive, Seed, reject_repeats
+
+RESERVED_COLUMNS = ("text_id", "text", "split", "unit", "place")
+"""What a probe set calls its own columns; no label level may be called so."""
+
+
+class WordNetProbes(Declared):
+    """Held-out WordNet glosses with three label levels: subject, area, domain."""
+
+    source: Literal["wordnet"]
+    texts_per_category: Positive = 200
+    """At most so many texts of one subject."""
+    min_texts_per_category: int = Field(default=40, ge=8)
+    """Categories with fewer texts are left out."""
+    seed: Seed = 0
+
+
+class PromptedProbes(Declared):
+    r"""What probe sets from files have in common."""
+
+    template: str = Field(default="{text}\nAnswer:", max_length=10_000)
+    r"""Prompt around every text, as in `{text}\nAnswer:`. The residual stream is read at its last token, which has to
+    be the same for all texts: end the template where it is to be read."""
+    min_texts_per_category: int = Field(default=40, ge=8)
+    """Categories with fewer texts are left out."""
+
+    @field_validator("template")
+    @classmethod
+    def _template_holds_the_text(cls, template: str) -> str:
+        if template.count("{text}") != 1:
+            raise ValueError(f"template {template!r} has to hold {{text}} exactly once")
+        rest = template.replace("{text}", "")
+        if "{" in rest or "}" in rest:
+            raise ValueError(f"template {template!r} holds another brace than those of {{text}}; remove it")
+        if "\0" in template:
+            raise ValueError("template holds a NUL; remove it")
+        return template
+
+
+class TableProbes(PromptedProbes):
+    """A file of one's own: CSV, JSON lines or parquet, with a column of texts and one of labels per level."""
+
+    source: Literal["table"]
+    path: str
+    """Ends in .csv, .tsv, .jsonl, .ndjson or .parquet; a relative path is relative to the working directory."""
+    levels: list[str] = Field(min_length=1)
+    """Label columns, finest first; the first is the primary level."""
+    text_column: str = "text"
+    text_id_column: str | None = None
+    """Column that names every text; by default a text is named by the hash of what it says."""
+    category_map: str | None = None
+    """Name of a shipped mapping that derives coarser levels from the first one: `mmlu`."""
+
+    @field_validator("levels")
+    @classmethod
+    def _levels_differ(cls, levels: list[str]) -> list[str]:
+        reject_repeats(levels, "level")
+        if taken := [level for level in levels if level in RESERVED_COLUMNS]:
+            raise ValueError(f"level {taken[0]} has a name that is reserved; rename the column")
+        return levels
+
+
+class MMLUProbes(PromptedProbes):
+    """Questions of MMLU (Hendrycks et al. 2021) without their choices: 57 subjects, 17 areas, 4 domains."""
+
+    source: Literal["mmlu"]
+    path: str | None = None
+    """A file with the columns question and subject; by default the test split is fetched from the hub."""
+    repository: str = Field(default="cais/mmlu", pattern=r"^[\w.-]+/[\w.-]+$")
+    """Dataset repository on the hub."""
+    file: str = Field(default="all/test-00000-of-00001.parquet", pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)*\.parquet$")
+    """Parquet file in it."""
+    revision: str = Field(default="main", pattern=r"^[\w.-]+$")
+    """Branch, tag or commit. What it is when it is first fetched is kept, with its hash."""
+
+
+ProbeDesign = Annotated[WordNetProbes | TableProbes | MMLUProbes, Field(discriminator="source")]

@@ -1,0 +1,156 @@
+"""What is under study: one YAML file, checked by pydantic. Everything else of the pipeline is derived from it.
+
+Paths belong to `resources.files.storage`, partitions to `partitions`; this module knows neither.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from emergence_assets.study.family import Family, TrainedHere, admitted_steps
+from emergence_assets.study.probe_set import ProbeDesign
+from emergence_assets.study.sae import SAE
+from emergence_assets.study.settings import Activations, Compression, Mechanism, Statistics
+from emergence_assets.study.strict import Declared, Name, reject_repeats
+
+EMBEDDING_LAYER = -1
+"""Layer index of the embedding output; blocks count from 0."""
+OPERATIONAL = ("lock", "cache_gb", "offline", "marker", "settle_seconds")
+"""Fields of a family that decide how checkpoints come, not what is found in them."""
+
+
+class Study(Declared):
+    """One study: a family of models, the grid of checkpoints and layers, and the instruments applied to every cell."""
+
+    name: Name
+    description: str = ""
+    family: Family
+    steps: Annotated[
+        Annotated[Literal["all"], Tag("(word)")] | Annotated[list[Annotated[int, Field(ge=0)]], Tag("(list)")],
+        Discriminator(lambda value: "(word)" if isinstance(value, str) else "(list)"),
+    ]
+    """Training steps, ascending; `all` takes what the source has, also what arrives later."""
+    admit: list[str] = Field(default=[])
+    """Checkpoints that are used although they fail a check, by name: `pythia-70m/step1000`."""
+    automation: bool = False
+    """Start with sensors and schedule switched on: new checkpoints are found and their cells made with no command."""
+    layers: Literal["all"] | list[int] | dict[Name, list[int]] = "all"
+    """Blocks whose output is read, from 0; -1 is the embedding. One list for all models, or one per model."""
+    probe_set: ProbeDesign
+    activations: Activations
+    sae: SAE
+    fixed_expansion: bool = True
+    """Read sizes also with dictionaries that grow with d_model, at the first and the last step: the second SAE design
+    that a verdict on the size axis has to agree with."""
+    statistics: Statistics = Statistics()
+    mechanism: Mechanism = Mechanism()
+    compression: Compression | None = None
+    """Off by default: it runs the texts once for every variant, its control and every layer."""
+
+    @field_validator("steps")
+    @classmethod
+    def _steps_ascend(cls, steps: Literal["all"] | list[int]) -> Literal["all"] | list[int]:
+        if steps == "all":
+            return steps
+        if not steps:
+            raise ValueError("no step is listed; list them, or say all")
+        reject_repeats(steps, "step")
+        if steps != sorted(steps):
+            raise ValueError(f"steps must ascend, but {steps} does not; sort them")
+        if steps[0] != 0:
+            raise ValueError(f"the first step is {steps[0]}; step 0 is the control of every curve, add it")
+        return steps
+
+    @model_validator(mode="after")
+    def _layers_exist(self) -> "Study":
+        if isinstance(self.layers, dict) and (strangers := set(self.layers) - set(self.family.models)):
+            raise ValueError(f"layers names {sorted(strangers)}, but the models are {sorted(self.family.models)}")
+        if isinstance(self.layers, dict) and (forgotten := set(self.family.models) - set(self.layers)):
+            raise ValueError(f"layers does not name {sorted(forgotten)}; list the layers of every model, or say all")
+        for model, shape in self.family.models.items():
+            layers = self.layers_of(model)
+            if not layers:
+                raise ValueError(f"layers lists none for {model}; list at least one, or say all")
+            reject_repeats(layers, "layer")
+            for layer in layers:
+                if not EMBEDDING_LAYER <= layer < shape.n_layers:
+                    raise ValueError(
+                        f"layer {layer} does not exist in {model}, which has {shape.n_layers} layers "
+                        f"(0 to {shape.n_layers - 1}, and -1 for the embedding); remove it, or list layers per model"
+                    )
+            if EMBEDDING_LAYER in layers and self.activations.positions == "read_out":
+                raise ValueError(
+                    "layer -1 (the embedding) is the same vector for every text at a fixed read-out token; "
+                    "remove it or set activations.positions to all"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _replicates_have_the_layers_of_their_models(self) -> "Study":
+        for model, original in self.family.replicates.items():
+            if self.layers_of(model) != self.layers_of(original):
+                raise ValueError(f"layers of {model} are not those of {original}, of which it is another run")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_are_trained(self) -> "Study":
+        if not isinstance(self.family, TrainedHere):
+            return self
+        if self.steps == "all":
+            raise ValueError("steps has to list them: a family that is trained here has no others")
+        if self.steps[-1] > self.family.n_steps:
+            raise ValueError(
+                f"step {self.steps[-1]} is beyond family.n_steps {self.family.n_steps}; raise n_steps or drop the step"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _warm_starts_have_an_order(self) -> "Study":
+        if self.sae.warm_start is None:
+            return self
+        if self.automation:
+            raise ValueError(
+                "sae.warm_start needs the SAEs of one step before those of the next, and automation makes cells in any "
+                "order; drop one of them"
+            )
+        strangers = set(self.sae.warm_start.control_steps) - set(self.listed_steps or [])
+        if strangers and self.listed_steps:
+            raise ValueError(f"sae.warm_start.control_steps names {sorted(strangers)}, which steps does not list")
+        return self
+
+    @model_validator(mode="after")
+    def _admitted_checkpoints_exist(self) -> "Study":
+        admitted_steps(self.admit, self.models)
+        return self
+
+    @property
+    def listed_steps(self) -> list[int] | None:
+        """Steps that the file lists; None when it takes what there is."""
+        return None if self.steps == "all" else list(self.steps)
+
+    def admitted(self, model: str) -> list[int]:
+        """Steps of a model that are used although they fail a check."""
+        return admitted_steps(self.admit, self.models)[model]
+
+    def science(self) -> dict[str, Any]:
+        """What decides results, as plain values: the study file without what only decides how it is run."""
+        return self.model_dump(
+            mode="json", exclude={"automation": True, "family": set(OPERATIONAL), "activations": {"retention"}}
+        )
+
+    @property
+    def models(self) -> list[str]:
+        """Model names, smallest first, as the file lists them."""
+        return list(self.family.models)
+
+    @property
+    def sizes(self) -> list[str]:
+        """Models of their own, smallest first: without further training runs of the same model."""
+        return [model for model in self.models if model not in self.family.replicates]
+
+    def layers_of(self, model: str) -> list[int]:
+        """Layers of one model, ascending."""
+        if self.layers == "all":
+            return list(range(self.family.models[model].n_layers))
+        listed = self.layers[model] if isinstance(self.layers, dict) else self.layers
+        return sorted(listed)

@@ -1,0 +1,1 @@
+"""Probe sets, the corpus and tokens."""

@@ -1,0 +1,93 @@
+"""Counting a study's texts and rows before anything was made.
+
+Exact where the tokenizer is at hand: from a token file, or from the tokenizer that comes with the project. Otherwise
+rows at a fixed read-out are still exact up to texts that do not fit, and other rows are estimated from characters.
+"""
+
+import numpy as np
+
+from emergence_assets.plan.text_counts import TextCounts
+from emergence_assets.study.family import TrainedHere
+from emergence_assets.study.study import Study
+from emergence_assets.texts.probe_set import ProbeSet, wordnet_training_texts
+from emergence_assets.texts.study_texts import study_probe_set
+from emergence_assets.texts.tokenising import tokenise
+from emergence_assets.texts.tokens import Tokens, read_tokens
+from emergence_assets.texts.wordnet import corpus
+from resources.files.storage import Storage
+
+CHARACTERS_PER_TOKEN = 4.4
+"""English glosses under the vocabularies of published families."""
+
+
+def text_counts(study: Study, storage: Storage) -> TextCounts:
+    """Count what the study's cells will hold.
+
+    Raises:
+        EmergenceError: the probe set cannot be read.
+    """
+    probes = study_probe_set(study)
+    tokens = _token_files(study, storage) or _tokenised(study, probes)
+    n_rows = tokens.n_rows if tokens else _estimated_rows(study)
+    n_probes = tokens.n_probes if tokens else len(probes.texts)
+    return TextCounts(n_rows, n_probes, _file_bytes(study, probes, tokens), _category_sizes(probes), tokens is not None)
+
+
+def _token_files(study: Study, storage: Storage) -> Tokens | None:
+    """The newest token file of the study, if it is about as many texts as the study asks for now."""
+    folder = storage.tokens_folder
+    newest = sorted(folder.glob("*.h5"), key=lambda path: path.stat().st_mtime) if folder.is_dir() else []
+    for path in reversed(newest):
+        tokens = read_tokens(path)
+        wanted = study.activations
+        n_texts = len(tokens.training_ids)
+        capped = wanted.training_tokens is not None and tokens.n_rows <= wanted.training_tokens
+        if tokens.positions == wanted.positions and (n_texts == wanted.training_texts or capped):
+            return tokens
+    return None
+
+
+def _tokenised(study: Study, probes: ProbeSet) -> Tokens | None:
+    if not isinstance(study.family, TrainedHere):
+        return None
+    wanted = study.activations
+    training = wordnet_training_texts(wanted.training_texts, seed=0, template=probes.template)
+    return tokenise(
+        corpus.TOKENIZER_PATH,
+        training,
+        probes.texts,
+        study.family.context,
+        wanted.positions,
+        max_rows=wanted.training_tokens,
+    )
+
+
+def _estimated_rows(study: Study) -> int:
+    wanted = study.activations
+    if wanted.positions == "read_out":
+        n_rows = wanted.training_texts
+    else:
+        characters = wordnet_training_texts(wanted.training_texts, seed=0)["text"].str.len_chars().to_numpy()
+        n_rows = int(np.minimum(characters / CHARACTERS_PER_TOKEN, study.family.context - 1).sum())
+    return min(n_rows, wanted.training_tokens or n_rows)
+
+
+def _file_bytes(study: Study, probes: ProbeSet, tokens: Tokens | None) -> int:
+    """Ids of all texts, names padded to the longest, and 12 bytes per row; see `docs/activation-format.md`."""
+    n_training, name_bytes = study.activations.training_texts, 24
+    if tokens:
+        n_ids = sum(map(len, (*tokens.training_ids, *tokens.probe_ids)))
+        n_training, n_rows = len(tokens.training_ids), tokens.n_rows
+        named = (tokens.training_text_id, tokens.probe_text_id)
+        names = sum(len(group) * max(len(name.encode()) for name in group) for group in named)
+    else:
+        training = wordnet_training_texts(n_training, seed=0)
+        characters = sum(int(texts["text"].str.len_chars().sum()) for texts in (training, probes.texts))
+        n_ids, n_rows = int(characters / CHARACTERS_PER_TOKEN), _estimated_rows(study)
+        names = name_bytes * (n_training + len(probes.texts))
+    return 4 * n_ids + names + 12 * n_rows + 16 * n_training + 16 * len(probes.texts) + 8192
+
+
+def _category_sizes(probes: ProbeSet) -> tuple[int, ...]:
+    counted = (probes.texts[level].drop_nulls().value_counts()["count"].to_list() for level in probes.levels)
+    return tuple(n for sizes in counted for n in sizes)

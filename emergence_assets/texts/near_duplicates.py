@@ -1,0 +1,109 @@
+"""Texts that are copies of each other but for some words: clusters that count as one unit of observation.
+
+Two texts are compared by their resemblance (Broder 1997): the Jaccard index of their sets of word 5-grams. It is exact:
+only texts that share a 5-gram are compared, all of them at once by a product of sparse matrices.
+
+Shape suffixes: p texts.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHINGLE_WORDS = 5
+"""Words of a shingle: fewer are shared by chance, more miss copies with a changed word in every sentence."""
+MIN_RESEMBLANCE = 0.5
+"""Jaccard index from which two texts are copies: half of their 5-grams are the same."""
+MOST_TEXTS_PER_SHINGLE = 20
+"""A 5-gram that stands in more different texts is a way of putting things ("which of the following is"), and no sign
+of a copy. It also bounds the cost: no text is compared with more than 20 others per 5-gram."""
+_WORD = re.compile(r"\w+")
+
+
+class Shingles(NamedTuple):
+    """Word 5-grams of texts as pairs of numbers, each pair once."""
+
+    text_e: NDArray[np.int64]
+    """Index of a text."""
+    shingle_e: NDArray[np.int64]
+    """Index of a 5-gram."""
+    n_texts: int
+    n_shingles: int
+
+
+def words(text: str) -> list[str]:
+    """Words of a text in lower case, without punctuation."""
+    return _WORD.findall(text.lower())
+
+
+def shingles(texts: Sequence[str]) -> Shingles:
+    """Word 5-grams of every text; a text with fewer words is one shingle, one without words has its own."""
+    index: dict[tuple[str, ...], int] = {}
+    text_e, shingle_e = [], []
+    for p, text in enumerate(texts):
+        found = words(text) or ["", text]
+        runs = {tuple(found[i : i + SHINGLE_WORDS]) for i in range(max(1, len(found) - SHINGLE_WORDS + 1))}
+        numbers = [index.setdefault(run, len(index)) for run in runs]
+        text_e += [p] * len(numbers)
+        shingle_e += numbers
+    return Shingles(np.array(text_e, np.int64), np.array(shingle_e, np.int64), len(texts), len(index))
+
+
+def clusters(texts: Sequence[str], min_resemblance: float = MIN_RESEMBLANCE) -> NDArray[np.int64]:
+    """Number of the cluster of every text.
+
+    Texts whose resemblance is at least `min_resemblance` share a cluster, and so do texts that are linked by others.
+    Texts that read the same but for case, punctuation and white space always do.
+
+    Args:
+        texts: any texts.
+        min_resemblance: Jaccard index of word 5-grams, over 0 and at most 1.
+
+    Returns:
+        Cluster numbers from 0, in the order in which clusters first occur.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not texts:
+        return np.zeros(0, np.int64)
+    folded = [" ".join(words(text)) or text for text in texts]
+    first: dict[str, int] = {}
+    same_p = np.array([first.setdefault(text, len(first)) for text in folded])
+    left, right = resembling_pairs(list(first), min_resemblance)
+    links = coo_array((np.ones(len(left), bool), (left, right)), (len(first), len(first)))
+    _, cluster_of_different = connected_components(links, directed=False)
+    # Numbered by first occurrence, so that the numbers do not hang on the order in which scipy walks the graph.
+    _, first_at, cluster_p = np.unique(cluster_of_different[same_p], return_index=True, return_inverse=True)
+    rank = np.empty(len(first_at), np.int64)
+    rank[np.argsort(first_at)] = np.arange(len(first_at))
+    return rank[cluster_p]
+
+
+def resembling_pairs(texts: Sequence[str], min_resemblance: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of different texts, the earlier one first, whose resemblance is at least `min_resemblance`."""
+    from scipy.sparse import csr_array
+
+    found = shingles(texts)
+    n_texts_of = np.bincount(found.shingle_e, minlength=found.n_shingles)
+    telling = n_texts_of[found.shingle_e] <= MOST_TEXTS_PER_SHINGLE
+    ones = np.ones(int(telling.sum()), np.int32)
+    shape = (found.n_texts, found.n_shingles)
+    incidence = csr_array((ones, (found.text_e[telling], found.shingle_e[telling])), shape)
+    n_own = np.asarray(incidence.sum(axis=1)).ravel()
+    shared = (incidence @ incidence.T).tocoo()
+    left, right = (axis.astype(np.int64) for axis in shared.coords)
+    upper = left < right
+    left, right, n_shared = left[upper], right[upper], shared.data[upper]
+    resemblance = n_shared / (n_own[left] + n_own[right] - n_shared)
+    kept = resemblance >= min_resemblance
+    return left[kept], right[kept]
+
+
+def text_hash(text: str) -> str:
+    """Name of a text that has none: half of the sha256 of its bytes."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

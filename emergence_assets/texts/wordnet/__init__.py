@@ -1,0 +1,1 @@
+"""The embedded corpus: WordNet glosses and their tokenizer."""

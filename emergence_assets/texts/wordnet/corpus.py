@@ -1,0 +1,137 @@
+"""The embedded corpus: WordNet 3.0 as documents to train on, synsets to probe with, and token ids.
+
+A document is eight neighbouring synsets of one lexicographer file, one line each. WordNet's files follow the hierarchy,
+so neighbours are related and a document has a topic. Documents, not synsets, are split into training and held-out,
+because neighbours define each other.
+"""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+SYNSETS_PATH = Path(__file__).with_name("synsets.parquet")
+TOKENIZER_PATH = Path(__file__).with_name("tokenizer.json")
+SCHEMA = pl.Schema(
+    {
+        "synset_id": pl.String,
+        "lexname": pl.String,
+        "lemmas": pl.List(pl.String),
+        "definition": pl.String,
+        "example": pl.String,
+        "subject": pl.String,
+        "domain": pl.String,
+    }
+)
+"""Columns of the shipped table. `synset_id` is part of speech and offset in WordNet's data file, as in n02084071."""
+END_OF_TEXT = "<|endoftext|>"  # id 0; begins every document
+PADDING = "<|padding|>"  # id 1
+Split = Literal["training", "heldout"]
+SYNSETS_PER_DOCUMENT = 8
+HELDOUT_FRACTION = 0.2
+_DOCUMENT_ORDER_SEED = 0
+
+
+def read_synsets() -> pl.DataFrame:
+    """The shipped table, one row per synset in WordNet's file order."""
+    return pl.read_parquet(SYNSETS_PATH, schema=SCHEMA)
+
+
+def synset_text(lemmas: list[str], definition: str) -> str:
+    r"""The form in which a checkpoint is shown a synset: `lemma, lemma: definition.\n`.
+
+    At most two lemmas. It ends as every line of the training documents ends, so the line break is the one token that
+    all texts share, and the one to read out.
+    """
+    return f"{', '.join(lemmas[:2])}: {definition}.\n"
+
+
+def documents(synsets: pl.DataFrame, split: Split) -> list[tuple[str, list[str]]]:
+    """Text and synset ids of every document on one side of the split, in file order.
+
+    Args:
+        synsets: table with the columns of `SCHEMA`.
+        split: which side; a document's side depends on its first synset id only.
+    """
+    chosen = []
+    for _, of_lexname in synsets.group_by("lexname", maintain_order=True):
+        for document in of_lexname.iter_slices(SYNSETS_PER_DOCUMENT):
+            synset_ids = document["synset_id"].to_list()
+            if _is_heldout(synset_ids[0]) == (split == "heldout"):
+                lines = map(_line, document["lemmas"].to_list(), document["definition"], document["example"])
+                chosen.append(("".join(lines), synset_ids))
+    return chosen
+
+
+def training_documents() -> list[str]:
+    """Texts of the training documents, about 80 % of all, in file order."""
+    return [text for text, _ in documents(read_synsets(), "training")]
+
+
+def heldout_documents() -> list[str]:
+    """Texts of the held-out documents, in file order."""
+    return [text for text, _ in documents(read_synsets(), "heldout")]
+
+
+def training_synsets() -> pl.DataFrame:
+    """The synsets of the training documents, in file order, columns as in `SCHEMA`."""
+    return _synsets_of("training")
+
+
+def heldout_synsets() -> pl.DataFrame:
+    """The synsets of the held-out documents, which no embedded model was trained on, in file order."""
+    return _synsets_of("heldout")
+
+
+@cache
+def corpus_sha256() -> str:
+    """Hash of the shipped table's file."""
+    return _file_sha256(SYNSETS_PATH)
+
+
+@cache
+def tokenizer_sha256() -> str:
+    """Hash of the shipped tokenizer's file."""
+    return _file_sha256(TOKENIZER_PATH)
+
+
+@cache
+def corpus_token_ids(kind: Split) -> np.ndarray:
+    """Token ids of one side of the split as one read-only uint16 array, the end-of-text token before every document.
+
+    Documents come in one fixed permutation: in file order a model would see all animals first and all verbs last.
+    """
+    texts = training_documents() if kind == "training" else heldout_documents()
+    from tokenizers import Tokenizer  # definitions load without it
+
+    tokenizer = Tokenizer.from_file(str(TOKENIZER_PATH))
+    end_of_text = tokenizer.token_to_id(END_OF_TEXT)
+    encodings = tokenizer.encode_batch(texts)
+    order = np.random.default_rng(_DOCUMENT_ORDER_SEED).permutation(len(texts))
+    token_ids = np.concatenate([np.array([end_of_text, *encodings[i].ids], dtype=np.uint16) for i in order])
+    token_ids.flags.writeable = False  # one array serves all callers
+    return token_ids
+
+
+def _line(lemmas: list[str], definition: str, example: str | None) -> str:
+    if example is None:
+        return synset_text(lemmas, definition)
+    return synset_text(lemmas, f'{definition}; "{example}"')
+
+
+def _is_heldout(synset_id: str) -> bool:
+    digest = hashlib.sha256(synset_id.encode()).digest()
+    return int.from_bytes(digest[:8], "big") < HELDOUT_FRACTION * 2**64
+
+
+def _synsets_of(split: Split) -> pl.DataFrame:
+    synsets = read_synsets()
+    chosen = [synset_id for _, synset_ids in documents(synsets, split) for synset_id in synset_ids]
+    return synsets.filter(pl.col("synset_id").is_in(chosen))
+
+
+def _file_sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

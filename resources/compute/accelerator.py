@@ -1,0 +1,80 @@
+"""Which device computes, in which data type and batch. Imports torch only when asked."""
+
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from resources.environment import computes_on
+from resources.errors import EmergenceError
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """A device and how to use it."""
+
+    device: str
+    """`cpu` or `cuda:N`."""
+    capture_batch: int
+    """Texts per forward pass."""
+    name: str
+    """What the maker calls it, or `cpu`; for the record."""
+
+    def model_dtype(self, wanted: str) -> str:
+        """Data type of forward passes, if this device computes in it; float32 is what all devices agree on.
+
+        Raises:
+            EmergenceError: the device would emulate it, tens of times slower than float32.
+        """
+        flags = {"bfloat16": {"avx512_bf16", "amx_bf16", "bf16"}, "float16": {"avx512_fp16", "amx_fp16", "fphp"}}
+        if self.device == "cpu" and wanted in flags and not flags[wanted] & _cpu_flags():
+            raise EmergenceError(
+                f"This processor does not compute in {wanted}.",
+                remedy="set activations.compute_dtype to float32, or run on a GPU",
+            )
+        return wanted
+
+
+@functools.cache
+def _cpu_flags() -> frozenset[str]:
+    """What the processor can do, in the words of Linux; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    known = [line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))]
+    return frozenset(known[0]) if known else frozenset()
+
+
+def choose_accelerator(wanted: str | None = None) -> Accelerator:
+    """Resolve `auto`, `cpu`, `cuda` or `cuda:N`; by default EMERGENCE_DEVICE, else `auto`.
+
+    Workers of one machine are spread over its GPUs by their process number. Records that are written after that
+    name the device.
+
+    Raises:
+        EmergenceError: no such device on this machine.
+    """
+    import torch
+
+    wanted = wanted or os.environ.get("EMERGENCE_DEVICE") or "auto"
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted in ("auto", "cuda"):
+        if n_gpus:
+            wanted = f"cuda:{os.getpid() % n_gpus}"
+        elif wanted == "auto":
+            wanted = "cpu"
+    if wanted == "cpu":
+        return _chosen(Accelerator("cpu", 64, "cpu"))
+    kind, _, index = wanted.partition(":")
+    if kind != "cuda" or not index.isdecimal() or int(index) >= n_gpus:
+        raise EmergenceError(
+            f"There is no device {wanted!r} here; this machine has {n_gpus} GPUs.",
+            remedy="set EMERGENCE_DEVICE to auto, cpu or cuda:N",
+        )
+    return _chosen(Accelerator(wanted, 256, torch.cuda.get_device_name(int(index))))
+
+
+def _chosen(accelerator: Accelerator) -> Accelerator:
+    computes_on(accelerator.name)
+    return accelerator

@@ -1,0 +1,225 @@
+"""Where work inside a run goes: a worker process per core or GPU, one thread each. Knows nothing of what the work is.
+
+A cluster takes its place by offering the same `Compute.run`.
+"""
+
+import contextlib
+import itertools
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from resources.compute.task import Report, Task
+from resources.compute.worker_process import begin_worker, call_task
+from resources.errors import EmergenceError
+
+MAX_LOSSES = 3
+"""So many times a worker may be lost in one `run` before it is given up: the work itself kills it."""
+WORKER_ENVIRONMENT = {
+    # One thread each: more oversubscribe the cores, and results are bit-identical per thread count only.
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "POLARS_MAX_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    # Keep freed memory: glibc would map and unmap every temporary tensor anew (docs/measurements.md).
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 32),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 33),
+    "MALLOC_TOP_PAD_": str(1 << 28),
+}
+
+
+class LocalProcesses:
+    """Worker processes on this machine that outlive single runs, so that heavy imports happen once.
+
+    Two pools where there are GPUs: a worker per GPU for tasks that use one, a worker per core for those that do not.
+    Without GPUs one pool does all.
+    """
+
+    def __init__(self, n_workers: int | None = None):
+        self.n_workers = n_workers or default_workers()
+        n_on_cores = n_workers or default_workers(on_accelerator=False)
+        self._on_accelerators = _Pool(self.n_workers)
+        self._on_cores = self._on_accelerators if n_on_cores == self.n_workers else _Pool(n_on_cores)
+
+    def __enter__(self) -> "LocalProcesses":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers at once; their writes are atomic, so nothing half-made is left."""
+        self._on_accelerators.close()
+        self._on_cores.close()
+
+    def run(self, tasks: Sequence[Task], report: Report = lambda *_: None) -> Iterator[tuple[Task, Any]]:
+        """Yield every task with its result as it finishes; see `Compute`.
+
+        Raises:
+            EmergenceError: of the first task that failed, naming its cell; or workers were lost again and again.
+        """
+        self._on_accelerators.report = self._on_cores.report = report
+        failures: list[tuple[Task, BaseException]] = []
+        waiting, losses = list(tasks), itertools.count(1)
+        while waiting:
+            running, waiting = waiting, []
+            futures: dict[Future[Any], Task] = {}
+            try:
+                futures = self._submit(running)
+                for future in _as_completed(futures):
+                    task = futures.pop(future)
+                    try:
+                        result = future.result()
+                    except BrokenProcessPool:
+                        waiting.append(task)
+                    except Exception as error:
+                        failures.append((task, error))
+                    else:
+                        yield task, result
+            except BrokenProcessPool:  # while tasks were being submitted
+                waiting = running
+            except BaseException:
+                self.close()
+                raise
+            if waiting:
+                self.close()
+                if next(losses) >= MAX_LOSSES:
+                    raise EmergenceError(
+                        f"A worker process was lost {MAX_LOSSES} times, last among {len(waiting)} unfinished tasks.",
+                        where=", ".join(task.label for task in waiting[: self.n_workers]),
+                        remedy="it was killed from outside or ran out of memory: set EMERGENCE_WORKERS lower",
+                    )
+        if failures:
+            raise _failure(failures)
+
+    def _submit(self, tasks: Sequence[Task]) -> dict[Future[Any], Task]:
+        with _environment(WORKER_ENVIRONMENT):
+            return {
+                (self._on_accelerators if task.on_accelerator else self._on_cores).submit(task): task for task in tasks
+            }
+
+
+class _Pool:
+    """Processes that do the same kind of work; started when the first task comes."""
+
+    def __init__(self, n_workers: int):
+        self._n_workers = n_workers
+        self._context = get_context("spawn")
+        self._executor: ProcessPoolExecutor | None = None
+        self._leash: Connection | None = None
+        self._progress: Connection | None = None
+        self.report: Report = _no_report
+
+    def submit(self, task: Task) -> Future[Any]:
+        """Have a task done.
+
+        Raises:
+            BrokenProcessPool: A worker was lost.
+        """
+        return self._start().submit(call_task, task)
+
+    def close(self) -> None:
+        """End the workers at once; a later task starts others."""
+        if self._leash is not None:
+            self._leash.close()
+            self._leash = None
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor = None
+        if self._progress is not None:
+            self._progress.close()  # the workers' ends are closed too: the listener sees the end
+            self._progress = None
+
+    def _start(self) -> ProcessPoolExecutor:
+        if self._executor is None:
+            # Only this process holds the writing end: when it closes it or dies, the workers see the end and leave.
+            leash, self._leash = self._context.Pipe(duplex=False)
+            # A pipe and not a queue: a worker that is killed while it holds a queue's lock would lock out all others.
+            events, self._progress = self._context.Pipe(duplex=False)
+            self._executor = ProcessPoolExecutor(
+                self._n_workers, self._context, initializer=begin_worker, initargs=(leash, self._progress)
+            )
+            threading.Thread(target=self._listen, args=(events,), daemon=True).start()
+        return self._executor
+
+    def _listen(self, events: Connection) -> None:
+        with contextlib.suppress(EOFError, OSError), events:
+            while True:
+                event = events.recv()
+                try:
+                    self.report(*event)
+                except Exception:
+                    # Go on reading: a full pipe would stop the workers.
+                    self.report = _no_report
+                    logging.getLogger(__name__).exception("progress is not shown any more")
+
+
+def default_workers(on_accelerator: bool = True) -> int:
+    """EMERGENCE_WORKERS, else one per GPU where there are GPUs, else one per core.
+
+    Args:
+        on_accelerator: Of the workers that use GPUs; others never are one per GPU.
+
+    Raises:
+        EmergenceError: EMERGENCE_WORKERS is not a positive number.
+    """
+    wanted = os.environ.get("EMERGENCE_WORKERS")
+    if wanted is not None:
+        if not wanted.isdecimal() or int(wanted) == 0:
+            raise EmergenceError(f"EMERGENCE_WORKERS is {wanted!r}.", remedy="set it to the number of worker processes")
+        return int(wanted)
+    return (n_gpus() if on_accelerator else 0) or len(os.sched_getaffinity(0))
+
+
+def n_gpus() -> int:
+    """GPUs that workers may use, by their device files: this process does not import torch."""
+    return 0 if os.environ.get("EMERGENCE_DEVICE") == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def _no_report(_label: str, _done: int, _total: int, _note: str) -> None:
+    return None
+
+
+def _as_completed(futures: Mapping[Future[Any], Task]) -> Iterator[Future[Any]]:
+    """Like `concurrent.futures.as_completed`, over a mapping that the caller empties."""
+    while futures:
+        finished, _ = wait(futures, return_when=FIRST_COMPLETED)
+        yield from finished
+
+
+def _failure(failures: Sequence[tuple[Task, BaseException]]) -> BaseException:
+    task, error = failures[0]
+    others = f" ({len(failures) - 1} more cells failed)" if len(failures) > 1 else ""
+    if isinstance(error, EmergenceError):
+        failed = EmergenceError(f"{task.label}: {error.what}{others}", where=error.where, remedy=error.remedy)
+    else:
+        failed = EmergenceError(
+            f"{task.label}: {type(error).__name__}: {error}{others}",
+            where=task.function,
+            remedy="this is a fault of the program: run again with --debug and report it",
+        )
+    failed.__cause__ = error
+    return failed
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment that new processes start with: allocator and thread pools read it before Python runs."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

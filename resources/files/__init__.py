@@ -1,0 +1,1 @@
+"""Atomic writes, paths, provenance records and locks."""

@@ -1,0 +1,115 @@
+"""Writing to disk so that a kill at any moment leaves the old content or the new, never half of either.
+
+A temporary name beside the final one, contents flushed, then a rename. Paths are spelt in `resources.files.storage`.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from resources.errors import EmergenceError
+
+
+@contextlib.contextmanager
+def clear_disk_errors(where: Path) -> Iterator[None]:
+    """Turn a full disk, a read-only folder and the like into a message with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what, remedy = "The disk is full.", "free some space and run again; what is finished is kept"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            what = f"The data folder cannot be written: {os.strerror(error.errno)}."
+            remedy = "give another folder with --data or EMERGENCE_DATA, or change its rights"
+        else:
+            raise
+        raise EmergenceError(what, where=error.filename or where, remedy=remedy) from error
+
+
+@contextlib.contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; when the block ends well its file takes the place of `path`, durably."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        publish(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Give a finished file its final name: contents to disk, then the name, then the folder that holds the name."""
+    sync(temporary)
+    temporary.replace(path)
+    sync(path.parent)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; when the block ends well it takes the place of `path`.
+
+    Folders cannot be exchanged in one step: a kill between the two renames leaves no folder, never half a one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            sync(file)
+        sync(temporary)
+        if path.exists():
+            superseded = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
+            shutil.rmtree(superseded, ignore_errors=True)  # of a killed process that had this number
+            path.rename(superseded)
+            temporary.rename(path)
+            shutil.rmtree(superseded)
+        else:
+            temporary.rename(path)
+        sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Flush a file or folder to the disk, so that a rename never precedes its content."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sweep_temporaries(root: Path) -> int:
+    """Delete temporary files and folders whose writing process on this host is gone.
+
+    Returns:
+        How many there were.
+    """
+    swept = 0
+    for path in root.rglob(".*.tmp"):
+        match = re.search(r"\.(\d+)(?:\.old)?\.tmp$", path.name)
+        if match and not process_is_alive(int(match[1])) and path.exists():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            swept += 1
+    return swept
+
+
+def process_is_alive(pid: int) -> bool:
+    """Whether a process of this host runs; one that has ended and only waits to be collected does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    with contextlib.suppress(OSError):  # no /proc: believe the signal
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        return state != "Z"
+    return True

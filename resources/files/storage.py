@@ -1,0 +1,172 @@
+"""Where everything lies: the only place where a path is spelt."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from resources.files.atomic import clear_disk_errors
+
+
+def data_folder() -> Path:
+    """Root of all data: EMERGENCE_DATA, or `data` in the working directory."""
+    return Path(os.environ.get("EMERGENCE_DATA") or "data").absolute()
+
+
+def instance_home(data: Path) -> Path:
+    """Home of the Dagster instance: DAGSTER_HOME, or a folder inside the data."""
+    return Path(os.environ.get("DAGSTER_HOME") or data / "dagster")
+
+
+def fetched_probe_set(name: str) -> Path:
+    """Folder of a probe set that was fetched, shared by all studies."""
+    return data_folder() / "probe-sets" / name
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Paths of one study's data."""
+
+    data: Path
+    study: str
+
+    @property
+    def root(self) -> Path:
+        """Folder of the study."""
+        return self.data / self.study
+
+    def run_lock(self) -> Path:
+        """Held while `emergence run` works on the study."""
+        return self.root / "locks" / "run.lock"
+
+    def training_lock(self, model: str) -> Path:
+        """Held while one model is trained."""
+        return self.root / "locks" / f"{model}-training.lock"
+
+    def checkpoint_lock(self, model: str, step: int) -> Path:
+        """Held while the layers of one checkpoint are captured."""
+        return self.root / "locks" / f"{model}-step{step}.lock"
+
+    @property
+    def training_root(self) -> Path:
+        """Folder of all models that are trained here."""
+        return self.root / "checkpoints"
+
+    def training_folder(self, model: str) -> Path:
+        """Checkpoints of one model, in the layout `step512/` that a local source reads."""
+        return self.training_root / model
+
+    def checkpoint_folder(self, model: str, step: int) -> Path:
+        """One checkpoint: config.json, model.safetensors, tokenizer.json."""
+        return self.training_folder(model) / f"step{step}"
+
+    def checkpoint_record(self, model: str, step: int) -> Path:
+        """What is known of a registered checkpoint."""
+        return self.root / "registry" / f"model={model}" / f"step={step:06d}.json"
+
+    @property
+    def measurements_folder(self) -> Path:
+        """Measurements of the checkpoints of all studies."""
+        return self.data / "measurements"
+
+    def checkpoint_measurement(self, identity: str) -> Path:
+        """What was measured of the weights of one checkpoint; named by its content, shared by all studies."""
+        return self.measurements_folder / f"{identity}.safetensors"
+
+    def time_axis(self, model: str) -> Path:
+        """Which checkpoints of a model there are, and which are left out."""
+        return self.root / "registry" / f"model={model}" / "time_axis.json"
+
+    def time_axis_lock(self, model: str) -> Path:
+        """Held while the checkpoints of a model are listed and judged."""
+        return self.root / "locks" / f"{model}-time-axis.lock"
+
+    def checkpoint_lock_file(self) -> Path:
+        """Pins of a published family where the study names no file."""
+        return self.root / "checkpoints.lock.json"
+
+    def checkpoint_cache(self) -> Path:
+        """Fetched and converted checkpoints, shared by all studies."""
+        return self.data / "checkpoint-cache"
+
+    @property
+    def tokens_folder(self) -> Path:
+        """All token files of the study."""
+        return self.root / "tokens"
+
+    def tokens_file(self, fingerprint: str) -> Path:
+        """Token file shared by all layers of all checkpoints with one tokenizer."""
+        return self.tokens_folder / f"{fingerprint}.h5"
+
+    def activation_file(self, model: str, step: int, layer: int) -> Path:
+        """Residual stream of one layer of one checkpoint."""
+        return self.root / "activations" / _cell_path(model, step, layer, ".h5")
+
+    def sae_folder(self, model: str, step: int, layer: int) -> Path:
+        """SAEs of one cell, a folder per seed."""
+        return self.root / "saes" / _cell_path(model, step, layer, "")
+
+    def sae_training_state(self, model: str, step: int, layer: int) -> Path:
+        """Where the training of a cell's SAEs goes on after a kill; gone when it is over."""
+        return self.root / "saes" / _cell_path(model, step, layer, ".training.safetensors")
+
+    @property
+    def imported_saes_folder(self) -> Path:
+        """All SAEs that others trained; cells name those that they use by their hash."""
+        return self.root / "imported_saes"
+
+    def imported_sae(self, model: str, step: int, layer: int, seed: int) -> Path:
+        """An SAE that others trained, which takes the place of ours."""
+        return self.imported_saes_folder / _cell_path(model, step, layer, "") / f"seed={seed}"
+
+    def cell_table(self, table: str, model: str, step: int, layer: int) -> Path:
+        """Part of a table that one cell contributes."""
+        return self.root / "tables" / table / _cell_path(model, step, layer, ".parquet")
+
+    def model_table(self, table: str, model: str) -> Path:
+        """Part of a table that one model contributes."""
+        return self.root / "tables" / table / f"model={model}.parquet"
+
+    def control_parts(self, model: str) -> Path:
+        """Folder with a file per control of one model, which its table of controls is made from."""
+        return self.root / "tables" / "control_parts" / f"model={model}"
+
+    def study_table(self, table: str) -> Path:
+        """A table over all models."""
+        return self.root / "tables" / f"{table}.parquet"
+
+    def data_docs_folder(self) -> Path:
+        """What was validated, and what was found: pages, and the same as JSON."""
+        return self.root / "data_docs"
+
+    def data_docs_lock(self) -> Path:
+        """Held while a validation is put into the data docs."""
+        return self.root / "locks" / "data-docs.lock"
+
+    def report_folder(self) -> Path:
+        """The page and its charts."""
+        return self.root / "report"
+
+
+def _cell_path(model: str, step: int, layer: int, ending: str) -> Path:
+    layer_name = "embed" if layer < 0 else f"{layer:03d}"
+    return Path(f"model={model}") / f"step={step:06d}" / f"layer={layer_name}{ending}"
+
+
+def existing_folder(path: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there: the disk that it lies on, or will lie on."""
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+def prepare_folder(folder: Path) -> None:
+    """Create a folder and see that it can be written.
+
+    Raises:
+        EmergenceError: it cannot.
+    """
+    with clear_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable.{os.getpid()}.tmp"
+        try:
+            probe.write_bytes(b"x")
+        finally:
+            probe.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Declared tables: parquet files, checks of data quality."""

@@ -1,0 +1,70 @@
+"""Whole activation files with random rows, in each residency, and all that a reader gets out of them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from emergence_assets.activations.files.layout import ROW_DATASETS, Residency
+from emergence_assets.activations.files.reading import (
+    Rows,
+    open_rows,
+    read_attrs,
+    read_spec,
+    read_stats,
+    unarchive_rows,
+    verify_file,
+)
+from emergence_assets.activations.files.storage_state import archive_rows, evict_rows
+from resources.hdf5.hdf5 import NUMERIC_TYPES, AttrValue, to_storage
+from tests.activations.files.sample_file import SAMPLE_ATTRS, write
+
+
+def random_rows(n_rows: int, d_model: int, seed: int = 0, n_probes: int = 5) -> dict[str, np.ndarray]:
+    """Values of all magnitudes that the three types share."""
+    random = np.random.default_rng(seed)
+    shapes = {name: (n_rows if name == "resid_post" else n_probes, d_model) for name in ROW_DATASETS}
+    return {name: random.normal(0, 10, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def write_layer(
+    path: Path,
+    residency: Residency = "stored",
+    dtype: str = "float16",
+    n_rows: int = 60,
+    d_model: int = 16,
+    seed: int = 0,
+    attrs: dict[str, AttrValue] = SAMPLE_ATTRS,
+) -> Path:
+    """One complete file; rows are let go afterwards, as the pipeline does it."""
+    write(path, random_rows(n_rows, d_model, seed), dtype, attrs)
+    if residency == "archived":
+        archive_rows(path)
+    if residency == "evicted":
+        evict_rows(path)
+    return path
+
+
+def stored_rows(dtype: str = "float16", n_rows: int = 60, d_model: int = 16, seed: int = 0) -> Rows:
+    """The rows of `write_layer`, as a harvest would give them again."""
+    array = to_storage(random_rows(n_rows, d_model, seed)["resid_post"], dtype)
+    assert array.dtype == NUMERIC_TYPES[dtype][1]
+    return Rows(array, dtype)
+
+
+def everything(path: Path) -> dict[str, object]:
+    """All that the reader gives, after verification; of archived rows what they decompress to."""
+    verify_file(path)
+    residency = read_spec(path).residency
+    found: dict[str, object] = {"attrs": sorted(read_attrs(path).items())}
+    found |= {name: column.tobytes() for name, column in vars(read_stats(path)).items()}
+    for name in ROW_DATASETS:
+        if name != "resid_post" or residency == "stored":
+            found[name] = open_rows(path, name, verify=True).array.tobytes()
+        elif residency == "archived":
+            found[name] = unarchive_rows(path).array.tobytes()
+    return found
+
+
+def temporaries(folder: Path) -> list[Path]:
+    """Files that somebody is building, or left behind."""
+    return sorted(folder.rglob(".*.tmp"))

@@ -1,0 +1,72 @@
+"""A changed text runs one token and gives what the whole text would give."""
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from emergence_assets.activations.forward.ablation import Changes, changed_read_outs, read_outs, run_prefix
+from emergence_assets.activations.forward.capture import residual_stream
+from resources.errors import EmergenceError
+from tests.activations.forward.test_contributions import MODELS, SHAPE, made
+
+LAYERS = (0, 1, 2, 3)
+
+
+@pytest.fixture
+def ids_bt() -> torch.Tensor:
+    return torch.randint(1, 50, (5, 7), generator=torch.Generator().manual_seed(1))
+
+
+def whole_text(model, ids_bt, layer, added_d) -> dict[int, torch.Tensor]:
+    """Written out: the whole text in one pass, its last position changed after one block."""
+    block = next(module for name, module in model.named_modules() if name.endswith((f"layers.{layer}", f"h.{layer}")))
+
+    def add(_module, _args, output):
+        stream = (output[0] if isinstance(output, tuple) else output).clone()
+        stream[:, -1] += added_d
+        return (stream, *output[1:]) if isinstance(output, tuple) else stream
+
+    handle = block.register_forward_hook(add)
+    with residual_stream(model, LAYERS) as resid, torch.no_grad():
+        model.base_model(input_ids=ids_bt, use_cache=False)
+        found = {number: resid[number][:, -1] for number in LAYERS}
+    handle.remove()
+    return found
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("rows_at_once", [2, 256])
+def test_changes_after_several_layers_go_through_together(name: str, rows_at_once: int, ids_bt) -> None:
+    model = made(name)
+    prefix = run_prefix(model, ids_bt)
+    generator = torch.Generator().manual_seed(2)
+    text_r, layer_r = torch.tensor([0, 3, 3, 1, 4]), torch.tensor([0, 0, 2, 1, 2])
+    added_rd = torch.randn(5, 16, generator=generator)
+    changed = changed_read_outs(prefix, Changes(text_r, layer_r, added_rd), LAYERS, rows_at_once)
+    clean = read_outs(prefix, LAYERS)
+    for row in range(5):
+        text, layer = int(text_r[row]), int(layer_r[row])
+        expected = whole_text(model, ids_bt[text : text + 1], layer, added_rd[row])
+        for number in LAYERS:
+            torch.testing.assert_close(changed[number][row], expected[number][0], atol=2e-5, rtol=2e-5)
+            if number < layer:
+                torch.testing.assert_close(changed[number][row], clean[number][text], atol=2e-5, rtol=2e-5)
+
+
+def test_no_change_is_the_text_itself_and_the_prefix_is_not_used_up(ids_bt) -> None:
+    model = made("parallel")
+    prefix = run_prefix(model, ids_bt)
+    before = read_outs(prefix, (3,))[3]
+    nothing = Changes(torch.arange(5), torch.ones(5, dtype=torch.int64), torch.zeros(5, 16))
+    torch.testing.assert_close(changed_read_outs(prefix, nothing, (3,))[3], before, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(read_outs(prefix, (3,))[3], before, atol=0, rtol=0)
+    with residual_stream(model, (3,)) as resid, torch.no_grad():
+        model.base_model(input_ids=ids_bt)
+        torch.testing.assert_close(before, resid[3][:, -1], atol=2e-5, rtol=2e-5)
+    none = Changes(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 16))
+    assert changed_read_outs(prefix, none, (3,))[3].shape == (0, 16)
+
+
+def test_an_encoder_is_refused(ids_bt) -> None:
+    with pytest.raises(EmergenceError, match="no causal model"):
+        run_prefix(BertModel(BertConfig(**SHAPE, intermediate_size=32)).eval(), ids_bt)

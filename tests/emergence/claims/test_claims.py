@@ -1,0 +1,264 @@
+"""What may be said follows from the tables: a control that fails takes the words away."""
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from emergence_assets.emergence.claims.claim import short_number, speaks_against
+from emergence_assets.emergence.claims.claims import Evidence, claims
+from emergence_assets.emergence.claims.of_time import MUST_BEAT, SHOULD_BEAT
+from emergence_assets.emergence.claims.supported import granted, granted_histories
+from emergence_assets.emergence.claims.table import CLAIMS
+from emergence_assets.emergence.controls.table import CATEGORY_CONTROLS
+from emergence_assets.emergence.lineage.stability_table import LINEAGE_STABILITY
+from emergence_assets.emergence.mechanism.table import REACTIVATION_MECHANISM
+from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE
+from emergence_assets.emergence.relations import RELATIONS, with_relations
+from emergence_assets.emergence.scale.table import EMERGENCE_OVER_SCALE, MODEL_SEEDS
+from emergence_assets.emergence.space.table import EMERGENCE_OVER_SPACE, REACTIVATION
+from emergence_assets.emergence.specs import CHECKS
+from emergence_assets.emergence.time.table import EMERGENCE_OVER_TIME
+from resources.tables.expectations import validate
+
+PLACE = {"model": "m", "layer": 1, "category_level": "subject", "aggregate": "none", "category": "fish"}
+RISE = PLACE | {
+    "layer_choice": "best",
+    "control_id": "none",
+    "metric": "p_best",
+    "step_last": 1000,
+    "amp": 0.2,
+    "amp_lo": 0.15,
+    "amp_hi": 0.25,
+    "q_emerged": 0.001,
+    "passes_gate": True,
+    "n_seeds": 2,
+    "n_seeds_agree": 2,
+    "half_step": 99.0,
+    "half_step_lo": 50.0,
+    "half_step_hi": 200.0,
+    "half_step_interp": 110.0,
+    "censor": "none",
+}
+
+
+def frame(schema: dict[str, Any], *rows: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame([dict.fromkeys(schema) | row for row in rows], schema=schema)
+
+
+def evidence(
+    rise: dict[str, Any] | None = None, above: dict[str, float] | None = None, doubtful: int = 0, **tables: pl.DataFrame
+) -> Evidence:
+    """One category that rises, and lies above every control by 0.1 unless `above` says otherwise."""
+    lies = dict.fromkeys((*MUST_BEAT, *SHOULD_BEAT), 0.1) | (above or {})
+    controls = [PLACE | {"control_id": name, "above_control_lo": lo} for name, lo in lies.items()]
+    none: dict[str, Any] = {
+        "category_presence": frame(CATEGORY_PRESENCE.schema),
+        "emergence_over_space": frame(EMERGENCE_OVER_SPACE.schema),
+        "reactivation": frame(REACTIVATION.schema),
+        "reactivation_mechanism": frame(REACTIVATION_MECHANISM.schema),
+        "lineage_stability": frame(LINEAGE_STABILITY.schema),
+        "emergence_over_scale": frame(EMERGENCE_OVER_SCALE.schema),
+        "model_seeds": frame(MODEL_SEEDS.schema),
+    }
+    return Evidence(
+        checkpoint_registry=pl.DataFrame(
+            {"model": ["m"] * 3, "status": ["ok"] * (3 - doubtful) + ["outlier"] * doubtful}
+        ),
+        category_controls=frame(CATEGORY_CONTROLS.schema, *controls),
+        emergence_over_time=frame(EMERGENCE_OVER_TIME.schema, RISE | (rise or {})),
+        **none | tables,
+    )
+
+
+def stated(found: Evidence, kind: str = "emergence") -> dict[str, Any]:
+    return claims(found, "subject", ()).filter(kind=kind).row(0, named=True)
+
+
+def test_a_rise_above_all_controls_is_granted_and_says_what_was_not_measured() -> None:
+    claim = stated(evidence())
+    assert claim["grade"] == "B"
+    assert claim["controls_failed"] == []
+    assert claim["controls_missing"] == ["dense", "model_seed"]
+    assert (claim["estimate"], claim["lo"], claim["hi"]) == pytest.approx((0.2, 0.15, 0.25))
+    assert "fish emerges in m by step 1,000" in claim["statement"]
+
+
+@pytest.mark.parametrize("control", MUST_BEAT)
+def test_a_control_that_is_as_good_takes_the_claim_away(control: str) -> None:
+    claim = stated(evidence(above={control: -0.01}))
+    assert claim["grade"] == "reject"
+    assert claim["controls_failed"] == [control]
+
+
+@pytest.mark.parametrize("control", SHOULD_BEAT)
+def test_other_controls_are_named_and_the_claim_stays(control: str) -> None:
+    claim = stated(evidence(above={control: -0.01}))
+    assert claim["grade"] == "B"
+    assert claim["controls_failed"] == [control]
+
+
+@pytest.mark.parametrize(
+    ("change", "failed"),
+    [
+        ({"amp_lo": -0.01}, "step0"),
+        ({"q_emerged": 0.2}, "fdr"),
+        ({"n_seeds": 3, "n_seeds_agree": 1}, "sae_seed"),
+    ],
+)
+def test_the_rows_own_controls_reject_too(change: dict[str, Any], failed: str) -> None:
+    claim = stated(evidence(change))
+    assert (claim["grade"], claim["controls_failed"]) == ("reject", [failed])
+
+
+def test_what_was_not_measured_leaves_grade_c() -> None:
+    assert stated(evidence({"n_seeds": 1, "n_seeds_agree": 1}))["grade"] == "C"
+    found = evidence()
+    less = Evidence(
+        **{**vars(found), "category_controls": found.category_controls.filter(pl.col("control_id") != "reinit_full")}
+    )
+    claim = stated(less)
+    assert claim["grade"] == "C"
+    assert "reinit_full" in claim["controls_missing"]
+
+
+def test_without_a_gate_there_is_no_claim_and_no_time() -> None:
+    found = claims(evidence({"passes_gate": False}), "subject", ())
+    assert found["grade"].to_list() == ["reject"]
+    assert found["kind"].to_list() == ["emergence"]
+
+
+def test_the_time_of_a_rise_stands_or_falls_with_it() -> None:
+    assert stated(evidence(), "timing")["grade"] == "B"
+    assert stated(evidence({"censor": "right"}), "timing")["grade"] == "reject"
+    assert stated(evidence(above={"reinit_full": -0.1}), "timing")["grade"] == "reject"
+    assert "interpolation" in stated(evidence({"half_step_interp": 500.0}), "timing")["controls_failed"]
+
+
+def test_a_category_that_is_told_by_its_wording_claims_nothing() -> None:
+    told = claims(evidence(), "subject", {("subject", "fish")}).filter(kind="emergence").row(0, named=True)
+    assert (told["grade"], told["controls_failed"]) == ("reject", ["wording"])
+    other = claims(evidence(), "subject", {("subject", "fowl"), ("area", "fish")})
+    assert other["grade"].to_list() == ["B", "B"]
+    mean = evidence({"aggregate": "mean", "category": None})
+    controls = mean.category_controls.with_columns(aggregate=pl.lit("mean"), category=pl.lit(None, pl.String))
+    mean = Evidence(**{**vars(mean), "category_controls": controls})
+    told = claims(mean, "subject", {("subject", "fowl")}).filter(kind="emergence").row(0, named=True)
+    assert (told["grade"], told["controls_failed"]) == ("B", ["wording"])
+
+
+def test_doubtful_checkpoints_are_named() -> None:
+    assert stated(evidence(doubtful=1))["controls_failed"] == ["checkpoints"]
+
+
+def test_a_return_in_the_late_layers_needs_its_gate_and_silence_of_permuted_labels() -> None:
+    row = PLACE | {"step": 1000, "control_id": "none", "verdict": "allocation", "passes_gate": True, "q": 0.01}
+    row |= {"n_seeds": 2, "n_seeds_agree": 2, "ri": 0.5, "ri_lo": 0.2, "ri_hi": 0.8, "drop_quarters_lo": 0.01}
+    quiet = row | {"control_id": "label_shuffle", "passes_gate": False, "verdict": "none"}
+    schema = REACTIVATION.schema
+    claim = stated(evidence(reactivation=frame(schema, _of(schema, row), _of(schema, quiet))), "reactivation")
+    assert claim["grade"] == "B"
+    assert "of the dense probe it is not shown" in claim["statement"]
+    loud = quiet | {"passes_gate": True}
+    claim = stated(evidence(reactivation=frame(schema, _of(schema, row), _of(schema, loud))), "reactivation")
+    assert (claim["grade"], claim["controls_failed"]) == ("reject", ["label_shuffle", "dense"])
+
+
+def test_a_shape_over_sizes_needs_both_designs() -> None:
+    row = {
+        "condition": "final_step",
+        "sae_design": "fixed_width",
+        "control_id": "none",
+        "aggregate": "none",
+        "category_level": "subject",
+        "category": "fish",
+        "shape": "threshold",
+        "n_lo": 1000,
+        "n_hi": 5000,
+    }
+    shuffled = row | {"control_id": "label_shuffle", "shape": "absent"}
+    agreed = stated(
+        evidence(emergence_over_scale=frame(EMERGENCE_OVER_SCALE.schema, row | {"verdict": "threshold"}, shuffled)),
+        "size",
+    )
+    assert agreed["grade"] == "B"
+    assert "between 1,000 and 5,000 parameters" in agreed["statement"]
+    alone = stated(
+        evidence(emergence_over_scale=frame(EMERGENCE_OVER_SCALE.schema, row | {"verdict": "insufficient"}, shuffled)),
+        "size",
+    )
+    assert alone["grade"] == "C"
+
+
+def test_only_granted_categories_have_emerged() -> None:
+    found = evidence()
+    assert granted(claims(found, "subject", ()), "emergence").height == 1
+    assert granted_histories(found.emergence_over_time, claims(found, "subject", ()))["emerged"].to_list() == [True]
+    doubtful = evidence(above={"dict_frozen_encoder": -0.1})
+    histories = granted_histories(doubtful.emergence_over_time, claims(doubtful, "subject", ()))
+    assert histories["emerged"].to_list() == [False]
+    assert histories["grade"].to_list() == ["reject"]
+    assert not granted(claims(doubtful, "subject", ()), "emergence").height
+
+
+def test_the_table_is_as_declared_and_a_grade_without_its_controls_is_found() -> None:
+    table = claims(evidence(), "subject", ())
+    assert table.schema == CLAIMS.schema
+    assert table["claim_id"].to_list() == [1, 2]
+
+    def failed(broken: pl.DataFrame) -> set[str]:
+        found = validate(with_relations(broken, RELATIONS[CLAIMS.name]).drop("inputs"), CHECKS["claims"][1])
+        return {finding.check.name for finding in found if not finding.passed}
+
+    assert failed(table) == set()
+    assert failed(table.with_columns(grade=pl.lit("A"))) == {"grades_follow_from_controls"}
+    assert failed(table.with_columns(passes_gate=pl.lit(False))) == {"grades_follow_from_controls"}
+    assert failed(table.with_columns(claim_id=pl.lit(1, pl.Int32))) == {"keys_are_unique"}
+    assert failed(table.with_columns(grade=pl.lit("D"))) == {"values_are_in_range"}
+
+
+def _of(schema: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name in schema}
+
+
+@pytest.mark.parametrize(
+    ("low", "words", "failed"),
+    [(1.0, "in layer 5 of 0 to 5", []), (2 / 3, "in one of the layers 3 to 5 of 0 to 5", ["one_layer"])],
+)
+def test_a_peak_is_said_to_be_where_its_interval_is(low: float, words: str, failed: list[str]) -> None:
+    peak = {
+        "model": "m",
+        "step": 1000,
+        "n_layers": 6,
+        "category_level": "subject",
+        "aggregate": "mean",
+        "control_id": "none",
+        "peak_layer": 5,
+        "peak_depth": 1.0,
+        "peak_depth_lo": low,
+        "peak_depth_hi": 1.0,
+        "max_gain_lo": 0.1,
+        "n_modes": 1,
+    }
+    space = frame(EMERGENCE_OVER_SPACE.schema, peak, peak | {"control_id": "label_shuffle", "max_gain_lo": -0.01})
+    claim = stated(evidence(emergence_over_space=space), "depth")
+    assert words in claim["statement"]
+    assert claim["controls_failed"] == failed
+    # Of one training run: no A, whatever else it survived.
+    assert (claim["grade"], claim["controls_missing"]) == ("B", ["model_seed"])
+
+
+def test_what_speaks_against_a_statement_names_its_gate_first() -> None:
+    assert speaks_against({"passes_gate": True, "controls_failed": ["bow"]}) == ["bow"]
+    assert speaks_against({"passes_gate": False, "controls_failed": ["bow"]}) == ["gate", "bow"]
+    assert speaks_against({"passes_gate": None, "controls_failed": []}) == ["gate"]
+
+
+def test_numbers_are_written_as_they_are_read() -> None:
+    assert [short_number(value) for value in (0.22413, 1.0, 613.7, 1990.4, -1234.0)] == [
+        "0.224",
+        "1",
+        "614",
+        "1,990",
+        "-1,234",
+    ]

@@ -1,0 +1,83 @@
+"""Claims of two runs beside each other: what is granted in both, at about the same place, holds."""
+
+import polars as pl
+
+from emergence_assets.emergence.claims.replication import beside, replication
+from emergence_assets.emergence.claims.table import CLAIMS
+
+
+def run(*stated: tuple[str, str | None, str, float, float]) -> pl.DataFrame:
+    """Claims from kind, category, grade and interval."""
+    rows = [
+        {
+            "claim_id": number,
+            "kind": kind,
+            "statement": f"{kind} of {category}",
+            "model": "m",
+            "category_level": "subject",
+            "category": category,
+            "grade": grade,
+            "passes_gate": grade != "reject",
+            "controls_passed": [],
+            "controls_failed": [],
+            "controls_missing": ["model_seed"],
+            "inputs": [],
+            "policy": "claims_v1",
+            "estimate": (lo + hi) / 2,
+            "lo": lo,
+            "hi": hi,
+            "unit": "step",
+            "figure": "presence_over_time",
+        }
+        for number, (kind, category, grade, lo, hi) in enumerate(stated, 1)
+    ]
+    return pl.DataFrame([dict.fromkeys(CLAIMS.schema) | row for row in rows], schema=CLAIMS.schema)
+
+
+HERE = run(
+    ("emergence", "fish", "B", 0.1, 0.2),
+    ("emergence", "fowl", "A", 0.1, 0.2),
+    ("emergence", "tree", "B", 0.1, 0.2),
+    ("emergence", "shrub", "reject", 0.1, 0.2),
+    ("emergence", None, "B", 0.1, 0.2),
+    ("timing", "fish", "B", 10, 20),
+    ("timing", "tree", "B", 10, 20),
+)
+THERE = run(
+    ("timing", "fish", "B", 21, 40),
+    ("emergence", None, "B", 0.2, 0.3),
+    ("emergence", "shrub", "B", 0.1, 0.2),
+    ("emergence", "tree", "reject", 0.1, 0.2),
+    ("emergence", "fowl", "B", 0.15, 0.3),
+    ("emergence", "fish", "A", 0.05, 0.12),
+)
+
+
+def test_what_is_granted_in_both_runs_holds() -> None:
+    rows = beside(HERE, THERE)
+    assert rows["claim_id"].to_list() == HERE["claim_id"].to_list()
+    assert rows["grade_other"].to_list() == ["A", "B", "reject", "B", "B", "B", None]
+    # Granted there with an interval elsewhere (timing of fish) does not hold; what is rejected here cannot.
+    assert rows["holds"].to_list() == [True, True, False, None, True, False, False]
+
+
+def test_what_held_is_counted_beside_what_chance_would_hold() -> None:
+    counts = {(row["kind"], row["of"]): row for row in replication(HERE, THERE).iter_rows(named=True)}
+    assert list(counts) == [("emergence", "category"), ("emergence", "mean"), ("timing", "category")]
+    each = counts["emergence", "category"]
+    assert (each["stated"], each["granted"], each["granted_there"], each["held"]) == (4, 3, 3, 2)
+    assert each["by_chance"] == 3 * 3 / 4
+    timing = counts["timing", "category"]
+    assert (timing["stated"], timing["granted"], timing["held"]) == (1, 1, 0)
+
+
+def test_a_run_beside_itself_holds_whatever_it_grants() -> None:
+    counts = replication(HERE, HERE)
+    assert (counts["held"] == counts["granted"]).all()
+    assert replication(HERE.clear(), HERE.clear()).is_empty()
+
+
+def test_two_claims_about_the_same_thing_are_told_apart_by_their_order() -> None:
+    twice = run(("depth", None, "B", 0.1, 0.2), ("depth", None, "reject", 0.5, 0.6))
+    other = run(("depth", None, "reject", 0.1, 0.2), ("depth", None, "B", 0.5, 0.6))
+    assert beside(twice, other)["grade_other"].to_list() == ["reject", "B"]

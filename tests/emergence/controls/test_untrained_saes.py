@@ -1,0 +1,53 @@
+"""Controls of an SAE: what is frozen stays, what is random is random, Gaussian rows have the moments and no more."""
+
+import numpy as np
+import torch
+
+from emergence_assets.activations.files.reading import Rows
+from emergence_assets.emergence.controls.untrained_saes import frozen_decoder, gaussian_rows, random_encoder
+from emergence_assets.saes.model.variants import BatchTopK, TopK
+from emergence_assets.saes.quality.quality import measure_quality
+from emergence_assets.saes.training.batches import Member
+from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.training import train_sae
+from tests.saes.planted import planted
+
+RECIPE = SAERecipe(TopK(4), n_latents=64, n_steps=60, batch_size=256)
+
+
+def rows() -> torch.Tensor:
+    return planted(4000, 24, 48, 3)[0]
+
+
+def test_a_frozen_decoder_keeps_its_directions_and_its_encoder_learns() -> None:
+    x_td = rows()
+    one_step = SAERecipe(TopK(4), n_latents=64, n_steps=1, batch_size=256, frozen_decoder=True)
+    start, end = train_sae(x_td, one_step, 3).sae, frozen_decoder(Member(x_td, 3), RECIPE, "cpu")
+    torch.testing.assert_close(end.W_dec_nd, start.W_dec_nd, atol=1e-5, rtol=0)
+    assert not torch.allclose(end.W_enc_nd, start.W_enc_nd, atol=1e-2)
+    random, trained = random_encoder(Member(x_td, 3), RECIPE, "cpu"), train_sae(x_td, RECIPE, 3).sae
+    fvu = [measure_quality(sae, x_td).fvu for sae in (trained, end, random)]
+    assert fvu[0] < fvu[1] < fvu[2]
+
+
+def test_a_random_encoder_is_as_sparse_and_centred_for_every_variant() -> None:
+    x_td = rows() + 5.0
+    for activation in (TopK(4), BatchTopK(4)):
+        sae = random_encoder(Member(x_td, 3), SAERecipe(activation, n_latents=64), "cpu")
+        assert sae.k == 4
+        torch.testing.assert_close(sae.b_dec_d, x_td.mean(0), atol=1e-4, rtol=0)
+        latents = sae.encode(x_td)
+        assert float((latents.values_s > 0).float().mean()) > 0.9
+
+
+def test_gaussian_rows_have_mean_and_covariance_and_no_other_structure() -> None:
+    x_td = rows().numpy() * np.linspace(0.1, 3, 24, dtype=np.float32) + 2.0
+    made = gaussian_rows(Rows(x_td, "float32"), seed=1)
+    assert made.dtype == np.float32
+    assert made.shape == x_td.shape
+    np.testing.assert_allclose(made.mean(0), x_td.mean(0), atol=0.1 * x_td.std())
+    ratio = np.linalg.norm(np.cov(made.T) - np.cov(x_td.T)) / np.linalg.norm(np.cov(x_td.T))
+    assert ratio < 0.1
+    z = (made - made.mean(0)) / made.std(0)
+    assert np.abs((z**4).mean(0) - 3).max() < 0.5  # planted rows are far from it
+    assert np.array_equal(made, gaussian_rows(Rows(x_td, "float32"), seed=1))

@@ -1,0 +1,3 @@
+"""Codes with known contents."""
+
+from tests.features.conftest import random_codes  # noqa: F401 - a fixture

@@ -1,0 +1,241 @@
+"""What is due and why, on a pipeline of four assets made by hand: weights, codes, curves, summary."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emergence_assets.plan.cell import Cell, layer_key, step_key
+from emergence_assets.plan.plan import CellState, Plan
+from emergence_assets.plan.timeline import AxisEntry, TimeAxis, write_time_axis
+from emergence_assets.study.study import Study
+from resources.errors import EmergenceError
+from resources.files.storage import Storage
+from tests.pipeline_by_hand import RULES, due, make, make_all, rule, small_study, with_other_code
+
+STUDY = small_study()
+ALL = {
+    "weights": [f"{model}/{step_key(step)}" for model in STUDY.models for step in STUDY.steps],
+    "codes": [
+        f"{model}/{step_key(step)}/{layer_key(layer)}"
+        for model, n_layers in (("gloss-25k", 2), ("gloss-200k", 4))
+        for step in STUDY.steps
+        for layer in range(n_layers)
+    ],
+    "curves": ["gloss-25k", "gloss-200k"],
+    "summary": ["all models"],
+}
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(tmp_path, STUDY.name)
+
+
+@pytest.fixture
+def finished(storage: Storage) -> Storage:
+    make_all(STUDY, storage)
+    return storage
+
+
+def file_of(storage: Storage, asset: str, cell: Cell) -> Path:
+    return Plan(STUDY, storage, RULES).rules[asset].path(storage, cell)
+
+
+def states(storage: Storage, study: Study = STUDY) -> dict[tuple[str, str], CellState]:
+    plan = Plan(study, storage, RULES)
+    return {(one.name, str(cell)): plan.state(one, cell) for one in RULES for cell in plan.cells(one)}
+
+
+def test_at_first_every_cell_is_missing_and_due_in_order(storage: Storage) -> None:
+    assert due(STUDY, storage) == ALL
+    assert {state for state, _ in states(storage).values()} == {"missing"}
+
+
+def test_after_all_are_made_nothing_is_due(finished: Storage) -> None:
+    assert due(STUDY, finished) == {}
+    assert set(states(finished).values()) == {("done", "")}
+
+
+def test_deleting_a_file_makes_it_and_exactly_its_descendants_due(finished: Storage) -> None:
+    file_of(finished, "weights", Cell("gloss-25k", 8)).unlink()
+    assert due(STUDY, finished) == {
+        "weights": ["gloss-25k/step000008"],
+        "codes": ["gloss-25k/step000008/L00", "gloss-25k/step000008/L01"],
+        "curves": ["gloss-25k"],
+        "summary": ["all models"],
+    }
+
+
+def test_deleting_one_layer_leaves_its_siblings_done(finished: Storage) -> None:
+    file_of(finished, "codes", Cell("gloss-200k", 1, 3)).unlink()
+    assert due(STUDY, finished) == {
+        "codes": ["gloss-200k/step000001/L03"],
+        "curves": ["gloss-200k"],
+        "summary": ["all models"],
+    }
+
+
+def test_deleting_the_last_asset_makes_nothing_else_due(finished: Storage) -> None:
+    file_of(finished, "summary", Cell()).unlink()
+    assert due(STUDY, finished) == {"summary": ["all models"]}
+
+
+def test_making_a_deleted_file_again_makes_its_descendants_done_again(finished: Storage) -> None:
+    file_of(finished, "weights", Cell("gloss-25k", 8)).unlink()
+    make(Plan(STUDY, finished, RULES), "weights", Cell("gloss-25k", 8))
+    assert due(STUDY, finished) == {}
+
+
+def test_a_stale_cell_says_which_input_is_missing(finished: Storage) -> None:
+    file_of(finished, "weights", Cell("gloss-25k", 8)).unlink()
+    found = states(finished)
+    assert found["weights", "gloss-25k/step000008"] == ("missing", "")
+    assert found["codes", "gloss-25k/step000008/L01"] == (
+        "stale",
+        "its input weights of gloss-25k/step000008 is missing",
+    )
+    assert found["curves", "gloss-25k"] == ("stale", "its input codes of gloss-25k/step000008/L00 is stale")
+    assert found["curves", "gloss-200k"] == ("done", "")
+
+
+def test_a_changed_recipe_makes_its_asset_and_its_descendants_stale(finished: Storage) -> None:
+    changed = small_study(k=8)
+    assert due(changed, finished) == {name: cells for name, cells in ALL.items() if name != "weights"}
+    found = states(finished, changed)
+    assert found["codes", "gloss-25k/step000000/L00"] == ("stale", "k was 16, is 8")
+    assert found["curves", "gloss-25k"].state == "stale"
+
+
+def test_changing_the_recipe_back_makes_everything_done(finished: Storage) -> None:
+    make_all(small_study(k=8), finished)
+    assert due(small_study(k=8), finished) == {}
+    assert due(STUDY, finished) == {name: cells for name, cells in ALL.items() if name != "weights"}
+    make_all(STUDY, finished)
+    assert due(STUDY, finished) == {}
+
+
+@pytest.mark.parametrize(("name", "kept"), [("weights", 0), ("codes", 1), ("curves", 2), ("summary", 3)])
+def test_changed_code_makes_its_asset_and_its_descendants_stale(finished: Storage, name: str, kept: int) -> None:
+    rules = with_other_code(RULES, name)
+    assert due(STUDY, finished, rules) == dict(list(ALL.items())[kept:])
+    first = rules[kept]
+    plan = Plan(STUDY, finished, rules)
+    assert {plan.state(first, cell) for cell in plan.cells(first)} == {("stale", "the code changed")}
+
+
+def test_a_new_step_makes_only_what_it_adds_to_due(storage: Storage) -> None:
+    shorter = STUDY.model_copy(update={"steps": [0, 1]})
+    make_all(shorter, storage)
+    assert due(STUDY, storage) == {
+        "weights": ["gloss-25k/step000008", "gloss-200k/step000008"],
+        "codes": [cell for cell in ALL["codes"] if "step000008" in cell],
+        "curves": ALL["curves"],
+        "summary": ALL["summary"],
+    }
+
+
+def test_the_record_of_another_cell_is_not_taken_for_this_one(finished: Storage) -> None:
+    wrong = file_of(finished, "codes", Cell("gloss-25k", 8, 1))
+    wrong.write_bytes(file_of(finished, "codes", Cell("gloss-25k", 8, 0)).read_bytes())
+    state, reason = states(finished)["codes", "gloss-25k/step000008/L01"]
+    assert (state, reason) == ("stale", "it is codes of gloss-25k/step000008/L00")
+
+
+def test_a_damaged_record_is_an_error_and_not_a_state(finished: Storage) -> None:
+    path = file_of(finished, "weights", Cell("gloss-25k", 8))
+    path.write_text("{}")
+    plan = Plan(STUDY, finished, RULES)
+    with pytest.raises(EmergenceError, match="cannot be read") as caught:
+        plan.state(plan.rules["weights"], Cell("gloss-25k", 8))
+    assert caught.value.where == str(path)
+
+
+def test_a_cell_is_not_made_before_its_inputs(storage: Storage) -> None:
+    with pytest.raises(EmergenceError) as caught:
+        make(Plan(STUDY, storage, RULES), "codes", Cell("gloss-25k", 8, 1))
+    assert "needs weights of gloss-25k/step000008, which is missing" in caught.value.what
+    assert "weights" in caught.value.where
+    assert "materialise weights first" in caught.value.remedy
+
+
+def test_a_cell_is_not_made_from_a_stale_input(finished: Storage) -> None:
+    with pytest.raises(EmergenceError, match=r"which is stale.*") as caught:
+        make(Plan(small_study(k=8), finished, RULES), "curves", Cell("gloss-25k"))
+    assert "k was 16, is 8" in caught.value.remedy
+
+
+def test_what_waits_for_something_outside_has_no_required_provenance(storage: Storage) -> None:
+    def unknown(_study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any] | None:
+        return None
+
+    rules = [replace(RULES[0], recipe=unknown), *RULES[1:]]
+    plan = Plan(STUDY, storage, rules)
+    for one in rules:
+        assert all(plan.required(one, cell) is None for cell in plan.cells(one))
+    with pytest.raises(EmergenceError, match="cannot be made yet"):
+        plan.demand_inputs(rules[0], Cell("gloss-25k", 8))
+
+
+def test_something_outside_that_vanished_makes_what_was_made_from_it_stale(finished: Storage) -> None:
+    rules = [replace(RULES[0], recipe=lambda *_: None), *RULES[1:]]
+    plan = Plan(STUDY, finished, rules)
+    assert plan.state(rules[0], Cell("gloss-25k", 8)) == ("stale", "an input is missing")
+    assert due(STUDY, finished, rules) == ALL
+
+
+@pytest.mark.parametrize(
+    ("source", "reader", "cell", "expected"),
+    [
+        ("study", "cell", Cell("gloss-25k", 8, 1), ["all models"]),
+        ("model", "cell", Cell("gloss-25k", 8, 1), ["gloss-25k"]),
+        ("step", "cell", Cell("gloss-25k", 8, 1), ["gloss-25k/step000008"]),
+        ("cell", "cell", Cell("gloss-25k", 8, 1), ["gloss-25k/step000008/L01"]),
+        ("cell", "step", Cell("gloss-25k", 8), ["gloss-25k/step000008/L00", "gloss-25k/step000008/L01"]),
+        ("step", "model", Cell("gloss-25k"), [f"gloss-25k/{step_key(step)}" for step in (0, 1, 8)]),
+        ("cell", "model", Cell("gloss-25k"), [cell for cell in ALL["codes"] if cell.startswith("gloss-25k")]),
+        ("model", "study", Cell(), ["gloss-25k", "gloss-200k"]),
+        ("cell", "study", Cell(), ALL["codes"]),
+    ],
+)
+def test_a_cell_is_made_from_the_cells_that_share_its_model_step_and_layer(
+    storage: Storage, source: Any, reader: Any, cell: Cell, expected: list[str]
+) -> None:
+    rules = [rule("source", source), rule("reader", reader, "source")]
+    plan = Plan(STUDY, storage, rules)
+    assert [str(found) for _, found in plan.input_cells(rules[1], cell)] == expected
+
+
+def test_nothing_is_made_from_checkpoints_of_which_none_can_be_used(storage: Storage) -> None:
+    write_time_axis(storage.time_axis("gloss-25k"), TimeAxis((AxisEntry(0, "duplicate", "it has other weights"),)))
+    plan = Plan(small_study(), storage, RULES)
+    curves = plan.rules["curves"]
+    assert list(plan.input_cells(curves, Cell("gloss-25k"))) == []
+    with pytest.raises(EmergenceError, match="no checkpoint can be used") as caught:
+        plan.demand_inputs(curves, Cell("gloss-25k"))
+    assert "emergence checkpoints" in caught.value.remedy
+    registry = replace(curves, needs_cells=False)
+    assert Plan(small_study(), storage, [registry]).demand_inputs(registry, Cell("gloss-25k")).inputs == {}
+
+
+def test_an_asset_that_the_pipeline_does_not_have_is_no_input(storage: Storage) -> None:
+    run, weights = rule("training_run", "model"), rule("weights", "step", "training_run")
+    cell = Cell("gloss-25k", 8)
+    assert list(Plan(STUDY, storage, [run, weights]).input_cells(weights, cell)) == [(run, Cell("gloss-25k"))]
+    assert list(Plan(STUDY, storage, [weights]).input_cells(weights, cell)) == []
+
+
+def test_the_order_of_rules_does_not_matter_to_states(finished: Storage) -> None:
+    file_of(finished, "weights", Cell("gloss-25k", 8)).unlink()
+    plan = Plan(STUDY, finished, RULES[::-1])
+    backwards = {(one.name, str(cell)): plan.state(one, cell) for one in RULES[::-1] for cell in plan.cells(one)[::-1]}
+    assert backwards == states(finished)
+
+
+@given(st.lists(st.integers(0, 999_999)))
+def test_step_keys_sort_as_steps_do(steps: list[int]) -> None:
+    assert [step_key(step) for step in sorted(steps)] == sorted(map(step_key, steps))

@@ -1,0 +1,217 @@
+"""The page is complete, safe and says what the tables say."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import polars as pl
+import pytest
+from playwright.sync_api import Browser
+
+from emergence_assets.plan.lineage_id import figure_key, row_id
+from emergence_assets.report.charts.figures import Figure, draw_figures
+from emergence_assets.report.charts.readings import ReportTables
+from emergence_assets.report.page.page import build_page, json_for_script
+
+HOSTILE = "</script><script>alert(1)</script>"
+
+
+def _page(tables: ReportTables, figures: list[Figure]) -> str:
+    return build_page(
+        tables,
+        figures,
+        [
+            {"asset": "headline", "fingerprint": "3f" * 16, "made": "2026-01-01"},
+            {"asset": "claims", "fingerprint": "cd" * 16},
+            {"asset": HOSTILE, "note": None},
+        ],
+        study=f"study {HOSTILE} $name",
+        description=f"Two models & {HOSTILE}",
+        recipe=f"name: test\nnote: {HOSTILE} $study",
+        environment={"torch": "2.13.0", HOSTILE: HOSTILE},
+        created="2026-01-01T00:00:00+00:00",
+        fingerprint="ab" * 16,
+    )
+
+
+@pytest.fixture(scope="module")
+def page(rising: ReportTables) -> str:
+    """The page of the study with a planted rise."""
+    return _page(rising, draw_figures(rising))
+
+
+class _Outline(HTMLParser):
+    """Elements, attributes and text outside of scripts and styles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.scripts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "input", "br"):
+            self.open.append(tag)
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "script" in self.open:
+            self.scripts[-1] += data
+        elif "style" not in self.open:
+            self.text += data
+
+
+def _outline(page: str) -> _Outline:
+    outline = _Outline()
+    outline.feed(page)
+    assert outline.open == []
+    return outline
+
+
+def test_every_element_is_closed_and_text_is_escaped(page: str) -> None:
+    outline = _outline(page)
+    assert len(outline.scripts) == 2
+    assert "alert" not in outline.scripts[1]
+    assert outline.text.count(HOSTILE) >= 6  # title, heading, description, recipe, environment, tables
+    assert "$name" in outline.text
+
+
+def test_nothing_is_loaded(page: str) -> None:
+    outline = _outline(page)
+    loading = {"src", "srcset", "href", "xlink:href", "action", "data", "poster", "background"}
+    targets = [(tag, value or "") for tag, attrs in outline.tags for key, value in attrs.items() if key in loading]
+    beside = ("a", "../data_docs/index.html")  # a link loads nothing
+    assert all(target == beside or target[1].startswith(("#", "data:,")) for target in targets)
+    assert not re.search(r"@import|url\((?!#)|import\(|fetch\(|XMLHttpRequest|WebSocket", page)
+    assert set(re.findall(r"https?://[^\s\"'<>)]+", page)) == {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+    policy = next(attrs["content"] for tag, attrs in outline.tags if attrs.get("http-equiv"))
+    assert (policy or "").startswith("default-src 'none'")
+
+
+def test_the_page_is_accessible(page: str) -> None:
+    outline = _outline(page)
+    tags = outline.tags
+    assert ("html", {"lang": "en"}) in tags
+    assert [tag for tag, _ in tags].count("h1") == 1
+    assert all(attrs.get("role") == "img" and attrs.get("aria-label") for tag, attrs in tags if tag == "svg")
+    tables = [tag for tag, _ in tags if tag == "table"]
+    assert len(tables) == [tag for tag, _ in tags].count("caption") == 7
+    assert all(attrs.get("scope") in ("col", "row") for tag, attrs in tags if tag == "th")
+    ids = [attrs["id"] for _, attrs in tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    targets = {str(value) for _, attrs in tags for key, value in attrs.items() if key == "href" and value != "data:,"}
+    assert targets - {f"#{one}" for one in ids} == {"../data_docs/index.html"}
+
+
+def test_the_page_says_the_finding_and_all_figures(page: str) -> None:
+    text = _outline(page).text
+    assert "Features emerge during training" in text
+    assert "A single feature emerges, not the information" in text
+    assert "Verdict of the scale table: insufficient" in text
+    assert page.count("<figure ") == 12
+    assert page.count("<svg ") == 24
+    assert "3f" * 16 in text
+    assert "2026-01-01 00:00:00 UTC" in text
+    assert "no data for this chart" not in text
+
+
+def test_figures_and_claims_carry_the_names_that_the_audit_takes(page: str, rising: ReportTables) -> None:
+    text = _outline(page).text
+    assert row_id("ab" * 16, figure_key("presence_over_time")) in text
+    about_means = rising.claims.filter(pl.col("category").is_null())["claim_id"].to_list()
+    assert all(row_id("cd" * 16, {"claim_id": number}) in text for number in about_means)
+    assert len(set(re.findall(r"Lineage id <code>(abababab..-[0-9a-f]{8})", page))) == page.count("<figure ")
+
+
+def test_the_page_says_which_checkpoints_were_left_out_and_why(page: str, rising: ReportTables) -> None:
+    text = _outline(page).text
+    assert "22 checkpoints of 2 models, from project/large, project/small" in text
+    assert "2 were left out of every curve (2 duplicate)" in text
+    assert text.count("it has the weights of step 512") == 2
+    clean = dataclasses.replace(rising, registry=rising.registry.filter(pl.col("on_time_axis")))
+    text = _outline(_page(clean, [])).text
+    assert "None was left out" in text
+    assert "Checkpoints that need a word" not in text
+
+
+def test_the_numbers_are_embedded_as_json(page: str, rising: ReportTables) -> None:
+    numbers = json.loads(_outline(page).scripts[0])
+    assert numbers["study"].startswith(f"study {HOSTILE}")
+    assert {row["category"] for row in numbers["categories"]} == set(rising.domains)
+    assert [row["model"] for row in numbers["sizes"]] == ["small", "large"]
+    assert json.loads(json_for_script({"a": "</script><!-- &"})) == {"a": "</script><!-- &"}
+    assert not set("<>&") & set(json_for_script({"a": "</script><!-- &"}))
+    with pytest.raises(ValueError, match="JSON"):
+        json_for_script(float("nan"))
+
+
+def test_equal_tables_give_equal_pages(page: str, rising: ReportTables) -> None:
+    assert _page(rising, draw_figures(rising)) == page
+
+
+def test_null_broken_and_half_done_studies_have_honest_pages(planted_tables: Callable[..., ReportTables]) -> None:
+    null = _outline(_page(planted_tables(0.0), [])).text
+    assert "No emergence is shown" in null
+    assert "Features emerge" not in null
+    broken = _outline(_page(planted_tables(0.5, shuffle_shift=0.06), [])).text
+    assert "No emergence may be claimed" in broken
+    assert "Features emerge" not in broken
+    assert broken.count("A control fails (see the finding)") == 2
+    late = _outline(_page(planted_tables(0.5, steps=(8, 64)), [])).text
+    assert "No conclusion yet" in late
+    assert "There is no data for this chart yet." in late
+
+
+def test_a_study_without_results_has_a_page(empty: ReportTables) -> None:
+    assert "There is no result for subject categories yet." in _outline(_page(empty, [])).text
+
+
+@pytest.mark.browser
+def test_the_page_opens_offline_without_errors(page: str, tmp_path: Path, browser: Browser) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(page, encoding="utf-8")
+    for width, shown, hidden in ((1400, "wide", "narrow"), (390, "narrow", "wide")):
+        context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
+        opened = context.new_page()
+        problems: list[str] = []
+        requests: list[str] = []
+        opened.on("console", lambda message, seen=problems: seen.append(message.text))
+        opened.on("pageerror", lambda error, seen=problems: seen.append(str(error)))
+        opened.on("request", lambda request, seen=requests: seen.append(request.url))
+        opened.goto(path.as_uri())
+        assert opened.locator(f".{shown} svg").first.is_visible()
+        assert not opened.locator(f".{hidden} svg").first.is_visible()
+        assert opened.evaluate("document.documentElement.scrollWidth") == width
+
+        rows = opened.locator("#categories tbody tr")
+        assert rows.count() == 6
+        opened.locator("#categories thead th button").first.click()
+        names = opened.locator("#categories tbody th").all_inner_texts()
+        assert names == sorted(names, key=str.lower)
+        gain = opened.locator("#categories thead th", has_text="gain")
+        gain.locator("button").click()
+        assert gain.get_attribute("aria-sort") == "ascending"
+        opened.locator("#query").fill("music")
+        assert [rows.nth(i).is_visible() for i in range(6)].count(True) == 1
+        with opened.expect_download() as download:
+            opened.locator(".download").click()
+        assert json.loads(Path(download.value.path()).read_text())["level"] == "subject"
+        cell = opened.locator(f"#gain-by-layer .{shown} [aria-roledescription='rect mark']").first
+        cell.hover()
+        assert opened.locator("#hint").inner_text().startswith("small, layer 0, step 0: 0.0")
+        assert problems == []
+        assert requests[0] == path.as_uri()
+        assert all(url.startswith(("file:", "blob:")) for url in requests)
+        context.close()

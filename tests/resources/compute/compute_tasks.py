@@ -1,0 +1,106 @@
+"""Tasks for tests of `resources.compute.local_processes`; workers import this module by name."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from resources.environment import environment
+from resources.errors import EmergenceError
+
+IMPORTED = time.monotonic_ns()
+"""When this process imported the module."""
+
+
+class Unsendable(Exception):
+    """Can be pickled but not unpickled, as exceptions of some HTTP libraries."""
+
+    def __init__(self, message: str, *, response: int):
+        super().__init__(message)
+        self.response = response
+
+
+def double(report: Any, number: int) -> int:
+    """Twice the number."""
+    return 2 * number
+
+
+def slowly_double(report: Any, number: int) -> int:
+    """Twice the number, after a moment."""
+    time.sleep(0.05)
+    return 2 * number
+
+
+def worker(report: Any, seconds: float = 0.05) -> dict[str, Any]:
+    """Facts about the worker, late enough that the other worker is needed too."""
+    time.sleep(seconds)
+    return {"pid": os.getpid(), "imported": IMPORTED, "environment": dict(os.environ)}
+
+
+def describe(report: Any) -> dict[str, Any]:
+    """What a record that is written now would say of its making."""
+    return environment()
+
+
+def fail(report: Any, kind: str) -> None:
+    """Raise an exception of one kind."""
+    if kind == "unsendable":
+        raise Unsendable("no answer", response=404)
+    if kind == "emergence":
+        raise EmergenceError("The disk is full.", where="/data/x.h5", remedy="free some space")
+    raise ValueError("odd")
+
+
+def unsendable_result(report: Any) -> Any:
+    """Something that cannot be pickled."""
+    return lambda: None
+
+
+def tell(report: Any, steps: int, note: str = "note") -> int:
+    """Report progress."""
+    for step in range(steps):
+        report(step + 1, steps, note)
+    return steps
+
+
+def tell_for_ever(report: Any) -> None:
+    """Report progress without a pause."""
+    while True:
+        report(1, 2, "busy")
+
+
+def die_once(report: Any, marker: str) -> str:
+    """Kill this worker at the first call; afterwards say that it is alive."""
+    path = Path(marker)
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+
+def die(report: Any, counter: str) -> None:
+    """Note the call and kill this worker."""
+    with Path(counter).open("a") as file:
+        file.write("x")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def start_and_stay(report: Any, folder: str) -> None:
+    """Leave a file named by this worker's process and stay."""
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(60)
+
+
+def count_threads(report: Any) -> int:
+    """Threads that a polars operation of this worker uses."""
+    import polars as pl
+
+    return pl.thread_pool_size()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not waited for does not."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(state.strip()) and not state.startswith("Z")

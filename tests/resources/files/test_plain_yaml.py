@@ -1,0 +1,86 @@
+"""YAML from outside: plain documents are read as written, everything else is refused with file and line."""
+
+import contextlib
+import string
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resources.errors import EmergenceError
+from resources.files.plain_yaml import MAX_BYTES, read_yaml
+
+NAMES = st.text(string.ascii_letters + string.digits + "-_. é\n", min_size=1, max_size=12)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | NAMES
+DOCUMENTS = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner), max_leaves=12)
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "study.yaml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+@given(document=DOCUMENTS)
+def test_plain_documents_are_read_as_written(tmp_path_factory: pytest.TempPathFactory, document: object) -> None:
+    class NoAliases(yaml.SafeDumper):
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+    path = write(tmp_path_factory.getbasetemp(), yaml.dump(document, Dumper=NoAliases, allow_unicode=True))
+    assert read_yaml(path) == document
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(9)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (BOMB, "aliases are not allowed"),
+        ("name: quick\nsteps: [0]\nname: other\n", "key 'name' is repeated"),
+        ("sae:\n  k: 1\n  k: 2\n", "line 3"),
+        ("name: [0, 1\n", "line 2"),
+        ("name: 'open\n", "line 2"),
+        ("\tname: x\n", "line 1"),
+        ("a: 1\n---\nb: 2\n", "another document"),
+        ("a: !!python/object/apply:os.system ['true']\n", "not allowed"),
+        ("a: !!set {b}\n", "not allowed"),
+        ("a: !!bool perhaps\n", "not allowed"),
+        ("a: !!timestamp soon\n", "not allowed"),
+        ("<<: {a: 1}\n", "merge"),
+        ("? [a, b]\n: c\n", "a key is not plain text"),
+        ("day: 2024-13-45\n", "month must be in 1..12"),
+        ("steps: " + "1" * 5000 + "\n", "5000 digits"),
+        ("a: \x01\n", "special characters"),
+        ("[" * 5000, "nested too deep"),
+        ("{a: " * 5000, "nested too deep"),
+        (b"name: \xff\xfe\xfa\n", "cannot be read"),
+        (b"\x00" * 100, "not plain YAML"),
+        (b"PAR1" + bytes(range(256)), "cannot be read"),
+        ("#" * (MAX_BYTES + 1), f"larger than {MAX_BYTES} bytes"),
+    ],
+)
+def test_what_is_not_plain_is_refused_naming_the_file(tmp_path: Path, text: str | bytes, said: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(EmergenceError) as caught:
+        read_yaml(path)
+    assert said in caught.value.what
+    assert caught.value.where == str(path)
+    assert caught.value.remedy
+
+
+@given(content=st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    with contextlib.suppress(EmergenceError):
+        read_yaml(write(tmp_path_factory.getbasetemp(), content))
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent.yaml", tmp_path):
+        with pytest.raises(EmergenceError, match="cannot be read"):
+            read_yaml(path)

@@ -1,0 +1,32 @@
+"""The one exception for problems that a user can solve: what it says, and its way between processes."""
+
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resources.errors import BrokenCheckpoint, EmergenceError, SourceUnreachable
+
+
+@given(st.text(), st.text(), st.text())
+def test_an_error_survives_pickling_with_all_its_parts(what: str, where: str, remedy: str) -> None:
+    error = pickle.loads(pickle.dumps(EmergenceError(what, where=where, remedy=remedy)))
+    assert (type(error), error.what, error.where, error.remedy) == (EmergenceError, what, where, remedy)
+
+
+def test_the_text_says_what_where_and_what_to_do() -> None:
+    text = str(EmergenceError("The disk is full.", where="/data/x.h5", remedy="free some space"))
+    assert text == "The disk is full.\n  where: /data/x.h5\n  what to do: free some space"
+
+
+def test_parts_that_are_not_given_are_not_shown() -> None:
+    assert str(EmergenceError("The disk is full.")) == "The disk is full."
+    assert str(EmergenceError("The disk is full.", remedy="free some")) == "The disk is full.\n  what to do: free some"
+
+
+@pytest.mark.parametrize("kind", [BrokenCheckpoint, SourceUnreachable])
+def test_the_kind_of_a_problem_survives_the_way_from_a_worker(kind: type[EmergenceError]) -> None:
+    error = pickle.loads(pickle.dumps(kind("It is gone.", where="here", remedy="look")))
+    assert type(error) is kind
+    assert (error.what, error.where, error.remedy) == ("It is gone.", "here", "look")

@@ -1,0 +1,26 @@
+"""The page of tables says what is declared, and is current."""
+
+from emergence_assets.emergence.catalogue import CATALOGUE
+from scripts.write_tables_page import PAGE, tables_page
+
+
+def test_the_page_is_current() -> None:
+    assert PAGE.read_text(encoding="utf-8") == tables_page(), "make docs"
+
+
+def test_every_column_of_every_table_stands_on_it_with_its_meaning() -> None:
+    sections = tables_page().split("\n## ")[1:]
+    assert len(sections) == len(CATALOGUE)
+    for section, table in zip(sections, CATALOGUE.values(), strict=True):
+        assert section.startswith(f"`{table.name}`")
+        for column in table.columns:
+            stem = column.name.removesuffix("_lo").removesuffix("_hi")
+            assert f"| `{column.name}`" in section or f"| `{stem}`, `_lo`, `_hi`" in section
+            assert column.description.replace("|", "\\|") in section or "end of the 95 % interval" in column.description
+
+
+def test_every_column_has_a_meaning_and_a_unit_in_words() -> None:
+    for table in CATALOGUE.values():
+        assert len({column.name for column in table.columns}) == len(table.columns), table.name
+        assert set(table.key) <= set(table.schema), table.name
+        assert all(column.description and column.unit for column in table.columns), table.name

@@ -1,0 +1,93 @@
+"""Planted families are what they are said to be, and the whole chain finds it; `make calibration` says how often."""
+
+import numpy as np
+import pytest
+
+from benchmarks.calibration import AIMS, Figure, drawn_answers
+from benchmarks.planted_categories import CATEGORIES, Family, draw_cell, planted_directions
+from benchmarks.planted_study import STEPS, planted_runs
+from emergence_assets.features.statistics.formulas import auroc_c
+
+CARRIED = 0.5
+"""A direction is carried with 1 to 2; the noise of a coordinate is 0.1."""
+
+
+@pytest.fixture(scope="module")
+def family():
+    return Family(planted_runs(), texts_per_category=3000, run_spread=0.1, seed=3)
+
+
+def one_hot(labels):
+    return labels.codes_p[:, None] == np.arange(len(labels.categories))
+
+
+@pytest.mark.parametrize(("step", "layer"), [(0, 0), (32, 3), (STEPS[-1], 5)])
+def test_a_latent_that_fires_on_the_planted_direction_alone_has_the_true_auroc(family, step, layer):
+    run = family.runs[-1]
+    directions_xd, _ = planted_directions(family, run, layer)
+    read_out_pd = draw_cell(family, run, step, layer, 10).read_out_pd
+    amounts_pc = read_out_pd @ directions_xd[: len(CATEGORIES)].T
+    found_c = auroc_c(np.where(amounts_pc > CARRIED, amounts_pc, 0), one_hot(family.labels))
+    # a standard error is at most 0.5 / sqrt(3000) = 0.009
+    np.testing.assert_allclose(found_c, family.presence_cl(run, step)[:, layer], atol=0.03)
+
+
+def test_what_latents_lack_of_a_spread_category_in_a_layer_is_there_for_a_probe(family):
+    run, place = family.runs[-1], list(CATEGORIES).index("fades and returns in SAEs")
+    _, hidden_cd = planted_directions(family, run, 2)
+    read_out_pd = draw_cell(family, run, STEPS[-1], 2, 10).read_out_pd
+    found = auroc_c(read_out_pd @ hidden_cd[[place]].T, one_hot(family.labels)[:, [place]])[0]
+    truth_l = family.presence_cl(run, STEPS[-1])[place]
+    assert found == pytest.approx(truth_l.max(), abs=0.03)
+    assert truth_l[2] < 0.6 < 0.75 < found
+
+
+def test_half_of_the_true_rise_is_at_the_planted_step(family):
+    for name, category in CATEGORIES.items():
+        if category.rise:
+            first, half, last = (
+                family.presence_cl(family.runs[-1], step)[list(CATEGORIES).index(name)].max()
+                for step in (0, round(10**category.middle - 1), 10**9)
+            )
+            assert half == pytest.approx((first + last) / 2, abs=0.003), name
+
+
+def test_training_rows_say_nothing_of_the_step(family):
+    early, late = (draw_cell(family, family.runs[-1], step, 1, 20_000).training_td for step in (0, STEPS[-1]))
+    np.testing.assert_allclose(early.mean(axis=0), late.mean(axis=0), atol=0.03)
+    np.testing.assert_allclose(early.std(axis=0), late.std(axis=0), rtol=0.05)
+
+
+def test_more_directions_than_dimensions_are_refused():
+    with pytest.raises(ValueError, match="no dictionary"):
+        Family(planted_runs(), d_model=20)
+
+
+def test_figures_say_by_how_much_an_aim_is_missed():
+    rate = Figure.of([0] * 18 + [1] * 2)
+    assert (rate.value, rate.n) == (0.1, 20)
+    # Wilson 1927 for 2 of 20
+    assert (rate.low, rate.high) == (pytest.approx(0.0279, abs=1e-3), pytest.approx(0.3010, abs=1e-3))
+    assert rate.against((0, 0.05)) == "missed by 0.050"
+    assert rate.against((0, 0.1)) == "met"
+    mean = Figure.of([0.1, -0.1, 0.2, -0.2])
+    assert mean.value == pytest.approx(0)
+    assert mean.high == pytest.approx(-mean.low)
+
+
+@pytest.mark.slow
+def test_the_chain_finds_what_was_planted():
+    found = {}
+    for seed in (0, 1, 2):
+        for name, values in drawn_answers(seed)[0].items():
+            found.setdefault(name, []).extend(values)
+    assert set(found) <= set(AIMS)
+    rate = {name: float(np.mean(values)) for name, values in found.items()}
+    assert rate["false emergence, series without a rise"] <= 0.1
+    assert rate["false reactivation, all gates"] == 0
+    assert rate["false reactivation, permuted labels"] == 0
+    assert rate["power, larger rise"] >= 0.8
+    assert rate["power, drop of .3"] >= 0.8
+    assert abs(rate["bias of the half step, decades"]) < 0.15
+    assert rate["coverage, half step"] >= 0.75
+    assert rate["false threshold over sizes"] <= 0.1

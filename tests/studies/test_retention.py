@@ -1,0 +1,155 @@
+"""Rows that go, come back, or never reach the disk change no number; nor do kills at any moment."""
+
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from emergence_assets.activations.files.reading import read_spec, verify_file
+from resources.tables.parquet import parquet_provenance
+from tests.conftest import TINY, run_emergence, status_of
+
+pytestmark = pytest.mark.slow
+N_KILLS = 5
+SEED = 20261125
+
+
+def tables(data: Path) -> dict[str, tuple[bytes, str]]:
+    """Every table, as the bytes of its columns without dates, and with the fingerprint of what it was made from."""
+    found = {}
+    root = data / "tiny/tables"
+    for path in sorted(root.rglob("*.parquet")):
+        content = io.BytesIO()
+        pl.read_parquet(path, hive_partitioning=False).write_ipc(content)
+        stored = parquet_provenance(path)
+        found[str(path.relative_to(root))] = (content.getvalue(), stored.fingerprint if stored else "")
+    assert len(found) > 30
+    return found
+
+
+def study_with(folder: Path, **settings: object) -> Path:
+    """The tiny study with other settings of `activations`, or of `sae`."""
+    text = TINY.read_text()
+    for name, value in settings.items():
+        text = text.replace("{training_texts: 600}", f"{{training_texts: 600, {name}: {value}}}")
+    path = folder / "changed.yaml"
+    path.write_text(text)
+    return path
+
+
+def activation_files(data: Path) -> list[Path]:
+    return sorted((data / "tiny/activations").rglob("layer=*.h5"))
+
+
+def residencies(data: Path) -> set[str]:
+    return {read_spec(path).residency for path in activation_files(data)}
+
+
+def test_a_study_killed_five_times_ends_with_the_tables_of_one_that_was_not(
+    finished_study: Path, tmp_path: Path
+) -> None:
+    """With rows that go after their SAEs are trained, so that files are rewritten while it is killed too."""
+    study = study_with(tmp_path, retention="drop-after-sae")
+    draw = random.Random(SEED)
+    command = [sys.executable, "-m", "emergence_assets.cli.main", "--study", str(study), "--data", str(tmp_path), "run"]
+    moments = []
+    for _ in range(N_KILLS):
+        began = time.monotonic()
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
+        ) as process:
+            time.sleep(draw.uniform(4, 16))
+            assert process.poll() is None, "it was over before it was killed: shorten the waiting"
+            os.killpg(process.pid, signal.SIGKILL)  # the workers too
+        n_files = sum(1 for path in (tmp_path / "tiny").rglob("*") if path.is_file())
+        moments.append(f"{time.monotonic() - began:.1f} s ({n_files} files)")
+    finished = run_emergence(tmp_path, "run", study=study)
+    assert finished.returncode == 0, finished.stderr
+    print(f"killed after {', '.join(moments)}; tables equal byte for byte")
+    assert tables(tmp_path) == tables(finished_study)
+    assert residencies(tmp_path) == {"evicted"}
+    assert not list((tmp_path / "tiny").rglob(".*.tmp"))
+    for path in activation_files(tmp_path):
+        verify_file(path)
+
+
+def test_streamed_rows_give_the_same_tables_and_never_lie_on_the_disk(finished_study: Path, tmp_path: Path) -> None:
+    study = study_with(tmp_path, retention="stream")
+    finished = run_emergence(tmp_path, "run", study=study)
+    assert finished.returncode == 0, finished.stderr
+    assert tables(tmp_path) == tables(finished_study)
+    assert residencies(tmp_path) == {"evicted"}
+    again = run_emergence(tmp_path, "run", "--json", study=study)
+    assert json.loads(again.stdout)["made"] in ({}, dict.fromkeys(json.loads(again.stdout)["made"], 0))
+
+
+def test_evicted_rows_are_known_as_evicted_serve_new_saes_and_come_back(finished_study: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(finished_study, data)
+    before = {path: path.read_bytes() for path in activation_files(data)}
+    evicted = json.loads(run_emergence(data, "storage", "evict", "--json").stdout)
+    assert (evicted["changed"], evicted["spared"]) == (12, 0)
+    assert evicted["freed_bytes"] == sum(map(len, before.values())) - sum(
+        path.stat().st_size for path in activation_files(data)
+    )
+    shown = json.loads(run_emergence(data, "storage", "--json").stdout)
+    assert shown["rows_are"] == {"stored": 0, "archived": 0, "evicted": 12}
+    assert all(entry["done"] == entry["total"] for entry in status_of(data).values())
+
+    other = tmp_path / "other.yaml"
+    other.write_text(TINY.read_text().replace("k: 4", "k: 5"))
+    made = json.loads(run_emergence(data, "run", "--json", "--stage", "saes", study=other).stdout)["made"]
+    assert made == {"sae": 12}
+    assert residencies(data) == {"evicted"}
+
+    dropping = study_with(tmp_path, retention="archive-after-sae")
+    restored = run_emergence(data, "storage", "restore", "--json", "--model", "gloss-tiny")
+    assert json.loads(restored.stdout) == {"restored": 8, "harvested": 8}
+    for path, content in before.items():
+        assert (path.read_bytes() == content) == ("model=gloss-tiny" in str(path)), path
+    archived = json.loads(run_emergence(data, "storage", "archive", "--json", "--layer", "0").stdout)
+    assert archived["spared"] == 4, "the SAEs of these rows are out of date again"
+    archived = json.loads(run_emergence(data, "storage", "archive", "--json", "--layer", "0", "--untrained-too").stdout)
+    assert archived["changed"] == 4
+    assert residencies(data) == {"stored", "archived", "evicted"}
+    assert run_emergence(data, "storage", "restore").returncode == 0
+    assert {path: path.read_bytes() for path in activation_files(data)} == before
+    # A run follows the study's retention also with what an earlier setting left.
+    assert run_emergence(data, "run", study=dropping).returncode == 0
+    assert residencies(data) == {"archived"}
+
+
+def test_rows_that_come_back_different_are_refused(finished_study: Path, tmp_path: Path) -> None:
+    """Another thread count rounds differently; here the record itself says other rows were there."""
+    data = tmp_path / "data"
+    shutil.copytree(finished_study, data)
+    victim = activation_files(data)[0]
+    assert run_emergence(data, "storage", "evict", "--model", "gloss-tinier").returncode == 0
+    forge_row_hash(victim)
+    refused = run_emergence(data, "storage", "restore", "--model", "gloss-tinier")
+    assert refused.returncode == 1
+    assert "not bit for bit" in refused.stderr
+    assert read_spec(victim).residency == "evicted"
+
+
+def forge_row_hash(path: Path) -> None:
+    """Rewrite an evicted file so that it claims other rows, consistently."""
+    import h5py
+
+    from emergence_assets.activations.files.layout import content_hash
+    from resources.hdf5 import hdf5
+
+    spec = read_spec(path)
+    with h5py.File(path, "r+", libver=hdf5.LIBVER) as file:
+        hashes = {"resid_post": "f" * 32}
+        hashes |= {name: file[name].attrs["xxh3_128"].decode() for name in ("read_out", "read_out_mean")}
+        hdf5.write_attrs(file, {"resid_post_xxh3_128": "f" * 32, "content_xxh3_128": content_hash(spec, hashes)})
