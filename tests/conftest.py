@@ -67,6 +67,11 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callabl
     return folder
 
 
+def copied(study: Path, target: Path) -> Path:
+    """Copy a finished study; without the journals that another process may have open while it reads."""
+    return Path(shutil.copytree(study, target, ignore=shutil.ignore_patterns("*-wal", "*-shm")))
+
+
 @pytest.fixture(scope="session")
 def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data folder with the tiny study, run once per session; tests that change it copy it."""

@@ -1,6 +1,5 @@
 """What the checks of activation files look at: the frame of a finished study, and of one that was tampered with."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from emergence_assets.plan.plan import Plan
 from emergence_assets.study.load import parse_study
 from resources.files.plain_yaml import read_yaml
 from resources.files.storage import Storage
-from tests.conftest import TINY
+from tests.conftest import TINY, copied
 
 STUDY = parse_study(read_yaml(TINY))
 MODEL = "gloss-tiny"
@@ -63,7 +62,7 @@ def other_tokens(path: Callable[[Cell], Path]) -> None:
 def test_a_finished_study_passes_and_a_damaged_file_fails_its_check(
     finished_study: Path, tmp_path: Path, damage: Callable[[Callable[[Cell], Path]], None] | None, expected: set[str]
 ) -> None:
-    data = shutil.copytree(finished_study, tmp_path / "data")
+    data = copied(finished_study, tmp_path / "data")
     storage = Storage(data, STUDY.name)
     if damage:
         damage(lambda cell: ACTIVATIONS.path(storage, cell))

@@ -13,7 +13,7 @@ from emergence_assets.plan.plan import Plan
 from emergence_assets.study.load import parse_study
 from resources.files.plain_yaml import read_yaml
 from resources.files.storage import Storage
-from tests.conftest import TINY
+from tests.conftest import TINY, copied
 
 pytestmark = pytest.mark.slow
 
@@ -23,9 +23,8 @@ def quiet(_done: int, _total: int, _note: str = "") -> None:
 
 
 def test_a_selection_of_one_layer_makes_all_that_are_missing_once(finished_study: Path, tmp_path: Path) -> None:
-    import shutil
 
-    shutil.copytree(finished_study, tmp_path / "data")
+    copied(finished_study, tmp_path / "data")
     study = parse_study(read_yaml(TINY))
     storage = Storage(tmp_path / "data", study.name)
     cells = [Cell("gloss-tiny", 3, layer) for layer in (0, 1)]

@@ -56,6 +56,7 @@ def crate(crate_file: Path) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("crate")
 def test_every_file_is_there_with_the_bytes_of_the_study(finished_study: Path, crate_file: Path, crate: Any) -> None:
     named = {unquote(entity.id) for entity in crate.data_entities}
     with zipfile.ZipFile(crate_file) as archive:
@@ -71,6 +72,7 @@ def test_every_file_is_there_with_the_bytes_of_the_study(finished_study: Path, c
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("crate")
 def test_a_claim_leads_back_to_the_weights(crate: Any) -> None:
     made = {one["result"].id: one for one in crate.contextual_entities if one.type == "CreateAction"}
     pending, seen = ["tables/claims.parquet"], set[str]()
@@ -86,6 +88,7 @@ def test_a_claim_leads_back_to_the_weights(crate: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("crate")
 def test_records_and_software_are_in_it(crate_file: Path, crate: Any) -> None:
     with zipfile.ZipFile(crate_file) as archive:
         lines = archive.read("records.jsonl").decode().splitlines()
@@ -98,6 +101,7 @@ def test_records_and_software_are_in_it(crate_file: Path, crate: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("crate")
 def test_more_is_put_in_where_it_is_asked_for(finished_study: Path, tmp_path: Path) -> None:
     path = tmp_path / "more.zip"
     ended = run_emergence(finished_study, "export", str(path), "--to", "ro-crate", "--include", "sae")

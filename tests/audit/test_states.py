@@ -1,7 +1,6 @@
 """Two states of a study: nothing changed between a study and its copy, and what was changed is told with its cause."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from resources.files.provenance import Provenance, Required
 from resources.files.storage import Storage
 from resources.tables.parquet import parquet_provenance, read_table, write_table
 from resources.tables.table import Table
-from tests.conftest import run_emergence
+from tests.conftest import copied, run_emergence
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +27,7 @@ def difference(first: Path, second: Path) -> tuple[int, dict[str, Any]]:
 @pytest.fixture
 def other(finished_study: Path, tmp_path: Path) -> Path:
     """A copy to change."""
-    return Path(shutil.copytree(finished_study, tmp_path / "other"))
+    return copied(finished_study, tmp_path / "other")
 
 
 def rewrite(path: Path, table: Table, frame: pl.DataFrame, **required: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.conftest import run_emergence
+from tests.conftest import copied, run_emergence
 
 pytestmark = pytest.mark.slow
 ROW = "model=gloss-tiny,layer=1,step=3,category=fish"
@@ -128,7 +128,7 @@ def test_what_is_ambiguous_is_answered_by_the_choices(finished_study: Path) -> N
 
 
 def test_what_is_wrong_on_the_way_is_said_where_it_stands(finished_study: Path, tmp_path: Path) -> None:
-    data = shutil.copytree(finished_study, tmp_path / "data")
+    data = copied(finished_study, tmp_path / "data")
     cell = "model=gloss-tiny/step=000003/layer=001"
     (data / f"tiny/activations/{cell}.h5").unlink()
     shutil.copyfile(data / "tiny/registry/model=gloss-tiny/step=000001.json", data / "x")

@@ -1,7 +1,6 @@
 """A result of a finished study made again: equal bit for bit, and a forged one is not reproduced."""
 
 import json
-import shutil
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE
 from emergence_assets.study.load import load_study
 from resources.files.storage import Storage
 from resources.tables.parquet import read_table, table_provenance, write_table
-from tests.conftest import TINY, run_emergence
+from tests.conftest import TINY, copied, run_emergence
 
 pytestmark = pytest.mark.slow
 ROW = ("category_presence", "--where", "model=gloss-tinier,layer=0,step=3")
@@ -70,7 +69,7 @@ def test_a_claim_is_made_again_from_training_on(finished_study: Path, tmp_path: 
 
 
 def test_a_forged_number_is_not_reproduced(finished_study: Path, tmp_path: Path, presence: str) -> None:
-    data = Path(shutil.copytree(finished_study, tmp_path / "data"))
+    data = copied(finished_study, tmp_path / "data")
     storage = Storage(data, "tiny")
     path = storage.model_table("category_presence", "gloss-tinier")
     provenance = table_provenance(path)

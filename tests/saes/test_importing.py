@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from emergence_assets.saes.model.sae import SAE
 from emergence_assets.study.load import load_study
 from resources.errors import EmergenceError
 from resources.files.storage import Storage
-from tests.conftest import TINY, run_emergence, status_of
+from tests.conftest import TINY, copied, run_emergence, status_of
 
 
 @pytest.fixture
@@ -105,7 +104,7 @@ def test_an_empty_folder_is_refused(plan: Plan, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_study_goes_on_with_imported_saes_and_back(finished_study: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    shutil.copytree(finished_study, data)
+    copied(finished_study, data)
     write(tmp_path / "theirs/layers.1")
     where = ("--model", "gloss-tiny", "--step", "6")
     done = run_emergence(data, "import", str(tmp_path / "theirs"), *where, "--json")

@@ -16,7 +16,7 @@ import h5py
 import polars as pl
 import pytest
 
-from tests.conftest import TINY, run_emergence, status_of
+from tests.conftest import TINY, copied, run_emergence, status_of
 
 pytestmark = pytest.mark.slow
 N_CELLS = 4 * 2 + 4 * 1
@@ -25,7 +25,7 @@ N_CELLS = 4 * 2 + 4 * 1
 @pytest.fixture
 def study(finished_study: Path, tmp_path: Path) -> Path:
     """A copy of the finished study that the test may break."""
-    shutil.copytree(finished_study, tmp_path / "data")
+    copied(finished_study, tmp_path / "data")
     return tmp_path / "data"
 
 

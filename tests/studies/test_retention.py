@@ -4,7 +4,6 @@ import io
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import pytest
 
 from emergence_assets.activations.files.reading import read_spec, verify_file
 from resources.tables.parquet import parquet_provenance
-from tests.conftest import TINY, run_emergence, status_of
+from tests.conftest import TINY, copied, run_emergence, status_of
 
 pytestmark = pytest.mark.slow
 N_KILLS = 5
@@ -94,7 +93,7 @@ def test_streamed_rows_give_the_same_tables_and_never_lie_on_the_disk(finished_s
 
 def test_evicted_rows_are_known_as_evicted_serve_new_saes_and_come_back(finished_study: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    shutil.copytree(finished_study, data)
+    copied(finished_study, data)
     before = {path: path.read_bytes() for path in activation_files(data)}
     evicted = json.loads(run_emergence(data, "storage", "evict", "--json").stdout)
     assert (evicted["changed"], evicted["spared"]) == (12, 0)
@@ -131,7 +130,7 @@ def test_evicted_rows_are_known_as_evicted_serve_new_saes_and_come_back(finished
 def test_rows_that_come_back_different_are_refused(finished_study: Path, tmp_path: Path) -> None:
     """Another thread count rounds differently; here the record itself says other rows were there."""
     data = tmp_path / "data"
-    shutil.copytree(finished_study, data)
+    copied(finished_study, data)
     victim = activation_files(data)[0]
     assert run_emergence(data, "storage", "evict", "--model", "gloss-tinier").returncode == 0
     forge_row_hash(victim)

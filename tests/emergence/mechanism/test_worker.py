@@ -43,6 +43,7 @@ def deep_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("deep-study")
 def test_a_study_has_a_mechanism_and_says_where_there_is_none(deep_study: tuple[Path, Path]) -> None:
     data, study = deep_study
     table = data / "deep" / "tables" / "reactivation_mechanism"
@@ -63,6 +64,7 @@ def test_a_study_has_a_mechanism_and_says_where_there_is_none(deep_study: tuple[
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("deep-study")
 def test_compression_is_measured_where_it_is_asked_for(deep_study: tuple[Path, Path]) -> None:
     data, _ = deep_study
     tables = data / "deep" / "tables" / "compression_retention"
@@ -85,6 +87,7 @@ def test_compression_is_measured_where_it_is_asked_for(deep_study: tuple[Path, P
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("deep-study")
 def test_a_second_run_makes_nothing_and_another_option_only_what_depends_on_it(deep_study: tuple[Path, Path]) -> None:
     data, study = deep_study
     again = run_emergence(data, "run", study=study)

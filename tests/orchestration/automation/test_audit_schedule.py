@@ -1,6 +1,5 @@
 """The nightly job: green after a run, red for the asset whose file was altered, green when it was made anew."""
 
-import shutil
 from pathlib import Path
 
 import dagster as dg
@@ -11,7 +10,7 @@ from emergence_assets.orchestration.automation.schedules import audit_job
 from emergence_assets.study.load import load_study
 from resources.files.storage import Storage
 from tests.audit.tampering import flip
-from tests.conftest import TINY, run_emergence
+from tests.conftest import TINY, copied, run_emergence
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +34,7 @@ def night(data: Path, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult
 def test_what_was_altered_turns_red_and_green_again(
     finished_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = shutil.copytree(finished_study, tmp_path / "data")
+    data = copied(finished_study, tmp_path / "data")
     monkeypatch.setenv("DAGSTER_HOME", str(data / "dagster"))
     claims = data / "tiny/tables/claims.parquet"
     with dg.DagsterInstance.get() as instance:

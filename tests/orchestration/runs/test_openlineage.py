@@ -22,7 +22,7 @@ from emergence_assets.plan.plan import Plan
 from emergence_assets.study.load import load_study
 from resources.errors import EmergenceError
 from resources.files.storage import Storage
-from tests.conftest import TINY, run_emergence
+from tests.conftest import TINY, copied, run_emergence
 
 
 class Receiver:
@@ -150,7 +150,7 @@ def test_nothing_is_sent_unless_an_address_is_given(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.slow
 def test_a_run_tells_its_receiver(finished_study: Path, tmp_path: Path, receivers: Callable[..., Receiver]) -> None:
-    data = Path(shutil.copytree(finished_study, tmp_path / "data"))
+    data = copied(finished_study, tmp_path / "data")
     (data / "tiny" / "tables" / "claims.parquet").unlink()
     receiver = receivers()
     ended = run_emergence(data, "run", "--openlineage", receiver.address)
