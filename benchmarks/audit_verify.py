@@ -51,7 +51,7 @@ def _read(files: list[Path]) -> int:
 
 
 def _verify(plan: Plan, data: Path) -> int:
-    fresh = Plan(plan.study, plan.storage, list(plan.rules.values()))
+    fresh = Plan(plan.study, plan.storage, list(plan.specs.values()))
     with open_event_log(data / "dagster", plan.study.name) as events:
         return verify_study(fresh, events).n_bytes
 

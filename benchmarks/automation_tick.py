@@ -8,7 +8,7 @@ import dagster as dg
 
 from emergence_assets.orchestration.build import build_definitions
 from emergence_assets.orchestration.instance.partitions import asset_key, partition_key, register_steps
-from emergence_assets.pipeline import rules_for
+from emergence_assets.pipeline import specs_for
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.study.load import parse_study
@@ -51,15 +51,15 @@ def measure_automation_tick() -> dict[str, Any]:
 
 
 def _record_all(instance: dg.DagsterInstance, study: Study) -> int:
-    plan = Plan(study, Storage(Path("nowhere"), study.name), rules_for(study))
+    plan = Plan(study, Storage(Path("nowhere"), study.name), specs_for(study))
     grid = [Cell(model, step) for model in study.models for step in STEPS]
     cells = [Cell(model, step, layer) for model, step, _ in grid for layer in study.layers_of(str(model))]
     by_grid = {"study": [Cell()], "model": [Cell(model) for model in study.models], "step": grid, "cell": cells}
     for model in study.models:
         register_steps(instance, study, model, STEPS)
-    for rule in plan.rules.values():
-        for cell in by_grid[rule.grid]:
-            _record(instance, study, rule.name, cell)
+    for spec in plan.specs.values():
+        for cell in by_grid[spec.grid]:
+            _record(instance, study, spec.name, cell)
     return len(cells)
 
 

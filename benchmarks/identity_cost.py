@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from emergence_assets.activations.forward.worker import capture_layers
-from emergence_assets.activations.spec import ACTIVATIONS, activation_tasks
+from emergence_assets.activations.spec import ACTIVATIONS
 from emergence_assets.checkpoints.identity.measurement import measure_checkpoint
 from emergence_assets.checkpoints.identity.worker import measure, register
 from emergence_assets.checkpoints.inspection import measurement_tasks
 from emergence_assets.checkpoints.listing import refresh_time_axis
-from emergence_assets.checkpoints.spec import CHECKPOINT, TRAINING_RUN, checkpoint_tasks, training_tasks
+from emergence_assets.checkpoints.spec import CHECKPOINT, TRAINING_RUN
 from emergence_assets.checkpoints.training.worker import train_model
-from emergence_assets.pipeline import rules_for
+from emergence_assets.pipeline import specs_for
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.study.load import load_study
@@ -46,10 +46,10 @@ def measure_identity_cost() -> dict[str, float]:
 
 
 def _alternate(study: Study, storage: Storage, model: str) -> tuple[float, float, float]:
-    cell, rules = Cell(model, 0), rules_for(study)
-    plan = Plan(study, storage, rules)
-    for task, _ in training_tasks(plan, [(Cell(model), plan.demand_inputs(TRAINING_RUN, Cell(model)))]):
-        train_model(**task.arguments, report=_silent)
+    cell, specs = Cell(model, 0), specs_for(study)
+    plan = Plan(study, storage, specs)
+    for job in TRAINING_RUN.jobs(plan, [(Cell(model), plan.demand_inputs(TRAINING_RUN, Cell(model)))]):
+        train_model(**job.arguments, report=_silent)
     looks, passes, reads = [], [], []
     for _ in range(ROUNDS + 1):  # the first one warms up: it makes the tokens
         shutil.rmtree(storage.activation_file(model, 0, 0).parent, ignore_errors=True)
@@ -58,13 +58,13 @@ def _alternate(study: Study, storage: Storage, model: str) -> tuple[float, float
         (task,) = measurement_tasks(study, storage, [cell])
         looks.append(_seconds(lambda task=task: measure(**task.arguments, report=_silent)))
         refresh_time_axis(study, storage, model)
-        plan = Plan(study, storage, rules)
-        for task, _ in checkpoint_tasks(plan, [(cell, plan.demand_inputs(CHECKPOINT, cell))]):
-            register(**task.arguments, report=_silent)
-        plan = Plan(study, storage, rules)
+        plan = Plan(study, storage, specs)
+        for job in CHECKPOINT.jobs(plan, [(cell, plan.demand_inputs(CHECKPOINT, cell))]):
+            register(**job.arguments, report=_silent)
+        plan = Plan(study, storage, specs)
         layers = [Cell(model, 0, layer) for layer in study.layers_of(model)]
-        ((task, _),) = activation_tasks(plan, [(one, plan.demand_inputs(ACTIVATIONS, one)) for one in layers])
-        passes.append(_seconds(lambda task=task: capture_layers(**task.arguments, report=_silent)))
+        (job,) = ACTIVATIONS.jobs(plan, [(one, plan.demand_inputs(ACTIVATIONS, one)) for one in layers])
+        passes.append(_seconds(lambda job=job: capture_layers(**job.arguments, report=_silent)))
         reads.append(_seconds(lambda: measure_checkpoint(storage.checkpoint_folder(model, 0))))
     return tuple(statistics.median(taken[1:]) for taken in (looks, passes, reads))
 

@@ -18,10 +18,9 @@ from emergence_assets.checkpoints.identity.measurement import measure_checkpoint
 from emergence_assets.checkpoints.spec import FILES, TRAINING_RECORD
 from emergence_assets.checkpoints.training.settings import ModelShape, TrainingRecipe
 from emergence_assets.checkpoints.training.training import train
-from emergence_assets.emergence.catalogue import CATALOGUE
 from emergence_assets.orchestration.instance.partitions import asset_key, partition_key
-from emergence_assets.pipeline import rules_for
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.pipeline import TABLES, specs_for
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.content_hash import CREATED_TAG, SEAL_TAG, moment, seal
 from emergence_assets.plan.plan import Plan
@@ -81,14 +80,14 @@ def plant(data: Path, size: Size) -> Plan:
     study = planted_study(size)
     storage = Storage(data, study.name)
     _checkpoints(study, storage, size)
-    plan = Plan(study, storage, rules_for(study))
+    plan = Plan(study, storage, specs_for(study))
     template = data / "template.h5"
     write_file(template, stored_rows(size.activation_bytes, 8, "float16"), "float16")
     with patch.object(durable, "sync"):  # a benchmark need not outlive a power cut
-        for rule in plan.rules.values():
-            for cell in plan.cells(rule):
+        for spec in plan.specs.values():
+            for cell in plan.cells(spec):
                 if _has_files(cell, size):
-                    _write(rule, cell, plan, template, size)
+                    _write(spec, cell, plan, template, size)
     template.unlink()
     _events(plan, data / "dagster", size)
     return plan
@@ -106,11 +105,11 @@ def _checkpoints(study: Study, storage: Storage, size: Size) -> None:
         write_time_axis(storage.time_axis(model), TimeAxis(tuple(entries)))
 
 
-def _write(rule: Rule, cell: Cell, plan: Plan, template: Path, size: Size) -> None:
-    required = plan.required(rule, cell)
+def _write(spec: AssetSpec, cell: Cell, plan: Plan, template: Path, size: Size) -> None:
+    required = plan.required(spec, cell)
     if required is None:
-        raise RuntimeError(f"{rule.name} of {cell} cannot be told")
-    path = rule.path(plan.storage, cell)
+        raise RuntimeError(f"{spec.name} of {cell} cannot be told")
+    path = spec.path(plan.storage, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
     record = record_of(required, {})
     if path.name == TRAINING_RECORD:
@@ -132,7 +131,7 @@ def _write(rule: Rule, cell: Cell, plan: Plan, template: Path, size: Size) -> No
                 },
             )
     elif path.suffix == ".parquet":
-        write_table(path, _frame(rule.name, cell, plan, size), CATALOGUE[rule.name], record.to_json())
+        write_table(path, _frame(spec.name, cell, plan, size), TABLES[spec.name], record.to_json())
     else:
         path.mkdir(parents=True)
         (path / "sae_weights.safetensors").write_bytes(np.random.default_rng(0).bytes(size.sae_bytes))
@@ -141,7 +140,7 @@ def _write(rule: Rule, cell: Cell, plan: Plan, template: Path, size: Size) -> No
 
 def _frame(name: str, cell: Cell, plan: Plan, size: Size) -> pl.DataFrame:
     """Rows where a trace looks for one, with the columns that it needs; no rows elsewhere."""
-    schema = CATALOGUE[name].schema
+    schema = TABLES[name].schema
     if name == "category_presence":
         layers = plan.study.layers_of(str(cell.model))
         grid = [(step, layer) for step in range(size.n_steps) for layer in layers]
@@ -175,7 +174,7 @@ def _events(plan: Plan, home: Path, size: Size) -> None:
     """One event per cell: the first by Dagster, the others like it, since Dagster itself writes sixty a second."""
     home.mkdir(parents=True)
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    cells = [(rule, cell) for rule in plan.rules.values() for cell in plan.cells(rule)]
+    cells = [(spec, cell) for spec in plan.specs.values() for cell in plan.cells(spec)]
     with dg.DagsterInstance.from_config(str(home)) as instance:
         event = dg.AssetMaterialization("first", tags={"dagster/data_version": "0"})
         instance.report_runless_asset_event(event)
@@ -185,21 +184,21 @@ def _events(plan: Plan, home: Path, size: Size) -> None:
     first = dict(zip(columns, connection.execute("SELECT * FROM event_logs").fetchone(), strict=True))
     connection.executemany(
         f"INSERT INTO event_logs ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
-        (_event(first, number + 2, rule, cell, plan, size) for number, (rule, cell) in enumerate(cells)),
+        (_event(first, number + 2, spec, cell, plan, size) for number, (spec, cell) in enumerate(cells)),
     )
     connection.commit()
     connection.close()
 
 
-def _event(first: dict[str, Any], number: int, rule: Rule, cell: Cell, plan: Plan, size: Size) -> tuple[Any, ...]:
+def _event(first: dict[str, Any], number: int, spec: AssetSpec, cell: Cell, plan: Plan, size: Size) -> tuple[Any, ...]:
     entry = json.loads(first["event"])
     told = {"dagster/data_version": "f" * 32, SEAL_TAG: "e" * 32, CREATED_TAG: "2026-01-01"}
-    stored = rule.stored(rule.path(plan.storage, cell)) if _has_files(cell, size) else None
+    stored = spec.stored(spec.path(plan.storage, cell)) if _has_files(cell, size) else None
     if stored is not None:
-        told = {"dagster/data_version": stored.fingerprint, SEAL_TAG: seal(rule, plan.storage, cell)}
+        told = {"dagster/data_version": stored.fingerprint, SEAL_TAG: seal(spec, plan.storage, cell)}
         told |= {CREATED_TAG: moment(stored.created)}
     entry["dagster_event"]["event_specific_data"]["materialization"]["tags"] = told
-    key = asset_key(plan.study, cell.model, rule.name).to_string()
+    key = asset_key(plan.study, cell.model, spec.name).to_string()
     own = {"id": number, "event": json.dumps(entry), "asset_key": key}
     own |= {"partition": partition_key(cell) if cell.step is not None else None}
     return tuple((first | own).values())

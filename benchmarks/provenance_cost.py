@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from emergence_assets.pipeline import rules_for
+from emergence_assets.pipeline import specs_for
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.content_hash import seal
 from emergence_assets.plan.run_metadata import origin_of_run
@@ -37,11 +37,11 @@ def measure_provenance_cost() -> dict[str, Any]:
         figures["record of a cell, ms"] = _milliseconds(lambda: record_of(required, {"rows": 1}).to_json())
         figures["record of a cell, bytes"] = len(record_of(required, {"rows": 1}).to_json())
         storage, table = Storage(Path(folder), study.name), _table()
-        rule = next(rule for rule in rules_for(study) if rule.name == "category_presence")
-        path = rule.path(storage, Cell("m"))
+        spec = next(spec for spec in specs_for(study) if spec.name == "category_presence")
+        path = spec.path(storage, Cell("m"))
         frame = pl.DataFrame({"x": [float(n) for n in range(100_000)]})
         write_table(path, frame, table, record_of(required, {"rows": 1}).to_json())
-        figures["seal of a table of 100,000 rows, ms"] = _milliseconds(lambda: seal(rule, storage, Cell("m")))
+        figures["seal of a table of 100,000 rows, ms"] = _milliseconds(lambda: seal(spec, storage, Cell("m")))
     return figures
 
 

@@ -6,31 +6,22 @@ import emergence_assets.emergence.specs
 import emergence_assets.features.spec
 import emergence_assets.report.spec
 import emergence_assets.saes.spec
-from emergence_assets.emergence.compression.spec import COMPRESSION_RETENTION
-from emergence_assets.emergence.lineage.spec import SIZE_LINEAGE
-from emergence_assets.emergence.scale.spec import EXPANSION_PRESENCE, MODEL_SEEDS
-from emergence_assets.plan.asset_spec import CellAsset, Rule
-from emergence_assets.study.family import TrainedHere
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.study.study import Study
+from resources.tables.table import Table
 
-ASSETS: tuple[CellAsset, ...] = (
-    *emergence_assets.checkpoints.spec.ASSETS,
-    *emergence_assets.activations.spec.ASSETS,
-    *emergence_assets.saes.spec.ASSETS,
-    *emergence_assets.features.spec.ASSETS,
-    *emergence_assets.emergence.specs.ASSETS,
-    *emergence_assets.report.spec.ASSETS,
+SPECS: tuple[AssetSpec, ...] = (
+    *emergence_assets.checkpoints.spec.SPECS,
+    *emergence_assets.activations.spec.SPECS,
+    *emergence_assets.saes.spec.SPECS,
+    *emergence_assets.features.spec.SPECS,
+    *emergence_assets.emergence.specs.SPECS,
+    *emergence_assets.report.spec.SPECS,
 )
-RULES: tuple[Rule, ...] = tuple(asset.rule for asset in ASSETS)
+TABLES: dict[str, Table] = {table.name: table for spec in SPECS for table in spec.tables}
+"""All tables by name, in flow order."""
 
 
-def rules_for(study: Study) -> tuple[Rule, ...]:
-    """The assets of one study: without what it declares no reason for."""
-    is_wanted = {
-        emergence_assets.checkpoints.spec.TRAINING_RUN.name: isinstance(study.family, TrainedHere),
-        EXPANSION_PRESENCE.name: study.fixed_expansion,
-        SIZE_LINEAGE.name: len(study.models) > 1,
-        MODEL_SEEDS.name: bool(study.family.replicates),
-        COMPRESSION_RETENTION.name: study.compression is not None,
-    }
-    return tuple(rule for rule in RULES if is_wanted.get(rule.name, True))
+def specs_for(study: Study) -> tuple[AssetSpec, ...]:
+    """Assets of one study, in flow order."""
+    return tuple(spec for spec in SPECS if spec.wanted(study))

@@ -2,17 +2,18 @@
 
 from pathlib import Path
 
-from emergence_assets.emergence.catalogue import CATALOGUE
-from emergence_assets.emergence.relations import RELATIONS
+from emergence_assets.pipeline import SPECS, TABLES
+from emergence_assets.plan.table_spec import TableSpec
 from resources.tables.table import Column, Table
 
 PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
+_RELATIONS = {spec.name: spec.relations for spec in SPECS if isinstance(spec, TableSpec)}
 _HEAD = """# Tables
 
 Made from the declarations by `make docs`; a test fails when this page is not current. Parquet files lie in
 `<data>/<study>/tables/`: those of the study as `<table>.parquet`, those of one model as
 `<table>/model=<model>.parquet`, those of one layer below `<table>/model=<model>/step=<step>/`. The declarations are in
-`emergence_assets/*/tables/`; the schema of the files, the checks of data quality and this page follow from them.
+`table.py` of their subjects; the schema of the files, the checks of data quality and this page follow from them.
 
 A column of one name means the same in every table. `x_lo` and `x_hi` are the ends of the 95 % interval of `x` and
 stand in its line. AUROC 0.5 is chance. A check fails where a value is missing that may not be null, where one is
@@ -22,8 +23,8 @@ outside its range, where two rows share a key and where an interval is the wrong
 
 def tables_page() -> str:
     """The page as Markdown."""
-    contents = "\n".join(f"* [`{table.name}`](#{table.name}): {table.description}" for table in CATALOGUE.values())
-    return "\n".join((_HEAD, contents, *map(_section, CATALOGUE.values()))) + "\n"
+    contents = "\n".join(f"* [`{table.name}`](#{table.name}): {table.description}" for table in TABLES.values())
+    return "\n".join((_HEAD, contents, *map(_section, TABLES.values()))) + "\n"
 
 
 def _section(table: Table) -> str:
@@ -38,7 +39,7 @@ def _section(table: Table) -> str:
     if nullable:
         lines.append(f"\nMay be null: {_listed(nullable)}.")
     lines += [f"\n`{' ≤ '.join(one.columns)}`" for one in table.relations]
-    lines += [f"\n`{relation.name}`: {relation.description}" for relation in RELATIONS.get(table.name, ())]
+    lines += [f"\n`{relation.name}`: {relation.description}" for relation in _RELATIONS.get(table.name, ())]
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell, Grid
 from emergence_assets.plan.plan import Plan
 from emergence_assets.study.load import STUDIES_FOLDER, parse_study
@@ -23,55 +23,59 @@ def small_study(k: int = 16) -> Study:
     return parse_study(declared | {"steps": [0, 1, 8], "sae": declared["sae"] | {"k": k}})
 
 
-def rule(name: str, grid: Grid, *inputs: str, uses_k: bool = False) -> Rule:
+def spec(name: str, grid: Grid, *inputs: str, uses_k: bool = False) -> AssetSpec:
     """An asset that is one JSON file per cell, with a recipe that depends on the study's k or on nothing."""
 
     def path(storage: Storage, cell: Cell) -> Path:
         return storage.root / name / f"{str(cell).replace('/', '-')}.json"
 
-    return Rule(
+    return AssetSpec(
         name=name,
         stage=f"stage of {name}",
         grid=grid,
         inputs=inputs,
         recipe=lambda study, _storage, _cell: {"k": study.sae.k} if uses_k else {},
-        code=CODE,
+        description="for tests",
+        make="none:none",
+        jobs=lambda _plan, _due: [],
+        checks=(),
+        functions=CODE,
         path=path,
         stored=record_provenance,
     )
 
 
-RULES = (
-    rule("weights", "step"),
-    rule("codes", "cell", "weights", uses_k=True),
-    rule("curves", "model", "codes"),
-    rule("summary", "study", "curves", "weights"),
+SPECS = (
+    spec("weights", "step"),
+    spec("codes", "cell", "weights", uses_k=True),
+    spec("curves", "model", "codes"),
+    spec("summary", "study", "curves", "weights"),
 )
 
 
-def with_other_code(rules: Sequence[Rule], name: str) -> list[Rule]:
-    """The rules, one of which is made by another function."""
-    return [replace(one, code=OTHER_CODE) if one.name == name else one for one in rules]
+def with_other_code(specs: Sequence[AssetSpec], name: str) -> list[AssetSpec]:
+    """The specs, one of which is made by another function."""
+    return [replace(one, functions=OTHER_CODE) if one.name == name else one for one in specs]
 
 
 def make(plan: Plan, asset: str, cell: Cell) -> None:
     """Make one cell from what its inputs are now."""
-    one = plan.rules[asset]
+    one = plan.specs[asset]
     write_record(one.path(plan.storage, cell), plan.demand_inputs(one, cell), {})
 
 
-def make_all(study: Study, storage: Storage, rules: Sequence[Rule] = RULES) -> dict[str, list[Cell]]:
+def make_all(study: Study, storage: Storage, specs: Sequence[AssetSpec] = SPECS) -> dict[str, list[Cell]]:
     """Make every cell that is due, in flow order; returns which were."""
     made: dict[str, list[Cell]] = {}
-    for one in rules:
-        plan = Plan(study, storage, rules)
+    for one in specs:
+        plan = Plan(study, storage, specs)
         made[one.name] = plan.todo(one)
         for cell in made[one.name]:
             make(plan, one.name, cell)
     return made
 
 
-def due(study: Study, storage: Storage, rules: Sequence[Rule] = RULES) -> dict[str, list[str]]:
+def due(study: Study, storage: Storage, specs: Sequence[AssetSpec] = SPECS) -> dict[str, list[str]]:
     """Names of the cells that have to be made, by asset; assets without any are left out."""
-    plan = Plan(study, storage, rules)
-    return {one.name: [str(cell) for cell in cells] for one in rules if (cells := plan.todo(one))}
+    plan = Plan(study, storage, specs)
+    return {one.name: [str(cell) for cell in cells] for one in specs if (cells := plan.todo(one))}

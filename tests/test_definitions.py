@@ -12,7 +12,7 @@ import pytest
 
 from emergence_assets.orchestration.build import STAGES, build_definitions
 from emergence_assets.orchestration.instance.partitions import group_name
-from emergence_assets.pipeline import RULES
+from emergence_assets.pipeline import SPECS
 from emergence_assets.study.load import load_study, parse_study
 from resources.files.plain_yaml import read_yaml
 from resources.files.storage import Storage
@@ -101,7 +101,7 @@ def test_the_command_shows_its_help_without_dagster() -> None:
 
 
 def test_stages_stand_in_one_order_everywhere() -> None:
-    assert list(dict.fromkeys(rule.stage for rule in RULES)) == list(STAGES)
+    assert list(dict.fromkeys(spec.stage for spec in SPECS)) == list(STAGES)
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
     packages = [layer.removeprefix("emergence_assets.") for layer in contract]
     assert [layer for layer in packages if layer in STAGES] == list(reversed(STAGES))

@@ -21,11 +21,11 @@ def activation_frame(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
     Columns added: `expected_n_rows`, `expected_n_probes` and `expected_tokens` of the token file; `repeated_share`, the
     share of the first rows that repeat an earlier one; `step_jump` and `layer_jump`, see `jump`.
     """
-    frame = summaries(plan.rules["activations"], plan, cells)
+    frame = summaries(plan.specs["activations"], plan, cells)
     norms = _Norms(plan)
     rows = []
     for cell, tokens_name in zip(cells, frame["tokens_file"], strict=True):
-        path, norm = plan.rules["activations"].path(plan.storage, cell), norms.of(cell)
+        path, norm = plan.specs["activations"].path(plan.storage, cell), norms.of(cell)
         rows.append(
             {
                 "cell": str(cell),
@@ -58,8 +58,8 @@ class _Norms:
 
     def of(self, cell: Cell) -> float | None:
         """Root mean square norm of a file's rows; None where there is none, or it is not finite."""
-        rule = self._plan.rules["activations"]
-        stored = stored_provenance(rule, rule.path(self._plan.storage, cell))
+        spec = self._plan.specs["activations"]
+        stored = stored_provenance(spec, spec.path(self._plan.storage, cell))
         norm = stored.summary["norm_rms"] if stored else None
         return norm if norm and math.isfinite(norm) else None
 

@@ -3,7 +3,7 @@
 Like every `spec.py` it is read when Dagster loads the definitions: what is slow to import is imported by functions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 from emergence_assets.checkpoints.sources.of_family import source_arguments
 from emergence_assets.checkpoints.sources.source import reference
 from emergence_assets.checkpoints.spec import CHECKPOINT
-from emergence_assets.plan.asset_spec import Rule, stored_provenance
+from emergence_assets.plan.asset_spec import AssetSpec, Due, Job, stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.text_counts import TextCounts
 from emergence_assets.study.family import TrainedHere
 from emergence_assets.study.study import Study
-from resources.compute.task import Task
 from resources.errors import EmergenceError
 from resources.files.provenance import Provenance, Required, canonical_json
 from resources.files.records import now, required_to_json
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 from emergence_assets.activations.check_frame import activation_frame
 from emergence_assets.activations.checks import ACTIVATION_CHECKS
-from emergence_assets.plan.asset_spec import CellAsset
 from emergence_assets.texts.study_texts import probe_recipe
 
 
@@ -101,20 +99,6 @@ def _activation_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
     return kept.n_bytes - OVERHEAD_BYTES + METADATA_BYTES - (1 - share) * counts.n_rows * kept.row_bytes
 
 
-ACTIVATIONS = Rule(
-    name="activations",
-    stage="activations",
-    grid="cell",
-    inputs=("checkpoint",),
-    recipe=_activations_recipe,
-    code=("emergence_assets.activations.forward.worker:capture_layers",),
-    path=lambda storage, cell: storage.activation_file(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
-    stored=activation_provenance,
-    verify=_verify,
-    n_bytes=_activation_bytes,
-)
-
-
 def tokens_path(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> Path:
     """One file for all checkpoints with the same tokenizer and all layers."""
     made_from = [_content(plan, checkpoint)["tokenizer_sha256"], dict(recipe)]
@@ -134,13 +118,13 @@ def stored_tokens_file(plan: Plan, cell: Cell) -> Path:
     return plan.storage.tokens_file(Path(str(stored.summary["tokens_file"])).stem)
 
 
-def activation_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
-    """One task per checkpoint, which makes all layers that the checkpoint still lacks and not only the selected ones.
+def _jobs(plan: Plan, due: Due) -> list[Job]:
+    """One job per checkpoint, which makes all layers that the checkpoint still lacks and not only the selected ones.
 
     Dagster cuts a backfill of many steps × few layers into one run per layer. The first of them makes the forward pass
     for all; the others find their files.
     """
-    work = []
+    jobs = []
     for checkpoint, selected in by_checkpoint(due).items():
         layers = list(selected.items()) + [
             (cell, plan.demand_inputs(ACTIVATIONS, cell))
@@ -154,12 +138,11 @@ def activation_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[t
             "keep_rows": plan.study.activations.retention != "stream",
             "asked": now(),
         }
-        task = Task("emergence_assets.activations.forward.worker:capture_layers", arguments, str(checkpoint))
-        work.append((task, list(selected)))
-    return work
+        jobs.append(Job(arguments, tuple(selected), str(checkpoint)))
+    return jobs
 
 
-def by_checkpoint(due: Sequence[tuple[Cell, Required]]) -> dict[Cell, dict[Cell, Required]]:
+def by_checkpoint(due: Due) -> dict[Cell, dict[Cell, Required]]:
     """Cells that are due, by the checkpoint that they are layers of."""
     grouped: dict[Cell, dict[Cell, Required]] = {}
     for cell, required in due:
@@ -197,14 +180,23 @@ def _content(plan: Plan, checkpoint: Cell) -> Mapping[str, Any]:
     return required.recipe
 
 
-CAPTURED = CellAsset(
-    rule=ACTIVATIONS,
-    tasks=activation_tasks,
-    checks=ACTIVATION_CHECKS,
+ACTIVATIONS = AssetSpec(
+    name="activations",
+    stage="activations",
     description="Residual stream of one layer of one checkpoint on training tokens and at the read-out of probe texts.",
+    grid="cell",
+    inputs=("checkpoint",),
+    make="emergence_assets.activations.forward.worker:capture_layers",
+    jobs=_jobs,
+    recipe=_activations_recipe,
+    path=lambda storage, cell: storage.activation_file(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
+    stored=activation_provenance,
+    verify=_verify,
+    checks=ACTIVATION_CHECKS,
+    frame=activation_frame,
+    n_bytes=_activation_bytes,
     kinds=frozenset({"pytorch", "hdf5"}),
     on_accelerator=True,
     backfill="one_run",
-    frame=activation_frame,
 )
-ASSETS = (CAPTURED,)
+SPECS = (ACTIVATIONS,)

@@ -9,8 +9,7 @@ import polars as pl
 
 from emergence_assets.audit.events import EventLog
 from emergence_assets.audit.records import AuditPlan
-from emergence_assets.emergence.catalogue import CATALOGUE
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell, parse_cell
 from emergence_assets.plan.lineage_id import LINEAGE_ID, cell_id, figure_key, row_id
 from emergence_assets.report.figure_tables import FIGURE_TABLES
@@ -31,7 +30,7 @@ SHOWN = 12
 class Target:
     """One cell, and what is meant in it."""
 
-    rule: Rule
+    spec: AssetSpec
     cell: Cell
     fingerprint: str
     """Of the stored cell; empty when it is not stored or damaged."""
@@ -81,15 +80,15 @@ def resolve(address: str, filters: Filters, plan: AuditPlan, events: EventLog) -
     if named := LINEAGE_ID.fullmatch(address):
         return _by_name(address, named[1], named[2] or "", plan, events)
     asset, _, part = address.partition("/")
-    rule = plan.rules.get(asset)
-    if rule is None:
+    spec = plan.specs.get(asset)
+    if spec is None:
         raise EmergenceError(
-            f"There is no asset {asset!r} in this study.", remedy=f"choose from {', '.join(plan.rules)}"
+            f"There is no asset {asset!r} in this study.", remedy=f"choose from {', '.join(plan.specs)}"
         )
     if part and asset == "claims" and part.isdigit():
-        return _row(rule, {"claim_id": str(int(part))} | dict(filters), plan)
+        return _row(spec, {"claim_id": str(int(part))} | dict(filters), plan)
     if part and asset == "report":
-        return _figure(rule, part, plan)
+        return _figure(spec, part, plan)
     if part:
         cell = parse_cell(part)
         if cell is None:
@@ -97,114 +96,114 @@ def resolve(address: str, filters: Filters, plan: AuditPlan, events: EventLog) -
                 f"{part!r} names nothing in {asset}.", remedy="name a cell, such as model/step000512/L03"
             )
         filters = {name: str(value) for name, value in cell._asdict().items() if value is not None} | dict(filters)
-    named_fields = {"study": (), "model": CELL_FIELDS[:1], "step": CELL_FIELDS[:2], "cell": CELL_FIELDS}[rule.grid]
+    named_fields = {"study": (), "model": CELL_FIELDS[:1], "step": CELL_FIELDS[:2], "cell": CELL_FIELDS}[spec.grid]
     if set(filters) <= set(named_fields):
-        return _cell(rule, filters, plan)
-    if rule.name not in CATALOGUE:
+        return _cell(spec, filters, plan)
+    if spec.own_table is None:
         raise EmergenceError(
-            f"{rule.name} has no {min(set(filters) - set(named_fields))}.",
+            f"{spec.name} has no {min(set(filters) - set(named_fields))}.",
             remedy=f"its cells are named by {', '.join(named_fields) or 'nothing: there is one'}",
         )
-    return _row(rule, filters, plan)
+    return _row(spec, filters, plan)
 
 
-def _stored(rule: Rule, cell: Cell, plan: AuditPlan) -> str:
-    record = plan.stored(rule, cell).record
+def _stored(spec: AssetSpec, cell: Cell, plan: AuditPlan) -> str:
+    record = plan.stored(spec, cell).record
     return record.fingerprint if record else ""
 
 
-def _cell(rule: Rule, filters: Filters, plan: AuditPlan) -> Target:
-    cells = plan.cells(rule)
+def _cell(spec: AssetSpec, filters: Filters, plan: AuditPlan) -> Target:
+    cells = plan.cells(spec)
     for name, value in filters.items():
         kept = [cell for cell in cells if _is(getattr(cell, name), value)]
         if not kept:
-            raise _nothing(rule, name, value, [getattr(cell, name) for cell in cells])
+            raise _nothing(spec, name, value, [getattr(cell, name) for cell in cells])
         cells = kept
     if len(cells) > 1:
         open_fields = [name for name in CELL_FIELDS if len({getattr(cell, name) for cell in cells}) > 1]
         choices = {name: [getattr(cell, name) for cell in cells] for name in open_fields}
-        raise _ambiguous(rule.name, len(cells), choices)
+        raise _ambiguous(spec.name, len(cells), choices)
     if not cells:
-        raise EmergenceError(f"{rule.name} has no cells in this study.", remedy="type `emergence checkpoints`")
-    return Target(rule, cells[0], _stored(rule, cells[0], plan))
+        raise EmergenceError(f"{spec.name} has no cells in this study.", remedy="type `emergence checkpoints`")
+    return Target(spec, cells[0], _stored(spec, cells[0], plan))
 
 
-def _figure(rule: Rule, name: str, plan: AuditPlan) -> Target:
-    folder = rule.path(plan.storage, Cell())
+def _figure(spec: AssetSpec, name: str, plan: AuditPlan) -> Target:
+    folder = spec.path(plan.storage, Cell())
     there = sorted(path.stem for path in folder.glob("*.png"))
     if name not in there or name not in FIGURE_TABLES:
         raise EmergenceError(
             f"The report has no figure {name!r}.", where=folder, remedy=f"choose from {', '.join(there) or 'none yet'}"
         )
-    return Target(rule, Cell(), _stored(rule, Cell(), plan), key=figure_key(name))
+    return Target(spec, Cell(), _stored(spec, Cell(), plan), key=figure_key(name))
 
 
-def _row(rule: Rule, filters: Filters, plan: AuditPlan) -> Target:
-    table = _declared(rule)
+def _row(spec: AssetSpec, filters: Filters, plan: AuditPlan) -> Target:
+    table = _declared(spec)
     columns = table.schema.names()
     if strangers := sorted(set(filters) - set(columns) - set(CELL_FIELDS)):
-        raise EmergenceError(f"{rule.name} has no column {strangers[0]!r}.", remedy=f"choose from {', '.join(columns)}")
-    own = {name: value for name, value in filters.items() if name in CELL_FIELDS and rule.grid != "study"}
-    cells = plan.cells(rule)
+        raise EmergenceError(f"{spec.name} has no column {strangers[0]!r}.", remedy=f"choose from {', '.join(columns)}")
+    own = {name: value for name, value in filters.items() if name in CELL_FIELDS and spec.grid != "study"}
+    cells = plan.cells(spec)
     for name, value in own.items():
         if any(getattr(cell, name) is not None for cell in cells):
             kept = [cell for cell in cells if _is(getattr(cell, name), value)]
             if not kept:
-                raise _nothing(rule, name, value, [getattr(cell, name) for cell in cells])
+                raise _nothing(spec, name, value, [getattr(cell, name) for cell in cells])
             cells = kept
     found: list[tuple[Cell, dict[str, Any]]] = []
     refusal: EmergenceError | None = None
     for cell in cells:
         try:
-            found += [(cell, key) for key in _matching(rule, cell, table, filters, plan)]
+            found += [(cell, key) for key in _matching(spec, cell, table, filters, plan)]
         except EmergenceError as error:
             refusal = error
     if not found:
-        raise refusal or EmergenceError(f"{rule.name} was not made yet.", remedy="type `emergence run`")
+        raise refusal or EmergenceError(f"{spec.name} was not made yet.", remedy="type `emergence run`")
     for name, value in MEASUREMENT.items():
         if len(found) > 1 and name not in filters and any(key.get(name) == value for _, key in found):
             found = [(cell, key) for cell, key in found if key.get(name) == value]
     if len(found) > 1:
         keys = {name: [key[name] for _, key in found] for name in table.key}
-        raise _ambiguous(rule.name, len(found), {name: values for name, values in keys.items() if len(set(values)) > 1})
+        raise _ambiguous(spec.name, len(found), {name: values for name, values in keys.items() if len(set(values)) > 1})
     cell, key = found[0]
-    return Target(rule, cell, _stored(rule, cell, plan), _whole_row(rule, cell, table, key, plan), key)
+    return Target(spec, cell, _stored(spec, cell, plan), _whole_row(spec, cell, table, key, plan), key)
 
 
-def _matching(rule: Rule, cell: Cell, table: Table, filters: Filters, plan: AuditPlan) -> list[dict[str, Any]]:
+def _matching(spec: AssetSpec, cell: Cell, table: Table, filters: Filters, plan: AuditPlan) -> list[dict[str, Any]]:
     """Keys of the rows of one file that are meant."""
-    path = rule.path(plan.storage, cell)
+    path = spec.path(plan.storage, cell)
     if not path.exists():
-        raise EmergenceError(f"{rule.name} of {cell} was not made yet.", where=path, remedy="type `emergence run`")
+        raise EmergenceError(f"{spec.name} of {cell} was not made yet.", where=path, remedy="type `emergence run`")
     verify_table(path)
     wanted = [name for name in filters if name in table.schema]
     frame = pl.scan_parquet(path).select(list(dict.fromkeys([*table.key, *wanted]))).collect()
     for name in wanted:
         kept = frame.filter(pl.col(name).is_not_null() & _equals(name, frame.schema[name], filters[name]))
         if kept.is_empty():
-            raise _nothing(rule, name, filters[name], frame[name].unique().sort().to_list())
+            raise _nothing(spec, name, filters[name], frame[name].unique().sort().to_list())
         frame = kept
     return frame.select(table.key).unique(maintain_order=True).to_dicts()
 
 
-def _whole_row(rule: Rule, cell: Cell, table: Table, key: Mapping[str, Any], plan: AuditPlan) -> dict[str, Any]:
+def _whole_row(spec: AssetSpec, cell: Cell, table: Table, key: Mapping[str, Any], plan: AuditPlan) -> dict[str, Any]:
     exact = [pl.col(name).eq_missing(pl.lit(value)) for name, value in key.items()]
-    rows = pl.scan_parquet(rule.path(plan.storage, cell)).filter(exact).collect()
+    rows = pl.scan_parquet(spec.path(plan.storage, cell)).filter(exact).collect()
     return rows.select(name for name in rows.columns if name in table.schema).row(0, named=True)
 
 
 def _by_name(address: str, cell_digits: str, row_digits: str, plan: AuditPlan, events: EventLog) -> Target:
     """What a short name means: read from small records first, then from the event log, then from every file."""
-    few = [rule for rule in plan.rules.values() if rule.grid in ("study", "model")]
-    many = [rule for rule in plan.rules.values() if rule.grid not in ("study", "model")]
-    found = _cells_named(cell_digits, [(rule, cell) for rule in few for cell in plan.cells(rule)], plan)
+    few = [spec for spec in plan.specs.values() if spec.grid in ("study", "model")]
+    many = [spec for spec in plan.specs.values() if spec.grid not in ("study", "model")]
+    found = _cells_named(cell_digits, [(spec, cell) for spec in few for cell in plan.cells(spec)], plan)
     if not found:
         logged = [
-            (plan.rules[key.asset], key) for key in events.with_fingerprint(cell_digits) if key.asset in plan.rules
+            (plan.specs[key.asset], key) for key in events.with_fingerprint(cell_digits) if key.asset in plan.specs
         ]
-        found = _cells_named(cell_digits, [(rule, _cell_of(key.model, key.partition)) for rule, key in logged], plan)
+        found = _cells_named(cell_digits, [(spec, _cell_of(key.model, key.partition)) for spec, key in logged], plan)
     if not found:
-        found = _cells_named(cell_digits, [(rule, cell) for rule in many for cell in plan.cells(rule)], plan)
+        found = _cells_named(cell_digits, [(spec, cell) for spec in many for cell in plan.cells(spec)], plan)
     if not found:
         raise EmergenceError(
             f"No result that is stored has the name {address}.",
@@ -213,27 +212,27 @@ def _by_name(address: str, cell_digits: str, row_digits: str, plan: AuditPlan, e
             "name an asset",
         )
     if len(found) > 1:
-        raise _ambiguous(address, len(found), {"cell": [f"{rule.name} {cell}" for rule, cell in found]})
-    rule, cell = found[0]
-    fingerprint = _stored(rule, cell, plan)
+        raise _ambiguous(address, len(found), {"cell": [f"{spec.name} {cell}" for spec, cell in found]})
+    spec, cell = found[0]
+    fingerprint = _stored(spec, cell, plan)
     if not row_digits:
-        return Target(rule, cell, fingerprint)
-    if rule.name == "report":
+        return Target(spec, cell, fingerprint)
+    if spec.name == "report":
         keys: list[dict[str, Any]] = [figure_key(name) for name in FIGURE_TABLES]
     else:
-        verify_table(rule.path(plan.storage, cell))
-        keys = pl.scan_parquet(rule.path(plan.storage, cell)).select(_declared(rule).key).collect().to_dicts()
+        verify_table(spec.path(plan.storage, cell))
+        keys = pl.scan_parquet(spec.path(plan.storage, cell)).select(_declared(spec).key).collect().to_dicts()
     meant = [key for key in keys if row_id(fingerprint, key) == address]
     if len(meant) != 1:
         number = "Nothing" if not meant else f"{len(meant)} rows"
-        raise EmergenceError(f"{number} in {rule.name} of {cell} has the name {address}.", remedy="name its columns")
-    if rule.name == "report":
-        return Target(rule, cell, fingerprint, key=meant[0])
-    return Target(rule, cell, fingerprint, _whole_row(rule, cell, _declared(rule), meant[0], plan), meant[0])
+        raise EmergenceError(f"{number} in {spec.name} of {cell} has the name {address}.", remedy="name its columns")
+    if spec.name == "report":
+        return Target(spec, cell, fingerprint, key=meant[0])
+    return Target(spec, cell, fingerprint, _whole_row(spec, cell, _declared(spec), meant[0], plan), meant[0])
 
 
-def _cells_named(digits: str, cells: Sequence[tuple[Rule, Cell]], plan: AuditPlan) -> list[tuple[Rule, Cell]]:
-    return [(rule, cell) for rule, cell in cells if _stored(rule, cell, plan).startswith(digits)]
+def _cells_named(digits: str, cells: Sequence[tuple[AssetSpec, Cell]], plan: AuditPlan) -> list[tuple[AssetSpec, Cell]]:
+    return [(spec, cell) for spec, cell in cells if _stored(spec, cell, plan).startswith(digits)]
 
 
 def _cell_of(model: str | None, partition: str | None) -> Cell:
@@ -242,10 +241,10 @@ def _cell_of(model: str | None, partition: str | None) -> Cell:
     return parse_cell("/".join(filter(None, (model, step, layer)))) or Cell(model) if model else Cell()
 
 
-def _declared(rule: Rule) -> Table:
-    table = CATALOGUE.get(rule.name)
+def _declared(spec: AssetSpec) -> Table:
+    table = spec.own_table
     if table is None:
-        raise EmergenceError(f"{rule.name} is no table and has no rows.", remedy="name one of its cells")
+        raise EmergenceError(f"{spec.name} is no table and has no rows.", remedy="name one of its cells")
     return table
 
 
@@ -267,8 +266,8 @@ def _equals(name: str, dtype: pl.DataType, typed: str) -> pl.Expr:
     return column.cast(pl.String) == typed
 
 
-def _nothing(rule: Rule, name: str, value: str, there: Sequence[Any]) -> EmergenceError:
-    return EmergenceError(f"{rule.name} has nothing with {name} {value!r}.", remedy=f"choose from {_listed(there)}")
+def _nothing(spec: AssetSpec, name: str, value: str, there: Sequence[Any]) -> EmergenceError:
+    return EmergenceError(f"{spec.name} has nothing with {name} {value!r}.", remedy=f"choose from {_listed(there)}")
 
 
 def _ambiguous(what: str, number: int, choices: Mapping[str, Sequence[Any]]) -> EmergenceError:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from emergence_assets.audit.address import Target
 from emergence_assets.checkpoints.spec import CHECKPOINT, TRAINING_RUN
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell, parse_cell
 from emergence_assets.plan.plan import Plan
 
@@ -38,22 +38,22 @@ def closure(target: Target, plan: Plan, *, from_training: bool) -> Closure:
     about = _about(target, row)
     taken = () if from_training else (TRAINING_RUN.name, CHECKPOINT.name)
     again: dict[str, set[Cell]] = {}
-    pending: list[tuple[Rule, Cell]] = [(target.rule, target.cell)]
+    pending: list[tuple[AssetSpec, Cell]] = [(target.spec, target.cell)]
     first = list(_named_inputs(row, plan)) if isinstance(row.get("inputs"), list) else None
     while pending:
-        rule, cell = pending.pop()
-        if rule.name in taken or cell in again.setdefault(rule.name, set()) or not _agrees(cell, about):
+        spec, cell = pending.pop()
+        if spec.name in taken or cell in again.setdefault(spec.name, set()) or not _agrees(cell, about):
             continue
-        again[rule.name].add(cell)
-        pending += plan.input_cells(rule, cell) if first is None else first
+        again[spec.name].add(cell)
+        pending += plan.input_cells(spec, cell) if first is None else first
         first = None
     everything: dict[str, set[Cell]] = {}
-    pending = [(target.rule, target.cell)]
+    pending = [(target.spec, target.cell)]
     while pending:
-        rule, cell = pending.pop()
-        if cell not in everything.setdefault(rule.name, set()):
-            everything[rule.name].add(cell)
-            pending += plan.input_cells(rule, cell)
+        spec, cell = pending.pop()
+        if cell not in everything.setdefault(spec.name, set()):
+            everything[spec.name].add(cell)
+            pending += plan.input_cells(spec, cell)
     given = {name: frozenset(cells - again.get(name, set())) for name, cells in everything.items()}
     return Closure(_without_empty(again), _without_empty(given))
 
@@ -66,14 +66,14 @@ def _about(target: Target, row: Mapping[str, Any]) -> Cell:
     return Cell(model, step, layer)
 
 
-def _named_inputs(row: Mapping[str, Any], plan: Plan) -> Iterator[tuple[Rule, Cell]]:
+def _named_inputs(row: Mapping[str, Any], plan: Plan) -> Iterator[tuple[AssetSpec, Cell]]:
     for text in row["inputs"]:
         asset, _, name = str(text).partition(" ")
-        rule = plan.rules.get(asset)
-        if rule is None:
+        spec = plan.specs.get(asset)
+        if spec is None:
             continue
         cell = parse_cell(name) if name else None
-        yield from [(rule, one) for one in plan.cells(rule) if cell is None or one == cell]
+        yield from [(spec, one) for one in plan.cells(spec) if cell is None or one == cell]
 
 
 def _agrees(cell: Cell, about: Cell) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from emergence_assets.checkpoints.inspection import CONTENT_HASHES
 from emergence_assets.checkpoints.spec import CHECKPOINT, FILES, TRAINING_RUN
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from resources.errors import EmergenceError
@@ -22,32 +22,32 @@ Problem = tuple[Path, str]
 """A file or folder, and what is wrong with it."""
 
 
-def content_problems(rule: Rule, plan: Plan, cell: Cell, record: Provenance) -> list[Problem]:
+def content_problems(spec: AssetSpec, plan: Plan, cell: Cell, record: Provenance) -> list[Problem]:
     """Everything of a cell whose bytes are not those that were written; reads all of them."""
-    path = rule.path(plan.storage, cell)
-    problems = _refusals(path, lambda: rule.verify(path))
-    if rule.name == TRAINING_RUN.name:
+    path = spec.path(plan.storage, cell)
+    problems = _refusals(path, lambda: spec.verify(path))
+    if spec.name == TRAINING_RUN.name:
         problems += _trained_files(path.parent, record)
-    elif rule.name == CHECKPOINT.name:
+    elif spec.name == CHECKPOINT.name:
         problems += _weights(plan, cell, record)
     else:
-        for table in tables_beside(rule, plan, cell):
+        for table in tables_beside(spec, plan, cell):
             problems += _refusals(table, lambda table=table: verify_table(table)) or _other_record(table, record)
     return problems
 
 
-def files_of(rule: Rule, plan: Plan, cell: Cell) -> list[Path]:
+def files_of(spec: AssetSpec, plan: Plan, cell: Cell) -> list[Path]:
     """All files of a cell that are there."""
-    roots = [rule.path(plan.storage, cell), *rule.also(plan.storage, cell)]
-    if rule.name == CHECKPOINT.name and (folder := weights_folder(plan, cell)):
+    roots = [spec.path(plan.storage, cell), *spec.also(plan.storage, cell)]
+    if spec.name == CHECKPOINT.name and (folder := weights_folder(plan, cell)):
         roots.append(folder)
     return [file for root in roots for file in _files(root)]
 
 
-def tables_beside(rule: Rule, plan: Plan, cell: Cell) -> list[Path]:
+def tables_beside(spec: AssetSpec, plan: Plan, cell: Cell) -> list[Path]:
     """Tables that were made with a cell; one that is gone is named too."""
     found = []
-    for beside in rule.also(plan.storage, cell):
+    for beside in spec.also(plan.storage, cell):
         if beside.suffix == ".parquet":
             found.append(beside)
         elif beside.is_dir():
@@ -58,7 +58,7 @@ def tables_beside(rule: Rule, plan: Plan, cell: Cell) -> list[Path]:
 def weights_folder(plan: Plan, cell: Cell) -> Path | None:
     """Where the weights of a checkpoint that was not trained here lie on this machine; None where they do not."""
     entry = _axis_entry(plan, cell)
-    if entry is None or TRAINING_RUN.name in plan.rules:
+    if entry is None or TRAINING_RUN.name in plan.specs:
         return None
     places = [Path(entry.location), plan.storage.checkpoint_cache() / entry.identity]
     return next((place for place in places if entry.location and (place / "config.json").is_file()), None)
@@ -74,7 +74,7 @@ def _weights(plan: Plan, cell: Cell, record: Provenance) -> list[Problem]:
     from emergence_assets.checkpoints.files.folder import read_facts
 
     trained = plan.storage.checkpoint_folder(str(cell.model), int(cell.step or 0))
-    folder = trained if TRAINING_RUN.name in plan.rules else weights_folder(plan, cell)
+    folder = trained if TRAINING_RUN.name in plan.specs else weights_folder(plan, cell)
     if folder is None or not folder.is_dir():
         return []
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from emergence_assets.plan.asset_spec import Rule, stored_provenance
+from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.plan import Plan
@@ -24,7 +24,7 @@ class AuditPlan(Plan):
     """A plan that goes on where a time axis is damaged: the model then has the steps that its study lists."""
 
     def __init__(self, plan: Plan):
-        super().__init__(plan.study, plan.storage, list(plan.rules.values()))
+        super().__init__(plan.study, plan.storage, list(plan.specs.values()))
         self.damaged_axes: dict[str, str] = {}
         """Model to what is wrong."""
 
@@ -37,23 +37,23 @@ class AuditPlan(Plan):
             self._axes[model] = None
             return None
 
-    def demanded(self, rule: Rule, cell: Cell) -> Required | None:
+    def demanded(self, spec: AssetSpec, cell: Cell) -> Required | None:
         """What a cell must be made from; None while it cannot be told, also because something is damaged."""
         try:
-            return self.required(rule, cell)
+            return self.required(spec, cell)
         except EmergenceError:
-            self._required[rule.name, cell] = None
+            self._required[spec.name, cell] = None
             return None
 
-    def stored(self, rule: Rule, cell: Cell) -> Stored:
+    def stored(self, spec: AssetSpec, cell: Cell) -> Stored:
         """The record of a cell."""
-        return read_record(rule, self, cell)
+        return read_record(spec, self, cell)
 
 
-def read_record(rule: Rule, plan: Plan, cell: Cell) -> Stored:
+def read_record(spec: AssetSpec, plan: Plan, cell: Cell) -> Stored:
     """The record of a cell, or what is wrong with it."""
     try:
-        return Stored(stored_provenance(rule, rule.path(plan.storage, cell)))
+        return Stored(stored_provenance(spec, spec.path(plan.storage, cell)))
     except EmergenceError as error:
         return Stored(None, error.what)
     except OSError as error:
@@ -62,15 +62,15 @@ def read_record(rule: Rule, plan: Plan, cell: Cell) -> Stored:
         return Stored(None, f"its record is none of ours: {error}")
 
 
-def own_difference(rule: Rule, plan: Plan, cell: Cell, stored: Provenance) -> str:
+def own_difference(spec: AssetSpec, plan: Plan, cell: Cell, stored: Provenance) -> str:
     """Why a stored cell is not what the study and the code ask for, its inputs taken as they were; empty when it is."""
     try:
-        recipe = rule.recipe(plan.study, plan.storage, cell)
+        recipe = spec.recipe(plan.study, plan.storage, cell)
     except EmergenceError as error:
         return f"what it is made from cannot be read: {error.what}"
     if recipe is None:
         return "what it is made from is not there"
-    required = Required(rule.name, str(cell), recipe, stored.required.inputs, code_version(*rule.code))
+    required = Required(spec.name, str(cell), recipe, stored.required.inputs, code_version(*spec.code))
     return difference(stored.required, required)
 
 

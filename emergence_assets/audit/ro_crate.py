@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from emergence_assets.checkpoints.spec import TRAINING_RUN
-from emergence_assets.plan.asset_spec import Rule, stored_provenance
+from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.lineage_id import cell_id
 from emergence_assets.plan.plan import Plan
@@ -49,9 +49,9 @@ def write_crate(plan: Plan, path: Path, licence: str, included: Collection[str] 
     Raises:
         EmergenceError: a table, the claims or the report is not up to date or damaged; no such asset; a full disk.
     """
-    if strangers := sorted(set(included) - set(plan.rules)):
+    if strangers := sorted(set(included) - set(plan.specs)):
         raise EmergenceError(
-            f"There is no asset {strangers[0]!r} in this study.", remedy=f"choose from {', '.join(plan.rules)}"
+            f"There is no asset {strangers[0]!r} in this study.", remedy=f"choose from {', '.join(plan.specs)}"
         )
     from rocrate.rocrate import ROCrate
 
@@ -64,12 +64,12 @@ def write_crate(plan: Plan, path: Path, licence: str, included: Collection[str] 
         what = "One line per cell: what it was made from, by what, with which fingerprint."
         _write(crate, Path(written), RECORDS, lines, "application/jsonlines", what)
         named = {
-            f"{rule.name} {cell}": _named(crate, plan, rule, cell, record, _is_in(rule, included))
-            for rule, cell, record in cells
+            f"{spec.name} {cell}": _named(crate, plan, spec, cell, record, _is_in(spec, included))
+            for spec, cell, record in cells
         }
-        for rule, cell, record in cells:
-            if _is_in(rule, included):
-                _action(crate, named, rule, cell, record)
+        for spec, cell, record in cells:
+            if _is_in(spec, included):
+                _action(crate, named, spec, cell, record)
         with replacing_file(path) as temporary:
             crate.write_zip(temporary.with_suffix(".zip"))
             temporary.with_suffix(".zip").replace(temporary)
@@ -80,27 +80,27 @@ def write_crate(plan: Plan, path: Path, licence: str, included: Collection[str] 
         "crate": str(path),
         "bytes": path.stat().st_size,
         "cells": len(cells),
-        "with_files": sum(_is_in(rule, included) for rule, _, _ in cells),
+        "with_files": sum(_is_in(spec, included) for spec, _, _ in cells),
     }
 
 
-def _cells(plan: Plan) -> Iterator[tuple[Rule, Cell, Provenance]]:
-    for rule in plan.rules.values():
-        for cell in plan.cells(rule):
-            path, state = rule.path(plan.storage, cell), plan.state(rule, cell)
-            record = stored_provenance(rule, path)
+def _cells(plan: Plan) -> Iterator[tuple[AssetSpec, Cell, Provenance]]:
+    for spec in plan.specs.values():
+        for cell in plan.cells(spec):
+            path, state = spec.path(plan.storage, cell), plan.state(spec, cell)
+            record = stored_provenance(spec, path)
             if record is None or state.state != "done":
                 raise EmergenceError(
-                    f"{rule.name} of {cell} is {state.state}{f': {state.reason}' if state.reason else ''}.",
+                    f"{spec.name} of {cell} is {state.state}{f': {state.reason}' if state.reason else ''}.",
                     where=path,
                     remedy="type `emergence run`; a crate is of a study that is finished",
                 )
-            rule.verify(path)
-            yield rule, cell, record
+            spec.verify(path)
+            yield spec, cell, record
 
 
-def _is_in(rule: Rule, included: Collection[str]) -> bool:
-    return rule.name in included or (rule.grid in ("study", "model") and rule.name != TRAINING_RUN.name)
+def _is_in(spec: AssetSpec, included: Collection[str]) -> bool:
+    return spec.name in included or (spec.grid in ("study", "model") and spec.name != TRAINING_RUN.name)
 
 
 def _recipe(plan: Plan) -> str:
@@ -112,7 +112,7 @@ def _write(crate: "ROCrate", folder: Path, name: str, text: str, kind: str, what
     crate.add_file(folder / name, name, properties={"name": what, "encodingFormat": kind})
 
 
-def _describe(crate: "ROCrate", plan: Plan, licence: str, cells: list[tuple[Rule, Cell, Provenance]]) -> None:
+def _describe(crate: "ROCrate", plan: Plan, licence: str, cells: list[tuple[AssetSpec, Cell, Provenance]]) -> None:
     """The root of the crate, its profile, and the software."""
     study = plan.study
     crate.name = f"Study {study.name}"
@@ -145,19 +145,21 @@ def _software(name: str, version: str) -> dict[str, Any]:
     return {"@type": "SoftwareApplication", "name": name, "version": str(version)}
 
 
-def _named(crate: "ROCrate", plan: Plan, rule: Rule, cell: Cell, record: Provenance, is_in: bool) -> Mapping[str, str]:
+def _named(
+    crate: "ROCrate", plan: Plan, spec: AssetSpec, cell: Cell, record: Provenance, is_in: bool
+) -> Mapping[str, str]:
     """Put a cell's file or folder in, or name it; returns how it is referred to."""
-    about = {"name": f"{rule.name} of {cell}", "identifier": [record.fingerprint, cell_id(record.fingerprint)]}
+    about = {"name": f"{spec.name} of {cell}", "identifier": [record.fingerprint, cell_id(record.fingerprint)]}
     if not is_in:
         said = {"@type": "CreativeWork", **about, "description": "Not in the crate; its record has the hashes."}
-        return _reference(crate, f"#{rule.name}/{cell}".replace(" ", "-"), said)
-    path = rule.path(plan.storage, cell)
+        return _reference(crate, f"#{spec.name}/{cell}".replace(" ", "-"), said)
+    path = spec.path(plan.storage, cell)
     place = path.relative_to(plan.storage.root).as_posix()
     if path.is_dir():
         added: Any = crate.add_dataset(path, place, properties=about)
         return {"@id": added.id}
     kind = {".parquet": "application/vnd.apache.parquet", ".h5": "application/x-hdf5", ".json": "application/json"}
-    for beside in rule.also(plan.storage, cell):
+    for beside in spec.also(plan.storage, cell):
         if beside.is_file():
             crate.add_file(beside, beside.relative_to(plan.storage.root).as_posix(), properties={"name": beside.stem})
     properties = about | {"encodingFormat": kind.get(path.suffix, "application/octet-stream")}
@@ -166,21 +168,21 @@ def _named(crate: "ROCrate", plan: Plan, rule: Rule, cell: Cell, record: Provena
 
 
 def _action(
-    crate: "ROCrate", named: Mapping[str, Mapping[str, str]], rule: Rule, cell: Cell, record: Provenance
+    crate: "ROCrate", named: Mapping[str, Mapping[str, str]], spec: AssetSpec, cell: Cell, record: Provenance
 ) -> None:
     """What made a file: its inputs, the software, the settings and the run."""
     settings = json.dumps(dict(record.required.recipe), sort_keys=True)
     properties = {
         "@type": "CreateAction",
-        "name": f"Make {rule.name} of {cell}",
+        "name": f"Make {spec.name} of {cell}",
         "description": f"Settings: {settings}",
         "instrument": {"@id": "#emergence-assets"},
         "object": [named[name] for name in record.required.inputs if name in named],
-        "result": named[f"{rule.name} {cell}"],
+        "result": named[f"{spec.name} {cell}"],
         "endTime": record.created,
         "actionStatus": "http://schema.org/CompletedActionStatus",
     }
     if run := record.environment.get("run_id"):
         properties["identifier"] = str(run)
-    made = _reference(crate, f"#make/{rule.name}/{cell}".replace(" ", "-"), properties)
+    made = _reference(crate, f"#make/{spec.name}/{cell}".replace(" ", "-"), properties)
     crate.root_dataset.append_to("mentions", made)

@@ -11,9 +11,8 @@ from typing import Any
 import polars as pl
 
 from emergence_assets.audit.records import AuditPlan
-from emergence_assets.emergence.catalogue import CATALOGUE
 from emergence_assets.emergence.claims.replication import ABOUT
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.plan import Plan
 from resources.errors import EmergenceError
 from resources.files.provenance import Provenance, canonical_json
@@ -86,10 +85,10 @@ def compare_states(first: Plan, second: Plan) -> StateDifference:
     before, after = AuditPlan(first), AuditPlan(second)
     found = StateDifference(str(first.storage.data), str(second.storage.data))
     made: tuple[dict[str, set[str]], dict[str, set[str]]] = ({}, {})
-    for rule in first.rules.values():
+    for spec in first.specs.values():
         counts: dict[str, int] = {}
-        for cell in dict.fromkeys((*before.cells(rule), *after.cells(rule))):
-            one, other = before.stored(rule, cell), after.stored(rule, cell)
+        for cell in dict.fromkeys((*before.cells(spec), *after.cells(spec))):
+            one, other = before.stored(spec, cell), after.stored(spec, cell)
             for values, record in zip(made, (one.record, other.record), strict=True):
                 for name, value in (record.environment if record else {}).items():
                     if name not in OF_ONE_RUN:
@@ -98,18 +97,18 @@ def compare_states(first: Plan, second: Plan) -> StateDifference:
             if kind:
                 counts[kind] = counts.get(kind, 0) + 1
             if one.record and other.record and kind == "changed":
-                _why(found, rule, one.record, other.record)
-        found.cells[rule.name] = counts
+                _why(found, spec, one.record, other.record)
+        found.cells[spec.name] = counts
     names = sorted({*made[0], *made[1]})
     values = {name: [sorted(part.get(name, ())) for part in made] for name in names}
     found.environment = {name: both for name, both in values.items() if both[0] != both[1]}
-    for name, table in CATALOGUE.items():
-        rule = first.rules.get(name)
-        if rule is not None and rule.grid in ("study", "model"):
+    for name, spec in first.specs.items():
+        table = spec.own_table
+        if table is not None and not spec.has_partitions:
             try:
                 if name == "claims":
-                    found.grades = list(_grades(before, after, rule, table))
-                elif change := _table(before, after, rule, table):
+                    found.grades = list(_grades(before, after, spec, table))
+                elif change := _table(before, after, spec, table):
                     found.tables.append(change)
             except EmergenceError as error:
                 found.tables.append(TableChange(name, problem=str(error)))
@@ -124,32 +123,32 @@ def _kind(one: Provenance | None, other: Provenance | None, is_damaged: bool) ->
     return "same" if one.fingerprint == other.fingerprint else "changed"
 
 
-def _why(found: StateDifference, rule: Rule, one: Provenance, other: Provenance) -> None:
+def _why(found: StateDifference, spec: AssetSpec, one: Provenance, other: Provenance) -> None:
     settings = {
         name: [one.required.recipe.get(name), other.required.recipe.get(name)]
         for name in sorted({*one.required.recipe, *other.required.recipe})
         if one.required.recipe.get(name) != other.required.recipe.get(name)
     }
     if settings:
-        found.settings.setdefault(rule.name, {}).update(settings)
+        found.settings.setdefault(spec.name, {}).update(settings)
     if one.required.code_version != other.required.code_version:
-        found.code[rule.name] = [one.required.code_version, other.required.code_version]
+        found.code[spec.name] = [one.required.code_version, other.required.code_version]
     elif not settings:
-        found.inputs[rule.name] = found.inputs.get(rule.name, 0) + 1
+        found.inputs[spec.name] = found.inputs.get(spec.name, 0) + 1
 
 
-def _frame(plan: Plan, rule: Rule, table: Table) -> pl.DataFrame:
+def _frame(plan: Plan, spec: AssetSpec, table: Table) -> pl.DataFrame:
     """All parts that are there."""
-    paths = [rule.path(plan.storage, cell) for cell in plan.cells(rule)]
+    paths = [spec.path(plan.storage, cell) for cell in plan.cells(spec)]
     parts = [read_table(path, table) for path in paths if path.exists()]
     return pl.concat(parts) if parts else table.schema.to_frame()
 
 
-def _table(before: Plan, after: Plan, rule: Rule, table: Table) -> TableChange | None:
+def _table(before: Plan, after: Plan, spec: AssetSpec, table: Table) -> TableChange | None:
     key = list(table.key)
-    one, other = _frame(before, rule, table), _frame(after, rule, table)
+    one, other = _frame(before, spec, table), _frame(after, spec, table)
     same_rows = one.join(other, on=key, how="semi", nulls_equal=True)
-    change = TableChange(rule.name, added=other.height - same_rows.height, removed=one.height - same_rows.height)
+    change = TableChange(spec.name, added=other.height - same_rows.height, removed=one.height - same_rows.height)
     values = [name for name in one.columns if name not in key and name not in NOT_NUMBERS]
     both = one.select(*key, *values).join(other.select(*key, *values), on=key, suffix="|after", nulls_equal=True)
     differs = [pl.col(name).ne_missing(pl.col(f"{name}|after")) for name in values if not one.schema[name].is_nested()]
@@ -166,8 +165,8 @@ def _largest(both: pl.DataFrame, key: list[str], name: str) -> Iterator[Moved]:
         yield Moved({part: row[part] for part in key}, name, row[name], row[f"{name}|after"])
 
 
-def _grades(before: Plan, after: Plan, rule: Rule, table: Table) -> Iterator[dict[str, Any]]:
-    first, second = (_claims(_frame(plan, rule, table)) for plan in (before, after))
+def _grades(before: Plan, after: Plan, spec: AssetSpec, table: Table) -> Iterator[dict[str, Any]]:
+    first, second = (_claims(_frame(plan, spec, table)) for plan in (before, after))
     for key in dict.fromkeys((*first, *second)):
         was, now = first.get(key), second.get(key)
         if was is None or now is None or was["grade"] != now["grade"]:

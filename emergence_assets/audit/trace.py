@@ -11,7 +11,7 @@ from typing import Any
 from emergence_assets.audit.address import Target
 from emergence_assets.audit.events import Event, EventLog
 from emergence_assets.audit.records import AuditPlan, Stored, input_parts, own_difference
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell, parse_cell
 from emergence_assets.plan.lineage_id import cell_id
 from emergence_assets.report.figure_tables import FIGURE_TABLES
@@ -91,9 +91,9 @@ class _Tracer:
         self.nodes: dict[tuple[str, str], Node] = {}
 
     def root(self) -> Node:
-        rule, cell = self.target.rule, self.target.cell
+        spec, cell = self.target.spec, self.target.cell
         only = self._said_inputs()
-        return self._node(rule, str(cell), self.target.fingerprint, only)
+        return self._node(spec, str(cell), self.target.fingerprint, only)
 
     def _said_inputs(self) -> dict[str, set[str]] | None:
         """Assets, and cells of them, that the row or figure itself names as what it was made from; None for all."""
@@ -108,17 +108,17 @@ class _Tracer:
             said.setdefault(asset, set()).update({cell} if cell else ())
         return said
 
-    def _node(self, rule: Rule, cell: str, recorded: str, only: Mapping[str, set[str]] | None = None) -> Node:
-        known = self.nodes.get((rule.name, cell))
+    def _node(self, spec: AssetSpec, cell: str, recorded: str, only: Mapping[str, set[str]] | None = None) -> Node:
+        known = self.nodes.get((spec.name, cell))
         if known is not None:
             return known
         parsed = parse_cell(cell)
-        stored = self.plan.stored(rule, parsed) if parsed else Stored(None, "its name is none of a cell")
-        node = Node(rule.name, cell, recorded, stored, None, "")
-        self.nodes[rule.name, cell] = node
+        stored = self.plan.stored(spec, parsed) if parsed else Stored(None, "its name is none of a cell")
+        node = Node(spec.name, cell, recorded, stored, None, "")
+        self.nodes[spec.name, cell] = node
         if parsed:
-            node.event = self.events.latest(rule.name, parsed)
-            node.problem = self._problem(rule, parsed, recorded, stored, node.event)
+            node.event = self.events.latest(spec.name, parsed)
+            node.problem = self._problem(spec, parsed, recorded, stored, node.event)
         if stored.record:
             for asset, fingerprints in input_parts(stored.record.required.inputs).items():
                 cells = (only or {}).get(asset)
@@ -128,18 +128,18 @@ class _Tracer:
         return node
 
     def _group(self, asset: str, fingerprints: Mapping[str, str]) -> Group:
-        rule = self.plan.rules.get(asset)
-        if rule is None:
+        spec = self.plan.specs.get(asset)
+        if spec is None:
             return Group(asset, fingerprints, [])
         shown = list(fingerprints) if self.everything else self._representatives(fingerprints)
-        group = Group(asset, fingerprints, [self._node(rule, cell, fingerprints[cell]) for cell in shown])
+        group = Group(asset, fingerprints, [self._node(spec, cell, fingerprints[cell]) for cell in shown])
         others = [cell for cell in fingerprints if cell not in shown]
         if len(others) <= READ_OF_A_GROUP:
             for name in others:
                 cell = parse_cell(name)
-                stored = self.plan.stored(rule, cell) if cell else Stored(None, "its name is none of a cell")
+                stored = self.plan.stored(spec, cell) if cell else Stored(None, "its name is none of a cell")
                 group.n_read += 1
-                if cell and (problem := self._problem(rule, cell, fingerprints[name], stored, None)):
+                if cell and (problem := self._problem(spec, cell, fingerprints[name], stored, None)):
                     group.differing[name] = problem
         return group
 
@@ -152,11 +152,11 @@ class _Tracer:
         best = max(cells, key=lambda name: _likeness(cells[name], self.about), default=None)
         return [best] if best is not None else []
 
-    def _problem(self, rule: Rule, cell: Cell, recorded: str, stored: Stored, event: Event | None) -> str:
+    def _problem(self, spec: AssetSpec, cell: Cell, recorded: str, stored: Stored, event: Event | None) -> str:
         if stored.record is None:
             return f"damaged: {stored.damage}" if stored.damage else "missing: there is no file"
         record = stored.record
-        if (record.required.asset, record.required.cell) != (rule.name, str(cell)):
+        if (record.required.asset, record.required.cell) != (spec.name, str(cell)):
             return f"altered: the file holds {record.required.asset} of {record.required.cell}"
         if recorded and record.fingerprint != recorded:
             return (
@@ -165,7 +165,7 @@ class _Tracer:
         if event and event.fingerprint and event.fingerprint != record.fingerprint:
             made, there = cell_id(event.fingerprint), cell_id(record.fingerprint)
             return f"forked: run {event.run_id} made {made}, the file is {there}"
-        changed = own_difference(rule, self.plan, cell, record)
+        changed = own_difference(spec, self.plan, cell, record)
         return f"stale: {changed}" if changed else ""
 
 
@@ -190,7 +190,7 @@ def trace_as_dict(found: Trace) -> dict[str, Any]:
         pending += [child for group in node.groups for child in group.nodes]
     target = found.target
     return {
-        "asset": target.rule.name,
+        "asset": target.spec.name,
         "cell": str(target.cell),
         "lineage_id": target.lineage_id,
         "figure": target.figure or None,

@@ -16,7 +16,7 @@ from emergence_assets.audit.findings import KINDS, Audit, Finding, Kind
 from emergence_assets.audit.orphans import strays
 from emergence_assets.audit.records import AuditPlan, Stored, own_difference, read_record
 from emergence_assets.checkpoints.spec import CHECKPOINT
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.content_hash import moment, seal
 from emergence_assets.plan.lineage_id import cell_id
@@ -34,14 +34,14 @@ THREADS = 4
 class _Seen:
     """A cell that the audit looks at, as it was when it was first read."""
 
-    rule: Rule
+    spec: AssetSpec
     cell: Cell
     stored: Stored
     event: Event | None
 
     @property
     def name(self) -> str:
-        return f"{self.rule.name} {self.cell}"
+        return f"{self.spec.name} {self.cell}"
 
 
 def verify_study(plan: Plan, events: EventLog, progress: Progress = lambda _done, _all: None) -> Audit:
@@ -69,9 +69,9 @@ class _Verification:
     def run(self) -> Audit:
         logged = self.events.all()
         seen = [
-            _Seen(rule, cell, self.plan.stored(rule, cell), logged.get(EventKey.of(rule.name, cell)))
-            for rule in self.plan.rules.values()
-            for cell in self.plan.cells(rule)
+            _Seen(spec, cell, self.plan.stored(spec, cell), logged.get(EventKey.of(spec.name, cell)))
+            for spec in self.plan.specs.values()
+            for cell in self.plan.cells(spec)
         ]
         self.audit.n_cells = len(seen)
         for model, what in self.plan.damaged_axes.items():
@@ -88,7 +88,7 @@ class _Verification:
 
     def _sort(self) -> None:
         """Causes first; then by kind, in flow order; assets that the study does not have come last."""
-        order = {name: position for position, name in enumerate(self.plan.rules)}
+        order = {name: position for position, name in enumerate(self.plan.specs)}
         self.audit.findings.sort(
             key=lambda one: (
                 bool(one.because),
@@ -105,8 +105,8 @@ class _Verification:
         self.audit.findings.append(Finding(kind, asset, cell, str(path), reason, because, run))
 
     def _about(self, one: _Seen, kind: Kind, reason: str, because: str = "") -> None:
-        path = one.rule.path(self.plan.storage, one.cell)
-        self._find(kind, one.rule.name, str(one.cell), path, reason, because, one.event.run_id if one.event else "")
+        path = one.spec.path(self.plan.storage, one.cell)
+        self._find(kind, one.spec.name, str(one.cell), path, reason, because, one.event.run_id if one.event else "")
 
     def _compare(self, one: _Seen) -> None:
         """A cell's record with what is required, and with its event."""
@@ -119,7 +119,7 @@ class _Verification:
                 was = f"run {event.run_id} made it on {event.time}" if event else "no event tells of it either"
                 self._about(one, "missing", f"there is no file; {was}")
             return
-        if (record.required.asset, record.required.cell) != (one.rule.name, str(one.cell)):
+        if (record.required.asset, record.required.cell) != (one.spec.name, str(one.cell)):
             self.suspects[one.name] = one.name
             self._about(one, "altered", f"the file holds {record.required.asset} of {record.required.cell}")
             return
@@ -143,7 +143,7 @@ class _Verification:
         if not event.seal:
             return
         try:
-            found = seal(one.rule, self.plan.storage, one.cell)
+            found = seal(one.spec, self.plan.storage, one.cell)
         except EmergenceError:
             return  # the damage is found when its bytes are hashed
         if found == event.seal:
@@ -155,13 +155,13 @@ class _Verification:
             self._about(one, "altered", f"the content is not the one that run {event.run_id} recorded on {event.time}")
 
     def _against_plan(self, one: _Seen, record: Provenance) -> None:
-        required = self.plan.demanded(one.rule, one.cell)
+        required = self.plan.demanded(one.spec, one.cell)
         causes = [
             cause
-            for source, cell in self.plan.input_cells(one.rule, one.cell)
+            for source, cell in self.plan.input_cells(one.spec, one.cell)
             if (cause := self.suspects.get(f"{source.name} {cell}"))
         ]
-        own = own_difference(one.rule, self.plan, one.cell, record)
+        own = own_difference(one.spec, self.plan, one.cell, record)
         if own:
             self.suspects[one.name] = one.name
             self._about(one, "stale", own)
@@ -192,15 +192,15 @@ class _Verification:
     def _token_files(self, seen: Sequence[_Seen]) -> list[Path]:
         """Token files that the activations of the study need."""
         found: dict[Path, None] = {}
-        checkpoints = [one.cell for one in seen if one.rule.name == CHECKPOINT.name and one.stored.record]
-        for cell in checkpoints if ACTIVATIONS.name in self.plan.rules else ():
+        checkpoints = [one.cell for one in seen if one.spec.name == CHECKPOINT.name and one.stored.record]
+        for cell in checkpoints if ACTIVATIONS.name in self.plan.specs else ():
             try:
                 recipe = ACTIVATIONS.recipe(self.plan.study, self.plan.storage, cell)
                 if recipe is not None:
                     found[tokens_path(self.plan, cell, recipe)] = None
             except EmergenceError:
                 continue  # what is wrong with the checkpoint is a finding of its own
-        has_activations = any(one.rule.name == ACTIVATIONS.name and one.stored.record for one in seen)
+        has_activations = any(one.spec.name == ACTIVATIONS.name and one.stored.record for one in seen)
         for path in found if has_activations else ():
             if not path.exists():
                 self._find("missing", ACTIVATIONS.name, "", path, "the token file of the activations is gone")
@@ -209,12 +209,12 @@ class _Verification:
     def _hash(self, seen: Sequence[_Seen], tokens: Sequence[Path]) -> None:
         """Read every byte, and name those that are not what was written."""
         whole = [one for one in seen if one.stored.record]
-        sizes = {one.name: _size(files_of(one.rule, self.plan, one.cell)) for one in whole}
+        sizes = {one.name: _size(files_of(one.spec, self.plan, one.cell)) for one in whole}
         total = sum(sizes.values()) + _size(tokens)
         with ThreadPoolExecutor(THREADS) as threads:
             token_work = {threads.submit(token_problems, path): path for path in tokens}
             work = {
-                threads.submit(content_problems, one.rule, self.plan, one.cell, one.stored.record): one
+                threads.submit(content_problems, one.spec, self.plan, one.cell, one.stored.record): one
                 for one in whole
                 if one.stored.record
             }
@@ -229,21 +229,21 @@ class _Verification:
         if one is None:
             self._find("altered", ACTIVATIONS.name, "", path, what)
             return
-        again = read_record(one.rule, self.plan, one.cell).record
+        again = read_record(one.spec, self.plan, one.cell).record
         if again is not None and one.stored.record is not None and again.created != one.stored.record.created:
             self.audit.notes.append(f"{one.name} was made anew during the audit; look at it again")
             return
         kind: Kind = "altered" if path.exists() else "missing"
-        self._find(kind, one.rule.name, str(one.cell), path, what, run=one.event.run_id if one.event else "")
+        self._find(kind, one.spec.name, str(one.cell), path, what, run=one.event.run_id if one.event else "")
 
     def _strays(self, seen: Sequence[_Seen], tokens: Sequence[Path]) -> None:
-        known = {one.rule.path(self.plan.storage, one.cell) for one in seen} | set(tokens)
-        known |= {beside for one in seen for beside in one.rule.also(self.plan.storage, one.cell)}
+        known = {one.spec.path(self.plan.storage, one.cell) for one in seen} | set(tokens)
+        known |= {beside for one in seen for beside in one.spec.also(self.plan.storage, one.cell)}
         for path in strays(self.plan, known):
             self._find("orphaned", "", "", path, "no cell of the study has it")
 
     def _events_without_cells(self, seen: Sequence[_Seen], logged: dict[EventKey, Event]) -> None:
-        there = {EventKey.of(one.rule.name, one.cell) for one in seen}
+        there = {EventKey.of(one.spec.name, one.cell) for one in seen}
         for key, event in logged.items():
             if key not in there:
                 reason = f"run {event.run_id} recorded it on {event.time}, and the study has no such cell"

@@ -10,16 +10,16 @@ from emergence_assets.checkpoints.checks import CHECKPOINT_CHECKS, REGISTRY_CHEC
 from emergence_assets.checkpoints.inspection import CONTENT_HASHES, measurement_tasks
 from emergence_assets.checkpoints.listing import refresh_time_axis
 from emergence_assets.checkpoints.table import REGISTRY, rule_frame
-from emergence_assets.plan.asset_spec import CellAsset, Intake, Rule
+from emergence_assets.plan.asset_spec import AssetSpec, Due, Intake, Job
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.table_spec import TableSpec
 from emergence_assets.plan.text_counts import TextCounts
 from emergence_assets.plan.timeline import is_used, placed, read_time_axis
 from emergence_assets.study.family import TrainedHere
 from emergence_assets.study.study import Study
-from resources.compute.task import Task
 from resources.errors import EmergenceError
-from resources.files.provenance import Provenance, Required
+from resources.files.provenance import Provenance
 from resources.files.records import record_provenance, required_to_json
 from resources.files.storage import Storage
 from resources.tables.parquet import parquet_provenance, read_tables, verify_table
@@ -74,20 +74,6 @@ def _training_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
     return len(study.listed_steps or ()) * (2 * n_params + OWN_FILES_BYTES)
 
 
-TRAINING_RUN = Rule(
-    name="training_run",
-    stage="checkpoints",
-    grid="model",
-    inputs=(),
-    recipe=_training_recipe,
-    code=("emergence_assets.checkpoints.training.worker:train_model",),
-    path=lambda storage, cell: storage.training_folder(str(cell.model)) / TRAINING_RECORD,
-    stored=_training_provenance,
-    also=lambda storage, cell: tuple(storage.training_folder(str(cell.model)).glob("step*")),
-    n_bytes=_training_bytes,
-)
-
-
 def _checkpoint_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any] | None:
     """The checkpoint's own content: whatever follows is made from these bytes, wherever they came from."""
     from emergence_assets.checkpoints.identity.measurement import Measurement, read_measurement
@@ -101,21 +87,6 @@ def _checkpoint_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[st
     if not isinstance(measured, Measurement):
         return None
     return {name: getattr(measured.facts, name) for name in CONTENT_HASHES}
-
-
-CHECKPOINT = Rule(
-    name="checkpoint",
-    stage="checkpoints",
-    grid="step",
-    inputs=("training_run",),
-    recipe=_checkpoint_recipe,
-    # None: a checkpoint is its bytes. New code that measures them must not make everything behind them stale.
-    code=(),
-    path=lambda storage, cell: storage.checkpoint_record(str(cell.model), int(cell.step or 0)),
-    stored=record_provenance,
-    takes_unjudged=True,
-    n_bytes=lambda _study, _cell, _counts: RECORD_BYTES,
-)
 
 
 def _registry_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any] | None:
@@ -137,25 +108,10 @@ def _place(study: Study) -> str:
     return "training in this study" if isinstance(study.family, TrainedHere) else ""
 
 
-CHECKPOINT_REGISTRY = Rule(
-    name="checkpoint_registry",
-    stage="checkpoints",
-    grid="model",
-    inputs=("checkpoint",),
-    needs_cells=False,
-    recipe=_registry_recipe,
-    code=("emergence_assets.checkpoints.identity.worker:write_registry",),
-    path=lambda storage, cell: storage.model_table("checkpoint_registry", str(cell.model)),
-    stored=parquet_provenance,
-    verify=verify_table,
-    n_bytes=lambda study, _cell, _counts: TABLE_BYTES + REGISTRY_ROW_BYTES * len(study.listed_steps or ()),
-)
-
-
-def training_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+def _training_jobs(plan: Plan, due: Due) -> list[Job]:
     """One process per model, the largest first: the run ends with its slowest."""
     family = plan.study.family
-    work = []
+    jobs = []
     for cell, required in sorted(due, key=lambda entry: -plan.study.models.index(str(entry[0].model))):
         arguments = {
             "folder": str(plan.storage.training_folder(str(cell.model))),
@@ -163,13 +119,13 @@ def training_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tup
             "lock": str(plan.storage.training_lock(str(cell.model))),
             "tokens_per_step": family.tokens_per_step_of(str(cell.model)),
         }
-        work.append((Task("emergence_assets.checkpoints.training.worker:train_model", arguments, str(cell)), [cell]))
-    return work
+        jobs.append(Job(arguments, (cell,), str(cell)))
+    return jobs
 
 
-def checkpoint_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
-    """One task per checkpoint."""
-    work = []
+def _checkpoint_jobs(plan: Plan, due: Due) -> list[Job]:
+    """One job per checkpoint."""
+    jobs = []
     for cell, required in due:
         shape = plan.study.family.models[str(cell.model)]
         axis = plan.time_axis(str(cell.model))
@@ -188,13 +144,13 @@ def checkpoint_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[t
                 "reason": entry.reason if entry else "",
             },
         }
-        work.append((Task("emergence_assets.checkpoints.identity.worker:register", arguments, str(cell)), [cell]))
-    return work
+        jobs.append(Job(arguments, (cell,), str(cell)))
+    return jobs
 
 
-def registry_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
-    """One task per model."""
-    work = []
+def _registry_jobs(plan: Plan, due: Due) -> list[Job]:
+    """One job per model."""
+    jobs = []
     for cell, required in due:
         arguments = {
             "data": str(plan.storage.data),
@@ -205,29 +161,8 @@ def registry_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tup
             "path": str(CHECKPOINT_REGISTRY.path(plan.storage, cell)),
             "required": required_to_json(required),
         }
-        label = f"checkpoint_registry {cell}"
-        work.append((Task("emergence_assets.checkpoints.identity.worker:write_registry", arguments, label), [cell]))
-    return work
-
-
-TRAINING = CellAsset(
-    rule=TRAINING_RUN,
-    tasks=training_tasks,
-    checks=TRAINING_CHECKS,
-    description="Trains the model on the WordNet glosses and writes a checkpoint at every step of the study.",
-    kinds=frozenset({"pytorch"}),
-)
-
-REGISTERED = CellAsset(
-    rule=CHECKPOINT,
-    tasks=checkpoint_tasks,
-    checks=CHECKPOINT_CHECKS,
-    description="A checkpoint that is what it claims to be: whole, finite, on the trajectory of the others; identified "
-    "by the hash of its files. Those that are not have no partition and stand in checkpoint_registry.",
-    kinds=frozenset({"huggingface", "safetensors"}),
-    backfill="one_run",
-    intake=Intake(refresh_time_axis, measurement_tasks),
-)
+        jobs.append(Job(arguments, (cell,), f"checkpoint_registry {cell}"))
+    return jobs
 
 
 def _registry_rows(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
@@ -236,12 +171,61 @@ def _registry_rows(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
     return rule_frame(table)
 
 
-REGISTRY_ASSET = CellAsset(
-    rule=CHECKPOINT_REGISTRY,
-    tasks=registry_tasks,
-    checks=REGISTRY_CHECKS,
-    description=REGISTRY.description,
-    kinds=frozenset({"polars", "parquet"}),
-    frame=_registry_rows,
+TRAINING_RUN = AssetSpec(
+    name="training_run",
+    stage="checkpoints",
+    description="Trains the model on the WordNet glosses and writes a checkpoint at every step of the study.",
+    grid="model",
+    inputs=(),
+    make="emergence_assets.checkpoints.training.worker:train_model",
+    jobs=_training_jobs,
+    recipe=_training_recipe,
+    path=lambda storage, cell: storage.training_folder(str(cell.model)) / TRAINING_RECORD,
+    also=lambda storage, cell: tuple(storage.training_folder(str(cell.model)).glob("step*")),
+    stored=_training_provenance,
+    checks=TRAINING_CHECKS,
+    n_bytes=_training_bytes,
+    kinds=frozenset({"pytorch"}),
+    on_accelerator=True,
+    wanted=lambda study: isinstance(study.family, TrainedHere),
 )
-ASSETS = (TRAINING, REGISTERED, REGISTRY_ASSET)
+CHECKPOINT = AssetSpec(
+    name="checkpoint",
+    stage="checkpoints",
+    description="A checkpoint that is what it claims to be: whole, finite, on the trajectory of the others; identified "
+    "by the hash of its files. Those that are not have no partition and stand in checkpoint_registry.",
+    grid="step",
+    inputs=("training_run",),
+    make="emergence_assets.checkpoints.identity.worker:register",
+    # A checkpoint is its bytes: new code that measures them must not make everything behind them stale.
+    functions=(),
+    jobs=_checkpoint_jobs,
+    recipe=_checkpoint_recipe,
+    path=lambda storage, cell: storage.checkpoint_record(str(cell.model), int(cell.step or 0)),
+    stored=record_provenance,
+    checks=CHECKPOINT_CHECKS,
+    takes_unjudged=True,
+    n_bytes=lambda _study, _cell, _counts: RECORD_BYTES,
+    kinds=frozenset({"huggingface", "safetensors"}),
+    backfill="one_run",
+    intake=Intake(refresh_time_axis, measurement_tasks),
+)
+CHECKPOINT_REGISTRY = TableSpec(
+    name=REGISTRY.name,
+    stage="checkpoints",
+    description=REGISTRY.description,
+    grid="model",
+    inputs=("checkpoint",),
+    make="emergence_assets.checkpoints.identity.worker:write_registry",
+    jobs=_registry_jobs,
+    recipe=_registry_recipe,
+    path=lambda storage, cell: storage.model_table("checkpoint_registry", str(cell.model)),
+    stored=parquet_provenance,
+    verify=verify_table,
+    checks=REGISTRY_CHECKS,
+    tables=(REGISTRY,),
+    frame=_registry_rows,
+    needs_cells=False,
+    n_bytes=lambda study, _cell, _counts: TABLE_BYTES + REGISTRY_ROW_BYTES * len(study.listed_steps or ()),
+)
+SPECS = (TRAINING_RUN, CHECKPOINT, CHECKPOINT_REGISTRY)

@@ -154,13 +154,13 @@ def _diff(states: tuple[Path, Path], as_json: bool) -> None:
 
     from emergence_assets.audit.states import compare_states
     from emergence_assets.cli.views.states import print_states
-    from emergence_assets.pipeline import rules_for
+    from emergence_assets.pipeline import specs_for
     from emergence_assets.plan.plan import Plan
     from emergence_assets.study.load import load_study
     from resources.files.storage import Storage
 
     study = load_study()
-    plans = [Plan(study, Storage(folder.absolute(), study.name), rules_for(study)) for folder in states]
+    plans = [Plan(study, Storage(folder.absolute(), study.name), specs_for(study)) for folder in states]
     for plan in plans:
         if not plan.storage.root.is_dir():
             raise EmergenceError(f"There is no study {study.name!r} here.", where=plan.storage.data)
@@ -214,10 +214,10 @@ def _bar(console: "Console"):
 
 
 def _plan() -> "Plan":
-    from emergence_assets.pipeline import rules_for
+    from emergence_assets.pipeline import specs_for
     from emergence_assets.plan.plan import Plan
     from emergence_assets.study.load import load_study
     from resources.files.storage import Storage, data_folder
 
     study = load_study()
-    return Plan(study, Storage(data_folder(), study.name), rules_for(study))
+    return Plan(study, Storage(data_folder(), study.name), specs_for(study))

@@ -29,11 +29,11 @@ def study_plan() -> "Plan":
         EmergenceError: no such study, or it does not fit.
     """
     from emergence_assets.orchestration.session import Session
-    from emergence_assets.pipeline import rules_for
+    from emergence_assets.pipeline import specs_for
     from emergence_assets.plan.plan import Plan
 
     session = Session.open()
-    return Plan(session.study, session.storage, rules_for(session.study))
+    return Plan(session.study, session.storage, specs_for(session.study))
 
 
 def selection_of(plan: "Plan", models: Sequence[str], steps: Sequence[int], layers: Sequence[int]) -> "Selection":

@@ -14,12 +14,11 @@ from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.saes.spec import SAE
 from resources.files.provenance import Required, canonical_json
-from resources.files.records import required_to_json
 from resources.tables.parquet import read_table
 
 
 def last_checkpoint_arguments(plan: Plan, cell: Cell, required: Required) -> dict[str, Any]:
-    """Arguments origin, keys, files (by block), probes and required of a worker, for a table of one model.
+    """Arguments origin, keys, files (by block) and probes of a worker, for a table of one model.
 
     Raises:
         EmergenceError: the model has no checkpoint.
@@ -39,7 +38,6 @@ def last_checkpoint_arguments(plan: Plan, cell: Cell, required: Required) -> dic
             for layer, source in layers.items()
         },
         "probes": canonical_json(plan.study.probe_set.model_dump()),
-        "required": required_to_json(required),
     }
 
 

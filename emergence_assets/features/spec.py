@@ -2,22 +2,21 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from emergence_assets.activations.spec import ACTIVATIONS, stored_tokens_file
 from emergence_assets.features.checks import STATISTICS_CHECKS
-from emergence_assets.features.table import CATEGORICAL_LATENTS, PRESENCE_CELLS, RULE_COUNTS
-from emergence_assets.plan.asset_spec import CellAsset, Rule
+from emergence_assets.features.table import CATEGORICAL_LATENTS, LATENT_STATS, PRESENCE_CELLS, RULE_COUNTS
+from emergence_assets.plan.asset_spec import AssetSpec, Due, Job
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.text_counts import TextCounts
 from emergence_assets.saes.spec import SAE
 from emergence_assets.study.study import Study
 from emergence_assets.texts.study_texts import probe_recipe
-from resources.compute.task import Task
-from resources.files.provenance import Required, canonical_json
+from resources.files.provenance import canonical_json
 from resources.files.records import required_to_json
 from resources.files.storage import Storage
 from resources.tables.parquet import parquet_provenance, verify_table
@@ -43,19 +42,6 @@ def _statistics_bytes(study: Study, _cell: Cell, counts: TextCounts) -> float:
     )
 
 
-LATENT_STATISTICS = Rule(
-    name="latent_stats",
-    stage="features",
-    grid="cell",
-    inputs=("activations", "sae"),
-    recipe=_statistics_recipe,
-    code=("emergence_assets.features.statistics.worker:measure_cell",),
-    path=lambda storage, cell: _table_path(storage, "latent_stats", cell),
-    stored=parquet_provenance,
-    verify=verify_table,
-    also=lambda storage, cell: tuple(_table_path(storage, table.name, cell) for table in MADE_WITH_IT),
-    n_bytes=_statistics_bytes,
-)
 MADE_WITH_IT = (PRESENCE_CELLS, RULE_COUNTS, CATEGORICAL_LATENTS)
 """Tables of a cell that are written before the latent statistics, whose file marks them all as done."""
 
@@ -79,9 +65,9 @@ def _table_path(storage: Storage, table: str, cell: Cell) -> Path:
     return storage.cell_table(table, str(cell.model), int(cell.step or 0), int(cell.layer or 0))
 
 
-def statistics_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
-    """One task per cell."""
-    work = []
+def _jobs(plan: Plan, due: Due) -> list[Job]:
+    """One job per cell."""
+    jobs = []
     for cell, required in due:
         arguments = {
             "activation_file": str(ACTIVATIONS.path(plan.storage, cell)),
@@ -93,28 +79,8 @@ def statistics_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[t
             "probes": canonical_json(plan.study.probe_set.model_dump()),
             "seeds": list(plan.study.sae.seeds),
         }
-        work.append(
-            (
-                Task(
-                    "emergence_assets.features.statistics.worker:measure_cell",
-                    arguments,
-                    str(cell),
-                    on_accelerator=False,
-                ),
-                [cell],
-            )
-        )
-    return work
-
-
-MEASURED = CellAsset(
-    rule=LATENT_STATISTICS,
-    tasks=statistics_tasks,
-    checks=STATISTICS_CHECKS,
-    description="How well each latent tells each category apart: chosen on one half of the texts, scored on the other.",
-    kinds=frozenset({"polars", "parquet"}),
-    backfill="one_run",
-)
+        jobs.append(Job(arguments, (cell,), str(cell)))
+    return jobs
 
 
 RATE_SPREAD = 1.63
@@ -173,4 +139,22 @@ def categorical_latents_bytes(n_latents: float) -> float:
     return ACCEPTED_TABLE_BYTES + ACCEPTED_BYTES * ACCEPTED_SHARE * n_latents
 
 
-ASSETS = (MEASURED,)
+LATENT_STATISTICS = AssetSpec(
+    name="latent_stats",
+    stage="features",
+    description="How well each latent tells each category apart: chosen on one half of the texts, scored on the other.",
+    grid="cell",
+    inputs=("activations", "sae"),
+    make="emergence_assets.features.statistics.worker:measure_cell",
+    jobs=_jobs,
+    tables=(LATENT_STATS, *MADE_WITH_IT),
+    recipe=_statistics_recipe,
+    path=lambda storage, cell: _table_path(storage, "latent_stats", cell),
+    also=lambda storage, cell: tuple(_table_path(storage, table.name, cell) for table in MADE_WITH_IT),
+    stored=parquet_provenance,
+    verify=verify_table,
+    checks=STATISTICS_CHECKS,
+    n_bytes=_statistics_bytes,
+    backfill="one_run",
+)
+SPECS = (LATENT_STATISTICS,)

@@ -14,8 +14,8 @@ from emergence_assets.orchestration.automation.jobs import stage_jobs
 from emergence_assets.orchestration.automation.schedules import audit_job, pin_check
 from emergence_assets.orchestration.automation.sensors import arrival_sensors
 from emergence_assets.orchestration.instance.home import dead_run_sensor
-from emergence_assets.pipeline import ASSETS, rules_for
-from emergence_assets.plan.asset_spec import CellAsset, Rule
+from emergence_assets.pipeline import specs_for
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.study.study import Study
 from resources.compute.local_processes import LocalProcesses
 from resources.files.storage import Storage
@@ -30,11 +30,11 @@ def local_processes(_context: dg.InitResourceContext) -> Iterator[LocalProcesses
         yield workers
 
 
-def _assets(declared: CellAsset, study: Study, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
-    """The Dagster assets of one declared asset: one per model where it has partitions."""
-    if declared.rule.grid in ("step", "cell"):
-        return [build_asset(declared, study, rules, model) for model in study.models]
-    return [build_tables(declared, study, rules)]
+def _assets(spec: AssetSpec, study: Study, specs: Sequence[AssetSpec]) -> list[dg.AssetsDefinition]:
+    """The Dagster assets of one spec asset: one per model where it has partitions."""
+    if spec.has_partitions:
+        return [build_asset(spec, study, specs, model) for model in study.models]
+    return [build_tables(spec, study, specs)]
 
 
 def build_definitions(study: Study, storage: Storage, compute: Any = local_processes) -> dg.Definitions:
@@ -45,8 +45,8 @@ def build_definitions(study: Study, storage: Storage, compute: Any = local_proce
         storage: where its data lies.
         compute: a `Compute`, or a Dagster resource that yields one.
     """
-    rules = rules_for(study)
-    assets = [asset for declared in ASSETS if declared.rule in rules for asset in _assets(declared, study, rules)]
+    specs = specs_for(study)
+    assets = [asset for spec in specs for asset in _assets(spec, study, specs)]
     verify_pins, nightly = pin_check(study, storage)
     audit, audit_nightly = audit_job(study, storage)
     stages = stage_jobs(study, storage, STAGES, lambda workers: build_definitions(study, storage, workers))
@@ -54,7 +54,7 @@ def build_definitions(study: Study, storage: Storage, compute: Any = local_proce
         assets=assets,
         jobs=[*stages, verify_pins, audit],
         sensors=[
-            *arrival_sensors(study, storage, rules_for(study)),
+            *arrival_sensors(study, storage, specs_for(study)),
             upkeep_sensor(study.name, study.automation),
             dead_run_sensor(study.automation),
         ],

@@ -21,7 +21,7 @@ from emergence_assets.checkpoints.spec import TRAINING_RUN, TRAINING_START
 from emergence_assets.orchestration.build import build_definitions
 from emergence_assets.orchestration.instance.home import prepare_settings
 from emergence_assets.orchestration.runs.study_run import run_study
-from emergence_assets.plan.asset_spec import Rule, stored_provenance
+from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.listeners import ListeningCompute, ProgressListener
 from emergence_assets.plan.plan import Plan
@@ -119,41 +119,41 @@ def reproduce(
     """
     if folder.exists() and any(folder.iterdir()):
         raise EmergenceError("The folder is not empty.", where=folder, remedy="name another one with --into")
-    if start == "training" and TRAINING_RUN.name not in plan.rules:
+    if start == "training" and TRAINING_RUN.name not in plan.specs:
         raise EmergenceError("These models were not trained here.", remedy="leave out --from training")
     split = closure(target, plan, from_training=start == "training")
     _require_done(plan, (*_cells(plan, split.again), *_cells(plan, split.given)))
     scratch = Storage(folder, plan.study.name)
     prepare_folder(scratch.root)
     _hand_over(plan, scratch, split.given, split.again)
-    rules = list(plan.rules.values())
+    specs = list(plan.specs.values())
     with (
         dg.DagsterInstance.from_config(str(prepare_settings(folder / "dagster"))) as instance,
         LocalProcesses() as workers,
     ):
         definitions = build_definitions(plan.study, scratch, ListeningCompute(workers, progress))
-        run_study(plan.study, scratch, definitions, rules, instance, progress, only=split.again)
-    made = Plan(plan.study, scratch, rules)
-    found = [_compared(rule, cell, plan, made) for rule, cell in _cells(plan, split.again)]
+        run_study(plan.study, scratch, definitions, specs, instance, progress, only=split.again)
+    made = Plan(plan.study, scratch, specs)
+    found = [_compared(spec, cell, plan, made) for spec, cell in _cells(plan, split.again)]
     return Reproduction(address, str(folder), start, found, {name: len(cells) for name, cells in split.given.items()})
 
 
-def _cells(plan: Plan, cells: Cells) -> Iterator[tuple[Rule, Cell]]:
+def _cells(plan: Plan, cells: Cells) -> Iterator[tuple[AssetSpec, Cell]]:
     """In flow order."""
-    for rule in plan.rules.values():
-        for cell in sorted(cells.get(rule.name, ()), key=str):
-            yield rule, cell
+    for spec in plan.specs.values():
+        for cell in sorted(cells.get(spec.name, ()), key=str):
+            yield spec, cell
 
 
-def _require_done(plan: Plan, cells: Sequence[tuple[Rule, Cell]]) -> None:
-    for rule, cell in cells:
-        state = plan.state(rule, cell)
+def _require_done(plan: Plan, cells: Sequence[tuple[AssetSpec, Cell]]) -> None:
+    for spec, cell in cells:
+        state = plan.state(spec, cell)
         if state.state != "done":
-            stored = stored_provenance(rule, rule.path(plan.storage, cell))
+            stored = stored_provenance(spec, spec.path(plan.storage, cell))
             commit = stored.environment.get("git_commit") if stored else None
             raise EmergenceError(
-                f"{rule.name} of {cell} is {state.state}{f': {state.reason}' if state.reason else ''}.",
-                where=rule.path(plan.storage, cell),
+                f"{spec.name} of {cell} is {state.state}{f': {state.reason}' if state.reason else ''}.",
+                where=spec.path(plan.storage, cell),
                 remedy="a result is made again by the code, settings and inputs that made it"
                 + (f"; it was made at commit {commit}" if commit else "")
                 + ", or type `emergence run` to bring it up to date",
@@ -163,10 +163,10 @@ def _require_done(plan: Plan, cells: Sequence[tuple[Rule, Cell]]) -> None:
 def _hand_over(plan: Plan, scratch: Storage, given: Cells, again: Cells) -> None:
     """Give the scratch folder what is taken as it is, and all that the pipeline has beside its cells."""
     storage = plan.storage
-    for rule, cell in _cells(plan, given):
-        for path in (rule.path(storage, cell), *rule.also(storage, cell)):
+    for spec, cell in _cells(plan, given):
+        for path in (spec.path(storage, cell), *spec.also(storage, cell)):
             _link(path, scratch.root / path.relative_to(storage.root))
-        if rule.name == TRAINING_RUN.name:
+        if spec.name == TRAINING_RUN.name:
             start = storage.training_folder(str(cell.model)) / TRAINING_START
             _link(start, scratch.root / start.relative_to(storage.root))
     trained = {cell.model for cell in again.get(TRAINING_RUN.name, ())}
@@ -212,9 +212,9 @@ def _link(source: Path, target: Path) -> None:
             shutil.copy2(file, place)
 
 
-def _compared(rule: Rule, cell: Cell, plan: Plan, made: Plan) -> Reproduced:
-    stored = stored_provenance(rule, rule.path(plan.storage, cell))
-    again = stored_provenance(rule, rule.path(made.storage, cell))
+def _compared(spec: AssetSpec, cell: Cell, plan: Plan, made: Plan) -> Reproduced:
+    stored = stored_provenance(spec, spec.path(plan.storage, cell))
+    again = stored_provenance(spec, spec.path(made.storage, cell))
     before, now = (dict(record.environment) if record else {} for record in (stored, again))
     differs_in = {
         name: [str(before.get(name)), str(now.get(name))]
@@ -225,9 +225,9 @@ def _compared(rule: Rule, cell: Cell, plan: Plan, made: Plan) -> Reproduced:
     }
     differences = [
         difference
-        for path in dict.fromkeys((rule.path(plan.storage, cell), *rule.also(plan.storage, cell)))
+        for path in dict.fromkeys((spec.path(plan.storage, cell), *spec.also(plan.storage, cell)))
         for difference in compare(path, made.storage.root / path.relative_to(plan.storage.root), plan.storage.root)
     ]
     fingerprint = stored.fingerprint if stored else ""
-    tolerance = RELATIVE_TOLERANCE.get(rule.name, TABLE_TOLERANCE)
-    return Reproduced(rule.name, str(cell), fingerprint, not differs_in, differs_in, differences, tolerance)
+    tolerance = RELATIVE_TOLERANCE.get(spec.name, TABLE_TOLERANCE)
+    return Reproduced(spec.name, str(cell), fingerprint, not differs_in, differs_in, differences, tolerance)

@@ -17,7 +17,7 @@ from emergence_assets.orchestration.instance.partitions import asset_key, cell_o
 from emergence_assets.orchestration.runs.batch import Outcome
 from emergence_assets.orchestration.runs.openlineage import OpenLineageSender, openlineage_address
 from emergence_assets.orchestration.runs.study_run import follow_time_axes, run_study
-from emergence_assets.pipeline import rules_for
+from emergence_assets.pipeline import specs_for
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.listeners import ListeningCompute, ProgressListener
 from emergence_assets.plan.plan import Plan
@@ -60,7 +60,7 @@ class Session:
         prepare_home(self.storage.data)
         with dg.DagsterInstance.get() as instance:
             close_dead_runs(instance)
-            follow_time_axes(self.study, self.storage, rules_for(self.study), instance)
+            follow_time_axes(self.study, self.storage, specs_for(self.study), instance)
 
     def run(
         self, progress: ProgressListener, stages: Sequence[str] | None = None, openlineage: str | None = None
@@ -77,7 +77,7 @@ class Session:
         """
         address = openlineage_address(openlineage)
         self.prepare()
-        rules = rules_for(self.study)
+        specs = specs_for(self.study)
         with (
             interruptions_kept(),
             dg.DagsterInstance.get() as instance,
@@ -85,17 +85,17 @@ class Session:
             contextlib.ExitStack() as opened,
         ):
             sender = (
-                opened.enter_context(OpenLineageSender(address, Plan(self.study, self.storage, rules)))
+                opened.enter_context(OpenLineageSender(address, Plan(self.study, self.storage, specs)))
                 if address
                 else None
             )
             compute = ListeningCompute(workers, progress)
             definitions = build_definitions(self.study, self.storage, compute)
             follow = sender.follow if sender else None
-            outcome = run_study(self.study, self.storage, definitions, rules, instance, progress, stages, follow=follow)
+            outcome = run_study(self.study, self.storage, definitions, specs, instance, progress, stages, follow=follow)
         if sender and sender.lost:
             outcome.warnings.append(f"{sender.lost} OpenLineage events were not taken: {sender.problem or 'no time'}")
-        follow_retention(Plan(self.study, self.storage, rules), progress)
+        follow_retention(Plan(self.study, self.storage, specs), progress)
         return self._result(outcome, compute.working_seconds)
 
     def _result(self, outcome: Outcome, working_seconds: float) -> dict[str, Any]:
@@ -116,24 +116,24 @@ class Session:
         """Counts of cells per asset."""
         prepare_home(self.storage.data)
         with dg.DagsterInstance.get() as instance:
-            rules = rules_for(self.study)
-            return study_status(Plan(self.study, self.storage, rules), rules, self._failed(instance))
+            specs = specs_for(self.study)
+            return study_status(Plan(self.study, self.storage, specs), specs, self._failed(instance))
 
     def _failed(self, instance: dg.DagsterInstance) -> frozenset[tuple[str, str]]:
         """Cells whose last attempt failed, according to the event log."""
         failed: set[tuple[str, str]] = set()
-        for rule in rules_for(self.study):
-            for model in [None] if rule.grid == "study" else self.study.models:
-                key = asset_key(self.study, model, rule.name)
-                grid = partitions(self.study, model, rule.grid) if model else None
+        for spec in specs_for(self.study):
+            for model in [None] if spec.grid == "study" else self.study.models:
+                key = asset_key(self.study, model, spec.name)
+                grid = partitions(self.study, model, spec.grid) if model else None
                 if grid is None:
                     if _last_run_failed(instance, key):
-                        failed.add((rule.name, str(Cell(model))))
+                        failed.add((spec.name, str(Cell(model))))
                     continue
                 keys = grid.get_partition_keys(dynamic_partitions_store=instance)
                 found = instance.get_status_by_partition(key, keys, grid) or {}
                 failed |= {
-                    (rule.name, str(cell_of(str(model), partition)))
+                    (spec.name, str(cell_of(str(model), partition)))
                     for partition, status in found.items()
                     if status is not None and status.value == "FAILED"
                 }

@@ -1,4 +1,4 @@
-"""Specification of one asset: how its cells are named, stored, made and checked."""
+"""Specification of one asset: how its cells are named, stored, made and checked. Dagster assets are made from it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,54 +14,106 @@ from emergence_assets.study.study import Study
 from resources.compute.task import Task
 from resources.files.provenance import Provenance, Required
 from resources.files.storage import Storage
+from resources.files.versions import per_version
 from resources.tables.expectations import Check
+from resources.tables.table import Table
 
 if TYPE_CHECKING:
     from emergence_assets.plan.plan import Plan
 
-Tasks = Callable[["Plan", Sequence[tuple[Cell, Required]]], Sequence[tuple[Task, Sequence[Cell]]]]
-"""Tasks that make the given cells, each with the cells that it makes."""
+
+@dataclass(frozen=True)
+class Job:
+    """One call of an asset's worker function, and the cells that it makes."""
+
+    arguments: Mapping[str, Any]
+    """Plain values; the worker function takes them by name."""
+    cells: tuple[Cell, ...]
+    label: str
+    """What progress and errors call it."""
+
+
+Due = Sequence[tuple[Cell, Required]]
+"""Cells that have to be made, with what they are made from."""
+Jobs = Callable[["Plan", Due], Sequence[Job]]
 
 
 @dataclass(frozen=True)
 class Intake:
-    """What comes before an asset's cells are known: things from outside are looked at, and some are turned away."""
+    """What comes before an asset's cells are known: checkpoints from outside are validated, and some are left out."""
 
     refresh: Callable[[Study, Storage, str], TimeAxis]
-    """List and judge what there is of a model."""
+    """List and validate the checkpoints of a model."""
     tasks: Callable[[Study, Storage, Sequence[Cell]], Sequence[Task]]
-    """Tasks that look at what nobody looked at yet."""
+    """Tasks that measure new checkpoints."""
 
 
-@dataclass(frozen=True)
-class Rule:
-    """How one asset's cells are named, stored and made."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AssetSpec:
+    """How one asset's cells are named, stored, made and checked."""
 
     name: str
     stage: str
+    description: str
     grid: Grid
     inputs: tuple[str, ...]
-    """Names of the assets it is made from."""
-    recipe: Callable[[Study, Storage, Cell], Mapping[str, Any] | None]
-    """Settings that decide the result; None while something outside the pipeline is not there yet."""
-    code: tuple[str, ...]
-    """Functions that make it, as `package.module:name`."""
+    """Names of the assets that it is made from."""
+    make: str
+    """Worker function that makes cells, as `package.module:name`."""
+    jobs: Jobs
+    """Calls of `make` that make the given cells."""
     path: Callable[[Storage, Cell], Path]
     """File or folder of one cell."""
     stored: Callable[[Path], Provenance | None]
     """Provenance inside that file or folder; None when there is none."""
+    checks: tuple[Check, ...]
+    """Conditions on the frame of summaries, one row per cell, or on `frame`."""
+    recipe: Callable[[Study, Storage, Cell], Mapping[str, Any] | None] = field(default=lambda *_: {})
+    """Settings that decide the result; None while something outside the pipeline is not there yet."""
+    functions: tuple[str, ...] | None = None
+    """Functions whose code decides the result; None: `make`."""
+    tables: tuple[Table, ...] = ()
+    """Tables that its cells hold; the first is the one that marks a cell as finished."""
     verify: Callable[[Path], None] = field(default=lambda _path: None)
     """Raise EmergenceError when the content is not what was written."""
+    kinds: frozenset[str] = frozenset({"polars", "parquet"})
+    """Icons in the Dagster UI."""
+    on_accelerator: bool = False
+    """Whether its workers use a GPU where there is one."""
+    wanted: Callable[[Study], bool] = field(default=lambda _study: True)
+    """Whether a study has the asset at all."""
+    prepare: "Prepare | None" = None
+    """Jobs that write parts, which `make` then joins."""
     starts_from: Callable[[Study, Sequence[int], Cell], Cell | None] = field(default=lambda _study, _steps, _cell: None)
     """The cell of the same asset, at an earlier step, that a cell is made from too; given the model's steps."""
     needs_cells: bool = True
     """Whether it cannot be made while an asset that it is made from has no cell at all."""
     takes_unjudged: bool = False
-    """Its cells are also of checkpoints that nobody looked at yet."""
+    """Whether it has cells of checkpoints that are not validated yet."""
+    intake: Intake | None = None
     also: Callable[[Storage, Cell], tuple[Path, ...]] = field(default=lambda _storage, _cell: ())
-    """What else lies on disk of a cell, beside `path`."""
-    n_bytes: Callable[[Study, Cell, TextCounts], float] = field(default=lambda _study, _cell, _counts: 0)
-    """What a finished cell takes on disk, by its study's retention."""
+    """Other files of a cell, beside `path`."""
+    n_bytes: Callable[[Study, Cell, TextCounts], float] = field(default=lambda _study, _cell, _counts: TABLE_BYTES)
+    """Bytes that a finished cell takes on disk, by its study's retention."""
+    frame: Callable[["Plan", Sequence[Cell]], pl.DataFrame] | None = None
+    """Frame that the checks look at, where it is more than the summaries; one row per cell, or a table."""
+    backfill: Literal["one_run", "several_runs"] | None = None
+    """How a backfill of its partitions is cut into Dagster runs; None: a run per partition."""
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Functions whose code decides the result, as `package.module:name`."""
+        return (self.make,) if self.functions is None else self.functions
+
+    @property
+    def own_table(self) -> Table | None:
+        """The table that the asset is; None for files and folders."""
+        return next((table for table in self.tables if table.name == self.name), None)
+
+    @property
+    def has_partitions(self) -> bool:
+        """Whether its cells are steps, or layers of steps."""
+        return self.grid in ("step", "cell")
 
     def source_cell(self, cell: Cell) -> Cell | None:
         """The one cell of this asset that shares a cell's model, step and layer; None when there may be several."""
@@ -71,42 +123,22 @@ class Rule:
         return None if None in named else Cell(*named)
 
 
-_read: dict[tuple[str, Path], tuple[tuple[int, int, int], Provenance | None]] = {}
+@dataclass(frozen=True)
+class Prepare:
+    """Jobs of another worker function that run before those of an asset."""
+
+    make: str
+    jobs: Jobs
 
 
-def stored_provenance(rule: Rule, path: Path) -> Provenance | None:
+TABLE_BYTES = 20_000
+"""Of a table whose size nobody forecasts: tables are a hundredth of a study."""
+
+
+def stored_provenance(spec: AssetSpec, path: Path) -> Provenance | None:
     """Provenance of a stored cell, read once per version of its file: files are replaced, never edited.
 
     Raises:
         EmergenceError: what is stored is damaged.
     """
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    version = (found.st_ino, found.st_size, found.st_mtime_ns)
-    known = _read.get((rule.name, path))
-    if known is None or known[0] != version:
-        known = _read[rule.name, path] = (version, rule.stored(path))
-    return known[1]
-
-
-@dataclass(frozen=True)
-class CellAsset:
-    """What a stage says of one of its assets."""
-
-    rule: Rule
-    tasks: Tasks
-    checks: tuple[Check, ...]
-    """Claims about the frame of summaries, one row per cell."""
-    description: str
-    kinds: frozenset[str]
-    on_accelerator: bool = False
-    """Whether it waits for a slot of the accelerator."""
-    backfill: Literal["one_run", "several_runs"] | None = None
-    """How a backfill of its partitions is cut into Dagster runs; None: a run per partition."""
-    frame: Callable[["Plan", Sequence[Cell]], pl.DataFrame] | None = None
-    """Frame that the checks look at, where it is more than the summaries; one row per cell, or a table."""
-    intake: Intake | None = None
-    then: Tasks | None = None
-    """Tasks that put together what `tasks` made: those write parts, these the cells."""
+    return per_version(path, spec.stored)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from emergence_assets.plan.asset_spec import Rule, stored_provenance
+from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
 from resources.files.provenance import Provenance
 from resources.files.storage import Storage
@@ -26,17 +26,17 @@ _OF_ACTIVATIONS = ("content_xxh3_128",)
 other numbers are worked out when it is read."""
 
 
-def seal(rule: Rule, storage: Storage, cell: Cell) -> str:
+def seal(spec: AssetSpec, storage: Storage, cell: Cell) -> str:
     """The hash, 32 digits; it does not depend on where the data folder lies.
 
     Raises:
         EmergenceError: what is stored is damaged.
     """
-    path = rule.path(storage, cell)
+    path = spec.path(storage, cell)
     tables = [path] if path.suffix == ".parquet" else []
-    tables += [table for beside in rule.also(storage, cell) for table in _tables_of(beside)]
+    tables += [table for beside in spec.also(storage, cell) for table in _tables_of(beside)]
     lines = [f"{table.relative_to(storage.root).as_posix()} {table_checksum(table)}" for table in tables]
-    stored = stored_provenance(rule, path)
+    stored = stored_provenance(spec, path)
     if stored and path.suffix != ".parquet":
         lines.append((_lasting(stored) if path.suffix == ".h5" else stored).to_json())
     return sha256("\n".join(lines).encode()).hexdigest()[:32]

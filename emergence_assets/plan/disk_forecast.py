@@ -1,6 +1,6 @@
 """What a study takes on disk: what is there, what is to come, and whether the disk holds it. Plain: no orchestration.
 
-The stages say what one finished cell takes (`Rule.n_bytes`); this module adds them up.
+The stages say what one finished cell takes (`AssetSpec.n_bytes`); this module adds them up.
 """
 
 import shutil
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.text_counts import TextCounts
@@ -45,38 +45,38 @@ class AssetForecast:
 def forecast(plan: Plan, counts: TextCounts) -> list[AssetForecast]:
     """Every asset of a study by model, in flow order."""
     found = []
-    for rule in plan.rules.values():
-        for model in [None] if rule.grid == "study" else plan.study.models:
-            found.append(_of_asset(plan, rule, model, counts))
+    for spec in plan.specs.values():
+        for model in [None] if spec.grid == "study" else plan.study.models:
+            found.append(_of_asset(plan, spec, model, counts))
     return found
 
 
-def _of_asset(plan: Plan, rule: Rule, model: str | None, counts: TextCounts) -> AssetForecast:
-    cells, n_done, now, finished, to_come = expected_cells(plan, rule, model), 0, 0, 0.0, 0.0
+def _of_asset(plan: Plan, spec: AssetSpec, model: str | None, counts: TextCounts) -> AssetForecast:
+    cells, n_done, now, finished, to_come = expected_cells(plan, spec, model), 0, 0, 0.0, 0.0
     for cell in cells:
-        there, predicted = stored_bytes(rule, plan, cell), rule.n_bytes(plan.study, cell, counts)
+        there, predicted = stored_bytes(spec, plan, cell), spec.n_bytes(plan.study, cell, counts)
         now, finished = now + there, finished + predicted
-        if plan.state(rule, cell).state == "done":
+        if plan.state(spec, cell).state == "done":
             n_done += 1
         else:
             to_come += max(0.0, predicted - there)
-    return AssetForecast(rule.stage, rule.name, model, len(cells), n_done, now, round(finished), round(to_come))
+    return AssetForecast(spec.stage, spec.name, model, len(cells), n_done, now, round(finished), round(to_come))
 
 
-def expected_cells(plan: Plan, rule: Rule, model: str | None) -> list[Cell]:
+def expected_cells(plan: Plan, spec: AssetSpec, model: str | None) -> list[Cell]:
     """Cells of an asset, also those whose checkpoints nobody has looked at yet."""
-    if rule.grid in ("study", "model") or plan.study.listed_steps is None:
-        return plan.cells(rule, model)
+    if spec.grid in ("study", "model") or plan.study.listed_steps is None:
+        return plan.cells(spec, model)
     known = plan.time_axis(str(model))
     if known is not None and known.entries:
-        return plan.cells(rule, model)
-    layers = plan.study.layers_of(str(model)) if rule.grid == "cell" else [None]
+        return plan.cells(spec, model)
+    layers = plan.study.layers_of(str(model)) if spec.grid == "cell" else [None]
     return [Cell(model, step, layer) for step in plan.study.listed_steps for layer in layers]
 
 
-def stored_bytes(rule: Rule, plan: Plan, cell: Cell) -> int:
+def stored_bytes(spec: AssetSpec, plan: Plan, cell: Cell) -> int:
     """What a cell takes now: its files and folders; 0 where there is nothing."""
-    return sum(path_bytes(path) for path in (rule.path(plan.storage, cell), *rule.also(plan.storage, cell)))
+    return sum(path_bytes(path) for path in (spec.path(plan.storage, cell), *spec.also(plan.storage, cell)))
 
 
 def path_bytes(path: Path) -> int:
@@ -142,10 +142,10 @@ def passing_bytes(plan: Plan, counts: TextCounts, forecasts: Sequence[AssetForec
 
 def checkpoint_rows_bytes(plan: Plan, model: str, counts: TextCounts) -> float:
     """What the rows of all layers of one checkpoint take while they are on disk, beyond what stays."""
-    study, rule = plan.study, plan.rules[ACTIVATIONS]
+    study, spec = plan.study, plan.specs[ACTIVATIONS]
     kept = study.model_copy(update={"activations": study.activations.model_copy(update={"retention": "keep"})})
     cell = Cell(model, 0, 0)
-    excess = rule.n_bytes(kept, cell, counts) - rule.n_bytes(study, cell, counts)
+    excess = spec.n_bytes(kept, cell, counts) - spec.n_bytes(study, cell, counts)
     return excess * len(study.layers_of(model))
 
 
@@ -172,7 +172,7 @@ def require_room(plan: Plan, counts: TextCounts, stages: Sequence[str] | None = 
     smaller = []
     for retention in ("archive-after-sae", "drop-after-sae", "stream"):
         other = plan.study.model_copy(update={"activations": settings.model_copy(update={"retention": retention})})
-        needed = room_of(Plan(other, plan.storage, tuple(plan.rules.values())))
+        needed = room_of(Plan(other, plan.storage, tuple(plan.specs.values())))
         if retention != settings.retention and needed.needed < found.needed:
             smaller.append(f"{retention} ({in_words(needed.needed)})")
     remedy = f"free {in_words(found.needed - found.free)} there, or give another folder with --data"

@@ -11,12 +11,12 @@ from resources.files.storage import Storage, instance_home
 def storage_rows(plan: Plan, by: Sequence[str]) -> list[dict[str, Any]]:
     """Bytes on disk, added up by any of stage, asset, model, step and layer, in flow order."""
     added: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for rule in plan.rules.values():
-        for cell in plan.cells(rule):
-            named = {"stage": rule.stage, "asset": rule.name, **cell._asdict()}
+    for spec in plan.specs.values():
+        for cell in plan.cells(spec):
+            named = {"stage": spec.stage, "asset": spec.name, **cell._asdict()}
             key = tuple(named[name] for name in by)
             row = added.setdefault(key, {name: named[name] for name in by} | {"cells": 0, "bytes": 0})
-            row["bytes"] += stored_bytes(rule, plan, cell)
+            row["bytes"] += stored_bytes(spec, plan, cell)
             row["cells"] += 1
     return list(added.values())
 

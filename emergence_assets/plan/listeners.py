@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 from resources.compute.task import Compute, Report, Task
 
 
@@ -14,10 +14,10 @@ class Listener(Protocol):
     def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
         """Cells to make and cells in all, by asset."""
 
-    def began(self, rule: Rule, model: str | None, n_cells: int) -> None:
+    def began(self, spec: AssetSpec, model: str | None, n_cells: int) -> None:
         """A Dagster run over so many cells begins."""
 
-    def ended(self, rule: Rule, model: str | None, n_cells: int) -> None:
+    def ended(self, spec: AssetSpec, model: str | None, n_cells: int) -> None:
         """It succeeded."""
 
 

@@ -1,12 +1,12 @@
 """Which cells a study has, what each must be made from, and what state it is in. Plain: no orchestration.
 
-The stages contribute one `Rule` per asset (in their `activations/spec.py`); `pipeline.RULES` lists them in flow order.
+Every stage has an `AssetSpec` per asset (in `spec.py`); `pipeline.SPECS` lists them in flow order.
 """
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from emergence_assets.plan.asset_spec import Rule, stored_provenance
+from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell, Grid
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.timeline import TimeAxis, is_used, read_time_axis
@@ -26,10 +26,10 @@ class CellState(NamedTuple):
 class Plan:
     """Required and stored provenance of every cell, each worked out once; make a new one after anything changed."""
 
-    def __init__(self, study: Study, storage: Storage, rules: Sequence[Rule]):
+    def __init__(self, study: Study, storage: Storage, specs: Sequence[AssetSpec]):
         self.study = study
         self.storage = storage
-        self.rules = {rule.name: rule for rule in rules}
+        self.specs = {spec.name: spec for spec in specs}
         self._axes: dict[str, TimeAxis | None] = {}
         self._required: dict[tuple[str, Cell], Required | None] = {}
         self._states: dict[tuple[str, Cell], CellState] = {}
@@ -50,9 +50,9 @@ class Plan:
         entries = {entry.step: entry for entry in axis.entries}
         return [step for step in listed if is_used(entries[step].status if step in entries else "unjudged", unjudged)]
 
-    def cells(self, rule: Rule, model: str | None = None) -> list[Cell]:
+    def cells(self, spec: AssetSpec, model: str | None = None) -> list[Cell]:
         """Cells of an asset, in order of model, step and layer; of one model if given."""
-        return self._cells(rule.grid, model, rule.takes_unjudged)
+        return self._cells(spec.grid, model, spec.takes_unjudged)
 
     def _cells(self, grid: Grid, model: str | None, unjudged: bool) -> list[Cell]:
         if grid == "study":
@@ -66,114 +66,114 @@ class Plan:
         layers = {name: self.study.layers_of(name) for name in models}
         return [Cell(name, step, layer) for name, step, _ in grid_of_steps for layer in layers[str(name)]]
 
-    def sources(self, rule: Rule, model: str | None) -> list[tuple[Rule, str | None]]:
+    def sources(self, spec: AssetSpec, model: str | None) -> list[tuple[AssetSpec, str | None]]:
         """Assets that an asset of one model (or of the whole study) is made from, with their models."""
-        named = [self.rules[name] for name in rule.inputs if name in self.rules]
+        named = [self.specs[name] for name in spec.inputs if name in self.specs]
         return [
             (source, None if source.grid == "study" else name)
             for source in named
             for name in ([None] if source.grid == "study" else [model] if model else self.study.models)
         ]
 
-    def input_cells(self, rule: Rule, cell: Cell) -> Iterator[tuple[Rule, Cell]]:
+    def input_cells(self, spec: AssetSpec, cell: Cell) -> Iterator[tuple[AssetSpec, Cell]]:
         """What a cell is made from: of every input asset, the cells that share its model, step and layer."""
-        if earlier := self.start_of(rule, cell):
-            yield rule, earlier
-        for name in rule.inputs:
-            source = self.rules.get(name)
+        if earlier := self.start_of(spec, cell):
+            yield spec, earlier
+        for name in spec.inputs:
+            source = self.specs.get(name)
             if source is None:
                 continue  # a family that is not trained here has no training run
             one = source.source_cell(cell)
             # By the consumer's axis: a table is not made from a checkpoint that nobody looked at.
-            for candidate in self._cells(source.grid, cell.model, rule.takes_unjudged) if one is None else [one]:
+            for candidate in self._cells(source.grid, cell.model, spec.takes_unjudged) if one is None else [one]:
                 if _agree(candidate, cell):
                     yield source, candidate
 
-    def start_of(self, rule: Rule, cell: Cell) -> Cell | None:
+    def start_of(self, spec: AssetSpec, cell: Cell) -> Cell | None:
         """The cell of the same asset that a cell starts from."""
-        return rule.starts_from(self.study, self.steps_of(cell.model), cell) if cell.model else None
+        return spec.starts_from(self.study, self.steps_of(cell.model), cell) if cell.model else None
 
-    def required(self, rule: Rule, cell: Cell) -> Required | None:
+    def required(self, spec: AssetSpec, cell: Cell) -> Required | None:
         """What the cell must be made from; None while an input is not known yet."""
-        key = (rule.name, cell)
+        key = (spec.name, cell)
         if key not in self._required:
-            self._required[key] = self._work_out(rule, cell)
+            self._required[key] = self._work_out(spec, cell)
         return self._required[key]
 
-    def _work_out(self, rule: Rule, cell: Cell) -> Required | None:
+    def _work_out(self, spec: AssetSpec, cell: Cell) -> Required | None:
         inputs: dict[str, str] = {}
-        for source, source_cell in self.input_cells(rule, cell):
+        for source, source_cell in self.input_cells(spec, cell):
             required = self.required(source, source_cell)
             if required is None:
                 return None
             inputs[f"{source.name} {source_cell}"] = required.fingerprint
-        recipe = rule.recipe(self.study, self.storage, cell)
+        recipe = spec.recipe(self.study, self.storage, cell)
         if recipe is None:
             return None
-        return Required(rule.name, str(cell), recipe, inputs, code_version(*rule.code))
+        return Required(spec.name, str(cell), recipe, inputs, code_version(*spec.code))
 
-    def state(self, rule: Rule, cell: Cell) -> CellState:
+    def state(self, spec: AssetSpec, cell: Cell) -> CellState:
         """Done, stale or missing. A cell one of whose inputs is not done is never done.
 
         Raises:
             EmergenceError: what is stored is damaged.
         """
-        key = (rule.name, cell)
+        key = (spec.name, cell)
         if key not in self._states:
-            self._states[key] = self._compare(rule, cell)
+            self._states[key] = self._compare(spec, cell)
         return self._states[key]
 
-    def _compare(self, rule: Rule, cell: Cell) -> CellState:
-        stored = stored_provenance(rule, rule.path(self.storage, cell))
+    def _compare(self, spec: AssetSpec, cell: Cell) -> CellState:
+        stored = stored_provenance(spec, spec.path(self.storage, cell))
         if stored is None:
             return CellState("missing")
-        for source, source_cell in self.input_cells(rule, cell):
+        for source, source_cell in self.input_cells(spec, cell):
             if (state := self.state(source, source_cell).state) != "done":
                 return CellState("stale", f"its input {source.name} of {source_cell} is {state}")
-        required = self.required(rule, cell)
+        required = self.required(spec, cell)
         if required is None:
             return CellState("stale", "an input is missing")
         if reason := difference(stored.required, required):
             return CellState("stale", reason)
         return CellState("done")
 
-    def todo(self, rule: Rule, model: str | None = None) -> list[Cell]:
+    def todo(self, spec: AssetSpec, model: str | None = None) -> list[Cell]:
         """Cells that have to be made."""
-        return [cell for cell in self.cells(rule, model) if self.state(rule, cell).state != "done"]
+        return [cell for cell in self.cells(spec, model) if self.state(spec, cell).state != "done"]
 
-    def demand_inputs(self, rule: Rule, cell: Cell, together: Collection[Cell] = ()) -> Required:
+    def demand_inputs(self, spec: AssetSpec, cell: Cell, together: Collection[Cell] = ()) -> Required:
         """What the cell is to be made from, all inputs being there.
 
         Args:
-            rule: Of the asset.
+            spec: Of the asset.
             cell: To be made.
             together: Cells of the same asset that are made with it, those of earlier steps first.
 
         Raises:
             EmergenceError: an input has to be materialised first.
         """
-        inputs = list(self.input_cells(rule, cell))
-        for source, _ in self.sources(rule, cell.model) if rule.needs_cells else ():
+        inputs = list(self.input_cells(spec, cell))
+        for source, _ in self.sources(spec, cell.model) if spec.needs_cells else ():
             if all(found.name != source.name for found, _ in inputs):
                 raise EmergenceError(
-                    f"{rule.name} of {cell} needs {source.name}, and no checkpoint can be used.",
+                    f"{spec.name} of {cell} needs {source.name}, and no checkpoint can be used.",
                     where=self.storage.root,
                     remedy="type `emergence checkpoints`: it says why",
                 )
         for source, source_cell in inputs:
             state = self.state(source, source_cell)
-            if state.state != "done" and not (source is rule and source_cell in together):
+            if state.state != "done" and not (source is spec and source_cell in together):
                 raise EmergenceError(
-                    f"{rule.name} of {cell} needs {source.name} of {source_cell}, which is {state.state}.",
+                    f"{spec.name} of {cell} needs {source.name} of {source_cell}, which is {state.state}.",
                     where=source.path(self.storage, source_cell),
                     remedy=f"materialise {source.name} first, or type `emergence run`"
                     + (f" ({state.reason})" if state.reason else ""),
                 )
-        required = self.required(rule, cell)
+        required = self.required(spec, cell)
         if required is None:
             raise EmergenceError(
-                f"{rule.name} of {cell} cannot be made yet.",
-                where=rule.path(self.storage, cell),
+                f"{spec.name} of {cell} cannot be made yet.",
+                where=spec.path(self.storage, cell),
                 remedy="materialise what stands before it, or type `emergence run`",
             )
         return required

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.plan import Plan
 from resources.errors import EmergenceError
 
@@ -28,27 +28,27 @@ class AssetStatus:
         return self.done + self.stale + self.missing + self.failed
 
 
-def study_status(plan: Plan, rules: Sequence[Rule], failed_cells: frozenset[tuple[str, str]]) -> list[AssetStatus]:
+def study_status(plan: Plan, specs: Sequence[AssetSpec], failed_cells: frozenset[tuple[str, str]]) -> list[AssetStatus]:
     """Count every asset's cells.
 
     Args:
         plan: of the study.
-        rules: assets to count, in flow order.
+        specs: assets to count, in flow order.
         failed_cells: (asset, cell) whose last attempt failed, according to the event log.
     """
     statuses = []
-    for rule in rules:
+    for spec in specs:
         counts = {"done": 0, "stale": 0, "missing": 0, "failed": 0}
         reasons: dict[str, None] = {}
-        for cell in plan.cells(rule):
+        for cell in plan.cells(spec):
             try:
-                state, reason = plan.state(rule, cell)
+                state, reason = plan.state(spec, cell)
             except EmergenceError as error:
                 state, reason = "failed", f"{error.what} ({error.where})"
-            if state != "done" and (rule.name, str(cell)) in failed_cells:
+            if state != "done" and (spec.name, str(cell)) in failed_cells:
                 state = "failed"
             counts[state] += 1
             if reason:
                 reasons[reason] = None
-        statuses.append(AssetStatus(rule.name, rule.stage, **counts, reasons=tuple(reasons)))
+        statuses.append(AssetStatus(spec.name, spec.stage, **counts, reasons=tuple(reasons)))
     return statuses

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from emergence_assets.plan.asset_spec import Rule, stored_provenance
+from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 
 
-def summaries(rule: Rule, plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
+def summaries(spec: AssetSpec, plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
     """Frame with a row per cell: its key and the numbers of its summary."""
     rows = []
     for cell in cells:
-        stored = stored_provenance(rule, rule.path(plan.storage, cell))
+        stored = stored_provenance(spec, spec.path(plan.storage, cell))
         rows.append({"cell": str(cell), **(dict(stored.summary) if stored else {})})
     return pl.DataFrame(rows, infer_schema_length=None)

@@ -1,17 +1,17 @@
 """The report as a cell: a folder with the page, the charts as PNG, the headline as parquet, and its provenance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from emergence_assets.plan.asset_spec import CellAsset, Rule, stored_provenance
+from emergence_assets.emergence.presence.table import HEADLINE
+from emergence_assets.plan.asset_spec import AssetSpec, Due, Job, stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.lineage_id import cell_id
 from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.table_spec import input_tables
 from emergence_assets.report.checks import REPORT_CHECKS
 from emergence_assets.study.study import Study
 from emergence_assets.texts.study_texts import study_probe_set
-from resources.compute.task import Task
-from resources.files.provenance import Required
 from resources.files.records import (
     folder_provenance,
     required_to_json,
@@ -45,23 +45,11 @@ def _report_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str,
 
 REPORT_BYTES = 1_600_000
 """The page with its charts, and the charts once more."""
-REPORT = Rule(
-    name="report",
-    stage="report",
-    grid="study",
-    inputs=(REGISTRY_NAME, *TABLES, SEEDS_NAME),
-    recipe=_report_recipe,
-    code=("emergence_assets.report.page.worker:write_report",),
-    path=lambda storage, _cell: storage.report_folder(),
-    stored=folder_provenance,
-    verify=verify_folder,
-    n_bytes=lambda _study, _cell, _counts: REPORT_BYTES,
-)
 
 
-def report_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
-    """One task."""
-    work = []
+def _jobs(plan: Plan, due: Due) -> list[Job]:
+    """One job."""
+    jobs = []
     for cell, required in due:
         origin = []
         for source, source_cell in plan.input_cells(REPORT, cell):
@@ -87,32 +75,31 @@ def report_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple
         arguments = {
             "folder": str(plan.storage.report_folder()),
             "required": required_to_json(required),
-            "tables": {name: _parts(plan, name) for name in (REGISTRY_NAME, *TABLES)},
+            "tables": input_tables(plan, REPORT, cell),
             "level": primary,
             "domains": domains,
             "sizes": plan.study.sizes,
-            "seeds": str(plan.rules[SEEDS_NAME].path(plan.storage, Cell())) if SEEDS_NAME in plan.rules else None,
             "origin": origin,
         }
-        work.append(
-            (
-                Task("emergence_assets.report.page.worker:write_report", arguments, "report", on_accelerator=False),
-                [cell],
-            )
-        )
-    return work
+        jobs.append(Job(arguments, (cell,), "report"))
+    return jobs
 
 
-def _parts(plan: Plan, name: str) -> list[str]:
-    rule = plan.rules[name]
-    return [str(rule.path(plan.storage, cell)) for cell in plan.cells(rule)]
-
-
-PAGE = CellAsset(
-    rule=REPORT,
-    tasks=report_tasks,
-    checks=REPORT_CHECKS,
+REPORT = AssetSpec(
+    name="report",
+    stage="report",
     description="One HTML page with the finding, its controls and charts; opens without a network.",
+    grid="study",
+    inputs=(REGISTRY_NAME, *TABLES, SEEDS_NAME),
+    make="emergence_assets.report.page.worker:write_report",
+    jobs=_jobs,
+    tables=(HEADLINE,),
+    recipe=_report_recipe,
+    path=lambda storage, _cell: storage.report_folder(),
+    stored=folder_provenance,
+    verify=verify_folder,
+    checks=REPORT_CHECKS,
+    n_bytes=lambda _study, _cell, _counts: REPORT_BYTES,
     kinds=frozenset({"altair", "html"}),
 )
-ASSETS = (PAGE,)
+SPECS = (REPORT,)

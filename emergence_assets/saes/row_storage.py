@@ -11,7 +11,7 @@ from typing import Any
 from emergence_assets.activations.files.layout import Residency
 from emergence_assets.activations.files.reading import open_rows, read_attrs, read_spec, unarchive_rows
 from emergence_assets.activations.spec import ACTIVATIONS, harvest_origin
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.listeners import ListeningCompute, TaskListener
 from emergence_assets.plan.plan import Plan
@@ -102,12 +102,12 @@ def restore(plan: Plan, selection: Selection, progress: TaskListener) -> dict[st
     return {"restored": len(known), "harvested": sum(map(len, by_step.values()))}
 
 
-def _require_done(plan: Plan, rule: Rule, cell: Cell) -> None:
-    state = plan.state(rule, cell)
+def _require_done(plan: Plan, spec: AssetSpec, cell: Cell) -> None:
+    state = plan.state(spec, cell)
     if state.state != "done":
         raise EmergenceError(
             f"The rows of {cell} were evicted, and the file is {state.state}: {state.reason}.",
-            where=rule.path(plan.storage, cell),
+            where=spec.path(plan.storage, cell),
             remedy="type `emergence run`: it is made anew",
         )
 

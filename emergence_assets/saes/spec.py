@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from emergence_assets.activations.spec import ACTIVATIONS, by_checkpoint, harvest_origin
-from emergence_assets.plan.asset_spec import CellAsset, Rule
+from emergence_assets.plan.asset_spec import AssetSpec, Due, Job
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.text_counts import TextCounts
 from emergence_assets.saes.checks import SAE_CHECKS
 from emergence_assets.study.study import Study
 from resources.compute.local_processes import n_gpus
-from resources.compute.task import Task
 from resources.files.provenance import Required
 from resources.files.records import folder_provenance, required_to_json, verify_folder
 from resources.files.storage import Storage
@@ -88,30 +87,12 @@ def _sae_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
     return CELL_BYTES + len(study.sae.seeds) * (weights + SEED_BYTES + MEAN_BYTES * d_model)
 
 
-SAE = Rule(
-    name="sae",
-    stage="saes",
-    grid="cell",
-    inputs=("checkpoint", "activations"),
-    starts_from=_step_before,
-    recipe=_sae_recipe,
-    code=("emergence_assets.saes.layers.worker:train_checkpoints",),
-    path=lambda storage, cell: storage.sae_folder(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
-    also=lambda storage, cell: (
-        storage.sae_training_state(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
-    ),
-    stored=folder_provenance,
-    n_bytes=_sae_bytes,
-    verify=verify_folder,
-)
-
-
 def seed_folder(folder: Path, seed: int) -> Path:
     """Folder of one SAE, in the layout that sae_lens loads."""
     return folder / f"seed={seed}"
 
 
-def sae_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
+def _jobs(plan: Plan, due: Due) -> list[Job]:
     """What one worker does in one go, checkpoint after checkpoint.
 
     On a GPU all layers of a checkpoint make one stack; on a CPU stacking gains nothing and every layer is a task. Where
@@ -131,13 +112,10 @@ def sae_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Ta
                 key = (checkpoint.model, cells[0].layer)
             chains.setdefault(key, []).append((work, cells))
     return [
-        (
-            Task(
-                "emergence_assets.saes.layers.worker:train_checkpoints",
-                {"work": [one for one, _ in chain], "retention": plan.study.activations.retention},
-                str(chain[0][1][0] if len(chain[0][1]) == 1 else Cell(*chain[0][1][0][:2])),
-            ),
-            [cell for _, cells in chain for cell in cells],
+        Job(
+            {"work": [one for one, _ in chain], "retention": plan.study.activations.retention},
+            tuple(cell for _, cells in chain for cell in cells),
+            str(chain[0][1][0] if len(chain[0][1]) == 1 else Cell(*chain[0][1][0][:2])),
         )
         for chain in chains.values()
     ]
@@ -173,13 +151,26 @@ def _work(plan: Plan, checkpoint: Cell, selected: Mapping[Cell, Required], strea
     }
 
 
-TRAINED = CellAsset(
-    rule=SAE,
-    tasks=sae_tasks,
-    checks=SAE_CHECKS,
+SAE = AssetSpec(
+    name="sae",
+    stage="saes",
     description="Sparse autoencoders of one layer of one checkpoint, one per seed, in the layout that sae_lens loads.",
+    grid="cell",
+    inputs=("checkpoint", "activations"),
+    make="emergence_assets.saes.layers.worker:train_checkpoints",
+    jobs=_jobs,
+    recipe=_sae_recipe,
+    path=lambda storage, cell: storage.sae_folder(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
+    also=lambda storage, cell: (
+        storage.sae_training_state(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
+    ),
+    stored=folder_provenance,
+    verify=verify_folder,
+    checks=SAE_CHECKS,
+    starts_from=_step_before,
+    n_bytes=_sae_bytes,
     kinds=frozenset({"pytorch", "safetensors"}),
     on_accelerator=True,
     backfill="several_runs",
 )
-ASSETS = (TRAINED,)
+SPECS = (SAE,)

@@ -10,7 +10,7 @@ import pytest
 from emergence_assets.activations.check_frame import jump
 from emergence_assets.activations.spec import ACTIVATIONS, CAPTURED
 from emergence_assets.orchestration.assets.checks import verdicts
-from emergence_assets.pipeline import RULES
+from emergence_assets.pipeline import SPECS
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.study.load import parse_study
@@ -66,7 +66,7 @@ def test_a_finished_study_passes_and_a_damaged_file_fails_its_check(
     storage = Storage(data, STUDY.name)
     if damage:
         damage(lambda cell: ACTIVATIONS.path(storage, cell))
-    plan = Plan(STUDY, storage, RULES)
+    plan = Plan(STUDY, storage, SPECS)
     found = verdicts(CAPTURED, plan, plan.cells(ACTIVATIONS, MODEL))
     failed = {verdict.finding.check.name for verdict in found if not verdict.finding.passed}
     assert failed == expected

@@ -7,7 +7,7 @@ import pytest
 
 from emergence_assets.activations.forward.worker import capture_layers
 from emergence_assets.activations.spec import ACTIVATIONS, activation_tasks
-from emergence_assets.pipeline import RULES
+from emergence_assets.pipeline import SPECS
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.study.load import parse_study
@@ -31,7 +31,7 @@ def test_a_selection_of_one_layer_makes_all_that_are_missing_once(finished_study
     paths = [ACTIVATIONS.path(storage, cell) for cell in cells]
     for path in paths:
         path.unlink()
-    plan = Plan(study, storage, RULES)
+    plan = Plan(study, storage, SPECS)
     ((task, made),) = activation_tasks(plan, [(cells[0], plan.demand_inputs(ACTIVATIONS, cells[0]))])
     assert list(made) == [cells[0]]
     assert set(task.arguments["layers"]) == {"0", "1"}
@@ -41,6 +41,6 @@ def test_a_selection_of_one_layer_makes_all_that_are_missing_once(finished_study
     before = [path.stat().st_mtime_ns for path in paths]
     capture_layers(**task.arguments, report=quiet)  # as a second run that waited for the lock
     assert [path.stat().st_mtime_ns for path in paths] == before
-    again = Plan(study, storage, RULES)
+    again = Plan(study, storage, SPECS)
     assert all(again.state(ACTIVATIONS, cell).state == "done" for cell in cells)
     assert json.loads(task.arguments["required"]["0"])[0] == "activations"

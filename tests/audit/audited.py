@@ -6,7 +6,7 @@ from typing import Any
 
 from emergence_assets.audit.events import open_event_log
 from emergence_assets.audit.verify import verify_study
-from emergence_assets.pipeline import rules_for
+from emergence_assets.pipeline import specs_for
 from emergence_assets.plan.plan import Plan
 from emergence_assets.study.load import load_study
 from resources.files.storage import Storage
@@ -16,7 +16,7 @@ from tests.conftest import TINY
 def audit_of(data: Path, home: Path | None = None) -> dict[str, Any]:
     """What an audit says of the tiny study in a data folder."""
     study = load_study(str(TINY))
-    plan = Plan(study, Storage(data, study.name), rules_for(study))
+    plan = Plan(study, Storage(data, study.name), specs_for(study))
     with open_event_log(home or data / "dagster", study.name) as events:
         return verify_study(plan, events).as_dict()
 

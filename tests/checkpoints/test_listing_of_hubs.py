@@ -20,7 +20,7 @@ from emergence_assets.checkpoints.listing import (
     verify_pins,
 )
 from emergence_assets.checkpoints.sources.of_family import hub_source_of
-from emergence_assets.pipeline import RULES
+from emergence_assets.pipeline import SPECS
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.timeline import AxisEntry, TimeAxis, write_time_axis
@@ -93,7 +93,7 @@ def test_portions_fit_into_the_cache_and_keep_every_checkpoint_in_order(
 
     def portions_of(family: dict[str, Any]) -> list[list[Cell]]:
         study = load_study(str(write_study(tmp_path / "listed.yaml", family)))
-        return cache_portions(study, Plan(study, storage, RULES), wanted)
+        return cache_portions(study, Plan(study, storage, SPECS), wanted)
 
     portions = portions_of(hub_family(cache_gb=cache_gb))
     assert [cell for portion in portions for cell in portion] == wanted

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emergence_assets.pipeline import RULES
+from emergence_assets.pipeline import SPECS
 from emergence_assets.plan.code_version import code_version, reached
 
 ROOT = Path(__file__).parents[2]
@@ -302,12 +302,12 @@ def project(tmp_path: Path) -> Path:
 
 def versions_of_assets(project: Path) -> dict[str, str]:
     version = functions_of(project)[0]
-    return {rule.name: version(*rule.code) for rule in RULES}
+    return {spec.name: version(*spec.code) for spec in SPECS}
 
 
 def test_every_asset_has_code_but_checkpoints_which_are_their_bytes() -> None:
-    assert [rule.name for rule in RULES if not rule.code] == ["checkpoint"]
-    assert len({code_version(*rule.code) for rule in RULES}) == len(RULES)
+    assert [spec.name for spec in SPECS if not spec.code] == ["checkpoint"]
+    assert len({code_version(*spec.code) for spec in SPECS}) == len(SPECS)
 
 
 def test_moving_a_function_of_the_project_makes_nothing_stale(project: Path) -> None:
@@ -315,7 +315,7 @@ def test_moving_a_function_of_the_project_makes_nothing_stale(project: Path) -> 
     source = project / "emergence_assets/emergence/presence/replicates.py"
     name = "replicate_array"
     assert any(
-        f"emergence_assets.emergence.presence.replicates:{name}" in reached(one) for rule in RULES for one in rule.code
+        f"emergence_assets.emergence.presence.replicates:{name}" in reached(one) for spec in SPECS for one in spec.code
     )
     text = source.read_text()
     start = text.index(f"def {name}(")
@@ -340,7 +340,7 @@ def test_changing_a_constant_of_the_project_makes_exactly_its_dependants_stale(p
     replace(project / "emergence_assets/emergence/presence/replicates.py", "MARGIN = 0.05", "MARGIN = 0.06")
     after = versions_of_assets(project)
     constant = "emergence_assets.emergence.presence.replicates:MARGIN"
-    expected = {rule.name for rule in RULES if any(constant in reached(one) for one in rule.code)}
+    expected = {spec.name for spec in SPECS if any(constant in reached(one) for one in spec.code)}
     assert {name for name in before if before[name] != after[name]} == expected
     assert {"emergence_over_time", "report"} <= expected
     assert not {"sae", "activations", "latent_stats"} & expected

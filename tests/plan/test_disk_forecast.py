@@ -8,7 +8,7 @@ import pytest
 
 from emergence_assets.features.spec import expected_pairs
 from emergence_assets.orchestration.runs.batching import disk_portions
-from emergence_assets.pipeline import rules_for
+from emergence_assets.pipeline import specs_for
 from emergence_assets.plan import disk_forecast as forecasting
 from emergence_assets.plan.disk_forecast import by_asset, forecast, in_words, require_room, room
 from emergence_assets.plan.plan import Plan
@@ -34,7 +34,7 @@ def tiny(**activations: Any) -> Study:
 
 
 def plan_of(study: Study, data: Path) -> Plan:
-    return Plan(study, Storage(data, study.name), rules_for(study))
+    return Plan(study, Storage(data, study.name), specs_for(study))
 
 
 def predicted(study: Study, data: Path) -> dict[str, int]:
@@ -101,18 +101,18 @@ def test_a_full_disk_cuts_a_run_into_portions_of_whole_checkpoints(
     study = tiny(retention="drop-after-sae")
     plan = plan_of(study, tmp_path)
     counts = text_counts(study, plan.storage)
-    rule = plan.rules["activations"]
-    cells = forecasting.expected_cells(plan, rule, "gloss-tiny")
+    spec = plan.specs["activations"]
+    cells = forecasting.expected_cells(plan, spec, "gloss-tiny")
     one_checkpoint = round(forecasting.checkpoint_rows_bytes(plan, "gloss-tiny", counts))
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: Disk(0, 0, 4 * one_checkpoint))
-    portions = disk_portions(plan, rule, cells, lambda: counts)
+    portions = disk_portions(plan, spec, cells, lambda: counts)
     assert [len(portion) for portion in portions] == [4, 4]
     assert [cell for portion in portions for cell in portion] == cells
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: Disk(0, 0, 10**12))
-    assert len(disk_portions(plan, rule, cells, lambda: counts)) == 1
+    assert len(disk_portions(plan, spec, cells, lambda: counts)) == 1
     kept = plan_of(tiny(), tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: Disk(0, 0, 1))
-    assert len(disk_portions(kept, rule, cells, lambda: counts)) == 1
+    assert len(disk_portions(kept, spec, cells, lambda: counts)) == 1
 
 
 def test_more_texts_and_more_active_latents_give_more_pairs() -> None:
@@ -129,7 +129,7 @@ def test_bytes_are_told_in_words(n_bytes: float, words: str) -> None:
 
 
 def test_what_is_named_twice_to_keep_the_start_light_is_the_same() -> None:
-    """Commands and rules may not import torch or a tokenizer to say what they offer."""
+    """Commands and specs may not import torch or a tokenizer to say what they offer."""
     from emergence_assets.activations.files import export as rows
     from emergence_assets.checkpoints import spec as cells
     from emergence_assets.checkpoints.training import settings as recipe

@@ -15,7 +15,7 @@ from emergence_assets.plan.timeline import AxisEntry, TimeAxis, write_time_axis
 from emergence_assets.study.study import Study
 from resources.errors import EmergenceError
 from resources.files.storage import Storage
-from tests.pipeline_by_hand import RULES, due, make, make_all, rule, small_study, with_other_code
+from tests.pipeline_by_hand import SPECS, due, make, make_all, small_study, spec, with_other_code
 
 STUDY = small_study()
 ALL = {
@@ -43,12 +43,12 @@ def finished(storage: Storage) -> Storage:
 
 
 def file_of(storage: Storage, asset: str, cell: Cell) -> Path:
-    return Plan(STUDY, storage, RULES).rules[asset].path(storage, cell)
+    return Plan(STUDY, storage, SPECS).specs[asset].path(storage, cell)
 
 
 def states(storage: Storage, study: Study = STUDY) -> dict[tuple[str, str], CellState]:
-    plan = Plan(study, storage, RULES)
-    return {(one.name, str(cell)): plan.state(one, cell) for one in RULES for cell in plan.cells(one)}
+    plan = Plan(study, storage, SPECS)
+    return {(one.name, str(cell)): plan.state(one, cell) for one in SPECS for cell in plan.cells(one)}
 
 
 def test_at_first_every_cell_is_missing_and_due_in_order(storage: Storage) -> None:
@@ -87,7 +87,7 @@ def test_deleting_the_last_asset_makes_nothing_else_due(finished: Storage) -> No
 
 def test_making_a_deleted_file_again_makes_its_descendants_done_again(finished: Storage) -> None:
     file_of(finished, "weights", Cell("gloss-25k", 8)).unlink()
-    make(Plan(STUDY, finished, RULES), "weights", Cell("gloss-25k", 8))
+    make(Plan(STUDY, finished, SPECS), "weights", Cell("gloss-25k", 8))
     assert due(STUDY, finished) == {}
 
 
@@ -121,10 +121,10 @@ def test_changing_the_recipe_back_makes_everything_done(finished: Storage) -> No
 
 @pytest.mark.parametrize(("name", "kept"), [("weights", 0), ("codes", 1), ("curves", 2), ("summary", 3)])
 def test_changed_code_makes_its_asset_and_its_descendants_stale(finished: Storage, name: str, kept: int) -> None:
-    rules = with_other_code(RULES, name)
-    assert due(STUDY, finished, rules) == dict(list(ALL.items())[kept:])
-    first = rules[kept]
-    plan = Plan(STUDY, finished, rules)
+    specs = with_other_code(SPECS, name)
+    assert due(STUDY, finished, specs) == dict(list(ALL.items())[kept:])
+    first = specs[kept]
+    plan = Plan(STUDY, finished, specs)
     assert {plan.state(first, cell) for cell in plan.cells(first)} == {("stale", "the code changed")}
 
 
@@ -149,15 +149,15 @@ def test_the_record_of_another_cell_is_not_taken_for_this_one(finished: Storage)
 def test_a_damaged_record_is_an_error_and_not_a_state(finished: Storage) -> None:
     path = file_of(finished, "weights", Cell("gloss-25k", 8))
     path.write_text("{}")
-    plan = Plan(STUDY, finished, RULES)
+    plan = Plan(STUDY, finished, SPECS)
     with pytest.raises(EmergenceError, match="cannot be read") as caught:
-        plan.state(plan.rules["weights"], Cell("gloss-25k", 8))
+        plan.state(plan.specs["weights"], Cell("gloss-25k", 8))
     assert caught.value.where == str(path)
 
 
 def test_a_cell_is_not_made_before_its_inputs(storage: Storage) -> None:
     with pytest.raises(EmergenceError) as caught:
-        make(Plan(STUDY, storage, RULES), "codes", Cell("gloss-25k", 8, 1))
+        make(Plan(STUDY, storage, SPECS), "codes", Cell("gloss-25k", 8, 1))
     assert "needs weights of gloss-25k/step000008, which is missing" in caught.value.what
     assert "weights" in caught.value.where
     assert "materialise weights first" in caught.value.remedy
@@ -165,7 +165,7 @@ def test_a_cell_is_not_made_before_its_inputs(storage: Storage) -> None:
 
 def test_a_cell_is_not_made_from_a_stale_input(finished: Storage) -> None:
     with pytest.raises(EmergenceError, match=r"which is stale.*") as caught:
-        make(Plan(small_study(k=8), finished, RULES), "curves", Cell("gloss-25k"))
+        make(Plan(small_study(k=8), finished, SPECS), "curves", Cell("gloss-25k"))
     assert "k was 16, is 8" in caught.value.remedy
 
 
@@ -173,19 +173,19 @@ def test_what_waits_for_something_outside_has_no_required_provenance(storage: St
     def unknown(_study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any] | None:
         return None
 
-    rules = [replace(RULES[0], recipe=unknown), *RULES[1:]]
-    plan = Plan(STUDY, storage, rules)
-    for one in rules:
+    specs = [replace(SPECS[0], recipe=unknown), *SPECS[1:]]
+    plan = Plan(STUDY, storage, specs)
+    for one in specs:
         assert all(plan.required(one, cell) is None for cell in plan.cells(one))
     with pytest.raises(EmergenceError, match="cannot be made yet"):
-        plan.demand_inputs(rules[0], Cell("gloss-25k", 8))
+        plan.demand_inputs(specs[0], Cell("gloss-25k", 8))
 
 
 def test_something_outside_that_vanished_makes_what_was_made_from_it_stale(finished: Storage) -> None:
-    rules = [replace(RULES[0], recipe=lambda *_: None), *RULES[1:]]
-    plan = Plan(STUDY, finished, rules)
-    assert plan.state(rules[0], Cell("gloss-25k", 8)) == ("stale", "an input is missing")
-    assert due(STUDY, finished, rules) == ALL
+    specs = [replace(SPECS[0], recipe=lambda *_: None), *SPECS[1:]]
+    plan = Plan(STUDY, finished, specs)
+    assert plan.state(specs[0], Cell("gloss-25k", 8)) == ("stale", "an input is missing")
+    assert due(STUDY, finished, specs) == ALL
 
 
 @pytest.mark.parametrize(
@@ -205,15 +205,15 @@ def test_something_outside_that_vanished_makes_what_was_made_from_it_stale(finis
 def test_a_cell_is_made_from_the_cells_that_share_its_model_step_and_layer(
     storage: Storage, source: Any, reader: Any, cell: Cell, expected: list[str]
 ) -> None:
-    rules = [rule("source", source), rule("reader", reader, "source")]
-    plan = Plan(STUDY, storage, rules)
-    assert [str(found) for _, found in plan.input_cells(rules[1], cell)] == expected
+    specs = [spec("source", source), spec("reader", reader, "source")]
+    plan = Plan(STUDY, storage, specs)
+    assert [str(found) for _, found in plan.input_cells(specs[1], cell)] == expected
 
 
 def test_nothing_is_made_from_checkpoints_of_which_none_can_be_used(storage: Storage) -> None:
     write_time_axis(storage.time_axis("gloss-25k"), TimeAxis((AxisEntry(0, "duplicate", "it has other weights"),)))
-    plan = Plan(small_study(), storage, RULES)
-    curves = plan.rules["curves"]
+    plan = Plan(small_study(), storage, SPECS)
+    curves = plan.specs["curves"]
     assert list(plan.input_cells(curves, Cell("gloss-25k"))) == []
     with pytest.raises(EmergenceError, match="no checkpoint can be used") as caught:
         plan.demand_inputs(curves, Cell("gloss-25k"))
@@ -223,7 +223,7 @@ def test_nothing_is_made_from_checkpoints_of_which_none_can_be_used(storage: Sto
 
 
 def test_an_asset_that_the_pipeline_does_not_have_is_no_input(storage: Storage) -> None:
-    run, weights = rule("training_run", "model"), rule("weights", "step", "training_run")
+    run, weights = spec("training_run", "model"), spec("weights", "step", "training_run")
     cell = Cell("gloss-25k", 8)
     assert list(Plan(STUDY, storage, [run, weights]).input_cells(weights, cell)) == [(run, Cell("gloss-25k"))]
     assert list(Plan(STUDY, storage, [weights]).input_cells(weights, cell)) == []
@@ -231,8 +231,8 @@ def test_an_asset_that_the_pipeline_does_not_have_is_no_input(storage: Storage) 
 
 def test_the_order_of_rules_does_not_matter_to_states(finished: Storage) -> None:
     file_of(finished, "weights", Cell("gloss-25k", 8)).unlink()
-    plan = Plan(STUDY, finished, RULES[::-1])
-    backwards = {(one.name, str(cell)): plan.state(one, cell) for one in RULES[::-1] for cell in plan.cells(one)[::-1]}
+    plan = Plan(STUDY, finished, SPECS[::-1])
+    backwards = {(one.name, str(cell)): plan.state(one, cell) for one in SPECS[::-1] for cell in plan.cells(one)[::-1]}
     assert backwards == states(finished)
 
 

@@ -8,7 +8,7 @@ from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.status import AssetStatus, study_status
 from resources.files.storage import Storage
-from tests.pipeline_by_hand import RULES, make_all, small_study
+from tests.pipeline_by_hand import SPECS, make_all, small_study
 
 STUDY = small_study()
 TOTALS = {"weights": 6, "codes": 18, "curves": 2, "summary": 1}
@@ -20,9 +20,9 @@ def storage(tmp_path: Path) -> Storage:
 
 
 def status(storage: Storage, *failed: tuple[str, str]) -> dict[str, AssetStatus]:
-    found = study_status(Plan(STUDY, storage, RULES), RULES, frozenset(failed))
+    found = study_status(Plan(STUDY, storage, SPECS), SPECS, frozenset(failed))
     assert {one.asset: one.total for one in found} == TOTALS
-    assert [(one.asset, one.stage) for one in found] == [(rule.name, rule.stage) for rule in RULES]
+    assert [(one.asset, one.stage) for one in found] == [(spec.name, spec.stage) for spec in SPECS]
     return {one.asset: one for one in found}
 
 
@@ -31,7 +31,7 @@ def counts(one: AssetStatus) -> tuple[int, int, int, int]:
 
 
 def weights_file(storage: Storage) -> Path:
-    return RULES[0].path(storage, Cell("gloss-25k", 8))
+    return SPECS[0].path(storage, Cell("gloss-25k", 8))
 
 
 def test_at_first_everything_is_missing(storage: Storage) -> None:

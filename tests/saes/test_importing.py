@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from emergence_assets.pipeline import rules_for
+from emergence_assets.pipeline import specs_for
 from emergence_assets.plan.plan import Plan
 from emergence_assets.saes.formats.export import LAYOUTS
 from emergence_assets.saes.formats.folder import read_sae
@@ -22,7 +22,7 @@ from tests.conftest import TINY, copied, run_emergence, status_of
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     study = load_study(str(TINY))
-    return Plan(study, Storage(tmp_path / "data", study.name), rules_for(study))
+    return Plan(study, Storage(tmp_path / "data", study.name), specs_for(study))
 
 
 def sae_of(n_latents: int = 32, d_model: int = 16, k: int | None = 4) -> SAE:

@@ -1,6 +1,6 @@
 """The page of tables says what is declared, and is current."""
 
-from emergence_assets.emergence.catalogue import CATALOGUE
+from emergence_assets.pipeline import TABLES
 from scripts.write_tables_page import PAGE, tables_page
 
 
@@ -10,8 +10,8 @@ def test_the_page_is_current() -> None:
 
 def test_every_column_of_every_table_stands_on_it_with_its_meaning() -> None:
     sections = tables_page().split("\n## ")[1:]
-    assert len(sections) == len(CATALOGUE)
-    for section, table in zip(sections, CATALOGUE.values(), strict=True):
+    assert len(sections) == len(TABLES)
+    for section, table in zip(sections, TABLES.values(), strict=True):
         assert section.startswith(f"`{table.name}`")
         for column in table.columns:
             stem = column.name.removesuffix("_lo").removesuffix("_hi")
@@ -20,7 +20,7 @@ def test_every_column_of_every_table_stands_on_it_with_its_meaning() -> None:
 
 
 def test_every_column_has_a_meaning_and_a_unit_in_words() -> None:
-    for table in CATALOGUE.values():
+    for table in TABLES.values():
         assert len({column.name for column in table.columns}) == len(table.columns), table.name
         assert set(table.key) <= set(table.schema), table.name
         assert all(column.description and column.unit for column in table.columns), table.name

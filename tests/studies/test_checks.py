@@ -10,9 +10,9 @@ from emergence_assets.activations.checks import ACTIVATION_CHECKS
 from emergence_assets.checkpoints.checks import CHECKPOINT_CHECKS, REGISTRY_CHECKS, TRAINING_CHECKS
 from emergence_assets.checkpoints.table import RULES
 from emergence_assets.emergence.categorical_latents.spec import FEATURES_CHECKS
-from emergence_assets.emergence.lineage.checks import LINEAGE_CHECKS
-from emergence_assets.emergence.specs import CHECKS
+from emergence_assets.emergence.specs import SPECS
 from emergence_assets.features.checks import STATISTICS_CHECKS
+from emergence_assets.plan.table_spec import TableSpec
 from emergence_assets.report.checks import REPORT_CHECKS
 from emergence_assets.saes.checks import SAE_CHECKS
 from resources.tables.expectations import Check, validate
@@ -55,6 +55,7 @@ STATISTICS: Row = {"mean_shuffled_auroc": 0.501, "mean_best_auroc": 0.7, "mean_d
 FEATURES: Row = {"repeated_keys": 0, "not_compared": 0, "q_below_p": 0}
 REPORT: Row = {"p_first": 0.55, "p_last": 0.77, "rise_lo": 0.21, "rise_hi": 0.23, "p_shuffle": 0.5}
 DECLARED: Row = {"repeated_keys": 0, "missing_values": 0, "values_out_of_range": 0}
+CHECKS_OF = {spec.name: spec.checks for spec in SPECS}
 LINEAGES: dict[str, Row] = {
     "feature_lineage": {"accepted_below_a_null": 0, "accepted_not_mutual": 0, "edges_of_unknown_latents": 0},
     "lineage_nodes": {"latents_of_two_lineages": 0, "ends_before_it_begins": 0},
@@ -77,7 +78,7 @@ STAGES: dict[str, tuple[Sequence[Check], Row, Row]] = {
     "statistics": (STATISTICS_CHECKS, STATISTICS, STATISTICS),
     "features": (FEATURES_CHECKS, FEATURES, FEATURES),
     "report": (REPORT_CHECKS, REPORT, REPORT),
-    **{name: (LINEAGE_CHECKS[name][1], DECLARED | row, DECLARED | row) for name, row in LINEAGES.items()},
+    **{name: (CHECKS_OF[name], DECLARED | row, DECLARED | row) for name, row in LINEAGES.items()},
 }
 BROKEN: list[tuple[str, str, Row]] = [
     ("training", "training_lowers_the_loss", {"final_validation_loss": 7.7}),
@@ -133,7 +134,7 @@ BROKEN: list[tuple[str, str, Row]] = [
         for check, columns in (
             ("keys_are_unique", ("repeated_keys",)),
             ("values_are_as_declared", ("missing_values", "values_out_of_range")),
-            (LINEAGE_CHECKS[table][1][-1].name, tuple(LINEAGES[table])),
+            (CHECKS_OF[table][-1].name, tuple(LINEAGES[table])),
         )
         for column in columns
     ],
@@ -161,7 +162,6 @@ def test_every_check_has_data_that_breaks_it() -> None:
     assert declared == {(stage, check) for stage, check, _ in BROKEN}
 
 
-@pytest.mark.parametrize("table", CHECKS)
-def test_an_empty_table_fails_all_its_checks(table: str) -> None:
-    declared, checks = CHECKS[table]
-    assert failed(checks, declared.schema.to_frame()) == {check.name for check in checks}
+@pytest.mark.parametrize("spec", [spec for spec in SPECS if spec.frame], ids=lambda spec: spec.name)
+def test_an_empty_table_fails_all_its_checks(spec: TableSpec) -> None:
+    assert failed(spec.checks, spec.table.schema.to_frame()) == {check.name for check in spec.checks}

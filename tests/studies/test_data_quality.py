@@ -7,10 +7,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from emergence_assets.emergence.catalogue import CATALOGUE
 from emergence_assets.orchestration.assets.checks import verdicts
 from emergence_assets.orchestration.assets.data_docs import recorded
-from emergence_assets.pipeline import ASSETS, RULES, rules_for
+from emergence_assets.pipeline import SPECS, TABLES, specs_for
 from emergence_assets.plan.plan import Plan
 from emergence_assets.study.load import parse_study
 from resources.files.plain_yaml import read_yaml
@@ -23,33 +22,31 @@ STUDY = parse_study(read_yaml(TINY))
 
 def failures(data: Path) -> dict[str, set[str]]:
     """Names of the checks that fail, by asset."""
-    plan = Plan(STUDY, Storage(data, STUDY.name), RULES)
-    used = {rule.name for rule in rules_for(STUDY)}
+    plan = Plan(STUDY, Storage(data, STUDY.name), SPECS)
+    used = {spec.name for spec in specs_for(STUDY)}
     found = {}
-    for asset in ASSETS:
-        if asset.rule.name in used:
+    for asset in SPECS:
+        if asset.name in used:
             failed = {
                 verdict.finding.check.name
-                for verdict in verdicts(asset, plan, plan.cells(asset.rule))
+                for verdict in verdicts(asset, plan, plan.cells(asset))
                 if not verdict.finding.passed
             }
-            found |= {asset.rule.name: failed} if failed else {}
+            found |= {asset.name: failed} if failed else {}
     return found
 
 
 @pytest.mark.slow
 def test_a_finished_study_passes_every_check(finished_study: Path) -> None:
-    assert len(ASSETS) > 25
+    assert len(SPECS) > 25
     assert failures(finished_study) == {}
 
 
 @pytest.mark.slow
 def test_the_data_docs_of_a_finished_study_have_every_cell_of_every_asset(finished_study: Path) -> None:
     storage = Storage(finished_study, STUDY.name)
-    plan, used = Plan(STUDY, storage, RULES), {rule.name for rule in rules_for(STUDY)}
-    expected = {
-        asset.rule.name: {str(cell) for cell in plan.cells(asset.rule)} for asset in ASSETS if asset.rule.name in used
-    }
+    plan, used = Plan(STUDY, storage, SPECS), {spec.name for spec in specs_for(STUDY)}
+    expected = {asset.name: {str(cell) for cell in plan.cells(asset)} for asset in SPECS if asset.name in used}
     records = recorded(storage)
     assert {
         record["asset"]: {name for validation in record["validations"] for name in validation["cells"]}
@@ -102,13 +99,13 @@ def lose_one_control(frame: pl.DataFrame) -> pl.DataFrame:
 def test_a_table_broken_on_disk_fails_its_check(
     finished_study: Path, tmp_path: Path, table: str, check: str, damage: Damage
 ) -> None:
-    asset = next(one for one in ASSETS if one.rule.name == table)
+    asset = next(one for one in SPECS if one.spec.name == table)
     finished, storage = Storage(finished_study, STUDY.name), Storage(tmp_path, STUDY.name)
-    plan = Plan(STUDY, storage, RULES)
-    cells = plan.cells(asset.rule)
+    plan = Plan(STUDY, storage, SPECS)
+    cells = plan.cells(asset)
     for cell in cells:
-        frame = read_table(asset.rule.path(finished, cell), CATALOGUE[table])
-        path = asset.rule.path(storage, cell)
+        frame = read_table(asset.path(finished, cell), TABLES[table])
+        path = asset.path(storage, cell)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_table(path, damage(frame), CATALOGUE[table], "")
+        write_table(path, damage(frame), TABLES[table], "")
     assert check in {one.finding.check.name for one in verdicts(asset, plan, cells) if not one.finding.passed}

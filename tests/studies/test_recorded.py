@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 
 from emergence_assets.orchestration.instance.partitions import asset_key, partition_key
-from emergence_assets.pipeline import rules_for
-from emergence_assets.plan.asset_spec import Rule, stored_provenance
+from emergence_assets.pipeline import specs_for
+from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.content_hash import SEAL_TAG, seal
@@ -32,7 +32,7 @@ CARRIED = {
 @pytest.fixture(scope="module")
 def plan(finished_study: Path) -> Plan:
     study = load_study(str(TINY))
-    return Plan(study, Storage(finished_study, study.name), rules_for(study))
+    return Plan(study, Storage(finished_study, study.name), specs_for(study))
 
 
 @pytest.fixture(scope="module")
@@ -41,21 +41,21 @@ def instance(finished_study: Path) -> Iterator[dg.DagsterInstance]:
         yield opened
 
 
-def cells(plan: Plan) -> list[tuple[Rule, Cell, Provenance]]:
+def cells(plan: Plan) -> list[tuple[AssetSpec, Cell, Provenance]]:
     found = []
-    for rule in plan.rules.values():
-        for cell in plan.cells(rule):
-            stored = stored_provenance(rule, rule.path(plan.storage, cell))
+    for spec in plan.specs.values():
+        for cell in plan.cells(spec):
+            stored = stored_provenance(spec, spec.path(plan.storage, cell))
             assert stored is not None
-            found.append((rule, cell, stored))
+            found.append((spec, cell, stored))
     return found
 
 
 def event(
-    instance: dg.DagsterInstance, plan: Plan, rule: Rule, cell: Cell
+    instance: dg.DagsterInstance, plan: Plan, spec: AssetSpec, cell: Cell
 ) -> tuple[dg.AssetMaterialization, Mapping[str, str], str]:
     """The latest of a cell, with its tags and its run."""
-    key = asset_key(plan.study, cell.model, rule.name)
+    key = asset_key(plan.study, cell.model, spec.name)
     partitions = [partition_key(cell)] if cell.step is not None else None
     wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=partitions)
     record = instance.fetch_materializations(wanted, limit=1).records[0]
@@ -65,27 +65,27 @@ def event(
 
 def test_every_file_says_what_made_it(plan: Plan, instance: dg.DagsterInstance) -> None:
     found = cells(plan)
-    assert {rule.name for rule, _, _ in found} == set(plan.rules)
-    for rule, cell, stored in found:
-        assert CARRIED - stored.environment.keys() == set(), (rule.name, cell)
+    assert {spec.name for spec, _, _ in found} == set(plan.specs)
+    for spec, cell, stored in found:
+        assert CARRIED - stored.environment.keys() == set(), (spec.name, cell)
         assert stored.environment["num_threads"] == 1
         assert instance.get_run_by_id(stored.environment["run_id"]) is not None
         assert stored.environment["study"] == "tiny"
-        assert stored.required.code_version == code_version(*rule.code)
+        assert stored.required.code_version == code_version(*spec.code)
     assert len({stored.environment["study_sha256"] for _, _, stored in found}) == 1
 
 
 def test_every_event_says_what_was_written_and_what_made_it(plan: Plan, instance: dg.DagsterInstance) -> None:
-    for rule, cell, stored in cells(plan):
-        told, tags, run_id = event(instance, plan, rule, cell)
+    for spec, cell, stored in cells(plan):
+        told, tags, run_id = event(instance, plan, spec, cell)
         shown = told.metadata
-        assert tags[SEAL_TAG] == seal(rule, plan.storage, cell), (rule.name, cell)
+        assert tags[SEAL_TAG] == seal(spec, plan.storage, cell), (spec.name, cell)
         assert shown["environment"].value == stored.environment
         assert shown["fingerprint"].value == tags["dagster/data_version"] == stored.fingerprint
         assert tags["dagster/code_version"] == stored.required.code_version
-        sources = {asset_key(plan.study, one.model, source.name) for source, one in plan.input_cells(rule, cell)}
+        sources = {asset_key(plan.study, one.model, source.name) for source, one in plan.input_cells(spec, cell)}
         named = {f"dagster/input_data_version/{key.to_user_string()}" for key in sources}
-        assert named <= tags.keys(), (rule.name, cell)
+        assert named <= tags.keys(), (spec.name, cell)
         assert run_id == stored.environment["run_id"]
 
 

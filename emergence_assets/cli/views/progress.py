@@ -14,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 
 PLAIN_EVERY_SECONDS = 10.0
 
@@ -59,13 +59,13 @@ class Display:
         else:
             self.console.print(f"nothing to do: all {sum(total.values())} cells are up to date", highlight=False)
 
-    def began(self, rule: Rule, model: str | None, n_cells: int) -> None:
+    def began(self, spec: AssetSpec, model: str | None, n_cells: int) -> None:
         """Open the line of a stage."""
         self._began = time.monotonic()
-        title = f"{rule.name} {model or ''}".strip()
+        title = f"{spec.name} {model or ''}".strip()
         self._stage = self._progress.add_task(title, total=n_cells, note="", rate="")
 
-    def ended(self, rule: Rule, model: str | None, n_cells: int) -> None:
+    def ended(self, spec: AssetSpec, model: str | None, n_cells: int) -> None:
         """Replace the line of a stage by its result."""
         seconds = time.monotonic() - self._began
         for task in [*self._running.values(), *([] if self._stage is None else [self._stage])]:
@@ -73,7 +73,7 @@ class Display:
         self._running, self._finished, self._stage = {}, set(), None
         unit = "cell" if n_cells == 1 else "cells"
         self.console.print(
-            f"  {rule.name} {model or 'all models'}: {n_cells} {unit} in {seconds:.1f} s", highlight=False
+            f"  {spec.name} {model or 'all models'}: {n_cells} {unit} in {seconds:.1f} s", highlight=False
         )
 
     def submitted(self, n_tasks: int) -> None:

@@ -44,7 +44,7 @@ class _Told:
 def print_trace(console: Console, found: Trace, ui: str) -> None:
     """The row, then the tree; runs are links into the UI at this address."""
     target = found.target
-    name = f"[bold]{target.rule.name}[/] {escape(str(target.cell))}"
+    name = f"[bold]{target.spec.name}[/] {escape(str(target.cell))}"
     if target.figure:
         name = f"[bold]figure {escape(target.figure)}[/] of the report"
     console.print(f"{name}   lineage [cyan]{target.lineage_id or 'unknown'}[/]", highlight=False)

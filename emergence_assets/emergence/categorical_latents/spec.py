@@ -1,103 +1,46 @@
-"""Tables of categorical latents as cells: per model how many there are, over the study which ones."""
+"""Assets about categorical latents: how many a model has, and which ones a study has."""
 
-from collections.abc import Sequence
+from typing import Any
 
-from emergence_assets.emergence.table_spec import key_columns, table_rule
+from emergence_assets.emergence.categorical_latents.table import CATEGORICAL_FEATURES as FEATURES_TABLE
+from emergence_assets.emergence.categorical_latents.table import FEATURE_COUNTS as COUNTS_TABLE
+from emergence_assets.emergence.relations import measured_from_step_0
+from emergence_assets.emergence.table_spec import key_columns, table_spec
 from emergence_assets.features.spec import (
-    ACCEPTED_BYTES,
-    ACCEPTED_SHARE,
-    COUNT_BYTES,
     LATENT_STATISTICS,
-    N_CONTROLS,
-    N_RULES,
     categorical_latents_path,
     presence_cells_path,
     rule_counts_path,
 )
-from emergence_assets.plan.asset_spec import CellAsset, stored_provenance
+from emergence_assets.plan.asset_spec import stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
-from emergence_assets.plan.text_counts import TextCounts
-from emergence_assets.study.study import Study
-from resources.compute.task import Task
 from resources.files.provenance import Required
-from resources.files.records import required_to_json
 from resources.tables.expectations import Check, between
 
-TABLE_BYTES = 12_000
-"""What a table without rows takes, about."""
+
+def _counts_arguments(plan: Plan, cell: Cell, _required: Required) -> dict[str, Any]:
+    sources = [
+        {**key_columns(plan, LATENT_STATISTICS, source), "file": str(rule_counts_path(plan.storage, source))}
+        for source in plan.cells(LATENT_STATISTICS, cell.model)
+    ]
+    return {"sources": sources}
 
 
-def _n_cells(study: Study, model: str) -> int:
-    return len(study.listed_steps or ()) * len(study.layers_of(model))
-
-
-def _counts_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
-    n_categories = _n_cells(study, str(cell.model)) * len(counts.category_sizes)
-    return TABLE_BYTES + N_RULES * N_CONTROLS * COUNT_BYTES * n_categories
-
-
-def _features_bytes(study: Study, _cell: Cell, _counts: TextCounts) -> float:
-    n_saes = len(study.sae.seeds) * sum(_n_cells(study, model) for model in study.models)
-    return TABLE_BYTES + ACCEPTED_BYTES * ACCEPTED_SHARE * study.sae.n_latents * n_saes
-
-
-FEATURE_COUNTS = table_rule(
-    "feature_counts", ("checkpoint", "latent_stats"), ("categorical_latents.worker:collect_counts",), _counts_bytes
-)
-CATEGORICAL_FEATURES = table_rule(
-    "categorical_features",
-    ("checkpoint", "latent_stats"),
-    ("categorical_latents.worker:collect_features",),
-    _features_bytes,
-    grid="study",
-)
-
-
-def counts_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
-    """One task per model."""
-    work = []
-    for cell, required in due:
-        arguments = {
-            "sources": [
-                {
-                    **key_columns(plan, LATENT_STATISTICS, source),
-                    "file": str(rule_counts_path(plan.storage, source)),
-                }
-                for source in plan.cells(LATENT_STATISTICS, cell.model)
-            ],
-            "path": str(FEATURE_COUNTS.path(plan.storage, cell)),
-            "required": required_to_json(required),
-        }
-        function = "emergence_assets.emergence.categorical_latents.worker:collect_counts"
-        work.append((Task(function, arguments, f"feature_counts {cell}", on_accelerator=False), [cell]))
-    return work
-
-
-def features_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
-    """One task."""
-    work = []
-    for cell, required in due:
-        sources = []
-        for source in plan.cells(LATENT_STATISTICS):
-            stored = stored_provenance(LATENT_STATISTICS, LATENT_STATISTICS.path(plan.storage, source))
-            sources.append(
-                {
-                    **key_columns(plan, LATENT_STATISTICS, source),
-                    "file": str(LATENT_STATISTICS.path(plan.storage, source)),
-                    "latents": str(categorical_latents_path(plan.storage, source)),
-                    "presence": str(presence_cells_path(plan.storage, source)) if source.step == 0 else None,
-                    "n_tests": int(stored.summary["tests"]) if stored else 0,
-                }
-            )
-        arguments = {
-            "sources": sources,
-            "path": str(CATEGORICAL_FEATURES.path(plan.storage, cell)),
-            "required": required_to_json(required),
-        }
-        function = "emergence_assets.emergence.categorical_latents.worker:collect_features"
-        work.append((Task(function, arguments, "categorical_features", on_accelerator=False), [cell]))
-    return work
+def _features_arguments(plan: Plan, _cell: Cell, _required: Required) -> dict[str, Any]:
+    sources = []
+    for source in plan.cells(LATENT_STATISTICS):
+        stored = stored_provenance(LATENT_STATISTICS, LATENT_STATISTICS.path(plan.storage, source))
+        sources.append(
+            {
+                **key_columns(plan, LATENT_STATISTICS, source),
+                "file": str(LATENT_STATISTICS.path(plan.storage, source)),
+                "latents": str(categorical_latents_path(plan.storage, source)),
+                "presence": str(presence_cells_path(plan.storage, source)) if source.step == 0 else None,
+                "n_tests": int(stored.summary["tests"]) if stored else 0,
+            }
+        )
+    return {"sources": sources}
 
 
 # A study in which no latent is categorical has an empty table, which is a result: its summary is checked.
@@ -115,10 +58,18 @@ FEATURES_CHECKS = (
     ),
 )
 
-FEATURES = CellAsset(
-    rule=CATEGORICAL_FEATURES,
-    tasks=features_tasks,
+FEATURE_COUNTS = table_spec(
+    COUNTS_TABLE,
+    ("checkpoint", "latent_stats"),
+    "emergence_assets.emergence.categorical_latents.worker:collect_counts",
+    arguments=_counts_arguments,
+    relations=(measured_from_step_0("n_excess"),),
+)
+CATEGORICAL_FEATURES = table_spec(
+    FEATURES_TABLE,
+    ("checkpoint", "latent_stats"),
+    "emergence_assets.emergence.categorical_latents.worker:collect_features",
+    grid="study",
+    arguments=_features_arguments,
     checks=FEATURES_CHECKS,
-    description="The latents that the study's rule accepts, with what drives them besides the category.",
-    kinds=frozenset({"polars", "parquet"}),
 )

@@ -18,7 +18,9 @@ from emergence_assets.emergence.claims.table import EMERGENCE_HAZARD
 _GROUP = ["model", "control_id", "category_level"]
 
 
-def emergence_hazard(time: pl.DataFrame, presence: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
+def emergence_hazard(
+    emergence_over_time: pl.DataFrame, category_presence: pl.DataFrame, claims: pl.DataFrame
+) -> pl.DataFrame:
     """One row per model, control, level and gap between checkpoints, and one for what is open after the last.
 
     Categories are read at the model's best layer. One emerges in the gap (step_lo, step_hi] that holds half of its rise
@@ -29,14 +31,14 @@ def emergence_hazard(time: pl.DataFrame, presence: pl.DataFrame, claims: pl.Data
     After the last checkpoint step_hi, n_events and what follows from them are null; without step 0 that is all.
 
     Args:
-        time: `emergence_over_time`.
-        presence: `category_presence` of the same models, for their checkpoints.
+        emergence_over_time: `emergence_over_time`.
+        category_presence: `category_presence` of the same models, for their checkpoints.
         claims: `claims` of the study.
     """
-    read = granted_histories(time, claims).filter(pl.col("aggregate") == "none")
+    read = granted_histories(emergence_over_time, claims).filter(pl.col("aggregate") == "none")
     steps = {
         (model, layer): sorted(found)
-        for model, layer, found in presence.group_by("model", "layer").agg(pl.col("step").unique()).iter_rows()
+        for model, layer, found in category_presence.group_by("model", "layer").agg(pl.col("step").unique()).iter_rows()
     }
     rows: list[dict[str, Any]] = []
     for part in read.partition_by(_GROUP, maintain_order=True):

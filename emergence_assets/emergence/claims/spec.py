@@ -1,18 +1,20 @@
-"""The claims of a study as a cell: one table, made from all tables that statements rest on."""
+"""Assets of claims: the statements of a study with their grades, and the hazard table that follows from them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from emergence_assets.emergence.table_spec import table_rule
+import polars as pl
+
+from emergence_assets.emergence.claims.table import CLAIMS as CLAIMS_TABLE
+from emergence_assets.emergence.claims.table import EMERGENCE_HAZARD as HAZARD_TABLE
+from emergence_assets.emergence.table_spec import table_spec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
-from emergence_assets.plan.text_counts import TextCounts
 from emergence_assets.study.study import Study
 from emergence_assets.texts.study_texts import probe_recipe
-from resources.compute.task import Task
 from resources.files.provenance import Required, canonical_json
-from resources.files.records import required_to_json
 from resources.files.storage import Storage
+from resources.tables.relation import Relation
 
 EVIDENCE = (
     "checkpoint_registry",
@@ -27,60 +29,47 @@ EVIDENCE = (
     "model_seeds",
 )
 """Assets that statements rest on, named as the fields of `claims.Evidence`."""
-CLAIM_BYTES, TABLE_BYTES = 45, 12_000
-"""Of compressed parquet: a statement, and what the table takes."""
+_AT_RISK_NEXT = (pl.col("n_at_risk") - pl.col("n_events")).shift(1)
+_OF_CURVE = ("model", "control_id", "category_level")
 
 
 def _recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
     return {"probe_set": probe_recipe(study)}
 
 
-def _n_bytes(study: Study, _cell: Cell, counts: TextCounts) -> float:
-    return TABLE_BYTES + CLAIM_BYTES * len(study.models) * len(counts.category_sizes)
+def _arguments(plan: Plan, _cell: Cell, _required: Required) -> dict[str, Any]:
+    return {"probes": canonical_json(plan.study.probe_set.model_dump())}
 
 
-CLAIMS = table_rule(
-    "claims",
+CLAIMS = table_spec(
+    CLAIMS_TABLE,
     EVIDENCE,
-    ("claims.worker:collect_claims",),
-    _n_bytes,
+    "emergence_assets.emergence.claims.worker:collect_claims",
     grid="study",
     recipe=_recipe,
+    arguments=_arguments,
+    relations=(
+        Relation(
+            "grades_follow_from_controls",
+            "A statement that its own numbers do not allow is rejected, and grade A has failed or missed no control.",
+            (pl.col("passes_gate") | (pl.col("grade") == "reject"))
+            & (
+                (pl.col("grade") != "A")
+                | (pl.sum_horizontal(pl.col("controls_failed", "controls_missing").list.len()) == 0)
+            ),
+        ),
+    ),
 )
-
-
-def claim_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
-    """One task."""
-    work = []
-    for cell, required in due:
-        arguments = {
-            "tables": {
-                name: [str(rule.path(plan.storage, source)) for source in plan.cells(rule)]
-                for name, rule in plan.rules.items()
-                if name in EVIDENCE
-            },
-            "probes": canonical_json(plan.study.probe_set.model_dump()),
-            "path": str(CLAIMS.path(plan.storage, cell)),
-            "required": required_to_json(required),
-        }
-        task = Task(
-            "emergence_assets.emergence.claims.worker:collect_claims", arguments, "claims", on_accelerator=False
-        )
-        work.append((task, [cell]))
-    return work
-
-
-HAZARD_TABLE_BYTES, HAZARD_GAP_BYTES = 6_000, 60.0
-"""Of emergence_hazard: without rows, and the rows of a gap between checkpoints."""
-
-
-def _hazard_bytes(study: Study, _cell: Cell, _counts: TextCounts) -> float:
-    return HAZARD_TABLE_BYTES + HAZARD_GAP_BYTES * len(study.listed_steps or ())
-
-
-EMERGENCE_HAZARD = table_rule(
-    "emergence_hazard",
+EMERGENCE_HAZARD = table_spec(
+    HAZARD_TABLE,
     ("category_presence", "emergence_over_time", "claims"),
-    ("claims.hazard:emergence_hazard",),
-    _hazard_bytes,
+    "emergence_assets.emergence.claims.hazard:emergence_hazard",
+    relations=(
+        Relation(
+            "who_emerged_is_at_risk_no_more",
+            "Categories at risk are those at risk before, less those that emerged in between.",
+            pl.col("n_at_risk")
+            == _AT_RISK_NEXT.over(_OF_CURVE, order_by="step_lo").fill_null(pl.col("n_categories") - pl.col("n_left")),
+        ),
+    ),
 )

@@ -1,26 +1,25 @@
-"""Worker that collects the claims of a study."""
+"""Collects the claims of a study."""
 
-from pathlib import Path
-from typing import Any
+import polars as pl
 
-from emergence_assets.emergence.claims.spec import CLAIMS, EVIDENCE
-from emergence_assets.emergence.table_spec import write_cell
+from emergence_assets.emergence.claims.claims import Evidence, claims
+from emergence_assets.emergence.claims.grading import GRADES
+from emergence_assets.emergence.scale.table import MODEL_SEEDS
+from emergence_assets.emergence.table_worker import Made
+from emergence_assets.features.probe_quality.categories import told_by_form
 from emergence_assets.texts.study_texts import probe_set
-from resources.tables.parquet import read_tables
 
 
-def collect_claims(tables: dict[str, list[str]], probes: str, path: str, required: str, report: Any) -> None:
-    """Worker: everything that may or may not be said, graded."""
-    from emergence_assets.emergence.catalogue import CATALOGUE
-    from emergence_assets.emergence.claims.claims import Evidence, claims
-    from emergence_assets.emergence.claims.grading import GRADES
-    from emergence_assets.features.probe_quality.categories import told_by_form
+def collect_claims(probes: str, model_seeds: pl.DataFrame | None = None, **tables: pl.DataFrame) -> Made:
+    """Rows of `claims`: every statement of the study, graded.
 
-    # A family without second runs of a model has no table of them.
-    read = {name: read_tables([Path(part) for part in tables.get(name, ())], CATALOGUE[name]) for name in EVIDENCE}
-    evidence = Evidence(**read)
+    Args:
+        probes: JSON of the probe set.
+        model_seeds: None for a family without second runs of a model.
+        tables: the other fields of `Evidence`.
+    """
+    runs = MODEL_SEEDS.schema.to_frame() if model_seeds is None else model_seeds
     texts = probe_set(probes)
-    frame = claims(evidence, texts.levels[0], told_by_form(texts))
+    frame = claims(Evidence(model_seeds=runs, **tables), texts.levels[0], told_by_form(texts))
     counts = dict(frame.group_by("grade").len().iter_rows())
-    summary = {f"grade_{grade}": counts.get(grade, 0) for grade in GRADES}
-    write_cell(Path(path), frame, CATALOGUE[CLAIMS.name], required, {"statements": len(frame), **summary})
+    return Made(frame, {"statements": len(frame), **{f"grade_{grade}": counts.get(grade, 0) for grade in GRADES}})

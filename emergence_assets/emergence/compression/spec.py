@@ -1,21 +1,20 @@
-"""The table `compression_retention` as a cell; only of studies that ask for it (`compression` in the study file)."""
+"""The asset `compression_retention`, of studies that ask for it (`compression` in the study file)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import polars as pl
+
+from emergence_assets.emergence.compression.table import COMPRESSION_RETENTION as TABLE
 from emergence_assets.emergence.last_checkpoint import last_checkpoint_arguments
-from emergence_assets.emergence.table_spec import table_rule
+from emergence_assets.emergence.table_spec import table_spec
 from emergence_assets.plan.cell import Cell
-from emergence_assets.plan.plan import Plan
-from emergence_assets.plan.text_counts import TextCounts
 from emergence_assets.study.study import Study
 from emergence_assets.texts.study_texts import probe_recipe
-from resources.compute.task import Task
-from resources.files.provenance import Required
 from resources.files.storage import Storage
+from resources.tables.relation import Relation
 
-TABLE_BYTES, ROW_BYTES = 10_800, 100
-"""Of compressed parquet: columns with their statistics, and a version at a layer."""
+_LOST = pl.col("mean_drop").abs() + (1 - pl.col("retention")) + (pl.col("fvu_ratio") - 1).abs()
 
 
 def _recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any] | None:
@@ -30,27 +29,19 @@ def _recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any] |
     }
 
 
-def _bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
-    n_variants = len(study.compression.variants) if study.compression else 0
-    n_layers = len(study.layers_of(str(cell.model)))
-    return TABLE_BYTES + ROW_BYTES * n_layers * (2 + 2 * n_variants)
-
-
-COMPRESSION_RETENTION = table_rule(
-    "compression_retention",
+COMPRESSION_RETENTION = table_spec(
+    TABLE,
     ("checkpoint", "sae", "latent_stats"),
-    ("compression.worker:compress_model",),
-    _bytes,
+    "emergence_assets.emergence.compression.worker:compress_model",
     recipe=_recipe,
+    arguments=last_checkpoint_arguments,
+    relations=(
+        Relation(
+            "unchanged_models_lose_nothing",
+            "The row of the model itself has no drop, retains every category and explains as much.",
+            (pl.col("variant") != "none") | (_LOST <= 1e-6).fill_null(True),
+        ),
+    ),
+    on_accelerator=True,
+    wanted=lambda study: study.compression is not None,
 )
-
-
-def compression_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
-    """One task per model."""
-    work = []
-    for cell, required in due:
-        arguments = last_checkpoint_arguments(plan, cell, required)
-        arguments["path"] = str(COMPRESSION_RETENTION.path(plan.storage, cell))
-        label = f"compression_retention {cell}"
-        work.append((Task("emergence_assets.emergence.compression.worker:compress_model", arguments, label), [cell]))
-    return work

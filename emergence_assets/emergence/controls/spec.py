@@ -1,14 +1,18 @@
-"""Controls of the last step as cells: per model one table, made from a part per control."""
+"""The asset `category_controls`: presence with other weights, texts or dictionaries, at the last step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from emergence_assets.activations.spec import ACTIVATIONS, harvest_origin
-from emergence_assets.emergence.controls.table import ENCODER_DRAWS
-from emergence_assets.emergence.presence.spec import CATEGORY_PRESENCE
-from emergence_assets.emergence.table_spec import table_rule
+from emergence_assets.emergence.controls.table import CATEGORY_CONTROLS as TABLE
+from emergence_assets.emergence.controls.table import CONTROL_PARTS, ENCODER_DRAWS
+from emergence_assets.emergence.relations import IS_SHUFFLED, at_chance, beside_every_row
+from emergence_assets.emergence.table_spec import table_spec
 from emergence_assets.features.spec import REPLICATE_BYTES
+from emergence_assets.plan.asset_spec import Due, Job, Prepare
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.text_counts import TextCounts
@@ -16,7 +20,6 @@ from emergence_assets.saes.spec import SAE
 from emergence_assets.study.controls import MADE_CONTROLS
 from emergence_assets.study.study import Study
 from emergence_assets.texts.study_texts import probe_recipe
-from resources.compute.task import Task
 from resources.errors import EmergenceError
 from resources.files.provenance import Required, canonical_json
 from resources.files.records import required_from_json, required_to_json
@@ -44,18 +47,8 @@ def _n_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
     return parts + PART_BYTES + CONTROL_ROW_BYTES * n_rows * len(study.statistics.controls)
 
 
-CATEGORY_CONTROLS = table_rule(
-    "category_controls",
-    ("checkpoint", "activations", "sae", "category_presence"),
-    ("controls.measurement:measure_control", "controls.worker:join_controls"),
-    _n_bytes,
-    recipe=_recipe,
-    also=lambda storage, cell: (storage.control_parts(str(cell.model)),),
-)
-
-
-def part_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
-    """One task per control of a model that has to be made, those that take longest first."""
+def _part_jobs(plan: Plan, due: Due) -> list[Job]:
+    """One job per control of a model that has to be made, those that take longest first."""
     work = []
     for cell, required in due:
         checkpoint = Cell(cell.model, plan.steps_of(str(cell.model))[-1])
@@ -75,26 +68,16 @@ def part_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[T
         for control in _made(plan.study):
             path = _part(plan.storage, cell, control)
             if not _is_made(path, required):
-                function = "emergence_assets.emergence.controls.measurement:measure_control"
                 more = {"control_id": control, "path": str(path)}
-                work.append((Task(function, arguments | more, f"{control} {cell}"), [cell]))
+                work.append(Job(arguments | more, (cell,), f"{control} {cell}"))
     return work
 
 
-def join_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
-    """One task per model, once its parts are there."""
-    work = []
-    for cell, required in due:
-        arguments = {
-            "parts": [str(_part(plan.storage, cell, control)) for control in _made(plan.study)],
-            "presence": str(CATEGORY_PRESENCE.path(plan.storage, cell)),
-            "chosen": list(plan.study.statistics.controls),
-            "path": str(CATEGORY_CONTROLS.path(plan.storage, cell)),
-            "required": required_to_json(required),
-        }
-        function = "emergence_assets.emergence.controls.worker:join_controls"
-        work.append((Task(function, arguments, f"category_controls {cell}", on_accelerator=False), [cell]))
-    return work
+def _arguments(plan: Plan, cell: Cell, _required: Required) -> dict[str, Any]:
+    return {
+        "parts": [str(_part(plan.storage, cell, control)) for control in _made(plan.study)],
+        "chosen": list(plan.study.statistics.controls),
+    }
 
 
 def _made(study: Study) -> list[str]:
@@ -114,3 +97,20 @@ def _is_made(path: Path, required: Required) -> bool:
         return stored is not None and stored.required == required_from_json(required_to_json(required))
     except EmergenceError:
         return False
+
+
+CATEGORY_CONTROLS = table_spec(
+    TABLE,
+    ("checkpoint", "activations", "sae", "category_presence"),
+    "emergence_assets.emergence.controls.worker:join_controls",
+    recipe=_recipe,
+    arguments=_arguments,
+    relations=(
+        at_chance(pl.col("p_best"), IS_SHUFFLED & (pl.col("aggregate") == "mean")),
+        beside_every_row("model", "layer", "aggregate", "category_level", "category"),
+    ),
+    parts=(CONTROL_PARTS,),
+    prepare=Prepare("emergence_assets.emergence.controls.measurement:measure_control", _part_jobs),
+    also=lambda storage, cell: (storage.control_parts(str(cell.model)),),
+    n_bytes=_n_bytes,
+)

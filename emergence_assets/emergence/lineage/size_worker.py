@@ -12,15 +12,13 @@ from emergence_assets.emergence.lineage.stability import size_stability
 from emergence_assets.emergence.lineage.stability_table import SIZE_STABILITY
 from emergence_assets.emergence.lineage.table import FEATURE_LINEAGE, MATCHED_LATENTS, SIZE_LINEAGE
 from emergence_assets.emergence.lineage.worker import edge_counts, reader
-from emergence_assets.emergence.table_spec import write_cell
+from emergence_assets.emergence.table_worker import Made
 from resources.tables.parquet import read_table
 from resources.tables.violations import violations
 
 
-def make_size_lineage(
-    models: list[dict[str, Any]], probes: str, shares: str, path: str, required: str, report: Any
-) -> None:
-    """Worker: edges between neighbouring sizes at their last steps, and what share of latents they find again.
+def make_size_lineage(models: list[dict[str, Any]], probes: str, report: Any) -> Made:
+    """Rows of `size_lineage` and `size_stability`: edges between neighbouring sizes at their last steps.
 
     Two models whose texts became other tokens read other texts: they are passed over and counted.
     """
@@ -49,9 +47,7 @@ def make_size_lineage(
             pl.col("s_norm").is_not_null() & (pl.col("s_ceiling") < 0.1)
         ).height,
     }
-    # The edges come last: their file marks both as done.
-    write_cell(Path(shares), stability, SIZE_STABILITY, required, violations(stability, SIZE_STABILITY))
-    write_cell(Path(path), frame, SIZE_LINEAGE, required, violations(frame, SIZE_LINEAGE) | numbers)
+    return Made(frame, violations(frame, SIZE_LINEAGE) | numbers, {SIZE_STABILITY.name: stability})
 
 
 def _compared(small: dict[str, Any], large: dict[str, Any], probes: str) -> tuple[pl.DataFrame, pl.DataFrame]:

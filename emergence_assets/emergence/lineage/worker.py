@@ -1,23 +1,26 @@
 """Workers that make the tables about lineages, each with its files opened for the science that knows no files."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from emergence_assets.activations.files.reading import open_rows
 from emergence_assets.emergence.lineage.edges import edges_between
 from emergence_assets.emergence.lineage.latent_persistence import latent_carry
 from emergence_assets.emergence.lineage.nodes import lineage_nodes
 from emergence_assets.emergence.lineage.pairs import Pair, pairs_over_layers, pairs_over_steps
 from emergence_assets.emergence.lineage.read_latents import ReadSAE, SAEKey, Texts, read_latents
-from emergence_assets.emergence.lineage.stability import lineage_stability
+from emergence_assets.emergence.lineage.stability import lineage_stability as shares_found_again
 from emergence_assets.emergence.lineage.stability_table import LATENT_CARRY, LINEAGE_STABILITY
 from emergence_assets.emergence.lineage.table import FEATURE_LINEAGE, LINEAGE_NODES, MATCHED_LATENTS
-from emergence_assets.emergence.table_spec import write_cell
-from resources.files.records import required_from_json
+from emergence_assets.emergence.table_worker import Made
+from emergence_assets.features.statistics.probe_labels import cell_labels
+from emergence_assets.features.table import LATENT_STATS
+from emergence_assets.saes.formats.folder import read_sae
 from resources.tables.parquet import read_table
 from resources.tables.table import Table
 from resources.tables.violations import violations
@@ -26,16 +29,8 @@ KEPT_CELLS = 4
 """Cells whose latents are in memory at a time: two neighbours, and their next."""
 
 
-def make_feature_lineage(
-    sources: list[dict[str, Any]],
-    probes: str,
-    latents: str,
-    facts: dict[str, Any],
-    path: str,
-    required: str,
-    report: Any,
-) -> None:
-    """Worker: match the latents of one model over steps, seeds and layers."""
+def make_feature_lineage(sources: list[dict[str, Any]], probes: str, facts: dict[str, Any], report: Any) -> Made:
+    """Rows of `feature_lineage` and `matched_latents`: latents of one model matched over steps, seeds and layers."""
     read = reader(sources, probes)
     steps, layers = (sorted({source[name] for source in sources}) for name in ("step", "layer"))
     seeds = sorted(int(seed) for seed in sources[0]["sae_folders"])
@@ -61,17 +56,11 @@ def make_feature_lineage(
     match(pairs_over_layers(steps[-1], layers, facts["n_layers"], seeds))
     frame, matched = pl.concat(edges), pl.concat(members.values()).sort(MATCHED_LATENTS.key)
     numbers = {"latents": len(matched), **edge_counts(frame, matched, matched)}
-    # The edges come last: their file marks both as done.
-    _write(latents, matched, MATCHED_LATENTS, required, {})
-    _write(path, frame, FEATURE_LINEAGE, required, numbers)
+    return _made(frame, FEATURE_LINEAGE, numbers, {MATCHED_LATENTS.name: matched})
 
 
-def make_lineage_nodes(
-    sources: list[dict[str, Any]], edges: str, latents: str, model: str, path: str, required: str, report: Any
-) -> None:
-    """Worker: chains of matched latents of one model."""
-    from emergence_assets.saes.formats.folder import read_sae
-
+def make_lineage_nodes(sources: list[dict[str, Any]], feature_lineage: pl.DataFrame, latents: str, model: str) -> Made:
+    """Rows of `lineage_nodes`: chains of matched latents of one model."""
     folders = {
         SAEKey(source["step"], source["layer"], int(seed)): folder
         for source in sources
@@ -81,7 +70,7 @@ def make_lineage_nodes(
     def directions(key: SAEKey) -> np.ndarray:
         return read_sae(Path(folders[key]))[0].W_dec_nd.numpy()
 
-    frame = lineage_nodes(_edges(edges), _latents(latents), model, directions)
+    frame = lineage_nodes(feature_lineage, _latents(latents), model, directions)
     owned = frame.select("layer", steps=pl.col("category_path").list.eval(pl.element().struct.field("step")))
     owned = pl.concat([owned, frame.select("sae_seeds", "latents")], how="horizontal")
     members = owned.explode("steps", "sae_seeds", "latents")
@@ -91,42 +80,43 @@ def make_lineage_nodes(
         "latents_of_two_lineages": int(members.is_duplicated().sum()),
         "ends_before_it_begins": frame.filter(pl.col("death_step_lo") <= pl.col("birth_step_hi")).height,
     }
-    _write(path, frame, LINEAGE_NODES, required, numbers)
+    return _made(frame, LINEAGE_NODES, numbers)
 
 
-def make_lineage_stability(
-    edges: str, latents: str, facts: dict[str, Any], path: str, required: str, report: Any
-) -> None:
-    """Worker: what share of the latents of one model is found again."""
-    frame = lineage_stability(_edges(edges), _latents(latents), **facts)
+def make_lineage_stability(feature_lineage: pl.DataFrame, latents: str, facts: dict[str, Any]) -> Made:
+    """Rows of `lineage_stability`: the share of latents of one model that is found again."""
+    frame = shares_found_again(feature_lineage, _latents(latents), **facts)
     whole = frame.filter(pl.col("layer").is_null(), pl.col("population") == "firing", pl.col("pairing") == "other_seed")
     last = whole.filter(pl.col("axis") == "step").sort("step_to").tail(1)
     numbers = {
-        "rows": len(frame),
         "last_s_raw": last["s_raw"].max(),
         "last_s_ceiling": last["s_ceiling"].max(),
         "last_s_norm": last["s_norm"].max(),
         "ratios_over_a_low_ceiling": frame.filter(pl.col("s_norm").is_not_null() & (pl.col("s_ceiling") < 0.1)).height,
     }
-    _write(path, frame, LINEAGE_STABILITY, required, numbers)
+    return _made(frame, LINEAGE_STABILITY, numbers)
 
 
 def make_latent_carry(
     sources: list[dict[str, Any]],
     probes: str,
-    edges: str,
-    stability: str,
+    feature_lineage: pl.DataFrame,
+    lineage_stability: pl.DataFrame,
     facts: dict[str, Any],
-    path: str,
-    required: str,
-    report: Any,
-) -> None:
-    """Worker: what latents of the first third of the layers share with their matches in the last."""
-    settings = required_from_json(required).recipe
+    settings: Mapping[str, Any],
+) -> Made:
+    """Rows of `latent_carry`: what latents of the first third of the layers share with their matches in the last."""
     layers = [source["layer"] for source in sources]
     read = reader(sources, probes)
-    shares = read_table(Path(stability), LINEAGE_STABILITY)
-    frame = latent_carry(_edges(edges), shares, read, layers, facts["n_layers"], settings["n_boot"], settings["seed"])
+    frame = latent_carry(
+        feature_lineage,
+        lineage_stability,
+        read,
+        layers,
+        facts["n_layers"],
+        settings["n_boot"],
+        settings["seed"],
+    )
     skipping = frame.filter("skips_middle")
     numbers = {
         "pairs": len(frame),
@@ -135,16 +125,11 @@ def make_latent_carry(
         "median_carry_control": frame["carry_control"].median(),
         "joint_above_either": frame.filter(pl.col("n_joint") > pl.min_horizontal("n_early", "n_late")).height,
     }
-    _write(path, frame, LATENT_CARRY, required, numbers)
+    return _made(frame, LATENT_CARRY, numbers)
 
 
 def reader(sources: list[dict[str, Any]], probes: str) -> Callable[[SAEKey], ReadSAE]:
     """Gives an SAE with its activity; a few cells stay in memory."""
-    from emergence_assets.activations.files.reading import open_rows
-    from emergence_assets.features.statistics.probe_labels import cell_labels
-    from emergence_assets.features.table import LATENT_STATS
-    from emergence_assets.saes.formats.folder import read_sae
-
     by_cell = {(source["step"], source["layer"]): source for source in sources}
 
     @functools.lru_cache(KEPT_CELLS)
@@ -159,10 +144,6 @@ def reader(sources: list[dict[str, Any]], probes: str) -> Callable[[SAEKey], Rea
         return read_latents(step, layer, read_out_pd, saes, statistics, source["k"], texts)
 
     return lambda key: cell(key.step, key.layer)[key.sae_seed]
-
-
-def _edges(path: str) -> pl.DataFrame:
-    return read_table(Path(path), FEATURE_LINEAGE)
 
 
 def _latents(path: str) -> pl.DataFrame:
@@ -196,5 +177,7 @@ def _unknown(frame: pl.DataFrame, side: str, matched: pl.DataFrame) -> int:
     return ends.join(matched, on=names, how="anti").height
 
 
-def _write(path: str, frame: pl.DataFrame, table: Table, required: str, numbers: dict[str, Any]) -> None:
-    write_cell(Path(path), frame, table, required, violations(frame, table) | numbers)
+def _made(
+    frame: pl.DataFrame, table: Table, numbers: dict[str, Any], beside: Mapping[str, pl.DataFrame] | None = None
+) -> Made:
+    return Made(frame, violations(frame, table) | numbers, beside or {})

@@ -1,23 +1,18 @@
-"""The table `reactivation_mechanism` as a cell: one pass of a model's last checkpoint over its probe texts."""
+"""The asset `reactivation_mechanism`: one forward pass of a model's last checkpoint over its probe texts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import polars as pl
+
 from emergence_assets.emergence.last_checkpoint import last_checkpoint_arguments
-from emergence_assets.emergence.table_spec import table_rule
+from emergence_assets.emergence.mechanism.table import REACTIVATION_MECHANISM as TABLE
+from emergence_assets.emergence.table_spec import table_spec
 from emergence_assets.plan.cell import Cell
-from emergence_assets.plan.plan import Plan
-from emergence_assets.plan.text_counts import TextCounts
 from emergence_assets.study.study import Study
 from emergence_assets.texts.study_texts import probe_recipe
-from resources.compute.task import Task
-from resources.files.provenance import Required
 from resources.files.storage import Storage
-
-TABLE_BYTES, ROW_BYTES = 17_500, 400
-"""Of compressed parquet: columns with their statistics, and a category."""
-MIN_LAYERS = 3
-"""Fewer have no middle, and no rows of categories."""
+from resources.tables.relation import Relation
 
 
 def _recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
@@ -30,26 +25,20 @@ def _recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
     }
 
 
-def _bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
-    n_rows = study.mechanism.n_categories if len(study.layers_of(str(cell.model))) >= MIN_LAYERS else 1
-    return TABLE_BYTES + ROW_BYTES * n_rows
-
-
-REACTIVATION_MECHANISM = table_rule(
-    "reactivation_mechanism",
+REACTIVATION_MECHANISM = table_spec(
+    TABLE,
     ("checkpoint", "activations", "sae", "latent_stats"),
-    ("mechanism.worker:measure_model",),
-    _bytes,
+    "emergence_assets.emergence.mechanism.worker:measure_model",
     recipe=_recipe,
+    arguments=last_checkpoint_arguments,
+    relations=(
+        Relation(
+            "shares_add_up",
+            "Carried, attention and MLP are the whole of the contrast.",
+            pl.sum_horizontal("share_carried", "share_attn", "share_mlp", ignore_nulls=False)
+            .is_between(0.999, 1.001)
+            .fill_null(True),
+        ),
+    ),
+    on_accelerator=True,
 )
-
-
-def mechanism_tasks(plan: Plan, due: Sequence[tuple[Cell, Required]]) -> list[tuple[Task, Sequence[Cell]]]:
-    """One task per model."""
-    work = []
-    for cell, required in due:
-        arguments = last_checkpoint_arguments(plan, cell, required)
-        arguments["path"] = str(REACTIVATION_MECHANISM.path(plan.storage, cell))
-        label = f"reactivation_mechanism {cell}"
-        work.append((Task("emergence_assets.emergence.mechanism.worker:measure_model", arguments, label), [cell]))
-    return work

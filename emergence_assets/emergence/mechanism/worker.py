@@ -4,11 +4,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
+
+from emergence_assets.activations.files.reading import open_rows
+from emergence_assets.activations.forward.worker import loaded_checkpoint
+from emergence_assets.checkpoints.models.loading import is_causal
 from emergence_assets.emergence.last_checkpoint import chosen_latents
-from emergence_assets.emergence.table_spec import write_cell
+from emergence_assets.emergence.mechanism.forward_pass import measure_mechanism
+from emergence_assets.emergence.mechanism.layers import mechanism_layers
+from emergence_assets.emergence.mechanism.rows import reactivation_mechanism, without_mechanism
+from emergence_assets.emergence.mechanism.targets import mechanism_targets
+from emergence_assets.emergence.table_worker import Made
+from emergence_assets.features.statistics.encoded import encoded
+from emergence_assets.features.statistics.labels import text_weights
 from emergence_assets.features.statistics.probe_labels import cell_labels
+from emergence_assets.saes.formats.folder import read_sae
 from emergence_assets.saes.spec import seed_folder
-from resources.files.records import required_from_json
 
 
 def measure_model(
@@ -16,22 +28,14 @@ def measure_model(
     keys: dict[str, Any],
     files: dict[str, dict[str, str]],
     probes: str,
-    path: str,
-    required: str,
+    settings: Mapping[str, Any],
     report: Any,
-) -> None:
-    """Worker: the mechanism of the categories of one model, at its last checkpoint."""
-    import polars as pl
-
-    from emergence_assets.emergence.mechanism.table import REACTIVATION_MECHANISM as TABLE
-
-    frame = _measured(origin, keys, files, probes, required_from_json(required).recipe, report)
+) -> Made:
+    """Rows of `reactivation_mechanism` of one model; arguments as of `last_checkpoint_arguments`."""
+    frame = _measured(origin, keys, files, probes, settings, report)
     explained = frame.filter(pl.col("undefined_because") == "none")
-    numbers = {"rows": len(frame)} | {
-        f"mean_{name}": explained[name].mean() for name in ("share_attn", "share_mlp", "cdi", "cdi_control")
-    }
-    summary = {name: value for name, value in numbers.items() if value is not None}
-    write_cell(Path(path), frame, TABLE, required, summary)
+    numbers = {f"mean_{name}": explained[name].mean() for name in ("share_attn", "share_mlp", "cdi", "cdi_control")}
+    return Made(frame, {name: value for name, value in numbers.items() if value is not None})
 
 
 def _measured(
@@ -43,19 +47,6 @@ def _measured(
     report: Any,
 ) -> Any:
     """The table, of whatever can be measured."""
-    import numpy as np
-
-    from emergence_assets.activations.files.reading import open_rows
-    from emergence_assets.activations.forward.worker import loaded_checkpoint
-    from emergence_assets.checkpoints.models.loading import is_causal
-    from emergence_assets.emergence.mechanism.forward_pass import measure_mechanism
-    from emergence_assets.emergence.mechanism.layers import mechanism_layers
-    from emergence_assets.emergence.mechanism.rows import reactivation_mechanism, without_mechanism
-    from emergence_assets.emergence.mechanism.targets import mechanism_targets
-    from emergence_assets.features.statistics.encoded import encoded
-    from emergence_assets.features.statistics.labels import text_weights
-    from emergence_assets.saes.formats.folder import read_sae
-
     settings, level = recipe["mechanism"], cell_labels(probes, Path(origin["tokens_file"]))[0]
     cells = chosen_latents(files, level.level)
     chosen = mechanism_layers(cells, int(keys["n_layers"]), settings["n_categories"])

@@ -13,10 +13,10 @@ import polars as pl
 
 from emergence_assets.activations.files.reading import Rows, open_rows
 from emergence_assets.activations.forward.worker import training_rows
-from emergence_assets.emergence.presence.presence import category_presence
+from emergence_assets.emergence.presence.presence import category_presence as presence_of_cells
 from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE
 from emergence_assets.emergence.scale.table import EXPANSION_PRESENCE
-from emergence_assets.emergence.table_spec import write_cell
+from emergence_assets.emergence.table_worker import Made
 from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, latent_stats, presence_cell
 from emergence_assets.features.statistics.encoded import encoded
 from emergence_assets.features.statistics.probe_labels import cell_labels
@@ -26,38 +26,39 @@ from emergence_assets.saes.spec import EVALUATION_SHARE, METRICS_NAME
 from emergence_assets.saes.training.settings import SAERecipe
 from emergence_assets.texts.tokens import known_tokens
 from resources.compute.accelerator import choose_accelerator
-from resources.files.records import required_from_json
 from resources.tables.parquet import read_table
 
 _CELL = ["model", "step", "layer"]
 
 
 def measure_expansion(
-    checkpoints: list[dict[str, Any]], probes: str, presence: str, path: str, required: str, report: Any
-) -> None:
-    """Worker: presence of one model at some checkpoints, all layers, with dictionaries of the recipe's size.
+    checkpoints: list[dict[str, Any]],
+    probes: str,
+    category_presence: pl.DataFrame,
+    settings: Mapping[str, Any],
+    report: Any,
+) -> Made:
+    """Rows of `expansion_presence`: some checkpoints of one model, all layers, with dictionaries of the wanted size.
 
     Args:
         checkpoints: `origin` (see `activations.cells.harvest_origin`) and `cells`: per layer the key columns,
             `activation_file`, and `made`, where its SAEs have that size already, the files of its cell.
         probes: JSON of the probe set.
-        presence: category_presence of the model, for what words alone tell.
-        path: where the table goes.
-        required: what it is made from.
+        category_presence: of the model, for what words alone tell.
+        settings: of SAEs and statistics.
         report: called with layers done, all layers, and a note.
     """
-    recipe = required_from_json(required).recipe
     n_cells = sum(len(one["cells"]) for one in checkpoints)
     parts, dictionaries = [], []
     for one in checkpoints:
-        for cell, cells, about in _cells_of(one, probes, recipe):
+        for cell, cells, about in _cells_of(one, probes, settings):
             keys = [pl.lit(cell[name], CATEGORY_PRESENCE.schema[name]).alias(name) for name in _KEYS]
             parts.append(cells.with_columns(keys))
             dictionaries.append(about.with_columns(keys).select(*_CELL, *about.columns))
             report(len(parts), n_cells, "")
-    words = read_table(Path(presence), CATEGORY_PRESENCE).unique(["control_id", "category_level", "category"])
+    words = category_presence.unique(["control_id", "category_level", "category"])
     frame = expansion_presence(pl.concat(parts), pl.concat(dictionaries), words)
-    write_cell(Path(path), frame, EXPANSION_PRESENCE, required, {"rows": len(frame), "mean_fvu": frame["fvu"].mean()})
+    return Made(frame, {"mean_fvu": frame["fvu"].mean()})
 
 
 _KEYS = ("model", "n_params_nonemb", "step", "tokens_seen", "layer", "n_layers", "rel_depth", "data_version")
@@ -83,7 +84,7 @@ def expansion_presence(cells: pl.DataFrame, dictionaries: pl.DataFrame, words: p
         .drop("n_seeds_counted")
     )
     return (
-        category_presence(cells, words)
+        presence_of_cells(cells, words)
         .join(about, on=_CELL, how="left")
         .join(counted, on=[*_CELL, "control_id", "category_level", "category"], how="left")
         .with_columns(n_passing=pl.when(pl.col("control_id") == "none").then(pl.col("n_passing").fill_null(0)))

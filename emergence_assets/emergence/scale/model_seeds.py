@@ -23,7 +23,9 @@ from emergence_assets.features.statistics.formulas import interval
 _CATEGORY = ("control_id", "aggregate", "category_level", "category")
 
 
-def model_seeds(presence: pl.DataFrame, over_time: pl.DataFrame, replicates: Mapping[str, str]) -> pl.DataFrame:
+def model_seeds(
+    category_presence: pl.DataFrame, over_time: pl.DataFrame, replicates: Mapping[str, str]
+) -> pl.DataFrame:
     """One row per (model, control, aggregate, level, category) with its training runs beside each other.
 
     Runs are read at the last step that all of them have, each at its best layer (highest mean `p_select`).
@@ -35,12 +37,17 @@ def model_seeds(presence: pl.DataFrame, over_time: pl.DataFrame, replicates: Map
     * signs_agree: the gains of all runs have one sign; n_confirmed: runs whose gain has an interval without 0.
 
     Args:
-        presence: see `CATEGORY_PRESENCE`, of models and replicates.
+        category_presence: see `CATEGORY_PRESENCE`, of models and replicates.
         over_time: see `EMERGENCE_OVER_TIME`, of the same.
         replicates: model to the model of which it is another run.
     """
     parts = [
-        _runs_of(presence, over_time, original, [original, *(run for run, of in replicates.items() if of == original)])
+        _runs_of(
+            category_presence,
+            over_time,
+            original,
+            [original, *(run for run, of in replicates.items() if of == original)],
+        )
         for original in dict.fromkeys(replicates.values())
     ]
     return pl.concat([MODEL_SEEDS.schema.to_frame(), *parts]).sort("model", *_CATEGORY)

@@ -1,77 +1,78 @@
-"""Workers that compare model sizes and training runs."""
+"""Compares model sizes, and training runs of one model."""
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from emergence_assets.emergence.categorical_latents.spec import FEATURE_COUNTS
-from emergence_assets.emergence.presence.spec import CATEGORY_PRESENCE
-from emergence_assets.emergence.sae_quality.spec import SAE_METRICS
-from emergence_assets.emergence.scale.spec import EMERGENCE_OVER_SCALE, EXPANSION_PRESENCE, MODEL_SEEDS
-from emergence_assets.emergence.table_spec import write_cell
-from emergence_assets.emergence.time.spec import EMERGENCE_OVER_TIME
-from resources.tables.parquet import read_table, read_tables
+import polars as pl
+
+from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE
+from emergence_assets.emergence.scale.model_seeds import model_seeds as runs_of_models
+from emergence_assets.emergence.scale.model_seeds import run_spread
+from emergence_assets.emergence.scale.over_scale import (
+    FIXED_EXPANSION,
+    FIXED_WIDTH,
+    SizeReading,
+    emergence_over_scale,
+)
+from emergence_assets.emergence.table_worker import Made
+
+_CELL = ["model", "step", "layer"]
 
 
 def compare_runs(
-    presence: list[str], over_time: list[str], replicates: dict[str, str], path: str, required: str, report: Any
-) -> None:
-    """Worker: how far training runs of one model differ."""
-    from emergence_assets.emergence.catalogue import CATALOGUE
-    from emergence_assets.emergence.scale.model_seeds import model_seeds
+    category_presence: pl.DataFrame, emergence_over_time: pl.DataFrame, replicates: Mapping[str, str]
+) -> pl.DataFrame:
+    """Rows of `model_seeds`: how far training runs of one model differ.
 
-    frame = model_seeds(
-        read_tables([Path(part) for part in presence], CATALOGUE[CATEGORY_PRESENCE.name]),
-        read_tables([Path(part) for part in over_time], CATALOGUE[EMERGENCE_OVER_TIME.name]),
-        replicates,
+    Args:
+        category_presence: of all models.
+        emergence_over_time: of all models.
+        replicates: model to the model of which it is another training run.
+    """
+    runs = [*replicates, *replicates.values()]
+    presence, over_time = (
+        frame.filter(pl.col("model").is_in(runs)) for frame in (category_presence, emergence_over_time)
     )
-    write_cell(Path(path), frame, CATALOGUE[MODEL_SEEDS.name], required, {"rows": len(frame)})
+    return runs_of_models(presence, over_time, replicates)
 
 
 def compare_sizes(
-    presence: list[str],
-    metrics: list[str],
-    counts: list[str],
+    sae_metrics: pl.DataFrame,
+    category_presence: pl.DataFrame,
+    feature_counts: pl.DataFrame,
+    sizes: Sequence[str],
     rule_id: str,
-    expansion: list[str],
-    seeds: str | None,
-    path: str,
-    required: str,
-    report: Any,
-) -> None:
-    """Worker: presence over the sizes of the family, under every SAE design that there is."""
-    import polars as pl
+    expansion_presence: pl.DataFrame | None = None,
+    model_seeds: pl.DataFrame | None = None,
+) -> Made:
+    """Rows of `emergence_over_scale`: presence over the sizes of the family, under every SAE design that there is.
 
-    from emergence_assets.emergence.catalogue import CATALOGUE
-    from emergence_assets.emergence.scale.model_seeds import run_spread
-    from emergence_assets.emergence.scale.over_scale import (
-        FIXED_EXPANSION,
-        FIXED_WIDTH,
-        SizeReading,
-        emergence_over_scale,
-    )
-
-    cell = ["model", "step", "layer"]
-    width = read_tables([Path(part) for part in presence], CATALOGUE[CATEGORY_PRESENCE.name])
-    counted = read_tables([Path(part) for part in counts], CATALOGUE[FEATURE_COUNTS.name])
+    Args:
+        sae_metrics: of all models, as the following.
+        category_presence: see `CATEGORY_PRESENCE`.
+        feature_counts: see `FEATURE_COUNTS`.
+        sizes: models that are no further training runs of others.
+        rule_id: rule by which latents count as categorical.
+        expansion_presence: None where dictionaries do not grow with the model.
+        model_seeds: None where no model was trained twice.
+    """
+    of_size = pl.col("model").is_in(sizes)
     is_real = (pl.col("control_id") == "none") & (pl.col("aggregate") == "none")
-    named = [*cell, "category_level", "category", "n_passing"]
-    dictionaries = read_tables([Path(part) for part in metrics], CATALOGUE[SAE_METRICS.name])
+    named = [*_CELL, "category_level", "category", "n_passing"]
     readings = {
         FIXED_WIDTH: SizeReading(
-            width,
-            dictionaries.group_by(cell).agg(pl.col("n_latents").first(), pl.col("fvu", "l0").mean()),
-            counted.filter(is_real, pl.col("rule_id") == rule_id).select(named),
+            category_presence.filter(of_size),
+            sae_metrics.filter(of_size).group_by(_CELL).agg(pl.col("n_latents").first(), pl.col("fvu", "l0").mean()),
+            feature_counts.filter(of_size, is_real, pl.col("rule_id") == rule_id).select(named),
         )
     }
-    if expansion:
-        frame = read_tables([Path(part) for part in expansion], CATALOGUE[EXPANSION_PRESENCE.name])
+    if expansion_presence is not None:
+        grown = expansion_presence.filter(of_size)
         readings[FIXED_EXPANSION] = SizeReading(
-            frame.select(list(CATALOGUE[CATEGORY_PRESENCE.name].schema)),
-            frame.group_by(cell).agg(pl.col("n_latents", "fvu", "l0").first()),
-            frame.filter(pl.col("control_id") == "none").select(named),
+            grown.select(list(CATEGORY_PRESENCE.schema)),
+            grown.group_by(_CELL).agg(pl.col("n_latents", "fvu", "l0").first()),
+            grown.filter(pl.col("control_id") == "none").select(named),
         )
-    spread = run_spread(read_table(Path(seeds), CATALOGUE[MODEL_SEEDS.name])) if seeds else None
+    spread = None if model_seeds is None else run_spread(model_seeds)
     frame = emergence_over_scale(readings, spread)
     verdicts = frame.filter(pl.col("control_id") == "none")["verdict"].value_counts().sort("verdict")
-    numbers = {"rows": len(frame), "verdicts": ", ".join(f"{n} {verdict}" for verdict, n in verdicts.iter_rows())}
-    write_cell(Path(path), frame, CATALOGUE[EMERGENCE_OVER_SCALE.name], required, numbers)
+    return Made(frame, {"verdicts": ", ".join(f"{n} {verdict}" for verdict, n in verdicts.iter_rows())})

@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 _SERIES = ["model", "step", "control_id", "aggregate", "category_level", "category"]
 
 
-def emergence_over_space(presence: pl.DataFrame) -> pl.DataFrame:
+def emergence_over_space(category_presence: pl.DataFrame) -> pl.DataFrame:
     """One row per (model, step, control, aggregate, level, category) with its profile over layers.
 
     * peak_layer, peak_depth: the layer with the highest p_best; the interval holds the peaks of the replicates.
@@ -41,7 +41,7 @@ def emergence_over_space(presence: pl.DataFrame) -> pl.DataFrame:
     Intervals hold texts and SAE seeds uncertain (`profiles.py`). What weighs gains
     is null when there is none (step 0 itself, or no step 0). See `EMERGENCE_OVER_SPACE`.
     """
-    frames = [_of_checkpoint(profiles) for profiles in depth_profiles(presence)]
+    frames = [_of_checkpoint(profiles) for profiles in depth_profiles(category_presence)]
     return pl.concat(frames).sort(_SERIES) if frames else EMERGENCE_OVER_SPACE.schema.to_frame()
 
 

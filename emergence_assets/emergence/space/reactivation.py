@@ -38,7 +38,7 @@ GATES = ("gate_layers", "gate_drop", "gate_interval", "gate_fdr", "gate_seeds", 
 _KEY = ["model", "step", "control_id", "aggregate", "category_level", "category"]
 
 
-def reactivation(presence: pl.DataFrame) -> pl.DataFrame:
+def reactivation(category_presence: pl.DataFrame) -> pl.DataFrame:
     """One row per (model, step, control, aggregate, level, category): the thirds of its profile, and a verdict.
 
     * early, mid, late: mean gain over the blocks of each third of the depth (`depth_parts.part_weights`); drop =
@@ -59,7 +59,7 @@ def reactivation(presence: pl.DataFrame) -> pl.DataFrame:
     Intervals hold texts and SAE seeds uncertain (`profiles.py`), that of dense_drop texts alone.
     See `REACTIVATION`.
     """
-    frames = [_of_checkpoint(profiles) for profiles in depth_profiles(presence)]
+    frames = [_of_checkpoint(profiles) for profiles in depth_profiles(category_presence)]
     return pl.concat(frames).sort(_KEY) if frames else REACTIVATION.schema.to_frame()
 
 

@@ -25,7 +25,7 @@ _FAMILY = ["model", "category_level", "layer_choice", "control_id", "aggregate"]
 _SERIES_AT_ONCE = 512
 
 
-def emergence_over_time(presence: pl.DataFrame) -> pl.DataFrame:
+def emergence_over_time(category_presence: pl.DataFrame) -> pl.DataFrame:
     """One row per (model, layer_choice, layer, control, aggregate, level, category) with its history over steps.
 
     `layer_choice` "each": every layer; "best": again the row of the layer with the highest mean `p_select` at the
@@ -45,9 +45,9 @@ def emergence_over_time(presence: pl.DataFrame) -> pl.DataFrame:
     Rows with control_id "label_shuffle" hold the same numbers for permuted labels. Without step 0 everything that
     compares with it is null, `passes_gate` too. See `EMERGENCE_OVER_TIME`.
     """
-    if presence.is_empty():
+    if category_presence.is_empty():
         return EMERGENCE_OVER_TIME.schema.to_frame()
-    table = with_category_mean(presence).sort([*_SERIES, "step"])
+    table = with_category_mean(category_presence).sort([*_SERIES, "step"])
     each = _each_series(table)
     shuffle = each.filter(pl.col("control_id") == "label_shuffle").select(
         *(key for key in _SERIES if key != "control_id"), p_shuffle=pl.col("p_end")
@@ -55,8 +55,8 @@ def emergence_over_time(presence: pl.DataFrame) -> pl.DataFrame:
     each = each.join(shuffle, on=[k for k in _SERIES if k != "control_id"], how="left", nulls_equal=True).with_columns(
         layer_choice=pl.lit("each"), metric=pl.lit("p_best")
     )
-    last_step = presence.group_by("model").agg(pl.col("step").max())
-    best_layer = best_layers(presence.join(last_step, on=["model", "step"], how="semi")).drop("step")
+    last_step = category_presence.group_by("model").agg(pl.col("step").max())
+    best_layer = best_layers(category_presence.join(last_step, on=["model", "step"], how="semi")).drop("step")
     best = each.join(best_layer, on=["model", "category_level", "layer"], how="semi")
     both = pl.concat([each, best.with_columns(layer_choice=pl.lit("best"))])
     tested = [_with_gate(family) for family in both.partition_by(_FAMILY, maintain_order=True)]

@@ -1,21 +1,20 @@
 """The asset `emergence_over_time`."""
 
-from emergence_assets.emergence.table_spec import table_rule
-from emergence_assets.features.spec import N_CONTROLS
-from emergence_assets.plan.cell import Cell
-from emergence_assets.plan.text_counts import TextCounts
-from emergence_assets.study.study import Study
+import polars as pl
 
-TIME_TABLE_BYTES, TIME_ROW_BYTES = 24_000, 95.0
-"""Of emergence_over_time: what 65 columns take without rows, and a row."""
+from emergence_assets.emergence.relations import beside_every_row, measured_from_step_0
+from emergence_assets.emergence.table_spec import table_spec
+from emergence_assets.emergence.time.table import EMERGENCE_OVER_TIME as TABLE
 
-
-def _time_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
-    """A row per series: layers and the best of them again, measurement and shuffled labels, categories and means."""
-    n_layers = len(study.layers_of(str(cell.model))) + 1
-    return TIME_TABLE_BYTES + TIME_ROW_BYTES * N_CONTROLS * n_layers * len(counts.category_sizes)
-
-
-EMERGENCE_OVER_TIME = table_rule(
-    "emergence_over_time", ("category_presence",), ("time.over_time:emergence_over_time",), _time_bytes
+EMERGENCE_OVER_TIME = table_spec(
+    TABLE,
+    ("category_presence",),
+    "emergence_assets.emergence.time.over_time:emergence_over_time",
+    relations=(
+        measured_from_step_0(
+            *("base", "amp", "p_step0", "late_gain", "best_model", "censor", "passes_gate"),
+            has_step_0=(pl.col("base").is_not_null() & (pl.col("n_steps") > 1)).any().over("model"),
+        ),
+        beside_every_row("model", "layer_choice", "layer", "aggregate", "category_level", "category", "metric"),
+    ),
 )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from emergence_assets.plan.asset_spec import CellAsset, Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.summaries import summaries
@@ -38,15 +38,15 @@ class Verdict(NamedTuple):
         return _result(self.finding.check, key, self.finding.passed, self.finding.details, page)
 
 
-def verdicts(declared: CellAsset, plan: Plan, cells: Sequence[Cell]) -> list[Verdict]:
+def verdicts(spec: AssetSpec, plan: Plan, cells: Sequence[Cell]) -> list[Verdict]:
     """Validate the summaries or tables of cells once, against all checks of their asset."""
-    frame = declared.frame(plan, cells) if declared.frame else summaries(declared.rule, plan, cells)
+    frame = spec.frame(plan, cells) if spec.frame else summaries(spec, plan, cells)
     column = next((name for name in ("cell", "model") if name in frame.columns), None)
-    names = [str(name) for name in frame[column]] if column and declared.rule.grid != "study" else []
+    names = [str(name) for name in frame[column]] if column and spec.grid != "study" else []
     # A table without rows proves nothing, and does not show in a frame that holds the rows of others too.
     absent = sorted({str(cell) for cell in cells} - set(names)) if names else []
     found = []
-    for finding in validate(frame, declared.checks):
+    for finding in validate(frame, spec.checks):
         broken = {names[row] for row in finding.failed_rows} if names else set()
         if absent and (finding.passed or broken):
             details = (*finding.details, f"no rows of {', '.join(absent)}")
@@ -69,13 +69,13 @@ def as_written_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec(AS_WRITTEN, asset=key, description=said)
 
 
-def as_written(rule: Rule, plan: Plan, kept: Sequence[Cell], key: dg.AssetKey) -> dg.AssetCheckResult:
+def as_written(spec: AssetSpec, plan: Plan, kept: Sequence[Cell], key: dg.AssetKey) -> dg.AssetCheckResult:
     """Its result for a run: what the run wrote is taken for granted, what it found finished is read again."""
     altered = []
     for cell in kept:
-        path = rule.path(plan.storage, cell)
+        path = spec.path(plan.storage, cell)
         try:
-            rule.verify(path)
+            spec.verify(path)
         except EmergenceError as error:
             altered.append(f"{cell}: {error.what} ({path.name})")
     return dg.AssetCheckResult(
@@ -87,12 +87,12 @@ def as_written(rule: Rule, plan: Plan, kept: Sequence[Cell], key: dg.AssetKey) -
     )
 
 
-def nothing_made(declared: CellAsset, key: dg.AssetKey, why: str) -> list[dg.AssetCheckResult]:
+def nothing_made(spec: AssetSpec, key: dg.AssetKey, why: str) -> list[dg.AssetCheckResult]:
     """Results for a run that makes nothing: its checks did not pass, and say why; they block nobody."""
     warning = dg.AssetCheckSeverity.WARN
     return [
         dg.AssetCheckResult(asset_key=key, check_name=name, passed=False, severity=warning, metadata={"found": why})
-        for name in (*(check.name for check in declared.checks), AS_WRITTEN)
+        for name in (*(check.name for check in spec.checks), AS_WRITTEN)
     ]
 
 

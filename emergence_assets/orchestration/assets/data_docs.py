@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from emergence_assets.orchestration.assets.checks import Verdict
 from emergence_assets.orchestration.assets.data_docs_pages import asset_page, index_page, words
-from emergence_assets.plan.asset_spec import CellAsset
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from resources.files.atomic import clear_disk_errors, replacing_file
@@ -27,13 +27,13 @@ INDEX_NAME = "index.html"
 
 
 def record_validation(
-    plan: Plan, declared: CellAsset, cells: Sequence[Cell], found: Sequence[Verdict], run_id: str
+    plan: Plan, spec: AssetSpec, cells: Sequence[Cell], found: Sequence[Verdict], run_id: str
 ) -> Path:
     """Put a validation into the data docs, in place of earlier ones of the same cells.
 
     Args:
         plan: of the study.
-        declared: the asset.
+        spec: the asset.
         cells: what was validated.
         found: verdicts of all checks.
         run_id: Dagster's run.
@@ -44,16 +44,16 @@ def record_validation(
     Raises:
         EmergenceError: the disk refuses.
     """
-    storage, rule = plan.storage, declared.rule
+    storage, spec = plan.storage, spec
     folder = storage.data_docs_folder()
     names = [str(cell) for cell in cells]
     newest = {"at": now(), "run_id": run_id, "cells": names, "checks": [_check(verdict) for verdict in found]}
-    page = folder / f"{rule.name}.html"
+    page = folder / f"{spec.name}.html"
     with clear_disk_errors(folder), FileLock(storage.data_docs_lock()):
-        record = {"asset": rule.name, "stage": rule.stage, "description": declared.description}
-        record |= {"place": list(plan.rules).index(rule.name)}
-        record |= {"validations": [newest, *_others(_results(folder) / f"{rule.name}.json", set(names))]}
-        _write(_results(folder) / f"{rule.name}.json", json.dumps(record, indent=1, allow_nan=False))
+        record = {"asset": spec.name, "stage": spec.stage, "description": spec.description}
+        record |= {"place": list(plan.specs).index(spec.name)}
+        record |= {"validations": [newest, *_others(_results(folder) / f"{spec.name}.json", set(names))]}
+        _write(_results(folder) / f"{spec.name}.json", json.dumps(record, indent=1, allow_nan=False))
         _write(page, asset_page(storage.study, record))
         _write(folder / INDEX_NAME, index_page(storage.study, recorded(storage)))
     return page

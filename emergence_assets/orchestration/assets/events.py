@@ -11,7 +11,7 @@ import dagster as dg
 from emergence_assets.checkpoints.spec import CHECKPOINT_REGISTRY
 from emergence_assets.checkpoints.table import REGISTRY
 from emergence_assets.orchestration.instance.partitions import asset_key, partition_key
-from emergence_assets.plan.asset_spec import CellAsset, Rule, stored_provenance
+from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.content_hash import CREATED_TAG, SEAL_TAG, VERSION_TAG, moment, seal
@@ -28,8 +28,8 @@ SHOWN_INPUTS = 12
 class Recorder:
     """Writes materialisation events with data versions and pointers to the events of their inputs."""
 
-    def __init__(self, context: dg.AssetExecutionContext, plan: Plan, declared: CellAsset, key: dg.AssetKey):
-        self.context, self.plan, self.rule, self.key = context, plan, declared.rule, key
+    def __init__(self, context: dg.AssetExecutionContext, plan: Plan, spec: AssetSpec, key: dg.AssetKey):
+        self.context, self.plan, self.spec, self.key = context, plan, spec, key
 
     def provenance(self, cell: Cell) -> Provenance:
         """Stored provenance of a finished cell.
@@ -37,27 +37,27 @@ class Recorder:
         Raises:
             EmergenceError: there is none.
         """
-        path = self.rule.path(self.plan.storage, cell)
-        stored = stored_provenance(self.rule, path)
+        path = self.spec.path(self.plan.storage, cell)
+        stored = stored_provenance(self.spec, path)
         if stored is None:
-            raise EmergenceError(f"{self.rule.name} of {cell} was made and is gone.", where=path, remedy="run again")
+            raise EmergenceError(f"{self.spec.name} of {cell} was made and is gone.", where=path, remedy="run again")
         return stored
 
     def metadata(self, cell: Cell) -> dict[str, Any]:
         """What the UI shows of a cell: its summary, where it lies, what made it, and its pictures."""
         stored = self.provenance(cell)
-        path = self.rule.path(self.plan.storage, cell)
+        path = self.spec.path(self.plan.storage, cell)
         shown: dict[str, Any] = dict(stored.summary)
         shown |= {"path": dg.MetadataValue.path(str(path)), "fingerprint": stored.fingerprint}
         shown |= {"lineage id": cell_id(stored.fingerprint), "made from": dg.MetadataValue.json(_inputs(stored))}
         shown |= {"environment": dg.MetadataValue.json(dict(stored.environment))}
         for chart in sorted(path.glob("*.png")) if path.is_dir() else []:
             shown[chart.stem] = picture(chart.stem, chart.read_bytes())
-        if self.rule.name == CHECKPOINT_REGISTRY.name:
+        if self.spec.name == CHECKPOINT_REGISTRY.name:
             from emergence_assets.report.charts.checkpoint_likeness import registry_picture  # altair is slow to import
 
             if drawn := registry_picture(read_table(path, REGISTRY), str(cell.model)):
-                shown["picture"] = picture(self.rule.name, drawn)
+                shown["picture"] = picture(self.spec.name, drawn)
         return shown
 
     def result(self, cell: Cell, checks: Sequence[dg.AssetCheckResult]) -> dg.MaterializeResult:
@@ -74,9 +74,9 @@ class Recorder:
         """Write the event of one of several partitions that a run makes."""
         tags = {
             VERSION_TAG: self.provenance(cell).fingerprint,
-            "dagster/code_version": code_version(*self.rule.code),
+            "dagster/code_version": code_version(*self.spec.code),
         } | self._content_tags(cell)
-        for source, source_cell in self.plan.input_cells(self.rule, cell):
+        for source, source_cell in self.plan.input_cells(self.spec, cell):
             tags |= self._input_tags(source, source_cell)
         self.context.log_event(
             dg.AssetMaterialization(self.key, metadata=self.metadata(cell), partition=partition_key(cell), tags=tags)
@@ -85,9 +85,9 @@ class Recorder:
     def _content_tags(self, cell: Cell) -> dict[str, str]:
         """What the audit compares files with: the event says which content was there."""
         created = self.provenance(cell).created
-        return {SEAL_TAG: seal(self.rule, self.plan.storage, cell), CREATED_TAG: moment(created)}
+        return {SEAL_TAG: seal(self.spec, self.plan.storage, cell), CREATED_TAG: moment(created)}
 
-    def _input_tags(self, source: Rule, cell: Cell) -> dict[str, str]:
+    def _input_tags(self, source: AssetSpec, cell: Cell) -> dict[str, str]:
         key = asset_key(self.plan.study, cell.model, source.name)
         partition = partition_key(cell) if cell.step is not None else None
         event = self.context.instance.get_latest_data_version_record(key, partition_key=partition)

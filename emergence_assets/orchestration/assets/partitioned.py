@@ -1,12 +1,7 @@
-"""The body that partitioned assets share: ask the plan, hand the work out, record one event per finished cell, check.
-
-Stages say what a cell is (`Rule`) and how it is made (`tasks`); this module knows neither tensors nor tables. Assets
-without partitions: `materialise_tables`.
-"""
+"""Body of all assets with partitions: plans, has the cells made, records an event per cell, validates."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +20,7 @@ from emergence_assets.orchestration.instance.partitions import (
     partitions,
     remove_steps,
 )
-from emergence_assets.plan.asset_spec import CellAsset, Intake, Rule, Tasks
+from emergence_assets.plan.asset_spec import AssetSpec, Intake, Job
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.plan import Plan
@@ -38,23 +33,23 @@ from resources.files.storage import Storage
 LOG_EVERY_SECONDS = 15.0
 
 
-def build_asset(declared: CellAsset, study: Study, rules: Sequence[Rule], model: str) -> dg.AssetsDefinition:
+def build_asset(spec: AssetSpec, study: Study, specs: Sequence[AssetSpec], model: str) -> dg.AssetsDefinition:
     """The Dagster asset of one model for an asset with a partition per checkpoint, or per layer of one."""
-    rule = declared.rule
-    key = asset_key(study, model, rule.name)
-    grid = partitions(study, model, rule.grid)
-    parents = parent_keys(study, rules, rule, model)
+    spec = spec
+    key = asset_key(study, model, spec.name)
+    grid = partitions(study, model, spec.grid)
+    parents = parent_keys(study, specs, spec, model)
 
     @dg.asset(
         key=key,
         deps=parents,
         partitions_def=grid,
         group_name=group_name(model),
-        description=declared.description,
-        kinds=set(declared.kinds),
-        code_version=code_version(*rule.code),
-        pool=ACCELERATOR_POOL if declared.on_accelerator else None,
-        backfill_policy=BACKFILL_POLICIES[declared.backfill],
+        description=spec.description,
+        kinds=set(spec.kinds),
+        code_version=code_version(*spec.code),
+        pool=ACCELERATOR_POOL if spec.on_accelerator else None,
+        backfill_policy=BACKFILL_POLICIES[spec.backfill],
         # What comes from outside is delivered by its sensor; all else follows from what it is made from.
         automation_condition=upkeep() if parents else None,
         output_required=False,
@@ -62,30 +57,30 @@ def build_asset(declared: CellAsset, study: Study, rules: Sequence[Rule], model:
             dg.AssetCheckSpec(
                 check.name, asset=key, description=check.description, blocking=check.blocking, partitions_def=grid
             )
-            for check in declared.checks
+            for check in spec.checks
         ]
         + [as_written_spec(key)],
         required_resource_keys={"storage", "compute"},
-        op_tags={"stage": rule.stage},
+        op_tags={"stage": spec.stage},
     )
     def cells(context: dg.AssetExecutionContext) -> Iterator[Any]:
         selected = [cell_of(model, name) for name in context.partition_keys]
-        yield from materialise(context, declared, study, rules, key, selected)
+        yield from materialise(context, spec, study, specs, key, selected)
 
     return cells
 
 
-def parent_keys(study: Study, rules: Sequence[Rule], rule: Rule, model: str | None) -> list[dg.AssetKey]:
+def parent_keys(study: Study, specs: Sequence[AssetSpec], spec: AssetSpec, model: str | None) -> list[dg.AssetKey]:
     """Keys of the assets that an asset of one model, or of the whole study, is made from."""
-    shape = Plan(study, Storage(Path(), study.name), rules)  # which assets feed which; nothing is read
-    return sorted({asset_key(study, name, source.name) for source, name in shape.sources(rule, model)})
+    shape = Plan(study, Storage(Path(), study.name), specs)  # which assets feed which; nothing is read
+    return sorted({asset_key(study, name, source.name) for source, name in shape.sources(spec, model)})
 
 
 def materialise(
     context: dg.AssetExecutionContext,
-    declared: CellAsset,
+    spec: AssetSpec,
     study: Study,
-    rules: Sequence[Rule],
+    specs: Sequence[AssetSpec],
     key: dg.AssetKey,
     cells: Sequence[Cell],
 ) -> Iterator[Any]:
@@ -95,17 +90,17 @@ def materialise(
         EmergenceError: an input is missing, or a cell could not be made; the finished ones stay recorded.
     """
     claim_run(context.instance, context.run)
-    if declared.intake:
-        left_out = _take_in(context, declared.intake, study, cells)
+    if spec.intake:
+        left_out = _take_in(context, spec.intake, study, cells)
         cells = [cell for cell in cells if cell not in left_out]
         if not cells:
-            yield from nothing_made(declared, key, "\n".join(left_out.values()))
+            yield from nothing_made(spec, key, "\n".join(left_out.values()))
             return
-    plan = Plan(study, context.resources.storage, rules)
-    required = [(cell, plan.demand_inputs(declared.rule, cell, together=set(cells))) for cell in cells]
-    due = due_of(context, plan, declared.rule, required)
+    plan = Plan(study, context.resources.storage, specs)
+    required = [(cell, plan.demand_inputs(spec, cell, together=set(cells))) for cell in cells]
+    due = due_of(context, plan, spec, required)
     due_cells = {cell for cell, _ in due}
-    recorder = Recorder(context, plan, declared, key)
+    recorder = Recorder(context, plan, spec, key)
     single = len(cells) == 1
     kept = [cell for cell in cells if cell not in due_cells]
     if kept:
@@ -113,12 +108,12 @@ def materialise(
     if not single:
         for cell in kept:
             recorder.record(cell)
-    for cell in make(context, declared, plan, due):
+    for cell in make(context, spec, plan, due):
         if not single:
             recorder.record(cell)
-    results = verdicts(declared, plan, cells)
-    page = record_validation(plan, declared, cells, results, context.run_id)
-    unaltered = as_written(declared.rule, plan, kept, key)
+    results = verdicts(spec, plan, cells)
+    page = record_validation(plan, spec, cells, results, context.run_id)
+    unaltered = as_written(spec, plan, kept, key)
     if single:
         yield recorder.result(cells[0], [*(verdict.of_all(key, page) for verdict in results), unaltered])
         return
@@ -141,15 +136,15 @@ def materialise(
 
 
 def due_of(
-    context: dg.AssetExecutionContext, plan: Plan, rule: Rule, required: Sequence[tuple[Cell, Required]]
+    context: dg.AssetExecutionContext, plan: Plan, spec: AssetSpec, required: Sequence[tuple[Cell, Required]]
 ) -> list[tuple[Cell, Required]]:
     """The cells that have to be made: all of them where the run says so."""
     force = context.run.tags.get(RECOMPUTE_TAG) == "true"
-    return [(cell, want) for cell, want in required if force or plan.state(rule, cell).state != "done"]
+    return [(cell, want) for cell, want in required if force or plan.state(spec, cell).state != "done"]
 
 
 def make(
-    context: dg.AssetExecutionContext, declared: CellAsset, plan: Plan, due: Sequence[tuple[Cell, Required]]
+    context: dg.AssetExecutionContext, spec: AssetSpec, plan: Plan, due: Sequence[tuple[Cell, Required]]
 ) -> Iterator[Cell]:
     """Have cells made by the workers; yields each as soon as it is finished.
 
@@ -159,20 +154,19 @@ def make(
     compute, report = context.resources.compute, _logger(context)
     origin, done = origin_of_run(context.run_id, plan.study), 0
 
-    def finished(tasks: Tasks) -> Iterator[tuple[Task, Sequence[Cell]]]:
-        work = tasks(plan, due)
-        made_by = {task.label: made for task, made in work}
-        for task, _ in compute.run([replace(task, origin=origin) for task, _ in work], report):
-            yield task, made_by[task.label]
+    def run(function: str, jobs: Sequence[Job], on_accelerator: bool) -> Iterator[Job]:
+        by_label = {job.label: job for job in jobs}
+        tasks = [Task(function, job.arguments, job.label, on_accelerator, origin) for job in jobs]
+        for task, _ in compute.run(tasks, report):
+            yield by_label[task.label]
 
-    for task, made in finished(declared.tasks):
-        done += len(made)
-        if declared.then is None:
-            yield from made
-        context.log.debug(f"{task.label} finished, {done} of {len(due)} cells")
-    if declared.then is not None:
-        for _, made in finished(declared.then):
-            yield from made
+    if spec.prepare:
+        for _ in run(spec.prepare.make, spec.prepare.jobs(plan, due), on_accelerator=True):
+            pass
+    for job in run(spec.make, spec.jobs(plan, due), spec.on_accelerator):
+        done += len(job.cells)
+        context.log.debug(f"{job.label} finished, {done} of {len(due)} cells")
+        yield from job.cells
 
 
 def _take_in(context: dg.AssetExecutionContext, intake: Intake, study: Study, cells: Sequence[Cell]) -> dict[Cell, str]:

@@ -7,7 +7,7 @@ import dagster as dg
 from emergence_assets.orchestration.instance.home import claim_run
 from emergence_assets.orchestration.runs.log_progress import LogListener
 from emergence_assets.orchestration.runs.study_run import run_study
-from emergence_assets.pipeline import rules_for
+from emergence_assets.pipeline import specs_for
 from emergence_assets.study.study import Study
 from resources.compute.task import Compute
 from resources.files.storage import Storage
@@ -39,7 +39,7 @@ def _job(
             study,
             storage,
             definitions(context.resources.compute),
-            rules_for(study),
+            specs_for(study),
             context.instance,
             LogListener(context.log),
             [stage] if stage else None,

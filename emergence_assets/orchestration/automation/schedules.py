@@ -9,7 +9,7 @@ from emergence_assets.checkpoints.listing import verify_pins
 from emergence_assets.checkpoints.spec import CHECKPOINT_REGISTRY
 from emergence_assets.orchestration.assets.checks import AS_WRITTEN
 from emergence_assets.orchestration.instance.partitions import asset_key
-from emergence_assets.pipeline import rules_for
+from emergence_assets.pipeline import specs_for
 from emergence_assets.plan.plan import Plan
 from emergence_assets.study.study import Study
 from resources.files.storage import Storage, instance_home
@@ -62,12 +62,12 @@ def audit_job(study: Study, storage: Storage) -> tuple[dg.JobDefinition, dg.Sche
 
     @dg.op(name="verify_everything", description="Hashes every file and compares records, requirements and events.")
     def verify_everything(context: dg.OpExecutionContext) -> None:
-        plan = Plan(study, storage, rules_for(study))
+        plan = Plan(study, storage, specs_for(study))
         with open_event_log(instance_home(storage.data), study.name) as events:
             found = verify_study(plan, events)
-        for rule in plan.rules.values():
-            for model in [None] if rule.grid == "study" else study.models:
-                _tell(context, asset_key(study, model, rule.name), found.of_asset(rule.name, model))
+        for spec in plan.specs.values():
+            for model in [None] if spec.grid == "study" else study.models:
+                _tell(context, asset_key(study, model, spec.name), found.of_asset(spec.name, model))
         context.log.info(f"{found.n_cells} cells, {found.n_bytes} bytes in {found.seconds:.0f} s")
         for note in found.notes:
             context.log.warning(note)

@@ -12,7 +12,7 @@ from emergence_assets.checkpoints.spec import CHECKPOINT
 from emergence_assets.orchestration.assets.conditions import UPKEEP_SECONDS
 from emergence_assets.orchestration.automation.cursor import Cursor, Delivery, Overdue, pause_seconds
 from emergence_assets.orchestration.instance.partitions import asset_key, group_name, step_set_name
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell, step_key
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.timeline import AxisEntry, TimeAxis, is_used
@@ -43,7 +43,7 @@ class Sight(NamedTuple):
 def look_for_checkpoints(
     study: Study,
     storage: Storage,
-    rules: Sequence[Rule],
+    specs: Sequence[AssetSpec],
     model: str,
     instance: dg.DagsterInstance,
     cursor_text: str | None,
@@ -57,7 +57,7 @@ def look_for_checkpoints(
     Args:
         study: whose source.
         storage: where its time axes lie.
-        rules: assets of the study.
+        specs: assets of the study.
         model: whose checkpoints.
         instance: has partitions and runs.
         cursor_text: of the tick before.
@@ -70,14 +70,14 @@ def look_for_checkpoints(
         pin_new_revisions(study, storage, [model], PATIENCE_SECONDS)
         axis = refresh_time_axis(study, storage, model)
         known = frozenset(instance.get_dynamic_partitions(step_set_name(study, model)))
-        sight = Sight(axis, Plan(study, storage, rules), known)
+        sight = Sight(axis, Plan(study, storage, specs), known)
         handed = _to_hand_over(study, model, sight, cursor, instance, now)[:MOST_PER_TICK]
         overdue, settled = {}, _digest(axis)
         if handed:
             settled = ""
         elif settled != cursor.settled:
             # Walks over all cells of the model, so only after the time axis changed and until all followed.
-            late, all_done = _overdue_tables(model, sight, rules)
+            late, all_done = _overdue_tables(model, sight, specs)
             overdue = {name: _since(cursor, name, fingerprint, now) for name, fingerprint in late.items()}
             settled = settled if all_done else ""
     except (EmergenceError, OSError) as error:
@@ -118,7 +118,7 @@ def _to_hand_over(
         if not entry.identity or not is_used(entry.status, unjudged=True):
             continue
         cell, known = Cell(model, entry.step), step_key(entry.step) in sight.known
-        if known and sight.plan.state(sight.plan.rules[CHECKPOINT.name], cell).state == "done":
+        if known and sight.plan.state(sight.plan.specs[CHECKPOINT.name], cell).state == "done":
             continue
         delivery = cursor.deliveries.get(entry.step)
         if delivery and known and delivery.identity == entry.identity:
@@ -129,7 +129,7 @@ def _to_hand_over(
     return found
 
 
-def _overdue_tables(model: str, sight: Sight, rules: Sequence[Rule]) -> tuple[dict[str, str], bool]:
+def _overdue_tables(model: str, sight: Sight, specs: Sequence[AssetSpec]) -> tuple[dict[str, str], bool]:
     """Tables of the model that are out of date although everything that they are made from is there.
 
     None while a checkpoint waits to be looked at: it changes them once more.
@@ -140,15 +140,15 @@ def _overdue_tables(model: str, sight: Sight, rules: Sequence[Rule]) -> tuple[di
     if any(entry.identity and entry.status == "unjudged" for entry in sight.axis.entries):
         return {}, False
     cell, plan = Cell(model), sight.plan
-    late = [rule for rule in rules if rule.grid == "model" and plan.state(rule, cell).state != "done"]
+    late = [spec for spec in specs if spec.grid == "model" and plan.state(spec, cell).state != "done"]
     overdue = {}
-    for rule in late:
-        inputs = list(plan.input_cells(rule, cell))
+    for spec in late:
+        inputs = list(plan.input_cells(spec, cell))
         # Without a checkpoint that can be used there is nothing to tell but in the registry.
-        possible = bool(inputs) or not rule.needs_cells
+        possible = bool(inputs) or not spec.needs_cells
         if possible and all(plan.state(*source).state == "done" for source in inputs):
-            wanted = plan.required(rule, cell)
-            overdue |= {rule.name: wanted.fingerprint} if wanted else {}
+            wanted = plan.required(spec, cell)
+            overdue |= {spec.name: wanted.fingerprint} if wanted else {}
     return overdue, not late
 
 
@@ -214,15 +214,15 @@ def _partition_requests(
     ]
 
 
-def arrival_sensors(study: Study, storage: Storage, rules: Sequence[Rule]) -> list[dg.SensorDefinition]:
+def arrival_sensors(study: Study, storage: Storage, specs: Sequence[AssetSpec]) -> list[dg.SensorDefinition]:
     """A sensor per model of a family from outside; one that targets several models breaks the code location."""
     if isinstance(study.family, TrainedHere):
         return []
-    return [_sensor(study, storage, rules, model) for model in study.models]
+    return [_sensor(study, storage, specs, model) for model in study.models]
 
 
-def _sensor(study: Study, storage: Storage, rules: Sequence[Rule], model: str) -> dg.SensorDefinition:
-    tables = [rule.name for rule in rules if rule.grid == "model"]
+def _sensor(study: Study, storage: Storage, specs: Sequence[AssetSpec], model: str) -> dg.SensorDefinition:
+    tables = [spec.name for spec in specs if spec.grid == "model"]
 
     @dg.sensor(
         name=f"new_checkpoints__{group_name(model)}",
@@ -232,6 +232,6 @@ def _sensor(study: Study, storage: Storage, rules: Sequence[Rule], model: str) -
         description=f"Has new checkpoints of {model} looked at, and keeps its partitions those that are used.",
     )
     def new_checkpoints(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return look_for_checkpoints(study, storage, rules, model, context.instance, context.cursor, time.time())
+        return look_for_checkpoints(study, storage, specs, model, context.instance, context.cursor, time.time())
 
     return new_checkpoints

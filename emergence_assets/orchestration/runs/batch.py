@@ -11,7 +11,7 @@ from emergence_assets.orchestration.assets.conditions import RECOMPUTE_TAG
 from emergence_assets.orchestration.assets.unpartitioned import op_name
 from emergence_assets.orchestration.instance.home import OWNER_TAG, owner
 from emergence_assets.orchestration.instance.partitions import asset_key, partition_key, range_tags
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.listeners import Listener
 from emergence_assets.study.study import Study
@@ -44,7 +44,7 @@ class Outcome:
 class Batch:
     """What one Dagster run makes: cells of one asset, or whole assets without partitions that follow each other."""
 
-    parts: tuple[tuple[Rule, tuple[Cell, ...]], ...]
+    parts: tuple[tuple[AssetSpec, tuple[Cell, ...]], ...]
     model: str | None = None
     """The only model that it is about."""
 
@@ -53,9 +53,9 @@ class Batch:
         """All of them."""
         return [cell for _, cells in self.parts for cell in cells]
 
-    def part_of_step(self, study: Study, step_key: str) -> tuple[Rule, tuple[Cell, ...]]:
+    def part_of_step(self, study: Study, step_key: str) -> tuple[AssetSpec, tuple[Cell, ...]]:
         """The asset that a step of the run makes, with its cells."""
-        named = {op_name(study, rule): (rule, cells) for rule, cells in self.parts}
+        named = {op_name(study, spec): (spec, cells) for spec, cells in self.parts}
         return named.get(step_key, self.parts[0])
 
 
@@ -92,7 +92,7 @@ def run_batch(
         result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=instance,
             asset_selection=sorted(
-                {asset_key(study, cell.model, rule.name) for rule, part in batch.parts for cell in part}
+                {asset_key(study, cell.model, spec.name) for spec, part in batch.parts for cell in part}
             ),
             partition_key=partition,
             tags=tags,
@@ -120,7 +120,7 @@ def run_batch(
             continue
         raise EmergenceError(
             message,
-            where=_named([cell for rule, part in batch.parts if rule.name == asset for cell in part]),
+            where=_named([cell for spec, part in batch.parts if spec.name == asset for cell in part]),
             remedy=f"look at run {result.run_id} in the UI; results built on these cells would be nonsense",
         )
 
@@ -141,12 +141,12 @@ def _follower(
         event = entry.dagster_event
         if event is None or event.step_key is None:
             return
-        rule, cells = batch.part_of_step(study, event.step_key)
+        spec, cells = batch.part_of_step(study, event.step_key)
         if event.event_type == dg.DagsterEventType.STEP_START:
-            began[rule.name] = time.monotonic()
-            listener.began(rule, batch.model, len(cells))
-        elif event.event_type == dg.DagsterEventType.STEP_SUCCESS and rule.name in began:
-            outcome.seconds[rule.name] = outcome.seconds.get(rule.name, 0.0) + time.monotonic() - began[rule.name]
-            listener.ended(rule, batch.model, len(cells))
+            began[spec.name] = time.monotonic()
+            listener.began(spec, batch.model, len(cells))
+        elif event.event_type == dg.DagsterEventType.STEP_SUCCESS and spec.name in began:
+            outcome.seconds[spec.name] = outcome.seconds.get(spec.name, 0.0) + time.monotonic() - began[spec.name]
+            listener.ended(spec, batch.model, len(cells))
 
     return tell

@@ -8,7 +8,7 @@ import dagster as dg
 
 from emergence_assets.activations.spec import ACTIVATIONS
 from emergence_assets.orchestration.instance.partitions import rectangles, step_set_name
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.disk_forecast import checkpoint_rows_bytes
 from emergence_assets.plan.plan import Plan
@@ -16,9 +16,11 @@ from emergence_assets.plan.text_counts import TextCounts
 from emergence_assets.study.study import Study
 
 
-def disk_portions(plan: Plan, rule: Rule, cells: Sequence[Cell], counts: Callable[[], TextCounts]) -> list[list[Cell]]:
+def disk_portions(
+    plan: Plan, spec: AssetSpec, cells: Sequence[Cell], counts: Callable[[], TextCounts]
+) -> list[list[Cell]]:
     """Cut activations whose rows will go into portions of whole checkpoints; everything else is one portion."""
-    if rule.name != ACTIVATIONS.name or plan.study.activations.retention not in ("drop-after-sae", "archive-after-sae"):
+    if spec.name != ACTIVATIONS.name or plan.study.activations.retention not in ("drop-after-sae", "archive-after-sae"):
         return [list(cells)]
     limit = shutil.disk_usage(plan.storage.root).free / 2
     portions: list[list[Cell]] = []

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 
 
 class LogListener:
@@ -15,10 +15,10 @@ class LogListener:
         """Say what will be computed."""
         self._log.info("to do: " + ", ".join(f"{name} {n} of {total[name]}" for name, n in due.items()))
 
-    def began(self, rule: Rule, model: str | None, n_cells: int) -> None:
+    def began(self, spec: AssetSpec, model: str | None, n_cells: int) -> None:
         """Say what begins."""
-        self._log.info(f"{rule.name} {model or 'all models'}: {n_cells} cells")
+        self._log.info(f"{spec.name} {model or 'all models'}: {n_cells} cells")
 
-    def ended(self, rule: Rule, model: str | None, n_cells: int) -> None:
+    def ended(self, spec: AssetSpec, model: str | None, n_cells: int) -> None:
         """Say what is finished."""
-        self._log.info(f"{rule.name} {model or 'all models'}: finished")
+        self._log.info(f"{spec.name} {model or 'all models'}: finished")

@@ -9,41 +9,41 @@ from collections.abc import Collection, Mapping
 import dagster as dg
 
 from emergence_assets.orchestration.instance.partitions import asset_key, partition_key
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.content_hash import VERSION_TAG
 from emergence_assets.plan.plan import Plan
 
 
-def unrecorded(plan: Plan, rule: Rule, instance: dg.DagsterInstance, due: Collection[Cell]) -> list[Cell]:
+def unrecorded(plan: Plan, spec: AssetSpec, instance: dg.DagsterInstance, due: Collection[Cell]) -> list[Cell]:
     """Cells of an asset whose latest event is of another fingerprint, or that have none.
 
     Args:
         plan: of the study.
-        rule: the asset.
+        spec: the asset.
         instance: whose events are asked.
         due: cells that will be made, and recorded then.
     """
     missing = []
-    for model in [None] if rule.grid == "study" else plan.study.models:
-        done = [cell for cell in plan.cells(rule, model) if cell not in due]
+    for model in [None] if spec.grid == "study" else plan.study.models:
+        done = [cell for cell in plan.cells(spec, model) if cell not in due]
         if not done:
             continue
-        known = _recorded(rule, instance, asset_key(plan.study, model, rule.name))
+        known = _recorded(spec, instance, asset_key(plan.study, model, spec.name))
         for cell in done:
-            required = plan.required(rule, cell)
-            if required is not None and known.get(_partition(rule, cell)) != required.fingerprint:
+            required = plan.required(spec, cell)
+            if required is not None and known.get(_partition(spec, cell)) != required.fingerprint:
                 missing.append(cell)
     return missing
 
 
-def _partition(rule: Rule, cell: Cell) -> str | None:
-    return partition_key(cell) if rule.grid in ("step", "cell") else None
+def _partition(spec: AssetSpec, cell: Cell) -> str | None:
+    return partition_key(cell) if spec.grid in ("step", "cell") else None
 
 
-def _recorded(rule: Rule, instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str | None, str | None]:
+def _recorded(spec: AssetSpec, instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str | None, str | None]:
     """Fingerprints of the latest events, by partition."""
-    if rule.grid in ("step", "cell"):
+    if spec.grid in ("step", "cell"):
         tags = instance.event_log_storage.get_latest_tags_by_partition(
             key, dg.DagsterEventType.ASSET_MATERIALIZATION, [VERSION_TAG]
         )

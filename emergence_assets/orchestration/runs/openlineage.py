@@ -19,7 +19,7 @@ from uuid import UUID, uuid5
 import dagster as dg
 
 from emergence_assets.orchestration.runs.batch import Batch
-from emergence_assets.plan.asset_spec import Rule
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from resources.errors import EmergenceError
@@ -89,14 +89,14 @@ class OpenLineageSender:
         state = STATES.get(event.event_type) if event else None
         if event is None or state is None or event.step_key is None:
             return
-        rule, cells = batch.part_of_step(self._plan.study, event.step_key)
+        spec, cells = batch.part_of_step(self._plan.study, event.step_key)
         try:
-            self._waiting.put_nowait(self._event(state, entry.run_id, event.step_key, rule, cells, entry.timestamp))
+            self._waiting.put_nowait(self._event(state, entry.run_id, event.step_key, spec, cells, entry.timestamp))
         except queue.Full:
             self.lost += 1
 
     def _event(
-        self, state: str, run_id: str, step: str, rule: Rule, cells: Sequence[Cell], seconds: float
+        self, state: str, run_id: str, step: str, spec: AssetSpec, cells: Sequence[Cell], seconds: float
     ) -> "RunEvent":
         from openlineage.client import set_producer
         from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
@@ -104,7 +104,7 @@ class OpenLineageSender:
 
         set_producer(PRODUCER)
         models = list(dict.fromkeys(cell.model for cell in cells))
-        sources = dict.fromkeys(source for model in models for source in self._plan.sources(rule, model))
+        sources = dict.fromkeys(source for model in models for source in self._plan.sources(spec, model))
         space = f"emergence/{self._plan.study.name}"
         parent = parent_run.ParentRunFacet(parent_run.Run(run_id), parent_run.Job(space, "run"))
         engine = processing_engine_run.ProcessingEngineRunFacet(version("dagster"), "dagster")
@@ -113,9 +113,9 @@ class OpenLineageSender:
             eventTime=datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds"),
             eventType=RunState[state],
             run=Run(str(uuid5(UUID(run_id), step)), {"parent": parent, "processing_engine": engine}),
-            job=Job(space, rule.name if len(models) > 1 else _name(rule, models[0]), {"jobType": kind}),
+            job=Job(space, spec.name if len(models) > 1 else _name(spec, models[0]), {"jobType": kind}),
             inputs=[InputDataset(space, _name(source, model)) for source, model in sources],
-            outputs=[OutputDataset(space, _name(rule, model)) for model in models],
+            outputs=[OutputDataset(space, _name(spec, model)) for model in models],
             producer=PRODUCER,
         )
 
@@ -136,5 +136,5 @@ class OpenLineageSender:
                 self.problem = f"{type(error).__name__}: {error}"
 
 
-def _name(rule: Rule, model: str | None) -> str:
-    return f"{model}/{rule.name}" if model else rule.name
+def _name(spec: AssetSpec, model: str | None) -> str:
+    return f"{model}/{spec.name}" if model else spec.name

@@ -12,7 +12,7 @@ from emergence_assets.orchestration.instance.partitions import follow_time_axis
 from emergence_assets.orchestration.runs.batch import Batch, Follow, Outcome, run_batch
 from emergence_assets.orchestration.runs.batching import disk_portions, model_rectangles
 from emergence_assets.orchestration.runs.missing_events import unrecorded
-from emergence_assets.plan.asset_spec import Rule, stored_provenance
+from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.disk_forecast import require_room
 from emergence_assets.plan.listeners import Listener
@@ -29,7 +29,7 @@ def run_study(
     study: Study,
     storage: Storage,
     definitions: dg.Definitions,
-    rules: Sequence[Rule],
+    specs: Sequence[AssetSpec],
     instance: dg.DagsterInstance,
     listener: Listener,
     stages: Sequence[str] | None = None,
@@ -42,7 +42,7 @@ def run_study(
         study: what is under study.
         storage: where its data lies.
         definitions: of the study.
-        rules: all its assets.
+        specs: all its assets.
         instance: that keeps the events.
         listener: told how far it is.
         stages: names of the stages; all by default.
@@ -58,11 +58,11 @@ def run_study(
         close_dead_runs(instance)
         pin_new_models(study, storage)
         bring_probe_set(study)
-        run = _Run(study, storage, definitions, rules, instance, listener, stages, only, follow)
-        for phase in _phases(rules):
+        run = _Run(study, storage, definitions, specs, instance, listener, stages, only, follow)
+        for phase in _phases(specs):
             run.phase(phase)
-        follow_time_axes(study, storage, rules, instance, look=run.looks)
-        run.outcome.left_out = left_out(study, Plan(study, storage, rules))
+        follow_time_axes(study, storage, specs, instance, look=run.looks)
+        run.outcome.left_out = left_out(study, Plan(study, storage, specs))
         return run.outcome
 
 
@@ -73,7 +73,7 @@ class _Run:
     study: Study
     storage: Storage
     definitions: dg.Definitions
-    rules: Sequence[Rule]
+    specs: Sequence[AssetSpec]
     instance: dg.DagsterInstance
     listener: Listener
     stages: Sequence[str] | None
@@ -88,7 +88,7 @@ class _Run:
     @property
     def looks(self) -> bool:
         """Whether it asks the sources of checkpoints what there is."""
-        return self.only is None or any(rule.takes_unjudged and self.only.get(rule.name) for rule in self.rules)
+        return self.only is None or any(spec.takes_unjudged and self.only.get(spec.name) for spec in self.specs)
 
     def text_counts(self) -> TextCounts:
         """Of the study, counted once."""
@@ -98,112 +98,112 @@ class _Run:
             self._counts = text_counts(self.study, self.storage)
         return self._counts
 
-    def _wanted(self, rule: Rule, cells: Sequence[Cell]) -> list[Cell]:
+    def _wanted(self, spec: AssetSpec, cells: Sequence[Cell]) -> list[Cell]:
         """Those of the cells that may be made."""
-        return [cell for cell in cells if self.only is None or cell in self.only.get(rule.name, ())]
+        return [cell for cell in cells if self.only is None or cell in self.only.get(spec.name, ())]
 
-    def phase(self, rules: Sequence[Rule]) -> None:
+    def phase(self, specs: Sequence[AssetSpec]) -> None:
         """Make what is due of neighbouring assets, planned together."""
-        follow_time_axes(self.study, self.storage, self.rules, self.instance, look=self.looks)
-        plan = Plan(self.study, self.storage, self.rules)
-        selected = [rule for rule in rules if self.stages is None or rule.stage in self.stages]
-        due = {rule.name: self._wanted(rule, plan.todo(rule)) for rule in selected}
+        follow_time_axes(self.study, self.storage, self.specs, self.instance, look=self.looks)
+        plan = Plan(self.study, self.storage, self.specs)
+        selected = [spec for spec in specs if self.stages is None or spec.stage in self.stages]
+        due = {spec.name: self._wanted(spec, plan.todo(spec)) for spec in selected}
         verify_done(plan, selected)
         if any(due.values()) and self.only is None:  # a forecast is of the whole study
             require_room(plan, self.text_counts(), self.stages)
-        self._totals |= {rule.name: len(plan.cells(rule)) for rule in selected}
+        self._totals |= {spec.name: len(plan.cells(spec)) for spec in selected}
         if any(due.values()):
             self._anything_due = True
             self.listener.planned({name: len(cells) for name, cells in due.items()}, self._totals)
-        elif rules[-1] is self.rules[-1] and not self._anything_due:
+        elif specs[-1] is self.specs[-1] and not self._anything_due:
             self.listener.planned({}, self._totals)
-        for has_partitions, following in itertools.groupby(selected, key=_has_partitions):
+        for has_partitions, following in itertools.groupby(selected, key=lambda spec: spec.has_partitions):
             if has_partitions:
-                for rule in following:
-                    self._cells(plan, rule, due[rule.name])
+                for spec in following:
+                    self._cells(plan, spec, due[spec.name])
             else:
-                self._tables(plan, {rule: due[rule.name] for rule in following})
+                self._tables(plan, {spec: due[spec.name] for spec in following})
 
-    def _cells(self, plan: Plan, rule: Rule, due: Sequence[Cell]) -> None:
+    def _cells(self, plan: Plan, spec: AssetSpec, due: Sequence[Cell]) -> None:
         """Make what is due of an asset with partitions, and record what has no event."""
-        if rule.takes_unjudged:
-            self._take_in(plan, rule, due)
+        if spec.takes_unjudged:
+            self._take_in(plan, spec, due)
         else:
-            self._make_due(plan, rule, [cell for cell in due if (rule.name, cell) not in self._followed])
-        unknown = self._wanted(rule, unrecorded(plan, rule, self.instance, set(due)))
-        self._make(rule, unknown, force=False)
+            self._make_due(plan, spec, [cell for cell in due if (spec.name, cell) not in self._followed])
+        unknown = self._wanted(spec, unrecorded(plan, spec, self.instance, set(due)))
+        self._make(spec, unknown, force=False)
         self.outcome.recorded += len(unknown)
 
-    def _tables(self, plan: Plan, due: dict[Rule, list[Cell]]) -> None:
+    def _tables(self, plan: Plan, due: dict[AssetSpec, list[Cell]]) -> None:
         """Make what is due of assets without partitions in one run, which costs a second or two; record the others."""
         unknown = {
-            rule: self._wanted(rule, unrecorded(plan, rule, self.instance, set(cells))) for rule, cells in due.items()
+            spec: self._wanted(spec, unrecorded(plan, spec, self.instance, set(cells))) for spec, cells in due.items()
         }
         for wanted, force in ((due, True), (unknown, False)):
-            if parts := tuple((rule, tuple(cells)) for rule, cells in wanted.items() if cells):
+            if parts := tuple((spec, tuple(cells)) for spec, cells in wanted.items() if cells):
                 self._run(Batch(parts), force)
-        self.outcome.made |= {rule.name: len(cells) for rule, cells in due.items() if cells}
+        self.outcome.made |= {spec.name: len(cells) for spec, cells in due.items() if cells}
         self.outcome.recorded += sum(len(cells) for cells in unknown.values())
 
-    def _take_in(self, plan: Plan, rule: Rule, due: Sequence[Cell]) -> None:
+    def _take_in(self, plan: Plan, spec: AssetSpec, due: Sequence[Cell]) -> None:
         """Register checkpoints, in portions that the cache holds; those that follow at once find their files there."""
-        before = _fingerprints(plan, rule, due)
+        before = _fingerprints(plan, spec, due)
         portions = cache_portions(self.study, plan, due)
         for portion in portions:
-            follow_time_axes(self.study, self.storage, self.rules, self.instance)  # training made what was expected
-            self._make(rule, portion, force=False)
+            follow_time_axes(self.study, self.storage, self.specs, self.instance)  # training made what was expected
+            self._make(spec, portion, force=False)
             if len(portions) > 1:
-                self._follow_up(rule, portion)
-        after = _fingerprints(plan, rule, due)
-        self.outcome.made[rule.name] = sum(after[cell] != before.get(cell) for cell in after)
+                self._follow_up(spec, portion)
+        after = _fingerprints(plan, spec, due)
+        self.outcome.made[spec.name] = sum(after[cell] != before.get(cell) for cell in after)
 
-    def _make_due(self, plan: Plan, rule: Rule, cells: Sequence[Cell]) -> None:
+    def _make_due(self, plan: Plan, spec: AssetSpec, cells: Sequence[Cell]) -> None:
         """Make cells; where rows go once SAEs are trained, in portions that half of the free disk holds."""
-        portions = disk_portions(plan, rule, cells, self.text_counts) if cells else []
+        portions = disk_portions(plan, spec, cells, self.text_counts) if cells else []
         for portion in portions:
-            self._make(rule, portion, force=True)
-            self.outcome.made[rule.name] = self.outcome.made.get(rule.name, 0) + len(portion)
+            self._make(spec, portion, force=True)
+            self.outcome.made[spec.name] = self.outcome.made.get(spec.name, 0) + len(portion)
             if len(portions) > 1:
-                self._follow_up(rule, portion)
+                self._follow_up(spec, portion)
 
-    def _follow_up(self, rule: Rule, portion: Sequence[Cell]) -> None:
+    def _follow_up(self, spec: AssetSpec, portion: Sequence[Cell]) -> None:
         """Make what needs the files or rows of these checkpoints before they have to go."""
         checkpoints = {(cell.model, cell.step) for cell in portion}
-        for follower in self._followers(rule):
+        for follower in self._followers(spec):
             if self.stages is None or follower.stage in self.stages:
-                plan = Plan(self.study, self.storage, self.rules)
+                plan = Plan(self.study, self.storage, self.specs)
                 todo = self._wanted(follower, plan.todo(follower))
                 due = [cell for cell in todo if (cell.model, cell.step) in checkpoints]
                 self._make(follower, due, force=True)
                 self._followed |= {(follower.name, cell) for cell in due}
                 self.outcome.made[follower.name] = self.outcome.made.get(follower.name, 0) + len(due)
 
-    def _followers(self, rule: Rule) -> list[Rule]:
+    def _followers(self, spec: AssetSpec) -> list[AssetSpec]:
         """What is made layer by layer from an asset; where rows do not stay, also what is made from that."""
-        found = [rule.name]
-        for one in self.rules:
-            parents = found if self.study.activations.retention != "keep" else [rule.name]
+        found = [spec.name]
+        for one in self.specs:
+            parents = found if self.study.activations.retention != "keep" else [spec.name]
             if one.grid == "cell" and set(one.inputs) & set(parents):
                 found.append(one.name)
-        return [one for one in self.rules if one.name in found[1:]]
+        return [one for one in self.specs if one.name in found[1:]]
 
-    def _make(self, rule: Rule, cells: Sequence[Cell], force: bool) -> None:
+    def _make(self, spec: AssetSpec, cells: Sequence[Cell], force: bool) -> None:
         for model, group in model_rectangles(self.study, cells, self.instance):
-            self._run(Batch(((rule, tuple(group)),), model), force)
+            self._run(Batch(((spec, tuple(group)),), model), force)
 
     def _run(self, batch: Batch, force: bool) -> None:
         run_batch(self.study, self.definitions, batch, self.instance, self.outcome, self.listener, force, self.follow)
 
 
 def follow_time_axes(
-    study: Study, storage: Storage, rules: Sequence[Rule], instance: dg.DagsterInstance, look: bool = True
+    study: Study, storage: Storage, specs: Sequence[AssetSpec], instance: dg.DagsterInstance, look: bool = True
 ) -> None:
     """See which checkpoints there are, and give exactly those that are used a partition.
 
     Args:
         study: what is under study.
         storage: where its data lies.
-        rules: all its assets.
+        specs: all its assets.
         instance: that keeps the partitions.
         look: whether to ask the source; otherwise what is known already holds.
 
@@ -211,9 +211,9 @@ def follow_time_axes(
         EmergenceError: the source cannot be read, or no checkpoint of a model can be used.
     """
     for model in study.models:
-        if look and any(rule.takes_unjudged for rule in rules):
+        if look and any(spec.takes_unjudged for spec in specs):
             refresh_time_axis(study, storage, model)
-        steps = Plan(study, storage, rules).steps_of(model, unjudged=True)
+        steps = Plan(study, storage, specs).steps_of(model, unjudged=True)
         follow_time_axis(instance, study, model, steps)
 
 
@@ -229,18 +229,18 @@ def left_out(study: Study, plan: Plan) -> list[str]:
     return lines
 
 
-def _phases(rules: Sequence[Rule]) -> list[list[Rule]]:
+def _phases(specs: Sequence[AssetSpec]) -> list[list[AssetSpec]]:
     """What decides which checkpoints are used, and the rest, which is planned after that."""
-    split = max((position + 1 for position, rule in enumerate(rules) if rule.takes_unjudged), default=0)
-    return [phase for phase in (list(rules[:split]), list(rules[split:])) if phase]
+    split = max((position + 1 for position, spec in enumerate(specs) if spec.takes_unjudged), default=0)
+    return [phase for phase in (list(specs[:split]), list(specs[split:])) if phase]
 
 
-def _fingerprints(plan: Plan, rule: Rule, cells: Sequence[Cell]) -> dict[Cell, str]:
+def _fingerprints(plan: Plan, spec: AssetSpec, cells: Sequence[Cell]) -> dict[Cell, str]:
     """Of the cells that are stored."""
     found = {}
     for cell in cells:
         try:
-            stored = stored_provenance(rule, rule.path(plan.storage, cell))
+            stored = stored_provenance(spec, spec.path(plan.storage, cell))
         except EmergenceError:
             continue
         if stored:
@@ -248,17 +248,13 @@ def _fingerprints(plan: Plan, rule: Rule, cells: Sequence[Cell]) -> dict[Cell, s
     return found
 
 
-def verify_done(plan: Plan, rules: Sequence[Rule]) -> None:
+def verify_done(plan: Plan, specs: Sequence[AssetSpec]) -> None:
     """Compare the content of everything finished with what was recorded when it was written.
 
     Raises:
         EmergenceError: a file was altered or cut short.
     """
-    for rule in rules:
-        for cell in plan.cells(rule):
-            if plan.state(rule, cell).state == "done":
-                rule.verify(rule.path(plan.storage, cell))
-
-
-def _has_partitions(rule: Rule) -> bool:
-    return rule.grid in ("step", "cell")
+    for spec in specs:
+        for cell in plan.cells(spec):
+            if plan.state(spec, cell).state == "done":
+                spec.verify(spec.path(plan.storage, cell))

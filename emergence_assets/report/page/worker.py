@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.report.spec import HEADLINE_NAME, PAGE_NAME, REGISTRY_NAME, TABLES
+from emergence_assets.plan.table_spec import TableFiles
+from emergence_assets.report.spec import HEADLINE_NAME, PAGE_NAME, REGISTRY_NAME, SEEDS_NAME, TABLES
 from resources.environment import environment
 from resources.files.atomic import clear_disk_errors, replacing_folder
 from resources.files.records import (
@@ -11,24 +12,22 @@ from resources.files.records import (
     required_from_json,
     write_folder_record,
 )
-from resources.tables.parquet import read_table, read_tables, write_table
+from resources.tables.parquet import read_tables, write_table
 
 
 def write_report(
     folder: str,
     required: str,
-    tables: dict[str, list[str]],
+    tables: dict[str, TableFiles],
     level: str,
     domains: dict[str, str],
     sizes: list[str],
-    seeds: str | None,
     origin: list[dict[str, Any]],
     report: Any,
 ) -> None:
     """Worker: draw the charts and put the page together."""
     import yaml
 
-    from emergence_assets.emergence.catalogue import CATALOGUE
     from emergence_assets.emergence.claims.supported import granted_histories
     from emergence_assets.emergence.presence.headline import headline
     from emergence_assets.emergence.presence.table import HEADLINE
@@ -39,8 +38,8 @@ def write_report(
     from emergence_assets.report.page.page import build_page
 
     want = required_from_json(required)
-    read = {name: read_tables([Path(part) for part in tables[name]], CATALOGUE[name]) for name in TABLES}
-    read = {name: of_sizes(frame, sizes) for name, frame in read.items()}
+    whole = {name: read_tables([Path(file) for file in files], table) for name, (table, files) in tables.items()}
+    read = {name: of_sizes(whole[name], sizes) for name in TABLES}
     summary_table = headline(read["category_presence"])
     shown = ReportTables(
         level=level,
@@ -54,10 +53,10 @@ def write_report(
         reactivation=read["reactivation"],
         headline=summary_table,
         cost=read["cost_utility"],
-        seeds=read_table(Path(seeds), MODEL_SEEDS) if seeds else MODEL_SEEDS.schema.to_frame(),
+        seeds=whole.get(SEEDS_NAME, MODEL_SEEDS.schema.to_frame()),
         sae_metrics=read["sae_metrics"],
         stability=read["lineage_stability"],
-        registry=read_tables([Path(part) for part in tables[REGISTRY_NAME]], CATALOGUE[REGISTRY_NAME]),
+        registry=whole[REGISTRY_NAME],
         controls=read["category_controls"],
         domains=domains,
     )

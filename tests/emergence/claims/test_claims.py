@@ -8,18 +8,18 @@ import pytest
 from emergence_assets.emergence.claims.claim import short_number, speaks_against
 from emergence_assets.emergence.claims.claims import Evidence, claims
 from emergence_assets.emergence.claims.of_time import MUST_BEAT, SHOULD_BEAT
+from emergence_assets.emergence.claims.spec import CLAIMS as SPEC
 from emergence_assets.emergence.claims.supported import granted, granted_histories
 from emergence_assets.emergence.claims.table import CLAIMS
 from emergence_assets.emergence.controls.table import CATEGORY_CONTROLS
 from emergence_assets.emergence.lineage.stability_table import LINEAGE_STABILITY
 from emergence_assets.emergence.mechanism.table import REACTIVATION_MECHANISM
 from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE
-from emergence_assets.emergence.relations import RELATIONS, with_relations
 from emergence_assets.emergence.scale.table import EMERGENCE_OVER_SCALE, MODEL_SEEDS
 from emergence_assets.emergence.space.table import EMERGENCE_OVER_SPACE, REACTIVATION
-from emergence_assets.emergence.specs import CHECKS
 from emergence_assets.emergence.time.table import EMERGENCE_OVER_TIME
 from resources.tables.expectations import validate
+from resources.tables.relation import with_relations
 
 PLACE = {"model": "m", "layer": 1, "category_level": "subject", "aggregate": "none", "category": "fish"}
 RISE = PLACE | {
@@ -207,7 +207,7 @@ def test_the_table_is_as_declared_and_a_grade_without_its_controls_is_found() ->
     assert table["claim_id"].to_list() == [1, 2]
 
     def failed(broken: pl.DataFrame) -> set[str]:
-        found = validate(with_relations(broken, RELATIONS[CLAIMS.name]).drop("inputs"), CHECKS["claims"][1])
+        found = validate(with_relations(broken, SPEC.relations).drop("inputs"), SPEC.checks)
         return {finding.check.name for finding in found if not finding.passed}
 
     assert failed(table) == set()

@@ -8,12 +8,12 @@ import pytest
 from scipy.stats import binomtest
 
 from emergence_assets.emergence.claims.hazard import emergence_hazard
+from emergence_assets.emergence.claims.spec import EMERGENCE_HAZARD as SPEC
 from emergence_assets.emergence.claims.table import EMERGENCE_HAZARD
 from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE
-from emergence_assets.emergence.relations import RELATIONS, with_relations
-from emergence_assets.emergence.specs import CHECKS
 from emergence_assets.emergence.time.table import EMERGENCE_OVER_TIME
 from resources.tables.expectations import validate
+from resources.tables.relation import with_relations
 
 STEPS = (0, 1, 9, 99, 999)
 EVENTS = [(1, 9), (9, 99), (9, 99), None, None, "left"]
@@ -107,11 +107,10 @@ def test_without_step_0_all_is_open() -> None:
 
 
 def test_checks_pass_and_a_miscount_is_found() -> None:
-    checks = CHECKS["emergence_hazard"][1]
     table = emergence_hazard(*tables())
 
     def failed(frame: pl.DataFrame) -> set[str]:
-        found = validate(with_relations(frame, RELATIONS[EMERGENCE_HAZARD.name]), checks)
+        found = validate(with_relations(frame, SPEC.relations), SPEC.checks)
         return {finding.check.name for finding in found if not finding.passed}
 
     assert failed(table) == set()

@@ -10,13 +10,13 @@ import torch
 from emergence_assets.activations.forward.equal_lengths import text_read_outs
 from emergence_assets.checkpoints.models.loading import blocks
 from emergence_assets.emergence.compression.compression_retention import Instruments, compression_retention
+from emergence_assets.emergence.compression.spec import COMPRESSION_RETENTION as SPEC
 from emergence_assets.emergence.compression.table import COMPRESSION_RETENTION
-from emergence_assets.emergence.relations import RELATIONS, with_relations
-from emergence_assets.emergence.specs import CHECKS
 from emergence_assets.features.statistics.formulas import bootstrap_weights
 from emergence_assets.saes.model.sae import SAE
 from resources.tables.expectations import validate
 from resources.tables.parquet import write_table
+from resources.tables.relation import with_relations
 from tests.activations.forward.test_contributions import N_LAYERS, made
 
 N_TEXTS, LAYERS, SEEDS = 300, (0, 3), (0, 1)
@@ -96,11 +96,10 @@ def test_more_change_loses_more(table: pl.DataFrame) -> None:
 
 def test_the_table_is_as_declared_and_its_checks_find_what_is_broken(table: pl.DataFrame, tmp_path) -> None:
     write_table(tmp_path / "table.parquet", table, COMPRESSION_RETENTION, "")
-    _, checks = CHECKS["compression_retention"]
 
     def failed(damage: pl.Expr | None = None) -> set[str]:
         frame = table if damage is None else table.with_columns(damage)
-        found = validate(with_relations(frame, RELATIONS[COMPRESSION_RETENTION.name]), checks)
+        found = validate(with_relations(frame, SPEC.relations), SPEC.checks)
         return {finding.check.name for finding in found if not finding.passed}
 
     first = pl.int_range(pl.len()) == 0

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from emergence_assets.emergence.controls.comparison import category_controls
+from emergence_assets.emergence.controls.spec import CATEGORY_CONTROLS as SPEC
 from emergence_assets.emergence.controls.table import CATEGORY_CONTROLS
-from emergence_assets.emergence.relations import RELATIONS, with_relations
-from emergence_assets.emergence.specs import CHECKS
 from resources.tables.expectations import validate
+from resources.tables.relation import with_relations
 
 CHOSEN = ("step0", "label_shuffle", "reinit_full", "bow", "dense")
 
@@ -111,12 +111,10 @@ def test_what_was_not_chosen_is_left_out(parts: pl.DataFrame, presence: pl.DataF
 
 
 def failed(frame: pl.DataFrame) -> set[str]:
-    declared, checks = CHECKS["category_controls"]
+    declared, checks = SPEC.table, SPEC.checks
     assert declared is CATEGORY_CONTROLS
     filled = frame.with_columns(pl.col("category").fill_null(""))
-    return {
-        one.check.name for one in validate(with_relations(filled, RELATIONS[declared.name]), checks) if not one.passed
-    }
+    return {one.check.name for one in validate(with_relations(filled, SPEC.relations), checks) if not one.passed}
 
 
 def test_good_data_passes_and_broken_data_is_caught(table: pl.DataFrame) -> None:

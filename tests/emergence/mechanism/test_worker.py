@@ -8,15 +8,15 @@ import polars as pl
 import pytest
 import yaml
 
+from emergence_assets.emergence.mechanism.spec import REACTIVATION_MECHANISM as SPEC
 from emergence_assets.emergence.mechanism.table import REACTIVATION_MECHANISM
-from emergence_assets.emergence.relations import RELATIONS, with_relations
-from emergence_assets.emergence.specs import CHECKS
 from emergence_assets.orchestration.build import build_definitions
-from emergence_assets.pipeline import rules_for
+from emergence_assets.pipeline import specs_for
 from emergence_assets.study.load import parse_study
 from resources.files.plain_yaml import read_yaml
 from resources.files.storage import Storage
 from resources.tables.expectations import validate
+from resources.tables.relation import with_relations
 from tests.conftest import TINY, run_emergence, status_of
 
 GOOD = {"share_carried": 0.5, "share_attn": 0.7, "share_mlp": -0.2, "cdi": 0.3, "cdi_lo": 0.2, "cdi_hi": 0.4}
@@ -122,9 +122,8 @@ def test_data_broken_in_one_way_fails_exactly_its_check(check: str, damage: dict
 
     def failed(second: dict) -> set[str]:
         frame = pl.DataFrame([row, row | {"category": "fish"} | second], schema=REACTIVATION_MECHANISM.schema)
-        _, checks = CHECKS["reactivation_mechanism"]
-        ready = with_relations(frame.drop("top_heads"), RELATIONS[REACTIVATION_MECHANISM.name])
-        return {finding.check.name for finding in validate(ready, checks) if not finding.passed}
+        ready = with_relations(frame.drop("top_heads"), SPEC.relations)
+        return {finding.check.name for finding in validate(ready, SPEC.checks) if not finding.passed}
 
     assert failed({}) == set()
     assert failed(damage) == {check}
@@ -133,7 +132,7 @@ def test_data_broken_in_one_way_fails_exactly_its_check(check: str, damage: dict
 def test_compression_is_an_asset_only_where_it_is_asked_for() -> None:
     declared = read_yaml(TINY)
     without, asked = (parse_study(declared | extra) for extra in ({}, {"compression": {}}))
-    assert {rule.name for rule in rules_for(asked)} - {rule.name for rule in rules_for(without)} == {
+    assert {spec.name for spec in specs_for(asked)} - {spec.name for spec in specs_for(without)} == {
         "compression_retention"
     }
     graphs = [

@@ -6,11 +6,12 @@ import pytest
 
 from benchmarks.planted_profiles import Noise, planted_presence
 from benchmarks.reactivation_rules import SHAPES, measure_reactivation_rules
-from emergence_assets.emergence.relations import RELATIONS, with_relations
 from emergence_assets.emergence.space.profiles import depth_profiles
 from emergence_assets.emergence.space.reactivation import GATES, reactivation
+from emergence_assets.emergence.space.spec import REACTIVATION as SPEC
 from emergence_assets.emergence.space.table import REACTIVATION
 from resources.errors import EmergenceError
+from resources.tables.relation import with_relations
 
 DEPTH = (np.arange(12) + 0.5) / 12
 VALLEY, FLAT = 0.55 + SHAPES["valley of .3"](DEPTH), np.full(12, 0.85)
@@ -92,11 +93,11 @@ def test_layers_that_are_missing_for_some_categories_are_refused() -> None:
 
 
 def test_a_verdict_without_its_gates_breaks_the_check(planted: pl.DataFrame) -> None:
-    assert with_relations(planted, RELATIONS[REACTIVATION.name])["verdicts_follow_from_their_gates"].all()
+    assert with_relations(planted, SPEC.relations)["verdicts_follow_from_their_gates"].all()
     forged = planted.with_columns(gate_fdr=pl.lit(False))
-    assert not with_relations(forged, RELATIONS[REACTIVATION.name])["verdicts_follow_from_their_gates"].all()
+    assert not with_relations(forged, SPEC.relations)["verdicts_follow_from_their_gates"].all()
     too_few = planted.with_columns(n_layers_read=pl.lit(4, pl.Int16))
-    assert not with_relations(too_few, RELATIONS[REACTIVATION.name])["verdicts_follow_from_their_gates"].all()
+    assert not with_relations(too_few, SPEC.relations)["verdicts_follow_from_their_gates"].all()
 
 
 def test_the_gated_index_is_silent_on_noise_where_the_naive_rule_is_not() -> None:

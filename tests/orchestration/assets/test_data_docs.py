@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from emergence_assets.activations.spec import CAPTURED
-from emergence_assets.emergence.specs import ASSETS
+from emergence_assets.activations.spec import ACTIVATIONS as CAPTURED
+from emergence_assets.emergence.claims.spec import CLAIMS
 from emergence_assets.orchestration.assets.checks import Verdict
 from emergence_assets.orchestration.assets.data_docs import INDEX_NAME, record_validation, recorded
 from emergence_assets.orchestration.assets.data_docs_pages import words
-from emergence_assets.pipeline import RULES
+from emergence_assets.pipeline import SPECS
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.study.load import parse_study
@@ -23,13 +23,13 @@ from tests.conftest import TINY
 
 FINITE = Check("activations_are_finite", "No value is <NaN>.", (between("nan_count", 0, 0),))
 VARY = Check("activations_vary", "They differ.", (between("variance", 0, strict=True),), blocking=False)
-CLAIMS = next(one for one in ASSETS if one.rule.name == "claims")
+
 CELLS = [Cell("gloss", step, layer) for step in (0, 8) for layer in (0, 1)]
 
 
 def plan(data: Path) -> Plan:
     study = parse_study(read_yaml(TINY))
-    return Plan(study, Storage(data, study.name), RULES)
+    return Plan(study, Storage(data, study.name), SPECS)
 
 
 def found(*failed: Cell) -> list[Verdict]:

@@ -23,7 +23,7 @@ from emergence_assets.orchestration.automation.sensors import (
     look_for_checkpoints,
 )
 from emergence_assets.orchestration.instance.partitions import asset_key, step_set_name
-from emergence_assets.pipeline import RULES, rules_for
+from emergence_assets.pipeline import SPECS, specs_for
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.timeline import read_time_axis
@@ -113,15 +113,15 @@ def run_checkpoints(study: Study, storage: Storage, steps: Sequence[int]) -> Non
     axis = refresh_time_axis(study, storage, MODEL)
     plan = Plan(study, storage, ONLY_CHECKPOINTS)
     due = [(cell, plan.demand_inputs(CHECKPOINT, cell)) for cell in wanted if cell.step in axis.steps()]
-    for task, _ in cells.checkpoint_tasks(plan, due):
-        worker.register(**task.arguments, report=nothing)
+    for job in cells.CHECKPOINT.jobs(plan, due):
+        worker.register(**job.arguments, report=nothing)
 
 
 def write_registry(study: Study, storage: Storage) -> None:
     plan = Plan(study, storage, ONLY_CHECKPOINTS)
     cell = Cell(MODEL)
-    for task, _ in cells.registry_tasks(plan, [(cell, plan.demand_inputs(CHECKPOINT_REGISTRY, cell))]):
-        worker.write_registry(**task.arguments, report=nothing)
+    for job in cells.CHECKPOINT_REGISTRY.jobs(plan, [(cell, plan.demand_inputs(CHECKPOINT_REGISTRY, cell))]):
+        worker.write_registry(**job.arguments, report=nothing)
 
 
 def deliver(family: Path, root: Path, *steps: int) -> None:
@@ -361,10 +361,10 @@ def test_a_branch_that_moved_is_told_in_the_registry_and_recomputes_no_checkpoin
 def test_there_is_a_sensor_per_model_and_none_for_what_is_trained_here(tmp_path: Path) -> None:
     storage = Storage(tmp_path, "arriving")
     tiny = parse_study(read_yaml(TINY))
-    assert arrival_sensors(tiny, storage, RULES) == []
+    assert arrival_sensors(tiny, storage, SPECS) == []
     for automation, status in ((False, dg.DefaultSensorStatus.STOPPED), (True, dg.DefaultSensorStatus.RUNNING)):
         study = study_of(local_family(tmp_path), automation=automation)
-        sensors = arrival_sensors(study, storage, rules_for(study))
+        sensors = arrival_sensors(study, storage, specs_for(study))
         assert [sensor.name for sensor in sensors] == ["new_checkpoints__gloss_tiny", "new_checkpoints__gloss_tinier"]
         assert {sensor.default_status for sensor in sensors} == {status}
 

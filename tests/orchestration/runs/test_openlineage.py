@@ -16,7 +16,7 @@ import pytest
 
 from emergence_assets.orchestration.runs.batch import Batch
 from emergence_assets.orchestration.runs.openlineage import PATIENCE_SECONDS, OpenLineageSender, openlineage_address
-from emergence_assets.pipeline import rules_for
+from emergence_assets.pipeline import specs_for
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.study.load import load_study
@@ -69,7 +69,7 @@ def receivers() -> Iterator[Callable[..., Receiver]]:
 @pytest.fixture(scope="module")
 def plan() -> Plan:
     study = load_study(str(TINY))
-    return Plan(study, Storage(Path("nowhere"), study.name), rules_for(study))
+    return Plan(study, Storage(Path("nowhere"), study.name), specs_for(study))
 
 
 def tell(sender: OpenLineageSender, plan: Plan, n_runs: int = 1, fails: bool = False) -> list[str]:
@@ -84,7 +84,7 @@ def tell(sender: OpenLineageSender, plan: Plan, n_runs: int = 1, fails: bool = F
     def job() -> None:
         work()
 
-    batch = Batch(((plan.rules["sae"], (Cell("gloss-tiny", 3, 1),)),), "gloss-tiny")
+    batch = Batch(((plan.specs["sae"], (Cell("gloss-tiny", 3, 1),)),), "gloss-tiny")
     run_ids = [str(uuid4()) for _ in range(n_runs)]
     with dg.DagsterInstance.ephemeral() as instance:
         for run_id in run_ids:
