@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from emergence_assets.orchestration.build import STAGES, build_definitions
-from emergence_assets.orchestration.instance.partitions import group_name
+from emergence_assets.orchestration.instance.partitions import dagster_name
 from emergence_assets.pipeline import SPECS
 from emergence_assets.study.load import load_study, parse_study
 from resources.files.plain_yaml import read_yaml
@@ -61,7 +61,7 @@ def test_nothing_runs_by_itself_until_it_is_switched_on(automation: bool) -> Non
     study = load_study("pythia").model_copy(update={"automation": automation})
     loaded = build_definitions(study, Storage(Path("data"), study.name)).get_repository_def()
     names = {sensor.name for sensor in loaded.sensor_defs}
-    assert names == {"dead_runs", "upkeep", *(f"new_checkpoints__{group_name(model)}" for model in study.models)}
+    assert names == {"dead_runs", "upkeep", *(f"new_checkpoints__{dagster_name(model)}" for model in study.models)}
     switches = [*loaded.sensor_defs, *loaded.schedule_defs]
     assert {switch.default_status.value for switch in switches} == {"RUNNING" if automation else "STOPPED"}
 

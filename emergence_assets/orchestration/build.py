@@ -8,16 +8,19 @@ import dagster as dg
 # Definitions load lazily, when the working directory has left sys.path.
 import resources.compute.local_processes  # noqa: F401
 from emergence_assets.orchestration.assets.conditions import upkeep_sensor
-from emergence_assets.orchestration.assets.partitioned import build_asset
-from emergence_assets.orchestration.assets.unpartitioned import build_tables
+from emergence_assets.orchestration.assets.partitioned import build_partitioned
+from emergence_assets.orchestration.assets.tables import build_tables
 from emergence_assets.orchestration.automation.jobs import stage_jobs
 from emergence_assets.orchestration.automation.schedules import audit_job, pin_check
 from emergence_assets.orchestration.automation.sensors import arrival_sensors
 from emergence_assets.orchestration.instance.home import dead_run_sensor
 from emergence_assets.pipeline import specs_for
 from emergence_assets.plan.asset_spec import AssetSpec
+from emergence_assets.plan.listeners import Listener
+from emergence_assets.plan.plan import Plan
 from emergence_assets.study.study import Study
 from resources.compute.local_processes import LocalProcesses
+from resources.compute.task import Compute
 from resources.files.storage import Storage
 
 STAGES = ("checkpoints", "activations", "saes", "features", "emergence", "report")
@@ -30,36 +33,59 @@ def local_processes(_context: dg.InitResourceContext) -> Iterator[LocalProcesses
         yield workers
 
 
-def _assets(spec: AssetSpec, study: Study, specs: Sequence[AssetSpec]) -> list[dg.AssetsDefinition]:
-    """The Dagster assets of one spec asset: one per model where it has partitions."""
-    if spec.has_partitions:
-        return [build_asset(spec, study, specs, model) for model in study.models]
-    return [build_tables(spec, study, specs)]
-
-
-def build_definitions(study: Study, storage: Storage, compute: Any = local_processes) -> dg.Definitions:
-    """Assets, checks, jobs, sensors and resources of one study.
+def build_definitions(
+    study: Study,
+    storage: Storage,
+    plan: Plan | None = None,
+    compute: Compute | None = None,
+    progress: Listener | None = None,
+) -> dg.Definitions:
+    """Make the assets, checks, jobs, sensors and resources of one study.
 
     Args:
         study: what is under study.
         storage: where its data lies.
-        compute: a `Compute`, or a Dagster resource that yields one.
+        plan: of a run in this process; by default every run that Dagster launches makes its own.
+        compute: of a run in this process; by default every run that Dagster launches has its own worker processes.
+        progress: told what a run in this process makes; by default the log of the run.
     """
     specs = specs_for(study)
-    assets = [asset for spec in specs for asset in _assets(spec, study, specs)]
     verify_pins, nightly = pin_check(study, storage)
     audit, audit_nightly = audit_job(study, storage)
-    stages = stage_jobs(study, storage, STAGES, lambda workers: build_definitions(study, storage, workers))
+
+    @dg.resource(description="Which cells there are, what each is made from and what state it is in.")
+    def fresh_plan(_context: dg.InitResourceContext) -> Plan:
+        return Plan(study, storage, specs)
+
+    given: dict[str, Any] = {"plan": plan or fresh_plan, "compute": compute or local_processes, "progress": progress}
     return dg.Definitions(
-        assets=assets,
-        jobs=[*stages, verify_pins, audit],
+        assets=build_assets(study, specs),
+        jobs=[*stage_jobs(study, specs), verify_pins, audit],
         sensors=[
-            *arrival_sensors(study, storage, specs_for(study)),
+            *arrival_sensors(study, storage, specs),
             upkeep_sensor(study.name, study.automation),
             dead_run_sensor(study.automation),
         ],
         schedules=[nightly, audit_nightly],
-        resources={"storage": storage, "compute": compute},
+        resources=given,
         # A run works through its own pool of processes; Dagster's would start one more per step and import all again.
         executor=dg.in_process_executor,
     )
+
+
+def build_assets(study: Study, specs: Sequence[AssetSpec]) -> list[dg.AssetsDefinition]:
+    """Make the Dagster assets of a study.
+
+    Tables that partitions are made from are an op of their own; all others are made by one.
+    """
+    with_partitions = [spec for spec in specs if spec.has_partitions]
+    early = {name for spec in with_partitions for name in spec.inputs}
+    tables = [spec for spec in specs if not spec.has_partitions]
+    groups = {
+        "training": [spec for spec in tables if spec.name in early],
+        "tables": [spec for spec in tables if spec.name not in early],
+    }
+    return [
+        *(build_partitioned(spec, study, specs, model) for spec in with_partitions for model in study.models),
+        *(build_tables(name, made, study, specs) for name, made in groups.items() if made),
+    ]

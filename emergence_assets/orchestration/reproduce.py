@@ -126,14 +126,15 @@ def reproduce(
     scratch = Storage(folder, plan.study.name)
     prepare_folder(scratch.root)
     _hand_over(plan, scratch, split.given, split.again)
-    specs = list(plan.specs.values())
     with (
         dg.DagsterInstance.from_config(str(prepare_settings(folder / "dagster"))) as instance,
         LocalProcesses() as workers,
     ):
-        definitions = build_definitions(plan.study, scratch, ListeningCompute(workers, progress))
-        run_study(plan.study, scratch, definitions, specs, instance, progress, only=split.again)
-    made = Plan(plan.study, scratch, specs)
+        made = Plan(plan.study, scratch, list(plan.specs.values()))
+        compute = ListeningCompute(workers, progress)
+        definitions = build_definitions(plan.study, scratch, made, compute, progress)
+        run_study(made, definitions, instance, progress, only=split.again)
+    made.reload()
     found = [_compared(spec, cell, plan, made) for spec, cell in _cells(plan, split.again)]
     return Reproduction(address, str(folder), start, found, {name: len(cells) for name, cells in split.given.items()})
 

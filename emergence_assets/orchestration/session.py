@@ -16,10 +16,10 @@ from emergence_assets.orchestration.instance.interruption import interruptions_k
 from emergence_assets.orchestration.instance.partitions import asset_key, cell_of, partitions
 from emergence_assets.orchestration.runs.batch import Outcome
 from emergence_assets.orchestration.runs.openlineage import OpenLineageSender, openlineage_address
-from emergence_assets.orchestration.runs.study_run import follow_time_axes, run_study
+from emergence_assets.orchestration.runs.study_run import follow_timelines, run_study
 from emergence_assets.pipeline import specs_for
 from emergence_assets.plan.cell import Cell
-from emergence_assets.plan.listeners import ListeningCompute, ProgressListener
+from emergence_assets.plan.listeners import Listener, Listeners, ListeningCompute, ProgressListener, Stopwatch
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.status import AssetStatus, study_status
 from emergence_assets.report.spec import HEADLINE_NAME, PAGE_NAME
@@ -60,7 +60,7 @@ class Session:
         prepare_home(self.storage.data)
         with dg.DagsterInstance.get() as instance:
             close_dead_runs(instance)
-            follow_time_axes(self.study, self.storage, specs_for(self.study), instance)
+            follow_timelines(self._plan(), instance)
 
     def run(
         self, progress: ProgressListener, stages: Sequence[str] | None = None, openlineage: str | None = None
@@ -76,32 +76,36 @@ class Session:
             Plain values: cells made and seconds by asset, warnings, and the headline where there is a report.
         """
         address = openlineage_address(openlineage)
-        self.prepare()
-        specs = specs_for(self.study)
+        prepare_folder(self.storage.root)
+        prepare_home(self.storage.data)
+        plan, watch, sender = self._plan(), Stopwatch(), None
         with (
             interruptions_kept(),
             dg.DagsterInstance.get() as instance,
             LocalProcesses() as workers,
             contextlib.ExitStack() as opened,
         ):
-            sender = (
-                opened.enter_context(OpenLineageSender(address, Plan(self.study, self.storage, specs)))
-                if address
-                else None
-            )
+            listeners: list[Listener] = [progress, watch]
+            if address:
+                sender = opened.enter_context(OpenLineageSender(address, plan))
+                listeners.append(sender)
+            listener = Listeners(*listeners)
             compute = ListeningCompute(workers, progress)
-            definitions = build_definitions(self.study, self.storage, compute)
-            follow = sender.follow if sender else None
-            outcome = run_study(self.study, self.storage, definitions, specs, instance, progress, stages, follow=follow)
+            definitions = build_definitions(self.study, self.storage, plan, compute, listener)
+            outcome = run_study(plan, definitions, instance, listener, stages)
         if sender and sender.lost:
             outcome.warnings.append(f"{sender.lost} OpenLineage events were not taken: {sender.problem or 'no time'}")
-        follow_retention(Plan(self.study, self.storage, specs), progress)
-        return self._result(outcome, compute.working_seconds)
+        plan.forget_states()
+        follow_retention(plan, progress)
+        return self._result(outcome, watch.seconds, compute.working_seconds)
 
-    def _result(self, outcome: Outcome, working_seconds: float) -> dict[str, Any]:
+    def _plan(self) -> Plan:
+        return Plan(self.study, self.storage, specs_for(self.study))
+
+    def _result(self, outcome: Outcome, seconds: dict[str, float], working_seconds: float) -> dict[str, Any]:
         result: dict[str, Any] = {"study": self.study.name, "made": outcome.made, "warnings": outcome.warnings}
         result |= {"left_out": outcome.left_out}
-        result |= {"seconds": outcome.seconds, "working_seconds": working_seconds}
+        result |= {"seconds": seconds, "working_seconds": working_seconds}
         # Once, beside the numbers that they are about.
         result |= {"text_warnings": probe_report(self.study).warnings if outcome.made.get("latent_stats") else []}
         reported = folder_provenance(self.storage.report_folder())

@@ -24,7 +24,10 @@ class CellState(NamedTuple):
 
 
 class Plan:
-    """Required and stored provenance of every cell, each worked out once; make a new one after anything changed."""
+    """Required and stored provenance of every cell of a study, each worked out once.
+
+    A run has one plan. Whoever makes cells calls `forget_states`; whoever changes a checkpoint timeline calls `reload`.
+    """
 
     def __init__(self, study: Study, storage: Storage, specs: Sequence[AssetSpec]):
         self.study = study
@@ -66,14 +69,15 @@ class Plan:
         layers = {name: self.study.layers_of(name) for name in models}
         return [Cell(name, step, layer) for name, step, _ in grid_of_steps for layer in layers[str(name)]]
 
-    def sources(self, spec: AssetSpec, model: str | None) -> list[tuple[AssetSpec, str | None]]:
-        """Assets that an asset of one model (or of the whole study) is made from, with their models."""
-        named = [self.specs[name] for name in spec.inputs if name in self.specs]
-        return [
-            (source, None if source.grid == "study" else name)
-            for source in named
-            for name in ([None] if source.grid == "study" else [model] if model else self.study.models)
-        ]
+    def forget_states(self) -> None:
+        """Look at the stored cells again: some were made."""
+        self._states.clear()
+
+    def reload(self) -> None:
+        """Read the checkpoint timelines again, and all that follows from them."""
+        self._axes.clear()
+        self._required.clear()
+        self._states.clear()
 
     def input_cells(self, spec: AssetSpec, cell: Cell) -> Iterator[tuple[AssetSpec, Cell]]:
         """What a cell is made from: of every input asset, the cells that share its model, step and layer."""
@@ -153,7 +157,7 @@ class Plan:
             EmergenceError: an input has to be materialised first.
         """
         inputs = list(self.input_cells(spec, cell))
-        for source, _ in self.sources(spec, cell.model) if spec.needs_cells else ():
+        for source, _ in upstream(self.study, list(self.specs.values()), spec, cell.model) if spec.needs_cells else ():
             if all(found.name != source.name for found, _ in inputs):
                 raise EmergenceError(
                     f"{spec.name} of {cell} needs {source.name}, and no checkpoint can be used.",
@@ -177,6 +181,18 @@ class Plan:
                 remedy="materialise what stands before it, or type `emergence run`",
             )
         return required
+
+
+def upstream(
+    study: Study, specs: Sequence[AssetSpec], spec: AssetSpec, model: str | None
+) -> list[tuple[AssetSpec, str | None]]:
+    """Assets that an asset of one model (or of the whole study) is made from, with their models."""
+    by_name = {one.name: one for one in specs}
+    return [
+        (source, None if source.grid == "study" else name)
+        for source in (by_name[name] for name in spec.inputs if name in by_name)
+        for name in ([None] if source.grid == "study" else [model] if model else study.models)
+    ]
 
 
 def _agree(left: Cell, right: Cell) -> bool:

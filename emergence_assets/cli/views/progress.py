@@ -1,6 +1,7 @@
 """Progress in the terminal: what runs, how fast, how long still. Plain lines where there is no terminal."""
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -15,12 +16,13 @@ from rich.progress import (
 )
 
 from emergence_assets.plan.asset_spec import AssetSpec
+from emergence_assets.plan.cell import Cell
 
 PLAIN_EVERY_SECONDS = 10.0
 
 
 class Display:
-    """Shows one line per stage and one per running task; a `listeners.Listener` and a `listeners.TaskListener`."""
+    """Shows a line for what is being made and one per running task; a `ProgressListener`."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -39,7 +41,9 @@ class Display:
         self._stage: TaskID | None = None
         self._running: dict[str, TaskID] = {}
         self._finished: set[str] = set()
-        self._began = self._last_plain = time.monotonic()
+        self._making: list[str] = []
+        self._began: dict[tuple[str, str], float] = {}
+        self._last_plain = time.monotonic()
 
     def __enter__(self) -> "Display":
         self._progress.start()
@@ -59,27 +63,46 @@ class Display:
         else:
             self.console.print(f"nothing to do: all {sum(total.values())} cells are up to date", highlight=False)
 
-    def began(self, spec: AssetSpec, model: str | None, n_cells: int) -> None:
-        """Open the line of a stage."""
-        self._began = time.monotonic()
-        title = f"{spec.name} {model or ''}".strip()
-        self._stage = self._progress.add_task(title, total=n_cells, note="", rate="")
+    def began(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
+        """Add an asset to the line of what is being made."""
+        self._began[run_id, spec.name] = time.monotonic()
+        self._making.append(spec.name)
+        self._title(len(cells))
 
-    def ended(self, spec: AssetSpec, model: str | None, n_cells: int) -> None:
-        """Replace the line of a stage by its result."""
-        seconds = time.monotonic() - self._began
+    def ended(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
+        """Print an asset that is finished, and take it off the line."""
+        seconds = time.monotonic() - self._began.pop((run_id, spec.name), time.monotonic())
+        self._take_off(spec)
+        models = dict.fromkeys(cell.model for cell in cells)
+        whose = str(next(iter(models))) if len(models) == 1 and None not in models else "all models"
+        unit = "cell" if len(cells) == 1 else "cells"
+        self.console.print(f"  {spec.name} {whose}: {len(cells)} {unit} in {seconds:.1f} s", highlight=False)
+
+    def failed(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
+        """Take an asset off the line; the error says why."""
+        self._take_off(spec)
+
+    def _title(self, n_units: int) -> None:
+        shown = ", ".join(self._making[:3]) + (f" and {len(self._making) - 3} more" if len(self._making) > 3 else "")
+        if self._stage is None:
+            self._stage = self._progress.add_task(shown, total=n_units, note="", rate="")
+        else:
+            self._progress.update(self._stage, description=shown)
+
+    def _take_off(self, spec: AssetSpec) -> None:
+        if spec.name in self._making:
+            self._making.remove(spec.name)
+        if self._making:
+            self._title(0)
+            return
         for task in [*self._running.values(), *([] if self._stage is None else [self._stage])]:
             self._progress.remove_task(task)
         self._running, self._finished, self._stage = {}, set(), None
-        unit = "cell" if n_cells == 1 else "cells"
-        self.console.print(
-            f"  {spec.name} {model or 'all models'}: {n_cells} {unit} in {seconds:.1f} s", highlight=False
-        )
 
     def submitted(self, n_tasks: int) -> None:
         """Set what the stage's line counts: tasks, which may make several cells each."""
         if self._stage is not None:
-            self._progress.update(self._stage, total=n_tasks)
+            self._progress.update(self._stage, total=n_tasks, completed=0)
 
     def progressed(self, label: str, done: int, total: int, note: str) -> None:
         """Move the line of a running task."""

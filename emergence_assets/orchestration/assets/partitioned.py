@@ -1,41 +1,42 @@
-"""Body of all assets with partitions: plans, has the cells made, records an event per cell, validates."""
+"""Assets with partitions: a Dagster asset per model, whose body makes the due cells, records and validates them."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 
 from emergence_assets.orchestration.assets.checks import as_written, as_written_spec, nothing_made, severity, verdicts
-from emergence_assets.orchestration.assets.conditions import ACCELERATOR_POOL, BACKFILL_POLICIES, RECOMPUTE_TAG, upkeep
+from emergence_assets.orchestration.assets.conditions import (
+    ACCELERATOR_POOL,
+    BACKFILL_POLICIES,
+    RECOMPUTE_TAG,
+    upkeep,
+)
 from emergence_assets.orchestration.assets.data_docs import record_validation
 from emergence_assets.orchestration.assets.events import Recorder
+from emergence_assets.orchestration.assets.progress import listener_of, logged_report
 from emergence_assets.orchestration.instance.home import claim_run
 from emergence_assets.orchestration.instance.partitions import (
     asset_key,
     cell_of,
-    group_name,
     partition_key,
     partitions,
     remove_steps,
 )
-from emergence_assets.plan.asset_spec import AssetSpec, Intake, Job
+from emergence_assets.plan.asset_spec import AssetSpec, Due, Intake
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.code_version import code_version
-from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.plan import Plan, upstream
 from emergence_assets.plan.run_metadata import origin_of_run
 from emergence_assets.study.study import Study
 from resources.compute.task import Task
-from resources.files.provenance import Required
-from resources.files.storage import Storage
 
-LOG_EVERY_SECONDS = 15.0
+RESOURCES = {"plan", "compute", "progress"}
+"""Dagster resources of every asset: the plan of the run, its workers, and who is told of progress."""
 
 
-def build_asset(spec: AssetSpec, study: Study, specs: Sequence[AssetSpec], model: str) -> dg.AssetsDefinition:
-    """The Dagster asset of one model for an asset with a partition per checkpoint, or per layer of one."""
-    spec = spec
+def build_partitioned(spec: AssetSpec, study: Study, specs: Sequence[AssetSpec], model: str) -> dg.AssetsDefinition:
+    """Make the Dagster asset of one model that has a partition per checkpoint, or per layer of one."""
     key = asset_key(study, model, spec.name)
     grid = partitions(study, model, spec.grid)
     parents = parent_keys(study, specs, spec, model)
@@ -44,13 +45,13 @@ def build_asset(spec: AssetSpec, study: Study, specs: Sequence[AssetSpec], model
         key=key,
         deps=parents,
         partitions_def=grid,
-        group_name=group_name(model),
+        group_name=spec.stage,
         description=spec.description,
         kinds=set(spec.kinds),
         code_version=code_version(*spec.code),
         pool=ACCELERATOR_POOL if spec.on_accelerator else None,
         backfill_policy=BACKFILL_POLICIES[spec.backfill],
-        # What comes from outside is delivered by its sensor; all else follows from what it is made from.
+        # What comes from outside is requested by its sensor; all else follows from what it is made from.
         automation_condition=upkeep() if parents else None,
         output_required=False,
         check_specs=[
@@ -60,29 +61,23 @@ def build_asset(spec: AssetSpec, study: Study, specs: Sequence[AssetSpec], model
             for check in spec.checks
         ]
         + [as_written_spec(key)],
-        required_resource_keys={"storage", "compute"},
+        required_resource_keys=RESOURCES,
         op_tags={"stage": spec.stage},
     )
     def cells(context: dg.AssetExecutionContext) -> Iterator[Any]:
         selected = [cell_of(model, name) for name in context.partition_keys]
-        yield from materialise(context, spec, study, specs, key, selected)
+        yield from _materialise(context, context.resources.plan, spec, key, selected)
 
     return cells
 
 
 def parent_keys(study: Study, specs: Sequence[AssetSpec], spec: AssetSpec, model: str | None) -> list[dg.AssetKey]:
     """Keys of the assets that an asset of one model, or of the whole study, is made from."""
-    shape = Plan(study, Storage(Path(), study.name), specs)  # which assets feed which; nothing is read
-    return sorted({asset_key(study, name, source.name) for source, name in shape.sources(spec, model)})
+    return sorted({asset_key(study, name, source.name) for source, name in upstream(study, specs, spec, model)})
 
 
-def materialise(
-    context: dg.AssetExecutionContext,
-    spec: AssetSpec,
-    study: Study,
-    specs: Sequence[AssetSpec],
-    key: dg.AssetKey,
-    cells: Sequence[Cell],
+def _materialise(
+    context: dg.AssetExecutionContext, plan: Plan, spec: AssetSpec, key: dg.AssetKey, cells: Sequence[Cell]
 ) -> Iterator[Any]:
     """Make what is due of the selected cells, record an event for each, and yield check results.
 
@@ -91,12 +86,11 @@ def materialise(
     """
     claim_run(context.instance, context.run)
     if spec.intake:
-        left_out = _take_in(context, spec.intake, study, cells)
+        left_out = _take_in(context, plan, spec.intake, cells)
         cells = [cell for cell in cells if cell not in left_out]
         if not cells:
             yield from nothing_made(spec, key, "\n".join(left_out.values()))
             return
-    plan = Plan(study, context.resources.storage, specs)
     required = [(cell, plan.demand_inputs(spec, cell, together=set(cells))) for cell in cells]
     due = due_of(context, plan, spec, required)
     due_cells = {cell for cell, _ in due}
@@ -108,12 +102,21 @@ def materialise(
     if not single:
         for cell in kept:
             recorder.record(cell)
-    for cell in make(context, spec, plan, due):
-        if not single:
-            recorder.record(cell)
+    listener = listener_of(context)
+    listener.began(context.run_id, spec, cells)
+    try:
+        for cell in _make(context, plan, spec, due):
+            if not single:
+                recorder.record(cell)
+    except BaseException:
+        listener.failed(context.run_id, spec, cells)
+        raise
+    finally:
+        plan.forget_states()
     results = verdicts(spec, plan, cells)
     page = record_validation(plan, spec, cells, results, context.run_id)
     unaltered = as_written(spec, plan, kept, key)
+    listener.ended(context.run_id, spec, cells)
     if single:
         yield recorder.result(cells[0], [*(verdict.of_all(key, page) for verdict in results), unaltered])
         return
@@ -135,52 +138,38 @@ def materialise(
         yield verdict.of_all(key, page)
 
 
-def due_of(
-    context: dg.AssetExecutionContext, plan: Plan, spec: AssetSpec, required: Sequence[tuple[Cell, Required]]
-) -> list[tuple[Cell, Required]]:
-    """The cells that have to be made: all of them where the run says so."""
+def due_of(context: dg.AssetExecutionContext, plan: Plan, spec: AssetSpec, required: Due) -> Due:
+    """The cells that have to be made: all of them where the run is tagged so."""
     force = context.run.tags.get(RECOMPUTE_TAG) == "true"
     return [(cell, want) for cell, want in required if force or plan.state(spec, cell).state != "done"]
 
 
-def make(
-    context: dg.AssetExecutionContext, spec: AssetSpec, plan: Plan, due: Sequence[tuple[Cell, Required]]
-) -> Iterator[Cell]:
+def _make(context: dg.AssetExecutionContext, plan: Plan, spec: AssetSpec, due: Due) -> Iterator[Cell]:
     """Have cells made by the workers; yields each as soon as it is finished.
 
     Raises:
         EmergenceError: of the first that could not be made, after all others.
     """
-    compute, report = context.resources.compute, _logger(context)
-    origin, done = origin_of_run(context.run_id, plan.study), 0
-
-    def run(function: str, jobs: Sequence[Job], on_accelerator: bool) -> Iterator[Job]:
-        by_label = {job.label: job for job in jobs}
-        tasks = [Task(function, job.arguments, job.label, on_accelerator, origin) for job in jobs]
-        for task, _ in compute.run(tasks, report):
-            yield by_label[task.label]
-
-    if spec.prepare:
-        for _ in run(spec.prepare.make, spec.prepare.jobs(plan, due), on_accelerator=True):
-            pass
-    for job in run(spec.make, spec.jobs(plan, due), spec.on_accelerator):
-        done += len(job.cells)
-        context.log.debug(f"{job.label} finished, {done} of {len(due)} cells")
-        yield from job.cells
+    origin = origin_of_run(context.run_id, plan.study)
+    jobs = {job.label: job for job in spec.jobs(plan, due)}
+    tasks = [Task(spec.make, job.arguments, job.label, spec.on_accelerator, origin) for job in jobs.values()]
+    for done, (task, _) in enumerate(context.resources.compute.run(tasks, logged_report(context)), 1):
+        context.log.debug(f"{task.label} finished, {done} of {len(jobs)} jobs")
+        yield from jobs[task.label].cells
 
 
-def _take_in(context: dg.AssetExecutionContext, intake: Intake, study: Study, cells: Sequence[Cell]) -> dict[Cell, str]:
-    """Look at what the cells are made of; those that may not be used lose their partition.
+def _take_in(context: dg.AssetExecutionContext, plan: Plan, intake: Intake, cells: Sequence[Cell]) -> dict[Cell, str]:
+    """Measure and validate the checkpoints of the cells; those that are left out lose their partition.
 
     Returns:
         Those of the cells, with the reason.
     """
-    storage, models = context.resources.storage, dict.fromkeys(str(cell.model) for cell in cells)
-    for model in models:
-        intake.refresh(study, storage, model)
-    for _ in context.resources.compute.run(intake.tasks(study, storage, cells), _logger(context)):
+    study, storage = plan.study, plan.storage
+    models = dict.fromkeys(str(cell.model) for cell in cells)
+    for _ in context.resources.compute.run(intake.tasks(study, storage, cells), logged_report(context)):
         pass
     axes = {model: intake.refresh(study, storage, model) for model in models}
+    plan.reload()
     for model, axis in axes.items():
         for entry in axis.left_out:
             context.log.warning(f"{model} step {entry.step} is left out ({entry.status}): {entry.reason}")
@@ -192,15 +181,3 @@ def _take_in(context: dg.AssetExecutionContext, intake: Intake, study: Study, ce
             entry = axis.entry(int(cell.step or 0))
             left_out[cell] = f"{cell} {f'is {entry.status}: {entry.reason}' if entry else 'is gone from its source'}"
     return left_out
-
-
-def _logger(context: dg.AssetExecutionContext) -> Callable[[str, int, int, str], None]:
-    last = time.monotonic()
-
-    def report(label: str, done: int, total: int, note: str) -> None:
-        nonlocal last
-        if time.monotonic() - last >= LOG_EVERY_SECONDS:
-            last = time.monotonic()
-            context.log.info(f"{label}: {done} of {total} {note}")
-
-    return report

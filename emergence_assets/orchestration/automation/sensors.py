@@ -11,7 +11,7 @@ from emergence_assets.checkpoints.listing import pin_new_revisions, refresh_time
 from emergence_assets.checkpoints.spec import CHECKPOINT
 from emergence_assets.orchestration.assets.conditions import UPKEEP_SECONDS
 from emergence_assets.orchestration.automation.cursor import Cursor, Delivery, Overdue, pause_seconds
-from emergence_assets.orchestration.instance.partitions import asset_key, group_name, step_set_name
+from emergence_assets.orchestration.instance.partitions import asset_key, dagster_name, step_set_name
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell, step_key
 from emergence_assets.plan.plan import Plan
@@ -225,7 +225,7 @@ def _sensor(study: Study, storage: Storage, specs: Sequence[AssetSpec], model: s
     tables = [spec.name for spec in specs if spec.grid == "model"]
 
     @dg.sensor(
-        name=f"new_checkpoints__{group_name(model)}",
+        name=f"new_checkpoints__{dagster_name(model)}",
         target=dg.AssetSelection.assets(*(asset_key(study, model, name) for name in (CHECKPOINT.name, *tables))),
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if study.automation else dg.DefaultSensorStatus.STOPPED,

@@ -9,8 +9,8 @@ from emergence_assets.plan.cell import Cell, Grid, layer_key, step_key
 from emergence_assets.study.study import EMBEDDING_LAYER, Study
 
 
-def group_name(model: str) -> str:
-    """Asset group of a model; Dagster allows letters, digits and underscores."""
+def dagster_name(model: str) -> str:
+    """Name of a model where Dagster allows letters, digits and underscores only."""
     return re.sub(r"\W", "_", model)
 
 

@@ -16,12 +16,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
-import dagster as dg
-
-from emergence_assets.orchestration.runs.batch import Batch
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
-from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.plan import Plan, upstream
 from resources.errors import EmergenceError
 
 if TYPE_CHECKING:
@@ -30,11 +27,6 @@ if TYPE_CHECKING:
 
 ADDRESS_VARIABLE = "OPENLINEAGE_URL"
 PRODUCER = "urn:emergence-assets"
-STATES = {
-    dg.DagsterEventType.STEP_START: "START",
-    dg.DagsterEventType.STEP_SUCCESS: "COMPLETE",
-    dg.DagsterEventType.STEP_FAILURE: "FAIL",
-}
 TIMEOUT_SECONDS = 5.0
 """For one event."""
 PATIENCE_SECONDS = 2.0
@@ -83,36 +75,47 @@ class OpenLineageSender:
         self._thread.join(PATIENCE_SECONDS)
         self.lost += sum(event is not None for event in list(self._waiting.queue))
 
-    def follow(self, batch: Batch, entry: dg.EventLogEntry) -> None:
-        """Tell what a Dagster event says, if it is one of those that are told; returns at once."""
-        event = entry.dagster_event
-        state = STATES.get(event.event_type) if event else None
-        if event is None or state is None or event.step_key is None:
-            return
-        spec, cells = batch.part_of_step(self._plan.study, event.step_key)
+    def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
+        """See `Listener`; OpenLineage has no event for it."""
+
+    def began(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
+        """Send that some cells of an asset are being made."""
+        self._put("START", run_id, spec, cells)
+
+    def ended(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
+        """Send that they were made."""
+        self._put("COMPLETE", run_id, spec, cells)
+
+    def failed(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
+        """Send that they could not be made."""
+        self._put("FAIL", run_id, spec, cells)
+
+    def _put(self, state: str, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
         try:
-            self._waiting.put_nowait(self._event(state, entry.run_id, event.step_key, spec, cells, entry.timestamp))
+            self._waiting.put_nowait(self._event(state, run_id, spec, cells))
         except queue.Full:
             self.lost += 1
 
-    def _event(
-        self, state: str, run_id: str, step: str, spec: AssetSpec, cells: Sequence[Cell], seconds: float
-    ) -> "RunEvent":
+    def _event(self, state: str, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> "RunEvent":
         from openlineage.client import set_producer
         from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
         from openlineage.client.facet_v2 import job_type_job, parent_run, processing_engine_run
 
         set_producer(PRODUCER)
         models = list(dict.fromkeys(cell.model for cell in cells))
-        sources = dict.fromkeys(source for model in models for source in self._plan.sources(spec, model))
+        specs = list(self._plan.specs.values())
+        sources = dict.fromkeys(one for model in models for one in upstream(self._plan.study, specs, spec, model))
         space = f"emergence/{self._plan.study.name}"
         parent = parent_run.ParentRunFacet(parent_run.Run(run_id), parent_run.Job(space, "run"))
         engine = processing_engine_run.ProcessingEngineRunFacet(version("dagster"), "dagster")
         kind = job_type_job.JobTypeJobFacet("BATCH", "DAGSTER", "ASSET")
         return RunEvent(
-            eventTime=datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds"),
+            eventTime=datetime.now(UTC).isoformat(timespec="milliseconds"),
             eventType=RunState[state],
-            run=Run(str(uuid5(UUID(run_id), step)), {"parent": parent, "processing_engine": engine}),
+            run=Run(
+                str(uuid5(UUID(run_id), f"{spec.name} {', '.join(map(str, models))}")),
+                {"parent": parent, "processing_engine": engine},
+            ),
             job=Job(space, spec.name if len(models) > 1 else _name(spec, models[0]), {"jobType": kind}),
             inputs=[InputDataset(space, _name(source, model)) for source, model in sources],
             outputs=[OutputDataset(space, _name(spec, model)) for model in models],

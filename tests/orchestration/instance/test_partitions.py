@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from emergence_assets.orchestration.instance.partitions import (
     asset_key,
     cell_of,
-    group_name,
+    dagster_name,
     partition_key,
     partitions,
     range_tags,
@@ -176,4 +176,4 @@ def test_models_do_not_share_their_steps(study: Study) -> None:
 def test_keys_and_groups_name_study_model_and_asset(study: Study) -> None:
     assert asset_key(study, MODEL, "sae").path == ["quick", MODEL, "sae"]
     assert asset_key(study, None, "report").path == ["quick", "report"]
-    assert group_name("pythia-1.4b") == "pythia_1_4b"
+    assert dagster_name("pythia-1.4b") == "pythia_1_4b"

@@ -1,0 +1,225 @@
+"""Assets without partitions: one Dagster op makes all tables that are asked for, as soon as their inputs are there.
+
+One op and not one per asset: an op costs half a second of Dagster's own work, and the workers would wait between two of
+them. Every table is an asset of its own all the same: it is selected, shown, checked and followed by itself.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from emergence_assets.checkpoints.spec import TRAINING_RUN
+from emergence_assets.orchestration.assets.checks import Verdict, as_written, as_written_spec, nothing_made, verdicts
+from emergence_assets.orchestration.assets.conditions import SENSOR_TAG, upkeep
+from emergence_assets.orchestration.assets.data_docs import record_validation
+from emergence_assets.orchestration.assets.events import Recorder
+from emergence_assets.orchestration.assets.partitioned import RESOURCES, due_of, parent_keys
+from emergence_assets.orchestration.assets.progress import listener_of, logged_report
+from emergence_assets.orchestration.instance.home import claim_run
+from emergence_assets.orchestration.instance.partitions import asset_key, register_steps
+from emergence_assets.plan.asset_spec import AssetSpec, Due
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.code_version import code_version
+from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.run_metadata import origin_of_run
+from emergence_assets.study.study import Study
+from resources.compute.task import Task
+from resources.errors import EmergenceError
+
+Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
+Node = tuple[AssetSpec, Cell]
+"""One table: the asset, and its model or the study."""
+
+
+def build_tables(name: str, made: Sequence[AssetSpec], study: Study, specs: Sequence[AssetSpec]) -> dg.AssetsDefinition:
+    """Make the Dagster assets of several specs without partitions, of all models, as one op.
+
+    Args:
+        name: of the op.
+        made: their specs.
+        study: of which they are.
+        specs: all assets of the study.
+    """
+    nodes: dict[dg.AssetKey, Node] = {
+        asset_key(study, model, spec.name): (spec, Cell(model))
+        for spec in made
+        for model in ([None] if spec.grid == "study" else study.models)
+    }
+    parents = {key: parent_keys(study, specs, spec, cell.model) for key, (spec, cell) in nodes.items()}
+    tables = dg.AssetSelection.assets(*nodes)
+
+    @dg.multi_asset(
+        name=f"{study.name.replace('-', '_').replace('.', '_')}__{name}",
+        specs=[
+            dg.AssetSpec(
+                key,
+                deps=parents[key],
+                group_name=spec.stage,
+                description=spec.description,
+                kinds=set(spec.kinds),
+                code_version=code_version(*spec.code),
+                automation_condition=upkeep(tables) if parents[key] else None,
+                skippable=True,
+            )
+            for key, (spec, _) in nodes.items()
+        ],
+        check_specs=[
+            dg.AssetCheckSpec(check.name, asset=key, description=check.description, blocking=check.blocking)
+            for key, (spec, _) in nodes.items()
+            for check in spec.checks
+        ]
+        + [as_written_spec(key) for key in nodes],
+        can_subset=True,
+        required_resource_keys=RESOURCES,
+    )
+    def op(context: dg.AssetExecutionContext) -> Results:
+        claim_run(context.instance, context.run)
+        selected = {node: key for key, node in nodes.items() if key in context.selected_asset_keys}
+        for spec, cell in selected:
+            if spec.name == TRAINING_RUN.name:  # its checkpoints exist as soon as it has run
+                register_steps(context.instance, study, str(cell.model), study.listed_steps or [])
+        yield from _Tables(context, context.resources.plan, selected).make()
+
+    return op
+
+
+@dataclass
+class _Tables:
+    """One execution of the op."""
+
+    context: dg.AssetExecutionContext
+    plan: Plan
+    keys: Mapping[Node, dg.AssetKey]
+    """Selected tables."""
+    failed: set[Node] = field(default_factory=set)
+    """Tables that were not made, or that a blocking check refused."""
+    failure: EmergenceError | None = None
+    """The first problem."""
+
+    def make(self) -> Results:
+        """Make the selected tables in waves: those whose inputs are there, then those that follow from them.
+
+        Raises:
+            EmergenceError: the first problem, after everything that does not depend on it was made.
+        """
+        waiting, prepared = list(self.keys), set[Node]()
+        while waiting:
+            left = set(waiting)
+            ready = [node for node in waiting if not left.intersection(self.plan.input_cells(*node))]
+            wave = {node for node in ready if not node[0].prepare or node in prepared}
+            yield from self._wave([node for node in ready if node in wave], [one for one in ready if one not in wave])
+            prepared |= set(ready) - wave
+            waiting = [node for node in waiting if node not in wave and node not in self.failed]
+        if self.failure:
+            raise self.failure
+
+    def _wave(self, ready: Sequence[Node], to_prepare: Sequence[Node]) -> Results:
+        """Make tables that do not depend on each other; each asset is validated while the workers go on with others."""
+        due: dict[AssetSpec, Due] = {}
+        kept: dict[AssetSpec, list[Cell]] = {}
+        for spec, cells in _by_spec(ready).items():
+            required = yield from self._required(spec, cells)
+            due[spec] = due_of(self.context, self.plan, spec, required)
+            kept[spec] = [cell for cell, _ in required if cell not in {cell for cell, _ in due[spec]}]
+        for spec, cells in _by_spec(to_prepare).items():
+            required = yield from self._required(spec, cells)
+            due[spec] = due_of(self.context, self.plan, spec, required)
+        listener, run_id = listener_of(self.context), self.context.run_id
+        tasks, cells_of = self._tasks(due, set(to_prepare))
+        left = {spec: {cell for cell, _ in cells} for spec, cells in due.items() if spec in kept}
+        for spec, cells in left.items():
+            if cells:
+                listener.began(run_id, spec, list(cells))
+            elif kept[spec]:
+                yield from self._finished(spec, [], kept[spec])
+        try:
+            for task, _ in self.context.resources.compute.run(tasks, logged_report(self.context)):
+                spec, cells = cells_of[task.label]
+                if spec not in left:
+                    continue
+                left[spec] -= set(cells)
+                if not left[spec]:
+                    listener.ended(run_id, spec, [cell for cell, _ in due[spec]])
+                    yield from self._finished(spec, [cell for cell, _ in due[spec]], kept[spec])
+        except EmergenceError as error:
+            self.failure = self.failure or error
+            yield from self._after_failure(due, left, kept, set(to_prepare))
+        finally:
+            self.plan.forget_states()
+
+    def _required(self, spec: AssetSpec, cells: Sequence[Cell]) -> Iterator[dg.AssetCheckResult]:  # type: ignore[misc]
+        """What the cells must be made from; what cannot be made is noted, and refused where a person asked for it."""
+        required = []
+        for cell in cells:
+            broken = [one for one in self.plan.input_cells(spec, cell) if one in self.failed]
+            try:
+                if broken:
+                    self.failed.add((spec, cell))
+                    continue
+                required.append((cell, self.plan.demand_inputs(spec, cell)))
+            except EmergenceError as error:
+                self.failed.add((spec, cell))
+                if SENSOR_TAG not in self.context.run.tags:
+                    self.failure = self.failure or error
+                    continue
+                # It was requested early. It becomes due again when the input that it waits for was made.
+                self.context.log.info(f"Nothing is made yet: {error}")
+                yield from nothing_made(spec, self.keys[spec, cell], str(error))
+        return required
+
+    def _tasks(
+        self, due: Mapping[AssetSpec, Due], to_prepare: set[Node]
+    ) -> tuple[list[Task], dict[str, tuple[AssetSpec, Sequence[Cell]]]]:
+        origin = origin_of_run(self.context.run_id, self.plan.study)
+        tasks, cells_of = [], {}
+        for spec, wanted in due.items():
+            parts = spec.prepare if any((spec, cell) in to_prepare for cell, _ in wanted) else None
+            function, jobs = (parts.make, parts.jobs) if parts else (spec.make, spec.jobs)
+            for job in jobs(self.plan, wanted):
+                tasks.append(Task(function, job.arguments, job.label, bool(parts) or spec.on_accelerator, origin))
+                cells_of[job.label] = (spec, job.cells)
+        return tasks, cells_of
+
+    def _finished(self, spec: AssetSpec, made: Sequence[Cell], kept: Sequence[Cell]) -> Results:
+        """Validate tables and yield their events."""
+        cells = [*made, *kept]
+        found = verdicts(spec, self.plan, cells)
+        page = record_validation(self.plan, spec, cells, found, self.context.run_id)
+        for cell in cells:
+            key = self.keys[spec, cell]
+            if _is_refused(found, cell):
+                self.failed.add((spec, cell))
+            results = [verdict.of_cell(cell, key, page) for verdict in found]
+            results.append(as_written(spec, self.plan, [cell] if cell in kept else [], key))
+            yield Recorder(self.context, self.plan, spec, key).result(cell, results)
+
+    def _after_failure(
+        self,
+        due: Mapping[AssetSpec, Due],
+        left: Mapping[AssetSpec, set[Cell]],
+        kept: Mapping[AssetSpec, Sequence[Cell]],
+        to_prepare: set[Node],
+    ) -> Results:
+        """Note what the workers did not make, and yield what they made of the same assets."""
+        listener, run_id = listener_of(self.context), self.context.run_id
+        for spec, missing in left.items():
+            if missing:
+                self.failed |= {(spec, cell) for cell in missing}
+                made = [cell for cell, _ in due[spec] if cell not in missing]
+                listener.failed(run_id, spec, list(missing))
+                if made or kept[spec]:
+                    yield from self._finished(spec, made, kept[spec])
+        # Parts that were written stay; the table is asked for again with the next run.
+        self.failed |= to_prepare
+
+
+def _by_spec(nodes: Sequence[Node]) -> dict[AssetSpec, list[Cell]]:
+    grouped: dict[AssetSpec, list[Cell]] = {}
+    for spec, cell in nodes:
+        grouped.setdefault(spec, []).append(cell)
+    return grouped
+
+
+def _is_refused(found: Sequence[Verdict], cell: Cell) -> bool:
+    return any(verdict.finding.check.blocking and not verdict.passes(cell) for verdict in found)
