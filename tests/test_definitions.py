@@ -51,9 +51,10 @@ def test_the_graph_is_the_one_in_the_snapshot(definitions: dg.Definitions) -> No
     assert described(definitions) == SNAPSHOT.read_text(), "run with UPDATE_SNAPSHOTS=1 if the change is wanted"
 
 
-def test_there_is_a_job_per_stage_and_one_for_all(definitions: dg.Definitions) -> None:
-    names = {job.name for job in definitions.resolve_all_job_defs()}
-    assert {*STAGES, "all_stages"} <= names
+def test_there_is_a_job_per_asset_and_model_and_one_per_stage_of_tables(definitions: dg.Definitions) -> None:
+    names = {job.name for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")}
+    assert {"checkpoint__gloss_tiny", "activations__gloss_tiny", "sae__gloss_tinier", "emergence", "report"} <= names
+    assert not names & {"checkpoints", "activations", "saes", "features"}, "stages with partitions of every model"
 
 
 @pytest.mark.parametrize("automation", [False, True])

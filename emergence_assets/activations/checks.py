@@ -1,6 +1,6 @@
 """Claims about activation files, on a frame with a row per cell."""
 
-from resources.tables.expectations import Check, Condition, between
+from resources.tables.check import Check, Condition, between
 
 ACTIVATION_CHECKS = (
     Check(

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from emergence_assets.activations.check_frame import activation_frame
+from emergence_assets.activations.checks import ACTIVATION_CHECKS
 from emergence_assets.checkpoints.sources.of_family import source_arguments
 from emergence_assets.checkpoints.sources.source import reference
 from emergence_assets.checkpoints.spec import CHECKPOINT
@@ -18,17 +20,11 @@ from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.text_counts import TextCounts
 from emergence_assets.study.family import TrainedHere
 from emergence_assets.study.study import Study
+from emergence_assets.texts.study_texts import probe_recipe
 from resources.errors import EmergenceError
 from resources.files.provenance import Provenance, Required, canonical_json
 from resources.files.records import now, required_to_json
 from resources.files.storage import Storage
-
-if TYPE_CHECKING:
-    pass
-
-from emergence_assets.activations.check_frame import activation_frame
-from emergence_assets.activations.checks import ACTIVATION_CHECKS
-from emergence_assets.texts.study_texts import probe_recipe
 
 
 def _activations_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any] | None:

@@ -1,6 +1,6 @@
 """Claims about training runs and checkpoints."""
 
-from resources.tables.expectations import Check, Condition, between
+from resources.tables.check import Check, Condition, between
 
 TRAINING_CHECKS = (
     Check(

@@ -16,7 +16,7 @@ from emergence_assets.study.study import Study
 from resources.files.provenance import Required
 from resources.files.records import required_to_json
 from resources.files.storage import Storage
-from resources.tables.expectations import Check, table_checks
+from resources.tables.check import Check, table_checks
 from resources.tables.parquet import parquet_provenance, read_tables, verify_table
 from resources.tables.relation import Relation, with_relations
 from resources.tables.table import Table

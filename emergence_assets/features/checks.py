@@ -1,7 +1,7 @@
 """Claims about latent statistics, on a frame with a row per cell."""
 
 from emergence_assets.features.chance import BLOCKING_RANGE
-from resources.tables.expectations import Check, between
+from resources.tables.check import Check, between
 
 STATISTICS_CHECKS = (
     Check(

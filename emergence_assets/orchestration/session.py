@@ -29,6 +29,7 @@ from emergence_assets.study.study import Study
 from resources.compute.local_processes import LocalProcesses
 from resources.files.records import folder_provenance
 from resources.files.storage import Storage, data_folder, prepare_folder
+from resources.tables.expectations import load_in_background
 from resources.tables.parquet import read_table
 
 
@@ -79,6 +80,7 @@ class Session:
         prepare_folder(self.storage.root)
         prepare_home(self.storage.data)
         plan, watch, sender = self._plan(), Stopwatch(), None
+        load_in_background()
         with (
             interruptions_kept(),
             dg.DagsterInstance.get() as instance,

@@ -15,7 +15,7 @@ from resources.compute.task import Task
 from resources.files.provenance import Provenance, Required
 from resources.files.storage import Storage
 from resources.files.versions import per_version
-from resources.tables.expectations import Check
+from resources.tables.check import Check
 from resources.tables.table import Table
 
 if TYPE_CHECKING:

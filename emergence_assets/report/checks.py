@@ -1,7 +1,7 @@
 """Claims about the report."""
 
 from emergence_assets.features.chance import REPORTED_RANGE
-from resources.tables.expectations import Check, Condition, between
+from resources.tables.check import Check, Condition, between
 
 REPORT_CHECKS = (
     Check(

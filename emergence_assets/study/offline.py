@@ -1,13 +1,8 @@
 """Whether a model hub may be asked."""
 
 import os
-from typing import TYPE_CHECKING
 
 from emergence_assets.study.family import Family, Hub
-
-if TYPE_CHECKING:
-    pass
-
 
 PINNED_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 """Environment variables by which users of hubs say that there is no network."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from resources.tables.expectations import Check, Condition
+from resources.tables.check import Check, Condition
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from emergence_assets.activations.forward.worker import capture_layers
-from emergence_assets.activations.spec import ACTIVATIONS, activation_tasks
+from emergence_assets.activations.spec import ACTIVATIONS
 from emergence_assets.pipeline import SPECS
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
@@ -23,7 +23,6 @@ def quiet(_done: int, _total: int, _note: str = "") -> None:
 
 
 def test_a_selection_of_one_layer_makes_all_that_are_missing_once(finished_study: Path, tmp_path: Path) -> None:
-
     copied(finished_study, tmp_path / "data")
     study = parse_study(read_yaml(TINY))
     storage = Storage(tmp_path / "data", study.name)
@@ -32,15 +31,15 @@ def test_a_selection_of_one_layer_makes_all_that_are_missing_once(finished_study
     for path in paths:
         path.unlink()
     plan = Plan(study, storage, SPECS)
-    ((task, made),) = activation_tasks(plan, [(cells[0], plan.demand_inputs(ACTIVATIONS, cells[0]))])
-    assert list(made) == [cells[0]]
-    assert set(task.arguments["layers"]) == {"0", "1"}
-    capture_layers(**task.arguments, report=quiet)
+    (job,) = ACTIVATIONS.jobs(plan, [(cells[0], plan.demand_inputs(ACTIVATIONS, cells[0]))])
+    assert job.cells == (cells[0],)
+    assert set(job.arguments["layers"]) == {"0", "1"}
+    capture_layers(**job.arguments, report=quiet)
     assert all(path.exists() for path in paths)
 
     before = [path.stat().st_mtime_ns for path in paths]
-    capture_layers(**task.arguments, report=quiet)  # as a second run that waited for the lock
+    capture_layers(**job.arguments, report=quiet)  # as a second run that waited for the lock
     assert [path.stat().st_mtime_ns for path in paths] == before
     again = Plan(study, storage, SPECS)
     assert all(again.state(ACTIVATIONS, cell).state == "done" for cell in cells)
-    assert json.loads(task.arguments["required"]["0"])[0] == "activations"
+    assert json.loads(job.arguments["required"]["0"])[0] == "activations"

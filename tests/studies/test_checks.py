@@ -15,7 +15,8 @@ from emergence_assets.features.checks import STATISTICS_CHECKS
 from emergence_assets.plan.table_spec import TableSpec
 from emergence_assets.report.checks import REPORT_CHECKS
 from emergence_assets.saes.checks import SAE_CHECKS
-from resources.tables.expectations import Check, validate
+from resources.tables.check import Check
+from resources.tables.expectations import validate
 
 Row = dict[str, Any]
 NAN = float("nan")

@@ -242,15 +242,19 @@ def test_tables_have_the_declared_columns_and_both_controls(finished_study: Path
     )
 
 
-def test_the_job_for_all_stages_makes_what_is_due(study: Path) -> None:
+def test_an_asset_job_of_the_ui_makes_the_chosen_partition(study: Path) -> None:
     layer = activation_file(study)
     layer.unlink()
     program = (
         "import dagster as dg\n"
         "from emergence_assets.definitions import defs\n"
+        "from emergence_assets.orchestration.instance.partitions import partition_key\n"
+        "from emergence_assets.plan.cell import Cell\n"
         "if __name__ == '__main__':\n"
         "    with dg.DagsterInstance.get() as instance:\n"
-        "        result = defs.resolve_job_def('all_stages').execute_in_process(instance=instance)\n"
+        "        result = defs.resolve_job_def('activations__gloss_tiny').execute_in_process(\n"
+        "            instance=instance, partition_key=partition_key(Cell('gloss-tiny', 3, 1))\n"
+        "        )\n"
         "        assert result.success\n"
     )
     script = study / "job.py"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from emergence_assets.checkpoints.spec import TRAINING_RUN
-from emergence_assets.pipeline import rules_for
+from emergence_assets.pipeline import specs_for
 from emergence_assets.plan.cell import Cell
 from emergence_assets.study.load import parse_study
 from emergence_assets.study.study import Study
@@ -34,10 +34,10 @@ def test_a_replicate_has_the_shape_of_its_model_and_seeds_of_its_own(tmp_path: A
 
 
 def test_only_a_family_with_replicates_compares_runs() -> None:
-    assert "model_seeds" not in {rule.name for rule in rules_for(tiny({}))}
+    assert "model_seeds" not in {spec.name for spec in specs_for(tiny({}))}
     with_one = tiny({"other": {"replicate_of": "gloss-tiny", "seed": 3}})
-    assert "model_seeds" in {rule.name for rule in rules_for(with_one)}
-    assert "expansion_presence" not in {rule.name for rule in rules_for(tiny({}, fixed_expansion=False))}
+    assert "model_seeds" in {spec.name for spec in specs_for(with_one)}
+    assert "expansion_presence" not in {spec.name for spec in specs_for(tiny({}, fixed_expansion=False))}
 
 
 @pytest.mark.parametrize(

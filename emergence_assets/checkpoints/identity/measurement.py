@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -32,10 +32,6 @@ from emergence_assets.checkpoints.files.folder import (
 from emergence_assets.checkpoints.files.safetensors_file import FETCH_AGAIN, Tensor, n_not_finite, read_blocks
 from resources.errors import BrokenCheckpoint, EmergenceError
 from resources.files.atomic import replacing_file
-
-if TYPE_CHECKING:  # numpy is slow to import, and definitions load this module
-    pass
-
 
 FORMAT = "emergence-measurement"
 FORMAT_VERSION = 1

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 from typing import TYPE_CHECKING
 
 from emergence_assets.plan.timeline import TimeAxis
-
-if TYPE_CHECKING:  # numpy is slow to import, and definitions load this module
-    pass
 from resources.progress import Report
 
 

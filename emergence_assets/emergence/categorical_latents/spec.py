@@ -16,7 +16,7 @@ from emergence_assets.plan.asset_spec import stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from resources.files.provenance import Required
-from resources.tables.expectations import Check, between
+from resources.tables.check import Check, between
 
 
 def _counts_arguments(plan: Plan, cell: Cell, _required: Required) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 A model of two layers carries nothing to a last third: a table without rows is no fault, and a check of rows would fail.
 """
 
-from resources.tables.expectations import Check, between
+from resources.tables.check import Check, between
 
 
 def _never(name: str, description: str, *columns: str) -> Check:

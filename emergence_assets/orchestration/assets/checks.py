@@ -11,7 +11,8 @@ from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.summaries import summaries
 from resources.errors import EmergenceError
-from resources.tables.expectations import Check, Finding, validate
+from resources.tables.check import Check, Finding
+from resources.tables.expectations import validate
 
 AS_WRITTEN = "files_are_as_written"
 """Check of every asset: true when its cells are made, asked again by the nightly audit."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from resources.tables.expectations import Condition
+from resources.tables.check import Condition
 
 Record = Mapping[str, Any]
 MOST_CELLS = 20

@@ -18,7 +18,7 @@ from emergence_assets.plan.plan import Plan
 from emergence_assets.study.load import parse_study
 from resources.files.plain_yaml import read_yaml
 from resources.files.storage import Storage
-from resources.tables.expectations import Check, Condition, Finding, between
+from resources.tables.check import Check, Condition, Finding, between
 from tests.conftest import TINY
 
 FINITE = Check("activations_are_finite", "No value is <NaN>.", (between("nan_count", 0, 0),))

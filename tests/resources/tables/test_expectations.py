@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from resources.tables.expectations import Check, Condition, Finding, between, equal, table_checks, validate
+from resources.tables.check import Check, Condition, Finding, between, equal, table_checks
+from resources.tables.expectations import validate
 from resources.tables.table import Column, Ordered, Table
 
 GOOD = pl.DataFrame(

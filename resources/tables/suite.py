@@ -1,0 +1,152 @@
+"""Checks as suites of great_expectations, which takes seconds to import, so that functions import it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from resources.tables.check import Check, Condition
+
+_ROW = "_row"
+
+
+@dataclass(frozen=True)
+class BrokenCondition:
+    """What great_expectations found where a condition of a check does not hold."""
+
+    check: int
+    """Position of the check."""
+    rows: tuple[int, ...]
+    """Positions of the rows that break it."""
+    description: str
+
+
+def library() -> Any:
+    """Import great_expectations."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # it would report to its makers; read when it is imported
+    import great_expectations as gx
+    import great_expectations.expectations
+
+    return gx
+
+
+def failed_checks(truths: pl.DataFrame) -> set[int]:
+    """Validate the columns that `satisfied` returns; the positions of checks that some row does not satisfy."""
+    gxe = library().expectations
+    stated = [
+        gxe.ExpectColumnValuesToBeInSet(column=position, value_set=[True], meta={"check": int(position)})
+        for position in truths.columns
+    ]
+    return {_position(result) for result in _failures(truths, stated)}
+
+
+def broken_conditions(frame: pl.DataFrame, checks: Mapping[int, Check]) -> list[BrokenCondition]:
+    """Validate every condition of checks on its own; those that do not hold.
+
+    Args:
+        frame: rows of the columns that the checks use.
+        checks: by position.
+    """
+    stated = [
+        expectation
+        for position, check in checks.items()
+        for condition in check.conditions
+        for expectation in _expectations(condition, position)
+    ]
+    return [
+        BrokenCondition(_position(result), tuple(_rows(result)), _detail(result)) for result in _failures(frame, stated)
+    ]
+
+
+def _position(result: Any) -> int:
+    return result.expectation_config.meta["check"]
+
+
+def _failures(frame: pl.DataFrame, expectations: Sequence[Any]) -> list[Any]:
+    if not expectations:
+        return []
+    gx = library()
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    suite = gx.ExpectationSuite(name="checks", expectations=list(expectations))
+    batch = (
+        context.data_sources.add_pandas("frames")
+        .add_dataframe_asset("frame")
+        .add_batch_definition_whole_dataframe("all")
+        .get_batch({"dataframe": frame.with_row_index(_ROW).to_pandas()})
+    )
+    result_format: Any = {"result_format": "COMPLETE", "unexpected_index_column_names": [_ROW]}
+    results = batch.validate(suite, result_format=result_format).results
+    return [result for result in results if not result.success]
+
+
+def _expectations(condition: Condition, check: int) -> list[Any]:
+    """The expectation itself, and that nothing is missing: great_expectations passes over missing values and NaN."""
+    import great_expectations.expectations as gxe
+
+    stated = [_expectation(condition, check)]
+    if condition.nullable or condition.kind in ("not_null", "unique"):
+        return stated
+    return stated + [
+        gxe.ExpectColumnValuesToNotBeNull(column=name, meta={"check": check}) for name in condition.columns
+    ]
+
+
+def _expectation(condition: Condition, check: int) -> Any:
+    import great_expectations.expectations as gxe
+
+    meta = {"check": check}
+    first = condition.columns[0]
+    if condition.kind == "between":
+        return gxe.ExpectColumnValuesToBeBetween(
+            column=first,
+            min_value=condition.minimum,
+            max_value=condition.maximum,
+            strict_min=condition.strict,
+            strict_max=condition.strict,
+            meta=meta,
+        )
+    if condition.kind == "not_null":
+        return gxe.ExpectColumnValuesToNotBeNull(column=first, meta=meta)
+    if condition.kind == "one_of":
+        return gxe.ExpectColumnValuesToBeInSet(column=first, value_set=list(condition.values), meta=meta)
+    if condition.kind == "equal":
+        return gxe.ExpectColumnPairValuesToBeEqual(column_A=first, column_B=condition.columns[1], meta=meta)
+    if condition.kind == "ordered":
+        return gxe.ExpectColumnPairValuesAToBeGreaterThanB(
+            column_A=condition.columns[1],
+            column_B=first,
+            or_equal=True,
+            ignore_row_if="either_value_is_missing",
+            meta=meta,
+        )
+    if len(condition.columns) == 1:
+        return gxe.ExpectColumnValuesToBeUnique(column=first, meta=meta)
+    return gxe.ExpectCompoundColumnsToBeUnique(column_list=list(condition.columns), meta=meta)
+
+
+def _rows(result: Any) -> list[int]:
+    listed = result.result.get("unexpected_index_list") or []
+    return [int(entry[_ROW] if isinstance(entry, dict) else entry) for entry in listed]
+
+
+def _detail(result: Any) -> str:
+    settings = result.expectation_config.kwargs
+    columns = (
+        settings.get("column") or settings.get("column_list") or [settings.get("column_A"), settings.get("column_B")]
+    )
+    if "unexpected_count" not in result.result:
+        return f"{columns}: cannot be checked: {_exception(result.exception_info)}"
+    found = (result.result.get("partial_unexpected_list") or [])[:5]
+    return f"{columns}: {result.result.get('unexpected_count')} rows break it, among them {found}"
+
+
+def _exception(info: dict[str, Any]) -> str:
+    """Message of an exception, which stands under the name of the metric that raised it."""
+    entries = [info, *(entry for entry in info.values() if isinstance(entry, dict))]
+    messages = [str(entry["exception_message"]) for entry in entries if entry.get("exception_message")]
+    return messages[0].splitlines()[0] if messages else "great_expectations says no more"
