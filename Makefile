@@ -7,15 +7,17 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 PRETRAINED := $(VENV)/.pretrained
 PEERS := .peers/.set-up
+# Tests of one group share a process: they start servers and daemons, or need both cores.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui status test test-slow test-browser pretrained check format docs bench bench-activations bench-saes calibration peers interop clean
+.PHONY: help run ui status test test-slow test-browser test-all pretrained check format docs bench bench-activations bench-saes calibration peers interop clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 $(SET_UP): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13) and "Python 3.11 or 3.12 is needed; name one: make PYTHON=python3.11 ...")'
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11, 3.12 or 3.13 is needed; name one: make PYTHON=python3.13 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
@@ -44,14 +46,17 @@ ui: $(SET_UP) ## open the Dagster UI on what was computed
 status: $(SET_UP) ## count the cells of a study that are done
 	$(BIN)/emergence --study $(STUDY) status
 
-test: check ## format, lint, types, imports and the fast tests
-	$(BIN)/python -m pytest
+test: check ## format, lint, types, imports and the fast tests, on all cores
+	OMP_NUM_THREADS=1 $(PYTEST)
 
 test-slow: $(PRETRAINED) ## tests that take minutes: kills, whole studies, daemons, a pretrained model, README commands
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(PYTEST) -m "slow and not long"
 
 test-browser: $(SET_UP) ## UI and report in Chromium, which has to be installed
-	$(BIN)/python -m pytest -m browser
+	$(PYTEST) -m browser
+
+test-all: check $(PRETRAINED) $(PEERS) ## everything but the GPU: also 200 kills, calibration, long fuzzing, other libraries
+	OMP_NUM_THREADS=1 $(PYTEST) -m "not gpu"
 
 pretrained: $(PRETRAINED) ## install the small pretrained encoder that a slow test takes
 

@@ -63,7 +63,7 @@ def build_definitions(
         jobs=[*stage_jobs(study, specs), verify_pins, audit],
         sensors=[
             *arrival_sensors(study, storage, specs),
-            upkeep_sensor(study.name, study.automation),
+            upkeep_sensor(study),
             dead_run_sensor(study.automation),
         ],
         schedules=[nightly, audit_nightly],

@@ -34,6 +34,8 @@ class Study(Declared):
     """Checkpoints that are used although they fail a check, by name: `pythia-70m/step1000`."""
     automation: bool = False
     """Start with sensors and schedule switched on: new checkpoints are found and their cells made with no command."""
+    automation_seconds: int = Field(default=30, ge=1, le=3600)
+    """Seconds between two looks of a sensor for new checkpoints, and for cells that became due."""
     layers: Literal["all"] | list[int] | dict[Name, list[int]] = "all"
     """Blocks whose output is read, from 0; -1 is the embedding. One list for all models, or one per model."""
     probe_set: ProbeDesign
@@ -135,7 +137,13 @@ class Study(Declared):
     def science(self) -> dict[str, Any]:
         """What decides results, as plain values: the study file without what only decides how it is run."""
         return self.model_dump(
-            mode="json", exclude={"automation": True, "family": set(OPERATIONAL), "activations": {"retention"}}
+            mode="json",
+            exclude={
+                "automation": True,
+                "automation_seconds": True,
+                "family": set(OPERATIONAL),
+                "activations": {"retention"},
+            },
         )
 
     @property

@@ -75,7 +75,7 @@ def test_figures_say_by_how_much_an_aim_is_missed():
     assert mean.high == pytest.approx(-mean.low)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_chain_finds_what_was_planted():
     found = {}
     for seed in (0, 1, 2):

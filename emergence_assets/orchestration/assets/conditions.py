@@ -7,6 +7,8 @@ import warnings
 
 import dagster as dg
 
+from emergence_assets.study.study import Study
+
 # Partitioned asset checks and backfill policies are what per-cell results need; Dagster marks them as not final.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
@@ -25,9 +27,6 @@ BACKFILL_POLICIES = {
     "several_runs": dg.BackfillPolicy.multi_run(max_partitions_per_run=200),
 }
 """Policies by the name that an asset's declaration gives."""
-
-UPKEEP_SECONDS = 30
-"""Between two looks at what became due."""
 
 
 def upkeep(tables: dg.AssetSelection | None = None) -> dg.AutomationCondition:
@@ -58,12 +57,12 @@ def upkeep(tables: dg.AssetSelection | None = None) -> dg.AutomationCondition:
     return (waiting & possible).with_label("due and possible")
 
 
-def upkeep_sensor(study_name: str, on: bool) -> dg.AutomationConditionSensorDefinition:
-    """Looks every so often which cells of the study became due, and requests them."""
+def upkeep_sensor(study: Study) -> dg.AutomationConditionSensorDefinition:
+    """Request the cells of the study that became due, every `automation_seconds`."""
     return dg.AutomationConditionSensorDefinition(
         name="upkeep",
-        target=dg.AssetSelection.key_prefixes([study_name]),
-        default_status=dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED,
-        minimum_interval_seconds=UPKEEP_SECONDS,
+        target=dg.AssetSelection.key_prefixes([study.name]),
+        default_status=dg.DefaultSensorStatus.RUNNING if study.automation else dg.DefaultSensorStatus.STOPPED,
+        minimum_interval_seconds=study.automation_seconds,
         description="Makes what became due: cells of new checkpoints, and everything behind what changed.",
     )

@@ -9,7 +9,6 @@ import dagster as dg
 
 from emergence_assets.checkpoints.listing import pin_new_revisions, refresh_time_axis
 from emergence_assets.checkpoints.spec import CHECKPOINT
-from emergence_assets.orchestration.assets.conditions import UPKEEP_SECONDS
 from emergence_assets.orchestration.automation.cursor import Cursor, Delivery, Overdue, pause_seconds
 from emergence_assets.orchestration.instance.partitions import asset_key, dagster_name, step_set_name
 from emergence_assets.plan.asset_spec import AssetSpec
@@ -24,9 +23,8 @@ from resources.files.storage import Storage
 
 MOST_PER_TICK = 10
 """Checkpoints that one tick hands over; a family of 154 steps is worked off in 16 ticks."""
-TICK_SECONDS = 30
-GRACE_SECONDS = 4.0 * UPKEEP_SECONDS
-"""So long a table that is out of date waits for what follows from events by itself."""
+GRACE_LOOKS = 4
+"""So many looks a table that is out of date waits for what follows from events by itself."""
 PATIENCE_SECONDS = 15.0
 """So long a tick waits for a hub that does not answer: Dagster ends it after 60 s."""
 
@@ -170,7 +168,8 @@ def _table_requests(
     return [
         dg.RunRequest(run_key=f"{model}/{name}/{found.fingerprint}", asset_selection=[asset_key(study, model, name)])
         for name, found in overdue.items()
-        if now >= found.since + GRACE_SECONDS and not _is_under_way(instance, asset_key(study, model, name))
+        if now >= found.since + GRACE_LOOKS * study.automation_seconds
+        and not _is_under_way(instance, asset_key(study, model, name))
     ]
 
 
@@ -227,7 +226,7 @@ def _sensor(study: Study, storage: Storage, specs: Sequence[AssetSpec], model: s
     @dg.sensor(
         name=f"new_checkpoints__{dagster_name(model)}",
         target=dg.AssetSelection.assets(*(asset_key(study, model, name) for name in (CHECKPOINT.name, *tables))),
-        minimum_interval_seconds=TICK_SECONDS,
+        minimum_interval_seconds=study.automation_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING if study.automation else dg.DefaultSensorStatus.STOPPED,
         description=f"Has new checkpoints of {model} looked at, and keeps its partitions those that are used.",
     )

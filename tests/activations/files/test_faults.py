@@ -28,7 +28,7 @@ from tests.activations.conftest import Faults
 from tests.activations.files.fork_server import D_MODEL, N_LAYERS, N_ROWS, ROOT, ForkServer
 from tests.activations.files.layer_files import everything, random_rows, stored_rows, temporaries, write_layer
 
-N_KILLS = 50
+KILLS = [20, pytest.param(200, marks=pytest.mark.long)]
 SIZE = {"n_rows": N_ROWS, "d_model": D_MODEL}
 
 
@@ -56,14 +56,15 @@ def seconds_of(forks: ForkServer, function: str, argument: object) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("n_kills", KILLS)
 def test_a_writer_killed_at_any_moment_leaves_whole_layers_or_none(
-    tmp_path: Path, forks: ForkServer, faults: Faults
+    tmp_path: Path, forks: ForkServer, faults: Faults, n_kills: int
 ) -> None:
     written = [random_rows(**SIZE, seed=layer) for layer in range(N_LAYERS)]
     (tmp_path / "whole").mkdir()
     seconds = seconds_of(forks, "write_layers", tmp_path / "whole")
     moments, outcomes = random.Random(0), Counter[str]()
-    for index in range(N_KILLS):
+    for index in range(n_kills):
         folder = tmp_path / str(index)
         folder.mkdir()
         at_work = killed(forks, "write_layers", folder, moments.uniform(0, 1.1) * seconds)
@@ -78,7 +79,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_layers_or_none(
         sweep_temporaries(folder)
         assert len(list(folder.iterdir())) == n_whole
         shutil.rmtree(folder)
-    assert outcomes["left 0 whole layers"] > N_KILLS // 10
+    assert outcomes["left 0 whole layers"] > n_kills // 10
     faults("kill -9 while layers are written", outcomes)
 
 
@@ -102,7 +103,7 @@ def test_a_rewrite_killed_at_any_moment_leaves_the_old_file_or_the_new(
     shutil.copy(path, new)
     assert read_spec(new).residency == after
     moments, outcomes = random.Random(1), Counter[str]()
-    for _ in range(N_KILLS // 4 + 1):
+    for _ in range(13):
         shutil.copy(kept, path)
         seconds *= 1.05 if killed(forks, function, path, moments.uniform(0, 1.1) * seconds) else 0.9
         found = path.read_bytes()

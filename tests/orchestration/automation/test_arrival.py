@@ -9,14 +9,13 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from emergence_assets.orchestration.assets.conditions import UPKEEP_SECONDS
-from emergence_assets.orchestration.automation.sensors import TICK_SECONDS
 from tests.family import MODELS, duplicate_step, step_folder, trained_family
 from tests.running_ui import UI, running_ui
 from tests.studies.published_study import local_family, write_study
 
 pytestmark = pytest.mark.slow
 MODEL = "gloss-tiny"
+LOOK_SECONDS = 5
 CELLS = ("activations", "sae", "latent_stats")
 FROM_REGISTRY = ("checkpoint_registry", "cost_utility", "emergence_hazard", "claims", "report")
 """Tables that also say something of checkpoints that are left out."""
@@ -33,7 +32,7 @@ class Incoming:
         self.data.mkdir()
         models = {MODEL: {"d_model": 16, "n_layers": 2}}
         source = local_family(self.root, models=models, settle_seconds=2.0)
-        self.study = write_study(folder / "incoming.yaml", source, automation=True)
+        self.study = write_study(folder / "incoming.yaml", source, automation=True, automation_seconds=LOOK_SECONDS)
 
     def deliver(self, *steps: int) -> None:
         """Copy checkpoints file by file, as a program that trains would write them."""
@@ -108,7 +107,7 @@ def rest(incoming: Incoming, ui: UI) -> None:
     """Two ticks of every sensor after which nothing is under way."""
     quiet_since = time.monotonic()
     began = time.monotonic()
-    while time.monotonic() - quiet_since < 2 * max(TICK_SECONDS, UPKEEP_SECONDS) + 10:
+    while time.monotonic() - quiet_since < 2 * LOOK_SECONDS + 10:
         assert time.monotonic() - began < PATIENCE_SECONDS, ui.log()[-5000:]
         time.sleep(2)
         if incoming.unfinished_runs():

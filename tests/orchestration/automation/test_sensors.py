@@ -17,7 +17,7 @@ from emergence_assets.checkpoints.listing import refresh_time_axis
 from emergence_assets.checkpoints.spec import CHECKPOINT, CHECKPOINT_REGISTRY
 from emergence_assets.orchestration.automation.cursor import LONGEST_PAUSE_SECONDS, Cursor, pause_seconds
 from emergence_assets.orchestration.automation.sensors import (
-    GRACE_SECONDS,
+    GRACE_LOOKS,
     MOST_PER_TICK,
     arrival_sensors,
     look_for_checkpoints,
@@ -38,6 +38,7 @@ from tests.studies.published_study import SMALL, hub_family, local_family
 
 MODEL = "gloss-tiny"
 NOW = 1_800_000_000.0
+GRACE_SECONDS = 30.0 * GRACE_LOOKS
 ONLY_CHECKPOINTS = (CHECKPOINT, CHECKPOINT_REGISTRY)
 
 

@@ -150,7 +150,7 @@ def test_a_line_of_a_data_file_is_read(build):
     )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not DATA_FILES.exists(), reason="needs Debian's wordnet-base")
 def test_shipped_files_are_what_the_script_builds(build, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["build_wordnet.py", str(DATA_FILES), "--into", str(tmp_path)])
