@@ -84,8 +84,8 @@ interop: $(SET_UP) $(PEERS) ## load what is exported in the libraries that it is
 bench-activations: $(SET_UP) $(PEERS) ## measure the activation store, also against others; about 5 minutes
 	$(BIN)/python -m benchmarks --only activation-write activation-read activation-batches activation-harvest activation-peers
 
-bench-saes: $(SET_UP) $(PEERS) ## measure SAE training, also against others; about 9 minutes
-	$(BIN)/python -m benchmarks --only sae-limit sae-stack sae-variants sae-memory sae-peers
+bench-saes: $(SET_UP) $(PEERS) ## measure SAE training, also against others; about 7 minutes
+	$(BIN)/python -m benchmarks --only sae-stack sae-peers
 
 calibration: $(SET_UP) ## measure how often the whole chain is right on planted families, 200 draws; about 25 minutes
 	$(BIN)/python -m benchmarks --only calibration

@@ -16,23 +16,15 @@ from rich.table import Table
 from benchmarks.activation_batches import measure_activation_batches
 from benchmarks.activation_peers import measure_activation_peers
 from benchmarks.activation_read import measure_activation_read
-from benchmarks.audit_trace import measure_audit_trace
-from benchmarks.audit_verify import measure_audit_verify
 from benchmarks.automation_tick import measure_automation_tick
 from benchmarks.calibration import N_DRAWS, measure_calibration
 from benchmarks.cell_statistics import measure_cell_statistics
-from benchmarks.definitions_load import measure_definitions_load
-from benchmarks.hub_listing import measure_hub_listing
-from benchmarks.identity_cost import measure_identity_cost
 from benchmarks.identity_rules import measure_identity_rules
 from benchmarks.latent_matching import measure_latent_matching
-from benchmarks.provenance_cost import measure_provenance_cost
 from benchmarks.reactivation_rules import measure_reactivation_rules
 from benchmarks.rounds import measured_by_a_worker
-from benchmarks.sae_memory import measure_sae_memory
 from benchmarks.sae_peers import measure_sae_peers
 from benchmarks.sae_stack import measure_sae_stack
-from benchmarks.sae_step import measure_sae_step
 from benchmarks.scale_rules import measure_scale_rules
 from benchmarks.stop_signal import measure_stop_signal
 from benchmarks.study_run import measure_study_run
@@ -41,28 +33,18 @@ from resources.errors import EmergenceError
 
 RESULTS = Path(__file__).parent / "results"
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
-    "load": lambda _: measure_definitions_load(),
-    "sae": lambda _: measure_sae_step(),
-    "hub": lambda _: measure_hub_listing(),
-    "identity-cost": lambda _: measure_identity_cost(),
     "identity-rules": lambda _: measure_identity_rules(),
     "latent-matching": lambda _: measure_latent_matching(),
     "scale-rules": lambda _: measure_scale_rules(),
     "stop-signal": lambda _: measure_stop_signal(),
     "reactivation-rules": lambda _: measure_reactivation_rules(),
-    "audit-trace": lambda _: measure_audit_trace(),
-    "audit-verify": lambda _: measure_audit_verify(),
-    "provenance": lambda _: measure_provenance_cost(),
     "automation": lambda _: measure_automation_tick(),
     "activation-write": lambda _: measured_by_a_worker("benchmarks.activation_write:measure_activation_write"),
     "activation-read": lambda _: measure_activation_read(),
     "activation-batches": lambda _: measure_activation_batches(),
     "activation-harvest": lambda _: measured_by_a_worker("benchmarks.activation_harvest:measure_activation_harvest"),
     "activation-peers": lambda arguments: measure_activation_peers(arguments.peers),
-    "sae-limit": lambda _: measured_by_a_worker("benchmarks.sae_limit:measure_sae_limit"),
     "sae-stack": lambda arguments: measure_sae_stack(arguments.device),
-    "sae-variants": lambda _: measured_by_a_worker("benchmarks.sae_variants:measure_sae_variants"),
-    "sae-memory": lambda _: measure_sae_memory(),
     "sae-peers": lambda arguments: measure_sae_peers(arguments.peers, arguments.device),
     "time-rules": lambda _: measure_time_rules(),
     "cell-statistics": lambda _: measure_cell_statistics(),

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,13 @@ def test_files_that_are_named_exist() -> None:
         assert (ROOT / name).exists(), name
     for picture in re.findall(r"!\[.*?\]\((.*?)\)", README):
         assert (ROOT / picture).exists(), picture
+
+
+@pytest.mark.slow
+def test_python_that_reads_a_result_runs(finished_study: Path, tmp_path: Path) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/default").symlink_to(finished_study / "tiny")
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert "half_step" in found.stdout

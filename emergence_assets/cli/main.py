@@ -55,7 +55,12 @@ class Commands(click.Group):
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.version_option(package_name="emergence-assets")
 def main(study: str | None, data: str | None, seed: int | None, debug: bool) -> None:
-    """When in training, where in the layers, from what size on: emergence of features for knowledge categories."""
+    """Measure when in training, where in the layers and from what model size on knowledge has features of its own.
+
+    Type `emergence run` first: it computes the default study and prints the path of the report. `emergence ui` opens
+    the Dagster UI on it, `emergence claims` lists its statements. `emergence --study my.yaml run` computes your own
+    study; `emergence studies` lists those to start from.
+    """
     if study:
         os.environ["EMERGENCE_STUDY"] = study
     if seed is not None:
