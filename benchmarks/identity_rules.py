@@ -19,7 +19,7 @@ import transformers
 
 from emergence_assets.checkpoints.files.folder import layer_of_tensors, step_folder_name
 from emergence_assets.checkpoints.identity.measurement import Measurement, measure_checkpoint
-from emergence_assets.checkpoints.identity.validation import judge
+from emergence_assets.checkpoints.identity.validation import validate_checkpoints
 from emergence_assets.checkpoints.models.fixed_text import fixed_text_loss
 from emergence_assets.checkpoints.models.loading import load_model
 from emergence_assets.checkpoints.training.settings import ModelShape, TrainingRecipe
@@ -92,11 +92,11 @@ def measure_identity_rules() -> dict[str, float | str | int]:
 
 def judged(draw: Draw) -> Counter[str]:
     """What the rules make of a draw, counted."""
-    verdicts = judge(draw.served)
+    verdicts = validate_checkpoints(draw.served)
     blamed = {step for step, verdict in verdicts.items() if verdict.status != "ok"}
     if draw.kind == CLEAN:
         steps = sorted(draw.served)
-        arriving = [judge({step: draw.served[step] for step in steps[:n]}) for n in range(1, len(steps))]
+        arriving = [validate_checkpoints({step: draw.served[step] for step in steps[:n]}) for n in range(1, len(steps))]
         alarms = sum(verdict.status != "ok" for interim in arriving for verdict in interim.values())
         return Counter(
             {

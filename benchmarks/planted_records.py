@@ -24,7 +24,7 @@ from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.content_hash import CREATED_TAG, SEAL_TAG, moment, seal
 from emergence_assets.plan.plan import Plan
-from emergence_assets.plan.timeline import AxisEntry, TimeAxis, write_time_axis
+from emergence_assets.plan.timeline import Timeline, TimelineEntry, write_timeline
 from emergence_assets.study.load import parse_study
 from emergence_assets.study.study import Study
 from resources.files import atomic as durable
@@ -101,8 +101,8 @@ def _checkpoints(study: Study, storage: Storage, size: Size) -> None:
     write_measurement(storage.checkpoint_measurement("a" * 32), measure_checkpoint(folder / "step0"))
     shutil.rmtree(folder)
     for model in study.models:
-        entries = [AxisEntry(step, "ok", revision=f"step{step}", identity="a" * 32) for step in range(size.n_steps)]
-        write_time_axis(storage.time_axis(model), TimeAxis(tuple(entries)))
+        entries = [TimelineEntry(step, "ok", revision=f"step{step}", identity="a" * 32) for step in range(size.n_steps)]
+        write_timeline(storage.timeline(model), Timeline(tuple(entries)))
 
 
 def _write(spec: AssetSpec, cell: Cell, plan: Plan, template: Path, size: Size) -> None:

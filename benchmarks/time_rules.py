@@ -1,4 +1,4 @@
-"""How often the rules of the time axis are wrong: false emergence, power, bias and coverage of the half step.
+"""How often the rules over training steps are wrong: false emergence, power, bias and coverage of the half step.
 
 Series of presence are drawn as a known curve plus noise, some of it shared by all checkpoints (the same texts) and
 some of its own, with replicates that know of both; the code that makes `emergence_over_time` reads them.

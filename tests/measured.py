@@ -6,17 +6,17 @@ from pathlib import Path
 
 import torch
 
-from emergence_assets.checkpoints.identity.measurement import Measurement, Refusal, measure_checkpoint
-from emergence_assets.checkpoints.identity.validation import judge
+from emergence_assets.checkpoints.identity.measurement import InvalidCheckpoint, Measurement, measure_checkpoint
+from emergence_assets.checkpoints.identity.validation import validate_checkpoints
 from emergence_assets.checkpoints.models.fixed_text import fixed_text_loss
 from emergence_assets.checkpoints.models.loading import is_causal, load_model
 from resources.errors import BrokenCheckpoint
 from tests.family import step_folder
 
-Measured = dict[int, Measurement | Refusal]
+Measured = dict[int, Measurement | InvalidCheckpoint]
 
 
-def measured(checkpoint: Path) -> Measurement | Refusal:
+def measured(checkpoint: Path) -> Measurement | InvalidCheckpoint:
     """What a worker notes of one checkpoint from outside; on one thread, as beside other workers."""
     torch.set_num_threads(1)
     try:
@@ -24,7 +24,7 @@ def measured(checkpoint: Path) -> Measurement | Refusal:
         loss = fixed_text_loss(model, checkpoint / "tokenizer.json") if is_causal(model) else None
         return replace(found, loss=loss)
     except BrokenCheckpoint as error:
-        return Refusal(error.reason)
+        return InvalidCheckpoint(error.reason)
 
 
 def measured_steps(family: Path, model: str, steps: Sequence[int]) -> Measured:
@@ -32,6 +32,8 @@ def measured_steps(family: Path, model: str, steps: Sequence[int]) -> Measured:
     return {step: measured(step_folder(family, model, step)) for step in steps}
 
 
-def blamed(measurements: Mapping[int, Measurement | Refusal]) -> dict[int, str]:
+def blamed(measurements: Mapping[int, Measurement | InvalidCheckpoint]) -> dict[int, str]:
     """Steps that the rules leave out, with the reason."""
-    return {step: verdict.reason for step, verdict in judge(measurements).items() if verdict.status != "ok"}
+    return {
+        step: verdict.reason for step, verdict in validate_checkpoints(measurements).items() if verdict.status != "ok"
+    }

@@ -128,7 +128,7 @@ def _jobs(plan: Plan, due: Due) -> list[Job]:
             if cell.step == checkpoint.step and cell not in selected and plan.state(ACTIVATIONS, cell).state != "done"
         ]
         arguments = {
-            "origin": harvest_origin(plan, checkpoint, layers[0][1].recipe),
+            "origin": capture_arguments(plan, checkpoint, layers[0][1].recipe),
             "layers": {str(cell.layer): str(ACTIVATIONS.path(plan.storage, cell)) for cell, _ in layers},
             "required": {str(cell.layer): required_to_json(required) for cell, required in layers},
             "keep_rows": plan.study.activations.retention != "stream",
@@ -146,14 +146,14 @@ def by_checkpoint(due: Due) -> dict[Cell, dict[Cell, Required]]:
     return grouped
 
 
-def harvest_origin(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> dict[str, Any]:
+def capture_arguments(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What a worker has to know to run a checkpoint over the texts of the study, as plain values.
 
     Raises:
         EmergenceError: there is no such checkpoint.
     """
     model, step = str(checkpoint.model), int(checkpoint.step or 0)
-    axis = plan.time_axis(model)
+    axis = plan.timeline(model)
     ref = reference(axis, model, step) if axis else None
     if ref is None:
         raise EmergenceError(f"There is no checkpoint {checkpoint}.", remedy="type `emergence checkpoints`")

@@ -15,7 +15,7 @@ from resources.files.records import folder_hash
 from resources.tables.parquet import table_provenance, verify_table
 
 if TYPE_CHECKING:
-    from emergence_assets.plan.timeline import AxisEntry
+    from emergence_assets.plan.timeline import TimelineEntry
 
 
 Problem = tuple[Path, str]
@@ -64,8 +64,8 @@ def weights_folder(plan: Plan, cell: Cell) -> Path | None:
     return next((place for place in places if entry.location and (place / "config.json").is_file()), None)
 
 
-def _axis_entry(plan: Plan, cell: Cell) -> "AxisEntry | None":
-    axis = plan.time_axis(str(cell.model))
+def _axis_entry(plan: Plan, cell: Cell) -> "TimelineEntry | None":
+    axis = plan.timeline(str(cell.model))
     return axis.entry(int(cell.step or 0)) if axis else None
 
 

@@ -10,7 +10,7 @@ _EMPTY = (".lock", ".holder")
 """Endings of files without content."""
 
 
-def strays(plan: Plan, known: Iterable[Path]) -> list[Path]:
+def orphans(plan: Plan, known: Iterable[Path]) -> list[Path]:
     """What nothing knows: whole folders where nothing in them is known. Temporary files are left to `emergence run`."""
     root = plan.storage.root
     wanted = set(known) | _kept_beside(plan)
@@ -33,5 +33,5 @@ def _kept_beside(plan: Plan) -> set[Path]:
     storage, models = plan.storage, plan.study.models
     beside = {storage.run_lock().parent, storage.checkpoint_lock_file(), storage.imported_saes_folder}
     beside.add(storage.data_docs_folder())
-    beside |= {storage.time_axis(model) for model in models}
+    beside |= {storage.timeline(model) for model in models}
     return beside | {storage.training_folder(model) / TRAINING_START for model in models}

@@ -7,7 +7,7 @@ from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.plan import Plan
-from emergence_assets.plan.timeline import TimeAxis
+from emergence_assets.plan.timeline import Timeline
 from resources.errors import EmergenceError
 from resources.files.provenance import Provenance, Required, difference
 
@@ -21,17 +21,17 @@ class Stored(NamedTuple):
 
 
 class AuditPlan(Plan):
-    """A plan that goes on where a time axis is damaged: the model then has the steps that its study lists."""
+    """A plan that goes on where a checkpoint timeline is damaged: the model then has the steps that its study lists."""
 
     def __init__(self, plan: Plan):
         super().__init__(plan.study, plan.storage, list(plan.specs.values()))
         self.damaged_axes: dict[str, str] = {}
         """Model to what is wrong."""
 
-    def time_axis(self, model: str) -> TimeAxis | None:
+    def timeline(self, model: str) -> Timeline | None:
         """What is known of the checkpoints of a model; None also when its file is damaged."""
         try:
-            return super().time_axis(model)
+            return super().timeline(model)
         except EmergenceError as error:
             self.damaged_axes[model] = error.what
             self._axes[model] = None

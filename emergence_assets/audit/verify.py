@@ -13,7 +13,7 @@ from emergence_assets.activations.spec import ACTIVATIONS, tokens_path
 from emergence_assets.audit.content import content_problems, files_of, token_problems
 from emergence_assets.audit.events import Event, EventKey, EventLog
 from emergence_assets.audit.findings import KINDS, Audit, Finding, Kind
-from emergence_assets.audit.orphans import strays
+from emergence_assets.audit.orphans import orphans
 from emergence_assets.audit.records import AuditPlan, Stored, own_difference, read_record
 from emergence_assets.checkpoints.spec import CHECKPOINT
 from emergence_assets.plan.asset_spec import AssetSpec
@@ -75,7 +75,7 @@ class _Verification:
         ]
         self.audit.n_cells = len(seen)
         for model, what in self.plan.damaged_axes.items():
-            self._find("altered", "", model, self.plan.storage.time_axis(model), what)
+            self._find("altered", "", model, self.plan.storage.timeline(model), what)
         for one in seen:
             self._compare(one)
         tokens = self._token_files(seen)
@@ -239,7 +239,7 @@ class _Verification:
     def _strays(self, seen: Sequence[_Seen], tokens: Sequence[Path]) -> None:
         known = {one.spec.path(self.plan.storage, one.cell) for one in seen} | set(tokens)
         known |= {beside for one in seen for beside in one.spec.also(self.plan.storage, one.cell)}
-        for path in strays(self.plan, known):
+        for path in orphans(self.plan, known):
             self._find("orphaned", "", "", path, "no cell of the study has it")
 
     def _events_without_cells(self, seen: Sequence[_Seen], logged: dict[EventKey, Event]) -> None:

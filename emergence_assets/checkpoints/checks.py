@@ -24,7 +24,7 @@ CHECKPOINT_CHECKS = (
 
 
 def _rule(name: str, description: str) -> Check:
-    # Not blocking: a step that fails is left out of the time axis, and the others go on.
+    # Not blocking: a step that fails is left out of the checkpoint timeline, and the others go on.
     return Check(name, description, (Condition("one_of", (name,), values=(True,)),), blocking=False)
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from emergence_assets.checkpoints.sources.of_family import source_arguments, source_of
 from emergence_assets.checkpoints.sources.source import reference
 from emergence_assets.plan.cell import Cell
-from emergence_assets.plan.timeline import read_time_axis
+from emergence_assets.plan.timeline import read_timeline
 from emergence_assets.study.family import TrainedHere
 from emergence_assets.study.study import Study
 from resources.compute.task import Task
@@ -20,7 +20,7 @@ def measurement_tasks(study: Study, storage: Storage, cells: Sequence[Cell]) -> 
     """One task per checkpoint that was not measured yet; equal ones, by what their source says, are measured once."""
     tasks: dict[str, Task] = {}
     for cell in cells:
-        axis = read_time_axis(storage.time_axis(str(cell.model)))
+        axis = read_timeline(storage.timeline(str(cell.model)))
         ref = reference(axis, str(cell.model), int(cell.step or 0)) if axis else None
         if ref is None or ref.identity in tasks or storage.checkpoint_measurement(ref.identity).exists():
             continue
@@ -39,7 +39,7 @@ def content_tasks(study: Study, storage: Storage, cells: Sequence[Cell]) -> list
     source = source_of(study.family, storage)
     tasks: dict[str, Task] = {}
     for cell in cells:
-        axis = read_time_axis(storage.time_axis(str(cell.model)))
+        axis = read_timeline(storage.timeline(str(cell.model)))
         ref = reference(axis, str(cell.model), int(cell.step or 0)) if axis else None
         if ref is None or not source.is_cached(ref) or not storage.checkpoint_measurement(ref.identity).exists():
             continue

@@ -1,4 +1,4 @@
-"""Bringing a model's time axis up to date: what the source has, what was measured of it, what is to be believed."""
+"""Update the checkpoint timeline of a model: its steps in the source, their measurements and validity."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from emergence_assets.checkpoints.sources.of_family import hub_source_of, source
 from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, Source
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
-from emergence_assets.plan.timeline import AxisEntry, TimeAxis, read_time_axis, write_time_axis
+from emergence_assets.plan.timeline import Timeline, TimelineEntry, read_timeline, write_timeline
 from emergence_assets.study.family import Hub, TrainedHere
 from emergence_assets.study.study import Study
 from resources.errors import EmergenceError
@@ -19,15 +19,15 @@ from resources.files.provenance import canonical_json
 from resources.files.storage import Storage
 
 if TYPE_CHECKING:  # numpy is slow to import, and definitions load this module
-    from emergence_assets.checkpoints.identity.measurement import Measurement, Refusal
-    from emergence_assets.checkpoints.identity.validation import Verdict
+    from emergence_assets.checkpoints.identity.measurement import InvalidCheckpoint, Measurement
+    from emergence_assets.checkpoints.identity.validation import ValidationResult
 from emergence_assets.checkpoints.sources.source import reference
 
 CACHE_SHARE = 0.8
 """Of the cache, what is fetched before it is used: the rest is room for what is being fetched."""
 
 
-def refresh_time_axis(study: Study, storage: Storage, model: str, source: Source | None = None) -> TimeAxis:
+def refresh_timeline(study: Study, storage: Storage, model: str, source: Source | None = None) -> Timeline:
     """List the checkpoints of a model, judge those that were measured, and record both.
 
     Costs what listing costs; verdicts are made anew only when a checkpoint, the rules or the study's list of admitted
@@ -37,18 +37,18 @@ def refresh_time_axis(study: Study, storage: Storage, model: str, source: Source
         EmergenceError: the source cannot be read.
     """
     source = source or source_of(study.family, storage)
-    path = storage.time_axis(model)
-    storage.time_axis_lock(model).parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(storage.time_axis_lock(model)):
-        before = read_time_axis(path) or TimeAxis(())
+    path = storage.timeline(model)
+    storage.timeline_lock(model).parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(storage.timeline_lock(model)):
+        before = read_timeline(path) or Timeline(())
         listing = source.list(model)
         _require_own_whole(study, storage, model, listing)
         axis = _axis(study, storage, model, listing, before)
-        write_time_axis(path, axis)
+        write_timeline(path, axis)
     return axis
 
 
-def verify_pins(study: Study, storage: Storage, model: str) -> list[AxisEntry]:
+def verify_pins(study: Study, storage: Storage, model: str) -> list[TimelineEntry]:
     """Ask the source whether every checkpoint is still what it was, and note what it says; nothing is recomputed.
 
     Returns:
@@ -58,18 +58,18 @@ def verify_pins(study: Study, storage: Storage, model: str) -> list[AxisEntry]:
         EmergenceError: the source cannot be asked.
     """
     source = source_of(study.family, storage)
-    axis = refresh_time_axis(study, storage, model, source)
+    axis = refresh_timeline(study, storage, model, source)
     found = {}
     for entry in axis.entries:
         ref = reference(axis, model, entry.step)
         said = source.verify(ref) if ref else ""
         found[entry.step, entry.identity] = entry.upstream if said is None else said
-    with FileLock(storage.time_axis_lock(model)):
-        now = read_time_axis(storage.time_axis(model)) or axis
+    with FileLock(storage.timeline_lock(model)):
+        now = read_timeline(storage.timeline(model)) or axis
         entries = tuple(
             replace(entry, upstream=found.get((entry.step, entry.identity), entry.upstream)) for entry in now.entries
         )
-        write_time_axis(storage.time_axis(model), replace(now, entries=entries))
+        write_timeline(storage.timeline(model), replace(now, entries=entries))
     return [entry for entry in entries if entry.upstream]
 
 
@@ -103,7 +103,7 @@ def cache_portions(study: Study, plan: Plan, cells: Sequence[Cell]) -> list[list
     portions: list[list[Cell]] = []
     filled = 0
     for cell in cells:
-        axis = plan.time_axis(str(cell.model))
+        axis = plan.timeline(str(cell.model))
         entry = axis.entry(int(cell.step or 0)) if axis else None
         n_bytes = entry.weights_bytes if entry else 0
         if not portions or (portions[-1] and filled + n_bytes > limit):
@@ -128,11 +128,11 @@ def _require_own_whole(study: Study, storage: Storage, model: str, listing: List
 
 def _measured(
     storage: Storage, refs: Sequence[CheckpointRef], *, sample: bool = False
-) -> "dict[int, Measurement | Refusal]":
+) -> "dict[int, Measurement | InvalidCheckpoint]":
     """What is known of checkpoints that were measured."""
     from emergence_assets.checkpoints.identity.measurement import read_measurement
 
-    found: dict[int, Measurement | Refusal] = {}
+    found: dict[int, Measurement | InvalidCheckpoint] = {}
     for ref in refs:
         path = storage.checkpoint_measurement(ref.identity)
         if path.exists():
@@ -143,8 +143,8 @@ def _measured(
     return found
 
 
-def _axis(study: Study, storage: Storage, model: str, listing: Listing, before: TimeAxis) -> TimeAxis:
-    from emergence_assets.checkpoints.identity.validation import IDENTITY_RULES, judge
+def _axis(study: Study, storage: Storage, model: str, listing: Listing, before: Timeline) -> Timeline:
+    from emergence_assets.checkpoints.identity.validation import IDENTITY_RULES, validate_checkpoints
 
     offered = {ref.step: ref for ref in listing.checkpoints}
     listed, admitted = study.listed_steps, study.admitted(model)
@@ -156,33 +156,33 @@ def _axis(study: Study, storage: Storage, model: str, listing: Listing, before: 
         return sha256(canonical_json([IDENTITY_RULES, identities, admitted]).encode()).hexdigest()[:32]
 
     known = {entry.step: entry for entry in before.entries}
-    said: Mapping[int, AxisEntry | Verdict] = known
+    said: Mapping[int, TimelineEntry | ValidationResult] = known
     measured: Collection[int] = _measured(storage, refs)
     judged = made_from(measured)
     if judged != before.judged:
         samples = _measured(storage, refs, sample=True)
-        measured, judged, said = samples, made_from(samples), judge(samples, admitted)
+        measured, judged, said = samples, made_from(samples), validate_checkpoints(samples, admitted)
     entries = [_entry(step, offered.get(step), listing, study.family, known.get(step)) for step in wanted]
     verdicts = {step: said[step] for step in measured if step in said}
-    return TimeAxis(tuple(_with_verdict(entry, verdicts.get(entry.step)) for entry in entries), judged)
+    return Timeline(tuple(_with_verdict(entry, verdicts.get(entry.step)) for entry in entries), judged)
 
 
-def _with_verdict(entry: AxisEntry, said: "AxisEntry | Verdict | None") -> AxisEntry:
+def _with_verdict(entry: TimelineEntry, said: "TimelineEntry | ValidationResult | None") -> TimelineEntry:
     if said is None:
         return entry
     return replace(entry, status=said.status, reason=said.reason, failed=said.failed, dup_of_step=said.dup_of_step)
 
 
 def _entry(
-    step: int, ref: CheckpointRef | None, listing: Listing, family: object, known: AxisEntry | None
-) -> AxisEntry:
+    step: int, ref: CheckpointRef | None, listing: Listing, family: object, known: TimelineEntry | None
+) -> TimelineEntry:
     """What is to be said of a step before it is judged."""
     trained_here = isinstance(family, TrainedHere)
     if ref is None:
         if trained_here:
-            return AxisEntry(step, "expected")
-        return AxisEntry(step, "missing", listing.incomplete.get(step, "the source has no such step"))
-    return AxisEntry(
+            return TimelineEntry(step, "expected")
+        return TimelineEntry(step, "missing", listing.incomplete.get(step, "the source has no such step"))
+    return TimelineEntry(
         step,
         "expected" if trained_here else "unjudged",
         revision=ref.revision,

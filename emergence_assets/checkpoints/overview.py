@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from emergence_assets.checkpoints.inspection import content_tasks, measurement_tasks
-from emergence_assets.checkpoints.listing import pin_new_models, refresh_time_axis, verify_pins
+from emergence_assets.checkpoints.listing import pin_new_models, refresh_timeline, verify_pins
 from emergence_assets.checkpoints.sources.of_family import hub_source_of, source_of
 from emergence_assets.checkpoints.sources.source import reference
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.listeners import ListeningCompute, TaskListener
-from emergence_assets.plan.timeline import TimeAxis
+from emergence_assets.plan.timeline import Timeline
 from emergence_assets.study.family import Hub
 from emergence_assets.study.study import Study
 from resources.compute.local_processes import LocalProcesses
@@ -20,7 +20,7 @@ from resources.files.storage import Storage
 
 
 def checkpoint_rows(study: Study, storage: Storage, models: Sequence[str]) -> list[dict[str, Any]]:
-    """One row per step of every model: the entry of its time axis, and whether it is cached.
+    """One row per step of every model: the entry of its checkpoint timeline, and whether it is cached.
 
     Raises:
         EmergenceError: the source cannot be read.
@@ -28,7 +28,7 @@ def checkpoint_rows(study: Study, storage: Storage, models: Sequence[str]) -> li
     source = source_of(study.family, storage)
     rows = []
     for model in models:
-        axis = refresh_time_axis(study, storage, model, source)
+        axis = refresh_timeline(study, storage, model, source)
         for entry in axis.entries:
             ref = reference(axis, model, entry.step)
             cached = source.is_cached(ref) if ref else None
@@ -49,7 +49,7 @@ def verify_checkpoints(study: Study, storage: Storage, models: Sequence[str], pr
     problems: list[str] = []
     with LocalProcesses() as workers:
         compute = ListeningCompute(workers, progress)
-        axes = {model: refresh_time_axis(study, storage, model) for model in models}
+        axes = {model: refresh_timeline(study, storage, model) for model in models}
         cells = [Cell(model, entry.step) for model, axis in axes.items() for entry in axis.entries if entry.identity]
         again = content_tasks(study, storage, cells)  # before the new ones, which need no second look
         for task, problem in compute.run([*again, *measurement_tasks(study, storage, cells)], lambda *_: None):
@@ -85,5 +85,5 @@ def pin_revisions(
     return source.lock, {"added": list(changes.added), "removed": list(changes.removed), "moved": list(changes.moved)}
 
 
-def _axis(study: Study, storage: Storage, model: str) -> TimeAxis:
-    return refresh_time_axis(study, storage, model)
+def _axis(study: Study, storage: Storage, model: str) -> Timeline:
+    return refresh_timeline(study, storage, model)

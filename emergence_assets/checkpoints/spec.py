@@ -8,14 +8,14 @@ import polars as pl
 
 from emergence_assets.checkpoints.checks import CHECKPOINT_CHECKS, REGISTRY_CHECKS, TRAINING_CHECKS
 from emergence_assets.checkpoints.inspection import CONTENT_HASHES, measurement_tasks
-from emergence_assets.checkpoints.listing import refresh_time_axis
+from emergence_assets.checkpoints.listing import refresh_timeline
 from emergence_assets.checkpoints.table import REGISTRY, rule_frame
 from emergence_assets.plan.asset_spec import AssetSpec, Due, Intake, Job
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.table_spec import TableSpec
 from emergence_assets.plan.text_counts import TextCounts
-from emergence_assets.plan.timeline import is_used, placed, read_time_axis
+from emergence_assets.plan.timeline import is_used, placed, read_timeline
 from emergence_assets.study.family import TrainedHere
 from emergence_assets.study.study import Study
 from resources.errors import EmergenceError
@@ -78,7 +78,7 @@ def _checkpoint_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[st
     """The checkpoint's own content: whatever follows is made from these bytes, wherever they came from."""
     from emergence_assets.checkpoints.identity.measurement import Measurement, read_measurement
 
-    axis = read_time_axis(storage.time_axis(str(cell.model)))
+    axis = read_timeline(storage.timeline(str(cell.model)))
     entry = axis.entry(int(cell.step or 0)) if axis else None
     path = storage.checkpoint_measurement(entry.identity) if entry and entry.identity else None
     if path is None or not path.exists():
@@ -91,7 +91,7 @@ def _checkpoint_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[st
 
 def _registry_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any] | None:
     """The verdicts, also those on checkpoints that are left out and therefore no inputs."""
-    axis = read_time_axis(storage.time_axis(str(cell.model)))
+    axis = read_timeline(storage.timeline(str(cell.model)))
     if axis is None:
         return None
     said = ("step", "status", "reason", "revision", "location", "commit_sha", "upstream")
@@ -128,7 +128,7 @@ def _checkpoint_jobs(plan: Plan, due: Due) -> list[Job]:
     jobs = []
     for cell, required in due:
         shape = plan.study.family.models[str(cell.model)]
-        axis = plan.time_axis(str(cell.model))
+        axis = plan.timeline(str(cell.model))
         entry = axis.entry(int(cell.step or 0)) if axis else None
         arguments = {
             "measurement": str(plan.storage.checkpoint_measurement(entry.identity if entry else "")),
@@ -208,7 +208,7 @@ CHECKPOINT = AssetSpec(
     n_bytes=lambda _study, _cell, _counts: RECORD_BYTES,
     kinds=frozenset({"huggingface", "safetensors"}),
     backfill="one_run",
-    intake=Intake(refresh_time_axis, measurement_tasks),
+    intake=Intake(refresh_timeline, measurement_tasks),
 )
 CHECKPOINT_REGISTRY = TableSpec(
     name=REGISTRY.name,

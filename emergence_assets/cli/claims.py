@@ -71,7 +71,7 @@ def _print(chosen: list[dict[str, Any]], rows: list[dict[str, Any]], other_seed:
     from rich.console import Console
     from rich.table import Table
 
-    from emergence_assets.emergence.claims.claim import short_number, speaks_against
+    from emergence_assets.emergence.claims.claim import format_number, speaks_against
 
     there = [] if other_seed is None else [f"seed {other_seed}"]
     table = Table()
@@ -83,9 +83,11 @@ def _print(chosen: list[dict[str, Any]], rows: list[dict[str, Any]], other_seed:
     for name in ("estimate [95 %]", *([] if there else ["failed", "not measured"])):
         table.add_column(name, overflow="fold")
     for row in chosen:
-        estimate = "" if row["estimate"] is None else short_number(row["estimate"])
+        estimate = "" if row["estimate"] is None else format_number(row["estimate"])
         interval = (
-            "" if row["lo"] is None or row["hi"] is None else f" [{short_number(row['lo'])}, {short_number(row['hi'])}]"
+            ""
+            if row["lo"] is None or row["hi"] is None
+            else f" [{format_number(row['lo'])}, {format_number(row['hi'])}]"
         )
         table.add_row(
             f"claims/{row['claim_id']}",

@@ -130,16 +130,16 @@ def _let_go(how: str, models: Any, steps: Any, layers: Any, as_json: bool, untra
     from rich.console import Console
 
     from emergence_assets.cli.views.progress import Display
-    from emergence_assets.plan.disk_forecast import in_words
-    from emergence_assets.saes.row_storage import let_go
+    from emergence_assets.plan.disk_forecast import format_bytes
+    from emergence_assets.saes.row_storage import evict_or_archive
 
     plan = study_plan()
     with Display(Console(file=sys.stderr)) as display:
-        done = let_go(plan, selection_of(plan, models, steps, layers), how, untrained_too, display)
+        done = evict_or_archive(plan, selection_of(plan, models, steps, layers), how, untrained_too, display)
     if as_json:
         click.echo(json.dumps(done, indent=2))
         return
-    click.echo(f"{done['changed']} cells, {in_words(done['freed_bytes'])} freed")
+    click.echo(f"{done['changed']} cells, {format_bytes(done['freed_bytes'])} freed")
     if done["spared"]:
         click.echo(f"{done['spared']} cells kept their rows: their SAEs are not trained yet (--untrained-too)")
 
@@ -155,7 +155,7 @@ def _print_forecast(
     from rich.console import Console
     from rich.table import Table
 
-    from emergence_assets.plan.disk_forecast import by_asset, in_words
+    from emergence_assets.plan.disk_forecast import by_asset, format_bytes
 
     console = Console()
     table = Table(title=f"study {plan.study.name}")
@@ -166,22 +166,22 @@ def _print_forecast(
     for asset in shown:
         sizes = (asset.bytes_now, asset.bytes_finished, asset.bytes_to_come)
         done = f"{asset.n_done} of {asset.n_cells}"
-        table.add_row(asset.stage, asset.asset, done, *(in_words(size) if size else "·" for size in sizes))
+        table.add_row(asset.stage, asset.asset, done, *(format_bytes(size) if size else "·" for size in sizes))
     totals = [sum(getattr(asset, f"bytes_{name}") for asset in shown) for name in ("now", "finished", "to_come")]
     table.add_section()
-    table.add_row("", "all", "", *(in_words(total) for total in totals))
+    table.add_row("", "all", "", *(format_bytes(total) for total in totals))
     console.print(table)
     console.print(
         f"rows of activations: retention is {plan.study.activations.retention}; "
         + ", ".join(f"{n} cells {kind}" for kind, n in kinds.items()),
         highlight=False,
     )
-    console.print("; ".join(f"{name} {in_words(n)}" for name, n in others.items()), highlight=False)
+    console.print("; ".join(f"{name} {format_bytes(n)}" for name, n in others.items()), highlight=False)
     if not is_exact:
         console.print("texts are not tokenised yet: rows are estimated", highlight=False)
     verdict = "fits" if space.fits else "does NOT fit"
     console.print(
-        f"needed now {in_words(space.needed)} (5 % kept free), free {in_words(space.free)}: {verdict}",
+        f"needed now {format_bytes(space.needed)} (5 % kept free), free {format_bytes(space.free)}: {verdict}",
         style="green" if space.fits else "red",
         highlight=False,
     )
@@ -191,11 +191,11 @@ def _print_rows(rows: list[dict[str, Any]], by: tuple[str, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from emergence_assets.plan.disk_forecast import in_words
+    from emergence_assets.plan.disk_forecast import format_bytes
 
     table = Table(*by, "cells", "on disk")
     for row in rows:
         if row["bytes"]:
             named = ("·" if row[name] is None else str(row[name]) for name in by)
-            table.add_row(*named, str(row["cells"]), in_words(row["bytes"]))
+            table.add_row(*named, str(row["cells"]), format_bytes(row["bytes"]))
     Console().print(table)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.activations.spec import ACTIVATIONS, harvest_origin
+from emergence_assets.activations.spec import ACTIVATIONS, capture_arguments
 from emergence_assets.emergence.table_spec import key_columns
 from emergence_assets.features.spec import LATENT_STATISTICS, presence_cells_path
 from emergence_assets.plan.cell import Cell
@@ -27,7 +27,7 @@ def last_checkpoint_arguments(plan: Plan, cell: Cell, required: Required) -> dic
     layers = {layer: Cell(*checkpoint[:2], layer) for layer in plan.study.layers_of(str(cell.model)) if layer >= 0}
     keys = key_columns(plan, LATENT_STATISTICS, Cell(*checkpoint[:2], min(layers)))
     return {
-        "origin": harvest_origin(plan, checkpoint, ACTIVATIONS.recipe(plan.study, plan.storage, checkpoint) or {}),
+        "origin": capture_arguments(plan, checkpoint, ACTIVATIONS.recipe(plan.study, plan.storage, checkpoint) or {}),
         "keys": {name: keys[name] for name in keys if name != "layer"} | {"data_version": required.fingerprint},
         "files": {
             str(layer): {

@@ -25,7 +25,7 @@ from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.listeners import ListeningCompute, ProgressListener
 from emergence_assets.plan.plan import Plan
-from emergence_assets.plan.timeline import TimeAxis, write_time_axis
+from emergence_assets.plan.timeline import Timeline, write_timeline
 from emergence_assets.study.family import TrainedHere
 from resources.compute.local_processes import LocalProcesses
 from resources.errors import EmergenceError
@@ -172,10 +172,10 @@ def _hand_over(plan: Plan, scratch: Storage, given: Cells, again: Cells) -> None
             _link(start, scratch.root / start.relative_to(storage.root))
     trained = {cell.model for cell in again.get(TRAINING_RUN.name, ())}
     for model in plan.study.models:
-        axis = None if model in trained else plan.time_axis(model)
+        axis = None if model in trained else plan.timeline(model)
         if axis is None:
             continue
-        write_time_axis(scratch.time_axis(model), _moved(axis, model, plan, scratch))
+        write_timeline(scratch.timeline(model), _moved(axis, model, plan, scratch))
         for entry in axis.entries:
             if entry.identity:
                 _link(storage.checkpoint_measurement(entry.identity), scratch.checkpoint_measurement(entry.identity))
@@ -189,8 +189,8 @@ def _hand_over(plan: Plan, scratch: Storage, given: Cells, again: Cells) -> None
         _link(here, there)
 
 
-def _moved(axis: TimeAxis, model: str, plan: Plan, scratch: Storage) -> TimeAxis:
-    """The time axis of a model as it is where its checkpoints were handed over."""
+def _moved(axis: Timeline, model: str, plan: Plan, scratch: Storage) -> Timeline:
+    """The checkpoint timeline of a model as it is where its checkpoints were handed over."""
     if not isinstance(plan.study.family, TrainedHere):
         return axis
     entries = (

@@ -9,7 +9,7 @@ import polars as pl
 
 from emergence_assets.plan.cell import Cell, Grid
 from emergence_assets.plan.text_counts import TextCounts
-from emergence_assets.plan.timeline import TimeAxis
+from emergence_assets.plan.timeline import Timeline
 from emergence_assets.study.study import Study
 from resources.compute.task import Task
 from resources.files.provenance import Provenance, Required
@@ -42,7 +42,7 @@ Jobs = Callable[["Plan", Due], Sequence[Job]]
 class Intake:
     """What comes before an asset's cells are known: checkpoints from outside are validated, and some are left out."""
 
-    refresh: Callable[[Study, Storage, str], TimeAxis]
+    refresh: Callable[[Study, Storage, str], Timeline]
     """List and validate the checkpoints of a model."""
     tasks: Callable[[Study, Storage, Sequence[Cell]], Sequence[Task]]
     """Tasks that measure new checkpoints."""

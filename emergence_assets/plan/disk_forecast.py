@@ -67,7 +67,7 @@ def expected_cells(plan: Plan, spec: AssetSpec, model: str | None) -> list[Cell]
     """Cells of an asset, also those whose checkpoints nobody has looked at yet."""
     if spec.grid in ("study", "model") or plan.study.listed_steps is None:
         return plan.cells(spec, model)
-    known = plan.time_axis(str(model))
+    known = plan.timeline(str(model))
     if known is not None and known.entries:
         return plan.cells(spec, model)
     layers = plan.study.layers_of(str(model)) if spec.grid == "cell" else [None]
@@ -126,7 +126,7 @@ def cache_growth(plan: Plan) -> int:
     if not isinstance(plan.study.family, Hub):
         return 0
     limit = plan.study.family.cache_gb * 1e9
-    axes = [plan.time_axis(model) for model in plan.study.models]
+    axes = [plan.timeline(model) for model in plan.study.models]
     if all(axes):
         limit = min(limit, sum(entry.weights_bytes for axis in axes if axis for entry in axis.entries))
     return max(0, round(limit) - path_bytes(plan.storage.checkpoint_cache()))
@@ -174,18 +174,18 @@ def require_room(plan: Plan, counts: TextCounts, stages: Sequence[str] | None = 
         other = plan.study.model_copy(update={"activations": settings.model_copy(update={"retention": retention})})
         needed = room_of(Plan(other, plan.storage, tuple(plan.specs.values())))
         if retention != settings.retention and needed.needed < found.needed:
-            smaller.append(f"{retention} ({in_words(needed.needed)})")
-    remedy = f"free {in_words(found.needed - found.free)} there, or give another folder with --data"
+            smaller.append(f"{retention} ({format_bytes(needed.needed)})")
+    remedy = f"free {format_bytes(found.needed - found.free)} there, or give another folder with --data"
     if smaller:
         remedy += f", or let rows go sooner with activations.retention: {', '.join(smaller)}"
     raise EmergenceError(
-        f"The study needs {in_words(found.needed)} more, and {in_words(found.free)} are free.",
+        f"The study needs {format_bytes(found.needed)} more, and {format_bytes(found.free)} are free.",
         where=plan.storage.root,
         remedy=remedy + "; `emergence storage` shows what takes how much",
     )
 
 
-def in_words(n_bytes: float) -> str:
+def format_bytes(n_bytes: float) -> str:
     """Bytes as people read them: `1.3 GB`; powers of ten."""
     amount, unit = float(n_bytes), "B"
     for larger in ("kB", "MB", "GB", "TB", "PB"):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell, Grid
 from emergence_assets.plan.code_version import code_version
-from emergence_assets.plan.timeline import TimeAxis, is_used, read_time_axis
+from emergence_assets.plan.timeline import Timeline, is_used, read_timeline
 from emergence_assets.study.study import Study
 from resources.errors import EmergenceError
 from resources.files.provenance import Required, State, difference
@@ -33,19 +33,19 @@ class Plan:
         self.study = study
         self.storage = storage
         self.specs = {spec.name: spec for spec in specs}
-        self._axes: dict[str, TimeAxis | None] = {}
+        self._axes: dict[str, Timeline | None] = {}
         self._required: dict[tuple[str, Cell], Required | None] = {}
         self._states: dict[tuple[str, Cell], CellState] = {}
 
-    def time_axis(self, model: str) -> TimeAxis | None:
+    def timeline(self, model: str) -> Timeline | None:
         """What is known of the checkpoints of a model; None before anybody looked."""
         if model not in self._axes:
-            self._axes[model] = read_time_axis(self.storage.time_axis(model))
+            self._axes[model] = read_timeline(self.storage.timeline(model))
         return self._axes[model]
 
     def steps_of(self, model: str, unjudged: bool = False) -> list[int]:
         """Steps that the study uses of a model, ascending: those wanted and there, without what is left out."""
-        axis, listed = self.time_axis(model), self.study.listed_steps
+        axis, listed = self.timeline(model), self.study.listed_steps
         if axis is None:
             return listed or []
         if listed is None:

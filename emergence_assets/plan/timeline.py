@@ -1,4 +1,4 @@
-"""The time axis of a model: which of its steps there are checkpoints of, and which of those may be believed."""
+"""The checkpoint timeline of a model: the steps that have checkpoints, and which of these are valid."""
 
 import json
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ MAX_BYTES = 50_000_000
 
 
 @dataclass(frozen=True)
-class AxisEntry:
+class TimelineEntry:
     """One step of a model."""
 
     step: int
@@ -49,10 +49,10 @@ class AxisEntry:
 
 
 @dataclass(frozen=True)
-class TimeAxis:
+class Timeline:
     """All steps of one model that are wanted or offered, ascending."""
 
-    entries: tuple[AxisEntry, ...]
+    entries: tuple[TimelineEntry, ...]
     judged: str = ""
     """What the verdicts were made from: rules, measured checkpoints, names that the study admits."""
 
@@ -61,11 +61,11 @@ class TimeAxis:
         return [entry.step for entry in self.entries if is_used(entry.status, unjudged)]
 
     @property
-    def left_out(self) -> list[AxisEntry]:
+    def left_out(self) -> list[TimelineEntry]:
         """Checkpoints that are there and are not used."""
         return [entry for entry in self.entries if entry.status in LEFT_OUT]
 
-    def entry(self, step: int) -> AxisEntry | None:
+    def entry(self, step: int) -> TimelineEntry | None:
         """What is known of a step."""
         return next((entry for entry in self.entries if entry.step == step), None)
 
@@ -75,12 +75,12 @@ def is_used(status: Status, unjudged: bool = False) -> bool:
     return status in USED or (unjudged and status == "unjudged")
 
 
-def placed(entries: Sequence[AxisEntry], place: str) -> list[AxisEntry]:
+def placed(entries: Sequence[TimelineEntry], place: str) -> list[TimelineEntry]:
     """Put a text in the place of the folders of checkpoints; an empty text leaves them."""
     return [replace(entry, location=place) if place and entry.location else entry for entry in entries]
 
 
-def write_time_axis(path: Path, axis: TimeAxis) -> None:
+def write_timeline(path: Path, axis: Timeline) -> None:
     """Replace the file; nothing is written when it says the same already."""
     lines = ",\n".join(json.dumps(asdict(entry), ensure_ascii=True) for entry in axis.entries)
     head = json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, "judged": axis.judged})
@@ -94,11 +94,11 @@ def write_time_axis(path: Path, axis: TimeAxis) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-_read: dict[Path, tuple[tuple[int, int, int], TimeAxis]] = {}
+_read: dict[Path, tuple[tuple[int, int, int], Timeline]] = {}
 
 
-def read_time_axis(path: Path) -> TimeAxis | None:
-    """The time axis in a file, read once per version of it; None without a file.
+def read_timeline(path: Path) -> Timeline | None:
+    """The checkpoint timeline in a file, read once per version of it; None without a file.
 
     Raises:
         EmergenceError: the file is not such a record.
@@ -118,7 +118,7 @@ def read_time_axis(path: Path) -> TimeAxis | None:
     return known[1]
 
 
-def _parse(text: str, path: Path) -> TimeAxis:
+def _parse(text: str, path: Path) -> Timeline:
     try:
         record = json.loads(text)
     except (ValueError, RecursionError):
@@ -132,14 +132,14 @@ def _parse(text: str, path: Path) -> TimeAxis:
             raise _damaged(path, f"it is no {FORMAT} of version {FORMAT_VERSION}")
     if [entry.step for entry in parsed] != sorted({entry.step for entry in parsed}):
         raise _damaged(path, "its steps do not ascend")
-    return TimeAxis(tuple(parsed), judged)
+    return Timeline(tuple(parsed), judged)
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {"step": int, "weights_bytes": int, "failed": list}
 
 
-def _entry(record: Any, path: Path) -> AxisEntry:
-    names = [field.name for field in fields(AxisEntry)]
+def _entry(record: Any, path: Path) -> TimelineEntry:
+    names = [field.name for field in fields(TimelineEntry)]
     if not isinstance(record, dict) or set(record) != set(names):
         raise _damaged(path, "an entry has other fields than it should")
     for name, value in record.items():
@@ -151,12 +151,12 @@ def _entry(record: Any, path: Path) -> AxisEntry:
     if not all(isinstance(name, str) for name in record["failed"]):
         raise _damaged(path, f"failed is {record['failed']!r}")
     fields_of_entry: dict[str, Any] = record | {"failed": tuple(record["failed"])}
-    return AxisEntry(**fields_of_entry)
+    return TimelineEntry(**fields_of_entry)
 
 
 def _damaged(path: Path, what: str) -> EmergenceError:
     return EmergenceError(
-        f"The time axis cannot be read: {what}.",
+        f"The checkpoint timeline cannot be read: {what}.",
         where=path,
         remedy="delete it; it is made anew from the checkpoints",
     )

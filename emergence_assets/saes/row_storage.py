@@ -10,7 +10,7 @@ from typing import Any
 
 from emergence_assets.activations.files.layout import Residency
 from emergence_assets.activations.files.reading import open_rows, read_attrs, read_spec, unarchive_rows
-from emergence_assets.activations.spec import ACTIVATIONS, harvest_origin
+from emergence_assets.activations.spec import ACTIVATIONS, capture_arguments
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.listeners import ListeningCompute, TaskListener
@@ -34,7 +34,9 @@ def residencies(plan: Plan, selection: Selection) -> dict[Cell, Residency]:
     return {cell: read_spec(path).residency for cell, path in paths.items() if path.exists()}
 
 
-def let_go(plan: Plan, selection: Selection, how: str, untrained_too: bool, progress: TaskListener) -> dict[str, Any]:
+def evict_or_archive(
+    plan: Plan, selection: Selection, how: str, untrained_too: bool, progress: TaskListener
+) -> dict[str, Any]:
     """Evict or archive the rows of the selected files.
 
     Args:
@@ -60,7 +62,7 @@ def let_go(plan: Plan, selection: Selection, how: str, untrained_too: bool, prog
             "how": how,
             "lock": str(plan.storage.checkpoint_lock(str(cell.model), int(cell.step or 0))),
         }
-        tasks.append(Task("emergence_assets.activations.forward.worker:let_rows_go", arguments, str(cell)))
+        tasks.append(Task("emergence_assets.activations.forward.worker:evict_or_archive_file", arguments, str(cell)))
     freed = [result for _, result in _run(tasks, progress)]
     return {"changed": len(freed), "spared": len(spared), "freed_bytes": sum(freed)}
 
@@ -68,7 +70,7 @@ def let_go(plan: Plan, selection: Selection, how: str, untrained_too: bool, prog
 def follow_retention(plan: Plan, progress: TaskListener) -> dict[str, Any] | None:
     """Let go of what the study does not keep and is still there: a run was killed before that, or kept it by design."""
     how = AFTER_SAE.get(plan.study.activations.retention)
-    return let_go(plan, Selection(), how, False, progress) if how else None
+    return evict_or_archive(plan, Selection(), how, False, progress) if how else None
 
 
 def restore(plan: Plan, selection: Selection, progress: TaskListener) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def restore(plan: Plan, selection: Selection, progress: TaskListener) -> dict[st
     for checkpoint, cells in by_step.items():
         recipe = ACTIVATIONS.recipe(plan.study, plan.storage, cells[0]) or {}
         arguments = {
-            "origin": harvest_origin(plan, checkpoint, recipe),
+            "origin": capture_arguments(plan, checkpoint, recipe),
             "layers": {str(cell.layer): str(ACTIVATIONS.path(plan.storage, cell)) for cell in cells},
         }
         tasks.append(Task("emergence_assets.activations.forward.worker:restore_layers", arguments, str(checkpoint)))

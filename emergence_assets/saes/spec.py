@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.activations.spec import ACTIVATIONS, by_checkpoint, harvest_origin
+from emergence_assets.activations.spec import ACTIVATIONS, by_checkpoint, capture_arguments
 from emergence_assets.plan.asset_spec import AssetSpec, Due, Job
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
@@ -145,7 +145,7 @@ def _work(plan: Plan, checkpoint: Cell, selected: Mapping[Cell, Required], strea
         }
     recipe = ACTIVATIONS.recipe(plan.study, plan.storage, checkpoint) or {}
     return {
-        "origin": harvest_origin(plan, checkpoint, recipe),
+        "origin": capture_arguments(plan, checkpoint, recipe),
         "layers": layers,
         "streamed": streamed,
     }

@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from emergence_assets.study.strict import Declared, Name, Positive, Seed
+from emergence_assets.study.strict import Name, Positive, Seed, StrictModel
 
 
-class ModelShape(Declared):
+class ModelShape(StrictModel):
     """A GPT-NeoX model that is trained here."""
 
     d_model: Positive
@@ -37,7 +37,7 @@ class ModelShape(Declared):
         return self
 
 
-class PublishedShape(Declared):
+class PublishedShape(StrictModel):
     """A published model; width and layers are checked against the config of every checkpoint."""
 
     d_model: Positive
@@ -56,7 +56,7 @@ class HubShape(PublishedShape):
     """Where it is not that of the family with the model's name in it."""
 
 
-class WithReplicates(Declared):
+class WithReplicates(StrictModel):
     """A family in which some models may be further training runs of others, as PolyPythias has (arXiv 2503.09543)."""
 
     @model_validator(mode="before")

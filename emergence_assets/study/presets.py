@@ -10,14 +10,14 @@ from pathlib import Path
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from emergence_assets.study.strict import Declared, Name, Positive
+from emergence_assets.study.strict import Name, Positive, StrictModel
 from resources.errors import EmergenceError
 from resources.files.plain_yaml import read_yaml
 
 PATH = Path(__file__).with_name("presets.yaml")
 
 
-class PresetShape(Declared):
+class PresetShape(StrictModel):
     """One published model; what is None is that of the family."""
 
     d_model: Positive
@@ -27,7 +27,7 @@ class PresetShape(Declared):
     replicate_of: Name | None = None
 
 
-class Preset(Declared):
+class Preset(StrictModel):
     """One published family."""
 
     repository: str

@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from emergence_assets.study.strict import Declared, Positive, Seed, reject_repeats
+from emergence_assets.study.strict import Positive, Seed, StrictModel, reject_repeats
 
 RESERVED_COLUMNS = ("text_id", "text", "split", "unit", "place")
 """What a probe set calls its own columns; no label level may be called so."""
 
 
-class WordNetProbes(Declared):
+class WordNetProbes(StrictModel):
     """Held-out WordNet glosses with three label levels: subject, area, domain."""
 
     source: Literal["wordnet"]
@@ -21,7 +21,7 @@ class WordNetProbes(Declared):
     seed: Seed = 0
 
 
-class PromptedProbes(Declared):
+class PromptedProbes(StrictModel):
     r"""What probe sets from files have in common."""
 
     template: str = Field(default="{text}\nAnswer:", max_length=10_000)

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from emergence_assets.study.strict import Declared, Positive, Seed, reject_repeats
+from emergence_assets.study.strict import Positive, Seed, StrictModel, reject_repeats
 
 
-class AuxK(Declared):
+class AuxK(StrictModel):
     """How latents that fire on nothing are revived (Gao et al. 2024, A.2)."""
 
     coefficient: float = Field(default=1 / 32, gt=0, le=10)
@@ -18,7 +18,7 @@ class AuxK(Declared):
     """So often it is looked up which latents are dead."""
 
 
-class WarmStart(Declared):
+class WarmStart(StrictModel):
     """SAEs start from those of the step before, instead of from random directions.
 
     Fewer tokens are needed, and latents keep their numbers. But what stays the same may do so by inertia: hence steps
@@ -31,7 +31,7 @@ class WarmStart(Declared):
     """Steps of training at which a cold control is trained beside."""
 
 
-class SAE(Declared):
+class SAE(StrictModel):
     """How the sparse autoencoders are trained; the same design for every model, step and layer."""
 
     n_latents: Positive

@@ -5,10 +5,10 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator
 
 from emergence_assets.study.controls import Control
-from emergence_assets.study.strict import Declared, Positive, Seed, reject_repeats
+from emergence_assets.study.strict import Positive, Seed, StrictModel, reject_repeats
 
 
-class Activations(Declared):
+class Activations(StrictModel):
     """What is kept of the residual stream."""
 
     training_texts: Positive
@@ -26,7 +26,7 @@ class Activations(Declared):
     trained, or never reach the disk (SAEs train from memory). Read-outs, statistics and provenance always stay."""
 
 
-class Statistics(Declared):
+class Statistics(StrictModel):
     """How latents are compared with categories."""
 
     rule_id: Literal["lift_fdr_v1", "purity_v1", "auroc_v1"] = "lift_fdr_v1"
@@ -46,7 +46,7 @@ class Statistics(Declared):
         return controls
 
 
-class Mechanism(Declared):
+class Mechanism(StrictModel):
     """How the way from an early to a late layer is looked at; table `reactivation_mechanism`."""
 
     n_categories: Positive = 20
@@ -55,7 +55,7 @@ class Mechanism(Declared):
     """Early latents that are taken away as controls, of each category and SAE seed."""
 
 
-class Compression(Declared):
+class Compression(StrictModel):
     """Which compressed versions of the last checkpoints are compared with them; table `compression_retention`."""
 
     variants: list[Literal["int8", "int4", "prune50"]] = Field(default=["int8", "int4", "prune50"], min_length=1)

@@ -10,7 +10,7 @@ Positive = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
 
 
-class Declared(BaseModel):
+class StrictModel(BaseModel):
     """A part of a study file: unknown keys are errors, values are never coerced from another kind, nothing changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

@@ -11,7 +11,7 @@ from emergence_assets.study.family import Family, TrainedHere, admitted_steps
 from emergence_assets.study.probe_set import ProbeDesign
 from emergence_assets.study.sae import SAE
 from emergence_assets.study.settings import Activations, Compression, Mechanism, Statistics
-from emergence_assets.study.strict import Declared, Name, reject_repeats
+from emergence_assets.study.strict import Name, StrictModel, reject_repeats
 
 EMBEDDING_LAYER = -1
 """Layer index of the embedding output; blocks count from 0."""
@@ -19,7 +19,7 @@ OPERATIONAL = ("lock", "cache_gb", "offline", "marker", "settle_seconds")
 """Fields of a family that decide how checkpoints come, not what is found in them."""
 
 
-class Study(Declared):
+class Study(StrictModel):
     """One study: a family of models, the grid of checkpoints and layers, and the instruments applied to every cell."""
 
     name: Name

@@ -73,7 +73,7 @@ def study_probe_set(study: Study) -> "ProbeSet":
     return probe_set(canonical_json(study.probe_set.model_dump()))
 
 
-def bring_probe_set(study: Study) -> None:
+def download_probe_set(study: Study) -> None:
     """Fetch the probe set of a study, if it comes from a hub and is not here.
 
     Raises:

@@ -92,13 +92,13 @@ def sweep_temporaries(root: Path) -> int:
     Returns:
         How many there were.
     """
-    swept = 0
+    clean_temporaries = 0
     for path in root.rglob(".*.tmp"):
         match = re.search(r"\.(\d+)(?:\.old)?\.tmp$", path.name)
         if match and not process_is_alive(int(match[1])) and path.exists():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-            swept += 1
-    return swept
+            clean_temporaries += 1
+    return clean_temporaries
 
 
 def process_is_alive(pid: int) -> bool:

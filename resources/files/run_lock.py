@@ -13,7 +13,7 @@ from resources.files.atomic import sweep_temporaries
 
 
 @contextlib.contextmanager
-def swept(root: Path) -> Iterator[None]:
+def clean_temporaries(root: Path) -> Iterator[None]:
     """Clear away what killed processes left: before, and after, since a killed run's workers outlive it by a moment."""
     sweep_temporaries(root)
     yield
@@ -21,7 +21,7 @@ def swept(root: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def only_run(path: Path) -> Iterator[None]:
+def exclusive_run(path: Path) -> Iterator[None]:
     """Hold the lock of a study.
 
     Raises:

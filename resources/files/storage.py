@@ -72,11 +72,11 @@ class Storage:
         """What was measured of the weights of one checkpoint; named by its content, shared by all studies."""
         return self.measurements_folder / f"{identity}.safetensors"
 
-    def time_axis(self, model: str) -> Path:
+    def timeline(self, model: str) -> Path:
         """Which checkpoints of a model there are, and which are left out."""
         return self.root / "registry" / f"model={model}" / "time_axis.json"
 
-    def time_axis_lock(self, model: str) -> Path:
+    def timeline_lock(self, model: str) -> Path:
         """Held while the checkpoints of a model are listed and judged."""
         return self.root / "locks" / f"{model}-time-axis.lock"
 

@@ -1,1 +1,1 @@
-"""Declared tables: parquet files, checks of data quality."""
+"""StrictModel tables: parquet files, checks of data quality."""

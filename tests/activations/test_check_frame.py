@@ -9,7 +9,7 @@ import pytest
 
 from emergence_assets.activations.check_frame import jump
 from emergence_assets.activations.spec import ACTIVATIONS
-from emergence_assets.orchestration.assets.checks import verdicts
+from emergence_assets.orchestration.assets.checks import check_results
 from emergence_assets.pipeline import SPECS
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
@@ -67,7 +67,7 @@ def test_a_finished_study_passes_and_a_damaged_file_fails_its_check(
     if damage:
         damage(lambda cell: ACTIVATIONS.path(storage, cell))
     plan = Plan(STUDY, storage, SPECS)
-    found = verdicts(ACTIVATIONS, plan, plan.cells(ACTIVATIONS, MODEL))
+    found = check_results(ACTIVATIONS, plan, plan.cells(ACTIVATIONS, MODEL))
     failed = {verdict.finding.check.name for verdict in found if not verdict.finding.passed}
     assert failed == expected
     broken = {name for verdict in found for name in verdict.cells}

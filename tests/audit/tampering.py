@@ -231,7 +231,7 @@ TAMPERINGS: dict[str, Tampering] = {
         lambda study: flip(next((study / "tables/control_parts/model=gloss-tiny").glob("*.parquet")), 100),
         *("altered", "category_controls", "gloss-tiny", "bytes are not those"),
     ),
-    "the time axis cut short": Tampering(
+    "the checkpoint timeline cut short": Tampering(
         lambda study: shorten(study / "registry/model=gloss-tiny/time_axis.json"), "altered", "", "gloss-tiny", ""
     ),
     "a table cut short": Tampering(

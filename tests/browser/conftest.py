@@ -9,7 +9,7 @@ from tests.conftest import TINY, copied
 from tests.running_ui import UI, running_ui
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ui(finished_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[UI]:
     data = tmp_path_factory.mktemp("ui") / "data"
     copied(finished_study, data)

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.conftest import ARTEFACTS
 from tests.running_ui import UI
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("ui")]
 STEPS = ("step000000", "step000001", "step000003")
 LAYERS = ("L00", "L01")
 

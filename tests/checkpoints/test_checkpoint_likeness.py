@@ -7,8 +7,8 @@ import polars as pl
 
 from emergence_assets.checkpoints.identity.measurement import Measurement
 from emergence_assets.checkpoints.identity.registry import registry_frame
-from emergence_assets.checkpoints.identity.validation import judge
-from emergence_assets.plan.timeline import AxisEntry
+from emergence_assets.checkpoints.identity.validation import validate_checkpoints
+from emergence_assets.plan.timeline import TimelineEntry
 from emergence_assets.report.charts.checkpoint_likeness import (
     MAX_PANELS,
     cosine_heat_map,
@@ -21,7 +21,9 @@ from tests.family import STEPS
 def registry_of(found: dict[int, Measurement], model: str = "gloss-tiny", n_params: int | None = None) -> pl.DataFrame:
     if n_params is not None:
         found = {step: replace(one, facts=replace(one.facts, n_params=n_params)) for step, one in found.items()}
-    entries = [AxisEntry(step, said.status, said.reason, said.failed) for step, said in judge(found).items()]
+    entries = [
+        TimelineEntry(step, said.status, said.reason, said.failed) for step, said in validate_checkpoints(found).items()
+    ]
     return registry_frame(model, 64, entries, found)
 
 
@@ -59,7 +61,7 @@ def test_every_pair_of_steps_is_shown_and_those_left_out_are_crossed(clean: dict
 
 def test_a_checkpoint_that_was_not_measured_has_no_row(clean: dict[int, Measurement]) -> None:
     found = {step: clean[step] for step in STEPS if step != 8}
-    entries = [AxisEntry(step, "ok" if step in found else "missing") for step in STEPS]
+    entries = [TimelineEntry(step, "ok" if step in found else "missing") for step in STEPS]
     pairs = pairs_in(registry_frame("gloss-tiny", 64, entries, found), "gloss-tiny")
     assert 8 not in {pair["step"] for pair in pairs}
 

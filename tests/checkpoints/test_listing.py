@@ -1,4 +1,4 @@
-"""A model's time axis brought up to date over a folder of real checkpoints, measured as workers do it."""
+"""A model's checkpoint timeline brought up to date over a folder of real checkpoints, measured as workers do it."""
 
 import os
 import shutil
@@ -11,10 +11,10 @@ import torch
 
 from emergence_assets.checkpoints import inspection
 from emergence_assets.checkpoints.identity import worker
-from emergence_assets.checkpoints.listing import refresh_time_axis
+from emergence_assets.checkpoints.listing import refresh_timeline
 from emergence_assets.checkpoints.sources.source import reference
 from emergence_assets.plan.cell import Cell
-from emergence_assets.plan.timeline import TimeAxis, read_time_axis, write_time_axis
+from emergence_assets.plan.timeline import Timeline, read_timeline, write_timeline
 from emergence_assets.study.load import load_study, parse_study
 from emergence_assets.study.study import Study
 from resources.errors import EmergenceError
@@ -45,8 +45,8 @@ class Listed:
         declared = write_study(self.storage.data / "listed.yaml", local_family(self.root), **more)
         return load_study(str(declared))
 
-    def refresh(self, **more: Any) -> TimeAxis:
-        return refresh_time_axis(self.study(**more), self.storage, MODEL)
+    def refresh(self, **more: Any) -> Timeline:
+        return refresh_timeline(self.study(**more), self.storage, MODEL)
 
     def measure(self) -> int:
         """What workers do for all that was not measured; returns how many there were."""
@@ -82,7 +82,7 @@ def measured_before(family: Path, tmp_path_factory: pytest.TempPathFactory) -> L
     return found
 
 
-def statuses(axis: TimeAxis) -> dict[int, str]:
+def statuses(axis: Timeline) -> dict[int, str]:
     return {entry.step: entry.status for entry in axis.entries}
 
 
@@ -97,7 +97,7 @@ def test_what_nobody_looked_at_is_unjudged_and_what_is_not_whole_is_missing(list
     ref = reference(axis, MODEL, 16)
     assert ref is not None
     assert (ref.step, ref.revision, ref.location) == (16, "step16", str(step_folder(listed.root, MODEL, 16)))
-    assert axis == read_time_axis(listed.storage.time_axis(MODEL))
+    assert axis == read_timeline(listed.storage.timeline(MODEL))
 
 
 def test_listed_steps_alone_are_wanted_and_said_to_be_missing_where_there_are_none(listed: Listed) -> None:
@@ -124,15 +124,15 @@ def test_measured_checkpoints_are_judged_and_faults_found_by_name(listed: Listed
 
 
 def test_nothing_is_judged_or_written_again_while_nothing_changes(measured_before: Listed) -> None:
-    path, axis = measured_before.storage.time_axis(MODEL), measured_before.refresh()
+    path, axis = measured_before.storage.timeline(MODEL), measured_before.refresh()
     before = path.stat()
     assert measured_before.refresh() == axis
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     # What is written there is believed as long as it was made from the same.
     said = tuple(replace(entry, status="outlier", reason="said before") for entry in axis.entries)
-    write_time_axis(path, replace(axis, entries=said))
+    write_timeline(path, replace(axis, entries=said))
     assert set(statuses(measured_before.refresh()).values()) == {"outlier"}
-    write_time_axis(path, TimeAxis(said, judged="other rules"))
+    write_timeline(path, Timeline(said, judged="other rules"))
     assert measured_before.refresh() == axis
 
 
@@ -165,8 +165,8 @@ def test_a_damaged_measurement_is_made_again(listed: Listed, place: int) -> None
     content[place] ^= 1
     path.write_bytes(content)
     # A sample is looked at when there is something to judge.
-    axis_file = listed.storage.time_axis(MODEL)
-    write_time_axis(axis_file, replace(axis, judged="other rules"))
+    axis_file = listed.storage.timeline(MODEL)
+    write_timeline(axis_file, replace(axis, judged="other rules"))
     damaged = listed.refresh()
     assert statuses(damaged) == {step: "unjudged" if step == 8 else "ok" for step in STEPS}
     assert not path.exists()
@@ -179,13 +179,13 @@ def test_what_is_trained_here_is_expected_and_a_damaged_checkpoint_of_it_is_an_e
     family = {"source": "trained-here", "models": {MODEL: shape}, "n_steps": 2}
     study = parse_study({"name": "own", "family": family, "steps": [0, 1, 2]} | SMALL)
     storage = Storage(tmp_path, "own")
-    assert statuses(refresh_time_axis(study, storage, MODEL)) == dict.fromkeys((0, 1, 2), "expected")
+    assert statuses(refresh_timeline(study, storage, MODEL)) == dict.fromkeys((0, 1, 2), "expected")
     trained_family(storage.training_folder(MODEL).parent, (0, 1, 2), {MODEL: MODELS[MODEL]})
-    axis = refresh_time_axis(study, storage, MODEL)
+    axis = refresh_timeline(study, storage, MODEL)
     assert statuses(axis) == dict.fromkeys((0, 1, 2), "expected")
     assert all(entry.identity for entry in axis.entries)
     (storage.checkpoint_folder(MODEL, 1) / "config.json").unlink()
     with pytest.raises(EmergenceError, match=r"trained here is damaged.*config\.json") as refused:
-        refresh_time_axis(study, storage, MODEL)
+        refresh_timeline(study, storage, MODEL)
     assert "delete step1 and run again" in refused.value.remedy
-    assert read_time_axis(storage.time_axis(MODEL)) == axis
+    assert read_timeline(storage.timeline(MODEL)) == axis

@@ -1,4 +1,4 @@
-"""A model's time axis over a hub: branches that move, and portions of checkpoints that fit into the cache."""
+"""A model's checkpoint timeline over a hub: branches that move, and portions of checkpoints that fit into the cache."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,14 +16,14 @@ from emergence_assets.checkpoints.listing import (
     CACHE_SHARE,
     cache_portions,
     pin_new_models,
-    refresh_time_axis,
+    refresh_timeline,
     verify_pins,
 )
 from emergence_assets.checkpoints.sources.of_family import hub_source_of
 from emergence_assets.pipeline import SPECS
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
-from emergence_assets.plan.timeline import AxisEntry, TimeAxis, write_time_axis
+from emergence_assets.plan.timeline import Timeline, TimelineEntry, write_timeline
 from emergence_assets.study.family import Hub
 from emergence_assets.study.load import load_study
 from resources.files.storage import Storage
@@ -34,7 +34,7 @@ from tests.studies.published_study import hub_family, local_family, write_study
 MODEL = "gloss-tiny"
 
 
-def statuses(axis: TimeAxis) -> dict[int, str]:
+def statuses(axis: Timeline) -> dict[int, str]:
     return {entry.step: entry.status for entry in axis.entries}
 
 
@@ -56,7 +56,7 @@ def test_a_moved_branch_is_noted_until_it_is_pinned_anew_and_changes_nothing_els
     for step in (0, 8, 16):
         hub.add_revision(f"project/{MODEL}", f"step{step}", step_folder(family, MODEL, step))
     pin_new_models(study, storage)
-    before = refresh_time_axis(study, storage, MODEL)
+    before = refresh_timeline(study, storage, MODEL)
     assert statuses(before) == dict.fromkeys((0, 8, 16), "unjudged")
     assert verify_pins(study, storage, MODEL) == []
 
@@ -64,7 +64,7 @@ def test_a_moved_branch_is_noted_until_it_is_pinned_anew_and_changes_nothing_els
     (noted,) = verify_pins(study, storage, MODEL)
     assert noted.step == 8
     assert "moved upstream" in noted.upstream
-    after = refresh_time_axis(study, storage, MODEL)
+    after = refresh_timeline(study, storage, MODEL)
     assert after.entry(8) == noted  # it stays noted
     assert [replace(entry, upstream="") for entry in after.entries] == list(before.entries)
     # The same files again, at a commit of its own.
@@ -78,7 +78,7 @@ def test_a_moved_branch_is_noted_until_it_is_pinned_anew_and_changes_nothing_els
     assert isinstance(study.family, Hub)
     hub_source_of(study.family, storage).refresh([MODEL], accept_moved=True)
     assert verify_pins(study, storage, MODEL) == []
-    assert statuses(refresh_time_axis(study, storage, MODEL)) == statuses(before)
+    assert statuses(refresh_timeline(study, storage, MODEL)) == statuses(before)
 
 
 @given(sizes=st.lists(st.integers(0, 10**9), max_size=12), cache_gb=st.floats(0.1, 2))
@@ -87,8 +87,8 @@ def test_portions_fit_into_the_cache_and_keep_every_checkpoint_in_order(
     tmp_path: Path, sizes: list[int], cache_gb: float
 ) -> None:
     storage = Storage(tmp_path, "listed")
-    axis = TimeAxis(tuple(AxisEntry(step, "unjudged", weights_bytes=size) for step, size in enumerate(sizes)))
-    write_time_axis(storage.time_axis(MODEL), axis)
+    axis = Timeline(tuple(TimelineEntry(step, "unjudged", weights_bytes=size) for step, size in enumerate(sizes)))
+    write_timeline(storage.timeline(MODEL), axis)
     wanted = [Cell(MODEL, step) for step in range(len(sizes))]
 
     def portions_of(family: dict[str, Any]) -> list[list[Cell]]:

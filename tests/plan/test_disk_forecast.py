@@ -10,7 +10,7 @@ from emergence_assets.features.spec import expected_pairs
 from emergence_assets.orchestration.runs.batching import disk_portions
 from emergence_assets.pipeline import specs_for
 from emergence_assets.plan import disk_forecast as forecasting
-from emergence_assets.plan.disk_forecast import by_asset, forecast, in_words, require_room, room
+from emergence_assets.plan.disk_forecast import by_asset, forecast, format_bytes, require_room, room
 from emergence_assets.plan.plan import Plan
 from emergence_assets.study.load import parse_study
 from emergence_assets.study.study import Study
@@ -125,7 +125,7 @@ def test_more_texts_and_more_active_latents_give_more_pairs() -> None:
     [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (99_600, "100 kB"), (1.26e9, "1.3 GB"), (2.5e15, "2.5 PB")],
 )
 def test_bytes_are_told_in_words(n_bytes: float, words: str) -> None:
-    assert in_words(n_bytes) == words
+    assert format_bytes(n_bytes) == words
 
 
 def test_what_is_named_twice_to_keep_the_start_light_is_the_same() -> None:

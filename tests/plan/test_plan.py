@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from emergence_assets.plan.cell import Cell, layer_key, step_key
 from emergence_assets.plan.plan import CellState, Plan
-from emergence_assets.plan.timeline import AxisEntry, TimeAxis, write_time_axis
+from emergence_assets.plan.timeline import Timeline, TimelineEntry, write_timeline
 from emergence_assets.study.study import Study
 from resources.errors import EmergenceError
 from resources.files.storage import Storage
@@ -211,7 +211,7 @@ def test_a_cell_is_made_from_the_cells_that_share_its_model_step_and_layer(
 
 
 def test_nothing_is_made_from_checkpoints_of_which_none_can_be_used(storage: Storage) -> None:
-    write_time_axis(storage.time_axis("gloss-25k"), TimeAxis((AxisEntry(0, "duplicate", "it has other weights"),)))
+    write_timeline(storage.timeline("gloss-25k"), Timeline((TimelineEntry(0, "duplicate", "it has other weights"),)))
     plan = Plan(small_study(), storage, SPECS)
     curves = plan.specs["curves"]
     assert list(plan.input_cells(curves, Cell("gloss-25k"))) == []

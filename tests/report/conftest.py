@@ -13,10 +13,10 @@ from benchmarks.planted_family import PlantedFamily
 from emergence_assets.checkpoints.files.folder import CheckpointFacts
 from emergence_assets.checkpoints.identity.measurement import Measurement
 from emergence_assets.checkpoints.identity.registry import registry_frame
-from emergence_assets.checkpoints.identity.validation import judge
+from emergence_assets.checkpoints.identity.validation import validate_checkpoints
 from emergence_assets.emergence.claims.claims import Evidence, claims
 from emergence_assets.emergence.claims.hazard import emergence_hazard
-from emergence_assets.emergence.claims.supported import granted_histories
+from emergence_assets.emergence.claims.supported import supported_histories
 from emergence_assets.emergence.controls.comparison import category_controls
 from emergence_assets.emergence.controls.table import CONTROL_PARTS
 from emergence_assets.emergence.cost.cost_utility import cost_utility
@@ -35,7 +35,7 @@ from emergence_assets.emergence.time.over_time import emergence_over_time
 from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, presence_cell
 from emergence_assets.features.statistics.codes import Codes
 from emergence_assets.features.statistics.labels import Labels
-from emergence_assets.plan.timeline import AxisEntry
+from emergence_assets.plan.timeline import TimelineEntry
 from emergence_assets.report.charts.readings import ReportTables
 from emergence_assets.study.controls import MADE_CONTROLS
 
@@ -96,12 +96,12 @@ def planted_tables() -> Tables:
                 model_seeds=MODEL_SEEDS.schema.to_frame(),
             ),
             "subject",
-            told_by_form=(),
+            surface_form_confounds=(),
         )
         return ReportTables(
             level="subject",
             presence=presence,
-            time=granted_histories(time, stated),
+            time=supported_histories(time, stated),
             hazard=emergence_hazard(time, presence, stated),
             space=space,
             mechanism=_mechanism(),
@@ -218,9 +218,9 @@ def _registry(model: str, n_params: int, n_layers: int, steps: tuple[int, ...]) 
     measured = {step: _measurement(n_params, n_layers, start + way * np.log1p(step) / 8) for step in steps}
     if steps[-1] > 16:
         measured[24] = measured[steps[-1]]
-    verdicts = judge(measured)
+    verdicts = validate_checkpoints(measured)
     entries = [
-        AxisEntry(
+        TimelineEntry(
             step,
             verdicts[step].status,
             verdicts[step].reason,

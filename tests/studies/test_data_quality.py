@@ -99,7 +99,7 @@ def lose_one_control(frame: pl.DataFrame) -> pl.DataFrame:
 def test_a_table_broken_on_disk_fails_its_check(
     finished_study: Path, tmp_path: Path, table: str, check: str, damage: Damage
 ) -> None:
-    asset = next(one for one in SPECS if one.spec.name == table)
+    asset = next(one for one in SPECS if one.name == table)
     finished, storage = Storage(finished_study, STUDY.name), Storage(tmp_path, STUDY.name)
     plan = Plan(STUDY, storage, SPECS)
     cells = plan.cells(asset)

@@ -69,7 +69,7 @@ def harvest_rows(origin: Mapping[str, Any], layers: Sequence[int], report: Any) 
     """Rows of resid_post of several layers, in memory: as many layers in one forward pass as memory holds.
 
     Args:
-        origin: See `cells.harvest_origin`.
+        origin: See `cells.capture_arguments`.
         layers: Block indexes from 0; -1 is the embedding.
         report: Called with texts done, all texts, and a note.
 
@@ -106,7 +106,7 @@ def training_rows(origin: Mapping[str, Any], files: Mapping[int, Path]) -> Itera
     """Training rows of several layers: from the file, from its archive, or harvested again where rows went.
 
     Args:
-        origin: See `cells.harvest_origin`.
+        origin: See `cells.capture_arguments`.
         files: Activation file by layer.
 
     Raises:
@@ -130,7 +130,7 @@ def restore_layers(origin: dict[str, Any], layers: dict[str, str], report: Any) 
             restore_rows(Path(layers[str(layer)]), rows)
 
 
-def let_rows_go(activation_file: str, how: str, lock: str, report: Any) -> int:
+def evict_or_archive_file(activation_file: str, how: str, lock: str, report: Any) -> int:
     """Worker: evict or archive the rows of one file; returns bytes freed."""
     path = Path(activation_file)
     with checkpoint_locked({"lock": lock}), clear_disk_errors(path):
@@ -210,7 +210,7 @@ class LoadedCheckpoint:
 
 @contextlib.contextmanager
 def loaded_checkpoint(origin: Mapping[str, Any], report: Any) -> Iterator[LoadedCheckpoint]:
-    """A checkpoint, fetched if it has to be, on the device; see `cells.harvest_origin`."""
+    """A checkpoint, fetched if it has to be, on the device; see `cells.capture_arguments`."""
     accelerator, source = choose_accelerator(), source_from(origin["source"])
     ref = CheckpointRef(**origin["checkpoint"])
     with source.fetch(ref, report) as folder:

@@ -67,7 +67,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class InvalidCheckpoint:
     """Why a checkpoint cannot be used; kept so that it is not fetched again to find out."""
 
     reason: str
@@ -240,9 +240,9 @@ class _RowNorms:
         return float(np.median(np.sqrt(self._square_sums))) if self._seen else 0.0
 
 
-def write_measurement(path: Path, measured: Measurement | Refusal) -> None:
+def write_measurement(path: Path, measured: Measurement | InvalidCheckpoint) -> None:
     """Write one file with the numbers in its metadata and the sample as its tensor, whole or not at all."""
-    if isinstance(measured, Refusal):
+    if isinstance(measured, InvalidCheckpoint):
         record, sample = {"refusal": asdict(measured)}, np.zeros(0, np.float32)
     else:
         plain = asdict(measured)
@@ -260,7 +260,7 @@ def write_measurement(path: Path, measured: Measurement | Refusal) -> None:
         temporary.write_bytes(safetensors.numpy.save({"sample": sample}, notes))
 
 
-def read_measurement(path: Path, *, sample: bool) -> Measurement | Refusal:
+def read_measurement(path: Path, *, sample: bool) -> Measurement | InvalidCheckpoint:
     """Read what `write_measurement` wrote.
 
     Args:
@@ -283,7 +283,7 @@ def read_measurement(path: Path, *, sample: bool) -> Measurement | Refusal:
         if sample and xxhash.xxh3_128_hexdigest(values.tobytes()) != notes["sample_xxh3"]:
             raise ValueError("its sample was altered")
         if "refusal" in record:
-            return Refusal(str(record["refusal"]["reason"]))
+            return InvalidCheckpoint(str(record["refusal"]["reason"]))
         plain = dict(record["measurement"])
         facts = CheckpointFacts(**plain.pop("facts"))
         lists: dict[str, Any] = {

@@ -9,18 +9,18 @@ import polars as pl
 from emergence_assets.checkpoints.identity.measurement import Measurement
 from emergence_assets.checkpoints.identity.validation import cosine_matrix
 from emergence_assets.checkpoints.table import REGISTRY
-from emergence_assets.plan.timeline import AxisEntry, is_used
+from emergence_assets.plan.timeline import TimelineEntry, is_used
 
 
 def registry_frame(
-    model: str, tokens_per_step: int, entries: Sequence[AxisEntry], measurements: Mapping[int, Measurement]
+    model: str, tokens_per_step: int, entries: Sequence[TimelineEntry], measurements: Mapping[int, Measurement]
 ) -> pl.DataFrame:
     """Rows of `REGISTRY` for one model, by step; measured columns are null where a checkpoint could not be measured.
 
     Args:
         model: its name.
         tokens_per_step: training tokens per step.
-        entries: its time axis.
+        entries: its checkpoint timeline.
         measurements: step to measurement with sample. Cosines are estimated from the samples; they compare steps of
             the most frequent architecture only.
     """

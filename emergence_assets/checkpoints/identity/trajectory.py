@@ -27,7 +27,7 @@ class Trajectory(NamedTuple):
     """Distance in units of the larger of the two models: 0 is equal, 1.4 is unrelated and as large."""
     cosines_ss: np.ndarray
     """Cosine of the weights, 1 is equal up to scale."""
-    kinship_ss: np.ndarray
+    similarity_ss: np.ndarray
     """Median over groups of the cosine of their weights. Between runs of other seeds it is near 0; the cosine of all
     weights need not be, as the rows of an unembedding have a direction in common that can outweigh all else."""
     groups: tuple[str, ...]
@@ -113,7 +113,7 @@ def trajectory(measurements: Mapping[int, Measurement]) -> Trajectory:
         group_distances_gss=np.stack([_distances(dots_ss) for dots_ss in dots_gss]),
         relative_ss=distances_ss / np.where(larger_ss > 0, larger_ss, 1),
         cosines_ss=_cosines(whole_ss),
-        kinship_ss=np.median([_cosines(dots_ss) for dots_ss in dots_gss], axis=0),
+        similarity_ss=np.median([_cosines(dots_ss) for dots_ss in dots_gss], axis=0),
         groups=tuple(first.groups[position] for position in kept),
     )
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from emergence_assets.checkpoints.identity.measurement import Measurement, Refusal
+from emergence_assets.checkpoints.identity.measurement import InvalidCheckpoint, Measurement
 from emergence_assets.checkpoints.identity.trajectory import Trajectory, trajectory
 
 IDENTITY_RULES = "identity_v1"
@@ -30,7 +30,7 @@ HARDLY_MOVED = 0.02
 ROUNDING = 0.001
 """Relative distance that rounding to half precision makes; steps that differ by less have no order."""
 RELATED = 0.25
-"""Kinship of two checkpoints of one run; the lowest that was seen of neighbours in time is 0.57, the highest of other
+"""Similarity of two checkpoints of one run; the lowest of neighbours in time is 0.57, the highest of other
 seeds 0.13."""
 NEAR_IN_TIME = 4
 """Steps whose numbers differ by no more than this factor have to be related: over more, a model may forget all."""
@@ -39,8 +39,8 @@ LOSS_TELLS = 0.05
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What is to be thought of one step."""
+class ValidationResult:
+    """Status of one checkpoint, with the rules that it fails."""
 
     step: int
     status: Literal["ok", "admitted", "duplicate", "outlier", "quarantined"]
@@ -51,50 +51,52 @@ class Verdict:
     """Names of the rules that it fails."""
 
 
-def judge(measurements: Mapping[int, Measurement | Refusal], admitted: Collection[int] = ()) -> dict[int, Verdict]:
-    """Judge all measured checkpoints of one model.
+def validate_checkpoints(
+    measurements: Mapping[int, Measurement | InvalidCheckpoint], admitted: Collection[int] = ()
+) -> dict[int, ValidationResult]:
+    """Validate all measured checkpoints of one model.
 
     Args:
         measurements: step to measurement with its sample, or to the reason why it could not be used.
         admitted: steps that are used whatever the rules say; it changes nothing for the others.
 
     Returns:
-        A verdict for every step.
+        The result for every step.
     """
-    bench = _Bench({step: found for step, found in measurements.items() if isinstance(found, Measurement)})
+    validation = _Validation({step: found for step, found in measurements.items() if isinstance(found, Measurement)})
     for step, found in measurements.items():
-        if isinstance(found, Refusal):
-            bench.verdicts[step] = Verdict(step, "quarantined", found.reason, failed=("files_are_whole",))
-    bench.compare_architectures()
-    bench.judge_step_0()
-    bench.find_shared_weights()
-    bench.find_shared_groups()
-    bench.find_other_runs()
-    bench.find_misplaced()
+        if isinstance(found, InvalidCheckpoint):
+            validation.verdicts[step] = ValidationResult(step, "quarantined", found.reason, failed=("files_are_whole",))
+    validation.compare_architectures()
+    validation.validate_step_0()
+    validation.find_shared_weights()
+    validation.find_shared_groups()
+    validation.find_other_runs()
+    validation.find_misplaced()
     verdicts = {}
     for step in sorted(measurements):
-        found = bench.verdicts.get(step, Verdict(step, "ok"))
+        found = validation.verdicts.get(step, ValidationResult(step, "ok"))
         # What cannot be loaded cannot be used, whoever admits it.
         if step in admitted and found.status != "ok" and "files_are_whole" not in found.failed:
             reason = f"admitted by name although {found.reason}"
-            found = Verdict(step, "admitted", reason, found.dup_of_step, found.failed)
+            found = ValidationResult(step, "admitted", reason, found.dup_of_step, found.failed)
         verdicts[step] = found
     return verdicts
 
 
-class _Bench:
-    """Verdicts as they are found; what is left out is no longer compared with."""
+class _Validation:
+    """Results as they are found; a step that is left out is not compared any more."""
 
     def __init__(self, measurements: dict[int, Measurement]):
         self.measurements = measurements
-        self.verdicts: dict[int, Verdict] = {}
+        self.verdicts: dict[int, ValidationResult] = {}
 
     @property
     def kept(self) -> list[int]:
         """Steps that nothing was found against, ascending."""
         return sorted(step for step in self.measurements if step not in self.verdicts)
 
-    def leave_out(self, verdict: Verdict) -> None:
+    def leave_out(self, verdict: ValidationResult) -> None:
         self.verdicts[verdict.step] = verdict
 
     @cached_property
@@ -114,13 +116,13 @@ class _Bench:
                     if value != usual
                 )
                 reason = f"its architecture is not that of the other steps: {differing}"
-                self.leave_out(Verdict(step, "quarantined", reason, failed=("architecture_is_constant",)))
+                self.leave_out(ValidationResult(step, "quarantined", reason, failed=("architecture_is_constant",)))
 
-    def judge_step_0(self) -> None:
+    def validate_step_0(self) -> None:
         """A model that learned nothing predicts no better than chance."""
         # Where it has the weights of another step, `find_shared_weights` says of which.
         if 0 in self.kept and self._is_trained(0) and len(self._sharing(0)) == 1:
-            self.leave_out(Verdict(0, "quarantined", self._trained(0), failed=("step_0_is_untrained",)))
+            self.leave_out(ValidationResult(0, "quarantined", self._trained(0), failed=("step_0_is_untrained",)))
 
     def find_shared_weights(self) -> None:
         """Steps with the same weights: at most one of them is where it belongs."""
@@ -154,14 +156,14 @@ class _Bench:
             reason = f"its {names} are those {whose}, the rest is not: a part of another upload"
             for step in shared:
                 if step != owner and step not in self.verdicts:
-                    self.leave_out(Verdict(step, "outlier", reason, owner, ("weights_are_unique",)))
+                    self.leave_out(ValidationResult(step, "outlier", reason, owner, ("weights_are_unique",)))
 
     def find_other_runs(self) -> None:
         """Steps whose weights have nothing to do with those of most others, although some of these are near in time."""
         runs: list[list[int]] = []
         for step in self.kept:
-            kinship = dict(zip(self.path.steps, self.path.kinship_ss[self.path.places([step])[0]], strict=True))
-            related = [run for run in runs if any(kinship[other] >= RELATED for other in run)]
+            similarity = dict(zip(self.path.steps, self.path.similarity_ss[self.path.places([step])[0]], strict=True))
+            related = [run for run in runs if any(similarity[other] >= RELATED for other in run)]
             runs = [run for run in runs if run not in related] + [sorted([step, *chain.from_iterable(related)])]
         # Of equally long ones the later: it is what became of the model.
         longest = max(runs, key=lambda run: (len(run), run), default=[])
@@ -169,12 +171,12 @@ class _Bench:
             if run != longest and any(_are_near(step, other) for step in run for other in longest):
                 for step in run:
                     nearest = min(longest, key=lambda other: abs(other - step))
-                    kinship = self.path.kinship_ss[*self.path.places([step, nearest])]
+                    similarity = self.path.similarity_ss[*self.path.places([step, nearest])]
                     reason = (
                         f"it belongs to another run than step {nearest} and {len(longest) - 1} others: "
-                        f"their weights have a cosine of {kinship:.2f}"
+                        f"their weights have a cosine of {similarity:.2f}"
                     )
-                    self.leave_out(Verdict(step, "outlier", reason, failed=("steps_lie_on_one_trajectory",)))
+                    self.leave_out(ValidationResult(step, "outlier", reason, failed=("steps_lie_on_one_trajectory",)))
 
     def find_misplaced(self) -> None:
         """Steps without which, or elsewhere, the way over all steps would be clearly shorter."""
@@ -200,7 +202,7 @@ class _Bench:
         gain = float(added[own]) - best
         return gain if best < CLEARLY * added[own] and gain > ROUNDING * self.path.size(step) else 0.0
 
-    def _misplaced(self, step: int, kept: Sequence[int]) -> Verdict:
+    def _misplaced(self, step: int, kept: Sequence[int]) -> ValidationResult:
         others = [other for other in kept if other != step]
         place = _place(step, others)
         beside = others[max(0, place - 1) : place + 1]
@@ -209,9 +211,9 @@ class _Bench:
             reason = f"its weights do not lie where they should beside {_steps(beside)}"
         else:
             reason = f"its weights are next to those of step {nearest} and not to those of its neighbours in time"
-        return Verdict(step, "outlier", reason, failed=("steps_lie_on_one_trajectory",))
+        return ValidationResult(step, "outlier", reason, failed=("steps_lie_on_one_trajectory",))
 
-    def _duplicate(self, step: int, shared: Sequence[int], owner: int | None) -> Verdict:
+    def _duplicate(self, step: int, shared: Sequence[int], owner: int | None) -> ValidationResult:
         if owner is not None:
             reason = f"it has the weights of step {owner}"
         else:
@@ -220,7 +222,7 @@ class _Bench:
         failed = ("weights_are_unique",)
         if step == 0 and self._is_trained(0):
             reason, failed = f"{self._trained(0)}; {reason}", ("step_0_is_untrained", *failed)
-        return Verdict(step, "duplicate", reason, owner, failed)
+        return ValidationResult(step, "duplicate", reason, owner, failed)
 
     def _is_trained(self, step: int) -> bool:
         loss, chance = self.measurements[step].loss, self._chance(step)

@@ -7,7 +7,7 @@ from typing import Any
 from emergence_assets.checkpoints.identity.measurement import Measurement, read_measurement
 from emergence_assets.checkpoints.inspection import CONTENT_HASHES
 from emergence_assets.checkpoints.sources.source import CheckpointRef
-from emergence_assets.plan.timeline import TimeAxis, placed, read_time_axis
+from emergence_assets.plan.timeline import Timeline, placed, read_timeline
 from resources.errors import BrokenCheckpoint, EmergenceError
 from resources.files.atomic import clear_disk_errors
 from resources.files.records import record_of, required_from_json, write_record
@@ -50,7 +50,7 @@ def write_registry(
     from emergence_assets.checkpoints.table import REGISTRY
 
     storage = Storage(Path(data), study)
-    axis = read_time_axis(storage.time_axis(model)) or TimeAxis(())
+    axis = read_timeline(storage.timeline(model)) or Timeline(())
     frame = registry_frame(model, tokens_per_step, placed(axis.entries, place), measurements(storage, axis))
     numbers = {
         "checkpoints": len(frame),
@@ -72,7 +72,11 @@ def measure(
     """
     import torch
 
-    from emergence_assets.checkpoints.identity.measurement import Refusal, measure_checkpoint, write_measurement
+    from emergence_assets.checkpoints.identity.measurement import (
+        InvalidCheckpoint,
+        measure_checkpoint,
+        write_measurement,
+    )
     from emergence_assets.checkpoints.models.fixed_text import fixed_text_loss
     from emergence_assets.checkpoints.models.loading import is_causal
     from emergence_assets.checkpoints.sources.of_family import source_from
@@ -92,7 +96,7 @@ def measure(
         # What the disk or the network behind it did not give now it may give next time.
         if not left_out_if_broken or getattr(error.__cause__, "errno", None) is not None:
             raise
-        measured = Refusal(error.reason)
+        measured = InvalidCheckpoint(error.reason)
     with clear_disk_errors(Path(path)):
         write_measurement(Path(path), measured)
 
@@ -115,7 +119,7 @@ def compare_content(source: dict[str, Any], checkpoint: dict[str, Any], path: st
     return f"{', '.join(altered)} differ from what was measured: the files were altered" if altered else ""
 
 
-def measurements(storage: Storage, axis: TimeAxis) -> dict[int, Measurement]:
+def measurements(storage: Storage, axis: Timeline) -> dict[int, Measurement]:
     """Step to measurement, with its sample of weights, of all checkpoints that could be measured."""
     read = {
         entry.step: read_measurement(storage.checkpoint_measurement(entry.identity), sample=True)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 from typing import TYPE_CHECKING
 
-from emergence_assets.plan.timeline import TimeAxis
+from emergence_assets.plan.timeline import Timeline
 from resources.progress import Report
 
 
@@ -93,7 +93,7 @@ class Source(Protocol):
         ...
 
 
-def reference(axis: TimeAxis, model: str, step: int) -> CheckpointRef | None:
+def reference(axis: Timeline, model: str, step: int) -> CheckpointRef | None:
     """The checkpoint of a step as its source knows it; None when there is none."""
     entry = axis.entry(step)
     if entry is None or not entry.identity:

@@ -126,6 +126,6 @@ def speaks_against(row: Mapping[str, Any]) -> list[str]:
     return [*([] if row["passes_gate"] else ["gate"]), *row["controls_failed"]]
 
 
-def short_number(value: float) -> str:
+def format_number(value: float) -> str:
     """An estimate as it is read: three digits, and whole numbers from a thousand on."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

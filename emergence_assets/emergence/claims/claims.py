@@ -29,14 +29,14 @@ class Evidence:
     model_seeds: pl.DataFrame
 
 
-def claims(evidence: Evidence, level: str, told_by_form: Collection[tuple[str, str]]) -> pl.DataFrame:
+def claims(evidence: Evidence, level: str, surface_form_confounds: Collection[tuple[str, str]]) -> pl.DataFrame:
     """Every statement of a study; see `CLAIMS`.
 
     Args:
         evidence: all of one study.
         level: the primary label level.
-        told_by_form: level and category of those whose texts share a wording or a length, which has features of its own
-            in a network that learnt nothing (`features/probe_quality/categories.py`).
+        surface_form_confounds: level and category of those whose texts share a wording or a
+            length, which has latents of its own in an untrained network (`features/probe_quality/categories.py`).
     """
     stated = [
         *claims_of_time(
@@ -51,14 +51,14 @@ def claims(evidence: Evidence, level: str, told_by_form: Collection[tuple[str, s
         *claims_of_scale(evidence.emergence_over_scale, level),
         *claims_of_lineage(evidence.lineage_stability),
     ]
-    return claims_table([_with_wording(claim, told_by_form) for claim in stated])
+    return claims_table([_with_wording(claim, surface_form_confounds) for claim in stated])
 
 
-def _with_wording(claim: Claim, told_by_form: Collection[tuple[str, str]]) -> Claim:
+def _with_wording(claim: Claim, surface_form_confounds: Collection[tuple[str, str]]) -> Claim:
     """A statement about one category falls with its wording; one about a mean that has such a category is no A."""
     if claim.category_level is None:
         return claim
-    flagged = {category for level, category in told_by_form if level == claim.category_level}
+    flagged = {category for level, category in surface_form_confounds if level == claim.category_level}
     passed = claim.category not in flagged if claim.category else not flagged
     return replace(claim, controls=(*claim.controls, Control("wording", passed, must=claim.category is not None)))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from emergence_assets.emergence.claims.supported import granted_histories
+from emergence_assets.emergence.claims.supported import supported_histories
 from emergence_assets.emergence.claims.table import EMERGENCE_HAZARD
 
 _GROUP = ["model", "control_id", "category_level"]
@@ -35,7 +35,7 @@ def emergence_hazard(
         category_presence: `category_presence` of the same models, for their checkpoints.
         claims: `claims` of the study.
     """
-    read = granted_histories(emergence_over_time, claims).filter(pl.col("aggregate") == "none")
+    read = supported_histories(emergence_over_time, claims).filter(pl.col("aggregate") == "none")
     steps = {
         (model, layer): sorted(found)
         for model, layer, found in category_presence.group_by("model", "layer").agg(pl.col("step").unique()).iter_rows()

@@ -12,7 +12,7 @@ def granted(claims: pl.DataFrame, kind: str) -> pl.DataFrame:
     return claims.filter(pl.col("kind") == kind, pl.col("grade").is_in(GRANTED))
 
 
-def granted_histories(time: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
+def supported_histories(time: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
     """Rows of `emergence_over_time` at every model's best layer, with the columns `emerged` and `grade`.
 
     `emerged`: the claim that the row's category (or the mean) emerges is granted; null without step 0. Permuted labels

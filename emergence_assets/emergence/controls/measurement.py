@@ -70,7 +70,7 @@ def measure_control(
 
     Args:
         control_id: one of `control_ids.MADE_CONTROLS`.
-        origin: see `activations.cells.harvest_origin`, of the last step.
+        origin: see `activations.cells.capture_arguments`, of the last step.
         layers: layer → activation_file, sae_folder.
         path: where the rows go.
         required: of the table that they are a part of.

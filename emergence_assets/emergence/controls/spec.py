@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from emergence_assets.activations.spec import ACTIVATIONS, harvest_origin
+from emergence_assets.activations.spec import ACTIVATIONS, capture_arguments
 from emergence_assets.emergence.controls.table import CATEGORY_CONTROLS as TABLE
 from emergence_assets.emergence.controls.table import CONTROL_PARTS, ENCODER_DRAWS
 from emergence_assets.emergence.relations import IS_SHUFFLED, at_chance, beside_every_row
@@ -54,7 +54,7 @@ def _part_jobs(plan: Plan, due: Due) -> list[Job]:
         checkpoint = Cell(cell.model, plan.steps_of(str(cell.model))[-1])
         recipe = ACTIVATIONS.recipe(plan.study, plan.storage, checkpoint) or {}
         arguments = {
-            "origin": harvest_origin(plan, checkpoint, recipe),
+            "origin": capture_arguments(plan, checkpoint, recipe),
             "layers": {
                 str(layer): {
                     "activation_file": str(ACTIVATIONS.path(plan.storage, Cell(*checkpoint[:2], layer))),

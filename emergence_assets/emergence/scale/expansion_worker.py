@@ -41,7 +41,7 @@ def measure_expansion(
     """Rows of `expansion_presence`: some checkpoints of one model, all layers, with dictionaries of the wanted size.
 
     Args:
-        checkpoints: `origin` (see `activations.cells.harvest_origin`) and `cells`: per layer the key columns,
+        checkpoints: `origin` (see `activations.cells.capture_arguments`) and `cells`: per layer the key columns,
             `activation_file`, and `made`, where its SAEs have that size already, the files of its cell.
         probes: JSON of the probe set.
         category_presence: of the model, for what words alone tell.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emergence_assets.activations.spec import ACTIVATIONS, harvest_origin
+from emergence_assets.activations.spec import ACTIVATIONS, capture_arguments
 from emergence_assets.emergence.relations import PRESENCE_RELATIONS, beside_every_row
 from emergence_assets.emergence.scale.table import EMERGENCE_OVER_SCALE as SCALE_TABLE
 from emergence_assets.emergence.scale.table import EXPANSION_PRESENCE as EXPANSION_TABLE
@@ -60,7 +60,7 @@ def _expansion_arguments(plan: Plan, cell: Cell, _required: Required) -> dict[st
         recipe = ACTIVATIONS.recipe(study, plan.storage, Cell(model, step)) or {}
         checkpoints.append(
             {
-                "origin": harvest_origin(plan, Cell(model, step), recipe),
+                "origin": capture_arguments(plan, Cell(model, step), recipe),
                 "cells": [_expansion_cell(plan, one, is_made) for one in cells],
             }
         )

@@ -69,7 +69,7 @@ def probe_categories(
     return pl.concat([*levels, gone])
 
 
-def told_by_form(probes: ProbeSet) -> frozenset[tuple[str, str]]:
+def surface_form_confounds(probes: ProbeSet) -> frozenset[tuple[str, str]]:
     """Level and category of those that a shared wording or the length of the texts alone could stand for."""
     found, flagged = shingles(probes.stems), set()
     for level in probes.levels:

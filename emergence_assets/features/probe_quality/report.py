@@ -9,7 +9,7 @@ from emergence_assets.features.probe_quality.power import N_CHECKPOINTS
 from emergence_assets.study.family import TrainedHere
 from emergence_assets.study.study import Study
 from emergence_assets.texts.probe_set import ProbeSet
-from emergence_assets.texts.study_texts import bring_probe_set, study_probe_set
+from emergence_assets.texts.study_texts import download_probe_set, study_probe_set
 from emergence_assets.texts.tokenising import tokenise
 from emergence_assets.texts.wordnet import corpus
 
@@ -43,7 +43,7 @@ def probe_report(study: Study) -> ProbeReport:
     Raises:
         EmergenceError: the texts cannot be fetched or read, or do not end in one token.
     """
-    bring_probe_set(study)
+    download_probe_set(study)
     probes = study_probe_set(study)
     n_tokens, read_out = _tokens(study, probes) if isinstance(study.family, TrainedHere) else (None, None)
     n_checkpoints = len(study.listed_steps or ()) or N_CHECKPOINTS

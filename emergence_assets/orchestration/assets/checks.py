@@ -18,7 +18,7 @@ AS_WRITTEN = "files_are_as_written"
 """Check of every asset: true when its cells are made, asked again by the nightly audit."""
 
 
-class Verdict(NamedTuple):
+class CheckResult(NamedTuple):
     """What a check found in the frame of all cells."""
 
     finding: Finding
@@ -39,7 +39,7 @@ class Verdict(NamedTuple):
         return _result(self.finding.check, key, self.finding.passed, self.finding.details, page)
 
 
-def verdicts(spec: AssetSpec, plan: Plan, cells: Sequence[Cell]) -> list[Verdict]:
+def check_results(spec: AssetSpec, plan: Plan, cells: Sequence[Cell]) -> list[CheckResult]:
     """Validate the summaries or tables of cells once, against all checks of their asset."""
     frame = spec.frame(plan, cells) if spec.frame else summaries(spec, plan, cells)
     column = next((name for name in ("cell", "model") if name in frame.columns), None)
@@ -53,7 +53,7 @@ def verdicts(spec: AssetSpec, plan: Plan, cells: Sequence[Cell]) -> list[Verdict
             details = (*finding.details, f"no rows of {', '.join(absent)}")
             finding = Finding(finding.check, False, finding.failed_rows, details)
             broken.update(absent)
-        found.append(Verdict(finding, frozenset(broken)))
+        found.append(CheckResult(finding, frozenset(broken)))
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from emergence_assets.orchestration.assets.checks import Verdict
+from emergence_assets.orchestration.assets.checks import CheckResult
 from emergence_assets.orchestration.assets.data_docs_pages import asset_page, index_page, words
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
@@ -27,7 +27,7 @@ INDEX_NAME = "index.html"
 
 
 def record_validation(
-    plan: Plan, spec: AssetSpec, cells: Sequence[Cell], found: Sequence[Verdict], run_id: str
+    plan: Plan, spec: AssetSpec, cells: Sequence[Cell], found: Sequence[CheckResult], run_id: str
 ) -> Path:
     """Put a validation into the data docs, in place of earlier ones of the same cells.
 
@@ -35,7 +35,7 @@ def record_validation(
         plan: of the study.
         spec: the asset.
         cells: what was validated.
-        found: verdicts of all checks.
+        found: check_results of all checks.
         run_id: Dagster's run.
 
     Returns:
@@ -69,7 +69,7 @@ def _results(folder: Path) -> Path:
     return folder / "results"
 
 
-def _check(verdict: Verdict) -> dict[str, Any]:
+def _check(verdict: CheckResult) -> dict[str, Any]:
     check, finding = verdict.finding.check, verdict.finding
     return {
         "name": check.name,

@@ -5,7 +5,13 @@ from typing import Any
 
 import dagster as dg
 
-from emergence_assets.orchestration.assets.checks import as_written, as_written_spec, nothing_made, severity, verdicts
+from emergence_assets.orchestration.assets.checks import (
+    as_written,
+    as_written_spec,
+    check_results,
+    nothing_made,
+    severity,
+)
 from emergence_assets.orchestration.assets.conditions import (
     ACCELERATOR_POOL,
     BACKFILL_POLICIES,
@@ -15,7 +21,7 @@ from emergence_assets.orchestration.assets.conditions import (
 from emergence_assets.orchestration.assets.data_docs import record_validation
 from emergence_assets.orchestration.assets.events import Recorder
 from emergence_assets.orchestration.assets.progress import listener_of, logged_report
-from emergence_assets.orchestration.instance.home import claim_run
+from emergence_assets.orchestration.instance.home import tag_run_owner
 from emergence_assets.orchestration.instance.partitions import (
     asset_key,
     cell_of,
@@ -84,7 +90,7 @@ def _materialise(
     Raises:
         EmergenceError: an input is missing, or a cell could not be made; the finished ones stay recorded.
     """
-    claim_run(context.instance, context.run)
+    tag_run_owner(context.instance, context.run)
     if spec.intake:
         left_out = _take_in(context, plan, spec.intake, cells)
         cells = [cell for cell in cells if cell not in left_out]
@@ -113,7 +119,7 @@ def _materialise(
         raise
     finally:
         plan.forget_states()
-    results = verdicts(spec, plan, cells)
+    results = check_results(spec, plan, cells)
     page = record_validation(plan, spec, cells, results, context.run_id)
     unaltered = as_written(spec, plan, kept, key)
     listener.ended(context.run_id, spec, cells)

@@ -10,13 +10,19 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from emergence_assets.checkpoints.spec import TRAINING_RUN
-from emergence_assets.orchestration.assets.checks import Verdict, as_written, as_written_spec, nothing_made, verdicts
+from emergence_assets.orchestration.assets.checks import (
+    CheckResult,
+    as_written,
+    as_written_spec,
+    check_results,
+    nothing_made,
+)
 from emergence_assets.orchestration.assets.conditions import SENSOR_TAG, upkeep
 from emergence_assets.orchestration.assets.data_docs import record_validation
 from emergence_assets.orchestration.assets.events import Recorder
 from emergence_assets.orchestration.assets.partitioned import RESOURCES, due_of, parent_keys
 from emergence_assets.orchestration.assets.progress import listener_of, logged_report
-from emergence_assets.orchestration.instance.home import claim_run
+from emergence_assets.orchestration.instance.home import tag_run_owner
 from emergence_assets.orchestration.instance.partitions import asset_key, register_steps
 from emergence_assets.plan.asset_spec import AssetSpec, Due
 from emergence_assets.plan.cell import Cell
@@ -74,7 +80,7 @@ def build_tables(name: str, made: Sequence[AssetSpec], study: Study, specs: Sequ
         required_resource_keys=RESOURCES,
     )
     def op(context: dg.AssetExecutionContext) -> Results:
-        claim_run(context.instance, context.run)
+        tag_run_owner(context.instance, context.run)
         selected = {node: key for key, node in nodes.items() if key in context.selected_asset_keys}
         for spec, cell in selected:
             if spec.name == TRAINING_RUN.name:  # its checkpoints exist as soon as it has run
@@ -184,7 +190,7 @@ class _Tables:
     def _finished(self, spec: AssetSpec, made: Sequence[Cell], kept: Sequence[Cell]) -> Results:
         """Validate tables and yield their events."""
         cells = [*made, *kept]
-        found = verdicts(spec, self.plan, cells)
+        found = check_results(spec, self.plan, cells)
         page = record_validation(self.plan, spec, cells, found, self.context.run_id)
         for cell in cells:
             key = self.keys[spec, cell]
@@ -221,5 +227,5 @@ def _by_spec(nodes: Sequence[Node]) -> dict[AssetSpec, list[Cell]]:
     return grouped
 
 
-def _is_refused(found: Sequence[Verdict], cell: Cell) -> bool:
+def _is_refused(found: Sequence[CheckResult], cell: Cell) -> bool:
     return any(verdict.finding.check.blocking and not verdict.passes(cell) for verdict in found)

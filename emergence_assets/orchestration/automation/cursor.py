@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from emergence_assets.study.strict import Declared
+from emergence_assets.study.strict import StrictModel
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 3600.0
 
@@ -15,7 +15,7 @@ def pause_seconds(n_failures: int) -> float:
     return min(FIRST_PAUSE_SECONDS * 2.0 ** min(n_failures - 1, 30), LONGEST_PAUSE_SECONDS)
 
 
-class Delivery(Declared):
+class RequestedRun(StrictModel):
     """A checkpoint that was handed to a run."""
 
     identity: str
@@ -26,7 +26,7 @@ class Delivery(Declared):
     """When the last one was, in seconds since 1970."""
 
 
-class Overdue(Declared):
+class Overdue(StrictModel):
     """A table that is out of date although everything that it is made from is there."""
 
     fingerprint: str
@@ -35,16 +35,16 @@ class Overdue(Declared):
     """Tick that saw it first, in seconds since 1970."""
 
 
-class Cursor(Declared):
+class Cursor(StrictModel):
     """One sensor's memory; Dagster keeps it as text."""
 
     version: Literal[1] = 1
-    deliveries: Mapping[int, Delivery] = {}
+    deliveries: Mapping[int, RequestedRun] = {}
     """By step."""
     overdue: Mapping[str, Overdue] = {}
     """By name of the table."""
     settled: str = ""
-    """Time axis, as a hash, for which all tables are up to date."""
+    """Checkpoint timeline, as a hash, for which all tables are up to date."""
     n_failures: int = Field(default=0, ge=0)
     """Ticks in a row in which the source could not be read."""
     silent_until: float = 0.0

@@ -1,4 +1,4 @@
-"""New checkpoints are noticed and handed to runs, a sensor per model. Off until it is switched on."""
+"""Sensors that find new checkpoints and request runs for them, one per model. Off until they are switched on."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from emergence_assets.checkpoints.listing import pin_new_revisions, refresh_time_axis
+from emergence_assets.checkpoints.listing import pin_new_revisions, refresh_timeline
 from emergence_assets.checkpoints.spec import CHECKPOINT
-from emergence_assets.orchestration.automation.cursor import Cursor, Delivery, Overdue, pause_seconds
+from emergence_assets.orchestration.automation.cursor import Cursor, Overdue, RequestedRun, pause_seconds
 from emergence_assets.orchestration.instance.partitions import asset_key, dagster_name, step_set_name
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell, step_key
 from emergence_assets.plan.plan import Plan
-from emergence_assets.plan.timeline import AxisEntry, TimeAxis, is_used
+from emergence_assets.plan.timeline import Timeline, TimelineEntry, is_used
 from emergence_assets.study.family import TrainedHere
 from emergence_assets.study.study import Study
 from resources.errors import EmergenceError
@@ -29,10 +29,10 @@ PATIENCE_SECONDS = 15.0
 """So long a tick waits for a hub that does not answer: Dagster ends it after 60 s."""
 
 
-class Sight(NamedTuple):
+class Observation(NamedTuple):
     """What one look at a source found."""
 
-    axis: TimeAxis
+    axis: Timeline
     plan: Plan
     known: frozenset[str]
     """Partition keys of the model's steps."""
@@ -54,7 +54,7 @@ def look_for_checkpoints(
 
     Args:
         study: whose source.
-        storage: where its time axes lie.
+        storage: where its checkpoint timelines lie.
         specs: assets of the study.
         model: whose checkpoints.
         instance: has partitions and runs.
@@ -66,15 +66,15 @@ def look_for_checkpoints(
         return dg.SensorResult(skip_reason=dg.SkipReason(), cursor=cursor.to_json())
     try:
         pin_new_revisions(study, storage, [model], PATIENCE_SECONDS)
-        axis = refresh_time_axis(study, storage, model)
+        axis = refresh_timeline(study, storage, model)
         known = frozenset(instance.get_dynamic_partitions(step_set_name(study, model)))
-        sight = Sight(axis, Plan(study, storage, specs), known)
-        handed = _to_hand_over(study, model, sight, cursor, instance, now)[:MOST_PER_TICK]
+        sight = Observation(axis, Plan(study, storage, specs), known)
+        handed = _to_request(study, model, sight, cursor, instance, now)[:MOST_PER_TICK]
         overdue, settled = {}, _digest(axis)
         if handed:
             settled = ""
         elif settled != cursor.settled:
-            # Walks over all cells of the model, so only after the time axis changed and until all followed.
+            # Walks over all cells of the model, so only after the checkpoint timeline changed and until all followed.
             late, all_done = _overdue_tables(model, sight, specs)
             overdue = {name: _since(cursor, name, fingerprint, now) for name, fingerprint in late.items()}
             settled = settled if all_done else ""
@@ -82,7 +82,7 @@ def look_for_checkpoints(
         return _unreadable(cursor, error, now)
     on_axis = [entry.step for entry in axis.entries]
     deliveries = {step: found for step, found in cursor.deliveries.items() if step in on_axis}
-    deliveries |= {entry.step: _delivery(cursor, entry, now) for entry in handed}
+    deliveries |= {entry.step: _requested_run(cursor, entry, now) for entry in handed}
     next_cursor = Cursor(deliveries=deliveries, overdue=overdue, settled=settled)
     requests = [_checkpoint_request(study, model, entry, deliveries[entry.step]) for entry in handed]
     requests += _table_requests(study, model, overdue, instance, now)
@@ -103,9 +103,9 @@ def _unreadable(cursor: Cursor, error: Exception, now: float) -> dg.SensorResult
     return dg.SensorResult(skip_reason=dg.SkipReason(said), cursor=waiting.to_json())
 
 
-def _to_hand_over(
-    study: Study, model: str, sight: Sight, cursor: Cursor, instance: dg.DagsterInstance, now: float
-) -> list[AxisEntry]:
+def _to_request(
+    study: Study, model: str, sight: Observation, cursor: Cursor, instance: dg.DagsterInstance, now: float
+) -> list[TimelineEntry]:
     """Checkpoints that a run has to look at, by step. What was turned away was looked at; with other files it is new.
 
     A checkpoint is asked for when it is seen first or its files changed, when it is used although it was left out
@@ -127,7 +127,7 @@ def _to_hand_over(
     return found
 
 
-def _overdue_tables(model: str, sight: Sight, specs: Sequence[AssetSpec]) -> tuple[dict[str, str], bool]:
+def _overdue_tables(model: str, sight: Observation, specs: Sequence[AssetSpec]) -> tuple[dict[str, str], bool]:
     """Tables of the model that are out of date although everything that they are made from is there.
 
     None while a checkpoint waits to be looked at: it changes them once more.
@@ -150,8 +150,8 @@ def _overdue_tables(model: str, sight: Sight, specs: Sequence[AssetSpec]) -> tup
     return overdue, not late
 
 
-def _digest(axis: TimeAxis) -> str:
-    """Changes whenever the tables of a model do for a reason that lies in its time axis."""
+def _digest(axis: Timeline) -> str:
+    """Changes whenever the tables of a model do for a reason that lies in its checkpoint timeline."""
     said = [(entry.step, entry.status, entry.reason, entry.identity, entry.upstream) for entry in axis.entries]
     return sha256(canonical_json(said).encode()).hexdigest()[:32]
 
@@ -185,12 +185,12 @@ def _is_under_way(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str
 _FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
-def _delivery(cursor: Cursor, entry: AxisEntry, now: float) -> Delivery:
+def _requested_run(cursor: Cursor, entry: TimelineEntry, now: float) -> RequestedRun:
     before = cursor.deliveries.get(entry.step)
-    return Delivery(identity=entry.identity, n_runs=1 + (before.n_runs if before else 0), asked=now)
+    return RequestedRun(identity=entry.identity, n_runs=1 + (before.n_runs if before else 0), asked=now)
 
 
-def _checkpoint_request(study: Study, model: str, entry: AxisEntry, delivery: Delivery) -> dg.RunRequest:
+def _checkpoint_request(study: Study, model: str, entry: TimelineEntry, delivery: RequestedRun) -> dg.RunRequest:
     # The key is the same when Dagster repeats a tick that was killed: the run is then not launched twice.
     return dg.RunRequest(
         run_key=f"{model}/{step_key(entry.step)}/{entry.identity}/{delivery.n_runs}",
@@ -200,9 +200,9 @@ def _checkpoint_request(study: Study, model: str, entry: AxisEntry, delivery: De
 
 
 def _partition_requests(
-    study: Study, model: str, sight: Sight, handed: Sequence[AxisEntry]
+    study: Study, model: str, sight: Observation, handed: Sequence[TimelineEntry]
 ) -> list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest]:
-    """Partitions for what is handed over, in order of steps; none any more for what is no longer on the time axis."""
+    """Add partitions for requested checkpoints, in order of steps; delete those that left the checkpoint timeline."""
     name = step_set_name(study, model)
     new = [key for entry in handed if (key := step_key(entry.step)) not in sight.known]
     used = {step_key(entry.step) for entry in sight.axis.entries if is_used(entry.status, unjudged=True)}

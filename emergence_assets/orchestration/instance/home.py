@@ -52,7 +52,7 @@ def owner(run_id: str) -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{run_id}"
 
 
-def claim_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+def tag_run_owner(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """Note that this process executes a run, so that it is not taken for alive when the process is gone."""
     if run.tags.get(OWNER_TAG) != owner(run.run_id):
         instance.add_run_tags(run.run_id, {OWNER_TAG: owner(run.run_id)})

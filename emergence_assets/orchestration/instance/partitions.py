@@ -47,14 +47,14 @@ def register_steps(instance: dg.DagsterInstance, study: Study, model: str, steps
 
 
 def remove_steps(instance: dg.DagsterInstance, study: Study, model: str, steps: Sequence[int]) -> None:
-    """Take away the partitions of steps that are no longer on the time axis; their events stay in the log."""
+    """Take away the partitions of steps that are no longer on the checkpoint timeline; their events stay in the log."""
     name = step_set_name(study, model)
     known = set(instance.get_dynamic_partitions(name))
     for key in [key for step in steps if (key := step_key(step)) in known]:
         instance.delete_dynamic_partition(name, key)
 
 
-def follow_time_axis(instance: dg.DagsterInstance, study: Study, model: str, steps: Sequence[int]) -> None:
+def follow_timeline(instance: dg.DagsterInstance, study: Study, model: str, steps: Sequence[int]) -> None:
     """Make the partitions of a model those of the given steps."""
     wanted = {step_key(step) for step in steps}
     known = instance.get_dynamic_partitions(step_set_name(study, model))

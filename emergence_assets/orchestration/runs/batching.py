@@ -35,7 +35,7 @@ def disk_portions(
     return portions
 
 
-def model_rectangles(
+def partition_ranges(
     study: Study, cells: Sequence[Cell], instance: dg.DagsterInstance
 ) -> Iterator[tuple[str, list[Cell]]]:
     """Cut partitions into what one Dagster run can take: a rectangle of steps and layers of one model."""

@@ -15,7 +15,7 @@ from emergence_assets.plan.content_hash import VERSION_TAG
 from emergence_assets.plan.plan import Plan
 
 
-def unrecorded(plan: Plan, spec: AssetSpec, instance: dg.DagsterInstance, due: Collection[Cell]) -> list[Cell]:
+def missing_events(plan: Plan, spec: AssetSpec, instance: dg.DagsterInstance, due: Collection[Cell]) -> list[Cell]:
     """Cells of an asset whose latest event is of another fingerprint, or that have none.
 
     Args:

@@ -5,21 +5,21 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from emergence_assets.checkpoints.listing import cache_portions, pin_new_models, refresh_time_axis
+from emergence_assets.checkpoints.listing import cache_portions, pin_new_models, refresh_timeline
 from emergence_assets.orchestration.instance.home import close_dead_runs
-from emergence_assets.orchestration.instance.partitions import follow_time_axis
+from emergence_assets.orchestration.instance.partitions import follow_timeline
 from emergence_assets.orchestration.runs.batch import Batch, Outcome, run_batch
-from emergence_assets.orchestration.runs.batching import disk_portions, model_rectangles
-from emergence_assets.orchestration.runs.missing_events import unrecorded
+from emergence_assets.orchestration.runs.batching import disk_portions, partition_ranges
+from emergence_assets.orchestration.runs.missing_events import missing_events
 from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.disk_forecast import require_room
 from emergence_assets.plan.listeners import Listener
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.text_counts import TextCounts
-from emergence_assets.texts.study_texts import bring_probe_set
+from emergence_assets.texts.study_texts import download_probe_set
 from resources.errors import EmergenceError
-from resources.files.run_lock import only_run, swept
+from resources.files.run_lock import clean_temporaries, exclusive_run
 from resources.files.storage import prepare_folder
 
 Only = Mapping[str, Collection[Cell]]
@@ -49,10 +49,10 @@ def run_study(
             did not pass. What is finished stays.
     """
     prepare_folder(plan.storage.root)
-    with only_run(plan.storage.run_lock()), swept(plan.storage.root):
+    with exclusive_run(plan.storage.run_lock()), clean_temporaries(plan.storage.root):
         close_dead_runs(instance)
         pin_new_models(plan.study, plan.storage)
-        bring_probe_set(plan.study)
+        download_probe_set(plan.study)
         run = _Run(plan, definitions, instance, listener, stages, only)
         run.make_all()
         run.outcome.left_out = left_out(plan)
@@ -72,10 +72,10 @@ def follow_timelines(plan: Plan, instance: dg.DagsterInstance, look: bool = True
     """
     for model in plan.study.models:
         if look and any(spec.takes_unjudged for spec in plan.specs.values()):
-            refresh_time_axis(plan.study, plan.storage, model)
+            refresh_timeline(plan.study, plan.storage, model)
     plan.reload()
     for model in plan.study.models:
-        follow_time_axis(instance, plan.study, model, plan.steps_of(model, unjudged=True))
+        follow_timeline(instance, plan.study, model, plan.steps_of(model, unjudged=True))
 
 
 @dataclass
@@ -152,14 +152,14 @@ class _Run:
             self._take_in(spec, due)
         else:
             self._make_due(spec, [cell for cell in due if (spec.name, cell) not in self._followed])
-        unknown = self._wanted(spec, unrecorded(self.plan, spec, self.instance, set(due)))
+        unknown = self._wanted(spec, missing_events(self.plan, spec, self.instance, set(due)))
         self._make(spec, unknown, force=False)
         self.outcome.recorded += len(unknown)
 
     def _tables(self, due: dict[AssetSpec, list[Cell]]) -> None:
         """Make what is due of assets without partitions in one run, which costs a second or two; record the others."""
         unknown = {
-            spec: self._wanted(spec, unrecorded(self.plan, spec, self.instance, set(cells)))
+            spec: self._wanted(spec, missing_events(self.plan, spec, self.instance, set(cells)))
             for spec, cells in due.items()
         }
         for wanted, force in ((due, True), (unknown, False)):
@@ -211,7 +211,7 @@ class _Run:
         return [one for one in self.plan.specs.values() if one.name in found[1:]]
 
     def _make(self, spec: AssetSpec, cells: Sequence[Cell], force: bool) -> None:
-        for _, group in model_rectangles(self.plan.study, cells, self.instance):
+        for _, group in partition_ranges(self.plan.study, cells, self.instance):
             self._run(Batch(((spec, tuple(group)),)), force)
 
     def _run(self, batch: Batch, force: bool) -> None:
@@ -222,7 +222,7 @@ def left_out(plan: Plan) -> list[str]:
     """A line for every checkpoint that is not used, and for those that are used although they fail a check."""
     lines = []
     for model in plan.study.models:
-        axis = plan.time_axis(model)
+        axis = plan.timeline(model)
         for entry in axis.entries if axis else ():
             if entry.reason or entry.upstream:
                 said = "; ".join(part for part in (entry.reason, entry.upstream) if part)

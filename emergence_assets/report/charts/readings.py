@@ -22,7 +22,7 @@ class ReportTables:
     presence: pl.DataFrame
     """See `CATEGORY_PRESENCE`."""
     time: pl.DataFrame
-    """`emergence.granted.granted_histories`: what is called emerged is what the claims grant."""
+    """`emergence.granted.supported_histories`: what is called emerged is what the claims grant."""
     hazard: pl.DataFrame
     """See `EMERGENCE_HAZARD`."""
     space: pl.DataFrame

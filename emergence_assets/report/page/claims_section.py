@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from emergence_assets.emergence.claims.claim import short_number, speaks_against
+from emergence_assets.emergence.claims.claim import format_number, speaks_against
 from emergence_assets.emergence.claims.grading import GRADES, GRANTED
 from emergence_assets.plan.lineage_id import row_id
 from emergence_assets.report.page.html_tables import Cell, html_table
@@ -91,8 +91,8 @@ def grade_of(claims: pl.DataFrame, kind: str, model: str | None, level: str, cat
 
 def _evidence(row: dict[str, Any]) -> list[Cell]:
     estimate, lo, hi = (row[name] for name in ("estimate", "lo", "hi"))
-    shown = UNKNOWN if estimate is None else f"{short_number(estimate)} {row['unit']}"
-    interval = "" if lo is None or hi is None else f" ({short_number(lo)} to {short_number(hi)})"
+    shown = UNKNOWN if estimate is None else f"{format_number(estimate)} {row['unit']}"
+    interval = "" if lo is None or hi is None else f" ({format_number(lo)} to {format_number(hi)})"
     q = row["q"]
     return [
         (shown + interval, float("inf") if estimate is None else float(estimate)),

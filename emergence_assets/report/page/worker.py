@@ -28,7 +28,7 @@ def write_report(
     """Worker: draw the charts and put the page together."""
     import yaml
 
-    from emergence_assets.emergence.claims.supported import granted_histories
+    from emergence_assets.emergence.claims.supported import supported_histories
     from emergence_assets.emergence.presence.headline import headline
     from emergence_assets.emergence.presence.table import HEADLINE
     from emergence_assets.emergence.scale.table import MODEL_SEEDS
@@ -44,7 +44,7 @@ def write_report(
     shown = ReportTables(
         level=level,
         presence=read["category_presence"],
-        time=granted_histories(read["emergence_over_time"], read["claims"]),
+        time=supported_histories(read["emergence_over_time"], read["claims"]),
         claims=read["claims"],
         hazard=read["emergence_hazard"],
         space=read["emergence_over_space"],

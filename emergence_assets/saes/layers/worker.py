@@ -10,7 +10,7 @@ import torch
 
 from emergence_assets.activations.files.reading import open_rows, read_attrs, read_spec, unarchive_rows
 from emergence_assets.activations.files.storage_state import require_same_rows
-from emergence_assets.activations.forward.worker import harvest_rows, let_rows_go, loaded_checkpoint
+from emergence_assets.activations.forward.worker import evict_or_archive_file, harvest_rows, loaded_checkpoint
 from emergence_assets.checkpoints.models.loading import is_causal
 from emergence_assets.saes.formats.folder import read_sae, write_sae
 from emergence_assets.saes.layers.chart import draw_training
@@ -64,7 +64,7 @@ def _train_streamed(work: Mapping[str, Any], report: Any) -> None:
 
 def _let_rows_go(activation_file: str, retention: str, origin: Mapping[str, Any]) -> None:
 
-    let_rows_go(activation_file, AFTER_SAE[retention], origin["lock"], lambda *_: None)
+    evict_or_archive_file(activation_file, AFTER_SAE[retention], origin["lock"], lambda *_: None)
 
 
 def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any) -> None:

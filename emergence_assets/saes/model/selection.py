@@ -97,7 +97,7 @@ def _slots_where(pre_tn: Tensor, is_slot_tn: Tensor) -> Latents:
     return Latents(pre_tn[rows_s, indices_s], indices_s, offsets_t)
 
 
-class LargestOfBatch:
+class BatchTopKSelector:
     """The `n_slots` largest positive values among those of several chunks, by a threshold that rises as they come.
 
     Args:

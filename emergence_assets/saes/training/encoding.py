@@ -13,7 +13,7 @@ from torch import Tensor
 
 from emergence_assets.saes.model.latents import Latents, equal_counts, joined
 from emergence_assets.saes.model.pre_activations import chunks, pre_activations
-from emergence_assets.saes.model.selection import LargestOfBatch, select_near_or_above, select_top_k
+from emergence_assets.saes.model.selection import BatchTopKSelector, select_near_or_above, select_top_k
 from emergence_assets.saes.model.stack import Parameters
 from emergence_assets.saes.model.variants import Activation, BatchTopK, JumpReLU
 
@@ -117,7 +117,7 @@ def _largest_of_batch(
 
 def _chosen_by_chunks(centred_td: Tensor, member: Parameters, n_slots: int, guess: float) -> tuple[Tensor, Tensor]:
     """Values and places of a member's largest, in order of places, never all of its pre-activations at once."""
-    largest = LargestOfBatch(n_slots, guess)
+    largest = BatchTopKSelector(n_slots, guess)
     for start, stop in chunks(centred_td.shape[0], member.n_latents):
         pre_tn = pre_activations(centred_td[start:stop], member.W_enc_gnd[0], member.b_enc_gn[0])
         largest.add(pre_tn, start * member.n_latents)

@@ -26,7 +26,7 @@ PARALLEL_ELEMENTS = 2**18
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class TrainingLog:
     """What the training loop leaves behind, beside the parameters."""
 
     losses_pg: Tensor
@@ -45,7 +45,7 @@ def optimise(
     activations: Sequence[Activation],
     report: Report,
     state: TrainingState | None,
-) -> Course:
+) -> TrainingLog:
     """Train, changing the parameters in place.
 
     Args:
@@ -61,7 +61,7 @@ def optimise(
     adam = Adam.of(parameters, recipe.betas, eps=1e-8)
     n_members, d_model = parameters.b_dec_gd.shape
     device = parameters.b_dec_gd.device
-    course = Course(
+    course = TrainingLog(
         torch.zeros(recipe.n_steps, n_members, device=device),
         torch.zeros(recipe.n_steps, n_members, device=device),
         torch.full((n_members, recipe.n_latents), -1, device=device),
@@ -125,7 +125,7 @@ def _remove_parallel(gradient_gnd: Tensor, W_dec_gnd: Tensor) -> None:
         gradient_nd.addcmul_(parallel_n1, W_dec_nd, value=-1)
 
 
-def _kept(adam: Adam, course: Course) -> dict[str, Tensor]:
+def _kept(adam: Adam, course: TrainingLog) -> dict[str, Tensor]:
     """Everything that a step reads and an earlier one wrote."""
     return {
         **{f"parameters.{name}": tensor for name, tensor in adam.parameters.items()},

@@ -54,8 +54,8 @@ def test_a_file_is_the_same_after_its_rows_were_away(tmp_path: Path, dtype: str)
     path = write_layer(tmp_path / "layer.h5", "stored", dtype, **SIZE)
     before, stays, rows = path.read_bytes(), what_stays(path), stored_rows(dtype, **SIZE)
 
-    def away(let_go, residency: str) -> None:
-        let_go(path)
+    def away(evict_or_archive, residency: str) -> None:
+        evict_or_archive(path)
         verify_file(path)
         assert read_spec(path).residency == residency
         assert what_stays(path) == stays
@@ -88,10 +88,10 @@ def test_bytes_become_free(tmp_path: Path, dtype: str) -> None:
 
 def test_letting_go_and_putting_back_twice_is_the_same_as_once(tmp_path: Path) -> None:
     path = write_layer(tmp_path / "layer.h5")
-    for let_go, put_back in ((archive_rows, None), (evict_rows, stored_rows())):
-        let_go(path)
+    for evict_or_archive, put_back in ((archive_rows, None), (evict_rows, stored_rows())):
+        evict_or_archive(path)
         once = path.stat()
-        assert let_go(path) == 0
+        assert evict_or_archive(path) == 0
         assert (path.stat().st_ino, path.stat().st_mtime_ns) == (once.st_ino, once.st_mtime_ns)
         restore_rows(path, put_back)
         once = path.stat()

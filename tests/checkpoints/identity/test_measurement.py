@@ -17,8 +17,8 @@ from transformers import BertConfig, BertModel
 from emergence_assets.checkpoints.files import safetensors_file
 from emergence_assets.checkpoints.files.safetensors_file import read_blocks, read_header
 from emergence_assets.checkpoints.identity.measurement import (
+    InvalidCheckpoint,
     Measurement,
-    Refusal,
     measure_checkpoint,
     read_measurement,
     sample_positions,
@@ -43,7 +43,7 @@ def by_group(checkpoint: Path) -> dict[str, dict[str, np.ndarray]]:
     return {group: {name: weights[name] for name in sorted(weights) if groups[name] == group} for group in GROUPS}
 
 
-def content(found: Measurement | Refusal) -> dict:
+def content(found: Measurement | InvalidCheckpoint) -> dict:
     """Everything that was measured, in a form that compares by value."""
     plain = asdict(found)
     return plain | {"sample": plain["sample"].tolist()} if "sample" in plain else plain
@@ -192,7 +192,7 @@ def test_a_measurement_survives_its_file(checkpoint: Path, tmp_path: Path, sampl
 
 
 def test_a_refusal_survives_its_file(tmp_path: Path) -> None:
-    refusal = Refusal("tensor x has NaN (é.safetensors)")
+    refusal = InvalidCheckpoint("tensor x has NaN (é.safetensors)")
     write_measurement(tmp_path / "refused.safetensors", refusal)
     assert read_measurement(tmp_path / "refused.safetensors", sample=True) == refusal
 

@@ -10,9 +10,9 @@ from emergence_assets.checkpoints.checks import REGISTRY_CHECKS
 from emergence_assets.checkpoints.identity.measurement import Measurement
 from emergence_assets.checkpoints.identity.registry import registry_frame
 from emergence_assets.checkpoints.identity.trajectory import trajectory
-from emergence_assets.checkpoints.identity.validation import judge
+from emergence_assets.checkpoints.identity.validation import validate_checkpoints
 from emergence_assets.checkpoints.table import LOSS_MAY_RISE, REGISTRY, RULES, rule_frame
-from emergence_assets.plan.timeline import AxisEntry
+from emergence_assets.plan.timeline import TimelineEntry
 from resources.tables.parquet import read_table, write_table
 from tests.family import STEPS, other_architecture, shard, trained_step_0, with_nan
 from tests.family import foreign_shard as plant_foreign_shard
@@ -21,16 +21,16 @@ from tests.measured import Measured, measured
 MODEL, TOKENS_PER_STEP = "gloss-tiny", 64
 
 
-def entries_of(found: Measured, admitted: tuple[int, ...] = ()) -> list[AxisEntry]:
+def entries_of(found: Measured, admitted: tuple[int, ...] = ()) -> list[TimelineEntry]:
     return [
-        AxisEntry(
+        TimelineEntry(
             step, said.status, said.reason, said.failed, said.dup_of_step, f"step{step}", "here", identity="a" * 32
         )
-        for step, said in judge(found, admitted).items()
+        for step, said in validate_checkpoints(found, admitted).items()
     ]
 
 
-def registry_of(found: Measured, *more: AxisEntry, admitted: tuple[int, ...] = ()) -> pl.DataFrame:
+def registry_of(found: Measured, *more: TimelineEntry, admitted: tuple[int, ...] = ()) -> pl.DataFrame:
     measurements = {step: one for step, one in found.items() if isinstance(one, Measurement)}
     return registry_frame(MODEL, TOKENS_PER_STEP, [*entries_of(found, admitted), *more], measurements)
 
@@ -89,7 +89,7 @@ def test_norms_and_facts_are_those_that_were_measured(clean: dict[int, Measureme
 
 
 def test_what_was_not_measured_is_null_and_fails_no_rule(clean: dict[int, Measurement]) -> None:
-    missing = AxisEntry(128, "missing", "the source has no such step")
+    missing = TimelineEntry(128, "missing", "the source has no such step")
     registry = registry_of(dict(clean), missing)
     row = registry.filter(step=128).row(0, named=True)
     nullable = [column.name for column in REGISTRY.columns if column.nullable]

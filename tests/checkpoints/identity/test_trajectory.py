@@ -46,7 +46,7 @@ def test_a_checkpoint_is_at_no_distance_from_itself_and_from_a_copy(clean: dict[
     path = trajectory({0: clean[0], 8: clean[8], 16: replace(clean[8])})
     assert np.array_equal(path.distances_ss == 0, [[1, 0, 0], [0, 1, 1], [0, 1, 1]])
     assert (path.group_distances_gss[:, 1, 2] == 0).all()
-    assert path.cosines_ss[1, 2] == path.kinship_ss[1, 2] == 1
+    assert path.cosines_ss[1, 2] == path.similarity_ss[1, 2] == 1
 
 
 @given(data=st.data(), n=st.integers(2, 5))
@@ -79,17 +79,17 @@ def test_a_group_counts_by_the_number_of_its_weights(clean: dict[int, Measuremen
 
 def test_weights_that_are_all_zero_have_no_cosine_and_no_kin(clean: dict[int, Measurement]) -> None:
     path = trajectory({0: clean[0], 1: replace(clean[0], sample=clean[0].sample * 0)})
-    assert (path.cosines_ss[0, 1], path.kinship_ss[0, 1]) == (0, 0)
+    assert (path.cosines_ss[0, 1], path.similarity_ss[0, 1]) == (0, 0)
     assert path.relative_ss[0, 1] == 1
 
 
 def test_runs_of_other_seeds_are_no_kin_and_neighbours_in_time_are(
     clean: dict[int, Measurement], other_run: dict[int, Measurement]
 ) -> None:
-    own = trajectory(clean).kinship_ss
+    own = trajectory(clean).similarity_ss
     assert np.diag(own, 1).min() > 0.5
     both = trajectory(clean | {1000 + step: found for step, found in other_run.items()})
-    assert np.abs(both.kinship_ss[: len(clean), len(clean) :]).max() < 0.15
+    assert np.abs(both.similarity_ss[: len(clean), len(clean) :]).max() < 0.15
 
 
 def test_one_group_in_common_makes_no_kin(clean: dict[int, Measurement], other_run: dict[int, Measurement]) -> None:
@@ -99,7 +99,7 @@ def test_one_group_in_common_makes_no_kin(clean: dict[int, Measurement], other_r
     sample[bounds[3] : bounds[4]] = own.sample[bounds[3] : bounds[4]]  # unembedding
     path = trajectory({0: own, 1: replace(other, sample=sample)})
     assert path.cosines_ss[0, 1] > 0.3
-    assert abs(path.kinship_ss[0, 1]) < 0.15
+    assert abs(path.similarity_ss[0, 1]) < 0.15
 
 
 def test_no_other_order_of_a_clean_run_is_shorter_than_that_of_time(clean: dict[int, Measurement]) -> None:
@@ -139,4 +139,4 @@ def test_nothing_and_a_single_checkpoint_have_a_trajectory(family: Path) -> None
     assert trajectory({}).steps == ()
     alone = trajectory({8: measure_checkpoint(step_folder(family, "gloss-tinier", 8))})
     assert alone.distances_ss.tolist() == [[0]]
-    assert alone.cosines_ss.tolist() == alone.kinship_ss.tolist() == [[1]]
+    assert alone.cosines_ss.tolist() == alone.similarity_ss.tolist() == [[1]]

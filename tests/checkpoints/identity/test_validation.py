@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emergence_assets.checkpoints.identity.measurement import Measurement
-from emergence_assets.checkpoints.identity.validation import Verdict, judge
+from emergence_assets.checkpoints.identity.validation import ValidationResult, validate_checkpoints
 from emergence_assets.checkpoints.table import RULES
 from tests.family import (
     STEPS,
@@ -31,8 +31,10 @@ def serving(clean: Clean, instead: Mapping[int, int]) -> Measured:
     return {step: clean[instead.get(step, step)] for step in clean}
 
 
-def left_out(measurements: Measured, **more: list[int]) -> dict[int, Verdict]:
-    return {step: verdict for step, verdict in judge(measurements, **more).items() if verdict.status != "ok"}
+def left_out(measurements: Measured, **more: list[int]) -> dict[int, ValidationResult]:
+    return {
+        step: verdict for step, verdict in validate_checkpoints(measurements, **more).items() if verdict.status != "ok"
+    }
 
 
 @pytest.mark.parametrize(
@@ -185,21 +187,21 @@ def test_several_faults_are_each_found(clean: Clean, other_run: Clean, family_co
 
 def test_an_admitted_step_is_used_and_changes_nothing_for_others(clean: Clean, other_run: Clean) -> None:
     served = {**serving(clean, {4: 64}), 16: other_run[16]}
-    judged = judge(served, [4, 8])
+    judged = validate_checkpoints(served, [4, 8])
     assert (judged[4].status, judged[4].dup_of_step, judged[4].failed) == ("admitted", 64, ("weights_are_unique",))
     assert "admitted by name" in judged[4].reason
-    assert judged[8] == Verdict(8, "ok")  # nothing was found against it
+    assert judged[8] == ValidationResult(8, "ok")  # nothing was found against it
     assert judged[16].status == "outlier"
 
 
 def test_what_cannot_be_loaded_cannot_be_admitted(clean: Clean, family_copy: Path) -> None:
     served = {**clean, 8: measured(with_nan(family_copy, MODEL, 8))}
-    assert judge(served, [8])[8].status == "quarantined"
+    assert validate_checkpoints(served, [8])[8].status == "quarantined"
 
 
 def test_the_order_in_which_measurements_are_given_does_not_matter(clean: Clean, other_run: Clean) -> None:
     served = {**serving(clean, {4: 64, 32: 2}), 16: other_run[16]}
-    assert judge(dict(reversed(served.items()))) == judge(served)
+    assert validate_checkpoints(dict(reversed(served.items()))) == validate_checkpoints(served)
 
 
 def test_a_folder_that_is_no_checkpoint_is_left_out(clean: Clean, family_copy: Path) -> None:

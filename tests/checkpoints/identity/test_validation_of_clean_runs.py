@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from emergence_assets.checkpoints.identity.measurement import Measurement, Refusal, measure_checkpoint
-from emergence_assets.checkpoints.identity.validation import cosine_matrix, judge
+from emergence_assets.checkpoints.identity.measurement import InvalidCheckpoint, Measurement, measure_checkpoint
+from emergence_assets.checkpoints.identity.validation import cosine_matrix, validate_checkpoints
 from emergence_assets.checkpoints.training.settings import ModelShape, TrainingRecipe
 from emergence_assets.checkpoints.training.training import train
 from tests.family import MODELS, STEPS, Weights, read_weights, step_folder, trained_family, write_weights
@@ -128,10 +128,10 @@ def test_without_losses_as_for_encoders_a_run_passes_and_a_repeated_step_is_foun
 
 
 def test_nothing_and_a_single_checkpoint_are_judged(clean: Clean) -> None:
-    assert judge({}) == {}
+    assert validate_checkpoints({}) == {}
     assert blamed({8: clean[8]}) == {}
     assert blamed({0: clean[0]}) == {}
-    assert judge({0: Refusal("it is empty")})[0].status == "quarantined"
+    assert validate_checkpoints({0: InvalidCheckpoint("it is empty")})[0].status == "quarantined"
 
 
 def test_a_single_trained_step_0_is_found(clean: Clean) -> None:

@@ -5,11 +5,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from emergence_assets.emergence.claims.claim import short_number, speaks_against
+from emergence_assets.emergence.claims.claim import format_number, speaks_against
 from emergence_assets.emergence.claims.claims import Evidence, claims
 from emergence_assets.emergence.claims.of_time import MUST_BEAT, SHOULD_BEAT
 from emergence_assets.emergence.claims.spec import CLAIMS as SPEC
-from emergence_assets.emergence.claims.supported import granted, granted_histories
+from emergence_assets.emergence.claims.supported import granted, supported_histories
 from emergence_assets.emergence.claims.table import CLAIMS
 from emergence_assets.emergence.controls.table import CATEGORY_CONTROLS
 from emergence_assets.emergence.lineage.stability_table import LINEAGE_STABILITY
@@ -193,9 +193,9 @@ def test_a_shape_over_sizes_needs_both_designs() -> None:
 def test_only_granted_categories_have_emerged() -> None:
     found = evidence()
     assert granted(claims(found, "subject", ()), "emergence").height == 1
-    assert granted_histories(found.emergence_over_time, claims(found, "subject", ()))["emerged"].to_list() == [True]
+    assert supported_histories(found.emergence_over_time, claims(found, "subject", ()))["emerged"].to_list() == [True]
     doubtful = evidence(above={"dict_frozen_encoder": -0.1})
-    histories = granted_histories(doubtful.emergence_over_time, claims(doubtful, "subject", ()))
+    histories = supported_histories(doubtful.emergence_over_time, claims(doubtful, "subject", ()))
     assert histories["emerged"].to_list() == [False]
     assert histories["grade"].to_list() == ["reject"]
     assert not granted(claims(doubtful, "subject", ()), "emergence").height
@@ -255,7 +255,7 @@ def test_what_speaks_against_a_statement_names_its_gate_first() -> None:
 
 
 def test_numbers_are_written_as_they_are_read() -> None:
-    assert [short_number(value) for value in (0.22413, 1.0, 613.7, 1990.4, -1234.0)] == [
+    assert [format_number(value) for value in (0.22413, 1.0, 613.7, 1990.4, -1234.0)] == [
         "0.224",
         "1",
         "614",

@@ -9,7 +9,7 @@ import pytest
 
 from emergence_assets.activations.spec import ACTIVATIONS as CAPTURED
 from emergence_assets.emergence.claims.spec import CLAIMS
-from emergence_assets.orchestration.assets.checks import Verdict
+from emergence_assets.orchestration.assets.checks import CheckResult
 from emergence_assets.orchestration.assets.data_docs import INDEX_NAME, record_validation, recorded
 from emergence_assets.orchestration.assets.data_docs_pages import words
 from emergence_assets.pipeline import SPECS
@@ -32,13 +32,13 @@ def plan(data: Path) -> Plan:
     return Plan(study, Storage(data, study.name), SPECS)
 
 
-def found(*failed: Cell) -> list[Verdict]:
+def found(*failed: Cell) -> list[CheckResult]:
     """Verdicts of two checks, of which the first fails in some cells."""
     names = frozenset(map(str, failed))
     details = ("nan_count: 1 rows break it, among them [<3>]",) if failed else ()
     return [
-        Verdict(Finding(FINITE, not failed, tuple(range(len(failed))), details), names),
-        Verdict(Finding(VARY, True, (), ()), frozenset()),
+        CheckResult(Finding(FINITE, not failed, tuple(range(len(failed))), details), names),
+        CheckResult(Finding(VARY, True, (), ()), frozenset()),
     ]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from emergence_assets.checkpoints.listing import pin_new_models, refresh_time_axis
+from emergence_assets.checkpoints.listing import pin_new_models, refresh_timeline
 from emergence_assets.orchestration.automation.schedules import pin_check
 from emergence_assets.study.load import load_study
 from emergence_assets.study.study import Study
@@ -56,7 +56,7 @@ def test_a_quiet_night_passes_and_a_moved_branch_is_named(
         counts = [record.asset_observation.metadata["n_changed"].value for record in observations]  # newest first
         assert counts == [1, 0]
         assert not instance.fetch_materializations(key, limit=1).records
-    axis = refresh_time_axis(study, storage, MODEL)
+    axis = refresh_timeline(study, storage, MODEL)
     assert [bool(entry.upstream) for entry in axis.entries] == [False, True]
 
 
@@ -65,12 +65,12 @@ def test_a_hub_that_is_away_at_night_fails_the_job_and_keeps_what_was_noted(
 ) -> None:
     storage = Storage(tmp_path / "data", study.name)
     pin_new_models(study, storage)
-    before = refresh_time_axis(study, storage, MODEL)
+    before = refresh_timeline(study, storage, MODEL)
     hub.unreachable()
     with dg.DagsterInstance.ephemeral() as instance:
         result = night(study, storage, instance)
     assert not result.success
-    assert refresh_time_axis(study, storage, MODEL) == before
+    assert refresh_timeline(study, storage, MODEL) == before
 
 
 @pytest.mark.parametrize("automation", [False, True])

@@ -13,7 +13,7 @@ import pytest
 from emergence_assets.checkpoints import inspection
 from emergence_assets.checkpoints import spec as cells
 from emergence_assets.checkpoints.identity import worker
-from emergence_assets.checkpoints.listing import refresh_time_axis
+from emergence_assets.checkpoints.listing import refresh_timeline
 from emergence_assets.checkpoints.spec import CHECKPOINT, CHECKPOINT_REGISTRY
 from emergence_assets.orchestration.automation.cursor import LONGEST_PAUSE_SECONDS, Cursor, pause_seconds
 from emergence_assets.orchestration.automation.sensors import (
@@ -26,7 +26,7 @@ from emergence_assets.orchestration.instance.partitions import asset_key, step_s
 from emergence_assets.pipeline import SPECS, specs_for
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
-from emergence_assets.plan.timeline import read_time_axis
+from emergence_assets.plan.timeline import read_timeline
 from emergence_assets.study.load import parse_study
 from emergence_assets.study.study import Study
 from resources.files.plain_yaml import read_yaml
@@ -95,7 +95,7 @@ class Watch:
     def run(self, steps: Sequence[int]) -> None:
         """What the runs do: measure, judge, register what may be used, take away the partitions of the rest."""
         run_checkpoints(self.study, self.storage, steps)
-        axis = refresh_time_axis(self.study, self.storage, MODEL)
+        axis = refresh_timeline(self.study, self.storage, MODEL)
         for entry in axis.left_out:
             name = f"step{entry.step:06d}"
             if name in self.instance.get_dynamic_partitions(step_set_name(self.study, MODEL)):
@@ -107,11 +107,11 @@ def nothing(*_: object) -> None:
 
 
 def run_checkpoints(study: Study, storage: Storage, steps: Sequence[int]) -> None:
-    refresh_time_axis(study, storage, MODEL)
+    refresh_timeline(study, storage, MODEL)
     wanted = [Cell(MODEL, step) for step in steps]
     for task in inspection.measurement_tasks(study, storage, wanted):
         worker.measure(**task.arguments, report=nothing)
-    axis = refresh_time_axis(study, storage, MODEL)
+    axis = refresh_timeline(study, storage, MODEL)
     plan = Plan(study, storage, ONLY_CHECKPOINTS)
     due = [(cell, plan.demand_inputs(CHECKPOINT, cell)) for cell in wanted if cell.step in axis.steps()]
     for job in cells.CHECKPOINT.jobs(plan, due):
@@ -354,7 +354,7 @@ def test_a_branch_that_moved_is_told_in_the_registry_and_recomputes_no_checkpoin
         assert "moved upstream" in moved.upstream
         moments = (NOW, NOW + GRACE_SECONDS, NOW + 2 * GRACE_SECONDS)
         assert [watch.tick(now).tables for now in moments] == [[], ["checkpoint_registry"], []]
-        axis = read_time_axis(watch.storage.time_axis(MODEL))
+        axis = read_timeline(watch.storage.timeline(MODEL))
         assert axis is not None
         assert axis.steps() == [0]
 

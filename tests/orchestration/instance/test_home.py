@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import emergence_assets.orchestration.instance.home
-from emergence_assets.orchestration.instance.home import OWNER_TAG, claim_run, close_dead_runs, owner, prepare_home
+from emergence_assets.orchestration.instance.home import OWNER_TAG, close_dead_runs, owner, prepare_home, tag_run_owner
 from resources.errors import EmergenceError
 
 OURS = Path(emergence_assets.orchestration.instance.home.__file__).with_name("dagster.yaml")
@@ -150,15 +150,15 @@ def test_a_run_that_is_started_again_is_not_closed_for_the_tag_that_it_inherits(
 def test_a_claimed_run_is_closed_when_its_process_is_gone(tmp_path: Path) -> None:
     home = prepare_home(tmp_path)
     program = (
-        "import dagster as dg\nfrom emergence_assets.orchestration.instance.home import claim_run\n"
+        "import dagster as dg\nfrom emergence_assets.orchestration.instance.home import tag_run_owner\n"
         f"with dg.DagsterInstance.from_config({str(home)!r}) as instance:\n"
         "    run = instance.add_run(dg.DagsterRun(job_name='job', status=dg.DagsterRunStatus.STARTED))\n"
-        "    claim_run(instance, run)\n"
+        "    tag_run_owner(instance, run)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=OURS.parents[1])
     with dg.DagsterInstance.from_config(str(home)) as instance:
         own = instance.add_run(dg.DagsterRun(job_name="job", status=dg.DagsterRunStatus.STARTED))
-        claim_run(instance, own)
+        tag_run_owner(instance, own)
         assert close_dead_runs(instance) == 1
         assert status_of(instance, own.run_id) == dg.DagsterRunStatus.STARTED
 

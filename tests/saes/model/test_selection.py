@@ -10,7 +10,7 @@ from emergence_assets.saes.model import pre_activations as product
 from emergence_assets.saes.model.selection import (
     BLOCK,
     BLOCKS_PAY_FROM,
-    LargestOfBatch,
+    BatchTopKSelector,
     select_above,
     select_top_k,
     top_k_by_torch,
@@ -78,7 +78,7 @@ def test_the_largest_of_a_batch_are_found_whatever_was_guessed(shape, n_slots, n
     pre_tn = torch.randint(-n_levels, n_levels, shape, generator=torch.Generator().manual_seed(seed)).float()
 
     def found(guess: float):
-        largest, first = LargestOfBatch(n_slots, guess), 0
+        largest, first = BatchTopKSelector(n_slots, guess), 0
         for chunk in pre_tn.tensor_split(n_chunks):
             largest.add(chunk, first)
             first += chunk.numel()
