@@ -56,7 +56,8 @@ test-browser: $(SET_UP) ## UI and report in Chromium, which has to be installed
 	$(PYTEST) -m browser
 
 test-all: check $(PRETRAINED) $(PEERS) ## everything but the GPU: also 200 kills, calibration, long fuzzing, other libraries
-	OMP_NUM_THREADS=1 $(PYTEST) -m "not gpu"
+	OMP_NUM_THREADS=1 $(PYTEST) -m "not gpu and not browser"
+	$(PYTEST) -m browser
 
 pretrained: $(PRETRAINED) ## install the small pretrained encoder that a slow test takes
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from emergence_assets.plan.code_version import SCHEME
 from resources.files.provenance import Provenance
 from resources.files.records import RECORD_NAME, folder_hash
 from resources.tables.parquet import table_provenance, write_table
@@ -93,7 +94,7 @@ def other_code(study: Path) -> None:
     """A result that other code made."""
     rewrite_record(
         study / "saes" / STEP / "layer=001",
-        lambda stored: replace(stored, required=replace(stored.required, code_version="f" * 16)),
+        lambda stored: replace(stored, required=replace(stored.required, code_version=f"{SCHEME}-{16 * 'f'}")),
     )
 
 

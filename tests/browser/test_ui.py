@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from emergence_assets.orchestration.build import STAGES
 from tests.conftest import ARTEFACTS
 from tests.running_ui import UI
 
@@ -22,13 +23,24 @@ def opened(browser: Browser, url: str, complaints: list[str]) -> Page:
     return page
 
 
-def test_the_asset_graph_shows_the_pipeline(ui: UI, browser: Browser) -> None:
+def test_the_lineage_shows_the_stages(ui: UI, browser: Browser) -> None:
     complaints: list[str] = []
     page = opened(browser, f"{ui.url}/asset-groups", complaints)
-    page.goto(f"{ui.url}/locations/emergence_assets.definitions/asset-groups/gloss_tiny/lineage")
-    for asset in ("training_run", "checkpoint", "activations", "sae", "latent_stats", "category_presence"):
+    for stage in STAGES:
+        expect(page.get_by_text(stage, exact=True).first).to_be_visible(timeout=60_000)
+    page.wait_for_timeout(1000)
+    page.screenshot(path=ARTEFACTS / "lineage.png")
+    assert complaints == []
+
+
+def test_a_stage_shows_its_assets_of_every_model(ui: UI, browser: Browser) -> None:
+    complaints: list[str] = []
+    page = opened(
+        browser, f"{ui.url}/locations/emergence_assets.definitions/asset-groups/checkpoints/lineage", complaints
+    )
+    for asset in ("training_run", "checkpoint", "checkpoint_registry"):
         expect(page.get_by_text(asset, exact=True).first).to_be_visible(timeout=60_000)
-    page.screenshot(path=ARTEFACTS / "asset_graph.png")
+    page.screenshot(path=ARTEFACTS / "checkpoints.png")
     assert complaints == []
 
 

@@ -5,8 +5,6 @@ import polars as pl
 
 from emergence_assets.emergence.cost.utility import FLOPS_PER_PARAMETER_AND_TOKEN
 
-CONDITIONS = ("final_step", "equal_tokens", "equal_flops")
-
 
 def chosen_steps(checkpoints: pl.DataFrame) -> pl.DataFrame:
     """Columns condition, model, step, tokens_seen, mismatch_dex: one checkpoint per size and condition.

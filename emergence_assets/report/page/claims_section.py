@@ -78,17 +78,6 @@ def single_claims_table(claims: pl.DataFrame) -> str:
     return html_table("Statements about single categories, counted by grade", columns, cells)
 
 
-def grade_of(claims: pl.DataFrame, kind: str, model: str | None, level: str, category: str | None) -> str | None:
-    """The grade of one statement; None where it was never made."""
-    rows = claims.filter(
-        pl.col("kind") == kind,
-        pl.col("model").eq_missing(model),
-        pl.col("category_level") == level,
-        pl.col("category").eq_missing(category),
-    )
-    return None if rows.is_empty() else str(rows["grade"][0])
-
-
 def _evidence(row: dict[str, Any]) -> list[Cell]:
     estimate, lo, hi = (row[name] for name in ("estimate", "lo", "hi"))
     shown = UNKNOWN if estimate is None else f"{format_number(estimate)} {row['unit']}"
