@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from emergence_assets.orchestration.assets.checks import verdicts
+from emergence_assets.orchestration.assets.checks import check_results
 from emergence_assets.orchestration.assets.data_docs import recorded
 from emergence_assets.pipeline import SPECS, TABLES, specs_for
 from emergence_assets.plan.plan import Plan
@@ -29,7 +29,7 @@ def failures(data: Path) -> dict[str, set[str]]:
         if asset.name in used:
             failed = {
                 verdict.finding.check.name
-                for verdict in verdicts(asset, plan, plan.cells(asset))
+                for verdict in check_results(asset, plan, plan.cells(asset))
                 if not verdict.finding.passed
             }
             found |= {asset.name: failed} if failed else {}
@@ -108,4 +108,4 @@ def test_a_table_broken_on_disk_fails_its_check(
         path = asset.path(storage, cell)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_table(path, damage(frame), TABLES[table], "")
-    assert check in {one.finding.check.name for one in verdicts(asset, plan, cells) if not one.finding.passed}
+    assert check in {one.finding.check.name for one in check_results(asset, plan, cells) if not one.finding.passed}
