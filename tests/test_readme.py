@@ -78,4 +78,4 @@ def test_python_that_reads_a_result_runs(finished_study: Path, tmp_path: Path) -
     (tmp_path / "data/default").symlink_to(finished_study / "tiny")
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert found.returncode == 0, found.stderr
-    assert "half_step" in found.stdout
+    assert "controls_failed" in found.stdout
