@@ -68,8 +68,15 @@ def claims_table(claims: Sequence[Claim]) -> pl.DataFrame:
 
 
 def subject(row: Mapping[str, Any]) -> str:
-    """What a row is about, as it stands in a sentence."""
-    return f"the mean {row['category_level']}" if row["category"] is None else str(row["category"])
+    """Name the category of a row, or its level where the row is a mean over categories."""
+    if row["category"] is not None:
+        return str(row["category"])
+    return f"{one_of_level(row['category_level'])} (mean over all categories)"
+
+
+def one_of_level(level: str) -> str:
+    """Name any category of a level: `a domain`, `an area`."""
+    return f"{'an' if level[0] in 'aeiou' else 'a'} {level}"
 
 
 def seeds_agree(n_agree: int | None, n_seeds: int | None) -> bool | None:

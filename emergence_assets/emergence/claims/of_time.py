@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from emergence_assets.emergence.claims.claim import Claim, above, below, seeds_agree, subject
+from emergence_assets.emergence.claims.claim import Claim, above, below, one_of_level, seeds_agree, subject
 from emergence_assets.emergence.claims.grading import Control
 from emergence_assets.emergence.presence.replicates import group_means, replicate_array
 from emergence_assets.features.statistics.formulas import interval
@@ -64,8 +64,7 @@ def claims_of_time(
 def _emergence(row: Mapping[str, Any], evidence: Iterable[Control]) -> Claim:
     return Claim(
         kind="emergence",
-        statement=f"A feature of {subject(row)} emerges in {row['model']} by step {row['step_last']:,}, in layer "
-        f"{row['layer']}.",
+        statement=_emergence_statement(row),
         estimate=row["amp"],
         interval=(row["amp_lo"], row["amp_hi"]),
         unit="AUROC",
@@ -102,6 +101,16 @@ def _where(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _inputs(model: str) -> tuple[str, ...]:
     return tuple(f"{name} {model}" for name in ("emergence_over_time", "category_controls", "category_presence"))
+
+
+def _emergence_statement(row: Mapping[str, Any]) -> str:
+    where = f"layer {row['layer']}, by step {row['step_last']:,}"
+    if row["category"] is not None:
+        return f"In {row['model']}, a latent that identifies {row['category']} emerges during training ({where})."
+    return (
+        f"In {row['model']}, latents that identify {one_of_level(row['category_level'])} emerge during training "
+        f"(mean over all categories, {where})."
+    )
 
 
 def _step(value: float | None) -> str:

@@ -81,7 +81,8 @@ def test_a_rise_above_all_controls_is_granted_and_says_what_was_not_measured() -
     assert claim["controls_failed"] == []
     assert claim["controls_missing"] == ["dense", "model_seed"]
     assert (claim["estimate"], claim["lo"], claim["hi"]) == pytest.approx((0.2, 0.15, 0.25))
-    assert "fish emerges in m by step 1,000" in claim["statement"]
+    assert claim["statement"].startswith("In m, a latent that identifies fish emerges during training (layer ")
+    assert claim["statement"].endswith("by step 1,000).")
 
 
 @pytest.mark.parametrize("control", MUST_BEAT)
