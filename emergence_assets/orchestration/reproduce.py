@@ -11,15 +11,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import dagster as dg
-
 from emergence_assets.activations.spec import ACTIVATIONS
 from emergence_assets.audit.address import Target
 from emergence_assets.audit.closure import Cells, closure
 from emergence_assets.audit.comparison import Difference, compare
 from emergence_assets.checkpoints.spec import TRAINING_RUN, TRAINING_START
 from emergence_assets.orchestration.build import build_definitions
-from emergence_assets.orchestration.instance.home import prepare_settings
+from emergence_assets.orchestration.instance.home import instance_of
 from emergence_assets.orchestration.runs.study_run import run_study
 from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
@@ -127,7 +125,7 @@ def reproduce(
     prepare_folder(scratch.root)
     _hand_over(plan, scratch, split.given, split.again)
     with (
-        dg.DagsterInstance.from_config(str(prepare_settings(folder / "dagster"))) as instance,
+        instance_of(folder / "dagster") as instance,
         LocalProcesses() as workers,
     ):
         made = Plan(plan.study, scratch, list(plan.specs.values()))

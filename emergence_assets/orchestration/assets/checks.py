@@ -1,7 +1,8 @@
 """Checks of cells: one validation over all that were made together, and what it says of each of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import dagster as dg
@@ -34,9 +35,11 @@ class CheckResult(NamedTuple):
         passed = self.passes(cell)
         return _result(self.finding.check, key, passed, () if passed else self.finding.details, page)
 
-    def of_all(self, key: dg.AssetKey, page: Path) -> dg.AssetCheckResult:
-        """The result of the check for all cells, which are partitions of one asset."""
-        return _result(self.finding.check, key, self.finding.passed, self.finding.details, page)
+    def of_all(self, key: dg.AssetKey, cells: Sequence[Cell], page: Path) -> dg.AssetCheckResult:
+        """The result of the check for all cells, which are partitions of one asset, with how many of them fail."""
+        failed = sum(not self.passes(cell) for cell in cells)
+        counts = {"cells": len(cells), "cells that fail": failed}
+        return _result(self.finding.check, key, self.finding.passed, self.finding.details, page, counts)
 
 
 def check_results(spec: AssetSpec, plan: Plan, cells: Sequence[Cell]) -> list[CheckResult]:
@@ -97,11 +100,19 @@ def nothing_made(spec: AssetSpec, key: dg.AssetKey, why: str) -> list[dg.AssetCh
     ]
 
 
-def _result(check: Check, key: dg.AssetKey, passed: bool, details: Sequence[str], page: Path) -> dg.AssetCheckResult:
+def _result(
+    check: Check,
+    key: dg.AssetKey,
+    passed: bool,
+    details: Sequence[str],
+    page: Path,
+    counts: Mapping[str, int] = MappingProxyType({}),
+) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=check.name,
         passed=passed,
         severity=severity(check),
-        metadata={"data_docs": dg.MetadataValue.path(page)} | ({"found": "\n".join(details)} if details else {}),
+        metadata={**counts, "data_docs": dg.MetadataValue.path(page)}
+        | ({"found": "\n".join(details)} if details else {}),
     )

@@ -124,24 +124,43 @@ def _materialise(
     unaltered = as_written(spec, plan, kept, key)
     listener.ended(context.run_id, spec, cells)
     if single:
-        yield recorder.result(cells[0], [*(verdict.of_all(key, page) for verdict in results), unaltered])
+        yield recorder.result(cells[0], [*(verdict.of_all(key, cells, page) for verdict in results), unaltered])
         return
     yield unaltered
+    failed_before = _failed_partitions(context.instance, spec, key, cells)
     for verdict in results:
         for cell in cells:
+            passed = verdict.passes(cell)
+            if passed and (verdict.finding.check.name, partition_key(cell)) not in failed_before:
+                continue  # most cells pass, and six events of seven would be about them
             # Works for check evaluations, with their partition, although the annotation does not say so; a run-less
             # event does not: its key lacks the run, so that a second check of the same partition is refused.
             context.log_event(
                 dg.AssetCheckEvaluation(  # pyright: ignore[reportArgumentType]
                     asset_key=key,
                     check_name=verdict.finding.check.name,
-                    passed=verdict.passes(cell),
+                    passed=passed,
                     metadata={},
                     severity=severity(verdict.finding.check),
                     partition=partition_key(cell),
                 )
             )
-        yield verdict.of_all(key, page)
+        yield verdict.of_all(key, cells, page)
+
+
+def _failed_partitions(
+    instance: dg.DagsterInstance, spec: AssetSpec, key: dg.AssetKey, cells: Sequence[Cell]
+) -> set[tuple[str, str]]:
+    """Checks that last failed for a partition among these cells: name of the check and partition key."""
+    keys = [dg.AssetCheckKey(key, check.name) for check in spec.checks]
+    found = instance.event_log_storage.get_asset_check_partition_info(
+        keys, partition_keys=[partition_key(cell) for cell in cells]
+    )
+    return {
+        (one.check_key.name, one.partition_key)
+        for one in found
+        if one.partition_key and one.latest_execution_status.value == "FAILED"
+    }
 
 
 def due_of(context: dg.AssetExecutionContext, plan: Plan, spec: AssetSpec, required: Due) -> Due:

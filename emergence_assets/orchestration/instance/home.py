@@ -1,9 +1,11 @@
 """The Dagster instance that `emergence run` and the UI share: its home, its settings, and runs of dead processes."""
 
+import contextlib
 import os
 import re
 import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -45,6 +47,24 @@ def prepare_settings(home: Path) -> Path:
         with clear_disk_errors(home):
             shutil.copyfile(Path(__file__).with_name("dagster.yaml"), settings)
     return home
+
+
+@contextlib.contextmanager
+def instance_of(home: Path) -> Iterator[dg.DagsterInstance]:
+    """Open the instance of a home, which is DAGSTER_HOME as long as it is open: its event log asks for it.
+
+    Raises:
+        EmergenceError: the folder cannot be written.
+    """
+    before = os.environ.get("DAGSTER_HOME")
+    os.environ["DAGSTER_HOME"] = str(prepare_settings(home))
+    try:
+        with dg.DagsterInstance.get() as instance:
+            yield instance
+    finally:
+        os.environ.pop("DAGSTER_HOME")
+        if before is not None:
+            os.environ["DAGSTER_HOME"] = before
 
 
 def owner(run_id: str) -> str:

@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from emergence_assets.orchestration.instance.home import instance_of
 from tests.family import MODELS, duplicate_step, step_folder, trained_family
 from tests.running_ui import UI, running_ui
 from tests.studies.published_study import local_family, write_study
@@ -41,13 +42,13 @@ class Incoming:
 
     def made(self, asset: str) -> dict[str | None, list[str]]:
         """Data versions of all materialisations of an asset, by partition."""
-        with dg.DagsterInstance.from_config(str(self.data / "dagster")) as instance:
+        with instance_of(self.data / "dagster") as instance:
             keys = [key for key in instance.all_asset_keys() if key.path[-1] == asset]
             return versions(instance, keys[0]) if keys else {}
 
     def counts(self) -> dict[str, dict[str | None, int]]:
         """Number of materialisations, by asset and partition, of everything that is made from checkpoints."""
-        with dg.DagsterInstance.from_config(str(self.data / "dagster")) as instance:
+        with instance_of(self.data / "dagster") as instance:
             return {
                 key.path[-1]: {partition: len(found) for partition, found in versions(instance, key).items()}
                 for key in instance.all_asset_keys()
@@ -66,14 +67,14 @@ class Incoming:
     def unfinished_runs(self) -> int:
         """Runs that wait or work."""
         done = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-        with dg.DagsterInstance.from_config(str(self.data / "dagster")) as instance:
+        with instance_of(self.data / "dagster") as instance:
             return len(
                 instance.get_runs(dg.RunsFilter(statuses=[one for one in dg.DagsterRunStatus if one not in done]))
             )
 
     def failed_runs(self) -> list[str]:
         """Assets of runs that failed."""
-        with dg.DagsterInstance.from_config(str(self.data / "dagster")) as instance:
+        with instance_of(self.data / "dagster") as instance:
             runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
         return [key.path[-1] for run in runs for key in run.asset_selection or ()]
 

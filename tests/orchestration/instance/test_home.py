@@ -13,7 +13,14 @@ import pytest
 import yaml
 
 import emergence_assets.orchestration.instance.home
-from emergence_assets.orchestration.instance.home import OWNER_TAG, close_dead_runs, owner, prepare_home, tag_run_owner
+from emergence_assets.orchestration.instance.home import (
+    OWNER_TAG,
+    close_dead_runs,
+    instance_of,
+    owner,
+    prepare_home,
+    tag_run_owner,
+)
 from resources.errors import EmergenceError
 
 OURS = Path(emergence_assets.orchestration.instance.home.__file__).with_name("dagster.yaml")
@@ -63,7 +70,7 @@ def test_a_home_that_cannot_be_written_is_explained(tmp_path: Path, monkeypatch:
 
 def test_our_settings_are_accepted_by_dagster_and_tell_nobody(tmp_path: Path) -> None:
     home = prepare_home(tmp_path)
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    with instance_of(home) as instance:
         assert not instance.telemetry_enabled
         assert instance.get_concurrency_config().pool_config.default_pool_limit == 1
     assert yaml.safe_load(OURS.read_text())["telemetry"] == {"enabled": False}
@@ -107,7 +114,7 @@ def test_a_run_of_a_dead_process_is_closed_as_failed(instance: dg.DagsterInstanc
 
 
 def test_the_slots_of_a_dead_process_are_free_again(tmp_path: Path, dead_pid: int) -> None:
-    with dg.DagsterInstance.from_config(str(prepare_home(tmp_path))) as instance:
+    with instance_of(prepare_home(tmp_path)) as instance:
         log = instance.event_log_storage
         log.set_concurrency_slots("gpu", 1)
         run_id = add_run(instance, f"{{host}}:{dead_pid}:{{run}}")
@@ -150,13 +157,14 @@ def test_a_run_that_is_started_again_is_not_closed_for_the_tag_that_it_inherits(
 def test_a_claimed_run_is_closed_when_its_process_is_gone(tmp_path: Path) -> None:
     home = prepare_home(tmp_path)
     program = (
-        "import dagster as dg\nfrom emergence_assets.orchestration.instance.home import tag_run_owner\n"
-        f"with dg.DagsterInstance.from_config({str(home)!r}) as instance:\n"
+        "import dagster as dg\nfrom pathlib import Path\n"
+        "from emergence_assets.orchestration.instance.home import instance_of, tag_run_owner\n"
+        f"with instance_of(Path({str(home)!r})) as instance:\n"
         "    run = instance.add_run(dg.DagsterRun(job_name='job', status=dg.DagsterRunStatus.STARTED))\n"
         "    tag_run_owner(instance, run)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=OURS.parents[1])
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    with instance_of(home) as instance:
         own = instance.add_run(dg.DagsterRun(job_name="job", status=dg.DagsterRunStatus.STARTED))
         tag_run_owner(instance, own)
         assert close_dead_runs(instance) == 1
