@@ -13,14 +13,12 @@ from typing import Any, NamedTuple
 from resources.files.provenance import canonical_json
 
 PROJECT = ("emergence_assets", "resources")
-SCIENCE = tuple(
-    f"emergence_assets.{stage}"
-    for stage in ("texts", "checkpoints", "activations", "saes", "features", "emergence", "report")
-)
-"""Packages whose code decides results. What they use of the rest of the project moves results without changing them: it
-counts by its name."""
-DESCRIPTIONS = {"Column": 2, "Table": 1}
-"""Position of the argument of a declaration in `table.py` that is text for people."""
+COLUMN_KINDS = "resources.tables.columns"
+"""Module whose functions declare columns: they decide types, units and ranges."""
+STAGES = ("texts", "checkpoints", "activations", "saes", "features", "emergence", "report")
+SCIENCE = (*(f"emergence_assets.{stage}" for stage in STAGES), COLUMN_KINDS)
+"""Packages and modules whose code decides results. What they use of the rest of the project moves results without
+changing them: it counts by its name."""
 
 
 class Definition(NamedTuple):
@@ -42,7 +40,7 @@ class Module(NamedTuple):
 
 def is_science(module: str) -> bool:
     """Whether a module, or a dotted name, is of the packages whose code decides results."""
-    return any(module.startswith(f"{package}.") for package in SCIENCE)
+    return any(f"{module}.".startswith(f"{package}.") for package in SCIENCE)
 
 
 def parse_module(source: bytes) -> Module:
@@ -166,9 +164,10 @@ class _Body:
         """A node with all its fields."""
         if isinstance(node, ast.AnnAssign) and self.in_function:
             without = ("annotation", "simple")
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in DESCRIPTIONS:
-            place = DESCRIPTIONS[node.func.id]
-            node = ast.Call(node.func, [*node.args[:place], *node.args[place + 1 :]], node.keywords)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            place = _description_place(self._chain(node.func))
+            arguments = [argument for position, argument in enumerate(node.args) if position != place]
+            node = ast.Call(node.func, arguments, node.keywords)
         found = {
             name: self.plain(value)
             for name, value in ast.iter_fields(node)
@@ -239,6 +238,13 @@ class _Body:
             elif value.value:
                 parts.append(str(value.value))
         return parts
+
+
+def _description_place(function: str) -> int | None:
+    """Position of the text for people among the arguments of a function that declares a column or a table."""
+    if function.startswith(f"{COLUMN_KINDS}."):
+        return 1
+    return {"resources.tables.table.Column": 2, "resources.tables.table.Table": 1}.get(function)
 
 
 def _own(body: Sequence[ast.AST]) -> Iterator[ast.AST]:

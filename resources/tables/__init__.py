@@ -1,1 +1,1 @@
-"""StrictModel tables: parquet files, checks of data quality."""
+"""Declarations of tables, their parquet files, checks of data quality."""

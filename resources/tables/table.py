@@ -1,7 +1,7 @@
 """What a table is: its columns, their units and ranges, and the columns that identify a row.
 
-One declaration per table stands in a stage's `tables`. The parquet schema, the columns that science fills, the checks
-of data quality and `docs/tables.md` follow from it. Plain: files and checks are in `resources`.
+The parquet schema, the checks of data quality and `docs/tables.md` follow from this one declaration. `columns.py` has a
+function for each frequent kind of column.
 """
 
 from dataclasses import dataclass, replace

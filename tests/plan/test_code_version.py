@@ -1,5 +1,6 @@
 """The hash of the code behind a result, on a small tree of modules and on a copy of the project."""
 
+import inspect
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from emergence_assets.pipeline import SPECS
 from emergence_assets.plan.code_version import code_version, reached
+from resources.tables import columns
 
 ROOT = Path(__file__).parents[2]
 HASHED_BY = (
@@ -30,7 +32,14 @@ MODULES = {
     ),
     "features/empty.py": '"""Nothing yet."""\n',
     "saes/sae.py": "from emergence_assets.features import labels\ndef sae():\n    return labels.LEVELS\n",
-    "features/tables.py": 'COUNTS = Table("counts", "One row.", (Column("n", Int32, "texts", "texts", 0),), ("n",))\n',
+    "features/tables.py": (
+        "from resources.tables.columns import count\nfrom resources.tables.table import Column, Table\n\n"
+        'COUNTS = Table("counts", "One row.", (count("k", "active"), Column("n", Int32, "texts", "texts")), ("n",))\n'
+    ),
+    "../resources/tables/columns.py": (
+        "from resources.tables.table import Column\n\n\n"
+        'def count(name, description):\n    """Doc."""\n    return Column(name, UInt8, description, "things", 0)\n'
+    ),
     "saes/lazy.py": (
         "def late():\n    import emergence_assets.features.rules\n\n    return emergence_assets.features.rules.LIFT\n"
     ),
@@ -116,9 +125,33 @@ def test_what_a_column_means_is_documentation_and_what_it_holds_is_not(tree: Pat
     old = version("features.tables:COUNTS")
     replace(tree / "features/tables.py", '"One row."', '"One row per cell."')
     replace(tree / "features/tables.py", 'Int32, "texts"', 'Int32, "texts with a label"')
+    replace(tree / "features/tables.py", '"active"', '"active texts"')
+    replace(tree / "../resources/tables/columns.py", "Doc.", "Number of things.")
     assert version("features.tables:COUNTS") == old
-    replace(tree / "features/tables.py", "Int32", "Int64")
+
+
+@pytest.mark.parametrize(
+    ("module", "before", "after"),
+    [
+        ("features/tables.py", "Int32", "Int64"),
+        ("features/tables.py", 'count("k"', 'count("c"'),
+        ("../resources/tables/columns.py", "UInt8", "UInt16"),
+        ("../resources/tables/columns.py", '"things"', '"texts"'),
+    ],
+)
+def test_type_unit_and_name_of_a_column_count(
+    tree: Path, version: Version, module: str, before: str, after: str
+) -> None:
+    old = version("features.tables:COUNTS")
+    replace(tree / module, before, after)
     assert version("features.tables:COUNTS") != old
+
+
+def test_every_kind_of_column_takes_its_description_second() -> None:
+    kinds = [kind for kind in vars(columns).values() if inspect.isfunction(kind)]
+    assert len(kinds) > 10
+    for kind in kinds:
+        assert list(inspect.signature(kind).parameters)[:2] == ["name", "description"], kind.__name__
 
 
 def test_code_that_moves_to_another_module_keeps_its_version(tree: Path, version: Version) -> None:

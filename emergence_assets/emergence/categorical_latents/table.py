@@ -2,43 +2,35 @@
 
 import polars as pl
 
-from emergence_assets.checkpoints.columns import AGGREGATE, CATEGORY, CATEGORY_LEVEL, CELL, CONTROL_ID, LATENT, SAE_SEED
-from emergence_assets.emergence.columns import DATA_VERSION, N_SEEDS
+from emergence_assets.checkpoints import keys
+from emergence_assets.emergence import columns
 from emergence_assets.features.columns import (
+    ACTIVE_TEXTS,
     AUROC_SCORE,
-    LENGTH_CORR,
-    LIFT,
+    ENRICHMENT,
     N_CATEGORIES_PASSING,
     N_PASSING,
-    P_HYPER,
-    Q_CELL,
     RULE_ID,
-    STRENGTH,
     TOP_EXAMPLES,
-    TPR,
-    WORD,
-    WORD_EXCESS,
 )
+from resources.tables.columns import difference, flag, p_value
 from resources.tables.table import Column, Ordered, Table, with_interval
 
 FEATURE_COUNTS = Table(
     "feature_counts",
     "One row per model, step, layer, rule, control and category (or their sum): how many latents are categorical.",
     (
-        *CELL,
+        *keys.CELL,
         RULE_ID,
-        CONTROL_ID,
-        AGGREGATE,
-        CATEGORY_LEVEL,
-        CATEGORY.or_null,
-        Column("n_features", pl.Float32, "latents that are given the category, mean over SAE seeds", "latents", 0),
+        *keys.SERIES,
+        Column("n_features", pl.Float32, "latents given the category, mean over SAE seeds", "latents", 0),
         N_PASSING,
         Column("n_shuffle", pl.Float32, "n_features under permuted labels", "latents", 0),
-        Column("n_excess", pl.Float32, "n_features less that of step 0", "latents", nullable=True),
+        Column("n_excess", pl.Float32, "n_features minus that of step 0", "latents").or_null,
         Column("per_1k_live", pl.Float32, "n_features per thousand live latents", "latents per 1000", 0),
         Column("n_live", pl.Float32, "latents active on any probe text", "latents", 0),
-        N_SEEDS,
-        DATA_VERSION,
+        columns.N_SEEDS,
+        columns.DATA_VERSION,
     ),
     ("model", "step", "layer", "rule_id", "control_id", "aggregate", "category_level", "category"),
     (Ordered(("n_features", "n_passing")),),
@@ -47,34 +39,22 @@ CATEGORICAL_FEATURES = Table(
     "categorical_features",
     "One row per latent that the study's rule accepts, of all cells and SAE seeds.",
     (
-        *CELL,
-        SAE_SEED,
-        CATEGORY_LEVEL,
-        LATENT,
-        CATEGORY,
+        *keys.CELL,
+        keys.SAE_SEED,
+        keys.CATEGORY_LEVEL,
+        keys.LATENT,
+        keys.CATEGORY,
         N_CATEGORIES_PASSING,
         *with_interval(AUROC_SCORE, nullable=True),
-        Column(
-            "excess_vs_step0",
-            pl.Float32,
-            "auroc_score less that of the best latent of step 0 for the category, same layer and SAE seed",
-            "AUROC",
-            -1,
-            1,
-            nullable=True,
-        ),
-        TPR,
-        LIFT,
-        P_HYPER,
-        Q_CELL,
-        Column("q_global", pl.Float64, "Benjamini-Hochberg over all tests of the study", "probability", 0, 1),
-        STRENGTH,
-        LENGTH_CORR.or_null,
-        WORD,
-        WORD_EXCESS,
-        Column("lexical_flag", pl.Boolean, "word_excess >= 0.5", "truth"),
+        difference(
+            "excess_vs_step0", "auroc_score minus that of the category's best latent at step 0, same layer and SAE seed"
+        ).or_null,
+        *ENRICHMENT,
+        p_value("q_global", "p_hyper corrected by Benjamini-Hochberg over all tests of the study"),
+        *ACTIVE_TEXTS,
+        flag("lexical_flag", "word_excess >= 0.5"),
         TOP_EXAMPLES.or_null,
-        DATA_VERSION,
+        columns.DATA_VERSION,
     ),
     ("model", "step", "layer", "sae_seed", "category_level", "latent"),
 )

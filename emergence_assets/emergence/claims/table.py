@@ -1,91 +1,64 @@
-"""What may be said: statements, and the figures of the headline."""
+"""Claims and the life table of emergence."""
 
 import polars as pl
 
-from emergence_assets.checkpoints.columns import (
-    CATEGORY,
-    CATEGORY_LEVEL,
-    CONTROL_ID,
-    LAYER,
-    MODEL,
-    N_PARAMS_NONEMB,
-    STEP,
-)
+from emergence_assets.checkpoints import keys
+from emergence_assets.emergence import columns
 from emergence_assets.emergence.claims.grading import GRADES
-from emergence_assets.emergence.columns import (
-    N_CATEGORIES,
-    PASSES_GATE,
-    Q,
-)
+from resources.tables.columns import choice, count, list_of, share, step, string
 from resources.tables.table import Column, Ordered, Table, with_interval
 
 KINDS = ("emergence", "timing", "depth", "reactivation", "size", "stability")
-"""What statements are about, in the order in which a reader meets them."""
+"""Subjects of statements, in the order in which a reader meets them."""
 CLAIMS = Table(
     "claims",
     "One row per statement that a study may or may not make: its evidence, its controls, its grade.",
     (
         Column("claim_id", pl.Int32, "number of the statement in this study, from 1", "number", 1),
-        Column("kind", pl.String, "what it is about", "name", one_of=KINDS),
-        Column("statement", pl.String, "a sentence that is right if the claim holds", "text"),
-        MODEL.or_null,
-        CATEGORY_LEVEL.or_null,
-        CATEGORY.or_null,
-        STEP.or_null,
-        LAYER.or_null,
-        Column("estimate", pl.Float64, "the number behind it", "see unit", nullable=True),
-        Column("lo", pl.Float64, "lower end of its 95 % interval", "see unit", nullable=True),
-        Column("hi", pl.Float64, "upper end of its 95 % interval", "see unit", nullable=True),
-        Column("unit", pl.String, "unit of the estimate", "name"),
-        Q.or_null,
-        PASSES_GATE,
-        Column("controls_passed", pl.List(pl.String), "controls that it survived", "name", nullable=True),
-        Column("controls_failed", pl.List(pl.String), "controls that speak against it", "name", nullable=True),
-        Column("controls_missing", pl.List(pl.String), "controls that were not measured", "name", nullable=True),
-        Column(
-            "grade",
-            pl.String,
-            "A, B: may be repeated; C: a control that must pass was not measured; reject",
-            "name",
-            one_of=GRADES,
-        ),
-        Column("policy", pl.String, "rule by which it was graded", "name"),
-        Column("inputs", pl.List(pl.String), "assets and cells that it was made from", "name", nullable=True),
-        Column("figure", pl.String, "figure of the report that shows it", "name"),
+        choice("kind", "subject of the statement", KINDS),
+        string("statement", "a sentence that is true if the claim holds", "text"),
+        keys.MODEL.or_null,
+        keys.CATEGORY_LEVEL.or_null,
+        keys.CATEGORY.or_null,
+        keys.STEP.or_null,
+        keys.LAYER.or_null,
+        Column("estimate", pl.Float64, "the number behind the statement", "see unit").or_null,
+        Column("lo", pl.Float64, "lower end of the 95 % interval of the estimate", "see unit").or_null,
+        Column("hi", pl.Float64, "upper end of the 95 % interval of the estimate", "see unit").or_null,
+        string("unit", "unit of the estimate"),
+        columns.Q.or_null,
+        columns.PASSES_GATE,
+        list_of("controls_passed", "controls that the statement passed", "name", pl.String).or_null,
+        list_of("controls_failed", "controls that the statement failed", "name", pl.String).or_null,
+        list_of("controls_missing", "controls that were not measured", "name", pl.String).or_null,
+        choice("grade", "A, B: may be repeated; C: a control that must pass was not measured; reject", GRADES),
+        string("policy", "rule by which the statement was graded"),
+        list_of("inputs", "assets and cells that the statement was made from", "name", pl.String).or_null,
+        string("figure", "figure of the report that shows the evidence"),
     ),
     ("claim_id",),
     (Ordered(("lo", "hi")),),
 )
-
-
 EMERGENCE_HAZARD = Table(
     "emergence_hazard",
     "One row per model, control, level and gap between checkpoints: how many categories emerge in it.",
     (
-        MODEL,
-        N_PARAMS_NONEMB,
-        LAYER.or_null,
-        CONTROL_ID,
-        CATEGORY_LEVEL,
-        Column("step_lo", pl.Int32, "checkpoint before the gap; the last one for what is open", "steps", 0),
-        Column("step_hi", pl.Int32, "checkpoint after the gap; null for what is open", "steps", 0, nullable=True),
-        N_CATEGORIES,
-        Column("n_left", pl.Int32, "categories that were there before training", "categories", 0),
-        Column("n_at_risk", pl.Int32, "categories that have not emerged by step_lo", "categories", 0),
-        Column("n_events", pl.Int32, "categories that emerge in the gap", "categories", 0, nullable=True),
+        keys.MODEL,
+        keys.N_PARAMS_NONEMB,
+        keys.LAYER.or_null,
+        keys.CONTROL_ID,
+        keys.CATEGORY_LEVEL,
+        step("step_lo", "checkpoint before the gap; the last checkpoint for categories that have not emerged"),
+        step("step_hi", "checkpoint after the gap; null for categories that have not emerged").or_null,
+        columns.N_CATEGORIES,
+        count("n_left", "categories that were present before training", "categories"),
+        count("n_at_risk", "categories that have not emerged by step_lo", "categories"),
+        count("n_events", "categories that emerge in the gap", "categories").or_null,
         *with_interval(
-            Column("hazard", pl.Float32, "n_events / n_at_risk per decade", "1 / decade of steps", 0, nullable=True)
+            Column("hazard", pl.Float32, "n_events / n_at_risk per decade", "1 / decade of steps", 0).or_null
         ),
         *with_interval(
-            Column(
-                "emerged_frac",
-                pl.Float32,
-                "share of the categories that have emerged by step_hi, n_left not counted",
-                "ratio",
-                0,
-                1,
-                nullable=True,
-            )
+            share("emerged_frac", "share of the categories, n_left not counted, that have emerged by step_hi").or_null
         ),
     ),
     ("model", "control_id", "category_level", "step_lo"),

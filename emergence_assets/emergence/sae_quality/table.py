@@ -2,93 +2,53 @@
 
 import polars as pl
 
-from emergence_assets.checkpoints.columns import CELL, SAE_SEED
-from emergence_assets.emergence.columns import DATA_VERSION, FVU, L0, N_LATENTS
+from emergence_assets.checkpoints import keys
+from emergence_assets.emergence import columns
+from resources.tables.columns import choice, count, ratio, share
 from resources.tables.table import Column, Table
 
 SAE_METRICS = Table(
     "sae_metrics",
     "One row per SAE, measured on held-out training texts.",
     (
-        *CELL,
-        SAE_SEED,
-        Column("d_model", pl.Int32, "width of the residual stream", "dimensions", 1),
-        N_LATENTS,
-        Column("expansion", pl.Float32, "n_latents / d_model", "ratio", 0),
-        Column("arch", pl.String, "activation function of the SAE", "name", one_of=("topk", "batchtopk", "jumprelu")),
-        Column("k", pl.Int32, "active latents per token by design", "latents", 1),
-        Column("train_tokens", pl.Int64, "tokens the SAE was trained on, repeats counted", "tokens", 1, nullable=True),
-        Column("n_eval_tokens", pl.Int64, "held-out tokens behind the metrics", "tokens", 1),
-        Column("final_loss", pl.Float32, "FVU of the last training batches", "ratio", 0, nullable=True),
-        FVU,
-        Column("explained_variance", pl.Float32, "1 - fvu", "ratio", 0, 1),
-        L0,
-        Column("dead_frac", pl.Float32, "share of latents active on no token of the training window", "ratio", 0, 1),
-        Column("eval_dead_frac", pl.Float32, "share of latents active on no held-out token", "ratio", 0, 1),
-        Column(
-            "dense_frac",
-            pl.Float32,
-            "share of latents active on more than a tenth of the held-out tokens",
-            "ratio",
-            0,
-            1,
-        ),
+        *keys.CELL,
+        keys.SAE_SEED,
+        count("d_model", "width of the residual stream", "dimensions", 1),
+        columns.N_LATENTS,
+        ratio("expansion", "n_latents / d_model", 0),
+        choice("arch", "activation function of the SAE", ("topk", "batchtopk", "jumprelu")),
+        count("k", "active latents per token by design", "latents", 1),
+        count("train_tokens", "tokens on which the SAE was trained, repeats counted", "tokens", 1, pl.Int64).or_null,
+        count("n_eval_tokens", "held-out tokens behind the metrics", "tokens", 1, pl.Int64),
+        ratio("final_loss", "FVU of the last training batches", 0).or_null,
+        columns.FVU,
+        share("explained_variance", "1 - fvu"),
+        columns.L0,
+        share("dead_frac", "share of latents active on no token of the training window"),
+        share("eval_dead_frac", "share of latents active on no held-out token"),
+        share("dense_frac", "share of latents active on more than a tenth of the held-out tokens"),
         Column("cosine", pl.Float32, "mean cosine of input and reconstruction", "cosine", -1, 1),
-        Column("norm_scale", pl.Float32, "root mean square of the centred input", "activation", 0, nullable=True),
-        Column(
+        Column("norm_scale", pl.Float32, "root mean square of the centred input", "activation", 0).or_null,
+        choice(
             "start",
-            pl.String,
-            "what training began with: cold is random directions, warm the SAE of the step before",
-            "name",
-            one_of=("cold", "warm", "imported"),
+            "initialisation of training: cold from random directions, warm from the SAE of the step before",
+            ("cold", "warm", "imported"),
         ),
-        Column(
-            "shared_frac",
-            pl.Float32,
-            "share of firing latents with a mutual nearest neighbour at cosine .7 in another seed",
-            "ratio",
-            0,
-            1,
-            nullable=True,
-        ),
-        Column(
-            "kl_recovered",
-            pl.Float32,
-            "1 - KL(model, with reconstruction) / KL(model, with mean activation)",
-            "ratio",
-            maximum=1,
-            nullable=True,
-        ),
-        Column(
-            "loss_recovered",
-            pl.Float32,
-            "(L_mean - L_sae) / (L_mean - L); null where no token follows",
-            "ratio",
-            nullable=True,
-        ),
-        Column("fidelity_tokens", pl.Int32, "replaced positions behind the two", "tokens", 0, nullable=True),
-        Column("cold_fvu", pl.Float32, "fvu of a cold control of a warm start", "ratio", 0, 1, nullable=True),
-        Column(
-            "tokens_to_cold_fvu",
-            pl.Int64,
-            "tokens after which the warm start was as good as its control at the end",
-            "tokens",
-            0,
-            nullable=True,
-        ),
-        Column(
-            "kept_warm_frac",
-            pl.Float32,
-            "share of the latents before that the warm start still has",
-            "ratio",
-            0,
-            1,
-            nullable=True,
-        ),
-        Column(
-            "kept_cold_frac", pl.Float32, "the same of its control: what is not inertia", "ratio", 0, 1, nullable=True
-        ),
-        DATA_VERSION,
+        share(
+            "shared_frac", "share of active latents with a mutual nearest neighbour at cosine 0.7 in another seed"
+        ).or_null,
+        ratio(
+            "kl_recovered", "1 - KL(model, with reconstruction) / KL(model, with mean activation)", maximum=1
+        ).or_null,
+        ratio("loss_recovered", "(L_mean - L_sae) / (L_mean - L); null where no token follows").or_null,
+        count("fidelity_tokens", "replaced positions behind kl_recovered and loss_recovered", "tokens").or_null,
+        share("cold_fvu", "fvu of a cold control of a warm start").or_null,
+        count(
+            "tokens_to_cold_fvu", "tokens after which the warm start reaches cold_fvu", "tokens", dtype=pl.Int64
+        ).or_null,
+        share("kept_warm_frac", "share of the latents of the step before that the warm start keeps").or_null,
+        share("kept_cold_frac", "share of the latents of the step before that its cold control has too").or_null,
+        columns.DATA_VERSION,
     ),
     ("model", "step", "layer", "sae_seed"),
 )

@@ -1,155 +1,87 @@
-"""In which layers presence stands."""
+"""Profiles of presence over the layers of a checkpoint."""
 
 import polars as pl
 
-from emergence_assets.checkpoints.columns import (
-    AGGREGATE,
-    CATEGORY,
-    CATEGORY_LEVEL,
-    CONTROL_ID,
-    MODEL,
-    N_LAYERS,
-    N_PARAMS_NONEMB,
-    STEP,
-    TOKENS_SEEN,
-)
-from emergence_assets.emergence.columns import N_BOOT, N_LAYERS_READ, N_SEEDS, N_SEEDS_AGREE, P_VALUE, PASSES_GATE, Q
+from emergence_assets.checkpoints import keys
+from emergence_assets.emergence import columns
+from resources.tables.columns import auroc, choice, difference, flag, layer, list_of, probability, ratio, share, string
 from resources.tables.table import Column, Table, with_interval
 
 EMERGENCE_OVER_SPACE = Table(
     "emergence_over_space",
-    "One row per model, step, control and category (or their mean): in which layers presence stands.",
+    "One row per model, step, control and category (or their mean): how presence is distributed over the layers.",
     (
-        MODEL,
-        N_PARAMS_NONEMB,
-        STEP,
-        TOKENS_SEEN,
-        N_LAYERS,
-        CONTROL_ID,
-        AGGREGATE,
-        CATEGORY_LEVEL,
-        CATEGORY.or_null,
-        Column("peak_layer", pl.Int16, "layer with the highest p_best", "index", -1, nullable=True),
-        *with_interval(Column("peak_depth", pl.Float32, "its relative depth", "ratio", 0, 1, nullable=True)),
+        *keys.CHECKPOINT,
+        keys.N_LAYERS,
+        *keys.SERIES,
+        layer("peak_layer", "layer with the highest p_best", -1).or_null,
+        *with_interval(share("peak_depth", "relative depth of peak_layer").or_null),
         *with_interval(
-            Column(
+            share(
                 "onset_depth",
-                pl.Float32,
-                "relative depth of the first layer with half of the largest gain, its lower bound above 0",
-                "ratio",
-                0,
-                1,
-                nullable=True,
-            )
+                "relative depth of the first layer with half of the largest gain and a lower bound above 0",
+            ).or_null
         ),
-        *with_interval(
-            Column("com_depth", pl.Float32, "centre of mass of the positive gains", "ratio", 0, 1, nullable=True)
-        ),
-        *with_interval(
-            Column("width", pl.Float32, "share of layers above half the largest gain", "ratio", 0, 1, nullable=True)
-        ),
+        *with_interval(share("com_depth", "centre of mass of the positive gains, in relative depth").or_null),
+        *with_interval(share("width", "share of layers with at least half of the largest gain").or_null),
         Column(
-            "n_modes",
-            pl.Int8,
-            "humps of the gain that are apart by more than 0.05 and the noise",
-            "humps",
-            0,
-            nullable=True,
-        ),
-        Column("dip_p", pl.Float32, "of no more than one hump", "probability", 0, 1, nullable=True),
-        *with_interval(Column("max_gain", pl.Float32, "largest gain over layers", "AUROC", -1, 1, nullable=True)),
-        Column("best_layer", pl.Int16, "layer chosen on split select", "index", -1),
-        *with_interval(Column("best_gain", pl.Float32, "gain of that layer", "AUROC", -1, 1, nullable=True)),
-        Column("embed_presence", pl.Float32, "p_best of the embedding", "AUROC", 0, 1, nullable=True),
-        Column("layers", pl.List(pl.Int16), "layers of the profiles", "index", nullable=True),
-        Column("profile", pl.List(pl.Float32), "p_best by layer", "AUROC", nullable=True),
-        Column("profile_step0", pl.List(pl.Float32), "p_step0 by layer", "AUROC", nullable=True),
-        Column("profile_dense", pl.List(pl.Float32), "p_dense by layer", "AUROC", nullable=True),
-        N_SEEDS.or_null,
-        N_BOOT,
+            "n_modes", pl.Int8, "modes of the gain, separated by dips of more than 0.05 and the noise", "humps", 0
+        ).or_null,
+        probability("dip_p", "p-value of the null hypothesis that the gain has at most one mode").or_null,
+        *with_interval(difference("max_gain", "largest gain over layers").or_null),
+        layer("best_layer", "layer chosen on split select", -1),
+        *with_interval(difference("best_gain", "gain of best_layer").or_null),
+        auroc("embed_presence", "p_best of the embedding").or_null,
+        list_of("layers", "layers of the profiles", "index", pl.Int16).or_null,
+        list_of("profile", "p_best by layer", "AUROC").or_null,
+        list_of("profile_step0", "p_step0 by layer", "AUROC").or_null,
+        list_of("profile_dense", "p_dense by layer", "AUROC").or_null,
+        columns.N_SEEDS.or_null,
+        columns.N_BOOT,
     ),
     ("model", "step", "control_id", "aggregate", "category_level", "category"),
 )
-
-
 REACTIVATION = Table(
     "reactivation",
-    "One row per model, step, control and category (or their mean): whether it falls in the middle layers and returns.",
+    "One row per model, step, control and category (or their mean): whether presence drops in the middle layers and "
+    "returns.",
     (
-        MODEL,
-        N_PARAMS_NONEMB,
-        STEP,
-        TOKENS_SEEN,
-        N_LAYERS,
-        N_LAYERS_READ,
-        Column("level", pl.String, "what a row is about: a category, all its latents together", "name"),
-        CONTROL_ID,
-        AGGREGATE,
-        CATEGORY_LEVEL,
-        CATEGORY.or_null,
+        *keys.CHECKPOINT,
+        keys.N_LAYERS,
+        columns.N_LAYERS_READ,
+        string("level", "unit of the row; category: all latents of a category together"),
+        *keys.SERIES,
+        *with_interval(difference("early", "mean gain over the first third of the depth").or_null),
+        *with_interval(difference("mid", "mean gain over the second third").or_null),
+        *with_interval(difference("late", "mean gain over the last third").or_null),
+        *with_interval(difference("drop", "min(early, late) - mid", 2).or_null),
         *with_interval(
-            Column("early", pl.Float32, "mean gain over the first third of the depth", "AUROC", -1, 1, nullable=True)
-        ),
-        *with_interval(Column("mid", pl.Float32, "mean gain over the second third", "AUROC", -1, 1, nullable=True)),
-        *with_interval(Column("late", pl.Float32, "mean gain over the last third", "AUROC", -1, 1, nullable=True)),
-        *with_interval(Column("drop", pl.Float32, "min(early, late) - mid", "AUROC", -2, 2, nullable=True)),
-        *with_interval(
-            Column(
-                "ri",
-                pl.Float32,
-                "reactivation index: drop / min(early, late); null where that is below 0.05",
-                "ratio",
-                nullable=True,
-            )
+            ratio("ri", "reactivation index: drop / min(early, late); null where that minimum is below 0.05").or_null
         ),
         *with_interval(
-            Column(
-                "drop_quarters",
-                pl.Float32,
-                "drop with the middle from a quarter to a half of the depth",
-                "AUROC",
-                -2,
-                2,
-                nullable=True,
-            )
+            difference("drop_quarters", "drop with the middle from a quarter to a half of the depth", 2).or_null
         ),
-        *with_interval(
-            Column("drop_presence", pl.Float32, "drop of p_best, without step 0", "AUROC", -1, 1, nullable=True)
-        ),
-        *with_interval(
-            Column("dense_drop", pl.Float32, "drop of p_dense, without step 0", "AUROC", -1, 1, nullable=True)
-        ),
-        Column(
-            "valley_depth",
-            pl.Float32,
-            "relative depth of the deepest valley of the smoothed gain",
-            "ratio",
-            0,
-            1,
-            nullable=True,
-        ),
-        Column(
-            "perm_p", pl.Float32, "of so deep a valley among layers in any order", "probability", 0, 1, nullable=True
-        ),
-        P_VALUE.or_null,
-        Q.or_null,
-        N_SEEDS,
-        N_SEEDS_AGREE,
-        Column("gate_layers", pl.Boolean, "at least 6 layers were read", "truth"),
-        Column("gate_drop", pl.Boolean, "drop >= 0.05", "truth"),
-        Column("gate_interval", pl.Boolean, "drop_lo > 0", "truth"),
-        Column("gate_fdr", pl.Boolean, "q < 0.05", "truth"),
-        Column("gate_seeds", pl.Boolean, "two or more SAE seeds, two thirds of which agree", "truth"),
-        Column("gate_presence", pl.Boolean, "drop_presence >= 0.05 and drop_presence_lo > 0", "truth"),
-        PASSES_GATE,
-        Column(
+        *with_interval(difference("drop_presence", "drop of p_best, without step 0").or_null),
+        *with_interval(difference("dense_drop", "drop of p_dense, without step 0").or_null),
+        share("valley_depth", "relative depth of the deepest dip of the smoothed gain").or_null,
+        probability("perm_p", "p-value of so deep a dip when layers are permuted").or_null,
+        columns.P_VALUE.or_null,
+        columns.Q.or_null,
+        columns.N_SEEDS,
+        columns.N_SEEDS_AGREE,
+        flag("gate_layers", "at least 6 layers were read"),
+        flag("gate_drop", "drop >= 0.05"),
+        flag("gate_interval", "drop_lo > 0"),
+        flag("gate_fdr", "q < 0.05"),
+        flag("gate_seeds", "two or more SAE seeds, two thirds of which agree"),
+        flag("gate_presence", "drop_presence >= 0.05 and drop_presence_lo > 0"),
+        columns.PASSES_GATE,
+        choice(
             "verdict",
-            pl.String,
-            "what may be said of a fall and return over depth",
-            "name",
-            one_of=("representational", "allocation", "none", "undefined", "insufficient"),
+            "kind of the drop and return over depth",
+            ("representational", "allocation", "none", "undefined", "insufficient"),
         ),
-        N_BOOT,
+        columns.N_BOOT,
     ),
     ("model", "step", "level", "control_id", "aggregate", "category_level", "category"),
 )

@@ -2,167 +2,74 @@
 
 import polars as pl
 
-from emergence_assets.checkpoints.columns import (
-    AGGREGATE,
-    CATEGORY,
-    CATEGORY_LEVEL,
-    CONTROL_ID,
-    LAYER,
-    MODEL,
-    N_LAYERS,
-    N_PARAMS_NONEMB,
-    REL_DEPTH,
-)
-from emergence_assets.emergence.columns import (
-    N_BOOT,
-    N_SEEDS,
-    N_SEEDS_AGREE,
-    P_BOW,
-    P_SHUFFLE,
-    P_STEP0,
-    P_VALUE,
-    PASSES_GATE,
-    STEP_LAST,
-)
+from emergence_assets.checkpoints import keys
+from emergence_assets.emergence import columns
 from emergence_assets.features.columns import P_DENSE
+from resources.tables.columns import auroc, choice, count, difference, p_value, step, string
 from resources.tables.table import Column, Ordered, Table, with_interval
 
 EMERGENCE_OVER_TIME = Table(
     "emergence_over_time",
     "One row per model, layer, control and category (or their mean): when presence rises.",
     (
-        MODEL,
-        N_PARAMS_NONEMB,
+        keys.MODEL,
+        keys.N_PARAMS_NONEMB,
+        choice("layer_choice", "each layer, or again the best one chosen on split select", ("each", "best")),
+        keys.LAYER.or_null,
+        keys.N_LAYERS,
+        keys.REL_DEPTH,
+        *keys.SERIES,
+        string("metric", "quantity whose curve is fitted"),
+        count("n_steps", "checkpoints", "checkpoints", 1).or_null,
+        columns.STEP_LAST.or_null,
+        *with_interval(auroc("base", "value at step 0").or_null),
+        *with_interval(auroc("p_end", "value at the last checkpoint"), nullable=True),
+        *with_interval(difference("amp", "p_end - base").or_null),
+        *with_interval(difference("late_gain", "mean of the last three checkpoints minus step 0").or_null),
+        choice("best_model", "curve with the smallest AICc", ("constant", "linear", "sigmoid", "two_step")).or_null,
         Column(
-            "layer_choice",
-            pl.String,
-            "each layer, or again the best one chosen on split select",
-            "name",
-            one_of=("each", "best"),
-        ),
-        LAYER.or_null,
-        N_LAYERS,
-        REL_DEPTH,
-        CONTROL_ID,
-        AGGREGATE,
-        CATEGORY_LEVEL,
-        CATEGORY.or_null,
-        Column("metric", pl.String, "what is followed", "name"),
-        Column("n_steps", pl.Int32, "checkpoints", "checkpoints", 1, nullable=True),
-        STEP_LAST.or_null,
-        *with_interval(Column("base", pl.Float32, "value at step 0", "AUROC", 0, 1, nullable=True)),
-        *with_interval(Column("p_end", pl.Float32, "value at the last checkpoint", "AUROC", 0, 1), nullable=True),
-        *with_interval(Column("amp", pl.Float32, "p_end - base", "AUROC", -1, 1, nullable=True)),
+            "d_aicc", pl.Float32, "AICc of the constant minus that of the sigmoid; null with few checkpoints", "nats"
+        ).or_null,
+        Column("fit_base", pl.Float32, "value from which the fitted curve rises", "AUROC").or_null,
+        *with_interval(Column("fit_amp", pl.Float32, "rise of the fitted curve", "AUROC").or_null),
+        *with_interval(step("onset_step", "step at 10 % of the fitted rise", pl.Float64).or_null),
+        *with_interval(step("half_step", "step at half of the fitted rise", pl.Float64).or_null),
         *with_interval(
-            Column(
-                "late_gain",
-                pl.Float32,
-                "mean of the last three checkpoints minus step 0",
-                "AUROC",
-                -1,
-                1,
-                nullable=True,
-            )
+            step("complete_step", "step at 90 % of the fitted rise; null after the last checkpoint", pl.Float64).or_null
         ),
-        Column(
-            "best_model",
-            pl.String,
-            "curve with the smallest AICc",
-            "name",
-            one_of=("constant", "linear", "sigmoid", "two_step"),
-            nullable=True,
-        ),
-        Column(
-            "d_aicc",
-            pl.Float32,
-            "AICc of the constant minus that of the sigmoid; null with too few checkpoints",
-            "nats",
-            nullable=True,
-        ),
-        Column("fit_base", pl.Float32, "value from which the fitted curve rises", "AUROC", nullable=True),
-        *with_interval(Column("fit_amp", pl.Float32, "rise of the fitted curve", "AUROC", nullable=True)),
-        *with_interval(Column("onset_step", pl.Float64, "step of 10 % of the fitted rise", "steps", 0, nullable=True)),
-        *with_interval(Column("half_step", pl.Float64, "step of half the fitted rise", "steps", 0, nullable=True)),
+        count("half_tokens", "training tokens at the half-rise step", "tokens", dtype=pl.Int64).or_null,
+        Column("half_flops", pl.Float64, "6 N D: N parameters without embedding, D half_tokens", "FLOPs", 0).or_null,
         *with_interval(
-            Column(
-                "complete_step",
-                pl.Float64,
-                "step of 90 % of the fitted rise; null behind the last checkpoint",
-                "steps",
-                0,
-                nullable=True,
-            )
-        ),
-        Column("half_tokens", pl.Int64, "training tokens at the half step", "tokens", 0, nullable=True),
-        Column(
-            "half_flops", pl.Float64, "6 N D: N parameters without embedding, D half_tokens", "FLOPs", 0, nullable=True
+            Column("rise_rate", pl.Float32, "steepest slope of the fitted curve", "AUROC per decade of steps").or_null
         ),
         *with_interval(
-            Column(
-                "rise_rate",
-                pl.Float32,
-                "steepest slope of the fitted curve",
-                "AUROC per decade of steps",
-                nullable=True,
-            )
+            Column("width_dec", pl.Float32, "from 10 to 90 % of the fitted rise", "decades of steps", 0).or_null
         ),
-        *with_interval(
-            Column("width_dec", pl.Float32, "from 10 to 90 % of the fitted rise", "decades of steps", 0, nullable=True)
-        ),
-        Column("grid_lo_step", pl.Int32, "checkpoint before the half step", "steps", 0, nullable=True),
-        Column("grid_hi_step", pl.Int32, "checkpoint after it", "steps", 0, nullable=True),
-        Column(
-            "half_step_interp",
-            pl.Float64,
-            "step of half the rise from first to last checkpoint, by interpolation",
-            "steps",
-            0,
-            nullable=True,
-        ),
-        Column(
-            "changepoint_step",
-            pl.Int32,
-            "first checkpoint after the best split into two means",
-            "steps",
-            0,
-            nullable=True,
-        ),
-        Column(
+        step("grid_lo_step", "checkpoint before the half-rise step").or_null,
+        step("grid_hi_step", "checkpoint after the half-rise step").or_null,
+        step(
+            "half_step_interp", "step at half of the rise from first to last checkpoint, by interpolation", pl.Float64
+        ).or_null,
+        step("changepoint_step", "first checkpoint after the best split into two means").or_null,
+        choice(
             "censor",
-            pl.String,
-            "left: there before training; right: not seen to its end",
-            "name",
-            one_of=("none", "left", "right"),
-            nullable=True,
-        ),
-        Column(
-            "stabil_step",
-            pl.Int32,
-            "first checkpoint from which on p_best stays near its end",
-            "steps",
-            0,
-            nullable=True,
-        ),
-        PASSES_GATE.or_null,
-        P_VALUE.or_null,
-        Column(
-            "q_emerged", pl.Float64, "Benjamini-Hochberg over layers and categories", "probability", 0, 1, nullable=True
-        ),
-        P_STEP0.or_null,
-        P_SHUFFLE.or_null,
-        P_BOW,
+            "left: present before training; right: rise not complete at the last checkpoint",
+            ("none", "left", "right"),
+        ).or_null,
+        step("stabil_step", "first checkpoint from which p_best stays near its last value").or_null,
+        columns.PASSES_GATE.or_null,
+        columns.P_VALUE.or_null,
+        p_value("q_emerged", "p_value corrected by Benjamini-Hochberg over layers and categories").or_null,
+        columns.P_STEP0.or_null,
+        columns.P_SHUFFLE.or_null,
+        columns.P_BOW,
         P_DENSE,
-        N_SEEDS.or_null,
-        N_SEEDS_AGREE.or_null,
+        columns.N_SEEDS.or_null,
+        columns.N_SEEDS_AGREE.or_null,
         Column(
-            "seed_sd_dex",
-            pl.Float32,
-            "standard deviation over SAE seeds of log10(half step + 1)",
-            "decades of steps",
-            0,
-            nullable=True,
-        ),
-        N_BOOT.or_null,
+            "seed_sd_dex", pl.Float32, "standard deviation of log10(half_step + 1) over seeds", "decades of steps", 0
+        ).or_null,
+        columns.N_BOOT.or_null,
     ),
     ("model", "layer_choice", "layer", "control_id", "aggregate", "category_level", "category", "metric"),
     (
