@@ -37,11 +37,7 @@ COST_UTILITY = Table(
         ),
         *with_interval(
             Column(
-                "flops_to_90",
-                pl.Float64,
-                "compute from which u_excess stays at 90 % of its last value or above",
-                "FLOP",
-                0,
+                "flops_to_90", pl.Float64, "compute from which u_excess is at least 90 % of its last value", "FLOP", 0
             ).or_null
         ),
         flag("pareto", "no checkpoint of any model has more u_excess for less compute"),

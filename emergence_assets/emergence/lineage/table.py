@@ -23,12 +23,7 @@ FEATURE_LINEAGE = Table(
         *columns.TARGET,
         Column("cos_dec", pl.Float32, "cosine of the decoder directions; null across models", "cosine", -1, 1).or_null,
         Column(
-            "corr_act",
-            pl.Float32,
-            "correlation of activations on split select, used for matching",
-            "correlation",
-            -1,
-            1,
+            "corr_act", pl.Float32, "correlation of activations on split select (for matching)", "correlation", -1, 1
         ),
         columns.CORR_SCORE,
         share("jaccard", "texts on which both latents are active as a share of those on which either is"),
@@ -38,12 +33,7 @@ FEATURE_LINEAGE = Table(
         flag("mutual", "whether each latent is the other's best partner"),
         Column("score", pl.Float32, "mean of cos_dec and corr_act; across models corr_act", "score", -1, 1),
         Column(
-            "null_p995",
-            pl.Float32,
-            "99.5 % quantile of best scores, target rotated and its texts permuted",
-            "score",
-            -1,
-            1,
+            "null_p995", pl.Float32, "99.5 % quantile of best scores, target rotated, texts permuted", "score", -1, 1
         ),
         Column(
             "untrained_p995", pl.Float32, "99.5 % quantile of best scores with an untrained dictionary", "score", -1, 1

@@ -63,9 +63,7 @@ REACTIVATION_MECHANISM = Table(
         ),
         *with_interval(
             ratio(
-                "cdi_control",
-                "cdi with other early latents ablated, which are active as often on these texts",
-                maximum=1,
+                "cdi_control", "cdi with other early latents ablated, equally often active on these texts", maximum=1
             ).or_null
         ),
         *with_interval(ratio("cdi_excess", "cdi - cdi_control, paired over texts").or_null),
