@@ -77,15 +77,15 @@ docs: $(SET_UP) ## write docs/tables.md anew from the declarations of the tables
 bench: $(SET_UP) ## measure; prints a table and writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks
 
-peers: $(PEERS) ## the environment of other stores and trainers, for bench-activations, bench-saes and tests with -m peers
+peers: $(PEERS) ## the environment of other libraries, for bench-activations, bench-saes and tests with -m peers
 
 interop: $(SET_UP) $(PEERS) ## load what is exported in the libraries that it is for
 	$(BIN)/python -m pytest -m peers
 
-bench-activations: $(SET_UP) $(PEERS) ## measure the activation store, also against others; about 5 minutes
-	$(BIN)/python -m benchmarks --only activation-write activation-read activation-batches activation-harvest activation-peers
+bench-activations: $(SET_UP) $(PEERS) ## measure the activation store and other libraries; about 5 minutes
+	$(BIN)/python -m benchmarks --only activation-write activation-read activation-batches activation-capture activation-peers
 
-bench-saes: $(SET_UP) $(PEERS) ## measure SAE training, also against others; about 7 minutes
+bench-saes: $(SET_UP) $(PEERS) ## measure SAE training and other libraries; about 7 minutes
 	$(BIN)/python -m benchmarks --only sae-stack sae-peers
 
 calibration: $(SET_UP) ## measure how often the whole chain is right on planted families, 200 draws; about 25 minutes

@@ -22,7 +22,7 @@ from benchmarks.cell_statistics import measure_cell_statistics
 from benchmarks.identity_rules import measure_identity_rules
 from benchmarks.latent_matching import measure_latent_matching
 from benchmarks.reactivation_rules import measure_reactivation_rules
-from benchmarks.rounds import measured_by_a_worker
+from benchmarks.rounds import measure_in_worker
 from benchmarks.sae_peers import measure_sae_peers
 from benchmarks.sae_stack import measure_sae_stack
 from benchmarks.scale_rules import measure_scale_rules
@@ -39,10 +39,10 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "stop-signal": lambda _: measure_stop_signal(),
     "reactivation-rules": lambda _: measure_reactivation_rules(),
     "automation": lambda _: measure_automation_tick(),
-    "activation-write": lambda _: measured_by_a_worker("benchmarks.activation_write:measure_activation_write"),
+    "activation-write": lambda _: measure_in_worker("benchmarks.activation_write:measure_activation_write"),
     "activation-read": lambda _: measure_activation_read(),
     "activation-batches": lambda _: measure_activation_batches(),
-    "activation-harvest": lambda _: measured_by_a_worker("benchmarks.activation_harvest:measure_activation_harvest"),
+    "activation-capture": lambda _: measure_in_worker("benchmarks.activation_capture:measure_activation_capture"),
     "activation-peers": lambda arguments: measure_activation_peers(arguments.peers),
     "sae-stack": lambda arguments: measure_sae_stack(arguments.device),
     "sae-peers": lambda arguments: measure_sae_peers(arguments.peers, arguments.device),
@@ -51,26 +51,26 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "calibration": lambda arguments: measure_calibration(RESULTS, arguments.draws),
     "study": lambda arguments: measure_study_run(arguments.study),
 }
-"""Name to what measures it, given the command line."""
+"""Name → measurement, called with the arguments of the command line."""
 NEEDS_PEERS = {"activation-peers", "sae-peers"}
-HAS_ITS_TARGET = {"calibration"}
-"""Those that take so long that they are run by name only."""
+BY_NAME_ONLY = {"calibration"}
+"""Benchmarks too long for a run of all."""
 ON_DEVICES = {"sae-stack", "sae-peers"}
-"""Those that --device moves; others measure the CPU."""
+"""Benchmarks that accept --device; the others measure the CPU."""
 
 
 def main() -> None:
-    """Measure what was asked for, by default everything."""
+    """Run the named benchmarks, by default all but those of `BY_NAME_ONLY`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--study", default="quick", help="study of the end-to-end run (default: quick)")
     parser.add_argument("--only", choices=list(BENCHMARKS), nargs="+", help="some benchmarks instead of all")
     parser.add_argument("--peers", type=Path, default=Path(".peers"), help="environment that `make peers` makes")
-    parser.add_argument("--draws", type=int, default=N_DRAWS, help=f"of calibration (default: {N_DRAWS})")
+    parser.add_argument("--draws", type=int, default=N_DRAWS, help=f"draws of the calibration (default: {N_DRAWS})")
     parser.add_argument("--device", default="cpu", help=f"cpu or cuda; for {' and '.join(sorted(ON_DEVICES))}")
     arguments = parser.parse_args()
     if arguments.device != "cpu" and not set(arguments.only or BENCHMARKS) <= ON_DEVICES:
         parser.error(f"--device is for --only {' '.join(sorted(ON_DEVICES))}")
-    unasked = HAS_ITS_TARGET | (set() if arguments.peers.exists() else NEEDS_PEERS)
+    unasked = BY_NAME_ONLY | (set() if arguments.peers.exists() else NEEDS_PEERS)
     chosen = arguments.only or [name for name in BENCHMARKS if name not in unasked]
     try:
         measurements = {name: BENCHMARKS[name](arguments) for name in chosen}
@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def _print_tables(measurements: dict[str, dict[str, Any]]) -> None:
-    """Single figures in one table; each benchmark that gives rows and columns in one of its own."""
+    """Print single figures in one table, and rows with columns in a table per benchmark."""
     console = Console(width=200)
     single = Table("benchmark", "figure", "value")
     for name, figures in measurements.items():

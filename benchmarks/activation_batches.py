@@ -1,13 +1,13 @@
-"""Shuffled batches against picking rows of a tensor in memory by a ready permutation; memory of the disk regime."""
+"""Draw shuffled batches, compared with selecting rows of a tensor in memory; memory of the disk regime."""
 
 import itertools
-import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from benchmarks.activation_files import stored_rows, write_file
-from benchmarks.rounds import Table, measured_in_turns, peak_anonymous_bytes
+from benchmarks.activation_files import measure_shapes, write_file
+from benchmarks.rounds import Table, measure_alternating, peak_anonymous_bytes
 from emergence_assets.activations.files.batches import Regime, ShuffledRows
 from emergence_assets.activations.files.reading import Rows, open_rows
 from emergence_assets.activations.files.writing import as_tensor
@@ -21,17 +21,12 @@ DISK = "ours, disk"
 
 
 def measure_activation_batches() -> Table:
-    """GB per CPU-second and speed for that of `SELECT`; peak memory of the disk regime in slabs."""
-    torch.set_num_threads(1)
-    table: Table = {}
-    for d_model, dtype in ((512, "float16"), (512, "bfloat16"), (96, "float16")):
-        with tempfile.TemporaryDirectory() as name:
-            table |= _measure(Path(name) / "layer.h5", d_model, dtype)
-    return table
+    """GB per CPU-second, speed relative to `SELECT`, and peak memory of the disk regime in slabs."""
+    return measure_shapes(_measure, N_BYTES)
 
 
-def _measure(path: Path, d_model: int, dtype: str) -> Table:
-    stored_td = stored_rows(N_BYTES, d_model, dtype)
+def _measure(folder: Path, stored_td: np.ndarray, dtype: str) -> Table:
+    path = folder / "layer.h5"
     write_file(path, stored_td, dtype)
     rows_td, mapped = as_tensor(stored_td, dtype), open_rows(path, "resid_post")
     order_t = torch.randperm(len(rows_td), generator=torch.Generator().manual_seed(0))
@@ -54,11 +49,11 @@ def _measure(path: Path, d_model: int, dtype: str) -> Table:
         "ours, memory, a mapped file": lambda: ours(mapped, "memory"),
         DISK: lambda: ours(mapped, "disk"),
     }
-    costs = measured_in_turns(jobs)
+    costs = measure_alternating(jobs)
     n_bytes = n_batches * BATCH_SIZE * stored_td[0].nbytes
-    name = f"{dtype} d={d_model}"
+    name = f"{dtype} d={stored_td.shape[1]}"
     table: Table = {
-        f"{name}: {job}": costs.rates(job, n_bytes) | {"speed for index_select": costs.speed(job, SELECT)}
+        f"{name}: {job}": costs.rates(job, n_bytes) | {"speed relative to index_select": costs.speed(job, SELECT)}
         for job in jobs
     }
     with peak_anonymous_bytes() as peak:

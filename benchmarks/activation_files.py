@@ -1,19 +1,42 @@
-"""Rows to measure with, in the form in which they are stored, and the activation files that hold them."""
+"""Rows in the form in which they are stored, the activation files that hold them, and the shapes to measure."""
 
+import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.rounds import Table
 from emergence_assets.activations.files.layout import ActivationSpec
 from emergence_assets.activations.files.writing import ActivationWriter
 
 BLOCK_BYTES = 8 << 20
-"""What a benchmark hands on at a time."""
+"""Size of the blocks that a benchmark reads and writes."""
+SHAPES = ((512, "float16"), (512, "bfloat16"), (96, "float16"))
+"""d_model and data type."""
+
+
+def measure_shapes(
+    measure: Callable[[Path, np.ndarray, str], Table], n_bytes: int, shapes: Iterable[tuple[int, str]] = SHAPES
+) -> Table:
+    """Measure with rows of every shape, on one thread of torch.
+
+    Args:
+        measure: called with an empty folder, stored rows and their data type.
+        n_bytes: size of the rows.
+        shapes: d_model and data type.
+    """
+    torch.set_num_threads(1)
+    table: Table = {}
+    for d_model, dtype in shapes:
+        with tempfile.TemporaryDirectory() as folder:
+            table |= measure(Path(folder), stored_rows(n_bytes, d_model, dtype), dtype)
+    return table
 
 
 def stored_rows(n_bytes: int, d_model: int, dtype: str) -> np.ndarray:
-    """Rows [t, d] of about so many bytes; columns differ in mean and spread, as those of a residual stream do."""
+    """Rows [t, d] of about `n_bytes`; columns differ in mean and spread, as those of a residual stream do."""
     generator = torch.Generator().manual_seed(0)
     n_rows = n_bytes // (d_model * (4 if dtype == "float32" else 2))
     spread_d = torch.randn(d_model, generator=generator).exp()
@@ -30,21 +53,12 @@ def blocks_of(stored_td: np.ndarray) -> list[np.ndarray]:
     return [stored_td[start : start + n_rows] for start in range(0, len(stored_td), n_rows)]
 
 
-def spec_for(stored_td: np.ndarray, dtype: str) -> ActivationSpec:
-    """What a file of these rows declares; it has one probe text, since it has to have one."""
-    return ActivationSpec(len(stored_td), 1, stored_td.shape[1], dtype)
-
-
 def write_file(path: Path, stored_td: np.ndarray, dtype: str) -> None:
-    """Write the rows as one activation file."""
-    with ActivationWriter(path, spec_for(stored_td, dtype), {}) as writer:
+    """Write the rows as one activation file with one probe text."""
+    spec = ActivationSpec(len(stored_td), 1, stored_td.shape[1], dtype)
+    with ActivationWriter(path, spec, {}) as writer:
         for block_td in blocks_of(stored_td):
             writer.append("resid_post", block_td)
-        add_read_outs(writer, stored_td)
+        for name in ("read_out", "read_out_mean"):
+            writer.append(name, stored_td[:1])
         writer.commit()
-
-
-def add_read_outs(writer: ActivationWriter, stored_td: np.ndarray) -> None:
-    """The row of the one probe text."""
-    for name in ("read_out", "read_out_mean"):
-        writer.append(name, stored_td[:1])

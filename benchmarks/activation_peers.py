@@ -1,6 +1,6 @@
-"""The same job by us and by others: write rows, then take one shuffled epoch of batches. CPU seconds and bytes on disk.
+"""Write rows and read one shuffled epoch of batches, compared with other libraries: CPU seconds and bytes on disk.
 
-Others run in an environment of their own (`make peers`), each in a process of its own, by `peers_store.py`.
+`peers_store.py` runs each other library in a process of the environment that `make peers` makes.
 """
 
 import itertools
@@ -16,37 +16,30 @@ import torch
 
 from benchmarks.activation_files import stored_rows, write_file
 from benchmarks.peers_store import BATCH_SIZE, D_MODEL, measure
+from benchmarks.prerequisites import peers_python
 from benchmarks.rounds import Table
 from emergence_assets.activations.files.batches import ShuffledRows
 from emergence_assets.activations.files.reading import open_rows
-from resources.errors import EmergenceError
 
 N_BYTES = 256 << 20
 OURS = "ours"
 SYSTEMS = {
     "safetensors": "safetensors, whole tensor in memory",
     "sae_lens": "SAELens, its own runner and store",
-    "dictionary_learning": "dictionary_learning, the calls of its repository",
-    "zarr": "zarr 3, chunks of 8 MiB, by index",
-    "h5py": "h5py, chunks by default, fancy index",
 }
-"""`peers_*.py` → what stands in the table."""
+"""Name in `peers_*.py` → row of the table."""
 
 
 def measure_activation_peers(peers: Path) -> Table:
-    """Rates, bytes on disk, and the speed of ours for theirs of 1.
+    """Rates, bytes on disk, and rates relative to ours.
 
     Args:
-        peers: Environment of the others.
+        peers: environment of the other libraries.
 
     Raises:
-        EmergenceError: There is no such environment.
+        EmergenceError: it does not exist.
     """
-    python = peers / "bin/python"
-    if not python.exists():
-        raise EmergenceError(
-            "The environment of the other stores is missing.", where=str(peers), remedy="make it with `make peers`"
-        )
+    python = peers_python(peers)
     torch.set_num_threads(1)
     rows_td = stored_rows(N_BYTES, D_MODEL, "float16")
     with tempfile.TemporaryDirectory() as name:
@@ -56,10 +49,10 @@ def measure_activation_peers(peers: Path) -> Table:
         for system, title in SYSTEMS.items():
             ours.append(measure(_write, _batches, rows_td, folder / OURS))
             script = Path(__file__).with_name("peers_store.py")
-            command = [str(python), str(script), system, str(folder / "rows.npy"), str(folder / system)]
+            command = [python, str(script), system, str(folder / "rows.npy"), str(folder / system)]
             finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             costs[title] = json.loads(finished.stdout.splitlines()[-1])
-    # Ours in turn with the others, for the machine may be busier at one time than at another.
+    # Ours alternates with the others, because the load of the machine changes.
     costs = {OURS: {name: statistics.median(found[name] for found in ours) for name in ours[0]}, **costs}
     rates = {title: _rates(found, rows_td) for title, found in costs.items()}
     return {
@@ -75,7 +68,7 @@ def measure_activation_peers(peers: Path) -> Table:
 
 
 def _rates(costs: dict[str, float], rows_td: np.ndarray) -> tuple[float, float]:
-    """Gigabytes of rows as they are given, whatever a store makes of them."""
+    """Gigabytes of the given rows per CPU second; a library may store them in another size."""
     read_bytes = costs["rows read"] * rows_td[0].nbytes
     return rows_td.nbytes / costs["write, CPU s"] / 1e9, read_bytes / costs["read, CPU s"] / 1e9
 

@@ -1,33 +1,26 @@
-"""Reading an activation file against a map of a raw file: in order, verified, out of the archive, text by text."""
+"""Read an activation file, compared with a map of a raw file: in order, verified, text by text."""
 
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import torch
 import xxhash
 
-from benchmarks.activation_files import BLOCK_BYTES, stored_rows, write_file
-from benchmarks.rounds import Table, measured_in_turns
+from benchmarks.activation_files import BLOCK_BYTES, measure_shapes, write_file
+from benchmarks.rounds import Table, measure_alternating
 from emergence_assets.activations.files.reading import open_rows, unarchive_rows
 from emergence_assets.activations.files.storage_state import archive_rows
 
 N_BYTES = 256 << 20
 D_MODEL = 512
 N_TEXTS = 2000
-"""Texts that are looked up, drawn at random."""
+"""Number of texts read, drawn at random."""
 MAP = "np.memmap of a raw file"
 
 
 def measure_activation_read() -> Table:
-    """GB per CPU-second, and speed for the plain way of doing the same."""
-    torch.set_num_threads(1)
-    table: Table = {}
-    for dtype in ("float16", "bfloat16"):
-        with tempfile.TemporaryDirectory() as name:
-            table |= _measure(Path(name), stored_rows(N_BYTES, D_MODEL, dtype), dtype)
-    return table
+    """GB per CPU-second, and speed relative to the plain way of doing the same."""
+    return measure_shapes(_measure, N_BYTES, ((D_MODEL, "float16"), (D_MODEL, "bfloat16")))
 
 
 def _measure(folder: Path, stored_td: np.ndarray, dtype: str) -> Table:
@@ -76,10 +69,10 @@ def _measure(folder: Path, stored_td: np.ndarray, dtype: str) -> Table:
     }
     table: Table = {}
     for group, jobs in groups.items():
-        costs = measured_in_turns(jobs)
+        costs = measure_alternating(jobs)
         plain, n_bytes = next(iter(jobs)), text_bytes if "texts" in group else stored_td.nbytes
         for job in jobs:
-            columns = costs.rates(job, n_bytes) | {"speed for the plain way": costs.speed(job, plain)}
+            columns = costs.rates(job, n_bytes) | {"speed relative to the plain way": costs.speed(job, plain)}
             table[f"{dtype} d={D_MODEL}, {group}: {job}"] = columns
     table[f"{dtype} d={D_MODEL}, in order: ours, out of the archive"]["note"] = f"{saved:.1%} smaller"
     return table
@@ -91,7 +84,7 @@ def _consume(blocks: Iterable[np.ndarray], buffer_td: np.ndarray) -> None:
 
 
 def _text_offsets(n_rows: int) -> np.ndarray:
-    """Where texts of 20 to 250 rows begin and end."""
+    """Row offsets of texts with 20 to 250 rows."""
     lengths = np.random.default_rng(0).integers(20, 251, n_rows // 20)
     ends = np.cumsum(lengths)
     return np.concatenate([[0], ends[ends <= n_rows]])

@@ -1,4 +1,4 @@
-"""How often the whole chain is right: planted families, from activations to tables, against what was planted."""
+"""Error rates of the whole chain, from activations to tables, on planted families."""
 
 import contextlib
 import json
@@ -19,8 +19,8 @@ from resources.compute.task import Task
 
 N_DRAWS = 200
 N_WORKERS = 2
-MODULES = ("planted_categories.py", "planted_study.py", "planted_truth.py")
-"""Files of this folder that decide an answer."""
+MODULES = ("planted_categories.py", "planted_study.py", "planted_truth.py", "time_rules.py")
+"""Files of this folder that determine an answer."""
 FUNCTIONS = tuple(
     f"emergence_assets.{name}"
     for name in (
@@ -33,11 +33,11 @@ FUNCTIONS = tuple(
         "saes.training.training:train_saes",
     )
 )
-"""What they measure with."""
+"""Functions of the pipeline that determine an answer."""
 RUN_SPREAD = 0.05
 """Relative spread of a rise between training runs."""
 NOMINAL = (0.90, 0.99)
-"""What coverage may be of intervals that are to hold 95 %."""
+"""Accepted coverage of 95 % intervals."""
 AIMS: Mapping[str, tuple[float, float] | None] = {
     "false emergence, series without a rise": (0, 0.05),
     "false emergence, permuted labels": (0, 0.05),
@@ -65,12 +65,12 @@ AIMS: Mapping[str, tuple[float, float] | None] = {
     "bracket holds the threshold": (0.9, 1),
     "coverage, size of half the rise": NOMINAL,
 }
-"""Figures, and between what they should lie; None where the design promises nothing."""
+"""Figure → accepted range; None is no promise."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A rate or mean over all draws, and how far the number of draws leaves it open (95 %)."""
+    """A rate or mean over all draws, with its 95 % interval."""
 
     value: float
     low: float
@@ -79,7 +79,7 @@ class Figure:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Figure":
-        """Of answers: Wilson's interval (1927) for yes and no, a normal one for numbers."""
+        """Summarise answers: Wilson's interval (1927) for yes and no, a normal one for numbers."""
         n, mean = len(values), statistics.fmean(values)
         if set(values) <= {0, 1}:
             bounds = binomtest(round(sum(values)), n).proportion_ci(method="wilson")
@@ -88,7 +88,7 @@ class Figure:
         return cls(mean, mean - error, mean + error, n)
 
     def against(self, aim: tuple[float, float] | None) -> str:
-        """Whether the aim is met, or by how much it is missed."""
+        """State whether the aim is met, or by how much it is missed."""
         if aim is None:
             return ""
         missed = max(aim[0] - self.value, self.value - aim[1])
@@ -96,7 +96,7 @@ class Figure:
 
 
 def _version() -> str:
-    """Version of the code that decides the answers of a draw."""
+    """Version of the code that determines the answers of a draw."""
     here = b"".join(Path(__file__).with_name(name).read_bytes() for name in MODULES)
     return f"{code_version(*FUNCTIONS)}-{sha256(here).hexdigest()[:16]}"
 
@@ -105,9 +105,9 @@ def measure_calibration(folder: Path, n_draws: int = N_DRAWS, n_workers: int = N
     """Draw families and compare; a row per figure.
 
     Args:
-        folder: where finished draws are kept, so that a measurement that was stopped goes on with the next.
-        n_draws: families; draw i has seed i.
-        n_workers: processes.
+        folder: folder of finished draws; an interrupted measurement continues with the next draw.
+        n_draws: number of families; draw i has seed i.
+        n_workers: number of processes.
     """
     start = time.monotonic()
     kept = _Draws(folder / f"calibration-{_version()}.jsonl")
@@ -124,14 +124,14 @@ def measure_calibration(folder: Path, n_draws: int = N_DRAWS, n_workers: int = N
     return {
         **rows,
         "draws": n_draws,
-        "of them kept from before": n_draws - len(tasks),
+        "of these from earlier runs": n_draws - len(tasks),
         "seconds": round(time.monotonic() - start),
         "CPU seconds of a draw, median": statistics.median(draw["seconds"] for draw in draws),
     }
 
 
 class _Draws:
-    """Finished draws of one version of the code, a line of JSON each, as they come."""
+    """Finished draws of one version of the code, a line of JSON each, in order of completion."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -145,7 +145,7 @@ class _Draws:
         self.by_seed[seed] = {"seed": seed, "seconds": seconds, "answers": answers}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as lines:
-            lines.write("\n" + json.dumps(self.by_seed[seed]))  # first, so that a line cut short spoils no other
+            lines.write("\n" + json.dumps(self.by_seed[seed]))  # first, so that a line cut short leaves the next intact
 
 
 def drawn_answers(seed: int, report: object = None) -> tuple[dict[str, list[float]], float]:

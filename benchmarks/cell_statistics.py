@@ -1,7 +1,6 @@
-"""A cell's latent × category statistics against loops over scipy and scikit-learn, which they equal.
+"""Latent × category statistics of a cell, compared with equal loops over scipy and scikit-learn.
 
-Ours does all pairs of one cell. The loops do a sample of the same pairs, and their time is scaled by the number of
-pairs.
+Ours computes all pairs of one cell. The loops compute a sample of them, and their time is scaled to all pairs.
 """
 
 import time
@@ -19,11 +18,11 @@ from emergence_assets.features.statistics.pairs import MIN_SUPPORT
 from emergence_assets.features.statistics.rule_counts import rule_counts
 
 N_SAMPLED = 300
-"""Pairs that the loops do."""
+"""Pairs of latent and category that the loops compute."""
 
 
 def planted_cell(n_texts: int, n_latents: int, n_categories: int, k: int, seed: int = 0) -> tuple[Codes, Labels]:
-    """Codes whose latents are active at log-normal rates, every fourth more often on a category of its own."""
+    """Codes whose latents are active at log-normal rates; every fourth is more active on one category."""
     rng = np.random.default_rng(seed)
     category = rng.integers(0, n_categories, n_texts).astype(np.int16)
     log_rate_n = rng.normal(0, 1, n_latents).astype(np.float32)
@@ -40,10 +39,10 @@ def planted_cell(n_texts: int, n_latents: int, n_categories: int, k: int, seed: 
 def measure_cell_statistics(
     n_texts: int = 14_000, n_latents: int = 4_096, n_categories: int = 57, k: int = 32, n_sampled: int = N_SAMPLED
 ) -> dict[str, Any]:
-    """CPU seconds of ours, of the loops scaled to all pairs, and the largest difference between them.
+    """CPU seconds of ours and of the loops, scaled to all pairs, and the largest difference of their results.
 
     Raises:
-        AssertionError: a number differs by more than 1e-9.
+        AssertionError: a result differs by more than 1e-9.
     """
     codes, labels = planted_cell(n_texts, n_latents, n_categories, k)
     began = time.process_time()
@@ -54,7 +53,7 @@ def measure_cell_statistics(
     counting = time.process_time() - began
 
     select = labels.rows(select=True)
-    # Without the sorted entries that the first call left behind.
+    # New codes, without the sorted entries that the first call cached.
     fresh = Codes(codes.values_pk, codes.indices_pk, codes.n_latents)
     began = time.process_time()
     entries = fresh.entries(select)
@@ -68,7 +67,7 @@ def measure_cell_statistics(
     ours = time.process_time() - began
 
     sampled = np.random.default_rng(1).choice(len(latent), min(n_sampled, len(latent)), replace=False)
-    # Every live latent × category has an AUROC; those with support have a p-value too.
+    # Every pair of a live latent has an AUROC; pairs with support have a p-value too.
     loops = {"hypergeom.sf": 0.0, "roc_auc_score": 0.0}
     n_c = labels.counts(select=True)
     largest = 0.0
@@ -77,7 +76,7 @@ def measure_cell_statistics(
         began = time.process_time()
         tail = hypergeom.sf(count_nc[n, cat] - 1, len(select), n_c[cat], entries.n_active_n[n])
         loops["hypergeom.sf"] += time.process_time() - began
-        # As a loop would have them, from one array of all activations; filling it is not counted.
+        # Dense activations of the latent, as a loop over one array would read them; filling them is not counted.
         dense_p = np.where(codes.indices_pk[select] == n, codes.values_pk[select], 0).max(axis=1)
         began = time.process_time()
         auroc = roc_auc_score(category == cat, dense_p)

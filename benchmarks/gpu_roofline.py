@@ -1,6 +1,6 @@
-"""What a training step takes on an H100 at least, by counting: products and bytes at round rates, one after the other.
+"""Lower bound of the duration of a training step on an H100: operations and bytes at round rates, in sequence.
 
-Arithmetic and no measurement; on another GPU a share of it says nothing.
+Arithmetic, not a measurement; it does not hold for other GPUs.
 """
 
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 HBM = 3.0e12
 """Bytes per second of the GPU's memory."""
 L2 = 5.0e12
-"""Bytes per second of its cache, which gathered rows come from."""
+"""Bytes per second of its cache, which serves gathered rows."""
 SPARSE_PASSES = 4
 """Rows are gathered to decode, for the slopes, and for both gradients."""
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """A type to compute in."""
+    """Rates and sizes of a data type."""
 
     flops: float
-    """Per second, of large products."""
+    """Operations per second in large products."""
     value_bytes: int
     adam_bytes: int
     """Read and written per parameter and step: gradient, parameter, two moments; and a half-precision copy."""
@@ -26,15 +26,15 @@ class Arithmetic:
 
 BFLOAT16 = Arithmetic(600e12, 2, 34)
 FLOAT32 = Arithmetic(50e12, 4, 28)
-"""Without TF32: what torch does by default and we do."""
+"""Without TF32, the default of torch."""
 
 
 def seconds_per_token(shape: tuple[int, int, int, int], arithmetic: Arithmetic) -> float:
-    """Of a step: encoder product, pre-activations written and read, sparse passes, Adam.
+    """Seconds of encoder product, writing and reading pre-activations, sparse passes and Adam, per token.
 
     Args:
         shape: d_model, n_latents, k, batch size.
-        arithmetic: In what type.
+        arithmetic: data type.
     """
     d_model, n_latents, k, batch_size = shape
     product = 2 * d_model * n_latents / arithmetic.flops

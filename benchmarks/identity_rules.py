@@ -1,6 +1,6 @@
-"""How often the identity rules miss a planted fault, or blame a checkpoint that is what it claims to be.
+"""Rates at which the identity rules miss a planted fault or exclude an intact checkpoint.
 
-Runs are trained in pairs that differ in their seed. Every draw takes some steps of one of them and plants one fault.
+Runs are trained in pairs that differ in their seed. Every draw selects steps of one run and plants one fault.
 """
 
 import tempfile
@@ -27,7 +27,7 @@ from emergence_assets.checkpoints.training.training import train
 
 GRIDS: tuple[tuple[int, ...], ...] = (
     (0, 1, 2, 4, 8, 16, 32, 64),
-    (0, *(2**power for power in range(10)), 1000),  # as published, thinned out
+    (0, *(2**power for power in range(10)), 1000),  # as published, with gaps
     tuple(range(17)),
     tuple(range(0, 65, 8)),
     tuple(range(0, 1001, 100)),
@@ -46,18 +46,18 @@ PAIRS: tuple[tuple[ModelShape, float, int, torch.dtype], ...] = (
     (ModelShape(24, 3, 2), 3e-3, 3, torch.float16),
     (ModelShape(12, 4, 2), 3e-3, 100, torch.float32),
 )
-"""Shape, peak learning rate, steps of warm-up, and what the weights are stored in."""
+"""Shape, peak learning rate, warm-up steps and data type of the stored weights."""
 DRAWS_PER_PAIR = 8
-"""Of every kind of fault."""
+"""Draws of every kind of fault."""
 SEED = 100
-"""Thresholds were set on other runs than those of this seed."""
+"""The thresholds were set on runs with other seeds."""
 CLEAN = "clean"
 Weights = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A clean run."""
+    """A run without faults."""
 
     weights: Mapping[int, Weights]
     measurements: Mapping[int, Measurement]
@@ -67,12 +67,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Draw:
-    """What a study would be served, and what is wrong with it."""
+    """Checkpoints as a source would serve them, and their planted faults."""
 
     kind: str
     served: Mapping[int, Measurement]
     wrong: Mapping[int, int | None] = field(default_factory=dict)
-    """Step to the step of the same run whose weights it has, where it has those of one."""
+    """Faulty step → the step of the same run whose weights it has, or None."""
 
 
 def measure_identity_rules() -> dict[str, float | str | int]:
@@ -91,7 +91,7 @@ def measure_identity_rules() -> dict[str, float | str | int]:
 
 
 def judged(draw: Draw) -> Counter[str]:
-    """What the rules make of a draw, counted."""
+    """Count the results of the rules on a draw."""
     verdicts = validate_checkpoints(draw.served)
     blamed = {step for step, verdict in verdicts.items() if verdict.status != "ok"}
     if draw.kind == CLEAN:
@@ -121,7 +121,7 @@ def judged(draw: Draw) -> Counter[str]:
 
 
 def draws_of_pair(number: int) -> list[Draw]:
-    """Train the two runs of a pair; clean and faulty families drawn from them."""
+    """Train the two runs of a pair and draw clean and faulty families from them."""
     torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
     rng = np.random.default_rng([SEED, number])
@@ -155,7 +155,7 @@ def _trained(folder: Path, number: int, seed: int) -> Run:
 
 
 def _measured(weights: Weights, small_files: Path) -> Measurement:
-    """What is measured of a checkpoint that has these weights."""
+    """Measure a checkpoint with these weights."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for name in ("config.json", "tokenizer.json"):
@@ -169,7 +169,7 @@ Planted = tuple[dict[int, Measurement], dict[int, int | None]]
 
 
 def _serving(own: Run, steps: Sequence[int], instead: Mapping[int, int]) -> Planted:
-    """Some steps serve the weights of others."""
+    """Serve some steps with the weights of others: `instead` maps a step to its source."""
     served = {step: own.measurements[instead.get(step, step)] for step in steps}
     return served, dict(instead)
 
@@ -195,13 +195,13 @@ def _final_at_step_0(_rng: np.random.Generator, steps: list[int], own: Run, _oth
 
 
 def _final_everywhere(rng: np.random.Generator, steps: list[int], own: Run, _other: Run) -> Planted:
-    """Up to some step all serve the last weights, as 86 of 154 revisions of pythia-2.8b do."""
+    """Serve the last weights at all steps up to one, as 86 of 154 revisions of pythia-2.8b do."""
     n = int(rng.integers(len(steps) // 2, len(steps) - 1))
     return _serving(own, steps, dict.fromkeys(steps[:n], steps[-1]))
 
 
 def _part_of_another(rng: np.random.Generator, steps: list[int], own: Run, _other: Run) -> Planted:
-    """One file of several is that of another step; cut anywhere, but larger than a block."""
+    """Serve consecutive tensors of another step, as one of several files; at least a whole layer."""
     source, onto = rng.choice(steps, 2, replace=False).tolist()
     names = sorted(own.weights[onto])
     layers = {name: layer for name, (layer, _) in layer_of_tensors(names).items()}
@@ -225,7 +225,7 @@ def _of_another_run(rng: np.random.Generator, steps: list[int], own: Run, other:
 
 
 def _several_of_another_run(rng: np.random.Generator, steps: list[int], own: Run, other: Run) -> Planted:
-    """Neighbours in time, fewer than half."""
+    """Replace neighbouring steps, fewer than half."""
     n = int(rng.integers(2, max(3, len(steps) // 2)))
     first = int(rng.integers(len(steps) - n + 1))
     served, _ = _serving(own, steps, {})
@@ -239,7 +239,7 @@ def _exchanged(rng: np.random.Generator, steps: list[int], own: Run, _other: Run
 
 
 def _trained_at_step_0(rng: np.random.Generator, steps: list[int], own: Run, _other: Run) -> Planted:
-    """Step 0 has late weights with a little noise."""
+    """Serve late weights with little noise at step 0."""
     source = int(rng.choice(steps[len(steps) // 2 :]))
     noise = torch.Generator().manual_seed(int(rng.integers(2**31)))
     noisy = {
@@ -262,4 +262,4 @@ FAULTS: Mapping[str, Callable[[np.random.Generator, list[int], Run, Run], Plante
     "two steps exchanged": _exchanged,
     "a trained model at step 0": _trained_at_step_0,
 }
-"""How a fault of each kind is planted."""
+"""Kind → function that plants the fault."""

@@ -1,4 +1,4 @@
-"""How often latents are matched that are the same, that are not, and that nobody trained; and what ceilings recover."""
+"""Error rates of latent matching on planted pairs and untrained dictionaries, and the bias of ratios to a ceiling."""
 
 import numpy as np
 import torch
@@ -15,9 +15,9 @@ from emergence_assets.features.statistics.codes import Codes
 
 N_DRAWS = 10
 N_SHARED = 40
-"""Features of sixty that both SAEs have found; their other latents are strangers."""
+"""Features, of 60, that both SAEs have found; their other latents have no partner."""
 NOISES = (0.1, 0.2, 0.3, 0.4)
-"""Of each direction's coordinates, which are of size 1: cosines of true partners of .99, .96, .92 and .86."""
+"""Standard deviations of noise on coordinates of size 1; true partners have cosines of .99, .96, .92 and .86."""
 D_MODEL, N_LATENTS, K, N_TEXTS = 64, 512, 16, 4000
 
 
@@ -67,21 +67,21 @@ def untrained_acceptance(power: float, n_draws: int) -> dict[str, float | str]:
 
 
 def ratio_to_ceilings(before: float, after: float, lasting: float = 0.8) -> dict[str, float | str]:
-    """Raw share over the source's ceiling and over the target's, where SAEs find features by chance.
+    """Share of kept latents, also over the ceiling of source or target, where SAEs find features by chance.
 
-    Features differ in how easily they are found (a beta distribution about the mean), and as much at both checkpoints.
+    The probability of being found differs between features (beta distribution) and is the same at both checkpoints.
 
     Args:
-        before: mean chance of a feature to be found at the first checkpoint.
-        after: at the second.
-        lasting: share of features that are still there.
+        before: mean probability that a feature is found at the first checkpoint.
+        after: the same at the second checkpoint.
+        lasting: share of features that exist at both.
     """
     draw, n = np.random.default_rng(0), 400_000
     ease = draw.beta(2, 2, n) / 0.5
     chance_before, chance_after = np.minimum(before * ease, 1), np.minimum(after * ease, 1)
     lasts = draw.random(n) < lasting
     fresh = np.minimum(after * draw.permutation(ease), 1)
-    # what goes is replaced, so that the second checkpoint has as many features
+    # new features replace lost ones, so that both checkpoints have equally many
     at_second = np.where(lasts, chance_after, fresh)
     found = draw.random(n) < chance_before
     raw = (found & lasts & (draw.random(n) < chance_after)).sum() / found.sum()

@@ -1,6 +1,6 @@
-"""SAELens: its runner's shards as it writes them, its ActivationsStore as it reads them. Runs in `.peers`.
+"""SAELens: write shards with its runner, read them with its ActivationsStore. Runs in `.peers`.
 
-No model is run: the runner gets the rows where it would get activations, so that the cost is that of its storage alone.
+No model runs: the runner is given rows in place of activations, so that only its storage is measured.
 """
 
 import warnings
@@ -19,13 +19,13 @@ from sae_lens.training.activations_store import ActivationsStore
 HOOK = "blocks.3.hook_resid_post"
 SHARD_SEQUENCES = 512
 STORE_SEQUENCES = 32
-"""Sequences that the store reads at a time: a batch."""
+"""Sequences that the store reads at a time."""
 BUFFER_SEQUENCES = 512
 """Sequences that the store mixes: a quarter of the rows."""
 
 
 def write(rows_td: np.ndarray, folder: Path) -> None:
-    """Shards by `_create_shard`, put together by `_consolidate_shards`, as `CacheActivationsRunner.run` does."""
+    """Write shards with `_create_shard` and `_consolidate_shards`, as `CacheActivationsRunner.run` does."""
     datasets.disable_progress_bars()
     runner = SimpleNamespace()
     runner.context_size = CONTEXT
@@ -47,7 +47,7 @@ def write(rows_td: np.ndarray, folder: Path) -> None:
 
 
 def batches(folder: Path, order: np.ndarray) -> Iterator[torch.Tensor]:
-    """Its own order: sequences one after the other through a mixing buffer, half of which stays."""
+    """Read in its own order: sequences in order through a mixing buffer, half of which stays."""
     warnings.simplefilter("ignore")
     store = ActivationsStore(
         model=None,

@@ -1,7 +1,7 @@
-"""What the stores of `activation_peers.py` have in common: the shared rows, the order of an epoch, the clock.
+"""Measure one library for `activation_peers.py` on given rows.
 
-Runs in `.peers` as `python peers_store.py SYSTEM ROWS FOLDER`, prints the costs as JSON. Needs nothing of this project,
-which takes `measure` for its own store too.
+Runs in `.peers` as `python peers_store.py SYSTEM ROWS FOLDER` and prints the costs as JSON. Imports nothing of this
+project, which measures its own store with `measure` too.
 
 Shape suffixes: t rows · d d_model.
 """
@@ -21,23 +21,23 @@ import torch
 
 BATCH_SIZE = 4096
 CONTEXT = 128
-"""Rows of a sequence, where a store keeps sequences."""
+"""Rows of a sequence, for libraries that store sequences."""
 D_MODEL = 512
 ROUNDS = 5
 
 Write = Callable[[np.ndarray, Path], None]
 Batches = Callable[[Path, np.ndarray], Iterator[object]]
-"""Given the folder and a permutation that may be used: batches of an epoch in a shuffled order."""
+"""Called with the folder and a permutation of the rows: batches of one shuffled epoch."""
 
 
 def batch_indices(order: np.ndarray) -> Iterator[np.ndarray]:
-    """The permutation in batches, whole ones only."""
+    """The permutation in whole batches."""
     for start in range(0, len(order) // BATCH_SIZE * BATCH_SIZE, BATCH_SIZE):
         yield order[start : start + BATCH_SIZE]
 
 
-def n_rows_given(batches: Iterator[object]) -> int:
-    """Take all batches of an epoch as float tensors."""
+def read_all(batches: Iterator[object]) -> int:
+    """Read all batches of an epoch as tensors; return their number of rows."""
     return sum(len(torch.as_tensor(batch)) for batch in batches)
 
 
@@ -55,7 +55,7 @@ def measure(write: Write, batches: Batches, rows_td: np.ndarray, folder: Path) -
         written.append(_cpu_seconds() - began)
         n_bytes = sum(path.stat().st_size for path in round_folder.rglob("*") if path.is_file())
         began = _cpu_seconds()
-        n_rows = n_rows_given(batches(round_folder, order))
+        n_rows = read_all(batches(round_folder, order))
         read.append(_cpu_seconds() - began)
         shutil.rmtree(round_folder)
     return {
@@ -72,7 +72,7 @@ def _cpu_seconds() -> float:
 
 
 def _synchronise(folder: Path) -> None:
-    """Every file to the disk, as ours does; some of the stores leave that to the system."""
+    """Synchronise every file with the disk, as ours does; some libraries leave that to the system."""
     for path in folder.rglob("*"):
         if path.is_file():
             descriptor = os.open(path, os.O_RDONLY)
@@ -81,7 +81,7 @@ def _synchronise(folder: Path) -> None:
 
 
 def main() -> None:
-    """Measure one store."""
+    """Measure one library."""
     system, rows_file, folder = sys.argv[1:]
     torch.set_num_threads(1)
     rows_td = np.load(rows_file, mmap_mode="r")

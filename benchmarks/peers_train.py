@@ -1,7 +1,7 @@
-"""What the trainers of `sae_peers.py` have in common: start, batches, and steps in turns. Runs in `.peers`.
+"""Train one library for `sae_peers.py`, some steps per request.
 
-As `python peers_train.py SYSTEM FOLDER RECONSTRUCTED`. Needs nothing of this project, whose own trainer takes `Turns`
-and `Task` too, so that the same clock measures it.
+Runs in `.peers` as `python peers_train.py SYSTEM FOLDER RECONSTRUCTED`. Imports nothing of this project, whose own
+trainer uses `Turns` and `Task` too, so that the same clock measures both.
 
 Shape suffixes: p steps · t rows · d d_model · n latents.
 """
@@ -21,20 +21,20 @@ from torch import Tensor
 
 
 class Trainer(Protocol):
-    """A library's own way to train."""
+    """Trainer of a library."""
 
     def step(self, x_td: Tensor) -> None:
-        """One optimiser step."""
+        """Run one optimiser step."""
         ...
 
     def reconstruct(self, x_td: Tensor) -> Tensor:
-        """What the SAE makes of rows."""
+        """Reconstruct rows."""
         ...
 
 
 @dataclass(frozen=True)
 class Task:
-    """What all trainers get: the same batches, learning rate and, unless each starts its own way, parameters."""
+    """Settings of all trainers: learning rate and first parameters, unless each library has its own start."""
 
     W_dec_nd: Tensor
     """Unit rows; the encoder is its transpose times a length, without bias."""
@@ -50,12 +50,12 @@ class Task:
 
     @property
     def W_enc_nd(self) -> Tensor | None:
-        """None where the library has its own start."""
+        """First encoder rows; None leaves the start to the library."""
         return None if self.encoder_length is None else self.W_dec_nd * self.encoder_length
 
     @classmethod
     def read(cls, folder: Path) -> "Task":
-        """Of the folder that `sae_peers.py` fills."""
+        """Read the folder that `sae_peers.py` fills."""
         settings = json.loads((folder / "settings.json").read_text())
         W_dec_nd, b_dec_d = (
             torch.from_numpy(np.load(folder / f"{name}.npy")).to(settings["device"]) for name in ("W_dec", "b_dec")
@@ -64,32 +64,32 @@ class Task:
 
 
 class Turns:
-    """Asked on standard input for so many more steps; tells on standard output what seconds they took.
+    """Requests for numbers of steps on standard input, answered by seconds on standard output.
 
     Args:
-        device: On a CPU seconds of all threads of this process count, on a GPU those on the clock.
+        device: CPU seconds of this process are measured on a CPU, seconds on the clock on a GPU.
     """
 
     def __init__(self, device: str):
         self._on_gpu = device != "cpu"
-        # Libraries print when they are imported; answers go where they cannot.
+        # Libraries print when they are imported: answers have a descriptor of their own.
         self._answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         self._began = 0.0
 
     def begin(self) -> int:
-        """Wait for a number of steps, none at the end."""
+        """Wait for a number of steps; 0 ends the training."""
         n_steps = int(sys.stdin.readline() or 0)
         self._began = self._seconds()
         return n_steps
 
     def end(self) -> None:
-        """The steps are done."""
+        """Answer with the seconds of the steps."""
         self._answers.write(f"{self._seconds() - self._began}\n")
         self._answers.flush()
 
     def close(self) -> None:
-        """The last answer: bytes of GPU memory at most."""
+        """Answer with the peak bytes of GPU memory."""
         self._answers.write(f"{torch.cuda.max_memory_allocated() if self._on_gpu else 0}\n")
         self._answers.flush()
 
@@ -101,7 +101,7 @@ class Turns:
 
 
 def main() -> None:
-    """Train as told."""
+    """Train on request."""
     system, folder, reconstructed = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     torch.set_num_threads(1)
     torch.manual_seed(0)

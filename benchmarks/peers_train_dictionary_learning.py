@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def _trainer_module() -> types.ModuleType:
-    """The module of the trainer alone; the package around it imports a tracing library that training does not need."""
+    """Import the trainer without its package, which imports a tracing library that training does not need."""
     package = types.ModuleType("dictionary_learning")
     package.__path__ = importlib.util.find_spec("dictionary_learning").submodule_search_locations
     sys.modules["dictionary_learning"] = package
@@ -21,7 +21,7 @@ def _trainer_module() -> types.ModuleType:
 
 
 def trainer(task: Task) -> Trainer:
-    """Its defaults, but for what all have in common."""
+    """Trainer with the defaults of the library, except for the settings of the task."""
     return _DictionaryLearning(task)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def trainer(task: Task) -> Trainer:
-    """Its defaults, but for what all have in common."""
+    """Trainer with the defaults of the library, except for the settings of the task."""
     return _SAELens(task)
 
 

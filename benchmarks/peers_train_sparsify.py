@@ -1,6 +1,6 @@
-"""sparsify: SparseCoder under torch's Adam, by the calls of a step of its Trainer. Runs in `.peers`.
+"""sparsify: SparseCoder with torch's Adam and the calls of one step of its Trainer. Runs in `.peers`.
 
-The Trainer itself takes models of transformers and no rows. On a GPU the coder computes in bfloat16, as it always does.
+The Trainer itself accepts transformers models and no rows. On a GPU the coder always computes in bfloat16.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def trainer(task: Task) -> Trainer:
-    """Its defaults, but for what all have in common."""
+    """Trainer with the defaults of the library, except for the settings of the task."""
     return _Sparsify(task)
 
 

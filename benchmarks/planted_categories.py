@@ -1,10 +1,10 @@
-"""Model families whose answers are known: read-outs and training rows with planted categories, from activations on.
+"""Model families with known answers: read-outs and training rows with planted categories.
 
-A row is a sum of directions: strong ones that say nothing of a text's category, one of each category that the row
-carries, and noise. A text of category c carries the direction of c with probability tpr, any other text with
-probability fpr, and what it is carried with is drawn alike for both. So a latent that fires on the direction alone has
-an AUROC of 0.5 + (tpr - fpr) / 2, and a rate that follows a sigmoid of log10(step + 1) makes an AUROC that follows the
-same sigmoid: half of the rise, its begin and its end are where they were planted.
+A row is a sum of directions: strong ones that are independent of the text's category, one for each category that the
+row carries, and noise. A text of category c carries the direction of c with probability tpr, any other text with
+probability fpr; the amount has the same distribution for both. So a latent that fires on the direction alone has an
+AUROC of 0.5 + (tpr - fpr) / 2, and a rate that follows a sigmoid of log10(step + 1) makes an AUROC that follows the
+same sigmoid: start, half and end of the rise are where they were planted.
 
 Shape suffixes: p texts, t training rows, d d_model, c categories, l layers, s steps, a strong directions.
 """
@@ -21,12 +21,12 @@ from emergence_assets.features.statistics.labels import Labels
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 ONSET_LOGIT = 2.197
-"""A logistic is at 10 % of its rise this many widths before its middle: ln 9."""
+"""Widths from 10 % of a logistic rise to its middle: ln 9."""
 LEVEL = "planted"
 
 
 def even(depth_l: Floats) -> Floats:
-    """The same in every layer."""
+    """The whole rise in every layer."""
     return np.ones_like(depth_l)
 
 
@@ -46,12 +46,12 @@ def valley(depth_l: Floats) -> Floats:
 
 
 def all_sizes(_place: float) -> float:
-    """As strong in the smallest as in the largest size."""
+    """The whole rise in every size."""
     return 1.0
 
 
 def from_a_size_on(place: float) -> float:
-    """Only in the larger half of the sizes; nine tenths of the rise within a tenth of the range."""
+    """Only the larger half of the sizes; 90 % of the rise lies within a tenth of the range."""
     return float(expit((place - 0.5) / 0.02))
 
 
@@ -62,16 +62,16 @@ def with_size(place: float) -> float:
 
 @dataclass(frozen=True)
 class Category:
-    """What is planted of one category; AUROC units."""
+    """Planted rise of one category, in units of AUROC."""
 
     rise: float = 0.0
-    """From the untrained to the trained network, where it is strongest and in the largest size."""
+    """From step 0 to the end of training, in the strongest layer of the largest size."""
     middle: float = 1.5
     """log10(step + 1) of half the rise."""
     width: float = 0.2
     """Logistic width in decades."""
     base: float = 0.0
-    """Above chance at all steps, in all layers and sizes: what the words alone show."""
+    """AUROC above chance at all steps, in all layers and sizes, as from words alone."""
     fpr: float = 0.05
     """Probability that a text of another category carries the direction."""
     over_depth: Callable[[Floats], Floats] = even
@@ -79,8 +79,8 @@ class Category:
     over_sizes: Callable[[float], float] = all_sizes
     """Share of the rise from the smallest (0) to the largest (1) size, by the logarithm."""
     is_spread: bool = False
-    """A layer that has less of it than others for a latent has all of it for a linear probe: spread thinly over the
-    category's texts, along a direction that no training row has."""
+    """Layers in which latents lose the category keep all of it for a linear probe: its texts have a small shift along a
+    direction that no training row has."""
 
 
 CATEGORIES: Mapping[str, Category] = {
@@ -111,22 +111,22 @@ class Run:
     n_layers: int
     steps: tuple[int, ...]
     layers: tuple[int, ...]
-    """Those that are read."""
+    """Layers that are measured."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family of planted models and the texts that they read."""
+    """A family of planted models and their texts."""
 
     runs: tuple[Run, ...]
-    """By size, the smallest first."""
+    """Ascending by size."""
     categories: Mapping[str, Category] = field(default_factory=lambda: CATEGORIES)
     texts_per_category: int = 400
     d_model: int = 24
     n_strong: int = 6
-    """Directions that say nothing of the category."""
+    """Directions that are independent of the category."""
     noise: float = 0.1
-    """Standard deviation of a coordinate; a direction is carried with 1 to 2."""
+    """Standard deviation of a coordinate; a carried direction has an amount of 1 to 2."""
     faithful: float = 0.5
     """Correlation between cells of the propensity of a text to carry a direction: the texts that show a category at one
     step tend to show it at the next."""
@@ -135,24 +135,24 @@ class Family:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be told apart."""
+        """Refuse more directions than dimensions."""
         if self.d_model < len(self.categories) + self.n_strong + sum(c.is_spread for c in self.categories.values()):
-            raise ValueError("planted directions that are no dictionary: more of them than dimensions")
+            raise ValueError("planted directions are no dictionary: there are more of them than dimensions")
 
     @property
     def labels(self) -> Labels:
-        """Category of every text; every other text is to select on."""
+        """Category of every text; every other text is on split select."""
         names = tuple(self.categories)
         code_p = np.repeat(np.arange(len(names), dtype=np.int16), self.texts_per_category)
         return Labels(LEVEL, names, code_p, np.arange(len(code_p)) % 2 == 0)
 
     def place(self, run: Run) -> float:
-        """Where a size lies between the smallest (0) and the largest (1), by the logarithm; 1 of one size."""
+        """Position of a size between the smallest (0) and the largest (1) on the log scale; 1 for a single size."""
         smallest, largest = (np.log10(self.runs[i].n_params) for i in (0, -1))
         return float((np.log10(run.n_params) - smallest) / (largest - smallest)) if largest > smallest else 1.0
 
     def presence_cl(self, run: Run, step: int) -> Floats:
-        """True AUROC of a latent of its own for every category in every layer of the run, categories × layers."""
+        """True AUROC of a latent on each category's direction, categories × layers."""
         depth_l = (np.arange(run.n_layers) + 0.5) / run.n_layers
         return 0.5 + np.stack(
             [
@@ -175,17 +175,17 @@ class Cell:
     """Rows of one layer of one checkpoint."""
 
     read_out_pd: Rows
-    """Of the probe texts."""
+    """Read-outs of the probe texts."""
     training_td: Rows
-    """What SAEs are trained on: every direction at the same rate, whatever the step."""
+    """Training rows of SAEs: every direction has the same rate at all steps."""
 
 
 def planted_directions(family: Family, run: Run, layer: int) -> tuple[Rows, Rows]:
-    """What rows of a layer are sums of: orthonormal directions, the same at all steps.
+    """Orthonormal directions of a layer, the same at all steps.
 
     Returns:
-        Directions of the categories, then the strong ones; and of each category that is spread one more (zeros for the
-        others), categories × d.
+        Directions of the categories, then the strong ones; and one further direction of each spread category (zeros for
+        the others), categories × d.
     """
     rng = np.random.default_rng([family.seed, family.runs.index(run), layer, 1])
     hidden = [i for i, category in enumerate(family.categories.values()) if category.is_spread]
@@ -200,11 +200,11 @@ def draw_cell(family: Family, run: Run, step: int, layer: int, n_training: int) 
     """Draw the rows of a cell; equal arguments draw equal rows.
 
     Args:
-        family: the family.
-        run: one of its runs.
-        step: of the checkpoint.
-        layer: of the rows.
-        n_training: training rows.
+        family: planted family.
+        run: run of the family.
+        step: training step.
+        layer: layer of the rows.
+        n_training: number of training rows.
     """
     directions_xd, hidden_cd = planted_directions(family, run, layer)
     rng = np.random.default_rng([family.seed, family.runs.index(run), layer, 2, step])
@@ -219,9 +219,9 @@ def draw_cell(family: Family, run: Run, step: int, layer: int, n_training: int) 
 
 
 _TRAINING_RATE = 0.06
-"""Of a category's direction in training rows."""
+"""Rate of a category's direction in training rows."""
 _STRONG_RATE, _STRONG = 0.15, 2.5
-"""How often a row carries a direction without a category, and with how much."""
+"""Rate and smallest amount of a strong direction."""
 
 
 def _rates(family: Family, run: Run, step: int, layer: int) -> Floats:
@@ -233,10 +233,10 @@ def _rates(family: Family, run: Run, step: int, layer: int) -> Floats:
 
 
 def _hidden(family: Family, run: Run, step: int, layer: int) -> Rows:
-    """How much of the direction that only a probe sees each text has, texts × categories.
+    """Amount of each spread category's further direction, which only a probe detects, texts × categories.
 
-    Where a layer lacks some of a category that is spread, a probe tells it as well as a latent does elsewhere: a shift
-    by s standard deviations of the noise has an AUROC of Phi(s / sqrt 2).
+    In layers where latents lose a spread category, a probe separates it as well as a latent does in the best layer: a
+    shift by s standard deviations of the noise has an AUROC of Phi(s / sqrt 2).
     """
     whole_cl = family.presence_cl(run, step)
     highest_c = whole_cl.max(axis=1)

@@ -1,4 +1,4 @@
-"""A family of dictionaries whose latents are known: which feature each is, at every step, layer and SAE seed."""
+"""A family of dictionaries with known latents: the feature of each, at every step, layer and SAE seed."""
 
 from collections.abc import Callable, Collection
 
@@ -12,11 +12,11 @@ from emergence_assets.features.statistics.codes import Codes
 N_TEXTS, D, N_FEATURES = 3000, 32, 60
 
 Features = Callable[[SAEKey], Collection[int]]
-"""Which of the features an SAE has found."""
+"""The features that an SAE has found."""
 
 
 class PlantedFamily:
-    """Features with a direction and texts of their own; an SAE shows those it has found, in an order of its own."""
+    """Features, each with a direction and texts; an SAE has latents for those it found, in a random order."""
 
     def __init__(self, found: Features, noise: float = 0.3, seed: int = 0):
         self._found, self._noise, self._seed = found, noise, seed
@@ -27,14 +27,14 @@ class PlantedFamily:
         self._select = draw.random(N_TEXTS) < 0.5
 
     def feature_of(self, key: SAEKey) -> np.ndarray:
-        """Feature of every latent of an SAE; those it has not found are strangers, from N_FEATURES on."""
+        """Feature of every latent of an SAE; numbers from N_FEATURES on are latents without a feature."""
         draw = np.random.default_rng([self._seed, *key])
         found = np.array(sorted(self._found(key)), dtype=int)
         strangers = N_FEATURES + np.arange(N_FEATURES - len(found))
         return draw.permutation(np.concatenate([found, strangers]))
 
     def read(self, key: SAEKey) -> ReadSAE:
-        """The SAE with noise of its own in directions and activations."""
+        """The SAE, with noise in directions and activations."""
         if key not in self._known:
             self._known[key] = self._make(key)
         return self._known[key]

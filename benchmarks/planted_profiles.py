@@ -1,4 +1,4 @@
-"""Tables of presence whose profiles over depth are known, with the noise of texts and of SAEs."""
+"""Tables of presence with known profiles over depth and the noise of texts and SAEs."""
 
 from dataclasses import dataclass
 
@@ -18,9 +18,9 @@ class Noise:
     """Standard deviations, in AUROC."""
 
     texts: float = 0.03
-    """Of the presence of one SAE's latent over texts; half of its variance is shared by the SAEs of a layer."""
+    """Of presence over texts; the SAEs of a layer share half of its variance."""
     saes: float = 0.03
-    """Of the presence over SAE seeds, beyond what texts explain."""
+    """Of presence over SAE seeds, beyond the noise of texts."""
     n_seeds: int = 2
     n_boot: int = 200
 
@@ -28,14 +28,14 @@ class Noise:
 def planted_presence(
     trained_cl: Floats, step0_cl: Floats, dense_cl: Floats, noise: Noise, rng: np.random.Generator
 ) -> pl.DataFrame:
-    """`category_presence` of step 0 and step 1000 of one model, its categories having these true profiles.
+    """`category_presence` of one model at steps 0 and 1000, for categories with the given profiles.
 
     Args:
         trained_cl: true p_best at step 1000, categories × layers.
         step0_cl: at step 0.
         dense_cl: true p_dense, at both steps.
-        noise: how far estimates are off.
-        rng: of the noise.
+        noise: standard deviations of the estimates.
+        rng: draws the noise.
     """
     return pl.concat(
         [_checkpoint(step, p_best, dense_cl, noise, rng) for step, p_best in ((0, step0_cl), (1000, trained_cl))]

@@ -1,4 +1,4 @@
-"""Rows that an SAE can explain: sums of few atoms of a planted dictionary, with noise and a constant.
+"""Rows that an SAE can reconstruct: sums of few atoms of a planted dictionary, with noise and a constant.
 
 Shape suffixes: t rows · d d_model · m atoms · k atoms of a row.
 """
@@ -14,13 +14,13 @@ NOISE = 0.1
 
 
 def planted_rows(n_rows: int, d_model: int, n_atoms: int, seed: int = 0) -> NDArray[np.float32]:
-    """Rows [t, d] of mean square 1 per coordinate about their mean, so that scaling the input changes nothing.
+    """Rows [t, d] with variance 1 per coordinate, so that scaling the input changes nothing.
 
     Args:
-        n_rows: How many.
-        d_model: Their width.
-        n_atoms: Random unit directions, the m-th as frequent as m ** -0.7.
-        seed: Decides everything.
+        n_rows: number of rows.
+        d_model: width of a row.
+        n_atoms: number of random unit directions; the m-th has frequency m ** -0.7.
+        seed: seed of all draws.
     """
     draw = np.random.default_rng(seed)
     atoms_md = draw.standard_normal((n_atoms, d_model), dtype=np.float32)

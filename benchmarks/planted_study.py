@@ -1,4 +1,4 @@
-"""Tables of a planted family: SAEs are trained on its rows, and every table is made by its own code."""
+"""Tables of a planted family: SAEs are trained on its rows, and the code of the pipeline makes every table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -8,9 +8,9 @@ import polars as pl
 import torch
 
 from benchmarks.planted_categories import Cell, Family, Run, draw_cell
+from benchmarks.time_rules import STEPS
 from emergence_assets.emergence.presence.presence import category_presence
 from emergence_assets.emergence.scale.over_scale import FIXED_WIDTH, SizeReading, emergence_over_scale
-from emergence_assets.emergence.space.over_space import emergence_over_space
 from emergence_assets.emergence.space.reactivation import reactivation
 from emergence_assets.emergence.time.over_time import emergence_over_time
 from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, presence_cell
@@ -21,39 +21,35 @@ from emergence_assets.saes.training.batches import Member
 from emergence_assets.saes.training.settings import SAERecipe
 from emergence_assets.saes.training.training import TrainedSAE, train_saes
 
-STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 2000)
-"""Checkpoints of the default study."""
 N_LAYERS = 6
 TIME_LAYERS = (0, 2, 5)
-"""Layers that are read at every step; the others at the first and the last only, which the depth axis is read at."""
+"""Layers measured at every step; the others are measured at the first and the last step, for the depth axis."""
 SIZE_LAYERS = (1, 4)
-"""Layers of the sizes but the largest."""
+"""Layers measured in all sizes but the largest."""
 SIZES = tuple(int(10**x) for x in (4.0, 4.6, 5.2, 5.8, 6.4, 7.0))
 SAE_SEEDS = (0, 1)
 N_TRAINING = 1024
 STATISTICS = CellRecipe(n_boot=100, n_shuffles=2)
 RECIPE = SAERecipe(BatchTopK(3), n_latents=40, n_steps=75, batch_size=256, learning_rate=3e-2, warm_up_steps=3)
-"""A row carries two directions on average. What a training misses differs between seeds, as it does elsewhere.
+"""A row carries two directions on average. Trainings with other seeds miss other directions, as in a real study.
 
-With TopK a latent's place depends on what else the text carries: latents of noise fill what its directions leave free,
-more of it in texts that never got one of their own. That is no feature of theirs, and nothing that was planted: 0.035
-of AUROC at the last step."""
+BatchTopK and not TopK: with k slots per text, latents of noise fill the slots that a text's directions leave free, more
+of them in texts of categories without a direction. This adds 0.035 of AUROC at the last step that nobody planted."""
 TOKENS_PER_STEP = 512
 Place = tuple[Run, int, int]
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What was found in a family."""
+    """Tables of a family."""
 
     time: pl.DataFrame
-    space: pl.DataFrame
     reactivation: pl.DataFrame
     scale: pl.DataFrame
 
 
 def planted_runs() -> tuple[Run, ...]:
-    """A run of every size: the largest read along its training and depth, the others at both ends of training."""
+    """One run per size: the largest is measured at all steps and layers, the others at the first and the last step."""
     smaller = tuple(
         Run(f"planted-{n_params}", n_params, N_LAYERS, (STEPS[0], STEPS[-1]), SIZE_LAYERS) for n_params in SIZES[:-1]
     )
@@ -71,14 +67,13 @@ def study_family(family: Family) -> Tables:
     at_ends = largest.filter(pl.col("step").is_in([STEPS[0], STEPS[-1]]))
     return Tables(
         time=emergence_over_time(largest.filter(pl.col("layer").is_in(TIME_LAYERS))),
-        space=emergence_over_space(at_ends),
         reactivation=reactivation(at_ends),
         scale=emergence_over_scale({FIXED_WIDTH: SizeReading(presence.filter(pl.col("layer").is_in(SIZE_LAYERS)))}),
     )
 
 
 def measured_presence(family: Family) -> pl.DataFrame:
-    """`category_presence` of the family; there are no words, so p_bow is null."""
+    """`category_presence` of the family; texts have no words, so that p_bow is null."""
     places = [
         (run, step, layer)
         for run in family.runs
@@ -90,13 +85,13 @@ def measured_presence(family: Family) -> pl.DataFrame:
     trained = _train(places, cells)
     labels = family.labels
     frames = []
-    unknown = None
+    missing = None
     for number, ((run, step, layer), cell) in enumerate(zip(places, cells, strict=True)):
-        if step in (STEPS[0], STEPS[-1]) or unknown is None:
+        if step in (STEPS[0], STEPS[-1]) or missing is None:
             dense = dense_scores(cell.read_out_pd, [labels], STATISTICS)
-            unknown = tuple(_unknown(probe) for probe in dense)
+            missing = tuple(_missing(probe) for probe in dense)
         else:
-            dense = unknown
+            dense = missing
         for position, seed in enumerate(SAE_SEEDS):
             codes = _codes(trained[number * len(SAE_SEEDS) + position], cell)
             frame = presence_cell(codes, cell.read_out_pd, [labels], STATISTICS, dense)
@@ -105,7 +100,7 @@ def measured_presence(family: Family) -> pl.DataFrame:
 
 
 def _train(places: Sequence[Place], cells: Sequence[Cell]) -> list[TrainedSAE]:
-    """An SAE per cell and seed; a seed has the same first directions at all steps of a layer, as in a study."""
+    """Train an SAE per cell and seed; a seed starts all steps of a layer alike, as in a study."""
     members = [
         Member(torch.from_numpy(cell.training_td), seed * 1_000 + layer + 1)
         for (_, _, layer), cell in zip(places, cells, strict=True)
@@ -119,8 +114,8 @@ def _codes(trained: TrainedSAE, cell: Cell) -> Codes:
     return Codes(values_pk.numpy(), indices_pk.numpy().astype(np.int32), trained.sae.n_latents)
 
 
-def _unknown(probe: ProbeScore) -> ProbeScore:
-    """A dense probe that was not fitted: between the ends of training no table here asks for it."""
+def _missing(probe: ProbeScore) -> ProbeScore:
+    """Scores of a dense probe that was not fitted: no table here needs it between the first and the last step."""
     return ProbeScore(*(np.full_like(getattr(probe, one.name), np.nan) for one in fields(ProbeScore)))
 
 

@@ -1,4 +1,4 @@
-"""Whether what was found in a planted family is what was planted: a list of answers per figure and draw.
+"""Compare the tables of a planted family with what was planted: a list of answers per figure and draw.
 
 Shape suffixes: c categories, l layers, s steps, g parts of the depth.
 """
@@ -11,13 +11,14 @@ import numpy as np
 import polars as pl
 
 from benchmarks.planted_categories import ONSET_LOGIT, Family, from_a_size_on, with_size
-from benchmarks.planted_study import N_LAYERS, STEPS, Tables
+from benchmarks.planted_study import N_LAYERS, Tables
+from benchmarks.time_rules import STEPS
 from emergence_assets.emergence.space.thirds import drop, part_means, part_weights, reactivation_index
 
 Answers = dict[str, list[float]]
-"""By figure; 0 and 1 for no and yes."""
+"""Figure → answers; 0 is no, 1 is yes."""
 POWER_RISE = 0.14
-"""AUROC between first and last checkpoint; a rise of .15 should be found, and runs differ a little in it."""
+"""AUROC between first and last checkpoint; a rise of .15 should be found, and runs vary around it."""
 POWER_DROP = 0.29
 """AUROC; a valley of .3 should be found."""
 
@@ -109,11 +110,11 @@ def _of_sizes(family: Family, table: pl.DataFrame) -> Answers:
 
 
 def _in_bracket(row: Mapping[str, Any], middle: float) -> bool:
-    """Whether a bracket, open where a size was not found, holds the size."""
+    """Whether a bracket holds the size; a missing bound is open."""
     return (row["n_lo"] or 0) <= middle <= (row["n_hi"] or np.inf)
 
 
 def _within(row: Mapping[str, Any], name: str, truth: float) -> bool:
-    """Whether an interval holds the truth; one that could not be told does not."""
+    """Whether an interval holds the truth; a missing interval does not."""
     lo, hi = row[f"{name}_lo"], row[f"{name}_hi"]
     return lo is not None and hi is not None and lo <= truth <= hi

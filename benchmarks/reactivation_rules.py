@@ -1,9 +1,9 @@
-"""How often rules call a profile over depth reactivated: a naive one, the index without its gates, and the gated index.
+"""Error rates of rules for reactivation over depth: a naive rule, the index without its gates, and the gated index.
 
-Profiles of known shape with noise of texts and of SAEs (`planted_profiles.py`), 50 categories per study.
+Profiles have a known shape and the noise of texts and SAEs (`planted_profiles.py`), 50 categories per study.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 LAYERS = (6, 12, 24, 36)
 N_CATEGORIES, N_STUDIES = 50, 20
 CHANCE, LEVEL = 0.55, 0.3
-"""Presence before training, and the gain of a category that is there."""
+"""Presence before training, and the gain of a present category."""
 
 
 def flat(depth_l: Floats) -> Floats:
@@ -28,7 +28,7 @@ def flat(depth_l: Floats) -> Floats:
 
 
 def rising(depth_l: Floats) -> Floats:
-    """From nothing at the first to the whole gain at the last layer."""
+    """From no gain at the first layer to the whole gain at the last."""
     return LEVEL * depth_l
 
 
@@ -38,7 +38,7 @@ def hump(depth_l: Floats) -> Floats:
 
 
 def valley(depth_l: Floats, fall: float = 0.3) -> Floats:
-    """Gone in the middle third, by a step at its borders."""
+    """Lower by `fall` in the middle third."""
     return np.where((depth_l > 1 / 3) & (depth_l < 2 / 3), LEVEL - fall, LEVEL)
 
 
@@ -55,25 +55,25 @@ SHAPES: Mapping[str, Callable[[Floats], Floats]] = {
 def measure_reactivation_rules(
     n_studies: int = N_STUDIES, layers: tuple[int, ...] = LAYERS, noise: Noise | None = None
 ) -> dict[str, dict[str, float]]:
-    """Share of categories that each rule fires on, a row per shape and number of layers."""
+    """Share of categories accepted by each rule, a row per shape and number of layers."""
     figures: dict[str, dict[str, float]] = {}
     for n_layers in layers:
         for number, (name, shape) in enumerate(SHAPES.items()):
             rng = np.random.default_rng([n_layers, number])
             drawn = [fired(shape, n_layers, noise or Noise(), rng) for _ in range(n_studies)]
-            figures[f"{name}, {n_layers} layers"] = {
-                rule: float(np.mean([d[rule] for d in drawn])) for rule in drawn[0]
-            }
+            figures[f"{name}, {n_layers} layers"] = _means(drawn)
         rng = np.random.default_rng([n_layers, len(SHAPES)])
         drawn = [step0_hump(n_layers, noise or Noise(), rng) for _ in range(n_studies)]
-        figures[f"flat over a hump at step 0, {n_layers} layers"] = {
-            rule: float(np.mean([d[rule] for d in drawn])) for rule in drawn[0]
-        }
+        figures[f"flat over a hump at step 0, {n_layers} layers"] = _means(drawn)
     return figures
 
 
+def _means(drawn: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {rule: float(np.mean([shares[rule] for shares in drawn])) for rule in drawn[0]}
+
+
 def fired(shape: Callable[[Floats], Floats], n_layers: int, noise: Noise, rng: np.random.Generator) -> dict[str, float]:
-    """Shares of one study's categories, all of one shape; the dense probe follows it in every other category."""
+    """Shares for one study with categories of one shape; the dense probe follows it in every other category."""
     gain_cl = np.tile(shape((np.arange(n_layers) + 0.5) / n_layers), (N_CATEGORIES, 1))
     follows_c = np.arange(N_CATEGORIES) % 2 == 0
     dense_cl = np.where(follows_c[:, None], CHANCE + gain_cl, CHANCE + LEVEL)
@@ -83,7 +83,7 @@ def fired(shape: Callable[[Floats], Floats], n_layers: int, noise: Noise, rng: n
 
 
 def step0_hump(n_layers: int, noise: Noise, rng: np.random.Generator) -> dict[str, float]:
-    """A trained model that is flat, over an untrained one that has most in the middle: its gain has a valley."""
+    """A flat trained model over an untrained one with a hump: the gain has a valley."""
     depth_l = (np.arange(n_layers) + 0.5) / n_layers
     step0_cl = np.tile(CHANCE + 0.5 * hump(depth_l), (N_CATEGORIES, 1))
     trained_cl = np.full_like(step0_cl, CHANCE + LEVEL)
@@ -108,14 +108,14 @@ def _rules(presence: pl.DataFrame, rows: pl.DataFrame, n_layers: int) -> dict[st
 
 
 def _right_verdicts(rows: pl.DataFrame, follows_c: NDArray[np.bool_]) -> dict[str, float]:
-    """Of the categories that pass: how many are told apart by the dense probe as they were planted."""
+    """Share of passing categories whose verdict is the planted one."""
     expected = pl.Series(np.where(follows_c, "representational", "allocation"))
     passed = rows["passes_gate"]
     return {"right verdict of those": _share((rows["verdict"] == expected).filter(passed)) if passed.any() else np.nan}
 
 
 def naive_rule(part_l: NDArray[np.integer], profile_cl: Floats) -> NDArray[np.bool_]:
-    """Whether the highest early and the highest late layer both lie above the lowest one in the middle."""
+    """Whether the highest early and the highest late layer lie above the lowest middle layer."""
     early, mid, late = (profile_cl[:, part_l == part] for part in range(3))
     lowest = mid.min(axis=1)
     return (early.max(axis=1) > lowest) & (late.max(axis=1) > lowest)

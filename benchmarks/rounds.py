@@ -1,4 +1,4 @@
-"""Jobs measured in turns, so that whatever else the machine does falls on all of them; the caller says what one is."""
+"""Time several jobs in alternating rounds, so that other load on the machine affects all of them alike."""
 
 import json
 import os
@@ -8,10 +8,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from resources.compute.local_processes import WORKER_ENVIRONMENT
 
@@ -21,83 +21,72 @@ Job = Callable[[], object]
 ROUNDS = 5
 
 
+class Seconds(NamedTuple):
+    """Duration of a job."""
+
+    cpu: float
+    """Of all threads of a process: comparable on a machine with other load too."""
+    wall: float
+
+
 class Costs:
-    """What each job took in each round."""
+    """Seconds of each job, one entry per round."""
 
     def __init__(self) -> None:
-        self.cpu_seconds: dict[str, list[float]] = {}
-        """Of all threads of this process: what to trust on a machine that others use too."""
-        self.wall_seconds: dict[str, list[float]] = {}
+        self.seconds: dict[str, list[Seconds]] = {}
 
     def cpu(self, job: str) -> float:
         """Median CPU seconds."""
-        return statistics.median(self.cpu_seconds[job])
+        return statistics.median(seconds.cpu for seconds in self.seconds[job])
 
     def wall(self, job: str) -> float:
         """Median seconds on the clock."""
-        return statistics.median(self.wall_seconds[job])
+        return statistics.median(seconds.wall for seconds in self.seconds[job])
 
     def speed(self, job: str, against: str) -> float:
-        """How fast a job is for another's speed of 1: median of the ratios within rounds, by CPU seconds."""
+        """Speed of a job relative to another: median over the rounds of the ratio of CPU seconds."""
         return statistics.median(self.speeds(job, against))
 
     def speeds(self, job: str, against: str) -> list[float]:
-        """The ratio of each round."""
-        pairs = zip(self.cpu_seconds[against], self.cpu_seconds[job], strict=True)
-        return [other / own for other, own in pairs]
+        """The ratio of CPU seconds in each round."""
+        return [other.cpu / own.cpu for other, own in self._pairs(against, job)]
+
+    def wall_ratio(self, job: str, against: str) -> float:
+        """Median over the rounds of the seconds on the clock, relative to another job."""
+        return statistics.median(own.wall / other.wall for other, own in self._pairs(against, job))
 
     def rates(self, job: str, n_bytes: int) -> dict[str, float | str]:
-        """Columns of a table."""
+        """Columns of a table: gigabytes per CPU second and per second on the clock."""
         return {"GB/CPU-s": n_bytes / self.cpu(job) / 1e9, "GB/s wall": n_bytes / self.wall(job) / 1e9}
 
+    def _pairs(self, one: str, other: str) -> Iterator[tuple[Seconds, Seconds]]:
+        return zip(self.seconds[one], self.seconds[other], strict=True)
 
-def measured_in_turns(jobs: Mapping[str, Job], rounds: int = ROUNDS, between: Job = lambda: None) -> Costs:
-    """Run every job once without counting it, then all of them in turn, forwards and backwards by turns.
+
+def measure_alternating(jobs: Mapping[str, Job], rounds: int = ROUNDS, between: Job = lambda: None) -> Costs:
+    """Run every job once uncounted, then all jobs in each round, in alternating order.
 
     Args:
-        jobs: Name to what is measured.
-        rounds: How often each is measured.
-        between: Tidies up after each job, unmeasured.
+        jobs: name to job. `Seconds` that a job returns count in place of the time measured here.
+        rounds: number of counted rounds.
+        between: clean-up after each job, not measured.
     """
     costs = Costs()
-    for name, counts in _turns(jobs, rounds):
-        cpu, wall = _cpu_seconds(), time.perf_counter()
-        jobs[name]()
-        cpu, wall = _cpu_seconds() - cpu, time.perf_counter() - wall
-        between()
-        if counts:
-            costs.cpu_seconds.setdefault(name, []).append(cpu)
-            costs.wall_seconds.setdefault(name, []).append(wall)
-    return costs
-
-
-def told_in_turns(jobs: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> Costs:
-    """As `measured_in_turns`, of jobs that say themselves what CPU seconds count."""
-    costs = Costs()
-    for name, counts in _turns(jobs, rounds):
-        seconds = jobs[name]()
-        if counts:
-            costs.cpu_seconds.setdefault(name, []).append(seconds)
-    return costs
-
-
-def _turns(names: Iterable[str], rounds: int) -> Iterator[tuple[str, bool]]:
-    """Whose turn it is, and whether that counts."""
     for number in range(rounds + 1):
-        for name in list(names)[:: 1 if number % 2 else -1]:
-            yield name, number > 0
+        for name in list(jobs)[:: 1 if number % 2 else -1]:
+            cpu, wall = _cpu_seconds(), time.perf_counter()
+            result = jobs[name]()
+            measured = Seconds(_cpu_seconds() - cpu, time.perf_counter() - wall)
+            between()
+            if number:
+                costs.seconds.setdefault(name, []).append(result if isinstance(result, Seconds) else measured)
+    return costs
 
 
-def measured_by_a_worker(function: str, *arguments: object) -> Any:
-    """What `package.module:function` returns in a process that has the environment of the project's workers.
-
-    Args:
-        function: By name.
-        arguments: Of it: numbers, texts, tuples of them.
-    """
+def measure_in_worker(function: str) -> Any:
+    """Call `package.module:function` in a process with the environment of the project's workers."""
     module, _, name = function.partition(":")
-    given = ", ".join(repr(argument) for argument in arguments)
-    script = f"import json; from {module} import {name}; print(json.dumps({name}({given})))"
+    script = f"import json; from {module} import {name}; print(json.dumps({name}()))"
     environment = {**os.environ, **WORKER_ENVIRONMENT}
     finished = subprocess.run(
         [sys.executable, "-c", script], env=environment, check=True, stdout=subprocess.PIPE, text=True
@@ -112,7 +101,7 @@ def _cpu_seconds() -> float:
 
 @contextmanager
 def peak_anonymous_bytes() -> Iterator[list[int]]:
-    """A list that holds, afterwards, by how much memory that is not file pages grew at most; looked at every 2 ms."""
+    """Yield a list whose one value is, afterwards, the largest growth of anonymous memory; sampled every 2 ms."""
     start, peak, over = _anonymous_bytes(), [0], threading.Event()
 
     def watch() -> None:

@@ -1,7 +1,7 @@
-"""The same SAE trained by us and by others: the same start, batches in the same order, learning rate, and clock.
+"""Train the same SAE as other libraries do: equal start, batches, order, learning rate and clock.
 
-Others train with their own trainers, in an environment of their own (`make peers`); each in a process that is asked
-for some steps in turn with the others. One thread each. Two more starts are for the error alone.
+Every library trains with its own trainer in a process of the environment that `make peers` makes, one thread each, some
+steps per round. Two further starts measure the error alone.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.cuda_device import check_device
 from benchmarks.planted_rows import planted_rows
-from benchmarks.rounds import Table, told_in_turns
+from benchmarks.prerequisites import check_device, peers_python
+from benchmarks.rounds import Seconds, Table, measure_alternating
 from benchmarks.sae_turns import SEED
 from emergence_assets.activations.files.batches import ShuffledRows
 from resources.compute.local_processes import WORKER_ENVIRONMENT
@@ -33,52 +33,48 @@ D_MODEL, K, BATCH_SIZE = 512, 32, 2048
 N_ROWS, N_HELD_OUT, N_ATOMS = 200_000, 8192, 4096
 OURS = "ours"
 SYSTEMS = {"sae_lens": "SAELens", "sparsify": "sparsify", "dictionary_learning": "dictionary_learning"}
-"""`peers_train_*.py` → what stands in the table."""
+"""Name in `peers_train_*.py` → row of the table."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """A dictionary, how it starts, and how long it is trained."""
+    """Size of a dictionary, its start and the length of its training."""
 
     n_latents: int
     learning_rate: float
     steps_per_turn: int
     rounds: int
-    """0: only the error counts."""
+    """0 measures the error alone."""
     encoder_length: float | None = 1.0
-    """Of the start; None: each starts its own way."""
+    """Length of the encoder rows at the start; None leaves the start to each library."""
 
     @property
     def n_steps(self) -> int:
-        """Those of the first turn, which does not count, among them."""
+        """All steps, including the first turn, which is not counted."""
         return self.steps_per_turn * (self.rounds + 1)
 
 
 TRAININGS = (
     Training(4096, 2e-3, steps_per_turn=5, rounds=9),
     Training(16_384, 1e-3, steps_per_turn=2, rounds=4),
-    # A unit encoder sums up to more than the input and has to shrink first, which costs most of so few steps.
+    # A unit encoder reconstructs more than the input and first has to shrink, which takes most of so few steps.
     Training(4096, 2e-3, steps_per_turn=50, rounds=0, encoder_length=0.5),
     Training(4096, 2e-3, steps_per_turn=50, rounds=0, encoder_length=None),
 )
 
 
 def measure_sae_peers(peers: Path, device: str = "cpu") -> Table:
-    """Tokens per second, how much faster ours is, and the error on rows held out, after as many tokens.
+    """Tokens per second, speed of ours relative to the others, and FVU on held-out rows after equal tokens.
 
     Args:
-        peers: Environment of the others.
-        device: Where all train; seconds are those of the CPU there, on a GPU those on the clock.
+        peers: environment of the other libraries.
+        device: device of all trainings; CPU seconds are measured on a CPU, seconds on the clock on a GPU.
 
     Raises:
-        EmergenceError: There is no such environment, or no such device.
+        EmergenceError: there is no such environment or device.
     """
     check_device(device)
-    python = peers / "bin/python"
-    if not python.exists():
-        raise EmergenceError(
-            "The environment of the other trainers is missing.", where=str(peers), remedy="make it with `make peers`"
-        )
+    python = peers_python(peers)
     table: Table = {}
     rows_td = planted_rows(N_ROWS + N_HELD_OUT, D_MODEL, N_ATOMS)
     for training in TRAININGS:
@@ -89,7 +85,7 @@ def measure_sae_peers(peers: Path, device: str = "cpu") -> Table:
 
 
 def _fill(folder: Path, rows_td: NDArray[np.float32], training: Training, device: str) -> None:
-    """All that `peers_train.Task` reads, and the rows that it does not."""
+    """Write the files that `peers_train.Task` reads, and the rows that our trainer reads."""
     train_td, held_out_td = rows_td[:N_ROWS], rows_td[N_ROWS:]
     W_dec_nd = np.random.default_rng(1).standard_normal((training.n_latents, D_MODEL), dtype=np.float32)
     shuffled = ShuffledRows(torch.from_numpy(train_td), BATCH_SIZE, SEED)
@@ -110,16 +106,16 @@ def _fill(folder: Path, rows_td: NDArray[np.float32], training: Training, device
     (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
-def _compared(folder: Path, python: Path, training: Training, device: str) -> Table:
+def _compared(folder: Path, python: str, training: Training, device: str) -> Table:
     commands = {OURS: [sys.executable, "-m", "benchmarks.sae_turns"]}
     script = str(Path(__file__).with_name("peers_train.py"))
-    commands |= {title: [str(python), script, system] for system, title in SYSTEMS.items()}
+    commands |= {title: [python, script, system] for system, title in SYSTEMS.items()}
     with contextlib.ExitStack() as stack:
         workers = {
             title: stack.enter_context(_worker(title, command, folder, device)) for title, command in commands.items()
         }
-        jobs = {title: partial(worker.told_seconds, training.steps_per_turn) for title, worker in workers.items()}
-        costs = told_in_turns(jobs, training.rounds)
+        jobs = {title: partial(worker.train, training.steps_per_turn) for title, worker in workers.items()}
+        costs = measure_alternating(jobs, training.rounds)
         found = {title: worker.finished() for title, worker in workers.items()}
     held_out_td = np.load(folder / "held_out.npy")
     lengths = {None: "own starts", 1.0: "unit encoder"}
@@ -169,14 +165,23 @@ def _worker(title: str, command: Sequence[str], folder: Path, device: str) -> It
 
 @dataclass(frozen=True)
 class _Worker:
-    """A trainer at work, see `peers_train.Turns`."""
+    """A training process; `peers_train.Turns` is its other end."""
 
     process: "subprocess.Popen[str]"
     reconstructed: Path
     log: Path
 
-    def told_seconds(self, n_steps: int) -> float:
-        """Have it do so many more steps."""
+    def train(self, n_steps: int) -> Seconds:
+        """Train for further steps; the process measures one kind of seconds, which stands for both."""
+        seconds = self._ask(n_steps)
+        return Seconds(seconds, seconds)
+
+    def finished(self) -> tuple[NDArray[np.float32], int]:
+        """Reconstruction of the held-out rows, and peak bytes of GPU memory."""
+        n_bytes = int(self._ask(0))
+        return np.load(self.reconstructed), n_bytes
+
+    def _ask(self, n_steps: int) -> float:
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -188,11 +193,6 @@ class _Worker:
             raise EmergenceError(
                 f"A trainer ended early: {self.log.read_text(encoding='utf-8', errors='replace')[-2000:]}",
                 where=self.log.stem,
-                remedy="see what it said; `make peers` makes the environment of the others",
+                remedy="read its output above; `make peers` makes the environment of the other libraries",
             )
         return float(answer)
-
-    def finished(self) -> tuple[NDArray[np.float32], int]:
-        """What it makes of the rows held out, and bytes of GPU memory at most."""
-        n_bytes = int(self.told_seconds(0))
-        return np.load(self.reconstructed), n_bytes

@@ -1,14 +1,14 @@
-"""Twelve SAEs in one stack, against one after the other, and against two processes with half of them each."""
+"""Train twelve SAEs in one stack, one after the other, or in two processes with half of them each."""
 
-import statistics
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
-from benchmarks.cuda_device import check_device
 from benchmarks.gpu_roofline import BFLOAT16, FLOAT32, seconds_per_token
-from benchmarks.rounds import Table
+from benchmarks.prerequisites import check_device
+from benchmarks.rounds import Seconds, Table, measure_alternating
 from benchmarks.sae_steps import MIDDLE, SMALL, WIDE, Shape, StepClock, recipe, rows, trained
 from emergence_assets.saes.training.batches import Member
 from resources.compute.local_processes import LocalProcesses
@@ -18,21 +18,20 @@ MEMBERS = [(layer, seed) for layer in range(6) for seed in range(2)]
 """Layers have rows of their own, seeds share them."""
 HALVES = [MEMBERS[: len(MEMBERS) // 2], MEMBERS[len(MEMBERS) // 2 :]]
 N_STEPS = {SMALL: 60, MIDDLE: 5}
-"""Shape → steps of a training on the CPU, of which the first does not count."""
+"""Shape → steps of a training on the CPU; the first is not counted."""
 N_STEPS_GPU = 150
-ROUNDS = 4
-"""Of which the first does not count."""
+ROUNDS = 3
 STACKED, IN_TURN, IN_TWO = "stacked", "one after the other", "two processes, half stacked in each"
 
 
 def measure_sae_stack(device: str = "cpu") -> Table:
-    """Milliseconds of a step of all twelve, and ratios: medians of the rounds, by shape.
+    """Milliseconds of a step of all twelve and ratios, as medians over the rounds, by shape.
 
     Args:
-        device: On a GPU instead tokens per second, what share that is of `gpu_roofline`'s, and memory.
+        device: on a GPU tokens per second, their share of the roofline and memory are measured instead.
 
     Raises:
-        EmergenceError: There is no such device.
+        EmergenceError: there is no such device.
     """
     check_device(device)
     return _on_cpu() if device == "cpu" else _on_gpu(device)
@@ -47,43 +46,41 @@ def _on_cpu() -> Table:
                 IN_TURN: [{"members": MEMBERS, "stacked": False}],
                 IN_TWO: [{"members": half, "stacked": True} for half in HALVES],
             }
-            cpu: dict[str, list[float]] = {way: [] for way in ways}
-            wall: dict[str, list[float]] = {way: [] for way in ways}
-            for number in range(ROUNDS):
-                for way in list(ways)[:: 1 if number % 2 else -1]:
-                    tasks = [
-                        Task("benchmarks.sae_stack:train_some", {"shape": shape, "n_steps": n_steps, **some}, way)
-                        for some in ways[way]
-                    ]
-                    answers = [answer for _, answer in processes.run(tasks)]
-                    if number:
-                        cpu[way].append(sum(answer["cpu"] for answer in answers) / (n_steps - 1))
-                        wall[way].append(max(answer["wall"] for answer in answers) / (n_steps - 1))
+            jobs = {way: partial(_seconds_per_step, processes, shape, n_steps, parts) for way, parts in ways.items()}
+            costs = measure_alternating(jobs, ROUNDS)
             for way in ways:
                 table[f"d={shape[0]} n={shape[1]}: {way}"] = {
-                    "CPU ms per step of 12": 1e3 * statistics.median(cpu[way]),
-                    "wall ms": 1e3 * statistics.median(wall[way]),
-                    "CPU, of stacked": _ratio(cpu[way], cpu[STACKED]),
-                    "wall, of stacked": _ratio(wall[way], wall[STACKED]),
+                    "CPU ms per step of 12": 1e3 * costs.cpu(way),
+                    "wall ms": 1e3 * costs.wall(way),
+                    "CPU, of stacked": costs.speed(STACKED, way),
+                    "wall, of stacked": costs.wall_ratio(way, STACKED),
                 }
     return table
 
 
-def _ratio(seconds: Sequence[float], others: Sequence[float]) -> float:
-    return statistics.median(one / other for one, other in zip(seconds, others, strict=True))
+def _seconds_per_step(
+    processes: LocalProcesses, shape: Shape, n_steps: int, parts: Sequence[dict[str, Any]]
+) -> Seconds:
+    """Train each part in a process of its own."""
+    tasks = [
+        Task("benchmarks.sae_stack:train_some", {"shape": shape, "n_steps": n_steps, **part}, "train") for part in parts
+    ]
+    answers = [answer for _, answer in processes.run(tasks)]
+    cpu, wall = sum(answer["cpu"] for answer in answers), max(answer["wall"] for answer in answers)
+    return Seconds(cpu / (n_steps - 1), wall / (n_steps - 1))
 
 
 def train_some(
     *, shape: Shape, n_steps: int, members: Sequence[tuple[int, int]], stacked: bool, report: Any
 ) -> dict[str, float]:
-    """Seconds of all steps but the first. For a worker.
+    """Worker: seconds of all steps but the first.
 
     Args:
-        shape: Of each.
-        n_steps: Of each.
-        members: Layer and seed.
-        stacked: Whether together.
-        report: Not called.
+        shape: of every SAE.
+        n_steps: of every SAE.
+        members: layer and seed of each.
+        stacked: train them together.
+        report: not called.
     """
     clocks = _clocks(shape, n_steps, members, stacked)
     return {"cpu": sum(clock.cpu_seconds for clock in clocks), "wall": sum(clock.wall_seconds for clock in clocks)}

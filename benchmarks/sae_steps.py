@@ -1,4 +1,4 @@
-"""Seconds of our trainer's steps: without what comes before the first and after the last."""
+"""Seconds of our trainer's steps, without set-up before the first and clean-up after the last."""
 
 import time
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ MIDDLE, WIDE = (512, 4096, 32, 2048), (512, 16_384, 32, 2048)
 
 
 def recipe(shape: Shape, n_steps: int, activation: Activation | None = None, **others: Any) -> SAERecipe:
-    """Of a shape; TopK where nothing else is asked for."""
+    """Training settings of a shape; TopK by default."""
     _, n_latents, k, batch_size = shape
     return SAERecipe(
         activation=activation or TopK(k), n_latents=n_latents, n_steps=n_steps, batch_size=batch_size, **others
@@ -29,16 +29,16 @@ def recipe(shape: Shape, n_steps: int, activation: Activation | None = None, **o
 
 
 def rows(shape: Shape, n_batches: int = 4, seed: int = 0) -> np.ndarray:
-    """Rows of so many batches."""
+    """Rows of `n_batches` batches."""
     d_model, n_latents, _, batch_size = shape
     return planted_rows(n_batches * batch_size, d_model, n_latents, seed)
 
 
 class StepClock:
-    """Takes the time after the first step and after the last; below 200 steps each is reported.
+    """Clock that starts after the first step and stops after the last; trainings below 200 steps report each.
 
     Args:
-        device: A GPU is waited for.
+        device: on a GPU the clock waits for the kernels.
     """
 
     def __init__(self, device: str = "cpu"):
@@ -53,19 +53,19 @@ class StepClock:
         if self._on_gpu:
             torch.cuda.synchronize()
         cpu, wall = time.process_time(), time.perf_counter()
-        # At the end the difference, from the negative of the beginning on.
+        # The start is subtracted, the end added.
         sign = -1 if done == 1 else 1
         self.cpu_seconds += sign * cpu
         self.wall_seconds += sign * wall
 
 
 def trained(members: Sequence[Member], recipe: SAERecipe, device: str = "cpu") -> tuple[list[TrainedSAE], StepClock]:
-    """Train, and say what the steps after the first took.
+    """Train, and measure the steps after the first.
 
     Args:
-        members: What to train on what.
-        recipe: Of 2 to 199 steps.
-        device: Where.
+        members: rows and seed of every SAE.
+        recipe: training settings, of 2 to 199 steps.
+        device: device of the training.
     """
     clock = StepClock(device)
     return train_saes(members, recipe, device, clock.report), clock

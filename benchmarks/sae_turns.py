@@ -1,4 +1,4 @@
-"""Our trainer as a process that trains in turns, on the same task and by the same clock as those of others."""
+"""Run our trainer as a process that trains in turns, on the task and by the clock of the other libraries."""
 
 import sys
 from pathlib import Path
@@ -14,11 +14,11 @@ from emergence_assets.saes.training.settings import SAERecipe
 from emergence_assets.saes.training.training import train_saes
 
 SEED = 0
-"""Of the order of the rows: that of the batches which others read."""
+"""Seed of the order of the rows; the batches of the other libraries have the same."""
 
 
 def main() -> None:
-    """Train as told."""
+    """Train on request."""
     folder, reconstructed = Path(sys.argv[1]), Path(sys.argv[2])
     task = Task.read(folder)
     turns = Turns(task.device)
@@ -26,7 +26,7 @@ def main() -> None:
     if task.W_enc_nd is not None:
         b_enc_n = task.W_dec_nd.new_zeros(len(task.W_dec_nd))
         start = SAE(task.W_enc_nd, b_enc_n, task.W_dec_nd, task.b_dec_d, task.k)
-    # Rows of a file, written to by nobody: copied on writing, so that they need not be copied before.
+    # Copy-on-write, because torch warns of read-only arrays; nothing writes to the rows.
     member = Member(np.load(folder / "rows.npy", mmap_mode="c"), SEED, start=Start(start) if start else None)
     left = turns.begin()
 
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def recipe_of(task: Task) -> SAERecipe:
-    """A learning rate that stays the same from the first step on."""
+    """Settings of the task, with a constant learning rate."""
     return SAERecipe(
         activation=TopK(task.k),
         n_latents=len(task.W_dec_nd),

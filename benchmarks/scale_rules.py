@@ -1,11 +1,12 @@
-"""How often the rules of the size axis say what was planted, over simulated families of 5, 8 and 10 sizes.
+"""Error rates of the rules over sizes on simulated families of 5, 8 and 10 sizes.
 
-A family has categories whose presence follows log10 of the parameters; every size is one training run, every score is
-measured on the same texts. Judged are the mean over categories and the count of strong ones.
+A family has categories whose presence follows log10 of the parameters; every size is one training run, and every score
+is measured on the same texts. The rules read the mean over categories and the number of strong ones.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ KINDS = {
     "saturated": "saturated",
     "count artefact": "metric_artifact",
 }
-"""What is planted, and the shape that it ought to be called."""
+"""Planted kind → correct shape."""
 N_SIZES = (5, 8, 10)
 N_CATEGORIES = 20
 N_BOOT = 200
@@ -32,20 +33,17 @@ DRAWS = 200
 
 
 def measure_scale_rules() -> dict[str, dict[str, Any]]:
-    """Rate of every shape by what was planted and the number of sizes; single categories beside the mean."""
+    """Rate of every shape by planted kind and number of sizes, for means and for single categories."""
     table = {}
-    for kind in KINDS:
-        for n_sizes in N_SIZES:
-            rng = np.random.default_rng([n_sizes, len(kind)])
-            families = [draw_family(kind, n_sizes, rng) for _ in range(DRAWS)]
-            table[f"{kind}, {n_sizes} sizes"] = {name: round(rate, 3) for name, rate in rates(families).items()}
-    for kind in ("threshold", "smooth"):
-        for n_sizes in N_SIZES:
-            rng = np.random.default_rng([n_sizes, len(kind), 1])
-            singles = [draw_family(kind, n_sizes, rng, n_categories=1) for _ in range(DRAWS)]
-            table[f"{kind}, {n_sizes} sizes, one category"] = {
-                name: round(rate, 3) for name, rate in rates(singles).items()
-            }
+    for kinds, n_categories, suffix in (
+        (tuple(KINDS), N_CATEGORIES, ""),
+        (("threshold", "smooth"), 1, ", one category"),
+    ):
+        for kind, n_sizes in product(kinds, N_SIZES):
+            rng = np.random.default_rng([n_sizes, len(kind), *([1] if suffix else [])])
+            families = [draw_family(kind, n_sizes, rng, n_categories) for _ in range(DRAWS)]
+            shapes = {name: round(rate, 3) for name, rate in rates(families).items()}
+            table[f"{kind}, {n_sizes} sizes{suffix}"] = shapes
     return table
 
 

@@ -1,6 +1,6 @@
-"""What the signal to stop training costs: utility that came after it, over all prefixes of simulated training runs.
+"""Cost of stopping at the stop signal: the utility gained after it, over all prefixes of simulated training runs.
 
-Curves rise once, or rise again after a rest; every checkpoint is one reading of the same texts.
+Curves rise once, or a second time after a plateau; every checkpoint measures the same texts.
 """
 
 from typing import Any
@@ -14,11 +14,12 @@ GRIDS = {"powers of two": 2, "powers of four": 4}
 """Checkpoints from step 1 to about 131,072."""
 N_BOOT, DRAWS = 200, 400
 READING_SD, TEXT_SD = 0.01, 0.02
-"""Of a mean excess: what SAEs add to a checkpoint, and what the texts add to all checkpoints alike, half of it."""
+"""Standard deviations of a mean excess: from the SAEs of a checkpoint, and from the texts; checkpoints share half of
+the variance of the latter."""
 
 
 def measure_stop_signal() -> dict[str, dict[str, Any]]:
-    """By curve and grid: how often there is a signal, regret and compute saved at the first, and without the gate."""
+    """Rate of signals, and regret and saved compute at the first one, by curve and grid; rate without the gate."""
     return {
         f"{kind}, {name}": _measured(kind, factor, np.random.default_rng([factor, len(kind)]))
         for kind in KINDS
@@ -33,7 +34,7 @@ def _measured(kind: str, factor: int, rng: np.random.Generator) -> dict[str, Any
         true_s = _curve(kind, np.log10(steps + 1.0), rng)
         shared, shared_b = rng.normal(0, TEXT_SD / np.sqrt(2)), rng.normal(0, TEXT_SD / np.sqrt(2), N_BOOT)
         own_s, own_sb = (rng.normal(0, READING_SD, shape) for shape in (len(steps), (len(steps), N_BOOT)))
-        scale_s = np.minimum(true_s / 0.1, 1)  # texts that are kind to a model are so once it has features
+        scale_s = np.minimum(true_s / 0.1, 1)  # texts have an effect on models with features only
         utility_s = true_s + own_s + shared * scale_s
         utility_sb = utility_s[:, None] + own_sb + shared_b * scale_s[:, None]
         signals = [

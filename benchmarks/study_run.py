@@ -1,4 +1,4 @@
-"""A whole study from nothing, and again with nothing to do."""
+"""Run a whole study into an empty folder, and again with nothing to do."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ MODEL_WORK = ("training_run", "activations", "sae")
 
 
 def measure_study_run(study: str) -> dict[str, float]:
-    """Wall time of a first and a second run, and how much of the first is not model work."""
+    """Seconds of a first and a second run, and the share of the first outside model work."""
     with tempfile.TemporaryDirectory() as data:
         first, seconds = _run(study, data)
         _, again = _run(study, data)

@@ -1,7 +1,7 @@
-"""How often the rules over training steps are wrong: false emergence, power, bias and coverage of the half step.
+"""Error rates of the rules over training steps: false emergence, power, bias and coverage of the half step.
 
-Series of presence are drawn as a known curve plus noise, some of it shared by all checkpoints (the same texts) and
-some of its own, with replicates that know of both; the code that makes `emergence_over_time` reads them.
+Series of presence are a known curve plus noise, partly shared by all checkpoints (the same texts) and partly
+independent, with replicates of both; the code behind `emergence_over_time` reads them.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from emergence_assets.features.statistics.formulas import benjamini_hochberg
 STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 2000)
 """Checkpoints of the default study."""
 N_CATEGORIES = 50
-"""Series that are tested together."""
+"""Series of one multiple-testing correction."""
 N_SEEDS, N_BOOT = 2, 200
 
 
@@ -37,10 +37,10 @@ class Planted:
 
 
 def drawn_series(truth_s: NDArray[np.float64], steps: NDArray[np.integer], n: int, sd: float, seed: int) -> Series:
-    """Series around a truth: noise of standard deviation sd of its own at every step, and sd shared by all steps.
+    """Series around a truth: noise with standard deviation sd at every step, and sd shared by all steps.
 
-    Of the variance at a step half is of the two SAE seeds, half of the texts. Replicates repeat the noise as the
-    pipeline's do: they are centred on what was observed, and draw the seeds from the two that there are.
+    SAE seeds and texts each contribute half of the variance at a step. Replicates repeat the noise as in the pipeline:
+    they are centred on the observed values, and draw the seeds from the two that exist.
     """
     rng = np.random.default_rng(seed)
     size = (n, len(steps))
@@ -57,7 +57,7 @@ def drawn_series(truth_s: NDArray[np.float64], steps: NDArray[np.integer], n: in
 
 
 def judged(series: Series) -> dict[str, NDArray[Any]]:
-    """What is read from series, with the gate; `N_CATEGORIES` of them are corrected together."""
+    """Columns of `emergence_over_time` for series, with the gate; `N_CATEGORIES` of them are corrected together."""
     read = read_rises(series)
     families = np.array_split(read["p_value"], max(1, len(read["p_value"]) // N_CATEGORIES))
     q = np.concatenate([benjamini_hochberg(family) for family in families])
@@ -65,7 +65,7 @@ def judged(series: Series) -> dict[str, NDArray[Any]]:
 
 
 def outcome(truth: Planted, steps: NDArray[np.integer], n: int, sd: float, seed: int) -> dict[str, float]:
-    """Share that is called emerged, and of those bias and spread of the half step in decades, and coverage."""
+    """Share of emerged series, and for these the bias, spread (decades) and coverage of the half step."""
     read = judged(drawn_series(truth.at(steps), steps, n, sd, seed))
     emerged = read["passes_gate"] & np.isfinite(read["half_step"])
     found: dict[str, float] = {"passes_gate": float(read["passes_gate"].mean())}
@@ -92,7 +92,7 @@ def outcome(truth: Planted, steps: NDArray[np.integer], n: int, sd: float, seed:
 
 
 def measure_time_rules(n: int = 1000) -> dict[str, dict[str, float]]:
-    """One row per planted curve and set of checkpoints; n series each.
+    """One row per planted curve and set of checkpoints, n series each.
 
     False emergence should stay at or below 1 %, power at a rise of 0.15 under noise of 0.02 above 90 %, bias below 0.05
     decades, coverage between 0.90 and 0.99.

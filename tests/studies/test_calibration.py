@@ -1,11 +1,12 @@
-"""Planted families are what they are said to be, and the whole chain finds it; `make calibration` says how often."""
+"""Planted families have the planted properties, and the whole chain finds them; `make calibration` measures rates."""
 
 import numpy as np
 import pytest
 
 from benchmarks.calibration import AIMS, Figure, drawn_answers
 from benchmarks.planted_categories import CATEGORIES, Family, draw_cell, planted_directions
-from benchmarks.planted_study import STEPS, planted_runs
+from benchmarks.planted_study import planted_runs
+from benchmarks.time_rules import STEPS
 from emergence_assets.features.statistics.formulas import auroc_c
 
 CARRIED = 0.5

@@ -1,7 +1,7 @@
-"""Harvesting all layers into files against the same forward passes that keep nothing; one pass for all or one each.
+"""Capture all layers into files, compared with forward passes that keep nothing; in one pass, or one per layer.
 
-What the harvest adds is a few percent of a forward pass, less than passes differ by. It is measured with blocks that
-copy their input instead of computing, and put in relation to the passes of the real model.
+Capturing adds a few percent to a forward pass, less than passes vary. It is measured on a model whose blocks copy their
+input, and divided by the duration of the real model's passes.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from benchmarks.rounds import Job, Table, measured_in_turns
+from benchmarks.rounds import Job, Table, measure_alternating
 from emergence_assets.activations.files.background import BackgroundWriter
 from emergence_assets.activations.files.layout import ActivationSpec
 from emergence_assets.activations.files.writing import ActivationWriter
@@ -26,15 +26,15 @@ BATCH_SIZE = 32
 N_TEXTS = 256
 N_TEXTS_OF_MANY_PASSES = 64
 ONE_GROUP = 1 << 40
-"""Staged bytes with which all texts are sorted by length together, as the plain passes sort them."""
+"""Staged bytes that sort all texts by length together, as in the plain passes."""
 PASSES = "forward passes, nothing kept"
 PICKED, WRITTEN = "rows picked and cast, thrown away", "rows written, hashed and counted"
 GROUPED = "the same, texts sorted within groups"
 TOGETHER, APART = "all layers in one pass", "one pass per layer"
 
 
-def measure_activation_harvest() -> Table:
-    """CPU seconds, and what they are for those of the plain passes."""
+def measure_activation_capture() -> Table:
+    """CPU seconds, and their ratio to those of the plain passes."""
     torch.set_num_threads(1)
     model, copying, layers = _model(), _model(), list(range(N_LAYERS))
     for block in blocks(copying):
@@ -42,12 +42,12 @@ def measure_activation_harvest() -> Table:
     tokens, few = _texts(N_TEXTS), _texts(N_TEXTS_OF_MANY_PASSES)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        whole = measured_in_turns(_jobs(model, tokens, layers, folder), rounds=3)
-        parts = measured_in_turns(_jobs(copying, tokens, layers, folder), rounds=5)
-        passes = measured_in_turns(
+        whole = measure_alternating(_jobs(model, tokens, layers, folder), rounds=3)
+        parts = measure_alternating(_jobs(copying, tokens, layers, folder), rounds=5)
+        passes = measure_alternating(
             {
-                TOGETHER: lambda: _harvest(model, few, layers, folder),
-                APART: lambda: [_harvest(model, few, [layer], folder) for layer in layers],
+                TOGETHER: lambda: _capture(model, few, layers, folder),
+                APART: lambda: [_capture(model, few, [layer], folder) for layer in layers],
             },
             rounds=3,
         )
@@ -56,7 +56,7 @@ def measure_activation_harvest() -> Table:
         job: {
             "CPU s": whole.cpu(job),
             "wall s": whole.wall(job),
-            "CPU for that of plain passes": 1 / whole.speed(job, PASSES),
+            "CPU relative to plain passes": 1 / whole.speed(job, PASSES),
             "added, CPU s": parts.cpu(job) - parts.cpu(PASSES),
             "added, share of a pass (aim: 0.03)": (parts.cpu(job) - parts.cpu(PASSES)) / forward,
         }
@@ -64,7 +64,7 @@ def measure_activation_harvest() -> Table:
     }
     for job in (TOGETHER, APART):
         ratio = 1 / passes.speed(job, TOGETHER)
-        table[job] = {"CPU s": passes.cpu(job), "wall s": passes.wall(job), "CPU for that of one pass": ratio}
+        table[job] = {"CPU s": passes.cpu(job), "wall s": passes.wall(job), "CPU relative to one pass": ratio}
     return {
         f"{(few if job in (TOGETHER, APART) else tokens).n_rows} tokens, {N_LAYERS} layers, d={D_MODEL}: {job}": columns
         for job, columns in table.items()
@@ -80,8 +80,8 @@ def _jobs(model: GPTNeoXForCausalLM, tokens: Tokens, layers: Sequence[int], fold
         PICKED: lambda: capture_checkpoint(
             model, tokens, layers, keep_nothing, batch_size=BATCH_SIZE, staged_bytes=ONE_GROUP
         ),
-        WRITTEN: lambda: _harvest(model, tokens, layers, folder, ONE_GROUP),
-        GROUPED: lambda: _harvest(model, tokens, layers, folder),
+        WRITTEN: lambda: _capture(model, tokens, layers, folder, ONE_GROUP),
+        GROUPED: lambda: _capture(model, tokens, layers, folder),
     }
 
 
@@ -108,7 +108,7 @@ def _texts(n_texts: int) -> Tokens:
 
 
 def _forward_only(model: GPTNeoXForCausalLM, tokens: Tokens, layers: Sequence[int]) -> None:
-    """The passes of `capture_checkpoint`: texts sorted by length, longest first, padded on the right."""
+    """Run the passes of `capture_checkpoint`: texts sorted by length, longest first, padded on the right."""
     with residual_stream(model, layers), torch.inference_mode():
         for texts in (sorted(tokens.training_ids, key=len, reverse=True), list(tokens.probe_ids)):
             for start in range(0, len(texts), BATCH_SIZE):
@@ -119,7 +119,7 @@ def _forward_only(model: GPTNeoXForCausalLM, tokens: Tokens, layers: Sequence[in
                 model.base_model(input_ids=torch.from_numpy(ids_bt), use_cache=False)
 
 
-def _harvest(
+def _capture(
     model: GPTNeoXForCausalLM, tokens: Tokens, layers: Sequence[int], folder: Path, staged_bytes: int = STAGED_BYTES
 ) -> None:
     spec = ActivationSpec(tokens.n_rows, tokens.n_probes, D_MODEL)
