@@ -29,7 +29,7 @@ WORKER_ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "POLARS_MAX_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    # Keep freed memory: glibc would map and unmap every temporary tensor anew (docs/measurements.md).
+    # Keep freed memory: glibc would map and unmap every temporary tensor anew.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 32),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 33),
     "MALLOC_TOP_PAD_": str(1 << 28),
