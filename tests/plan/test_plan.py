@@ -61,28 +61,32 @@ def test_after_all_are_made_nothing_is_due(finished: Storage) -> None:
     assert set(states(finished).values()) == {("done", "")}
 
 
-def test_deleting_a_file_makes_it_and_exactly_its_descendants_due(finished: Storage) -> None:
-    file_of(finished, "weights", Cell("gloss-25k", 8)).unlink()
-    assert due(STUDY, finished) == {
-        "weights": ["gloss-25k/step000008"],
-        "codes": ["gloss-25k/step000008/L00", "gloss-25k/step000008/L01"],
-        "curves": ["gloss-25k"],
-        "summary": ["all models"],
-    }
-
-
-def test_deleting_one_layer_leaves_its_siblings_done(finished: Storage) -> None:
-    file_of(finished, "codes", Cell("gloss-200k", 1, 3)).unlink()
-    assert due(STUDY, finished) == {
-        "codes": ["gloss-200k/step000001/L03"],
-        "curves": ["gloss-200k"],
-        "summary": ["all models"],
-    }
-
-
-def test_deleting_the_last_asset_makes_nothing_else_due(finished: Storage) -> None:
-    file_of(finished, "summary", Cell()).unlink()
-    assert due(STUDY, finished) == {"summary": ["all models"]}
+@pytest.mark.parametrize(
+    ("asset", "cell", "expected"),
+    [
+        (
+            "weights",
+            Cell("gloss-25k", 8),
+            {
+                "weights": ["gloss-25k/step000008"],
+                "codes": ["gloss-25k/step000008/L00", "gloss-25k/step000008/L01"],
+                "curves": ["gloss-25k"],
+                "summary": ["all models"],
+            },
+        ),
+        (
+            "codes",
+            Cell("gloss-200k", 1, 3),
+            {"codes": ["gloss-200k/step000001/L03"], "curves": ["gloss-200k"], "summary": ["all models"]},
+        ),
+        ("summary", Cell(), {"summary": ["all models"]}),
+    ],
+)
+def test_deleting_a_file_makes_it_and_exactly_its_descendants_due(
+    finished: Storage, asset: str, cell: Cell, expected: dict[str, list[str]]
+) -> None:
+    file_of(finished, asset, cell).unlink()
+    assert due(STUDY, finished) == expected
 
 
 def test_making_a_deleted_file_again_makes_its_descendants_done_again(finished: Storage) -> None:

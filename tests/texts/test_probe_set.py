@@ -1,4 +1,4 @@
-"""Probe sets are samples that hold still, split so that nothing is scored on what it was chosen on."""
+"""Probe sets are stable samples, and no latent is scored on a copy of a text it was chosen on."""
 
 import tempfile
 from pathlib import Path
@@ -183,12 +183,6 @@ def test_training_texts_end_like_the_probes():
     assert prompted.to_list() == [f"Q: {text.removesuffix(chr(10))}\nAnswer:" for text in plain]
 
 
-def test_order_of_a_users_rows_does_not_matter(tmp_path: Path):
-    in_order = table_probes(write(user_table(), tmp_path), ["category"])
-    shuffled = table_probes(write(user_table().sample(fraction=1, shuffle=True, seed=3), tmp_path), ["category"])
-    assert shuffled.texts.equals(in_order.texts)
-
-
 def test_small_categories_lose_their_label_and_unlabelled_texts_go(tmp_path: Path):
     few = pl.DataFrame({"text_id": ["x", "y"], "text": ["t", "u"], "category": ["rare", None]})
     probes = table_probes(write(pl.concat([user_table(), few]), tmp_path), ["category"], **NAMED)
@@ -246,10 +240,6 @@ def test_category_map_follow_from_the_first(tmp_path: Path):
         (user_table().with_columns(text_id=pl.lit("same")), "stands in row 1 and again"),
         (user_table().with_columns(text_id=pl.lit(None, dtype=pl.String)), "text_id"),
         (user_table().with_columns(pl.col("text_id") + "\0"), "NUL"),
-        (user_table().with_columns(text=pl.lit(" \n")), "empty"),
-        (user_table().with_columns(text=pl.lit(None, dtype=pl.String)), "empty"),
-        (user_table().with_columns(category=pl.lit(0.5)), "holds double"),
-        (user_table().with_columns(text=pl.lit([1])), "list<"),
         (user_table().with_columns(category=pl.lit("one")), "fewer than two categories"),
         (user_table().with_columns(category=pl.lit(None, dtype=pl.String)), "fewer than two categories"),
         (user_table(5), "fewer than two categories"),

@@ -1,9 +1,7 @@
-"""How results are written: whole or not at all, whatever happens in between."""
+"""Results are written whole or not at all."""
 
 import errno
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,19 +10,7 @@ import pytest
 
 from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors, replacing_file, replacing_folder
-
-KILLED_WRITER = """
-import os, signal, sys
-from pathlib import Path
-from resources.files.atomic import replacing_file, replacing_folder
-if sys.argv[1] == "file":
-    with replacing_file(Path(sys.argv[2])) as temporary:
-        temporary.write_text("half")
-        os.kill(os.getpid(), signal.SIGKILL)
-with replacing_folder(Path(sys.argv[2])) as temporary:
-    (temporary / "a").write_text("half")
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
+from tests.resources.files.killed_writer import kill_a_writer
 
 
 def visible(folder: Path) -> list[str]:
@@ -94,16 +80,9 @@ def test_a_killed_writer_leaves_the_old_result_whole(tmp_path: Path, kind: str) 
     target = tmp_path / "result"
     with REPLACING[kind](target) as temporary:
         write(kind, temporary, "old")
-    killed = subprocess.run([sys.executable, "-c", KILLED_WRITER, kind, str(target)], check=False)
-    assert killed.returncode == -9
+    kill_a_writer(kind, target)
     assert read(kind, target) == "old"
     assert visible(tmp_path) == ["result"]
-
-
-@both
-def test_a_killed_writer_leaves_no_result_where_there_was_none(tmp_path: Path, kind: str) -> None:
-    subprocess.run([sys.executable, "-c", KILLED_WRITER, kind, str(tmp_path / "result")], check=False)
-    assert visible(tmp_path) == []
 
 
 def test_leftovers_of_a_killed_process_that_had_this_number_are_no_hindrance(tmp_path: Path) -> None:

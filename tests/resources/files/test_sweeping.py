@@ -1,4 +1,4 @@
-"""What dead processes left half-made is cleared away; what living ones are writing is not."""
+"""Partial results of dead processes are removed; those of living processes stay."""
 
 import os
 import subprocess
@@ -9,16 +9,7 @@ from pathlib import Path
 import pytest
 
 from resources.files.atomic import process_is_alive, sweep_temporaries
-
-WRITER = """
-import os, signal, sys
-from pathlib import Path
-from resources.files.atomic import replacing_file, replacing_folder
-replacing = {"file": replacing_file, "folder": replacing_folder}[sys.argv[1]]
-with replacing(Path(sys.argv[2])) as temporary:
-    (temporary / "part" if sys.argv[1] == "folder" else temporary).write_text("half")
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
+from tests.resources.files.killed_writer import kill_a_writer
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +23,7 @@ def dead_pid() -> int:
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_what_a_killed_writer_left_is_swept(tmp_path: Path, kind: str) -> None:
     target = tmp_path / "saes" / "model=m" / "step=000008"
-    subprocess.run([sys.executable, "-c", WRITER, kind, str(target)], check=False)
+    kill_a_writer(kind, target)
     left = list(target.parent.iterdir())
     assert len(left) == 1
     assert not target.exists()
