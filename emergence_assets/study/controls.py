@@ -1,4 +1,4 @@
-"""Names of the controls: what a study may compare its measurements with."""
+"""Names of the controls that a study may compare its measurements with."""
 
 from typing import Literal, get_args
 
@@ -6,7 +6,7 @@ MADE_CONTROLS = (
     *("label_shuffle_within_length", "reinit_full", "reinit_keep_embed", "act_gauss"),
     *("dict_frozen_encoder", "dict_frozen_decoder", "text_wordshuffle"),
 )
-"""Controls of the last step that something has to be run or trained for."""
+"""Controls of the last step that need a forward pass or a training."""
 Control = Literal[
     "step0",
     "label_shuffle",

@@ -1,4 +1,4 @@
-"""Reads study files; errors name the field."""
+"""Read study files; errors name the field."""
 
 import os
 from pathlib import Path
@@ -20,20 +20,20 @@ def shipped_studies() -> list[str]:
 
 
 def load_study(name_or_path: str | None = None, seed: int | None = None) -> Study:
-    """Read a study by shipped name or by path; by default the one that EMERGENCE_STUDY names, else `default`.
+    """Read a study by the name of a shipped file or by path.
 
     Args:
-        name_or_path: the study.
-        seed: moves all its seeds (`seeds.py`); by default EMERGENCE_SEED.
+        name_or_path: by default EMERGENCE_STUDY, else `default`.
+        seed: number of the study's variant with other seeds (`seeds.py`); by default EMERGENCE_SEED.
 
     Raises:
-        EmergenceError: no such study, not YAML, or a field that does not fit; names field, value and remedy.
+        EmergenceError: no such study, not YAML, or an invalid field; names field, value and remedy.
     """
     chosen = name_or_path or os.environ.get("EMERGENCE_STUDY") or "default"
     path = Path(chosen)
     if path.suffix not in (".yaml", ".yml"):
         path = STUDIES_FOLDER / f"{chosen}.yaml"
-    if not _is_file(path):
+    if not os.path.isfile(path):  # noqa: PTH113 - false for impossible names too
         raise EmergenceError(
             f"There is no study {chosen!r}.",
             where=path,
@@ -50,35 +50,26 @@ def _seed() -> int:
     return int(wanted)
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that no file system takes
-        return False
-
-
 def parse_study(declared: Any, where: str = "study") -> Study:
     """Check a parsed study file.
 
     Raises:
-        EmergenceError: one line per field that does not fit.
+        EmergenceError: fields are invalid; one line for each.
     """
     try:
         return Study.model_validate(declared)
     except ValidationError as error:
-        problems = [_field_problem(dict(problem)) for problem in error.errors()]
+        problems = [f"  - {_field_problem(dict(problem))}" for problem in error.errors()]
+        count = "an error" if len(problems) == 1 else f"{len(problems)} errors"
         raise EmergenceError(
-            "The study file has "
-            + ("an error" if len(problems) == 1 else f"{len(problems)} errors")
-            + ":\n"
-            + "\n".join(f"  - {problem}" for problem in problems),
+            "\n".join([f"The study file has {count}:", *problems]),
             where=where,
-            remedy="correct the named fields; the fields are documented in emergence_assets/study.py",
+            remedy="correct the named fields; emergence_assets/study/study.py documents all of them",
         ) from None
 
 
 def _field_problem(problem: dict[str, Any]) -> str:
-    """One line: field, value, what is wrong, what would be right."""
+    """Describe a problem in one line: field, problem, remedy, value."""
     field = ".".join(str(part) for part in problem["loc"] if part not in ("(word)", "(list)")) or "the study"
     if problem["type"] == "extra_forbidden":
         return f"{field}: unknown key; check its spelling and indentation"

@@ -1,7 +1,6 @@
-"""Published families that are known by name: where their checkpoints are, how revisions are called, how large they are.
+"""Presets of published families: repositories, names of revisions and shapes, from `presets.yaml`.
 
-The facts stand in `presets.yaml`. They save typing and are believed nowhere: shapes are checked against the config of
-every checkpoint.
+Presets save typing. Shapes are still checked against the config of every checkpoint.
 """
 
 import functools
@@ -18,7 +17,7 @@ PATH = Path(__file__).with_name("presets.yaml")
 
 
 class PresetShape(StrictModel):
-    """One published model; what is None is that of the family."""
+    """One published model; fields that are None have the value of the family."""
 
     d_model: Positive
     n_layers: Positive
@@ -37,7 +36,7 @@ class Preset(StrictModel):
     tokens_per_step: Positive
     """Training tokens per step of the revision's number."""
     step_offset: int = Field(default=0, ge=0)
-    """What is added to the revision's number, so that step 0 is the untrained model."""
+    """Added to the number in a revision, so that step 0 is the untrained model."""
     models: Mapping[Name, PresetShape] = Field(min_length=1)
     """Model name to shape, smallest first."""
 
@@ -47,7 +46,7 @@ def presets() -> dict[str, Preset]:
     """All presets by name.
 
     Raises:
-        EmergenceError: the file that ships with the package was damaged.
+        EmergenceError: the file of the package is damaged.
     """
     try:
         return TypeAdapter(dict[str, Preset]).validate_python(read_yaml(PATH))
@@ -59,7 +58,7 @@ def preset(name: str) -> Preset:
     """The preset of a name.
 
     Raises:
-        EmergenceError: there is none; lists those that there are.
+        EmergenceError: there is none of this name; lists all presets.
     """
     known = presets()
     if name not in known:

@@ -1,13 +1,13 @@
-"""Probe sets in a study file: the embedded glosses, MMLU, or a file of one's own."""
+"""Probe sets in a study file: the embedded glosses, MMLU, or a user's file."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from emergence_assets.study.strict import Positive, Seed, StrictModel, reject_repeats
+from emergence_assets.study.strict import Positive, Seed, StrictModel, distinct
 
 RESERVED_COLUMNS = ("text_id", "text", "split", "unit", "place")
-"""What a probe set calls its own columns; no label level may be called so."""
+"""Columns of every probe set; no label level may have one of these names."""
 
 
 class WordNetProbes(StrictModel):
@@ -15,18 +15,18 @@ class WordNetProbes(StrictModel):
 
     source: Literal["wordnet"]
     texts_per_category: Positive = 200
-    """At most so many texts of one subject."""
+    """Maximum number of texts of one subject."""
     min_texts_per_category: int = Field(default=40, ge=8)
     """Categories with fewer texts are left out."""
     seed: Seed = 0
 
 
 class PromptedProbes(StrictModel):
-    r"""What probe sets from files have in common."""
+    """Fields of all probe sets from files."""
 
     template: str = Field(default="{text}\nAnswer:", max_length=10_000)
-    r"""Prompt around every text, as in `{text}\nAnswer:`. The residual stream is read at its last token, which has to
-    be the same for all texts: end the template where it is to be read."""
+    r"""Prompt around every text, as in `{text}\nAnswer:`. The residual stream is read at the last token of the prompt,
+    which has to be the same for all texts."""
     min_texts_per_category: int = Field(default=40, ge=8)
     """Categories with fewer texts are left out."""
 
@@ -44,23 +44,22 @@ class PromptedProbes(StrictModel):
 
 
 class TableProbes(PromptedProbes):
-    """A file of one's own: CSV, JSON lines or parquet, with a column of texts and one of labels per level."""
+    """A user's file: CSV, JSON lines or parquet, with a column of texts and one of labels per level."""
 
     source: Literal["table"]
     path: str
-    """Ends in .csv, .tsv, .jsonl, .ndjson or .parquet; a relative path is relative to the working directory."""
-    levels: list[str] = Field(min_length=1)
+    """File that ends in .csv, .tsv, .jsonl, .ndjson or .parquet; relative to the working directory."""
+    levels: Annotated[list[str], distinct("level")] = Field(min_length=1)
     """Label columns, finest first; the first is the primary level."""
     text_column: str = "text"
     text_id_column: str | None = None
-    """Column that names every text; by default a text is named by the hash of what it says."""
+    """Column of unique ids; by default the id of a text is its hash."""
     category_map: str | None = None
-    """Name of a shipped mapping that derives coarser levels from the first one: `mmlu`."""
+    """Name of a shipped map from the first level to coarser ones: `mmlu`."""
 
     @field_validator("levels")
     @classmethod
-    def _levels_differ(cls, levels: list[str]) -> list[str]:
-        reject_repeats(levels, "level")
+    def _levels_are_not_reserved(cls, levels: list[str]) -> list[str]:
         if taken := [level for level in levels if level in RESERVED_COLUMNS]:
             raise ValueError(f"level {taken[0]} has a name that is reserved; rename the column")
         return levels
@@ -71,13 +70,13 @@ class MMLUProbes(PromptedProbes):
 
     source: Literal["mmlu"]
     path: str | None = None
-    """A file with the columns question and subject; by default the test split is fetched from the hub."""
+    """File with the columns question and subject; by default the test split is downloaded from the hub."""
     repository: str = Field(default="cais/mmlu", pattern=r"^[\w.-]+/[\w.-]+$")
     """Dataset repository on the hub."""
     file: str = Field(default="all/test-00000-of-00001.parquet", pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)*\.parquet$")
-    """Parquet file in it."""
+    """Parquet file in the repository."""
     revision: str = Field(default="main", pattern=r"^[\w.-]+$")
-    """Branch, tag or commit. What it is when it is first fetched is kept, with its hash."""
+    """Branch, tag or commit. The first download pins its commit and hash."""
 
 
 ProbeDesign = Annotated[WordNetProbes | TableProbes | MMLUProbes, Field(discriminator="source")]

@@ -1,31 +1,31 @@
-"""Other seeds of everything: what a study finds should not depend on them."""
+"""Repeat a study with other random seeds, to see whether its results depend on them."""
 
 from collections.abc import Iterator
 from typing import Any
 
 STRIDE = 100
-"""Between the seeds of one study and the next, so that the two share none."""
+"""Distance between the seeds of two variants, so that they share none."""
 SEEDS = ("seed", "data_seed", "seeds")
-"""Names of the fields that hold one, or several."""
+"""Names of the fields with one seed or a list of seeds."""
 MOST = 300
-"""SAE seeds are kept in 16 bits."""
+"""Largest number of a variant: SAE seeds are stored in 16 bits."""
 
 
 def reseeded(declared: dict[str, Any], seed: int) -> dict[str, Any]:
-    """A study under a name of its own, with every seed moved.
+    """Shift every seed of a study and add the variant to its name.
 
-    Moved are the initial weights and the order of the training tokens of a family that is trained here, the draw of
-    texts, the SAEs, and the bootstrap, permutations and controls. Published checkpoints stay what they are.
+    This changes the initial weights and the order of training tokens of a family that is trained here, the sample of
+    texts, the SAEs, the bootstrap, permutations and controls. Published checkpoints stay the same.
 
     Args:
-        declared: a study as plain values, defaults filled in; left as it is.
-        seed: 1 or more.
+        declared: a study as plain values with defaults; not modified.
+        seed: number of the variant, 1 or more.
     """
-    return _moved(declared, seed * STRIDE) | {"name": f"{declared['name']}-seed{seed}"}
+    return _shifted(declared, seed * STRIDE) | {"name": f"{declared['name']}-seed{seed}"}
 
 
 def seeds_of(declared: dict[str, Any]) -> dict[str, Any]:
-    """Every seed of a study that is given as plain values, by the path of its field."""
+    """All seeds of a study, given as plain values: path of the field → value."""
     return dict(_seeds(declared, ""))
 
 
@@ -37,13 +37,9 @@ def _seeds(part: dict[str, Any], above: str) -> Iterator[tuple[str, Any]]:
             yield f"{above}{name}", value
 
 
-def _moved(part: dict[str, Any], by: int) -> dict[str, Any]:
-    return {name: _move(name, value, by) for name, value in part.items()}
-
-
-def _move(name: str, value: Any, by: int) -> Any:
+def _shifted(value: Any, by: int, *, is_seed: bool = False) -> Any:
     if isinstance(value, dict):
-        return _moved(value, by)
-    if name not in SEEDS or value is None:
+        return {name: _shifted(part, by, is_seed=name in SEEDS) for name, part in value.items()}
+    if not is_seed or value is None:
         return value
     return [one + by for one in value] if isinstance(value, list) else value + by

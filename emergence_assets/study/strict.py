@@ -1,9 +1,9 @@
-"""What all parts of a study file have in common: strict, frozen, without unknown keys."""
+"""Base class and field types of all parts of a study file."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Positive = Annotated[int, Field(gt=0)]
@@ -11,17 +11,27 @@ Seed = Annotated[int, Field(ge=0)]
 
 
 class StrictModel(BaseModel):
-    """A part of a study file: unknown keys are errors, values are never coerced from another kind, nothing changes."""
+    """A part of a study file: frozen, without unknown keys and without conversion between types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 def reject_repeats(values: Sequence[int | str], what: str) -> None:
-    """Refuse a list with a value that stands in it twice.
+    """Refuse a list with a repeated value.
 
     Raises:
-        ValueError: there is one; pydantic turns it into a message that names the field.
+        ValueError: a value is repeated; pydantic adds the name of the field.
     """
     repeated = [value for value in values if values.count(value) > 1]
     if repeated:
         raise ValueError(f"{what} {repeated[0]} is listed more than once; list it once")
+
+
+def distinct(what: str) -> AfterValidator:
+    """Validate that a list has no repeated value; `what` names a value in the message."""
+
+    def check(values: list[Any]) -> list[Any]:
+        reject_repeats(values, what)
+        return values
+
+    return AfterValidator(check)

@@ -1,7 +1,4 @@
-"""What is under study: one YAML file, checked by pydantic. Everything else of the pipeline is derived from it.
-
-Paths belong to `resources.files.storage`, partitions to `partitions`; this module knows neither.
-"""
+"""Schema of the study file, from which the whole pipeline is derived."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,11 +13,11 @@ from emergence_assets.study.strict import Name, StrictModel, reject_repeats
 EMBEDDING_LAYER = -1
 """Layer index of the embedding output; blocks count from 0."""
 OPERATIONAL = ("lock", "cache_gb", "offline", "marker", "settle_seconds")
-"""Fields of a family that decide how checkpoints come, not what is found in them."""
+"""Fields of a family that affect how checkpoints are fetched, but no result."""
 
 
 class Study(StrictModel):
-    """One study: a family of models, the grid of checkpoints and layers, and the instruments applied to every cell."""
+    """A study: a family of models, the grid of checkpoints and layers, and the measurements of every cell."""
 
     name: Name
     description: str = ""
@@ -29,25 +26,25 @@ class Study(StrictModel):
         Annotated[Literal["all"], Tag("(word)")] | Annotated[list[Annotated[int, Field(ge=0)]], Tag("(list)")],
         Discriminator(lambda value: "(word)" if isinstance(value, str) else "(list)"),
     ]
-    """Training steps, ascending; `all` takes what the source has, also what arrives later."""
+    """Training steps, ascending; `all` are the steps of the source, including later ones."""
     admit: list[str] = Field(default=[])
     """Checkpoints that are used although they fail a check, by name: `pythia-70m/step1000`."""
     automation: bool = False
-    """Start with sensors and schedule switched on: new checkpoints are found and their cells made with no command."""
+    """Start with sensors and schedule on: new checkpoints are found and their cells made automatically."""
     automation_seconds: int = Field(default=30, ge=1, le=3600)
-    """Seconds between two looks of a sensor for new checkpoints, and for cells that became due."""
+    """Seconds between two ticks of the sensors for new checkpoints and for due cells."""
     layers: Literal["all"] | list[int] | dict[Name, list[int]] = "all"
     """Blocks whose output is read, from 0; -1 is the embedding. One list for all models, or one per model."""
     probe_set: ProbeDesign
     activations: Activations
     sae: SAE
     fixed_expansion: bool = True
-    """Read sizes also with dictionaries that grow with d_model, at the first and the last step: the second SAE design
-    that a verdict on the size axis has to agree with."""
+    """Also measure sizes with dictionaries that grow with d_model, at the first and the last step: the second SAE
+    design that a verdict on the size axis requires."""
     statistics: Statistics = Statistics()
     mechanism: Mechanism = Mechanism()
     compression: Compression | None = None
-    """Off by default: it runs the texts once for every variant, its control and every layer."""
+    """Off by default: it runs the texts once per variant, control and layer."""
 
     @field_validator("steps")
     @classmethod
@@ -127,7 +124,7 @@ class Study(StrictModel):
 
     @property
     def listed_steps(self) -> list[int] | None:
-        """Steps that the file lists; None when it takes what there is."""
+        """Steps that the file lists; None if it lists `all`."""
         return None if self.steps == "all" else list(self.steps)
 
     def admitted(self, model: str) -> list[int]:
@@ -135,7 +132,7 @@ class Study(StrictModel):
         return admitted_steps(self.admit, self.models)[model]
 
     def science(self) -> dict[str, Any]:
-        """What decides results, as plain values: the study file without what only decides how it is run."""
+        """The fields that affect results, as plain values."""
         return self.model_dump(
             mode="json",
             exclude={
@@ -153,7 +150,7 @@ class Study(StrictModel):
 
     @property
     def sizes(self) -> list[str]:
-        """Models of their own, smallest first: without further training runs of the same model."""
+        """Models, smallest first, without further training runs of the same model."""
         return [model for model in self.models if model not in self.family.replicates]
 
     def layers_of(self, model: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""Coarser levels for label sets that are well known: which area and domain a subject belongs to."""
+"""Maps from the subjects of published label sets to coarser levels: area and domain."""
 
 from collections.abc import Mapping
 
@@ -43,7 +43,7 @@ _NAMED = {"mmlu": _MMLU}
 
 
 def category_map(name: str) -> Mapping[str, Mapping[str, str]]:
-    """The levels area and domain of a shipped map, each from subject to category.
+    """Return the levels area and domain of a shipped map, each a mapping from subject to category.
 
     Raises:
         EmergenceError: there is no map of this name.

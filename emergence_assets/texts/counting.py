@@ -1,7 +1,7 @@
-"""Counting a study's texts and rows before anything was made.
+"""Count the texts and rows of a study before anything is made.
 
-Exact where the tokenizer is at hand: from a token file, or from the tokenizer that comes with the project. Otherwise
-rows at a fixed read-out are still exact up to texts that do not fit, and other rows are estimated from characters.
+Counts are exact with a token file or with the tokenizer of the embedded family. Otherwise the number of rows at a fixed
+read-out ignores texts that are too long, and other rows are estimated from characters.
 """
 
 import numpy as np
@@ -17,11 +17,11 @@ from emergence_assets.texts.wordnet import corpus
 from resources.files.storage import Storage
 
 CHARACTERS_PER_TOKEN = 4.4
-"""English glosses under the vocabularies of published families."""
+"""Measured on English glosses with the vocabularies of published families."""
 
 
 def text_counts(study: Study, storage: Storage) -> TextCounts:
-    """Count what the study's cells will hold.
+    """Count the rows, probe texts and categories of the study's cells.
 
     Raises:
         EmergenceError: the probe set cannot be read.
@@ -34,15 +34,14 @@ def text_counts(study: Study, storage: Storage) -> TextCounts:
 
 
 def _token_files(study: Study, storage: Storage) -> Tokens | None:
-    """The newest token file of the study, if it is about as many texts as the study asks for now."""
+    """Read the newest token file that fits the settings of the study."""
     folder = storage.tokens_folder
-    newest = sorted(folder.glob("*.h5"), key=lambda path: path.stat().st_mtime) if folder.is_dir() else []
-    for path in reversed(newest):
+    settings = study.activations
+    for path in sorted(folder.glob("*.h5"), key=lambda path: path.stat().st_mtime, reverse=True):
         tokens = read_tokens(path)
-        wanted = study.activations
         n_texts = len(tokens.training_ids)
-        capped = wanted.training_tokens is not None and tokens.n_rows <= wanted.training_tokens
-        if tokens.positions == wanted.positions and (n_texts == wanted.training_texts or capped):
+        capped = settings.training_tokens is not None and tokens.n_rows <= settings.training_tokens
+        if tokens.positions == settings.positions and (n_texts == settings.training_texts or capped):
             return tokens
     return None
 
@@ -50,30 +49,30 @@ def _token_files(study: Study, storage: Storage) -> Tokens | None:
 def _tokenised(study: Study, probes: ProbeSet) -> Tokens | None:
     if not isinstance(study.family, TrainedHere):
         return None
-    wanted = study.activations
-    training = wordnet_training_texts(wanted.training_texts, seed=0, template=probes.template)
+    settings = study.activations
+    training = wordnet_training_texts(settings.training_texts, seed=0, template=probes.template)
     return tokenise(
         corpus.TOKENIZER_PATH,
         training,
         probes.texts,
         study.family.context,
-        wanted.positions,
-        max_rows=wanted.training_tokens,
+        settings.positions,
+        max_rows=settings.training_tokens,
     )
 
 
 def _estimated_rows(study: Study) -> int:
-    wanted = study.activations
-    if wanted.positions == "read_out":
-        n_rows = wanted.training_texts
+    settings = study.activations
+    if settings.positions == "read_out":
+        n_rows = settings.training_texts
     else:
-        characters = wordnet_training_texts(wanted.training_texts, seed=0)["text"].str.len_chars().to_numpy()
+        characters = wordnet_training_texts(settings.training_texts, seed=0)["text"].str.len_chars().to_numpy()
         n_rows = int(np.minimum(characters / CHARACTERS_PER_TOKEN, study.family.context - 1).sum())
-    return min(n_rows, wanted.training_tokens or n_rows)
+    return min(n_rows, settings.training_tokens or n_rows)
 
 
 def _file_bytes(study: Study, probes: ProbeSet, tokens: Tokens | None) -> int:
-    """Ids of all texts, names padded to the longest, and 12 bytes per row; see `docs/activation-format.md`."""
+    """Predict the size of a token file: ids, padded names, 12 bytes per row (`docs/activation-format.md`)."""
     n_training, name_bytes = study.activations.training_texts, 24
     if tokens:
         n_ids = sum(map(len, (*tokens.training_ids, *tokens.probe_ids)))

@@ -1,7 +1,7 @@
-"""Texts that are copies of each other but for some words: clusters that count as one unit of observation.
+"""Clusters of near-duplicate texts, which count as one unit of observation.
 
-Two texts are compared by their resemblance (Broder 1997): the Jaccard index of their sets of word 5-grams. It is exact:
-only texts that share a 5-gram are compared, all of them at once by a product of sparse matrices.
+The resemblance of two texts (Broder 1997) is the Jaccard index of their sets of word 5-grams. It is exact: one product
+of sparse matrices compares all pairs of texts that share a 5-gram.
 
 Shape suffixes: p texts.
 """
@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 SHINGLE_WORDS = 5
-"""Words of a shingle: fewer are shared by chance, more miss copies with a changed word in every sentence."""
+"""Words of a shingle. Shorter ones are shared by chance; longer ones miss copies with a changed word per sentence."""
 MIN_RESEMBLANCE = 0.5
-"""Jaccard index from which two texts are copies: half of their 5-grams are the same."""
+"""Smallest Jaccard index of two copies: half of their 5-grams are equal."""
 MOST_TEXTS_PER_SHINGLE = 20
-"""A 5-gram that stands in more different texts is a way of putting things ("which of the following is"), and no sign
-of a copy. It also bounds the cost: no text is compared with more than 20 others per 5-gram."""
+"""A 5-gram in more texts is a common phrase ("which of the following is") and no sign of a copy. The limit also bounds
+the cost: a text is compared with at most 20 others per 5-gram."""
 _WORD = re.compile(r"\w+")
 
 
 class Shingles(NamedTuple):
-    """Word 5-grams of texts as pairs of numbers, each pair once."""
+    """Word 5-grams of texts as distinct pairs of indices."""
 
     text_e: NDArray[np.int64]
     """Index of a text."""
@@ -41,7 +41,7 @@ def words(text: str) -> list[str]:
 
 
 def shingles(texts: Sequence[str]) -> Shingles:
-    """Word 5-grams of every text; a text with fewer words is one shingle, one without words has its own."""
+    """Word 5-grams of every text; a text with fewer words is one shingle, and so is a text without words."""
     index: dict[tuple[str, ...], int] = {}
     text_e, shingle_e = [], []
     for p, text in enumerate(texts):
@@ -54,14 +54,14 @@ def shingles(texts: Sequence[str]) -> Shingles:
 
 
 def clusters(texts: Sequence[str], min_resemblance: float = MIN_RESEMBLANCE) -> NDArray[np.int64]:
-    """Number of the cluster of every text.
+    """Assign every text to a cluster.
 
-    Texts whose resemblance is at least `min_resemblance` share a cluster, and so do texts that are linked by others.
-    Texts that read the same but for case, punctuation and white space always do.
+    Texts with a resemblance of at least `min_resemblance` share a cluster, directly or by a chain of texts. Texts that
+    differ only in case, punctuation and white space always share one.
 
     Args:
-        texts: any texts.
-        min_resemblance: Jaccard index of word 5-grams, over 0 and at most 1.
+        texts: the texts.
+        min_resemblance: Jaccard index of word 5-grams, above 0 and at most 1.
 
     Returns:
         Cluster numbers from 0, in the order in which clusters first occur.
@@ -77,7 +77,7 @@ def clusters(texts: Sequence[str], min_resemblance: float = MIN_RESEMBLANCE) -> 
     left, right = resembling_pairs(list(first), min_resemblance)
     links = coo_array((np.ones(len(left), bool), (left, right)), (len(first), len(first)))
     _, cluster_of_different = connected_components(links, directed=False)
-    # Numbered by first occurrence, so that the numbers do not hang on the order in which scipy walks the graph.
+    # Numbered by first occurrence, so that numbers are independent of the order in which scipy walks the graph.
     _, first_at, cluster_p = np.unique(cluster_of_different[same_p], return_index=True, return_inverse=True)
     rank = np.empty(len(first_at), np.int64)
     rank[np.argsort(first_at)] = np.arange(len(first_at))
@@ -85,7 +85,7 @@ def clusters(texts: Sequence[str], min_resemblance: float = MIN_RESEMBLANCE) -> 
 
 
 def resembling_pairs(texts: Sequence[str], min_resemblance: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of different texts, the earlier one first, whose resemblance is at least `min_resemblance`."""
+    """Index pairs (earlier, later) of texts with a resemblance of at least `min_resemblance`."""
     from scipy.sparse import csr_array
 
     found = shingles(texts)
@@ -105,5 +105,5 @@ def resembling_pairs(texts: Sequence[str], min_resemblance: float) -> tuple[NDAr
 
 
 def text_hash(text: str) -> str:
-    """Name of a text that has none: half of the sha256 of its bytes."""
+    """Id of a text without one: the first half of the sha256 of its bytes."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,33 +1,45 @@
-"""The file behind a probe set: where it is, what it hashes to, and how that of MMLU is fetched and pinned.
+"""The file of a probe set: its path and hash, and the download of MMLU with its pin.
 
-A fetched file lies under `probe-sets/` of the data folder with `pin.json`, which says the commit it is of. A branch
-that moves upstream changes nothing: to take what is there now, delete the folder, or name another revision.
+A downloaded file is under `probe-sets/` of the data folder, with its commit in `pin.json`. A branch that moves upstream
+changes nothing: delete the folder, or set another revision, to download the present version.
 """
 
-import functools
-import json
+import hashlib
 import re
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field, ValidationError
+
+from emergence_assets.study.strict import StrictModel
 from resources.errors import BrokenCheckpoint, EmergenceError, SourceUnreachable
 from resources.files.atomic import clear_disk_errors, replacing_file
 from resources.files.storage import fetched_probe_set
+from resources.files.versions import per_version
 from resources.hub.client import HubClient, HubFile
 from resources.hub.pinned_file import SHA1, PinnedFile, refuse_odd_file
 from resources.progress import Report
 
 MAX_BYTES = 512 * 2**20
-_LOCAL = "give probe_set.path a local file with the columns question and subject"
+_LOCAL = "set probe_set.path to a local file with the columns question and subject"
+
+
+class _Pin(StrictModel):
+    """Content of `pin.json`."""
+
+    repository: str
+    revision: str
+    commit_sha: Annotated[str, Field(pattern=f"^{SHA1.pattern}$")]
+    file: tuple[str, int, str, str]
+    """Name, size in bytes, sha256 and blob id, as in `PinnedFile`."""
 
 
 def probe_file(settings: Mapping[str, Any]) -> Path | None:
-    """The file that a probe set from a file is read from; None while it has to be fetched.
+    """Path of a probe set's file, or None before its download.
 
     Args:
-        settings: the declaration of a `TableProbes` or `MMLUProbes` as plain values.
+        settings: fields of a `TableProbes` or `MMLUProbes` as plain values.
     """
     if settings["path"] is not None:
         return Path(settings["path"])
@@ -36,14 +48,13 @@ def probe_file(settings: Mapping[str, Any]) -> Path | None:
 
 
 def file_sha256(path: Path) -> str:
-    """Hash of a probe file, worked out once per version of it.
+    """Hash a probe file, once per version of the file.
 
     Raises:
         EmergenceError: it cannot be read.
     """
     try:
-        found = path.stat()
-        return _hash_of_version(path, (found.st_ino, found.st_size, found.st_mtime_ns))
+        return per_version(path, _sha256) or _sha256(path)
     except OSError as error:
         raise EmergenceError(
             f"The file cannot be read: {error.strerror}.", where=path, remedy="correct the path in the study"
@@ -53,37 +64,33 @@ def file_sha256(path: Path) -> str:
 def fetch(
     settings: Mapping[str, Any], report: Report, *, offline: bool = False, client: HubClient | None = None
 ) -> Path:
-    """Bring the file of a probe set here, unless it is here: a request for the commit, one for its files, the file.
+    """Download the file of a probe set unless it exists: one request for the commit, one for its files, and the file.
 
     Args:
-        settings: the declaration of a `MMLUProbes` as plain values.
-        report: called with bytes done, bytes in all, and a note.
-        offline: ask no hub.
-        client: of another hub than the usual one.
+        settings: fields of an `MMLUProbes` as plain values.
+        report: called with bytes done, total bytes, and a note.
+        offline: refuse to download.
+        client: client of another hub; by default the usual one.
 
     Raises:
-        EmergenceError: the hub has no such repository, revision or file, or does not answer, or may not be asked; the
-            file is not what was pinned.
+        EmergenceError: the hub has no such repository, revision or file, or does not answer; the study is offline; the
+            file differs from its pin.
     """
     if (there := probe_file(settings)) is not None:
         return there
     repository, revision, path = settings["repository"], settings["revision"], _fetched(settings)
     where = f"{repository}@{revision}"
     if offline:
-        raise EmergenceError("The probe set is not here, and the study is offline.", where=where, remedy=_LOCAL)
+        raise EmergenceError("The probe set is not downloaded, and the study is offline.", where=where, remedy=_LOCAL)
     client = client or HubClient(kind="dataset")
     try:
-        pin = _read_pin(_pin_path(path)) or _pin(client, repository, revision, settings["file"])
-        commit_sha, file = pin
+        commit_sha, file = _read_pin(_pin_path(path)) or _pin(client, repository, revision, settings["file"])
         with clear_disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing_file(_pin_path(path)) as temporary:
-                record = {"repository": repository, "revision": revision, "commit_sha": commit_sha}
-                temporary.write_text(
-                    json.dumps(record | {"file": [file.name, file.n_bytes, file.sha256, file.blob_id]}, indent=1)
-                    + "\n",
-                    encoding="utf-8",
-                )
+                content = (file.name, file.n_bytes, file.sha256, file.blob_id)
+                pin = _Pin(repository=repository, revision=revision, commit_sha=commit_sha, file=content)
+                temporary.write_text(pin.model_dump_json(indent=1) + "\n", encoding="utf-8")
             folder = path.parent / "arriving"
             folder.mkdir(exist_ok=True)
             within = str(PurePosixPath(settings["file"]).parent)
@@ -116,15 +123,14 @@ def _pin(client: HubClient, repository: str, revision: str, name: str) -> tuple[
 
 
 def _read_pin(path: Path) -> tuple[str, PinnedFile] | None:
-    """The pin of a file that is being fetched; one that cannot be read is made anew."""
+    """Read the pin of an interrupted download; None if it is missing or damaged."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        name, n_bytes, digest, blob_id = record["file"]
-        file = PinnedFile(str(name), n_bytes, str(digest), str(blob_id))
+        pin = _Pin.model_validate_json(path.read_bytes())
+        file = PinnedFile(*pin.file)
         refuse_odd_file(file)
-        return (str(record["commit_sha"]), file) if SHA1.fullmatch(str(record["commit_sha"])) else None
-    except (OSError, ValueError, LookupError, TypeError, RecursionError, BrokenCheckpoint):
+    except (OSError, ValidationError, BrokenCheckpoint):
         return None
+    return pin.commit_sha, file
 
 
 def _fetched(settings: Mapping[str, Any]) -> Path:
@@ -137,10 +143,6 @@ def _pin_path(path: Path) -> Path:
     return path.with_name("pin.json")
 
 
-@functools.lru_cache(maxsize=16)
-def _hash_of_version(path: Path, _version: tuple[int, int, int]) -> str:
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
-        digest = sha256()
-        while content := file.read(1 << 20):
-            digest.update(content)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

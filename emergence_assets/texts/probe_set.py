@@ -1,8 +1,8 @@
-"""Probe sets: the labelled texts that every checkpoint is shown, and the unlabelled ones that SAEs learn from.
+"""Probe sets: labelled texts that every checkpoint reads, and unlabelled texts for the training of SAEs.
 
-A latent is chosen on the `select` half and scored on the `score` half. The half is drawn by the hash of the text's
-unit, which is the first text among its copies (`near_duplicates.py`): it does not change when texts are added that are
-no copies, and no latent is scored on a copy of a text it was chosen on.
+A latent is chosen on the `select` half and scored on the `score` half. A hash of the text's unit, the first text among
+its copies (`near_duplicates.py`), assigns the half: it is independent of other texts that are no copies, and no latent
+is scored on a copy of a text on which it was chosen.
 """
 
 import hashlib
@@ -28,14 +28,14 @@ class ProbeSet:
     """Labelled texts, one row each, sorted by text_id."""
 
     name: str
-    """What the set is called in tables, as in `wordnet`."""
+    """Name of the set in tables, such as `wordnet`."""
     texts: pl.DataFrame
-    """Columns text_id, text (the whole prompt), split ("select" or "score"), unit (text_id of the first of the texts
-    that are copies of each other), and one of category names per level; null is no label."""
+    """Columns text_id, text (the whole prompt), split ("select" or "score"), unit (text_id of the first text among its
+    copies), and one column of category names per level; null is no label."""
     levels: tuple[str, ...]
     """Names of the label columns, the primary one first."""
     left_out: pl.DataFrame
-    """Categories that lost their label, with the reason; see `LEFT_OUT_SCHEMA`."""
+    """Removed categories with the reason, columns as in `LEFT_OUT_SCHEMA`."""
     template: str = WHOLE
     """Prompt around every text."""
 
@@ -47,15 +47,15 @@ class ProbeSet:
 
 
 def wordnet_probes(texts_per_category: int, seed: int, min_texts_per_category: int = 40) -> ProbeSet:
-    """Held-out synsets that have a subject, with the levels subject, area and domain.
+    """Held-out synsets with a subject, with the levels subject, area and domain.
 
-    Area is WordNet's lexicographer file, as in noun.animal. The texts are a sample per subject; an area or domain holds
-    what its subjects bring.
+    The area is WordNet's lexicographer file, such as noun.animal. The texts are a sample per subject; an area or domain
+    contains the texts of its subjects.
 
     Args:
-        texts_per_category: at most as many texts per subject.
-        seed: of the sample.
-        min_texts_per_category: a subject with fewer goes with its texts; of other levels only the label goes.
+        texts_per_category: maximum number of texts per subject.
+        seed: seed of the sample.
+        min_texts_per_category: a subject with fewer texts is removed with them; other levels only lose the label.
 
     Raises:
         EmergenceError: fewer than two subjects are left.
@@ -69,23 +69,23 @@ def wordnet_probes(texts_per_category: int, seed: int, min_texts_per_category: i
 
 
 def wordnet_training_texts(n_texts: int, seed: int, template: str = WHOLE) -> pl.DataFrame:
-    """A sample of the nouns that the embedded models were trained on, in the form of the probe texts.
+    """A sample of the nouns on which the embedded models were trained, in the form of the probe texts.
 
     Args:
-        n_texts: of the sample.
-        seed: of the sample.
-        template: of the probe set. SAEs are trained on what they are asked about: residual streams at one token, at
-            the end of one prompt. Glosses end in a newline of their own, which gives way to another template.
+        n_texts: size of the sample.
+        seed: seed of the sample.
+        template: template of the probe set, so that SAEs are trained and measured at the end of the same prompt. It
+            replaces the newline at the end of a gloss.
 
     Returns:
-        Columns text_id and text, in file order. Unlabelled: SAEs learn from them.
+        Columns text_id and text, in file order, without labels.
 
     Raises:
-        EmergenceError: there are not as many.
+        EmergenceError: the corpus has fewer nouns.
     """
     nouns = corpus.training_synsets().filter(pl.col("synset_id").str.starts_with("n"))
     if n_texts > len(nouns):
-        what = f"{n_texts} training texts are wanted, the embedded corpus has {len(nouns)} nouns"
+        what = f"the study needs {n_texts} training texts, the embedded corpus has {len(nouns)} nouns"
         raise EmergenceError(what, remedy="lower the number of training texts in the study")
     texts = _texts(nouns.filter(_draws(nouns["synset_id"], seed).rank("ordinal") <= n_texts))
     if template == WHOLE:
@@ -103,26 +103,26 @@ def table_probes(
     min_texts_per_category: int = 40,
     coarser: Mapping[str, Mapping[str, str]] | None = None,
 ) -> ProbeSet:
-    r"""A user's file as a probe set, named after the file.
+    r"""Make a probe set, named after the file, from a user's file.
 
     Args:
         path: CSV, JSON lines or parquet; see `probe_file.py`. Labels may be missing.
         levels: label columns, the primary one first.
         text_column: name of the column with the texts.
-        text_id_column: column that names every text, each once. By default a text is named by the hash of what it
-            says, and what says and is labelled the same counts once.
-        template: prompt around every text, as in `{text}\nAnswer:`, so that the last token is the same for all.
-        min_texts_per_category: labels with fewer texts are removed, and texts without any label left.
-        coarser: further levels, each from the category of the first level to its own; see `category_maps.py`.
+        text_id_column: column of unique ids. By default the id of a text is its hash, and equal texts with equal labels
+            count once.
+        template: prompt around every text, as in `{text}\nAnswer:`, so that all prompts end in the same token.
+        min_texts_per_category: labels with fewer texts are removed, and so are texts without any label.
+        coarser: further levels, each a mapping from categories of the first level; see `category_maps.py`.
 
     Raises:
-        EmergenceError: the file is no such table, or fewer than two categories of the first level are left.
+        EmergenceError: the file is invalid, or fewer than two categories of the first level remain.
     """
     coarser = coarser or {}
     all_levels = (*levels, *coarser)
     taken = {*RESERVED_COLUMNS, text_column, text_id_column}
     if not levels or len(set(all_levels)) != len(all_levels) or set(all_levels) & taken:
-        what = f"levels must be different from each other and from {', '.join(RESERVED_COLUMNS)}; got {all_levels}"
+        what = f"levels must differ from each other and from {', '.join(RESERVED_COLUMNS)}; they are {all_levels}"
         raise EmergenceError(what, where=path, remedy="rename the columns")
     named = [text_id_column] if text_id_column else []
     table = read_probe_file(path, [*named, text_column, *levels], optional=levels)
@@ -136,7 +136,7 @@ def table_probes(
         unmapped = table.filter(pl.col(levels[0]).is_not_null() & ~pl.col(levels[0]).is_in(list(category_of)))
         if not unmapped.is_empty():
             what = f"{level} has no entry for the {levels[0]} {unmapped[levels[0]][0]!r} in {unmapped[PLACE][0]}"
-            raise EmergenceError(what, where=path, remedy="correct the label, or do without the category map")
+            raise EmergenceError(what, where=path, remedy="correct the label, or remove category_map")
         table = table.with_columns(pl.col(levels[0]).replace_strict(category_of, return_dtype=pl.String).alias(level))
     table = _refuse_repeated_names(path, table, text_id_column) if text_id_column else _named_by_hash(table, levels)
     return _probe_set(path.stem, table.drop(PLACE), all_levels, min_texts_per_category, template)
@@ -145,15 +145,15 @@ def table_probes(
 def _refuse_repeated_names(path: Path, table: pl.DataFrame, column: str) -> pl.DataFrame:
     repeated = table.filter(pl.col("text_id").is_duplicated())
     if not repeated.is_empty():
-        what = f"{column} {repeated['text_id'][0]!r} stands in {repeated[PLACE][0]} and again later"
-        raise EmergenceError(what, where=path, remedy="name every text once, or leave text_id_column out of the study")
+        what = f"{column} {repeated['text_id'][0]!r} of {repeated[PLACE][0]} is repeated"
+        raise EmergenceError(what, where=path, remedy="make the ids unique, or remove text_id_column from the study")
     return table
 
 
 def _named_by_hash(table: pl.DataFrame, levels: Sequence[str]) -> pl.DataFrame:
-    """Texts with the hash of what they say as name; the same text with other labels has a number behind it."""
+    """Add text_id, the hash of the text; a number follows it where equal texts have different labels."""
     hashes = pl.Series("hash", [text_hash(text) for text in table["text"]], dtype=pl.String)
-    # In the order of labels, so that names do not hang on the order of the file.
+    # In the order of labels, so that ids are independent of the order of the file.
     table = table.with_columns(hashes).unique(["text", *levels], keep="first", maintain_order=True)
     number = pl.struct(levels).rank("ordinal").over("hash")
     name = pl.when(number == 1).then(pl.col("hash")).otherwise(pl.format("{}-{}", "hash", number))
@@ -190,29 +190,29 @@ def _prompts(text: pl.Expr, template: str) -> pl.Expr:
 
 
 def _left_out(texts: pl.DataFrame, level: str, min_texts_per_category: int) -> pl.DataFrame:
-    """Categories of a level that cannot be measured."""
+    """Categories of a level with too few texts or with texts in one half only."""
     counted = texts.filter(pl.col(level).is_not_null()).group_by(pl.col(level).alias("category"))
     counted = counted.agg(pl.len().alias("n_texts"), pl.col("split").n_unique().alias("n_halves")).sort("category")
     few = pl.format("{} texts; {} are needed", "n_texts", pl.lit(min_texts_per_category))
     reason = (
         pl.when(pl.col("n_texts") < min_texts_per_category)
         .then(few)
-        .when(pl.col("n_halves") < 2)  # there is nothing to choose on, or to score on
-        .then(pl.lit("all its texts are copies of a few, and on one side of the split"))
+        .when(pl.col("n_halves") < 2)  # no texts to choose on, or to score on
+        .then(pl.lit("all its texts are copies of a few, on one side of the split"))
     )
     counted = counted.with_columns(pl.lit(level).alias("category_level"), reason.alias("reason"))
     return counted.filter(pl.col("reason").is_not_null()).select(pl.col(c).cast(t) for c, t in LEFT_OUT_SCHEMA.items())
 
 
 def _units(texts: pl.DataFrame) -> pl.Series:
-    """For every text the first text_id among its copies."""
+    """The first text_id among the copies of every text."""
     number = pl.Series("number", clusters(texts["text"].to_list()))
     return texts.select(pl.col("text_id").min().over(number)).to_series().alias("unit")
 
 
 def _split(texts: pl.DataFrame) -> pl.Series:
-    """Half of every text: a bit of the hash of its unit."""
-    # Salted: the corpus splits documents by the bare hash of their first synset, which in a held-out one is small.
+    """Assign each text to a half by a hash bit of its unit."""
+    # Salted: the corpus splits documents by the bare hash of the first synset, which is small in held-out documents.
     halves = [
         "select" if hashlib.sha256(f"half {unit}".encode()).digest()[0] < 128 else "score" for unit in texts["unit"]
     ]
@@ -220,6 +220,6 @@ def _split(texts: pl.DataFrame) -> pl.Series:
 
 
 def _draws(text_ids: pl.Series, seed: int) -> pl.Series:
-    """A number for every text, random in the seed and independent of the other texts; the least are the sample."""
+    """A random number for every text, from the seed and its id alone; the n smallest form the sample."""
     digests = (hashlib.sha256(f"{seed} {text_id}".encode()).digest() for text_id in text_ids)
     return pl.Series("draw", [int.from_bytes(digest[:8], "big") for digest in digests], dtype=pl.UInt64)

@@ -1,4 +1,4 @@
-"""The probe set of a study."""
+"""The probe set of a study, and what determines it."""
 
 import functools
 import json
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def probe_recipe(study: Study) -> dict[str, Any] | None:
-    """What decides the probe set: its declaration, the bytes of its source, and how it is read; None before a fetch.
+    """Settings, source hash and code version of the probe set; None before its download.
 
     Raises:
         EmergenceError: the file of the probe set cannot be read.
@@ -36,7 +36,7 @@ def probe_recipe(study: Study) -> dict[str, Any] | None:
 
 @functools.cache
 def probe_set(declared: str) -> "ProbeSet":
-    """The probe set of a study, from the JSON of its declaration; built once per process."""
+    """Make a probe set from the JSON of its settings, once per process."""
     from emergence_assets.texts.category_maps import category_map
     from emergence_assets.texts.probe_download import probe_file
     from emergence_assets.texts.probe_set import table_probes, wordnet_probes
@@ -47,9 +47,9 @@ def probe_set(declared: str) -> "ProbeSet":
     path = probe_file(settings)
     if path is None:
         raise EmergenceError(
-            "The probe set was not fetched yet.",
+            "The probe set is not downloaded yet.",
             where=settings["repository"],
-            remedy="type `emergence probes` or `emergence run`, which fetch it",
+            remedy="type `emergence probes` or `emergence run` to download it",
         )
     prompted = {name: settings[name] for name in ("template", "min_texts_per_category")}
     if settings["source"] == "mmlu":
@@ -65,19 +65,19 @@ def probe_set(declared: str) -> "ProbeSet":
 
 
 def study_probe_set(study: Study) -> "ProbeSet":
-    """The probe set of a study.
+    """Return the probe set of a study.
 
     Raises:
-        EmergenceError: it has to be fetched first, or cannot be read.
+        EmergenceError: it is not downloaded, or cannot be read.
     """
     return probe_set(canonical_json(study.probe_set.model_dump()))
 
 
 def download_probe_set(study: Study) -> None:
-    """Fetch the probe set of a study, if it comes from a hub and is not here.
+    """Download the probe set of a study if it comes from a hub and does not exist.
 
     Raises:
-        EmergenceError: see `probe_source.fetch`.
+        EmergenceError: see `probe_download.fetch`.
     """
     from emergence_assets.texts.probe_download import fetch
 

@@ -1,5 +1,6 @@
-"""From texts to token ids. What becomes of them is in `tokens.py`."""
+"""Tokenise training texts and probe texts."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +12,9 @@ from emergence_assets.texts.tokens import Positions, Tokens
 from resources.errors import EmergenceError
 
 BEGIN_TOKENS = ("<|endoftext|>", "<|begin_of_text|>", "<s>", "<bos>", "[CLS]")
-"""What families call the token in front of a text, where their tokenizer does not say it itself."""
+"""Names of the begin token in published families, for tokenizers that do not add it."""
 MIN_SAME_END = 0.8
-"""Share of the probe texts that has to end in one token; the others are dropped."""
+"""Smallest share of the probe texts that end in the same token; the others are dropped."""
 
 
 def tokenise(
@@ -26,24 +27,24 @@ def tokenise(
     begin_token: str | None = None,
     max_rows: int | None = None,
 ) -> Tokens:
-    """Turn texts into token ids, in the order of the tables.
+    """Tokenise texts, in the order of the tables.
 
-    A text that does not fit into the context is dropped and reported: cut anywhere it would end in another token than
-    the texts that it is compared with. So is a probe text that ends in another token than most.
+    Texts longer than the context are dropped and counted, because a cut text ends in another token than the texts with
+    which it is compared. Probe texts that end in another token than most are dropped too.
 
     Args:
-        tokenizer: A tokenizer.json, or a loaded tokenizer (left as it is).
-        training_texts: Columns text_id and text; the SAEs are trained on these.
-        probe_texts: Columns text_id and text; others are ignored.
-        context: Longest text in tokens, begin token included.
-        positions: See `Tokens.positions`.
-        begin_token: Put in front of every text; by default what the tokenizer itself puts there. Its activation is an
+        tokenizer: path of a tokenizer.json, or a loaded tokenizer, which is not modified.
+        training_texts: columns text_id and text; SAEs are trained on these.
+        probe_texts: columns text_id and text; others are ignored.
+        context: length limit of a text in tokens, including the begin token.
+        positions: see `Tokens.positions`.
+        begin_token: token in front of every text; by default the one that the tokenizer adds. Its activation is an
             outlier in trained models and is never a row.
-        max_rows: Take training texts in order only as long as their rows are not more than these. By default all.
+        max_rows: maximum number of training rows; texts are taken in order as long as they fit. By default all.
 
     Raises:
-        EmergenceError: The tokenizer cannot be read or has no begin token; a column is missing, null or has repeated
-            names; a text has no token; no text is short enough; too few probe texts end in the same token.
+        EmergenceError: the tokenizer cannot be read or has no begin token; a column is missing, null or has repeated
+            ids; a text has no token; every text is too long; too few probe texts end in the same token.
     """
     loaded = _own_copy(tokenizer)
     frame = _frame(loaded, begin_token, tokenizer if isinstance(tokenizer, Path) else "")
@@ -58,7 +59,7 @@ def tokenise(
 
 
 def _first(training: "_Encoded", max_rows: int, positions: Positions) -> "_Encoded":
-    """The texts before the first that does not fit: which ones are kept does not depend on those that follow."""
+    """The texts before the first that does not fit, so that the choice is independent of later texts."""
     n_rows = np.cumsum([1 if positions == "read_out" else len(ids) - 1 for ids in training.ids])
     n_texts = int(np.searchsorted(n_rows, max_rows, side="right"))
     if n_texts == 0:
@@ -74,11 +75,11 @@ class _Frame(NamedTuple):
 
     begin: int
     end: tuple[int, ...]
-    """The end token of an encoder, which is then the read-out; decoders have none."""
+    """The end token of an encoder, which is then the read-out; empty for decoders."""
 
 
 def _frame(tokenizer: Tokenizer, begin_token: str | None, where: object) -> _Frame:
-    """What the tokenizer puts around a text: begin and end, as encoders have it, or begin alone, or nothing."""
+    """Tokens that the tokenizer adds: begin and end (encoders), begin alone, or none."""
     plain = tokenizer.encode("a", add_special_tokens=False).ids
     framed = tokenizer.encode("a", add_special_tokens=True).ids
     n_before = next((n for n in range(len(framed)) if framed[n : n + len(plain)] == plain), 0)
@@ -92,13 +93,13 @@ def _frame(tokenizer: Tokenizer, begin_token: str | None, where: object) -> _Fra
         raise EmergenceError(
             f"The tokenizer has no token {' or '.join(map(repr, names))} to put in front of the texts.",
             where=where,
-            remedy="name the family's own as family.begin_token in the study file",
+            remedy="set family.begin_token in the study file",
         )
     return _Frame(begin, ())
 
 
 def _same_end(tokenizer: Tokenizer, probe: "_Encoded") -> "_Encoded":
-    """The residual stream is read at one token: texts that end in another would be told apart by that alone."""
+    """Drop texts that end in another token than most, since the read-out token alone would separate them."""
     ends = np.array([ids[-1] for ids in probe.ids])
     tokens, counts = np.unique(ends, return_counts=True)
     usual = tokens[np.argmax(counts)]
@@ -109,19 +110,22 @@ def _same_end(tokenizer: Tokenizer, probe: "_Encoded") -> "_Encoded":
             f"needed, because the residual stream is read there.",
             remedy="end probe_set.template with words of its own, as in {text}\\nAnswer:",
         )
-    kept = [position for position, end in enumerate(ends) if end == usual]
-    odd = [position for position, end in enumerate(ends) if end != usual]
-    return _Encoded(
-        tuple(probe.text_id[position] for position in kept),
-        tuple(probe.ids[position] for position in kept),
-        (*probe.dropped, *(probe.text_id[position] for position in odd)),
-    )
+    return probe.keep(ends == usual)
 
 
 class _Encoded(NamedTuple):
     text_id: tuple[str, ...]
     ids: tuple[np.ndarray, ...]
-    dropped: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
+
+    def keep(self, is_kept: Iterable[bool]) -> "_Encoded":
+        """Drop the texts with a false entry."""
+        texts = list(zip(self.text_id, self.ids, is_kept, strict=True))
+        return _Encoded(
+            tuple(text_id for text_id, _, kept in texts if kept),
+            tuple(ids for _, ids, kept in texts if kept),
+            (*self.dropped, *(text_id for text_id, _, kept in texts if not kept)),
+        )
 
 
 def _own_copy(tokenizer: Path | Tokenizer) -> Tokenizer:
@@ -132,9 +136,9 @@ def _own_copy(tokenizer: Path | Tokenizer) -> Tokenizer:
         raise EmergenceError(
             f"The tokenizer cannot be read: {error}",
             where=tokenizer if isinstance(tokenizer, Path) else "",
-            remedy="Put the tokenizer.json of the model's family there.",
+            remedy="put the tokenizer.json of the model's family there",
         ) from error
-    # Published tokenizers may cut or pad by themselves, which would move the read-out.
+    # Published tokenizers may cut or pad texts, which would move the read-out.
     loaded.no_truncation()
     loaded.no_padding()
     return loaded
@@ -146,21 +150,17 @@ def _encode(tokenizer: Tokenizer, frame: _Frame, texts: pl.DataFrame, context: i
             raise EmergenceError(f"The {what} need a text column {column} without nulls.", where=texts.columns)
     text_ids = texts["text_id"].to_list()
     if texts["text_id"].n_unique() != len(text_ids) or any("\0" in text_id for text_id in text_ids):
-        raise EmergenceError(f"A text_id of the {what} occurs twice or holds a NUL.", remedy="Name every text once.")
+        raise EmergenceError(f"A text_id of the {what} occurs twice or holds a NUL.", remedy="make the ids unique")
     encodings = tokenizer.encode_batch(texts["text"].to_list(), add_special_tokens=False)
     ids = [np.array([frame.begin, *encoding.ids, *frame.end], np.int32) for encoding in encodings]
     if empty := [text_id for text_id, one in zip(text_ids, encodings, strict=True) if not one.ids]:
         raise EmergenceError(
-            f"{len(empty)} of the {what} have no tokens, such as {empty[0]!r}.", remedy="Leave these texts out."
+            f"{len(empty)} of the {what} have no tokens, such as {empty[0]!r}.", remedy="leave these texts out"
         )
     fits = [len(one) <= context for one in ids]
     if not any(fits):
         raise EmergenceError(
             f"None of the {len(ids)} {what} fits into {context} tokens.",
-            remedy="Raise the context or shorten texts.",
+            remedy="raise the context, or shorten texts",
         )
-    return _Encoded(
-        tuple(text_id for text_id, fit in zip(text_ids, fits, strict=True) if fit),
-        tuple(one for one, fit in zip(ids, fits, strict=True) if fit),
-        tuple(text_id for text_id, fit in zip(text_ids, fits, strict=True) if not fit),
-    )
+    return _Encoded(tuple(text_ids), tuple(ids)).keep(fits)

@@ -1,17 +1,14 @@
-"""Texts as token ids: which tokens a model sees, and which of them become rows of the activation files.
+"""Token ids of the texts, the rows of the activation files that follow from them, and the token file.
 
-Making them from texts is in `tokenising.py`; which texts are probed and what they are labelled with is in
-`probes.py`.
+`docs/activation-format.md` describes the format "emergence-tokens" version 1.
 
-The file format "emergence-tokens" version 1 is described in `docs/activation-format.md`.
-
-Shape suffixes: t rows · p probe texts.
+Shape suffixes: t rows.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -20,6 +17,7 @@ import h5py
 import numpy as np
 
 from resources.files.atomic import publish
+from resources.files.versions import per_version
 from resources.hdf5.guarded import GuardedFile, open_guarded
 from resources.hdf5.hdf5 import (
     LIBVER,
@@ -38,7 +36,7 @@ Positions = Literal["read_out", "all"]
 
 
 class TrainingRows(NamedTuple):
-    """What each row of /resid_post is the activation of."""
+    """Token, text and position of each row of /resid_post."""
 
     token_id_t: np.ndarray
     text_index_t: np.ndarray
@@ -51,10 +49,10 @@ class TrainingRows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value: compare fingerprints
 class Tokens:
-    """Token ids of the training texts and the probe texts, each with the begin token in front.
+    """Token ids of training texts and probe texts, including the begin token.
 
     Raises:
-        ValueError: A text has no token beside the begin token or exceeds the context, or ids and names do not match.
+        ValueError: a text has only the begin token or exceeds the context, or ids and names do not match.
     """
 
     training_text_id: tuple[str, ...]
@@ -63,11 +61,11 @@ class Tokens:
     probe_text_id: tuple[str, ...]
     probe_ids: tuple[np.ndarray, ...]
     positions: Positions
-    """Which tokens of a training text become rows: its last one ("read_out") or all but the begin token ("all")."""
+    """Tokens of a training text that become rows: the last one ("read_out") or all but the begin token ("all")."""
     context: int
-    """No text has more tokens."""
+    """Length limit of a text in tokens."""
     dropped_training: tuple[str, ...] = ()
-    """text_id of texts that were too long; known when texts were tokenised, not when a file was read."""
+    """text_id of texts that were too long; empty for tokens from a file."""
     dropped_probe: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -104,7 +102,7 @@ class Tokens:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of everything that decides what the rows of the activation files are: ids, names, order, positions."""
+        """sha256 of everything that determines the rows of the activation files: ids, names, order, positions."""
         running = hashlib.sha256(f"{FORMAT} {FORMAT_VERSION} {self.positions} {self.context}\n".encode())
         for names, all_ids in ((self.training_text_id, self.training_ids), (self.probe_text_id, self.probe_ids)):
             running.update(f"{len(names)}\n".encode())
@@ -115,15 +113,15 @@ class Tokens:
 
 
 def write_tokens(path: Path, tokens: Tokens, attrs: Mapping[str, AttrValue] | None = None) -> None:
-    """Write tokens.h5, complete or not at all; a file already there is replaced.
+    """Write a token file atomically, replacing an existing one.
 
     Args:
-        path: Final name.
-        tokens: What to write.
-        attrs: Provenance for the root attributes, such as the tokenizer's hash; str, int or float.
+        path: final name.
+        tokens: content.
+        attrs: provenance for the root attributes, such as the tokenizer's hash; str, int or float.
 
     Raises:
-        EmergenceError: The disk is full.
+        EmergenceError: the disk is full.
         ValueError: `attrs` uses a reserved name.
     """
     given = dict(attrs or {})
@@ -150,10 +148,10 @@ def write_tokens(path: Path, tokens: Tokens, attrs: Mapping[str, AttrValue] | No
 
 
 def read_tokens(path: Path) -> Tokens:
-    """Read tokens.h5 and check it: the fingerprint, and that the row columns follow from the token ids.
+    """Read a token file and check its fingerprint and row columns against the token ids.
 
     Raises:
-        EmergenceError: The file is missing, damaged, hostile, of another format, or its parts do not fit together.
+        EmergenceError: the file is missing, damaged, unsafe, of another format, or inconsistent.
     """
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
         positions, context = guarded.attrs.get("positions"), guarded.attrs.get("context")
@@ -163,7 +161,7 @@ def read_tokens(path: Path) -> Tokens:
         probe_ids, probe_text_id = _texts(guarded, "probe")
         tokens = Tokens(training_text_id, training_ids, probe_text_id, probe_ids, positions, context)
         if tokens.fingerprint != guarded.attrs.get("fingerprint"):
-            raise guarded.refuse("Fingerprint mismatch: the token ids are not those that were written.")
+            raise guarded.refuse("Fingerprint mismatch: the token ids were changed.")
         for name, expected in _columns(tokens).items():
             if not np.array_equal(_array(guarded, name), expected):
                 raise guarded.refuse(f"{name} does not follow from the token ids.")
@@ -171,18 +169,12 @@ def read_tokens(path: Path) -> Tokens:
 
 
 def known_tokens(path: Path) -> Tokens:
-    """The same, read and checked once per process and version of the file: every cell of a study asks for it.
+    """Read a token file once per process and version of the file, because every cell of a study needs it.
 
     Raises:
         EmergenceError: see `read_tokens`.
     """
-    found = path.stat()
-    return _read_version(path, (found.st_ino, found.st_size, found.st_mtime_ns))
-
-
-@lru_cache(maxsize=4)
-def _read_version(path: Path, _version: tuple[int, int, int]) -> Tokens:
-    return read_tokens(path)
+    return per_version(path, read_tokens) or read_tokens(path)
 
 
 def _columns(tokens: Tokens) -> dict[str, np.ndarray]:

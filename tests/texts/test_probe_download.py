@@ -1,4 +1,4 @@
-"""MMLU comes from a hub over HTTP, once, pinned, and is what was pinned or nothing."""
+"""MMLU is downloaded from a hub once, pinned, and refused when it differs from its pin."""
 
 import json
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def client(hub: HubServer) -> HubClient:
 
 def test_the_test_split_is_fetched_once_and_becomes_a_probe_set(hub: HubServer, tmp_path: Path):
     assert probe_file(SETTINGS) is None
-    with pytest.raises(EmergenceError, match="not fetched"):
+    with pytest.raises(EmergenceError, match="not downloaded"):
         probe_set(canonical_json(SETTINGS))
     path = fetch(SETTINGS, silent, client=client(hub))
     assert path.read_bytes() == (tmp_path / "upstream" / FILE).read_bytes()

@@ -1,4 +1,4 @@
-"""Files of texts are read as they are, whatever their form, and refused with the line and a way out."""
+"""Files of texts are read unchanged in every format; errors name the line and a remedy."""
 
 import csv
 import json

@@ -237,7 +237,7 @@ def test_category_map_follow_from_the_first(tmp_path: Path):
         (user_table().drop("text_id"), "no column text_id"),
         (user_table().drop("text"), "no column text"),
         (user_table().drop("category"), "no column category"),
-        (user_table().with_columns(text_id=pl.lit("same")), "stands in row 1 and again"),
+        (user_table().with_columns(text_id=pl.lit("same")), "of row 1 is repeated"),
         (user_table().with_columns(text_id=pl.lit(None, dtype=pl.String)), "text_id"),
         (user_table().with_columns(pl.col("text_id") + "\0"), "NUL"),
         (user_table().with_columns(category=pl.lit("one")), "fewer than two categories"),

@@ -1,8 +1,8 @@
-"""The embedded corpus: WordNet 3.0 as documents to train on, synsets to probe with, and token ids.
+"""The embedded corpus: WordNet 3.0 as training documents, probe synsets and token ids.
 
 A document is eight neighbouring synsets of one lexicographer file, one line each. WordNet's files follow the hierarchy,
-so neighbours are related and a document has a topic. Documents, not synsets, are split into training and held-out,
-because neighbours define each other.
+so that neighbours are related and a document has a topic. The split into training and held-out is by document and not
+by synset, because neighbours define each other.
 """
 
 import hashlib
@@ -36,15 +36,14 @@ _DOCUMENT_ORDER_SEED = 0
 
 
 def read_synsets() -> pl.DataFrame:
-    """The shipped table, one row per synset in WordNet's file order."""
+    """Read the shipped table, one row per synset in WordNet's file order."""
     return pl.read_parquet(SYNSETS_PATH, schema=SCHEMA)
 
 
 def synset_text(lemmas: list[str], definition: str) -> str:
-    r"""The form in which a checkpoint is shown a synset: `lemma, lemma: definition.\n`.
+    r"""Format a synset as a probe text: `lemma, lemma: definition.\n`, with at most two lemmas.
 
-    At most two lemmas. It ends as every line of the training documents ends, so the line break is the one token that
-    all texts share, and the one to read out.
+    It ends like every line of the training documents, so that the line break is the common last token and the read-out.
     """
     return f"{', '.join(lemmas[:2])}: {definition}.\n"
 
@@ -54,7 +53,7 @@ def documents(synsets: pl.DataFrame, split: Split) -> list[tuple[str, list[str]]
 
     Args:
         synsets: table with the columns of `SCHEMA`.
-        split: which side; a document's side depends on its first synset id only.
+        split: side of the split; it depends on the first synset id of a document only.
     """
     chosen = []
     for _, of_lexname in synsets.group_by("lexname", maintain_order=True):
@@ -82,7 +81,7 @@ def training_synsets() -> pl.DataFrame:
 
 
 def heldout_synsets() -> pl.DataFrame:
-    """The synsets of the held-out documents, which no embedded model was trained on, in file order."""
+    """The synsets of the held-out documents, on which no embedded model is trained, in file order."""
     return _synsets_of("heldout")
 
 
@@ -102,7 +101,7 @@ def tokenizer_sha256() -> str:
 def corpus_token_ids(kind: Split) -> np.ndarray:
     """Token ids of one side of the split as one read-only uint16 array, the end-of-text token before every document.
 
-    Documents come in one fixed permutation: in file order a model would see all animals first and all verbs last.
+    Documents are in one fixed permutation: in file order all animals would come first and all verbs last.
     """
     texts = training_documents() if kind == "training" else heldout_documents()
     from tokenizers import Tokenizer  # definitions load without it
