@@ -274,7 +274,7 @@ def g(*, a=...):
 
 
 def in_function(text: str) -> str:
-    """The syntax as a definition that refers to all of it."""
+    """Wrap the syntax into one function definition."""
     return "def everything():\n" + "".join(f"    {line}\n" if line else "\n" for line in text.strip().splitlines()[2:])
 
 

@@ -1,4 +1,4 @@
-"""What a study takes on disk is known before it runs, and one that does not fit is not started."""
+"""The disk space of a study is predicted, and a study that does not fit is not started."""
 
 import shutil
 from pathlib import Path
@@ -129,7 +129,7 @@ def test_bytes_are_told_in_words(n_bytes: float, words: str) -> None:
 
 
 def test_what_is_named_twice_to_keep_the_start_light_is_the_same() -> None:
-    """Commands and specs may not import torch or a tokenizer to say what they offer."""
+    """Commands and specs repeat these constants, because they may not import torch or a tokenizer."""
     from emergence_assets.activations.files import export as rows
     from emergence_assets.checkpoints import spec as cells
     from emergence_assets.checkpoints.training import settings as recipe

@@ -1,4 +1,4 @@
-"""What is due and why, on a pipeline of four assets made by hand: weights, codes, curves, summary."""
+"""Due cells and their reasons, on a pipeline of four assets: weights, codes, curves, summary."""
 
 from collections.abc import Mapping
 from dataclasses import replace

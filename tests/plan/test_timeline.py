@@ -1,4 +1,4 @@
-"""The record of which checkpoints a model has: what survives a turn through its file, what is refused."""
+"""The checkpoint timeline: written and read unchanged, refused when invalid."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a record says of the process, the run and the commit that made a result."""
+"""The process, run and commit in a provenance record."""
 
 import json
 import os
@@ -108,7 +108,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A repository with a package of its own, which takes the place of ours."""
+    """A repository with a package that replaces ours."""
     for name in PACKAGES:
         (tmp_path / name).mkdir()
         (tmp_path / name / "checkout.py").write_text("")

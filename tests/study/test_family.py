@@ -1,4 +1,4 @@
-"""Replicates of a model in a study file: what they share with it, what they may not, and that they are no sizes."""
+"""Replicates in a study file share the shape of their model and are no sizes."""
 
 from typing import Any
 

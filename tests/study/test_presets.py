@@ -1,4 +1,4 @@
-"""Published families that are known by name: what a study makes of them, and that names of revisions are understood."""
+"""Presets of published families: shapes, repositories and names of revisions."""
 
 import pytest
 
@@ -22,7 +22,7 @@ REVISIONS = {
     "smollm2": {"step-125000": 125000, "main": None},
     "smollm3": {"stage1-step-40000": 40000, "stage3-step-4720000": 4720000, "lc-4k-to-32k-step-4000": None},
 }
-"""Names as the publishers' pages show them, and the steps that they are."""
+"""Names of revisions on the publishers' pages → training steps."""
 
 
 def family(name: str, **more: object) -> Hub:

@@ -1,4 +1,4 @@
-"""Another seed moves everything that is drawn, and nothing else."""
+"""Another seed changes every random draw, and nothing else."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def seeds_in(value: Any) -> list[int]:
 
 
 def without_seeds(value: Any) -> Any:
-    """The rest of it."""
+    """All fields of a study except seeds."""
     if not isinstance(value, dict):
         return value
     return {name: without_seeds(part) for name, part in value.items() if name not in ("seed", "data_seed", "seeds")}

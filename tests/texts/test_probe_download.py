@@ -28,7 +28,7 @@ def silent(*_: object) -> None:
 
 
 def questions(n_per_subject: int = 40, word: str = "question") -> pl.DataFrame:
-    """A table like that of the hub, whose questions have no 5-gram in common."""
+    """A table like that of the hub; its questions share no 5-gram."""
     subjects = sorted(category_map("mmlu")["area"])
     rows = [(f"{word} {subject} {i}", subject) for subject in subjects for i in range(n_per_subject)]
     frame = pl.DataFrame(rows, schema=["question", "subject"], orient="row")

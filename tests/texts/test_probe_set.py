@@ -129,7 +129,7 @@ def test_half_of_a_text_does_not_depend_on_other_texts(tmp_path: Path):
 
 
 def test_copies_with_a_changed_word_stay_on_one_side(tmp_path: Path):
-    """Unlike their hashes, which would put some on each side: with 30 pairs the chance that none is split is 2^-30."""
+    """A split by the hash of each text would separate a pair with probability 1 - 2^-30."""
     passages = [" ".join(f"w{i}x{j}" for j in range(40)) for i in range(30)]
     rows = [
         (f"{i}-{end}", f"{text} {end}", "law") for i, text in enumerate(passages) for end in ("who wrote", "when was")

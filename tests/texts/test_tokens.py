@@ -1,4 +1,4 @@
-"""Tokens and their file: which tokens become rows, and that a damaged or foreign tokens.h5 is refused."""
+"""Tokens become rows, and a damaged or foreign token file is refused."""
 
 import shutil
 from pathlib import Path
@@ -193,7 +193,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def column(file: h5py.File, name: str) -> list:
-    """A dataset by h5py alone, without our reader."""
+    """Read a dataset with h5py alone."""
     found = file[name]
     assert isinstance(found, h5py.Dataset)
     return found[()].tolist()

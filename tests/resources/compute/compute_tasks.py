@@ -15,7 +15,7 @@ IMPORTED = time.monotonic_ns()
 
 
 class Unsendable(Exception):
-    """Can be pickled but not unpickled, as exceptions of some HTTP libraries."""
+    """An exception that can be pickled but not unpickled, as in some HTTP libraries."""
 
     def __init__(self, message: str, *, response: int):
         super().__init__(message)
@@ -34,13 +34,13 @@ def slowly_double(report: Any, number: int) -> int:
 
 
 def worker(report: Any, seconds: float = 0.05) -> dict[str, Any]:
-    """Facts about the worker, late enough that the other worker is needed too."""
+    """Describe the worker after a pause, so that the other worker is needed too."""
     time.sleep(seconds)
     return {"pid": os.getpid(), "imported": IMPORTED, "environment": dict(os.environ)}
 
 
 def describe(report: Any) -> dict[str, Any]:
-    """What a record that is written now would say of its making."""
+    """Return the environment that a record would contain."""
     return environment()
 
 
@@ -54,7 +54,7 @@ def fail(report: Any, kind: str) -> None:
 
 
 def unsendable_result(report: Any) -> Any:
-    """Something that cannot be pickled."""
+    """Return an object that cannot be pickled."""
     return lambda: None
 
 
@@ -72,7 +72,7 @@ def tell_for_ever(report: Any) -> None:
 
 
 def die_once(report: Any, marker: str) -> str:
-    """Kill this worker at the first call; afterwards say that it is alive."""
+    """Kill this worker at the first call; return "alive" afterwards."""
     path = Path(marker)
     if not path.exists():
         path.touch()
@@ -81,26 +81,26 @@ def die_once(report: Any, marker: str) -> str:
 
 
 def die(report: Any, counter: str) -> None:
-    """Note the call and kill this worker."""
+    """Count the call and kill this worker."""
     with Path(counter).open("a") as file:
         file.write("x")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def start_and_stay(report: Any, folder: str) -> None:
-    """Leave a file named by this worker's process and stay."""
+    """Create a file named by the process id and keep running."""
     (Path(folder) / str(os.getpid())).touch()
     time.sleep(60)
 
 
 def count_threads(report: Any) -> int:
-    """Threads that a polars operation of this worker uses."""
+    """Size of the thread pool of polars in this worker."""
     import polars as pl
 
     return pl.thread_pool_size()
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that ended and was not waited for does not."""
+    """Whether a process runs; a zombie does not."""
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return bool(state.strip()) and not state.startswith("Z")

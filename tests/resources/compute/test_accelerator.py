@@ -1,4 +1,4 @@
-"""The choice of a device: what there is can be chosen, what there is not is refused."""
+"""An existing device can be chosen; another is refused."""
 
 import dataclasses
 import subprocess

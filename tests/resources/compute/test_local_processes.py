@@ -1,4 +1,4 @@
-"""Worker processes: every task's result arrives, whatever happens to its neighbours, to a worker or to the parent."""
+"""Worker processes return every result, also when other tasks, a worker or the parent fail."""
 
 import contextlib
 import dataclasses
@@ -30,7 +30,7 @@ def task(function: str, label: str = "", **arguments: Any) -> Task:
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[LocalProcesses]:
-    """Two workers for all tests of this file that leave them alive."""
+    """Two workers, shared by the tests that do not end them."""
     with LocalProcesses(2) as pool:
         yield pool
 
@@ -45,7 +45,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10) -> bool:
 
 
 def imports(pool: LocalProcesses) -> dict[int, set[int]]:
-    """Every worker's process number, with the times at which it imported the module of the tasks."""
+    """Process id of every worker → times at which it imported the module of the tasks."""
     seen: dict[int, set[int]] = {}
 
     def look() -> bool:
@@ -76,7 +76,7 @@ def test_nothing_to_do_is_nothing_done(workers: LocalProcesses) -> None:
 
 
 def failing(workers: LocalProcesses, *bad: Task) -> tuple[list[int], EmergenceError]:
-    """Run bad tasks among good ones; what arrived, and the exception."""
+    """Run bad tasks with good ones; return the results and the exception."""
     arrived: list[int] = []
     good = [task("slowly_double", f"good {number}", number=number) for number in range(4)]
     with pytest.raises(EmergenceError) as caught:

@@ -14,7 +14,7 @@ from tests.resources.files.killed_writer import kill_a_writer
 
 
 def visible(folder: Path) -> list[str]:
-    """Names in a folder without those of temporaries."""
+    """Names in a folder, without temporary files."""
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 

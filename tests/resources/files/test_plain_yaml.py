@@ -1,4 +1,4 @@
-"""YAML from outside: plain documents are read as written, everything else is refused with file and line."""
+"""Plain YAML documents are read as written; anything else is refused with file and line."""
 
 import contextlib
 import string

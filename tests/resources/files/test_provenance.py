@@ -1,4 +1,4 @@
-"""What results are made from: fingerprints, the record inside a result, and the hash of the science behind it."""
+"""Fingerprints, and the provenance record inside a result."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Records of results that are folders or nothing but their record: what was altered, added or lost is found."""
+"""Records of folders and of results without files: altered, added and lost files are found."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ REQUIRED = Required("sae", "m/step000008/L01", {"k": 16}, {"activations m/step00
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A finished folder: two files, one in a folder of its own, and the record."""
+    """A finished folder: two files, one of them in a subfolder, and the record."""
     folder = tmp_path / "layer=001"
     (folder / "seed=0").mkdir(parents=True)
     (folder / "cfg.json").write_text("{}")

@@ -1,4 +1,4 @@
-"""Where results lie, and whether the folder for them can be used."""
+"""Paths of results, and checks of the data folder."""
 
 import subprocess
 from pathlib import Path

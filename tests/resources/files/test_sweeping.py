@@ -14,7 +14,7 @@ from tests.resources.files.killed_writer import kill_a_writer
 
 @pytest.fixture(scope="module")
 def dead_pid() -> int:
-    """Number of a process that is gone."""
+    """Id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-S", "-c", ""])
     process.wait()
     return process.pid

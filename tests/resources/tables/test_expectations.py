@@ -1,4 +1,4 @@
-"""Data quality: every kind of condition passes on good frames, and fails on broken ones naming the rows."""
+"""Every kind of condition passes on good frames and fails on broken ones, naming the rows."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Tables: what is declared is enforced when written and when read, and damaged files are refused."""
+"""Writing and reading a table enforce its declaration; damaged files are refused."""
 
 from pathlib import Path
 

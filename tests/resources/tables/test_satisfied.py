@@ -1,4 +1,4 @@
-"""Rows that satisfy a check are those in which great_expectations finds nothing wrong, whatever the values."""
+"""A row satisfies a check exactly when great_expectations finds no fault in it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What breaks a table's declaration is counted, each fault as its own kind."""
+"""Violations of a table's declaration are counted by kind."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The shipped WordNet files, and how they become documents, texts and token ids."""
+"""The shipped WordNet files, and the documents, texts and token ids made from them."""
 
 import hashlib
 import importlib.util
