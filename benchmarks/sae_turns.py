@@ -26,7 +26,7 @@ def main() -> None:
     if task.W_enc_nd is not None:
         b_enc_n = task.W_dec_nd.new_zeros(len(task.W_dec_nd))
         start = SAE(task.W_enc_nd, b_enc_n, task.W_dec_nd, task.b_dec_d, task.k)
-    # Copy-on-write, because torch warns of read-only arrays; nothing writes to the rows.
+    # Copy-on-write, so that the rows need no copy; nothing writes to them.
     member = Member(np.load(folder / "rows.npy", mmap_mode="c"), SEED, start=Start(start) if start else None)
     left = turns.begin()
 
