@@ -18,7 +18,7 @@ SPECS: tuple[AssetSpec, ...] = (
     *emergence_assets.emergence.specs.SPECS,
     *emergence_assets.report.spec.SPECS,
 )
-TABLES: dict[str, Table] = {table.name: table for spec in SPECS for table in spec.tables}
+TABLES: dict[str, Table] = {table.name: table for spec in SPECS for table in (*spec.tables, *spec.parts)}
 """All tables by name, in flow order."""
 
 

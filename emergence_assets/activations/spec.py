@@ -17,6 +17,7 @@ from emergence_assets.checkpoints.spec import CHECKPOINT
 from emergence_assets.plan.asset_spec import AssetSpec, Due, Job, stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.table_inputs import FACTS
 from emergence_assets.plan.text_counts import TextCounts
 from emergence_assets.study.family import TrainedHere
 from emergence_assets.study.study import Study
@@ -56,6 +57,7 @@ def activation_provenance(path: Path) -> Provenance | None:
     attrs, stats = read_attrs(path), read_stats(path)
     stored = Provenance.from_json(str(attrs.get("provenance", "")), path)
     summary = {
+        **stored.summary,
         "n_rows": int(attrs["n_rows"]),
         "n_probes": int(attrs["n_probes"]),
         "d_model": int(attrs["d_model"]),
@@ -101,19 +103,6 @@ def tokens_path(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> Path
     return plan.storage.tokens_file(sha256(canonical_json(made_from).encode()).hexdigest()[:16])
 
 
-def stored_tokens_file(plan: Plan, cell: Cell) -> Path:
-    """Token file that the activations of a cell were made from.
-
-    Raises:
-        EmergenceError: the activations are missing or damaged.
-    """
-    path = ACTIVATIONS.path(plan.storage, cell)
-    stored = stored_provenance(ACTIVATIONS, path)
-    if stored is None:
-        raise EmergenceError(f"There are no activations of {cell}.", where=path, remedy="materialise activations first")
-    return plan.storage.tokens_file(Path(str(stored.summary["tokens_file"])).stem)
-
-
 def _jobs(plan: Plan, due: Due) -> list[Job]:
     """One job per checkpoint, which makes all layers that the checkpoint still lacks and not only the selected ones.
 
@@ -157,9 +146,12 @@ def capture_arguments(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -
     ref = reference(axis, model, step) if axis else None
     if ref is None:
         raise EmergenceError(f"There is no checkpoint {checkpoint}.", remedy="type `emergence checkpoints`")
+    registered = stored_provenance(CHECKPOINT, CHECKPOINT.path(plan.storage, checkpoint))
+    known = registered.summary if registered else {}
     return {
         "source": source_arguments(plan.study.family, plan.storage),
         "checkpoint": asdict(ref),
+        "facts": {name: known[name] for name in FACTS if name in known},
         "weights_sha256": _content(plan, checkpoint)["weights_sha256"],
         "tokens_file": str(tokens_path(plan, checkpoint, recipe)),
         "expected_d_model": plan.study.family.models[model].d_model,

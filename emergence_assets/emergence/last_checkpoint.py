@@ -1,55 +1,61 @@
-"""What a worker needs to run the last checkpoint of a model again, with its SAEs and chosen latents, as plain values.
+"""The last checkpoint of a model, as workers need it that run it again with its SAEs and chosen latents."""
 
-Read when Dagster loads the definitions: what is slow to import is imported by functions.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from emergence_assets.activations.spec import ACTIVATIONS, capture_arguments
-from emergence_assets.emergence.table_spec import key_columns
-from emergence_assets.features.spec import LATENT_STATISTICS, presence_cells_path
-from emergence_assets.plan.cell import Cell
-from emergence_assets.plan.plan import Plan
-from emergence_assets.saes.spec import SAE
-from resources.files.provenance import Required, canonical_json
-from resources.tables.parquet import read_table
+import polars as pl
+
+from emergence_assets.features.statistics.labels import Labels, text_weights
+from emergence_assets.features.statistics.probe_labels import cell_labels
+from emergence_assets.features.table import PRESENCE_CELLS
+from emergence_assets.plan.table_worker import read_cells
+from emergence_assets.saes.spec import seed_folder
+
+if TYPE_CHECKING:
+    from emergence_assets.saes.model.sae import SAE
 
 
-def last_checkpoint_arguments(plan: Plan, cell: Cell, required: Required) -> dict[str, Any]:
-    """Arguments origin, keys, files (by block) and probes of a worker, for a table of one model.
+class LastCheckpoint:
+    """The last checkpoint of a model.
 
-    Raises:
-        EmergenceError: the model has no checkpoint.
+    Args:
+        cells: layers of all checkpoints of the model, see `input_cells`.
+        origins: see `origins.origins`.
+        probes: JSON of the probe set.
+        settings: sections sae and statistics of the study.
+        fingerprint: of the table that is made.
     """
-    checkpoint = Cell(cell.model, plan.steps_of(str(cell.model))[-1])
-    layers = {layer: Cell(*checkpoint[:2], layer) for layer in plan.study.layers_of(str(cell.model)) if layer >= 0}
-    keys = key_columns(plan, LATENT_STATISTICS, Cell(*checkpoint[:2], min(layers)))
-    return {
-        "origin": capture_arguments(plan, checkpoint, ACTIVATIONS.recipe(plan.study, plan.storage, checkpoint) or {}),
-        "keys": {name: keys[name] for name in keys if name != "layer"} | {"data_version": required.fingerprint},
-        "files": {
-            str(layer): {
-                "activations": str(ACTIVATIONS.path(plan.storage, source)),
-                "saes": str(SAE.path(plan.storage, source)),
-                "presence": str(presence_cells_path(plan.storage, source)),
-            }
-            for layer, source in layers.items()
-        },
-        "probes": canonical_json(plan.study.probe_set.model_dump()),
-    }
 
+    def __init__(
+        self,
+        cells: Sequence[Mapping[str, Any]],
+        origins: Mapping[int, Mapping[str, Any]],
+        probes: str,
+        settings: Mapping[str, Any],
+        fingerprint: str,
+    ):
+        step = max(origins)
+        self.origin = origins[step]
+        self.cells = [cell for cell in cells if cell["step"] == step and cell["layer"] >= 0]
+        self.files: dict[int, dict[str, str]] = {cell["layer"]: cell["files"] for cell in self.cells}
+        keys = ("model", "n_params_nonemb", "step", "tokens_seen", "n_layers")
+        self.keys = {name: self.cells[0][name] for name in keys} | {"data_version": fingerprint}
+        self.level: Labels = cell_labels(probes, Path(self.origin["tokens_file"]))[0]
+        self.score = self.level.rows(select=False)
+        self.weights_pb = text_weights(
+            self.level, settings["statistics"]["n_bootstrap"], settings["statistics"]["seed"]
+        )
+        self.seeds: list[int] = settings["sae"]["seeds"]
 
-def chosen_latents(files: Mapping[str, Mapping[str, str]], level: str) -> Any:
-    """Rows of `presence_cells` of one level, the measurement itself, with the column layer and without replicates."""
-    import polars as pl
+    def chosen_latents(self) -> pl.DataFrame:
+        """Rows of `presence_cells` of the primary level, the measurement itself, without replicates."""
+        rows = read_cells(self.cells, PRESENCE_CELLS).drop("replicates")
+        return rows.filter(control_id="none", category_level=self.level.level)
 
-    from emergence_assets.features.table import PRESENCE_CELLS
+    def saes(self, layer: int, device: Any) -> "dict[int, SAE]":
+        """SAEs of a layer by seed."""
+        from emergence_assets.saes.formats.folder import read_sae
 
-    parts = [
-        read_table(Path(place["presence"]), PRESENCE_CELLS).with_columns(layer=pl.lit(int(layer), pl.Int16))
-        for layer, place in files.items()
-    ]
-    rows = pl.concat(parts).drop("replicates")
-    return rows.filter((pl.col("control_id") == "none") & (pl.col("category_level") == level))
+        folder = Path(self.files[layer]["sae"])
+        return {seed: read_sae(seed_folder(folder, seed))[0].to(device) for seed in self.seeds}

@@ -84,6 +84,8 @@ class AssetSpec:
     """Whether a study has the asset at all."""
     prepare: "Prepare | None" = None
     """Jobs that write parts, which `make` then joins."""
+    parts: tuple[Table, ...] = ()
+    """Tables of these parts."""
     starts_from: Callable[[Study, Sequence[int], Cell], Cell | None] = field(default=lambda _study, _steps, _cell: None)
     """The cell of the same asset, at an earlier step, that a cell is made from too; given the model's steps."""
     needs_cells: bool = True

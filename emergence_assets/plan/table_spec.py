@@ -1,26 +1,52 @@
-"""Specification of an asset that is one parquet table, of the study or of each model."""
+"""Specification of an asset that is one parquet table, of the study, of each model or of each layer."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any, Literal
 
-from emergence_assets.plan.asset_spec import AssetSpec
+import polars as pl
+
+from emergence_assets.plan.asset_spec import TABLE_BYTES, AssetSpec, Due, Job, Jobs, Prepare
 from emergence_assets.plan.cell import Cell
-from resources.tables.relation import Relation
+from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.table_inputs import input_cells, input_tables, shared_facts, table_path
+from emergence_assets.plan.text_counts import TextCounts
+from emergence_assets.study.study import Study
+from resources.files.provenance import Required, canonical_json
+from resources.files.records import required_to_json
+from resources.files.storage import Storage
+from resources.tables.check import Check, between, table_checks
+from resources.tables.parquet import parquet_provenance, read_tables, verify_table
+from resources.tables.relation import Relation, with_relations
 from resources.tables.table import Table
 
-if TYPE_CHECKING:
-    from emergence_assets.plan.plan import Plan
+WORKER = "emergence_assets.plan.table_worker:make_table"
 
-TableFiles = tuple[Table, list[str]]
-"""Declaration of a table and the files that hold its rows."""
+
+def all_zero(name: str, description: str, *counts: str) -> Check:
+    """A check that these numbers of the summary are 0, for a table that may have no rows or very many."""
+    return Check(name, description, tuple(between(count, 0, 0) for count in counts))
+
+
+DECLARED = (
+    all_zero("keys_are_unique", "No two rows share their key.", "repeated_keys"),
+    all_zero(
+        "values_are_as_declared",
+        "No value is missing or outside the range that its table declares, no interval is the wrong way round.",
+        "missing_values",
+        "values_out_of_range",
+    ),
+)
+"""Checks of what the worker counts in a table and those beside it, where the rows themselves are not checked."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TableSpec(AssetSpec):
-    """An asset that is one table, of the study or of each model."""
+    """An asset that is one table, of the study, of each model or of each layer."""
 
     relations: tuple[Relation, ...] = ()
-    """Conditions between rows, beside those that the columns declare."""
+    """Conditions between rows, in addition to those that the columns declare."""
 
     @property
     def table(self) -> Table:
@@ -28,10 +54,143 @@ class TableSpec(AssetSpec):
         return self.tables[0]
 
 
-def input_tables(plan: "Plan", spec: AssetSpec, cell: Cell) -> dict[str, TableFiles]:
-    """Input tables of a cell by name; a table of the study is made from those of all models."""
-    found: dict[str, TableFiles] = {}
-    for source, one in plan.input_cells(spec, cell):
-        if isinstance(source, TableSpec):
-            found.setdefault(source.name, (source.table, []))[1].append(str(source.path(plan.storage, one)))
-    return found
+def table_spec(
+    table: Table,
+    inputs: tuple[str, ...],
+    make: str,
+    *,
+    stage: str = "emergence",
+    grid: Literal["cell", "model", "study"] = "model",
+    recipe: Callable[[Study, Storage, Cell], Mapping[str, Any] | None] = lambda *_: {},
+    arguments: Callable[[Plan, Cell], Mapping[str, Any]] = lambda *_: {},
+    relations: tuple[Relation, ...] = (),
+    checks: tuple[Check, ...] | None = None,
+    beside: tuple[Table, ...] = (),
+    prepare: tuple[str, Jobs] | None = None,
+    parts: tuple[Table, ...] = (),
+    also: Callable[[Storage, Cell], tuple[Path, ...]] = lambda *_: (),
+    on_accelerator: bool = False,
+    wanted: Callable[[Study], bool] = lambda _study: True,
+    n_bytes: Callable[[Study, Cell, TextCounts], float] = lambda *_: TABLE_BYTES,
+    backfill: Literal["one_run", "several_runs"] | None = None,
+) -> TableSpec:
+    """Specify a table that a function makes; see `docs/extending.md`.
+
+    Args:
+        table: its columns; the asset has its name.
+        inputs: assets that it is made from.
+        make: function that returns its rows, as `package.module:name`; see `table_worker.make_table`.
+        stage: group of the asset.
+        grid: a table of each layer, of each model, or of the study.
+        recipe: settings that decide the result; the function gets them as `settings`.
+        arguments: further plain values for the function, by name.
+        relations: conditions between rows.
+        checks: conditions on the summary, for a table that may have no rows or very many: it is checked by its
+            summary alone, see also `DECLARED`.
+        beside: tables that the function makes too; their files are written before that of the table.
+        prepare: function that makes a part, and the jobs that call it; the table is made from the parts.
+        parts: tables of these parts.
+        also: other files of it on disk.
+        on_accelerator: whether it uses a GPU where there is one.
+        wanted: whether a study has the table at all.
+        n_bytes: bytes that it takes on disk.
+        backfill: how a backfill is cut into Dagster runs.
+    """
+
+    def jobs(plan: Plan, due: Due) -> list[Job]:
+        spec, tables = plan.specs[table.name], (*beside, table)
+        return [
+            table_job(
+                plan,
+                spec,
+                cell,
+                required,
+                make,
+                [(one, table_path(plan.storage, one, cell)) for one in tables],
+                {"study": table.name, "model": f"{table.name} {cell}", "cell": str(cell)}[grid],
+                arguments(plan, cell),
+            )
+            for cell, required in due
+        ]
+
+    return TableSpec(
+        name=table.name,
+        stage=stage,
+        description=table.description,
+        grid=grid,
+        inputs=inputs,
+        make=WORKER,
+        jobs=jobs,
+        prepare=Prepare(WORKER, prepare[1]) if prepare else None,
+        functions=(make, prepare[0]) if prepare else (make,),
+        recipe=recipe,
+        path=lambda storage, cell: table_path(storage, table, cell),
+        also=lambda storage, cell: (*(table_path(storage, one, cell) for one in beside), *also(storage, cell)),
+        stored=parquet_provenance,
+        verify=verify_table,
+        checks=table_checks(table) + tuple(one.check for one in relations) if checks is None else DECLARED + checks,
+        frame=_rows(table, relations) if checks is None else None,
+        tables=(table, *beside),
+        parts=parts,
+        relations=relations,
+        on_accelerator=on_accelerator,
+        wanted=wanted,
+        n_bytes=n_bytes,
+        backfill=backfill,
+    )
+
+
+def table_job(
+    plan: Plan,
+    spec: AssetSpec,
+    cell: Cell,
+    required: Required,
+    function: str,
+    outputs: Sequence[tuple[Table, Path]],
+    label: str,
+    arguments: Mapping[str, Any],
+) -> Job:
+    """Call of `table_worker.make_table` for one table, or for one part of it.
+
+    Args:
+        plan: of the study.
+        spec: asset of the table.
+        cell: of that asset.
+        required: what the cell is made from.
+        function: makes the rows.
+        outputs: declarations and files of what it makes; the last is the table or part itself.
+        label: name of the job in progress and errors.
+        arguments: plain values for the function, by name.
+    """
+    layered = [name for name in spec.inputs if name in plan.specs and plan.specs[name].grid == "cell"]
+    values = {
+        "function": function,
+        "tables": input_tables(plan, spec, cell),
+        "cells": input_cells(plan, spec, cell),
+        "cell_tables": [one for source in plan.specs.values() if source.name in layered for one in source.tables],
+        "arguments": {"probes": canonical_json(plan.study.probe_set.model_dump()), "model": cell.model, **arguments},
+        "facts": shared_facts(plan, spec, cell),
+        "outputs": [(table, str(path)) for table, path in outputs],
+        "required": required_to_json(required),
+    }
+    return Job(values, (cell,), label)
+
+
+def _rows(table: Table, relations: tuple[Relation, ...]) -> Callable[[Plan, Sequence[Cell]], pl.DataFrame]:
+    """Reader of the rows that the checks look at."""
+    may_be_null = [
+        column.name
+        for column in table.columns
+        if column.name in table.key and column.nullable and column.dtype == pl.String
+    ]
+    nested = [name for name, dtype in table.schema.items() if isinstance(dtype, pl.List)]
+
+    def read(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
+        spec = plan.specs[table.name]
+        frame = read_tables([spec.path(plan.storage, cell) for cell in cells], table)
+        # No check compares lists, which take most of the memory. Means have no category: a null in a key would make
+        # its row count as unique whatever it repeats.
+        filled = [pl.col(name).fill_null("") for name in may_be_null]
+        return with_relations(frame.with_columns(filled), relations).drop(nested)
+
+    return read

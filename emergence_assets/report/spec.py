@@ -8,7 +8,7 @@ from emergence_assets.plan.asset_spec import AssetSpec, Due, Job, stored_provena
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.lineage_id import cell_id
 from emergence_assets.plan.plan import Plan
-from emergence_assets.plan.table_spec import input_tables
+from emergence_assets.plan.table_inputs import input_tables
 from emergence_assets.report.checks import REPORT_CHECKS
 from emergence_assets.study.study import Study
 from emergence_assets.texts.study_texts import study_probe_set

@@ -55,7 +55,7 @@ def capture_layers(
             writers = {}
             for layer, path in layers.items():
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
-                record = record_of(required_from_json(required[layer]), {})
+                record = record_of(required_from_json(required[layer]), origin["facts"])
                 attrs = loaded.attrs(int(layer)) | {"provenance": record.to_json()}
                 spec = loaded.spec("stored" if keep_rows else "evicted")
                 writers[int(layer)] = open_files.enter_context(ActivationWriter(Path(path), spec, attrs))

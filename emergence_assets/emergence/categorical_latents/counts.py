@@ -13,7 +13,7 @@ _GROUP = ("rule_id", "control_id", "aggregate", "category_level", "category")
 _COUNTS = ("n_features", "n_passing")
 
 
-def feature_counts(cells: pl.DataFrame) -> pl.DataFrame:
+def feature_counts(rule_counts: pl.DataFrame) -> pl.DataFrame:
     """One row per (model, step, layer, rule, control, level, category), and per level their sum (`aggregate` "sum").
 
     `n_features`: latents that are given the category, mean over SAE seeds; `n_shuffle`: the same under permuted labels;
@@ -21,13 +21,13 @@ def feature_counts(cells: pl.DataFrame) -> pl.DataFrame:
     `per_1k_live` = 1000 n_features / n_live. In the sum a latent counts once.
 
     Args:
-        cells: rows of `features.rule_counts.rule_counts` with the key columns, sae_seed and data_version.
+        rule_counts: rows of `features.rule_counts.rule_counts` with the key columns, sae_seed and data_version.
     """
-    if cells.is_empty():
+    if rule_counts.is_empty():
         return FEATURE_COUNTS.schema.to_frame()
     one = [*CELL_KEYS, *(key for key in _GROUP if key != "aggregate")]
     each = (
-        cells.group_by(one)
+        rule_counts.group_by(one)
         .agg(pl.col(*_COUNTS, "n_live").mean(), pl.col("data_version").first(), n_seeds=pl.len())
         .with_columns(aggregate=pl.lit("none"))
     )

@@ -1,19 +1,11 @@
 """Assets of claims: the statements of a study with their grades, and the hazard table that follows from them."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import polars as pl
 
 from emergence_assets.emergence.claims.table import CLAIMS as CLAIMS_TABLE
 from emergence_assets.emergence.claims.table import EMERGENCE_HAZARD as HAZARD_TABLE
-from emergence_assets.emergence.table_spec import table_spec
-from emergence_assets.plan.cell import Cell
-from emergence_assets.plan.plan import Plan
-from emergence_assets.study.study import Study
-from emergence_assets.texts.study_texts import probe_recipe
-from resources.files.provenance import Required, canonical_json
-from resources.files.storage import Storage
+from emergence_assets.features.spec import sections
+from emergence_assets.plan.table_spec import table_spec
 from resources.tables.relation import Relation
 
 EVIDENCE = (
@@ -33,21 +25,12 @@ _AT_RISK_NEXT = (pl.col("n_at_risk") - pl.col("n_events")).shift(1)
 _OF_CURVE = ("model", "control_id", "category_level")
 
 
-def _recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
-    return {"probe_set": probe_recipe(study)}
-
-
-def _arguments(plan: Plan, _cell: Cell, _required: Required) -> dict[str, Any]:
-    return {"probes": canonical_json(plan.study.probe_set.model_dump())}
-
-
 CLAIMS = table_spec(
     CLAIMS_TABLE,
     EVIDENCE,
     "emergence_assets.emergence.claims.worker:collect_claims",
     grid="study",
-    recipe=_recipe,
-    arguments=_arguments,
+    recipe=sections("probe_set"),
     relations=(
         Relation(
             "grades_follow_from_controls",

@@ -5,8 +5,8 @@ import polars as pl
 from emergence_assets.emergence.claims.claims import Evidence, claims
 from emergence_assets.emergence.claims.grading import GRADES
 from emergence_assets.emergence.scale.table import MODEL_SEEDS
-from emergence_assets.emergence.table_worker import Made
 from emergence_assets.features.probe_quality.categories import surface_form_confounds
+from emergence_assets.plan.table_worker import Made
 from emergence_assets.texts.study_texts import probe_set
 
 
@@ -22,4 +22,4 @@ def collect_claims(probes: str, model_seeds: pl.DataFrame | None = None, **table
     texts = probe_set(probes)
     frame = claims(Evidence(model_seeds=runs, **tables), texts.levels[0], surface_form_confounds(texts))
     counts = dict(frame.group_by("grade").len().iter_rows())
-    return Made(frame, {"statements": len(frame), **{f"grade_{grade}": counts.get(grade, 0) for grade in GRADES}})
+    return Made(frame, {f"grade_{grade}": counts.get(grade, 0) for grade in GRADES})

@@ -1,4 +1,4 @@
-"""Worker that measures one control of one model at its last step, layer by layer. T: imports torch.
+"""Measures one control of one model at its last step, layer by layer.
 
 Shape suffixes: p texts, d d_model, t rows.
 """
@@ -23,6 +23,7 @@ from emergence_assets.features.statistics.cell_tables import CellRecipe
 from emergence_assets.features.statistics.encoded import encoded
 from emergence_assets.features.statistics.labels import length_strata
 from emergence_assets.features.statistics.probe_labels import cell_labels, cell_texts, probe_texts
+from emergence_assets.plan.table_worker import Made
 from emergence_assets.saes.formats.folder import read_sae
 from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.spec import EVALUATION_SHARE, seed_folder
@@ -32,9 +33,6 @@ from emergence_assets.saes.training.training import train_saes
 from emergence_assets.texts.study_texts import probe_set
 from emergence_assets.texts.tokens import Tokens, known_tokens
 from resources.compute.accelerator import choose_accelerator
-from resources.files.atomic import clear_disk_errors
-from resources.files.records import record_of, required_from_json
-from resources.tables.parquet import write_table
 
 SEED = 20_000
 """Seeds of controls are counted from here and from the seed of the statistics: none is shared with what is measured."""
@@ -59,41 +57,40 @@ class Material(NamedTuple):
 
 def measure_control(
     control_id: str,
-    origin: dict[str, Any],
-    layers: dict[str, dict[str, str]],
-    path: str,
-    required: str,
+    cells: Sequence[Mapping[str, Any]],
+    origins: Mapping[int, Mapping[str, Any]],
     probes: str,
+    settings: Mapping[str, Any],
     report: Any,
-) -> None:
-    """Worker: one control of one model in all its layers.
+) -> Made:
+    """Rows of `control_parts`: one control of one model in all its layers at the last step.
 
     Args:
-        control_id: one of `control_ids.MADE_CONTROLS`.
-        origin: see `activations.cells.capture_arguments`, of the last step.
-        layers: layer → activation_file, sae_folder.
-        path: where the rows go.
-        required: of the table that they are a part of.
-        probes: declaration of the probe set, as JSON.
-        report: called with layers done, layers, and a note.
+        control_id: one of `study.controls.MADE_CONTROLS`.
+        cells: layers of all checkpoints of the model, see `input_cells`.
+        origins: see `origins.origins`.
+        probes: JSON of the probe set.
+        settings: sections statistics and sae of the study.
+        report: called with layers done, all layers, and a note.
     """
-    want = required_from_json(required)
-    recipe = CellRecipe.from_settings(want.recipe["statistics"])
-    places = [Layer(int(layer), Path(one["activation_file"]), Path(one["sae_folder"])) for layer, one in layers.items()]
-    tokens_file = Path(origin["tokens_file"])
+    recipe, last = CellRecipe.from_settings(settings["statistics"]), max(origins)
+    places = [
+        Layer(cell["layer"], Path(cell["files"]["activations"]), Path(cell["files"]["sae"]))
+        for cell in cells
+        if cell["step"] == last
+    ]
+    tokens_file = Path(origins[last]["tokens_file"])
     labels = cell_labels(probes, tokens_file)
     strata = length_strata(cell_texts(probes, tokens_file).length_p) if control_id.endswith("within_length") else None
     frames = []
     for position, (place, read_out_pd, drawn) in enumerate(
-        _instruments(control_id, origin, places, want.recipe, probes)
+        _instruments(control_id, origins[last], places, settings, probes)
     ):
         rows = control_rows((encoded(sae, read_out_pd) for sae in drawn), read_out_pd, labels, recipe, strata)
         frames.append(rows.with_columns(layer=pl.lit(place.layer, pl.Int16), control_id=pl.lit(control_id)))
         report(position + 1, len(places), control_id)
     frame = pl.concat(frames).select(CONTROL_PARTS.schema.names())
-    record = record_of(want, {"mean_p_best": float(frame["p_best"].to_numpy().mean())})
-    with clear_disk_errors(Path(path)):
-        write_table(Path(path), frame, CONTROL_PARTS, record.to_json())
+    return Made(frame, {"mean_p_best": frame["p_best"].mean()})
 
 
 def _instruments(

@@ -1,28 +1,30 @@
 """Joins the controls of a model into one table."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from emergence_assets.emergence.controls.comparison import category_controls
 from emergence_assets.emergence.controls.table import CONTROL_PARTS
-from emergence_assets.emergence.table_worker import Made
+from emergence_assets.plan.table_worker import Made
 from resources.errors import EmergenceError
 from resources.tables.parquet import read_table
 
 
-def join_controls(parts: list[str], category_presence: pl.DataFrame, chosen: list[str]) -> Made:
+def join_controls(parts: list[str], category_presence: pl.DataFrame, settings: Mapping[str, Any]) -> Made:
     """Rows of `category_controls` of one model.
 
     Args:
         parts: files of the controls that were made.
         category_presence: the measurement that they stand beside.
-        chosen: controls of the study.
+        settings: section statistics of the study, with its controls.
 
     Raises:
         EmergenceError: a control has no rows.
     """
-    nothing = CONTROL_PARTS.schema.to_frame()
+    chosen, nothing = settings["statistics"]["controls"], CONTROL_PARTS.schema.to_frame()
     made = pl.concat([nothing, *(read_table(Path(part), CONTROL_PARTS) for part in parts)])
     frame = category_controls(made, category_presence, chosen)
     # A model whose step 0 is left out cannot be compared with it; the claims say that it was not measured.

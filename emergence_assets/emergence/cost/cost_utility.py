@@ -19,7 +19,7 @@ ENOUGH = 0.9
 """Share of the final utility whose cost is told."""
 
 
-def cost_utility(presence: pl.DataFrame, losses: pl.DataFrame) -> pl.DataFrame:
+def cost_utility(category_presence: pl.DataFrame, checkpoint_registry: pl.DataFrame) -> pl.DataFrame:
     """One row per (model, step, level, control): training compute and utility, with paired 95 % intervals over texts.
 
     * train_flops: 6 N D with N the non-embedding parameters and D the tokens seen.
@@ -38,15 +38,15 @@ def cost_utility(presence: pl.DataFrame, losses: pl.DataFrame) -> pl.DataFrame:
     * pareto: no other checkpoint of any model has more utility at no more compute; step 0 is not counted.
 
     Args:
-        presence: see `CATEGORY_PRESENCE`; models without step 0 have no utility.
-        losses: columns model, step, loss.
+        category_presence: see `CATEGORY_PRESENCE`; models without step 0 have no utility.
+        checkpoint_registry: columns model, step, loss.
     """
-    rows = [row for series in utility_series(presence) for row in _rows(series)]
+    rows = [row for series in utility_series(category_presence) for row in _rows(series)]
     if not rows:
         return COST_UTILITY.schema.to_frame()
     known = {name: dtype for name, dtype in COST_UTILITY.schema.items() if name not in ("loss", "pareto")}
     table = pl.DataFrame(rows, schema=known).join(
-        losses.select("model", "step", "loss"), on=["model", "step"], how="left", maintain_order="left"
+        checkpoint_registry.select("model", "step", "loss"), on=["model", "step"], how="left", maintain_order="left"
     )
     floats = [
         name

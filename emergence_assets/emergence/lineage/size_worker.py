@@ -1,8 +1,9 @@
-"""The worker that matches latents of a model with those of the next larger one."""
+"""Match the latents of a model with those of the next larger one."""
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -10,30 +11,67 @@ from emergence_assets.emergence.lineage.edges import edges_between
 from emergence_assets.emergence.lineage.pairs import pairs_over_sizes
 from emergence_assets.emergence.lineage.stability import size_stability
 from emergence_assets.emergence.lineage.stability_table import SIZE_STABILITY
-from emergence_assets.emergence.lineage.table import FEATURE_LINEAGE, MATCHED_LATENTS, SIZE_LINEAGE
-from emergence_assets.emergence.lineage.worker import edge_counts, reader
-from emergence_assets.emergence.table_worker import Made
+from emergence_assets.emergence.lineage.table import MATCHED_LATENTS, SIZE_LINEAGE
+from emergence_assets.emergence.lineage.worker import (
+    Layers,
+    edge_counts,
+    last_blocks,
+    ratios_over_a_low_ceiling,
+    reader,
+)
+from emergence_assets.plan.table_worker import Made
 from resources.tables.parquet import read_table
-from resources.tables.violations import violations
 
 
-def make_size_lineage(models: list[dict[str, Any]], probes: str, report: Any) -> Made:
+class _Size(NamedTuple):
+    """A model at its last step."""
+
+    n_params_nonemb: int
+    name: str
+    n_layers: int
+    step: int
+    cells: Layers
+    latents: pl.DataFrame
+    """Its `matched_latents` of that step."""
+
+    @property
+    def layers(self) -> list[int]:
+        """Blocks that there are SAEs of."""
+        return [cell["layer"] for cell in self.cells]
+
+
+def make_size_lineage(
+    cells: Layers,
+    files: Mapping[str, Sequence[str]],
+    feature_lineage: pl.DataFrame,
+    probes: str,
+    settings: Mapping[str, Any],
+    report: Any,
+) -> Made:
     """Rows of `size_lineage` and `size_stability`: edges between neighbouring sizes at their last steps.
 
     Two models whose texts became other tokens read other texts: they are passed over and counted.
+
+    Args:
+        cells: layers of all checkpoints of all models.
+        files: of `matched_latents`, in the order of the models.
+        feature_lineage: of all models.
+        probes: JSON of the probe set.
+        settings: section sae of the study.
+        report: called with pairs of models done, all pairs, and a note.
     """
-    ordered = sorted(models, key=lambda model: (model["facts"]["n_params_nonemb"], model["facts"]["model"]))
+    ordered = sorted(_sizes(cells, files[MATCHED_LATENTS.name]), key=lambda size: size[:2])
     edges, found = [SIZE_LINEAGE.schema.to_frame()], [SIZE_STABILITY.schema.to_frame()]
     unlike, sources, targets = 0, [], []
     for position, (small, large) in enumerate(pairwise(ordered)):
-        if _tokens_file(small) != _tokens_file(large):
+        if small.cells[0]["tokens_file"] != large.cells[0]["tokens_file"]:
             unlike += 1
             continue
-        frame, stability = _compared(small, large, probes)
+        frame, stability = _compared(small, large, feature_lineage, probes, settings["sae"])
         edges.append(frame)
         found.append(stability)
-        sources.append(_latents(small))
-        targets.append(_latents(large))
+        sources.append(small.latents)
+        targets.append(large.latents)
         report(position + 1, len(ordered) - 1, "")
     frame, stability = pl.concat(edges), pl.concat(found)
     nobody = MATCHED_LATENTS.schema.to_frame()
@@ -43,21 +81,30 @@ def make_size_lineage(models: list[dict[str, Any]], probes: str, report: Any) ->
         "pairs_without_common_texts": unlike,
         **edge_counts(frame, pl.concat([nobody, *sources]), pl.concat([nobody, *targets])),
         "largest_s_raw": pooled["s_raw"].max(),
-        "ratios_over_a_low_ceiling": stability.filter(
-            pl.col("s_norm").is_not_null() & (pl.col("s_ceiling") < 0.1)
-        ).height,
+        "ratios_over_a_low_ceiling": ratios_over_a_low_ceiling(stability),
     }
-    return Made(frame, violations(frame, SIZE_LINEAGE) | numbers, {SIZE_STABILITY.name: stability})
+    return Made(frame, numbers, {SIZE_STABILITY.name: stability})
 
 
-def _compared(small: dict[str, Any], large: dict[str, Any], probes: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    read, read_to = (reader(model["sources"], probes) for model in (small, large))
-    steps = small["sources"][0]["step"], large["sources"][0]["step"]
-    layers = tuple([source["layer"] for source in model["sources"]] for model in (small, large))
-    depths = small["facts"]["n_layers"], large["facts"]["n_layers"]
-    names = small["facts"]["model"], large["facts"]["model"]
-    seeds = sorted(int(seed) for seed in small["sources"][0]["sae_folders"])
-    pairs = pairs_over_sizes(steps, (layers[0], layers[1]), depths, seeds)
+def _sizes(cells: Layers, latents: Sequence[str]) -> list[_Size]:
+    models = dict.fromkeys(cell["model"] for cell in cells)
+    sizes = []
+    for model, file in zip(models, latents, strict=True):
+        last = last_blocks([cell for cell in cells if cell["model"] == model])
+        one, matched = last[0], read_table(Path(file), MATCHED_LATENTS)
+        own = matched.filter(pl.col("step") == one["step"])
+        sizes.append(_Size(one["n_params_nonemb"], model, one["n_layers"], one["step"], last, own))
+    return sizes
+
+
+def _compared(
+    small: _Size, large: _Size, feature_lineage: pl.DataFrame, probes: str, sae: Mapping[str, Any]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    read, read_to = (reader(size.cells, probes, sae) for size in (small, large))
+    names = small.name, large.name
+    pairs = pairs_over_sizes(
+        (small.step, large.step), (small.layers, large.layers), (small.n_layers, large.n_layers), sorted(sae["seeds"])
+    )
     edges = pl.concat(
         [
             SIZE_LINEAGE.schema.to_frame(),
@@ -68,19 +115,6 @@ def _compared(small: dict[str, Any], large: dict[str, Any], probes: str) -> tupl
             ),
         ]
     )
-    seed_edges = read_table(Path(large["edges"]), FEATURE_LINEAGE).filter(
-        pl.col("axis") == "seed", pl.col("src_step") == steps[1]
-    )
-    stability = size_stability(
-        pairs, edges, _latents(small), seed_edges, _latents(large), names, small["facts"]["n_params_nonemb"]
-    )
+    seed_edges = feature_lineage.filter(model=large.name, axis="seed", src_step=large.step)
+    stability = size_stability(pairs, edges, small.latents, seed_edges, large.latents, names, small.n_params_nonemb)
     return edges, stability
-
-
-def _latents(model: dict[str, Any]) -> pl.DataFrame:
-    """Latents of a model's last step that could be matched."""
-    return read_table(Path(model["latents"]), MATCHED_LATENTS).filter(pl.col("step") == model["sources"][0]["step"])
-
-
-def _tokens_file(model: dict[str, Any]) -> str:
-    return str(model["sources"][0]["tokens_file"])

@@ -1,7 +1,7 @@
-"""Workers that make the tables about lineages, each with its files opened for the science that knows no files."""
+"""Make the tables about lineages of one model: read the files of its layers for science that knows no files."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +15,32 @@ from emergence_assets.emergence.lineage.nodes import lineage_nodes
 from emergence_assets.emergence.lineage.pairs import Pair, pairs_over_layers, pairs_over_steps
 from emergence_assets.emergence.lineage.read_latents import ReadSAE, SAEKey, Texts, read_latents
 from emergence_assets.emergence.lineage.stability import lineage_stability as shares_found_again
-from emergence_assets.emergence.lineage.stability_table import LATENT_CARRY, LINEAGE_STABILITY
-from emergence_assets.emergence.lineage.table import FEATURE_LINEAGE, LINEAGE_NODES, MATCHED_LATENTS
-from emergence_assets.emergence.table_worker import Made
+from emergence_assets.emergence.lineage.table import FEATURE_LINEAGE, MATCHED_LATENTS
 from emergence_assets.features.statistics.probe_labels import cell_labels
 from emergence_assets.features.table import LATENT_STATS
+from emergence_assets.plan.table_worker import Made
 from emergence_assets.saes.formats.folder import read_sae
+from emergence_assets.saes.spec import seed_folder
 from resources.tables.parquet import read_table
-from resources.tables.table import Table
-from resources.tables.violations import violations
 
 KEPT_CELLS = 4
-"""Cells whose latents are in memory at a time: two neighbours, and their next."""
+"""Layers whose latents are in memory at a time: two neighbours, and their next."""
+Layers = Sequence[Mapping[str, Any]]
+"""Layers of checkpoints with the files of their inputs, see `input_cells`."""
 
 
-def make_feature_lineage(sources: list[dict[str, Any]], probes: str, facts: dict[str, Any], report: Any) -> Made:
-    """Rows of `feature_lineage` and `matched_latents`: latents of one model matched over steps, seeds and layers."""
-    read = reader(sources, probes)
-    steps, layers = (sorted({source[name] for source in sources}) for name in ("step", "layer"))
-    seeds = sorted(int(seed) for seed in sources[0]["sae_folders"])
-    models = (facts["model"], facts["model"])
+def make_feature_lineage(cells: Layers, probes: str, model: str, settings: Mapping[str, Any], report: Any) -> Made:
+    """Rows of `feature_lineage` and `matched_latents`: latents of one model matched over steps, seeds and layers.
+
+    Args:
+        cells: layers of all checkpoints of the model.
+        probes: JSON of the probe set.
+        model: its name.
+        settings: section sae of the study.
+        report: called with layers done, layers and one more, and a note.
+    """
+    read, seeds = reader(cells, probes, settings["sae"]), sorted(settings["sae"]["seeds"])
+    steps, layers = (sorted({cell[name] for cell in blocks(cells)}) for name in ("step", "layer"))
     edges: list[pl.DataFrame] = [FEATURE_LINEAGE.schema.to_frame()]
     members: dict[SAEKey, pl.DataFrame] = {}
 
@@ -45,7 +51,9 @@ def make_feature_lineage(sources: list[dict[str, Any]], probes: str, facts: dict
 
     def match(pairs: list[Pair]) -> None:
         for pair in pairs:
-            edges.append(edges_between(pair.axis, read_and_note(pair.source), read_and_note(pair.target), models))
+            edges.append(
+                edges_between(pair.axis, read_and_note(pair.source), read_and_note(pair.target), (model, model))
+            )
 
     for position, layer in enumerate(layers):
         match(pairs_over_steps(steps, layer, seeds))
@@ -53,105 +61,121 @@ def make_feature_lineage(sources: list[dict[str, Any]], probes: str, facts: dict
             if key not in members:  # of a study with nothing to compare it with
                 read_and_note(key)
         report(position + 1, len(layers) + 1, "")
-    match(pairs_over_layers(steps[-1], layers, facts["n_layers"], seeds))
+    match(pairs_over_layers(steps[-1], layers, cells[0]["n_layers"], seeds))
     frame, matched = pl.concat(edges), pl.concat(members.values()).sort(MATCHED_LATENTS.key)
     numbers = {"latents": len(matched), **edge_counts(frame, matched, matched)}
-    return _made(frame, FEATURE_LINEAGE, numbers, {MATCHED_LATENTS.name: matched})
+    return Made(frame, numbers, {MATCHED_LATENTS.name: matched})
 
 
-def make_lineage_nodes(sources: list[dict[str, Any]], feature_lineage: pl.DataFrame, latents: str, model: str) -> Made:
-    """Rows of `lineage_nodes`: chains of matched latents of one model."""
-    folders = {
-        SAEKey(source["step"], source["layer"], int(seed)): folder
-        for source in sources
-        for seed, folder in source["sae_folders"].items()
-    }
+def make_lineage_nodes(cells: Layers, feature_lineage: pl.DataFrame, matched_latents: pl.DataFrame, model: str) -> Made:
+    """Rows of `lineage_nodes`: chains of matched latents of one model.
+
+    Args:
+        cells: layers with SAEs.
+        feature_lineage: of the model.
+        matched_latents: of the model.
+        model: its name.
+    """
+    folders = {(cell["step"], cell["layer"]): Path(cell["files"]["sae"]) for cell in cells}
 
     def directions(key: SAEKey) -> np.ndarray:
-        return read_sae(Path(folders[key]))[0].W_dec_nd.numpy()
+        return read_sae(seed_folder(folders[key.step, key.layer], key.sae_seed))[0].W_dec_nd.numpy()
 
-    frame = lineage_nodes(feature_lineage, _latents(latents), model, directions)
+    frame = lineage_nodes(feature_lineage, matched_latents, model, directions)
     owned = frame.select("layer", steps=pl.col("category_path").list.eval(pl.element().struct.field("step")))
     owned = pl.concat([owned, frame.select("sae_seeds", "latents")], how="horizontal")
     members = owned.explode("steps", "sae_seeds", "latents")
     numbers = {
-        "lineages": len(frame),
         "mean_members": frame["n_members"].mean(),
         "latents_of_two_lineages": int(members.is_duplicated().sum()),
         "ends_before_it_begins": frame.filter(pl.col("death_step_lo") <= pl.col("birth_step_hi")).height,
     }
-    return _made(frame, LINEAGE_NODES, numbers)
+    return Made(frame, numbers)
 
 
-def make_lineage_stability(feature_lineage: pl.DataFrame, latents: str, facts: dict[str, Any]) -> Made:
-    """Rows of `lineage_stability`: the share of latents of one model that is found again."""
-    frame = shares_found_again(feature_lineage, _latents(latents), **facts)
+def make_lineage_stability(
+    feature_lineage: pl.DataFrame, matched_latents: pl.DataFrame, model: str, n_params_nonemb: int, n_layers: int
+) -> Made:
+    """Rows of `lineage_stability`: the share of latents of one model that is found again; see the science for args."""
+    frame = shares_found_again(feature_lineage, matched_latents, model, n_params_nonemb, n_layers)
     whole = frame.filter(pl.col("layer").is_null(), pl.col("population") == "firing", pl.col("pairing") == "other_seed")
     last = whole.filter(pl.col("axis") == "step").sort("step_to").tail(1)
-    numbers = {
-        "last_s_raw": last["s_raw"].max(),
-        "last_s_ceiling": last["s_ceiling"].max(),
-        "last_s_norm": last["s_norm"].max(),
-        "ratios_over_a_low_ceiling": frame.filter(pl.col("s_norm").is_not_null() & (pl.col("s_ceiling") < 0.1)).height,
-    }
-    return _made(frame, LINEAGE_STABILITY, numbers)
+    numbers = {f"last_{name}": last[name].max() for name in ("s_raw", "s_ceiling", "s_norm")}
+    return Made(frame, numbers | {"ratios_over_a_low_ceiling": ratios_over_a_low_ceiling(frame)})
 
 
 def make_latent_carry(
-    sources: list[dict[str, Any]],
+    cells: Layers,
     probes: str,
     feature_lineage: pl.DataFrame,
     lineage_stability: pl.DataFrame,
-    facts: dict[str, Any],
     settings: Mapping[str, Any],
 ) -> Made:
-    """Rows of `latent_carry`: what latents of the first third of the layers share with their matches in the last."""
-    layers = [source["layer"] for source in sources]
-    read = reader(sources, probes)
+    """Rows of `latent_carry`: what latents of the first third of the layers share with their matches in the last.
+
+    Args:
+        cells: layers of all checkpoints of the model; the last are read.
+        probes: JSON of the probe set.
+        feature_lineage: of the model.
+        lineage_stability: of the model.
+        settings: sections sae and statistics of the study.
+    """
+    last = last_blocks(cells)
     frame = latent_carry(
         feature_lineage,
         lineage_stability,
-        read,
-        layers,
-        facts["n_layers"],
-        settings["n_boot"],
-        settings["seed"],
+        reader(last, probes, settings["sae"]),
+        [cell["layer"] for cell in last],
+        last[0]["n_layers"],
+        settings["statistics"]["n_bootstrap"],
+        settings["statistics"]["seed"],
     )
-    skipping = frame.filter("skips_middle")
     numbers = {
-        "pairs": len(frame),
-        "skipping_pairs": len(skipping),
+        "skipping_pairs": frame.filter("skips_middle").height,
         "median_carry_lift": frame["carry_lift"].median(),
         "median_carry_control": frame["carry_control"].median(),
         "joint_above_either": frame.filter(pl.col("n_joint") > pl.min_horizontal("n_early", "n_late")).height,
     }
-    return _made(frame, LATENT_CARRY, numbers)
+    return Made(frame, numbers)
 
 
-def reader(sources: list[dict[str, Any]], probes: str) -> Callable[[SAEKey], ReadSAE]:
-    """Gives an SAE with its activity; a few cells stay in memory."""
-    by_cell = {(source["step"], source["layer"]): source for source in sources}
+def blocks(cells: Layers) -> Layers:
+    """Layers whose latents are compared: the embedding is the same vector at every text."""
+    return [cell for cell in cells if cell["layer"] >= 0]
+
+
+def last_blocks(cells: Layers) -> Layers:
+    """The same of the last step alone."""
+    step = max(cell["step"] for cell in cells)
+    return [cell for cell in blocks(cells) if cell["step"] == step]
+
+
+def reader(cells: Layers, probes: str, sae: Mapping[str, Any]) -> Callable[[SAEKey], ReadSAE]:
+    """Give an SAE with its activity; a few layers stay in memory.
+
+    Args:
+        cells: layers of one model.
+        probes: JSON of the probe set.
+        sae: section sae of the study.
+    """
+    by_cell = {(cell["step"], cell["layer"]): cell for cell in cells}
 
     @functools.lru_cache(KEPT_CELLS)
-    def cell(step: int, layer: int) -> dict[int, ReadSAE]:
-        source = by_cell[step, layer]
-        file = Path(source["activation_file"])
-        primary = cell_labels(probes, Path(source["tokens_file"]))[0]
+    def read_layer(step: int, layer: int) -> dict[int, ReadSAE]:
+        cell = by_cell[step, layer]
+        files = {name: Path(file) for name, file in cell["files"].items()}
+        primary = cell_labels(probes, Path(cell["tokens_file"]))[0]
         texts = Texts(np.flatnonzero(primary.is_select_p), np.flatnonzero(~primary.is_select_p), primary.level)
-        read_out_pd = np.ascontiguousarray(open_rows(file, "read_out", verify=True).float32())
-        saes = {int(seed): read_sae(Path(folder))[0] for seed, folder in source["sae_folders"].items()}
-        statistics = read_table(Path(source["latent_stats"]), LATENT_STATS)
-        return read_latents(step, layer, read_out_pd, saes, statistics, source["k"], texts)
+        read_out_pd = np.ascontiguousarray(open_rows(files["activations"], "read_out", verify=True).float32())
+        saes = {seed: read_sae(seed_folder(files["sae"], seed))[0] for seed in sae["seeds"]}
+        statistics = read_table(files[LATENT_STATS.name], LATENT_STATS)
+        return read_latents(step, layer, read_out_pd, saes, statistics, sae["k"], texts)
 
-    return lambda key: cell(key.step, key.layer)[key.sae_seed]
-
-
-def _latents(path: str) -> pl.DataFrame:
-    return read_table(Path(path), MATCHED_LATENTS)
+    return lambda key: read_layer(key.step, key.layer)[key.sae_seed]
 
 
 def edge_counts(frame: pl.DataFrame, sources: pl.DataFrame, targets: pl.DataFrame) -> dict[str, Any]:
-    """What is told and checked of edges.
+    """Numbers of edges that are shown and checked.
 
     Args:
         frame: the edges.
@@ -160,7 +184,6 @@ def edge_counts(frame: pl.DataFrame, sources: pl.DataFrame, targets: pl.DataFram
     """
     accepted = frame.filter(pl.col("accepted"))
     return {
-        "edges": len(frame),
         "share_of_accepted_in_assignment": accepted["in_assignment"].mean(),
         "accepted_below_a_null": accepted.filter(
             (pl.col("score") <= pl.col("null_p995")) | (pl.col("score") <= pl.col("untrained_p995"))
@@ -170,14 +193,13 @@ def edge_counts(frame: pl.DataFrame, sources: pl.DataFrame, targets: pl.DataFram
     }
 
 
+def ratios_over_a_low_ceiling(stability: pl.DataFrame) -> int:
+    """Rows whose share is divided by a ceiling below 0.1."""
+    return stability.filter(pl.col("s_norm").is_not_null() & (pl.col("s_ceiling") < 0.1)).height
+
+
 def _unknown(frame: pl.DataFrame, side: str, matched: pl.DataFrame) -> int:
     """Ends of edges that are not among the latents that could be matched."""
     names = ("step", "layer", "sae_seed", "latent")
     ends = frame.select(pl.col(f"{side}_{name}").alias(name) for name in names)
     return ends.join(matched, on=names, how="anti").height
-
-
-def _made(
-    frame: pl.DataFrame, table: Table, numbers: dict[str, Any], beside: Mapping[str, pl.DataFrame] | None = None
-) -> Made:
-    return Made(frame, violations(frame, table) | numbers, beside or {})

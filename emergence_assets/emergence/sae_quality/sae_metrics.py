@@ -8,28 +8,25 @@ from typing import Any
 import polars as pl
 
 from emergence_assets.emergence.sae_quality.table import SAE_METRICS
+from emergence_assets.plan.table_worker import Made
+from emergence_assets.saes.spec import METRICS_NAME
 
 
-def sae_metrics(sources: Sequence[Mapping[str, Any]], design: Mapping[str, Any]) -> pl.DataFrame:
-    """One row per SAE.
+def sae_metrics(cells: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Made:
+    """One row per SAE, see `SAE_METRICS`.
 
     Args:
-        sources: per cell the key columns, and `file`, the metrics that were written beside its SAEs.
-        design: n_latents, k, arch and d_model, the same for all cells of a model.
+        cells: layers with SAEs, see `input_cells`.
+        settings: n_latents, k, arch and d_model, the same for all SAEs of a model.
     """
+    expansion = {"expansion": settings["n_latents"] / settings["d_model"]}
     rows = []
-    for source in sources:
-        keys = {name: value for name, value in source.items() if name != "file"}
-        for seed in json.loads(Path(source["file"]).read_text(encoding="utf-8"))["seeds"]:
-            rows.append(
-                {
-                    **keys,
-                    **seed,
-                    **design,
-                    "rel_depth": (source["layer"] + 1) / source["n_layers"],
-                    "expansion": design["n_latents"] / design["d_model"],
-                }
-            )
-    return pl.DataFrame(rows, infer_schema_length=None).select(
+    for cell in cells:
+        keys = {name: value for name, value in cell.items() if name != "files"}
+        keys["rel_depth"] = (cell["layer"] + 1) / cell["n_layers"]
+        measured = json.loads((Path(cell["files"]["sae"]) / METRICS_NAME).read_text(encoding="utf-8"))["seeds"]
+        rows += [{**keys, **one, **settings, **expansion} for one in measured]
+    frame = pl.DataFrame(rows, infer_schema_length=None).select(
         pl.col(name).cast(dtype) for name, dtype in SAE_METRICS.schema.items()
     )
+    return Made(frame, {"mean_fvu": frame["fvu"].mean(), "mean_dead_frac": frame["dead_frac"].mean()})

@@ -24,7 +24,7 @@ _CATEGORY = ("control_id", "aggregate", "category_level", "category")
 
 
 def model_seeds(
-    category_presence: pl.DataFrame, over_time: pl.DataFrame, replicates: Mapping[str, str]
+    category_presence: pl.DataFrame, emergence_over_time: pl.DataFrame, replicates: Mapping[str, str]
 ) -> pl.DataFrame:
     """One row per (model, control, aggregate, level, category) with its training runs beside each other.
 
@@ -37,14 +37,14 @@ def model_seeds(
     * signs_agree: the gains of all runs have one sign; n_confirmed: runs whose gain has an interval without 0.
 
     Args:
-        category_presence: see `CATEGORY_PRESENCE`, of models and replicates.
-        over_time: see `EMERGENCE_OVER_TIME`, of the same.
+        category_presence: see `CATEGORY_PRESENCE`, of all models.
+        emergence_over_time: see `EMERGENCE_OVER_TIME`, of all models.
         replicates: model to the model of which it is another run.
     """
     parts = [
         _runs_of(
             category_presence,
-            over_time,
+            emergence_over_time,
             original,
             [original, *(run for run, of in replicates.items() if of == original)],
         )

@@ -1,11 +1,10 @@
-"""Compares model sizes, and training runs of one model."""
+"""Compares the sizes of a family."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
 from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE
-from emergence_assets.emergence.scale.model_seeds import model_seeds as runs_of_models
 from emergence_assets.emergence.scale.model_seeds import run_spread
 from emergence_assets.emergence.scale.over_scale import (
     FIXED_EXPANSION,
@@ -13,26 +12,9 @@ from emergence_assets.emergence.scale.over_scale import (
     SizeReading,
     emergence_over_scale,
 )
-from emergence_assets.emergence.table_worker import Made
+from emergence_assets.plan.table_worker import Made
 
 _CELL = ["model", "step", "layer"]
-
-
-def compare_runs(
-    category_presence: pl.DataFrame, emergence_over_time: pl.DataFrame, replicates: Mapping[str, str]
-) -> pl.DataFrame:
-    """Rows of `model_seeds`: how far training runs of one model differ.
-
-    Args:
-        category_presence: of all models.
-        emergence_over_time: of all models.
-        replicates: model to the model of which it is another training run.
-    """
-    runs = [*replicates, *replicates.values()]
-    presence, over_time = (
-        frame.filter(pl.col("model").is_in(runs)) for frame in (category_presence, emergence_over_time)
-    )
-    return runs_of_models(presence, over_time, replicates)
 
 
 def compare_sizes(

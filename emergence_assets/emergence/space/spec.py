@@ -5,7 +5,7 @@ import polars as pl
 from emergence_assets.emergence.relations import beside_every_row
 from emergence_assets.emergence.space.table import EMERGENCE_OVER_SPACE as SPACE_TABLE
 from emergence_assets.emergence.space.table import REACTIVATION as REACTIVATION_TABLE
-from emergence_assets.emergence.table_spec import table_spec
+from emergence_assets.plan.table_spec import table_spec
 from resources.tables.relation import Relation
 
 _GATES = pl.all_horizontal(pl.col("^gate_.*$"))

@@ -3,8 +3,8 @@
 import polars as pl
 
 from emergence_assets.emergence.relations import beside_every_row, measured_from_step_0
-from emergence_assets.emergence.table_spec import table_spec
 from emergence_assets.emergence.time.table import EMERGENCE_OVER_TIME as TABLE
+from emergence_assets.plan.table_spec import table_spec
 
 EMERGENCE_OVER_TIME = table_spec(
     TABLE,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.plan.table_spec import TableFiles
+from emergence_assets.plan.table_inputs import TableFiles
 from emergence_assets.report.spec import HEADLINE_NAME, PAGE_NAME, REGISTRY_NAME, SEEDS_NAME, TABLES
 from resources.environment import environment
 from resources.files.atomic import clear_disk_errors, replacing_folder

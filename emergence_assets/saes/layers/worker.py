@@ -112,8 +112,7 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any)
     )
     for (layer, place), found in zip(places.items(), made, strict=True):
         about = _about(attrs[layer], tokens, settings, wanted[layer])
-        origins = {seed: metadata["imported"] for seed, (_, metadata) in imported[layer].items()}
-        _write_cell(Path(place["folder"]), found, about, origins, wanted[layer], settings)
+        _write_cell(Path(place["folder"]), found, about, work["origin"]["facts"], wanted[layer], settings)
     for state in states:
         state.remove()
 
@@ -177,7 +176,7 @@ def _write_cell(
     folder: Path,
     found: LayerSAEs,
     about: Mapping[str, Any],
-    origins: Mapping[int, Mapping[str, Any]],
+    facts: Mapping[str, Any],
     want: Required,
     settings: Mapping[str, Any],
 ) -> None:
@@ -192,6 +191,7 @@ def _write_cell(
         (temporary / METRICS_NAME).write_text(text + "\n", encoding="utf-8")
         draw_training(found.curves, {one["sae_seed"]: one["density"] for one in found.metrics}, temporary / CURVE_NAME)
         summary = _summary(found.metrics) | {
+            **facts,
             **_agreement(found.saes),
             "n_seeds": len(found.metrics),
             "n_imported": sum(one["start"] == "imported" for one in found.metrics),

@@ -1,0 +1,22 @@
+"""Arguments of workers that run checkpoints again."""
+
+from typing import Any
+
+from emergence_assets.activations.spec import ACTIVATIONS, capture_arguments
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.plan import Plan
+
+
+def origins(plan: Plan, cell: Cell) -> dict[str, Any]:
+    """The argument `origins`: of the first and the last step of a model, what `loaded_checkpoint` needs, by step.
+
+    Raises:
+        EmergenceError: the model has no checkpoint.
+    """
+    steps = plan.steps_of(str(cell.model))
+    found = {}
+    for step in dict.fromkeys((steps[0], steps[-1])):
+        checkpoint = Cell(cell.model, step)
+        recipe = ACTIVATIONS.recipe(plan.study, plan.storage, checkpoint) or {}
+        found[step] = capture_arguments(plan, checkpoint, recipe)
+    return {"origins": found}
