@@ -62,8 +62,6 @@ OWN_FILES_BYTES = 127_000
 """Tokenizer, configs and the header of the weights of a checkpoint that is trained here."""
 RECORD_BYTES = 1000
 """Registered checkpoints."""
-REGISTRY_ROW_BYTES, TABLE_BYTES = 550, 10_000
-"""Of the registry table: a row, and what any small table takes."""
 
 
 def _training_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
@@ -226,6 +224,5 @@ CHECKPOINT_REGISTRY = TableSpec(
     tables=(REGISTRY,),
     frame=_registry_rows,
     needs_cells=False,
-    n_bytes=lambda study, _cell, _counts: TABLE_BYTES + REGISTRY_ROW_BYTES * len(study.listed_steps or ()),
 )
 SPECS = (TRAINING_RUN, CHECKPOINT, CHECKPOINT_REGISTRY)

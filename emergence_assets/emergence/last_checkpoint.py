@@ -40,7 +40,7 @@ class LastCheckpoint:
         self.cells = [cell for cell in cells if cell["step"] == step and cell["layer"] >= 0]
         self.files: dict[int, dict[str, str]] = {cell["layer"]: cell["files"] for cell in self.cells}
         keys = ("model", "n_params_nonemb", "step", "tokens_seen", "n_layers")
-        self.keys = {name: self.cells[0][name] for name in keys} | {"data_version": fingerprint}
+        self.keys: dict[str, Any] = {name: self.cells[0][name] for name in keys} | {"data_version": fingerprint}
         self.level: Labels = cell_labels(probes, Path(self.origin["tokens_file"]))[0]
         self.score = self.level.rows(select=False)
         self.weights_pb = text_weights(

@@ -9,9 +9,8 @@ import pytest
 from emergence_assets.activations.checks import ACTIVATION_CHECKS
 from emergence_assets.checkpoints.checks import CHECKPOINT_CHECKS, REGISTRY_CHECKS, TRAINING_CHECKS
 from emergence_assets.checkpoints.table import RULES
-from emergence_assets.emergence.categorical_latents.spec import FEATURES_CHECKS
 from emergence_assets.emergence.specs import SPECS
-from emergence_assets.features.checks import STATISTICS_CHECKS
+from emergence_assets.features.spec import LATENT_STATISTICS
 from emergence_assets.plan.table_spec import TableSpec
 from emergence_assets.report.checks import REPORT_CHECKS
 from emergence_assets.saes.checks import SAE_CHECKS
@@ -53,9 +52,9 @@ STATISTICS: Row = {"mean_shuffled_auroc": 0.501, "mean_best_auroc": 0.7, "mean_d
     "values_out_of_range": 0,
     "share_categorical_by_chance": 0.0,
 }
-FEATURES: Row = {"repeated_keys": 0, "not_compared": 0, "q_below_p": 0}
 REPORT: Row = {"p_first": 0.55, "p_last": 0.77, "rise_lo": 0.21, "rise_hi": 0.23, "p_shuffle": 0.5}
 DECLARED: Row = {"repeated_keys": 0, "missing_values": 0, "values_out_of_range": 0}
+FEATURES: Row = DECLARED | {"not_compared": 0, "q_below_p": 0}
 CHECKS_OF = {spec.name: spec.checks for spec in SPECS}
 LINEAGES: dict[str, Row] = {
     "feature_lineage": {"accepted_below_a_null": 0, "accepted_not_mutual": 0, "edges_of_unknown_latents": 0},
@@ -76,8 +75,8 @@ STAGES: dict[str, tuple[Sequence[Check], Row, Row]] = {
     "registry": (REGISTRY_CHECKS, REGISTRY, REGISTRY | {"step": 1}),
     "activations": (ACTIVATION_CHECKS, ACTIVATIONS, ACTIVATIONS),
     "sae": (SAE_CHECKS, SAE, SAE),
-    "statistics": (STATISTICS_CHECKS, STATISTICS, STATISTICS),
-    "features": (FEATURES_CHECKS, FEATURES, FEATURES),
+    "statistics": (LATENT_STATISTICS.checks, STATISTICS, STATISTICS),
+    "features": (CHECKS_OF["categorical_features"], FEATURES, FEATURES),
     "report": (REPORT_CHECKS, REPORT, REPORT),
     **{name: (CHECKS_OF[name], DECLARED | row, DECLARED | row) for name, row in LINEAGES.items()},
 }
@@ -124,6 +123,8 @@ BROKEN: list[tuple[str, str, Row]] = [
     ("statistics", "no_latent_is_categorical_by_chance", {"share_categorical_by_chance": 0.02}),
     ("statistics", "no_latent_is_categorical_by_chance", {"share_categorical_by_chance": NAN}),
     ("features", "keys_are_unique", {"repeated_keys": 1}),
+    ("features", "values_are_as_declared", {"missing_values": 1}),
+    ("features", "values_are_as_declared", {"values_out_of_range": 1}),
     ("features", "latents_are_compared_with_step_0", {"not_compared": 3}),
     ("features", "the_study_corrects_at_least_as_much_as_a_test", {"q_below_p": 1}),
     ("report", "headline_is_measured", {"p_last": NAN}),
