@@ -7,7 +7,7 @@ from resources.tables.relation import Relation
 
 
 def measured_from_step_0(*needed: str, has_step_0: pl.Expr | None = None) -> Relation:
-    """Numbers that compare with step 0 are there where the model has it."""
+    """Require columns that compare with step 0 to have values for every model that has step 0."""
     can = (pl.col("step") == 0).any().over("model") if has_step_0 is None else has_step_0
     return Relation(
         "changes_are_measured_from_step_0",
@@ -17,7 +17,7 @@ def measured_from_step_0(*needed: str, has_step_0: pl.Expr | None = None) -> Rel
 
 
 def beside_every_row(*place: str) -> Relation:
-    """Every category has the same controls at every place."""
+    """Require the same controls for every category at every place, such as a step and layer."""
     return Relation(
         "every_control_stands_beside_every_row",
         "Every category is compared with the same controls wherever it is measured.",
@@ -26,7 +26,7 @@ def beside_every_row(*place: str) -> Relation:
 
 
 def at_chance(value: pl.Expr, is_shuffled: pl.Expr) -> Relation:
-    """Permuted labels give an AUROC near 0.5."""
+    """Require an AUROC near 0.5 for permuted labels."""
     return Relation(
         "shuffled_labels_are_at_chance",
         "For labels permuted among all texts the best latent has a mean AUROC of {} to {} over categories.".format(

@@ -17,9 +17,9 @@ from resources.files.storage import Storage
 
 
 def sections(*names: str) -> Callable[[Study, Storage, Cell], Mapping[str, Any]]:
-    """Recipe of a cell that these sections of the study file decide.
+    """Return the recipe of a table whose result depends on these sections of the study file.
 
-    Every table is made from SAEs: what decides which of them start warm is left to them.
+    `sae.warm_start` is left out: it decides how SAEs are trained, and their own recipe has it.
     """
 
     def recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
@@ -58,13 +58,13 @@ def expected_pairs(category_sizes: tuple[int, ...], n_latents: int, k: int) -> f
 
 
 def presence_bytes(study: Study, counts: TextCounts, n_measured: int) -> float:
-    """Bytes of a table in which every category is measured so often, each time with its bootstrap replicates."""
+    """Predict the bytes of a table that measures every category `n_measured` times, each with bootstrap replicates."""
     n_rows = n_measured * len(counts.category_sizes)
     return TABLE_BYTES + n_rows * (PRESENCE_BYTES + REPLICATE_BYTES * study.statistics.n_bootstrap)
 
 
 def _n_bytes(study: Study, _cell: Cell, counts: TextCounts) -> float:
-    """Pairs, and presence with two controls per SAE seed: the latents, permuted labels, and once the dense probe."""
+    """Pairs; and presence of every SAE seed and of permuted labels, and once that of the dense probe."""
     n_seeds = len(study.sae.seeds)
     n_pairs = n_seeds * expected_pairs(counts.category_sizes, study.sae.n_latents, study.sae.k)
     return PAIR_BYTES * n_pairs + presence_bytes(study, counts, 2 * n_seeds + 1)

@@ -134,7 +134,7 @@ class Prepare:
 
 
 TABLE_BYTES = 20_000
-"""Of a table whose size nobody forecasts: tables are a hundredth of a study."""
+"""Bytes of a small table; all small tables together are about a hundredth of a study."""
 
 
 def stored_provenance(spec: AssetSpec, path: Path) -> Provenance | None:

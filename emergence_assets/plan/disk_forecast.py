@@ -1,6 +1,6 @@
-"""What a study takes on disk: what is there, what is to come, and whether the disk holds it. Plain: no orchestration.
+"""Disk space of a study: bytes stored, bytes still to be written, and whether the disk has room for them.
 
-The stages say what one finished cell takes (`AssetSpec.n_bytes`); this module adds them up.
+`AssetSpec.n_bytes` predicts the bytes of one finished cell; this module adds them up.
 """
 
 import shutil
@@ -17,12 +17,12 @@ from resources.errors import EmergenceError
 from resources.files.storage import existing_folder
 
 MARGIN = 0.05
-"""Predictions are this good; what they leave out is kept free."""
+"""Relative error of the predictions; as much is kept free."""
 EVENT_LOG_BYTES, EVENT_BYTES = 6_000_000, 95_000
-"""What Dagster's event log takes: to begin with, and per cell with its share of runs and checks."""
+"""Bytes of Dagster's event log: of an empty one, and per cell with its share of runs and checks."""
 
 ACTIVATIONS = "activations"
-"""Asset whose rows go and come back."""
+"""Asset whose rows are evicted and restored."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class AssetForecast:
     n_cells: int
     n_done: int
     bytes_now: int
-    """On disk, whatever state it is in."""
+    """Bytes on disk, also of stale cells."""
     bytes_finished: int
-    """Predicted, when every cell is done and its rows are treated as the study says."""
+    """Predicted bytes when every cell is done, with the retention of the study."""
     bytes_to_come: int
-    """Predicted for the cells that are not done, less what they replace."""
+    """Predicted bytes of the cells that are not done, less those that they replace."""
 
 
 def forecast(plan: Plan, counts: TextCounts) -> list[AssetForecast]:
-    """Every asset of a study by model, in flow order."""
+    """Predict the disk space of every asset of a study by model, in flow order."""
     found = []
     for spec in plan.specs.values():
         for model in [None] if spec.grid == "study" else plan.study.models:
@@ -64,7 +64,7 @@ def _of_asset(plan: Plan, spec: AssetSpec, model: str | None, counts: TextCounts
 
 
 def expected_cells(plan: Plan, spec: AssetSpec, model: str | None) -> list[Cell]:
-    """Cells of an asset, also those whose checkpoints nobody has looked at yet."""
+    """List the cells of an asset, also those of listed steps whose checkpoints are not validated yet."""
     if spec.grid in ("study", "model") or plan.study.listed_steps is None:
         return plan.cells(spec, model)
     known = plan.timeline(str(model))
@@ -75,28 +75,28 @@ def expected_cells(plan: Plan, spec: AssetSpec, model: str | None) -> list[Cell]
 
 
 def stored_bytes(spec: AssetSpec, plan: Plan, cell: Cell) -> int:
-    """What a cell takes now: its files and folders; 0 where there is nothing."""
+    """Sum the bytes of the files and folders of a cell; 0 where there are none."""
     return sum(path_bytes(path) for path in (spec.path(plan.storage, cell), *spec.also(plan.storage, cell)))
 
 
 def path_bytes(path: Path) -> int:
-    """Length of a file, or of all files of a folder together."""
+    """Bytes of a file, or of all files of a folder together."""
     try:
         if not path.is_dir():
             return path.stat().st_size
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    except FileNotFoundError:  # taken away in between
+    except FileNotFoundError:  # removed while it is counted
         return 0
 
 
 @dataclass(frozen=True)
 class Room:
-    """Whether what is to come fits."""
+    """Compares the disk space that a study needs with the free space."""
 
     to_come: int
-    """Bytes, predicted, with the event log."""
+    """Predicted bytes, with the event log."""
     passing: int
-    """Bytes that do not stay: rows until their SAEs are trained, of one checkpoint at least; fetched checkpoints."""
+    """Temporary bytes: rows of one checkpoint until its SAEs are trained, and downloaded checkpoints."""
     free: int
 
     @property
@@ -106,12 +106,12 @@ class Room:
 
     @property
     def fits(self) -> bool:
-        """Whether they are."""
+        """Whether as many bytes are free."""
         return self.needed <= self.free
 
 
 def room(plan: Plan, forecasts: Sequence[AssetForecast], counts: TextCounts) -> Room:
-    """Compare what is to come with what is free."""
+    """Compare the predicted bytes with the free ones."""
     n_missing = sum(asset.n_cells - asset.n_done for asset in forecasts)
     to_come = sum(asset.bytes_to_come for asset in forecasts)
     if n_missing:
@@ -122,7 +122,7 @@ def room(plan: Plan, forecasts: Sequence[AssetForecast], counts: TextCounts) -> 
 
 
 def cache_growth(plan: Plan) -> int:
-    """What fetched checkpoints will take at most, beyond what is cached; 0 where nothing is fetched."""
+    """Upper bound of the bytes of checkpoints still to be downloaded; 0 for families that are not on a hub."""
     if not isinstance(plan.study.family, Hub):
         return 0
     limit = plan.study.family.cache_gb * 1e9
@@ -133,7 +133,7 @@ def cache_growth(plan: Plan) -> int:
 
 
 def passing_bytes(plan: Plan, counts: TextCounts, forecasts: Sequence[AssetForecast]) -> int:
-    """Rows of the largest checkpoint that is still to be captured, where rows go once their SAEs are trained."""
+    """Bytes of the rows of the largest checkpoint still to be captured, if rows are evicted or archived after training."""
     if plan.study.activations.retention not in ("drop-after-sae", "archive-after-sae"):
         return 0
     captured = [asset for asset in forecasts if asset.asset == ACTIVATIONS and asset.n_done < asset.n_cells]
@@ -141,7 +141,7 @@ def passing_bytes(plan: Plan, counts: TextCounts, forecasts: Sequence[AssetForec
 
 
 def checkpoint_rows_bytes(plan: Plan, model: str, counts: TextCounts) -> float:
-    """What the rows of all layers of one checkpoint take while they are on disk, beyond what stays."""
+    """Bytes of the rows of all layers of one checkpoint that are freed once its SAEs are trained."""
     study, spec = plan.study, plan.specs[ACTIVATIONS]
     kept = study.model_copy(update={"activations": study.activations.model_copy(update={"retention": "keep"})})
     cell = Cell(model, 0, 0)
@@ -150,7 +150,7 @@ def checkpoint_rows_bytes(plan: Plan, model: str, counts: TextCounts) -> float:
 
 
 def require_room(plan: Plan, counts: TextCounts, stages: Sequence[str] | None = None) -> None:
-    """Refuse to start what the disk cannot hold.
+    """Refuse to start a study that the disk cannot hold.
 
     Args:
         plan: Of the study.
@@ -158,7 +158,7 @@ def require_room(plan: Plan, counts: TextCounts, stages: Sequence[str] | None = 
         stages: Stages that are to be run; by default all.
 
     Raises:
-        EmergenceError: says how much is missing, and which settings would need less.
+        EmergenceError: the disk has too little room; the message names the missing bytes and settings that need less.
     """
 
     def room_of(one: Plan) -> Room:
@@ -177,7 +177,7 @@ def require_room(plan: Plan, counts: TextCounts, stages: Sequence[str] | None = 
             smaller.append(f"{retention} ({format_bytes(needed.needed)})")
     remedy = f"free {format_bytes(found.needed - found.free)} there, or give another folder with --data"
     if smaller:
-        remedy += f", or let rows go sooner with activations.retention: {', '.join(smaller)}"
+        remedy += f", or evict rows sooner with activations.retention: {', '.join(smaller)}"
     raise EmergenceError(
         f"The study needs {format_bytes(found.needed)} more, and {format_bytes(found.free)} are free.",
         where=plan.storage.root,
@@ -186,7 +186,7 @@ def require_room(plan: Plan, counts: TextCounts, stages: Sequence[str] | None = 
 
 
 def format_bytes(n_bytes: float) -> str:
-    """Bytes as people read them: `1.3 GB`; powers of ten."""
+    """Format bytes with a unit, such as `1.3 GB`; powers of ten."""
     amount, unit = float(n_bytes), "B"
     for larger in ("kB", "MB", "GB", "TB", "PB"):
         if abs(amount) < 999.5:
@@ -196,7 +196,7 @@ def format_bytes(n_bytes: float) -> str:
 
 
 def by_asset(forecasts: Sequence[AssetForecast]) -> list[AssetForecast]:
-    """Models added up, asset by asset."""
+    """Add up the models of every asset."""
     added: dict[str, AssetForecast] = {}
     for one in forecasts:
         if one.asset not in added:

@@ -1,4 +1,4 @@
-"""Collects the categorical latents of a study."""
+"""Collect the categorical latents of a study."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

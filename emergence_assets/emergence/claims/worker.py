@@ -1,4 +1,4 @@
-"""Collects the claims of a study."""
+"""Collect the claims of a study."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""Compresses the last checkpoint of a model and measures what its features keep."""
+"""Compress the last checkpoint of a model and measure how much of its features is left."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Measures one control of one model at its last step, layer by layer.
+"""Measure one control of one model at its last step, layer by layer.
 
 Shape suffixes: p texts, d d_model, t rows.
 """
@@ -41,7 +41,7 @@ DRAW_SEEDS = 1_000
 
 
 class Layer(NamedTuple):
-    """What a control of one layer is made from."""
+    """A layer and the files that its control is made from."""
 
     layer: int
     activation_file: Path
@@ -49,7 +49,7 @@ class Layer(NamedTuple):
 
 
 class Material(NamedTuple):
-    """Rows that SAEs are trained on, and the read-outs of the probe texts, of one layer."""
+    """Training rows of SAEs and read-outs of the probe texts of one layer."""
 
     rows: Rows
     read_out_pd: np.ndarray

@@ -62,7 +62,7 @@ def _part(storage: Storage, cell: Cell, control: str) -> Path:
 
 
 def _is_made(path: Path, required: Required) -> bool:
-    """Whether a run that was stopped made this very part."""
+    """Whether a run that was stopped had finished this part, from the same inputs."""
     try:
         stored = parquet_provenance(path)
         return stored is not None and stored.required == required_from_json(required_to_json(required))

@@ -1,4 +1,4 @@
-"""Joins the controls of a model into one table."""
+"""Join the controls of a model into one table."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ def join_controls(parts: list[str], category_presence: pl.DataFrame, settings: M
 
     Args:
         parts: files of the controls that were made.
-        category_presence: the measurement that they stand beside.
+        category_presence: of the model; the measurement that controls are compared with.
         settings: section statistics of the study, with its controls.
 
     Raises:
@@ -27,7 +27,7 @@ def join_controls(parts: list[str], category_presence: pl.DataFrame, settings: M
     chosen, nothing = settings["statistics"]["controls"], CONTROL_PARTS.schema.to_frame()
     made = pl.concat([nothing, *(read_table(Path(part), CONTROL_PARTS) for part in parts)])
     frame = category_controls(made, category_presence, chosen)
-    # A model whose step 0 is left out cannot be compared with it; the claims say that it was not measured.
+    # A model whose step 0 is left out cannot be compared with it; claims list that control as missing.
     possible = set(chosen) if (category_presence["step"] == 0).any() else set(chosen) - {"step0"}
     if missing := possible - set(frame["control_id"]):
         raise EmergenceError(f"Controls {sorted(missing)} have no rows.", where=parts, remedy="run again")

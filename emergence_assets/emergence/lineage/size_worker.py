@@ -50,7 +50,7 @@ def make_size_lineage(
 ) -> Made:
     """Rows of `size_lineage` and `size_stability`: edges between neighbouring sizes at their last steps.
 
-    Two models whose texts became other tokens read other texts: they are passed over and counted.
+    Two models with different tokenizers were run over different tokens: such a pair is left out and counted.
 
     Args:
         cells: layers of all checkpoints of all models.
@@ -108,7 +108,7 @@ def _compared(
     edges = pl.concat(
         [
             SIZE_LINEAGE.schema.to_frame(),
-            # Models have spaces of their own: what is compared is when latents are active.
+            # Decoder directions of two models cannot be compared; the texts on which latents are active can.
             *(
                 edges_between("size", read(pair.source), read_to(pair.target), names, share_space=False)
                 for pair in pairs

@@ -1,4 +1,4 @@
-"""Make the tables about lineages of one model: read the files of its layers for science that knows no files."""
+"""Make the tables about lineages of one model: read the files of its layers and call the functions of this folder."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -96,7 +96,10 @@ def make_lineage_nodes(cells: Layers, feature_lineage: pl.DataFrame, matched_lat
 def make_lineage_stability(
     feature_lineage: pl.DataFrame, matched_latents: pl.DataFrame, model: str, n_params_nonemb: int, n_layers: int
 ) -> Made:
-    """Rows of `lineage_stability`: the share of latents of one model that is found again; see the science for args."""
+    """Rows of `lineage_stability`: the share of latents of one model that is found again.
+
+    Arguments as of `stability.lineage_stability`.
+    """
     frame = shares_found_again(feature_lineage, matched_latents, model, n_params_nonemb, n_layers)
     whole = frame.filter(pl.col("layer").is_null(), pl.col("population") == "firing", pl.col("pairing") == "other_seed")
     last = whole.filter(pl.col("axis") == "step").sort("step_to").tail(1)

@@ -1,4 +1,4 @@
-"""Measures the mechanism of features at the last checkpoint of a model."""
+"""Measure the mechanism of features at the last checkpoint of a model."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ def measure_model(
 
 
 def _measured(last: LastCheckpoint, settings: Mapping[str, Any], report: Any) -> pl.DataFrame:
-    """The table, of whatever can be measured."""
+    """Rows of the table; one row with the reason where nothing can be measured."""
     level, latents, limits = last.level, last.chosen_latents(), settings["mechanism"]
     chosen = mechanism_layers(latents, last.keys["n_layers"], limits["n_categories"])
     if chosen.is_empty():

@@ -1,4 +1,4 @@
-"""Joins the presence of all layers and checkpoints of a model."""
+"""Join the presence of all layers and checkpoints of a model."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Presence read through SAEs whose dictionary grows with the width of the model: the second design of the size axis.
+"""Presence in SAEs whose dictionary grows with the width of the model: the second design of the size axis.
 
-They are not kept.
+These SAEs are not stored.
 """
 
 import json
@@ -38,15 +38,15 @@ def measure_expansion(
     settings: Mapping[str, Any],
     report: Any,
 ) -> Made:
-    """Rows of `expansion_presence`: the first and last checkpoint of one model, with dictionaries of the asked size.
+    """Rows of `expansion_presence`: the first and last checkpoint of one model, with dictionaries that grow.
 
     Args:
         cells: layers of all checkpoints of the model, see `input_cells`.
         origins: see `origins.origins`.
         probes: JSON of the probe set.
         category_presence: of the model, for the AUROC of its words.
-        settings: sections sae, with this size, and statistics of the study; `is_trained`, whether the SAEs of the study
-            have another size.
+        settings: sections sae, with the dictionary size of the model, and statistics of the study; `is_trained`,
+            whether SAEs of this size have to be trained.
         report: called with layers done, all layers, and a note.
     """
     by_step = {step: {c["layer"]: c for c in cells if c["step"] == step and c["layer"] >= 0} for step in origins}
@@ -115,6 +115,7 @@ def _trained(
 
 
 def _quality(metrics: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """FVU and L0 of every SAE."""
     return pl.DataFrame([{name: float(one[name]) for name in ("fvu", "l0")} for one in metrics])
 
 

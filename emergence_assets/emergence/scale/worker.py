@@ -1,4 +1,4 @@
-"""Compares the sizes of a family."""
+"""Compare the sizes of a family."""
 
 from collections.abc import Sequence
 
@@ -26,13 +26,13 @@ def compare_sizes(
     expansion_presence: pl.DataFrame | None = None,
     model_seeds: pl.DataFrame | None = None,
 ) -> Made:
-    """Rows of `emergence_over_scale`: presence over the sizes of the family, under every SAE design that there is.
+    """Rows of `emergence_over_scale`: presence over the sizes of the family, under every SAE design of the study.
 
     Args:
         sae_metrics: of all models, as the following.
         category_presence: see `CATEGORY_PRESENCE`.
         feature_counts: see `FEATURE_COUNTS`.
-        sizes: models that are no further training runs of others.
+        sizes: models without replicates.
         rule_id: rule by which latents count as categorical.
         expansion_presence: None where dictionaries do not grow with the model.
         model_seeds: None where no model was trained twice.

@@ -1,4 +1,4 @@
-"""Measures the latents of one layer of one checkpoint."""
+"""Measure the latents of one layer of one checkpoint."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
