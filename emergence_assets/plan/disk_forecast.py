@@ -133,7 +133,7 @@ def cache_growth(plan: Plan) -> int:
 
 
 def passing_bytes(plan: Plan, counts: TextCounts, forecasts: Sequence[AssetForecast]) -> int:
-    """Bytes of the rows of the largest checkpoint still to be captured, if rows are evicted or archived after training."""
+    """Bytes of the rows of the largest checkpoint still to be captured, if they are freed once SAEs are trained."""
     if plan.study.activations.retention not in ("drop-after-sae", "archive-after-sae"):
         return 0
     captured = [asset for asset in forecasts if asset.asset == ACTIVATIONS and asset.n_done < asset.n_cells]
