@@ -16,10 +16,10 @@ from emergence_assets.emergence.time.over_time import emergence_over_time
 from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, presence_cell
 from emergence_assets.features.statistics.codes import Codes
 from emergence_assets.features.statistics.linear_probes import BOW_SCHEMA, ProbeScore
-from emergence_assets.saes.model.variants import BatchTopK
-from emergence_assets.saes.training.batches import Member
-from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.batches import SAEJob
+from emergence_assets.saes.training.options import TrainingOptions
 from emergence_assets.saes.training.training import TrainedSAE, train_saes
+from emergence_assets.study.sae import SAESettings
 
 N_LAYERS = 6
 TIME_LAYERS = (0, 2, 5)
@@ -30,7 +30,7 @@ SIZES = tuple(int(10**x) for x in (4.0, 4.6, 5.2, 5.8, 6.4, 7.0))
 SAE_SEEDS = (0, 1)
 N_TRAINING = 1024
 STATISTICS = CellRecipe(n_boot=100, n_shuffles=2)
-RECIPE = SAERecipe(BatchTopK(3), n_latents=40, n_steps=75, batch_size=256, learning_rate=3e-2, warm_up_steps=3)
+SETTINGS = SAESettings(variant="batchtopk", k=3, n_latents=40, n_steps=75, batch_size=256, learning_rate=3e-2)
 """A row carries two directions on average. Trainings with other seeds miss other directions, as in a real study.
 
 BatchTopK and not TopK: with k slots per text, latents of noise fill the slots that a text's directions leave free, more
@@ -101,12 +101,12 @@ def measured_presence(family: Family) -> pl.DataFrame:
 
 def _train(places: Sequence[Place], cells: Sequence[Cell]) -> list[TrainedSAE]:
     """Train an SAE per cell and seed; a seed starts all steps of a layer alike, as in a study."""
-    members = [
-        Member(torch.from_numpy(cell.training_td), seed * 1_000 + layer + 1)
+    jobs = [
+        SAEJob(torch.from_numpy(cell.training_td), seed * 1_000 + layer + 1)
         for (_, _, layer), cell in zip(places, cells, strict=True)
         for seed in SAE_SEEDS
     ]
-    return train_saes(members, RECIPE)
+    return train_saes(jobs, SETTINGS, options=TrainingOptions(warm_up_steps=3))
 
 
 def _codes(trained: TrainedSAE, cell: Cell) -> Codes:

@@ -9,8 +9,8 @@ import torch
 from benchmarks.gpu_roofline import BFLOAT16, FLOAT32, seconds_per_token
 from benchmarks.prerequisites import check_device
 from benchmarks.rounds import Seconds, Table, measure_alternating
-from benchmarks.sae_steps import MIDDLE, SMALL, WIDE, Shape, StepClock, recipe, rows, trained
-from emergence_assets.saes.training.batches import Member
+from benchmarks.sae_steps import MIDDLE, SMALL, WIDE, Shape, StepClock, rows, settings, trained
+from emergence_assets.saes.training.batches import SAEJob
 from resources.compute.local_processes import LocalProcesses
 from resources.compute.task import Task
 
@@ -90,9 +90,9 @@ def _clocks(
     shape: Shape, n_steps: int, members: Sequence[tuple[int, int]], stacked: bool, device: str = "cpu"
 ) -> list[StepClock]:
     rows_of = {layer: rows(shape, seed=layer) for layer in dict.fromkeys(layer for layer, _ in members)}
-    together = [Member(rows_of[layer], seed) for layer, seed in members]
+    together = [SAEJob(rows_of[layer], seed) for layer, seed in members]
     stacks = [together] if stacked else [[member] for member in together]
-    return [trained(stack, recipe(shape, n_steps), device)[1] for stack in stacks]
+    return [trained(stack, settings(shape, n_steps), device)[1] for stack in stacks]
 
 
 def _on_gpu(device: str) -> Table:

@@ -2,16 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.planted_rows import planted_rows
-from emergence_assets.saes.model.variants import Activation, TopK
-from emergence_assets.saes.training.batches import Member
-from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.batches import SAEJob
 from emergence_assets.saes.training.training import TrainedSAE, train_saes
+from emergence_assets.study.sae import SAESettings
 
 Shape = tuple[int, int, int, int]
 """d_model, n_latents, k, batch size."""
@@ -20,12 +18,10 @@ SMALL = (96, 512, 16, 1024)
 MIDDLE, WIDE = (512, 4096, 32, 2048), (512, 16_384, 32, 2048)
 
 
-def recipe(shape: Shape, n_steps: int, activation: Activation | None = None, **others: Any) -> SAERecipe:
-    """Training settings of a shape; TopK by default."""
+def settings(shape: Shape, n_steps: int) -> SAESettings:
+    """Return TopK settings of a shape."""
     _, n_latents, k, batch_size = shape
-    return SAERecipe(
-        activation=activation or TopK(k), n_latents=n_latents, n_steps=n_steps, batch_size=batch_size, **others
-    )
+    return SAESettings(n_latents=n_latents, k=k, n_steps=n_steps, batch_size=batch_size)
 
 
 def rows(shape: Shape, n_batches: int = 4, seed: int = 0) -> np.ndarray:
@@ -59,13 +55,13 @@ class StepClock:
         self.wall_seconds += sign * wall
 
 
-def trained(members: Sequence[Member], recipe: SAERecipe, device: str = "cpu") -> tuple[list[TrainedSAE], StepClock]:
+def trained(jobs: Sequence[SAEJob], settings: SAESettings, device: str = "cpu") -> tuple[list[TrainedSAE], StepClock]:
     """Train, and measure the steps after the first.
 
     Args:
-        members: rows and seed of every SAE.
-        recipe: training settings, of 2 to 199 steps.
+        jobs: rows and seed of every SAE.
+        settings: training settings, of 2 to 199 steps.
         device: device of the training.
     """
     clock = StepClock(device)
-    return train_saes(members, recipe, device, clock.report), clock
+    return train_saes(jobs, settings, device, clock.report), clock

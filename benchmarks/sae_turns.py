@@ -8,11 +8,12 @@ import torch
 
 from benchmarks.peers_train import Task, Turns
 from emergence_assets.saes.model.sae import SAE
-from emergence_assets.saes.model.variants import TopK
-from emergence_assets.saes.training.batches import Member, Start
-from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.batches import SAEJob, WarmStart
+from emergence_assets.saes.training.options import TrainingOptions
 from emergence_assets.saes.training.training import train_saes
+from emergence_assets.study.sae import SAESettings
 
+CONSTANT_RATE = TrainingOptions(warm_up_steps=0, decay_fraction=0.0)
 SEED = 0
 """Seed of the order of the rows; the batches of the other libraries have the same."""
 
@@ -27,7 +28,7 @@ def main() -> None:
         b_enc_n = task.W_dec_nd.new_zeros(len(task.W_dec_nd))
         start = SAE(task.W_enc_nd, b_enc_n, task.W_dec_nd, task.b_dec_d, task.k)
     # Copy-on-write, so that the rows need no copy; nothing writes to them.
-    member = Member(np.load(folder / "rows.npy", mmap_mode="c"), SEED, start=Start(start) if start else None)
+    job = SAEJob(np.load(folder / "rows.npy", mmap_mode="c"), SEED, warm_start=WarmStart(start) if start else None)
     left = turns.begin()
 
     def report(*_: object) -> None:
@@ -38,23 +39,21 @@ def main() -> None:
             turns.end()
             left = turns.begin()
 
-    sae = train_saes([member], recipe_of(task), task.device, report)[0].sae
+    sae = train_saes([job], settings_of(task), task.device, report, options=CONSTANT_RATE)[0].sae
     held_out_td = torch.from_numpy(np.load(folder / "held_out.npy"))
     parts = [sae.reconstruct(x_td.to(task.device)).cpu() for x_td in held_out_td.split(task.batch_size)]
     np.save(reconstructed, torch.cat(parts).numpy())
     turns.close()
 
 
-def recipe_of(task: Task) -> SAERecipe:
+def settings_of(task: Task) -> SAESettings:
     """Settings of the task, with a constant learning rate."""
-    return SAERecipe(
-        activation=TopK(task.k),
+    return SAESettings(
+        k=task.k,
         n_latents=len(task.W_dec_nd),
         n_steps=task.n_steps,
         batch_size=task.batch_size,
         learning_rate=task.learning_rate,
-        warm_up_steps=0,
-        decay_fraction=0.0,
     )
 
 

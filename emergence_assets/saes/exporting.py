@@ -28,12 +28,6 @@ seed and quality, and says of each whether it was trained here or imported.
 * An input scale used in training is folded into biases and thresholds: they take raw activations.
 """
 
-SELECTIONS = {
-    "topk": "its k largest pre-activations, negative ones as zero",
-    "batchtopk": "trained with the k largest per token of a batch; the files hold the threshold that stands for them",
-    "jumprelu": "pre-activations above the threshold that each latent learnt, with k of them aimed at",
-}
-
 
 def export_saes(
     plan: Plan, selection: Selection, seeds: Sequence[int], layout: str, folder: Path
@@ -55,6 +49,7 @@ def export_saes(
     """
     from emergence_assets.saes.formats.export import LAYOUTS
     from emergence_assets.saes.formats.folder import read_sae
+    from emergence_assets.saes.variants.registry import VARIANTS
 
     written = []
     chosen = [seed for seed in plan.study.sae.seeds if not seeds or seed in seeds]
@@ -79,11 +74,14 @@ def export_saes(
             entry |= {name: quality[seed][name] for name in ("start", "fvu", "l0", "dead_frac")}
             written.append(entry | {"fingerprint": metadata["fingerprint"]})
     _write_text(folder / "index.json", json.dumps({"layout": layout, "saes": written}, indent=2) + "\n")
-    _write_text(folder / "README.md", _card(plan.study, layout, len(written), chosen))
+    _write_text(
+        folder / "README.md",
+        _card(plan.study, VARIANTS[plan.study.sae.variant].description, layout, len(written), chosen),
+    )
     return written
 
 
-def _card(study: Study, layout: str, n_saes: int, seeds: Sequence[int]) -> str:
+def _card(study: Study, description: str, layout: str, n_saes: int, seeds: Sequence[int]) -> str:
     return CARD.format(
         name=study.name,
         n_saes=n_saes,
@@ -93,7 +91,7 @@ def _card(study: Study, layout: str, n_saes: int, seeds: Sequence[int]) -> str:
         training_texts=study.activations.training_texts,
         context=study.family.context,
         variant=study.sae.variant,
-        selection=SELECTIONS[study.sae.variant],
+        selection=description,
         prefixes=f", Matryoshka prefixes {study.sae.prefixes}" if study.sae.prefixes else "",
         n_latents=study.sae.n_latents,
         k=study.sae.k,

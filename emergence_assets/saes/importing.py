@@ -123,6 +123,8 @@ def _layer(source: Path, about: dict[str, Any]) -> int:
 
 def _require_fit(plan: Plan, source: Path, cell: Cell, seed: int, sae: Any) -> None:
     """Raise EmergenceError where the study has no such place, or is about SAEs of another design."""
+    from emergence_assets.saes.variants.registry import VARIANTS
+
     study: Study = plan.study
     design = study.sae
     demands = [
@@ -137,10 +139,10 @@ def _require_fit(plan: Plan, source: Path, cell: Cell, seed: int, sae: Any) -> N
         "sae.n_latents": (design.n_latents, sae.n_latents),
         "d_model": (d_model, sae.d_model),
     }
-    if sae.k is not None:
-        wanted |= {"sae.variant": (design.variant, "topk"), "sae.k": (design.k, sae.k)}
-    elif design.variant == "topk":
-        wanted["sae.variant"] = ("topk", "jumprelu")
+    if VARIANTS[design.variant].exactly_k != (sae.k is not None):
+        wanted["sae.variant"] = (design.variant, sae.architecture)
+    elif sae.k is not None:
+        wanted["sae.k"] = (design.k, sae.k)
     for name, (of_study, of_sae) in wanted.items():
         if of_study != of_sae:
             raise EmergenceError(

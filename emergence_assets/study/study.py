@@ -6,7 +6,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from emergence_assets.study.family import Family, TrainedHere, admitted_steps
 from emergence_assets.study.probe_set import ProbeDesign
-from emergence_assets.study.sae import SAE
+from emergence_assets.study.sae import SAESettings
 from emergence_assets.study.settings import Activations, Compression, Mechanism, Statistics
 from emergence_assets.study.strict import Name, StrictModel, reject_repeats
 
@@ -37,7 +37,7 @@ class Study(StrictModel):
     """Blocks whose output is read, from 0; -1 is the embedding. One list for all models, or one per model."""
     probe_set: ProbeDesign
     activations: Activations
-    sae: SAE
+    sae: SAESettings
     fixed_expansion: bool = True
     """Also measure sizes with dictionaries that grow with d_model, at the first and the last step: the second SAE
     design that a verdict on the size axis requires."""

@@ -1,17 +1,18 @@
 """The same work on an accelerator: close to the CPU, and recorded as done there. Opt in with -m gpu."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 
 from emergence_assets.saes.model.stack import Parameters
-from emergence_assets.saes.model.variants import Activation, BatchTopK, JumpReLU, TopK
 from emergence_assets.saes.quality.quality import measure_quality
-from emergence_assets.saes.training.aux_k import AuxK
-from emergence_assets.saes.training.batches import Member
+from emergence_assets.saes.training.batches import SAEJob
 from emergence_assets.saes.training.gradients import loss_and_gradients
-from emergence_assets.saes.training.settings import SAERecipe
 from emergence_assets.saes.training.training import train_saes
+from emergence_assets.saes.variants.topk import TopK
+from emergence_assets.study.sae import AuxK, SAESettings, VariantName
 from resources.compute.accelerator import choose_accelerator
 from tests.saes.planted import random_parameters
 
@@ -33,15 +34,26 @@ def test_auto_chooses_the_gpu_and_names_it() -> None:
     assert chosen.name == torch.cuda.get_device_name(0)
 
 
-@pytest.mark.parametrize("activation", [TopK(4), TopK(4, prefixes=(64,)), BatchTopK(4), JumpReLU(4)], ids=str)
-def test_saes_trained_on_the_gpu_are_as_good_as_those_trained_on_the_cpu(activation: Activation) -> None:
+@pytest.mark.parametrize("prefixes", [[], [64]])
+@pytest.mark.parametrize("variant", get_args(VariantName))
+def test_saes_trained_on_the_gpu_are_as_good_as_those_trained_on_the_cpu(
+    variant: VariantName, prefixes: list[int]
+) -> None:
     rows_td = planted_rows(20_000, 64, 128, 4)
-    recipe = SAERecipe(activation, n_latents=256, n_steps=300, batch_size=1024, aux_k=AuxK(), dead_window_tokens=50_000)
-    members = [Member(rows_td, 0), Member(rows_td, 1, k=2), Member(rows_td[:5000], 2)]
+    settings = SAESettings(
+        variant=variant,
+        k=4,
+        prefixes=prefixes,
+        n_latents=256,
+        n_steps=300,
+        batch_size=1024,
+        learning_rate=4e-3,
+        aux_k=AuxK(),
+        dead_window_tokens=50_000,
+    )
+    jobs = [SAEJob(rows_td, 0), SAEJob(rows_td, 1), SAEJob(rows_td[:5000], 2)]
     fvu = {
-        device: [
-            measure_quality(trained.sae, rows_td.to(device)).fvu for trained in train_saes(members, recipe, device)
-        ]
+        device: [measure_quality(trained.sae, rows_td.to(device)).fvu for trained in train_saes(jobs, settings, device)]
         for device in ("cpu", "cuda")
     }
     assert np.allclose(fvu["cpu"], fvu["cuda"], rtol=0.1), fvu
@@ -51,7 +63,6 @@ def test_gradients_on_the_gpu_are_those_on_the_cpu() -> None:
     y_gtd = torch.randn(3, 257, 24, generator=torch.Generator().manual_seed(0))
     parameters = random_parameters(n_members=3)
     on_gpu = Parameters(*(None if tensor is None else tensor.cuda() for tensor in parameters))  # pyright: ignore[reportArgumentType]
-    activations = [TopK(6), TopK(2), TopK(6)]
-    expected = dict(loss_and_gradients(y_gtd, parameters, activations).gradients)
-    for name, gradient in loss_and_gradients(y_gtd.cuda(), on_gpu, activations).gradients:
+    expected = dict(loss_and_gradients(y_gtd, parameters, TopK(6)).gradients)
+    for name, gradient in loss_and_gradients(y_gtd.cuda(), on_gpu, TopK(6)).gradients:
         torch.testing.assert_close(gradient.cpu(), expected[name], rtol=1e-4, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Rows whose dictionary is known, and parameters that are none in particular."""
+"""Rows with a known dictionary, random parameters, and training of a single SAE."""
 
 import math
 
@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from emergence_assets.saes.model.stack import Parameters
+from emergence_assets.saes.training.batches import SAEJob
+from emergence_assets.saes.training.training import TrainedSAE, train_saes
+from emergence_assets.study.sae import SAESettings
 
 
 def planted(n_rows=6000, d_model=48, n_atoms=96, n_active=4, seed=0):
@@ -35,3 +38,8 @@ def random_parameters(d_model=24, n_latents=80, seed=0, n_members=1, with_thresh
         b_dec_gd=0.1 * draw(d_model),
         log_threshold_gn=0.3 * draw(n_latents) if with_threshold else None,
     )
+
+
+def train_sae(x_td, settings: SAESettings, seed: int, **options) -> TrainedSAE:
+    """Train a stack of one."""
+    return train_saes([SAEJob(x_td, seed)], settings, **options)[0]

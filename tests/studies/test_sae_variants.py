@@ -25,7 +25,6 @@ def study_with(folder: Path, **sae: object) -> Path:
 @pytest.mark.parametrize(
     ("sae", "message"),
     [
-        ({"variant": "jumprelu", "prefixes": [8]}, "prefixes go with topk and batchtopk"),
         ({"prefixes": [8, 4]}, "prefixes must ascend"),
         ({"prefixes": [32]}, "stay below n_latents 32"),
         ({"variant": "relu"}, "sae.variant"),

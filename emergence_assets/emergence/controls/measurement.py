@@ -27,9 +27,9 @@ from emergence_assets.plan.table_worker import Made
 from emergence_assets.saes.formats.folder import read_sae
 from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.spec import EVALUATION_SHARE, seed_folder
-from emergence_assets.saes.training.batches import Member
-from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.batches import SAEJob
 from emergence_assets.saes.training.training import train_saes
+from emergence_assets.study.sae import SAESettings
 from emergence_assets.texts.study_texts import probe_set
 from emergence_assets.texts.tokens import Tokens, known_tokens
 from resources.compute.accelerator import choose_accelerator
@@ -98,12 +98,12 @@ def _instruments(
 ) -> Iterator[tuple[Layer, np.ndarray, Sequence[SAE]]]:
     """Per layer the read-outs that are encoded, and the SAEs that encode them, one per draw."""
     device = choose_accelerator().device
-    design, seed = SAERecipe.from_settings(recipe["sae"]), int(recipe["sae"]["seeds"][0])
+    settings, seed = SAESettings.model_validate(recipe["sae"]), int(recipe["sae"]["seeds"][0])
     own_seed = SEED + int(recipe["statistics"]["seed"])
     kept_t = known_tokens(Path(origin["tokens_file"])).training_rows.text_index_t % EVALUATION_SHARE != 0
 
     def trained(rows: Rows | np.ndarray, layer: int) -> SAE:
-        return train_saes([Member(rows, own_seed + layer, kept_t)], design, device)[0].sae
+        return train_saes([SAEJob(rows, own_seed + layer, kept_t)], settings, device)[0].sae
 
     if control_id == "label_shuffle_within_length":
         for place in places:
@@ -119,17 +119,17 @@ def _instruments(
     else:
         by_layer = {place.layer: place for place in places}
         for layer, rows in training_rows(origin, {place.layer: place.activation_file for place in places}):
-            place, member = by_layer[layer], Member(rows, own_seed + layer, kept_t)
+            place, job = by_layer[layer], SAEJob(rows, own_seed + layer, kept_t)
             read_out_pd = _read_out(place)
             if control_id == "act_gauss":
                 numbers_td = gaussian_rows(rows, own_seed + layer)
                 read_out_pd = gaussian_rows(Rows(read_out_pd, "float32"), own_seed + 1_000 + layer)
                 yield place, read_out_pd, [trained(numbers_td, layer)]
             elif control_id == "dict_frozen_encoder":
-                draws = (replace(member, seed=member.seed + DRAW_SEEDS * draw) for draw in range(ENCODER_DRAWS))
-                yield place, read_out_pd, [random_encoder(one, design, device) for one in draws]
+                draws = (replace(job, seed=job.seed + DRAW_SEEDS * draw) for draw in range(ENCODER_DRAWS))
+                yield place, read_out_pd, [random_encoder(one, settings, device) for one in draws]
             else:
-                yield place, read_out_pd, [frozen_decoder(member, design, device)]
+                yield place, read_out_pd, [frozen_decoder(job, settings, device)]
 
 
 def _read_out(place: Layer) -> np.ndarray:

@@ -6,36 +6,33 @@ interpretability scores and probing, so that what they reach is no merit of trai
 Shape suffixes: t tokens (rows), d d_model.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 
 from emergence_assets.activations.files.reading import Rows
 from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.model.stack import fold_input_scale
-from emergence_assets.saes.model.variants import TopK
-from emergence_assets.saes.training.batches import Member, feed_of
+from emergence_assets.saes.training.batches import SAEJob, batches_of
 from emergence_assets.saes.training.initialisation import initial_parameters
-from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.options import TrainingOptions
 from emergence_assets.saes.training.training import train_saes
+from emergence_assets.study.sae import SAESettings
 
 
-def random_encoder(member: Member, recipe: SAERecipe, device: torch.device | str) -> SAE:
+def random_encoder(job: SAEJob, settings: SAESettings, device: torch.device | str) -> SAE:
     """Control `dict_frozen_encoder`: random directions, the input's mean and scale, and TopK; nothing is trained.
 
     Codes hang on the encoder alone, so that a decoder trained behind it would change none. Every variant has the k of
-    the recipe, that is, equal sparsity.
+    the settings, that is, equal sparsity.
     """
-    plain = replace(recipe, activation=TopK(recipe.activation.k), aux_k=None)
-    feed = feed_of(member, plain, device)
-    parameters = initial_parameters(plain, plain.activation, member, feed)
-    return fold_input_scale(parameters, feed.mean_d, feed.scale, recipe.activation.k)
+    batches = batches_of(job, settings.batch_size, device)
+    parameters = initial_parameters(settings.model_copy(update={"variant": "topk"}), job, batches)
+    return fold_input_scale(parameters, batches.mean_d, batches.scale, settings.k)
 
 
-def frozen_decoder(member: Member, recipe: SAERecipe, device: torch.device | str) -> SAE:
+def frozen_decoder(job: SAEJob, settings: SAESettings, device: torch.device | str) -> SAE:
     """Control `dict_frozen_decoder`: encoder and biases are trained, the decoder keeps its random directions."""
-    return train_saes([member], replace(recipe, frozen_decoder=True), device)[0].sae
+    return train_saes([job], settings, device, options=TrainingOptions(frozen_decoder=True))[0].sae
 
 
 def gaussian_rows(rows: Rows, seed: int) -> np.ndarray:

@@ -22,7 +22,7 @@ from emergence_assets.features.table import LATENT_STATS, PRESENCE_CELLS
 from emergence_assets.plan.table_worker import Made, key_columns
 from emergence_assets.saes.layers.make import LayerRows, make_saes
 from emergence_assets.saes.spec import EVALUATION_SHARE, METRICS_NAME
-from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.study.sae import SAESettings
 from emergence_assets.texts.tokens import known_tokens
 from resources.compute.accelerator import choose_accelerator
 from resources.tables.parquet import read_table
@@ -99,7 +99,7 @@ def _trained(
     [made] = make_saes(
         [LayerRows(layer, rows, is_evaluation_t)],
         list(settings["sae"]["seeds"]),
-        SAERecipe.from_settings(settings["sae"]),
+        SAESettings.model_validate(settings["sae"]),
         choose_accelerator().device,
         lambda *_: None,
     )

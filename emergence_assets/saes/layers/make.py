@@ -4,7 +4,7 @@ Layers of one checkpoint, and seeds, make one stack; what was imported is measur
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 import numpy as np
@@ -23,11 +23,11 @@ from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.quality.fidelity import Fidelity
 from emergence_assets.saes.quality.overlap import shared_fraction
 from emergence_assets.saes.quality.quality import measure_quality
-from emergence_assets.saes.training.batches import Member, Start
+from emergence_assets.saes.training.batches import SAEJob, WarmStart
 from emergence_assets.saes.training.optimisation import Report
-from emergence_assets.saes.training.settings import SAERecipe
 from emergence_assets.saes.training.training import TrainedSAE, train_saes
 from emergence_assets.saes.training.training_state import TrainingState
+from emergence_assets.study.sae import SAESettings
 
 CONTROL_SEEDS = 1_000_000
 """Seeds of cold controls are counted from here."""
@@ -52,8 +52,8 @@ class LayerRows:
     """Bool, one per row; these are kept from training."""
     imported: Mapping[int, SAE] = field(default_factory=dict)
     """By seed; these are not trained."""
-    start: Mapping[int, Start] = field(default_factory=dict)
-    """Warm start, by seed."""
+    warm_starts: Mapping[int, WarmStart] = field(default_factory=dict)
+    """By seed."""
     has_control: bool = False
     """Whether a cold SAE is trained beside each that is started warm."""
 
@@ -74,7 +74,7 @@ class LayerSAEs:
 def make_saes(
     layers: Sequence[LayerRows],
     seeds: Sequence[int],
-    recipe: SAERecipe,
+    settings: SAESettings,
     device: torch.device | str,
     report: Report,
     *,
@@ -87,50 +87,50 @@ def make_saes(
     Args:
         layers: of one checkpoint.
         seeds: one SAE each.
-        recipe: of all.
-        device: where to train.
+        settings: of all SAEs.
+        device: for training.
         report: see `train_saes`.
-        warm_steps: optimiser steps of SAEs that are started warm, if others than the recipe's.
+        warm_steps: optimiser steps of warm-started SAEs; by default those of the settings.
         fidelity: how to measure what the model keeps; by default it is not measured.
         states: where to go on after a kill, of the stack and of its cold controls.
     """
     wanted = [(one, seed) for one in layers for seed in seeds if seed not in one.imported]
-    is_warm = any(one.start for one in layers)
-    own_recipe = replace(recipe, n_steps=warm_steps) if is_warm and warm_steps else recipe
-    members = {(one.layer, seed): _member(one, seed, one.start.get(seed)) for one, seed in wanted}
+    is_warm = any(one.warm_starts for one in layers)
+    own = settings.model_copy(update={"n_steps": warm_steps}) if is_warm and warm_steps else settings
+    jobs = {(one.layer, seed): _job(one, seed, one.warm_starts.get(seed)) for one, seed in wanted}
     controls = {
         # Random directions of their own: those of the seed are what the first SAE of the chain began with.
-        (one.layer, seed): _member(one, CONTROL_SEEDS + seed, None)
+        (one.layer, seed): _job(one, CONTROL_SEEDS + seed, None)
         for one, seed in wanted
-        if one.has_control and one.start
+        if one.has_control and one.warm_starts
     }
     own_state, control_state = states or (None, None)
-    trained = _trained(members, own_recipe, device, report, own_state)
-    cold = _trained(controls, recipe, device, report, control_state)
-    return [_measured(one, seeds, recipe, trained, cold, device, fidelity) for one in layers]
+    trained = _trained(jobs, own, device, report, own_state)
+    cold = _trained(controls, settings, device, report, control_state)
+    return [_measured(one, seeds, settings.batch_size, trained, cold, device, fidelity) for one in layers]
 
 
-def _member(one: LayerRows, seed: int, start: Start | None) -> Member:
+def _job(one: LayerRows, seed: int, warm_start: WarmStart | None) -> SAEJob:
     # Layers get initialisations of their own, so that matching across layers is not matching of seeds.
-    return Member(one.rows, seed * 1_000 + one.layer + 1, ~one.is_evaluation_t, start=start)
+    return SAEJob(one.rows, seed * 1_000 + one.layer + 1, ~one.is_evaluation_t, warm_start)
 
 
 def _trained(
-    members: Mapping[tuple[int, int], Member],
-    recipe: SAERecipe,
+    jobs: Mapping[tuple[int, int], SAEJob],
+    settings: SAESettings,
     device: torch.device | str,
     report: Report,
     state: TrainingState | None,
 ) -> dict[tuple[int, int], TrainedSAE]:
-    if not members:
+    if not jobs:
         return {}
-    return dict(zip(members, train_saes(list(members.values()), recipe, device, report, state), strict=True))
+    return dict(zip(jobs, train_saes(list(jobs.values()), settings, device, report, state), strict=True))
 
 
 def _measured(
     one: LayerRows,
     seeds: Sequence[int],
-    recipe: SAERecipe,
+    batch_size: int,
     trained: Mapping[tuple[int, int], TrainedSAE],
     cold: Mapping[tuple[int, int], TrainedSAE],
     device: torch.device | str,
@@ -149,7 +149,7 @@ def _measured(
         fires_n = torch.from_numpy(quality[seed].firings_n > 0).to(sae.device)
         others = [shared_fraction(sae, saes[other], fires_n) for other in seeds if other != seed]
         own, control = trained.get((one.layer, seed)), cold.get((one.layer, seed))
-        before = one.start[seed].sae if seed in one.start else None
+        before = one.warm_starts[seed].sae if seed in one.warm_starts else None
         metrics.append(
             {
                 "sae_seed": seed,
@@ -158,7 +158,7 @@ def _measured(
                 "shared_frac": mean_known(others),
                 **fidelity_columns(found),
                 **training_columns(own, quality[seed]),
-                **control_columns(before, own, control, recipe, evaluation_td),
+                **control_columns(before, own, control, batch_size, evaluation_td),
             }
         )
     curves = {

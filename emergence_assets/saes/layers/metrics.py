@@ -10,7 +10,6 @@ from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.quality.fidelity import Fidelity
 from emergence_assets.saes.quality.overlap import shared_fraction
 from emergence_assets.saes.quality.quality import SAEQuality, measure_quality
-from emergence_assets.saes.training.settings import SAERecipe
 from emergence_assets.saes.training.training import TrainedSAE
 
 
@@ -54,7 +53,7 @@ def control_columns(
     before: SAE | None,
     warm: TrainedSAE | None,
     cold: TrainedSAE | None,
-    recipe: SAERecipe,
+    batch_size: int,
     evaluation_td: Tensor,
 ) -> dict[str, Any]:
     """What a cold start gives instead, and how much of the SAE before each of them keeps.
@@ -63,7 +62,7 @@ def control_columns(
         before: the SAE that was started from.
         warm: what came of it.
         cold: the control; None where there is none.
-        recipe: of the control.
+        batch_size: rows per optimiser step.
         evaluation_td: held-out rows.
     """
     columns: dict[str, Any] = dict.fromkeys(("cold_fvu", "tokens_to_cold_fvu", "kept_warm_frac", "kept_cold_frac"))
@@ -73,7 +72,7 @@ def control_columns(
     before = before.to(cold.sae.device)
     return {
         "cold_fvu": measure_quality(cold.sae, evaluation_td).fvu,
-        "tokens_to_cold_fvu": reached[0] * recipe.batch_size if reached else None,
+        "tokens_to_cold_fvu": reached[0] * batch_size if reached else None,
         "kept_warm_frac": shared_fraction(before, warm.sae),
         "kept_cold_frac": shared_fraction(before, cold.sae),
     }

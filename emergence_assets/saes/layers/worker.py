@@ -18,9 +18,10 @@ from emergence_assets.saes.layers.make import LayerRows, LayerSAEs, MeasureFidel
 from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.quality.fidelity import Fidelity, measure_fidelity
 from emergence_assets.saes.spec import AFTER_SAE, CURVE_NAME, EVALUATION_SHARE, METRICS_NAME, seed_folder
-from emergence_assets.saes.training.batches import Start
-from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.batches import WarmStart
 from emergence_assets.saes.training.training_state import TrainingState
+from emergence_assets.saes.variants.registry import VARIANTS
+from emergence_assets.study.sae import SAESettings
 from emergence_assets.texts.tokens import Tokens, known_tokens
 from resources.compute.accelerator import choose_accelerator
 from resources.files.atomic import clear_disk_errors, replacing_folder
@@ -93,7 +94,7 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any)
             rows=rows[layer],
             is_evaluation_t=is_evaluation_t,
             imported={seed: sae for seed, (sae, _) in imported[layer].items()},
-            start=_starts(Path(place["start"]), seeds) if place["start"] else {},
+            warm_starts=_warm_starts(Path(place["start"]), seeds) if place["start"] else {},
             has_control=bool(wanted[layer].recipe.get("warm_start", {}).get("has_control")),
         )
         for layer, place in places.items()
@@ -103,7 +104,7 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any)
     made = make_saes(
         layers,
         seeds,
-        SAERecipe.from_settings(settings),
+        SAESettings.model_validate(settings),
         accelerator.device,
         report,
         warm_steps=recipe.get("warm_start", {}).get("n_steps"),
@@ -117,14 +118,14 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any)
         state.remove()
 
 
-def _starts(folder: Path, seeds: Sequence[int]) -> dict[int, Start]:
-    """The SAEs of a cell as beginnings of others."""
+def _warm_starts(folder: Path, seeds: Sequence[int]) -> dict[int, WarmStart]:
+    """Read the SAEs of a cell, with the mean and scale of what they were trained on."""
     inputs = json.loads((folder / METRICS_NAME).read_text("utf-8"))["inputs"]
     starts = {}
     for seed in seeds:
         sae, _ = read_sae(seed_folder(folder, seed))
         known = inputs.get(str(seed))  # what was imported has none
-        starts[seed] = Start(sae, torch.tensor(known["mean"]), known["scale"]) if known else Start(sae)
+        starts[seed] = WarmStart(sae, torch.tensor(known["mean"]), known["scale"]) if known else WarmStart(sae)
     return starts
 
 
@@ -190,14 +191,15 @@ def _write_cell(
         text = json.dumps({"seeds": found.metrics, "curves": found.curves, "inputs": found.inputs}, allow_nan=False)
         (temporary / METRICS_NAME).write_text(text + "\n", encoding="utf-8")
         draw_training(found.curves, {one["sae_seed"]: one["density"] for one in found.metrics}, temporary / CURVE_NAME)
+        exactly_k = VARIANTS[settings["variant"]].exactly_k
         summary = _summary(found.metrics) | {
             **facts,
             **_agreement(found.saes),
             "n_seeds": len(found.metrics),
             "n_imported": sum(one["start"] == "imported" for one in found.metrics),
             "k": settings["k"],
-            "l0_limit": settings["k"] if settings["variant"] == "topk" else settings["n_latents"],
-            "l0_least": (0.9 if settings["variant"] == "topk" else 0.5) * settings["k"],
+            "l0_limit": settings["k"] if exactly_k else settings["n_latents"],
+            "l0_least": (0.9 if exactly_k else 0.5) * settings["k"],
             "l0_wanted": 1.5 * settings["k"],
             "n_latents": settings["n_latents"],
         }

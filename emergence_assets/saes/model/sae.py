@@ -12,7 +12,6 @@ from torch import Tensor
 from emergence_assets.saes.model.latents import Latents, decode_latents, equal_counts, joined
 from emergence_assets.saes.model.pre_activations import chunks, pre_activations
 from emergence_assets.saes.model.selection import select_above, select_top_k
-from emergence_assets.saes.model.variants import TopK, check_activation
 from resources.errors import EmergenceError
 
 
@@ -55,8 +54,12 @@ class SAE:
                 raise EmergenceError(
                     f"{name} has shape {tuple(value.shape)}, the encoder asks for {shape}", where="SAE parameters"
                 )
-        if self.k is not None:
-            check_activation(TopK(self.k), n_latents)
+        if self.k is not None and not 1 <= self.k <= n_latents:
+            raise EmergenceError(
+                f"k={self.k} active latents do not fit a dictionary of {n_latents}",
+                where="SAE parameters",
+                remedy=f"choose k from 1 to {n_latents}",
+            )
 
     @property
     def n_latents(self) -> int:
@@ -67,6 +70,11 @@ class SAE:
     def d_model(self) -> int:
         """Width of the residual stream."""
         return self.W_enc_nd.shape[1]
+
+    @property
+    def architecture(self) -> str:
+        """Name of the selection, as sae_lens calls it: `topk`, or `jumprelu` for thresholds."""
+        return "jumprelu" if self.k is None else "topk"
 
     @property
     def device(self) -> torch.device:

@@ -1,4 +1,4 @@
-"""Which pre-activations count: the largest of a token, the largest of a batch, or those above a threshold. Exact.
+"""Selection of active latents by a trained SAE: the largest of a token, or those above a threshold. Exact.
 
 Shape suffixes: t tokens, n latents, k active latents, s slots.
 """
@@ -11,13 +11,13 @@ from torch import Tensor
 from emergence_assets.saes.model.latents import Latents, equal_counts
 
 BLOCK = 16
-"""So many latents, n / 16 apart, stand for one by their largest."""
+"""Latents per block, n / 16 apart; the largest of them bounds the block."""
 BLOCKS_PAY_FROM = 2048
-"""Latents from which looking at blocks first is faster."""
+"""Dictionary size from which bounds of blocks save time."""
 
 
 def select_top_k(pre_tn: Tensor, k: int) -> Latents:
-    """The k largest pre-activations per row, negative ones as zero; among equal values it may prefer either.
+    """Keep the k largest pre-activations per row, negative ones as zero; which of several equal ones is undefined.
 
     On the CPU numpy's vectorised partition finds the k-th largest value of a row and one comparison marks the winners:
     0.7 ms for 1024x512, where `torch.topk` takes 4.3 ms. In wide rows it first looks at the largest of each block: the
@@ -43,20 +43,20 @@ def select_top_k(pre_tn: Tensor, k: int) -> Latents:
 
 
 def top_k_by_torch(pre_tn: Tensor, k: int) -> Latents:
-    """The same by `torch.topk`, on any device."""
+    """Keep the k largest by `torch.topk`, on any device."""
     indices_tk = pre_tn.topk(k, dim=-1, sorted=False).indices.sort(dim=-1).values
     values_s = pre_tn.gather(1, indices_tk).relu_().view(-1)
     return Latents(values_s, indices_tk.view(-1), equal_counts(len(pre_tn), k, pre_tn.device))
 
 
 def _block_bound(pre_tn: Tensor, k: int, n_blocks: int) -> NDArray[np.float32]:
-    """What is not above the k-th largest of each row, [t, 1]: the k-th largest among the largest of each block."""
+    """Return a lower bound [t, 1] of the k-th largest of each row: the k-th largest among the largest of each block."""
     largest = pre_tn.view(len(pre_tn), BLOCK, n_blocks).amax(1).numpy()
     return np.partition(largest, n_blocks - k, axis=1)[:, n_blocks - k, None]
 
 
 def _largest_above(pre: NDArray[np.float32], bound_t1: NDArray[np.float32], k: int) -> NDArray[np.intp]:
-    """Flat places of the k largest per row, and of what equals the smallest of them; none is below the bound."""
+    """Return flat places of the k largest per row, and of ties with the smallest of them; none is below the bound."""
     n_tokens, n_latents = pre.shape
     flat = np.flatnonzero(pre >= bound_t1)
     values, rows = pre.ravel()[flat], flat // n_latents
@@ -71,7 +71,7 @@ def _largest_above(pre: NDArray[np.float32], bound_t1: NDArray[np.float32], k: i
 
 
 def _without_ties(flat: NDArray[np.intp], pre: NDArray[np.float32], k: int) -> NDArray[np.intp]:
-    """Exactly k per row, where ties at the threshold, or NaN, gave more or fewer."""
+    """Return exactly k places per row, where ties at the threshold, or NaN, gave more or fewer."""
     is_active_tn = np.zeros(pre.shape, dtype=bool)
     is_active_tn.ravel()[flat] = True
     odd_rows = np.flatnonzero(is_active_tn.sum(axis=1) != k)
@@ -81,63 +81,13 @@ def _without_ties(flat: NDArray[np.intp], pre: NDArray[np.float32], k: int) -> N
 
 
 def select_above(pre_tn: Tensor, threshold_n: Tensor) -> Latents:
-    """Pre-activations above zero and above their latent's threshold."""
-    return _slots_where(pre_tn, (pre_tn > threshold_n).logical_and_(pre_tn > 0))
+    """Keep pre-activations above zero and above their latent's threshold."""
+    return latents_where(pre_tn, (pre_tn > threshold_n).logical_and_(pre_tn > 0))
 
 
-def select_near_or_above(pre_tn: Tensor, threshold_n: Tensor, bandwidth: float) -> Latents:
-    """Pre-activations that are above their threshold, or less than half the bandwidth below it; not made positive."""
-    return _slots_where(pre_tn, pre_tn > threshold_n - bandwidth / 2)
-
-
-def _slots_where(pre_tn: Tensor, is_slot_tn: Tensor) -> Latents:
+def latents_where(pre_tn: Tensor, is_slot_tn: Tensor) -> Latents:
+    """Keep the pre-activations where a mask [t, n] is true, whatever their sign."""
     rows_s, indices_s = is_slot_tn.nonzero(as_tuple=True)
     counts_t = is_slot_tn.sum(1)
     offsets_t = torch.cat([counts_t.new_zeros(1), counts_t.cumsum(0)])
     return Latents(pre_tn[rows_s, indices_s], indices_s, offsets_t)
-
-
-class BatchTopKSelector:
-    """The `n_slots` largest positive values among those of several chunks, by a threshold that rises as they come.
-
-    Args:
-        n_slots: how many.
-        guess: what the threshold will be, if known from the batch before. A good one saves time; none changes results.
-    """
-
-    def __init__(self, n_slots: int, guess: float = 0.0):
-        self.n_slots = n_slots
-        self.bound = max(guess, 0.0)
-        self._values: list[NDArray[np.float32]] = []
-        self._places: list[NDArray[np.int64]] = []
-        self._n_kept = 0
-
-    def add(self, pre_tn: Tensor, first_place: int) -> None:
-        """Take in a chunk; its first value has the given number among all."""
-        pre = pre_tn.numpy().ravel()
-        places = np.flatnonzero(pre > self.bound)
-        self._values.append(pre[places])
-        self._places.append(places + first_place)
-        self._n_kept += len(places)
-        if self._n_kept > 2 * self.n_slots:
-            self._compact()
-
-    def _compact(self) -> None:
-        """Drop what cannot be among the largest; the smallest that is left bounds what follows."""
-        values, places = np.concatenate(self._values), np.concatenate(self._places)
-        if len(values) > self.n_slots:
-            threshold = np.partition(values, len(values) - self.n_slots)[len(values) - self.n_slots]
-            above = np.flatnonzero(values > threshold)
-            # Of equal values the first ones, so that the result does not depend on the guess.
-            tied = np.flatnonzero(values == threshold)[: self.n_slots - len(above)]
-            kept = np.sort(np.concatenate([above, tied]))
-            values, places = values[kept], places[kept]
-            self.bound = float(threshold)
-        self._values, self._places, self._n_kept = [values], [places], len(values)
-
-    def result(self) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
-        """Values and places, in order of places; None when the guess was too high to tell."""
-        self._compact()
-        if self._n_kept < self.n_slots and self.bound > 0:
-            return None
-        return self._values[0], self._places[0]

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from emergence_assets.saes.model.stack import Parameters
 
+BETAS = (0.9, 0.999)
+
 
 class Adam(NamedTuple):
     """Adam without weight decay, a kernel per parameter.
@@ -21,22 +23,21 @@ class Adam(NamedTuple):
     squares: dict[str, Tensor]
     n_steps: Tensor
     """On the device."""
-    betas: tuple[float, float]
     eps: float
 
     @classmethod
-    def of(cls, parameters: Parameters, betas: tuple[float, float], eps: float) -> "Adam":
-        """A fresh optimiser for these parameters, which it changes in place."""
+    def of(cls, parameters: Parameters, eps: float) -> "Adam":
+        """Make an optimiser of these parameters, which it will change in place."""
         tensors = {name: tensor for name, tensor in parameters._asdict().items() if tensor is not None}
         means, squares = ({name: torch.zeros_like(tensor) for name, tensor in tensors.items()} for _ in range(2))
-        return cls(tensors, means, squares, torch.zeros((), device=parameters.b_dec_gd.device), betas, eps)
+        return cls(tensors, means, squares, torch.zeros((), device=parameters.b_dec_gd.device), eps)
 
     def begin_step(self) -> None:
-        """To be called before the first parameter of a step is updated."""
+        """Count a step; call it before the first parameter of the step is updated."""
         self.n_steps.add_(1)
 
     def update(self, name: str, gradient: Tensor, learning_rate: float) -> None:
-        """One parameter's part of a step."""
+        """Update one parameter."""
         torch._fused_adam_(
             [self.parameters[name]],
             [gradient],
@@ -45,8 +46,8 @@ class Adam(NamedTuple):
             [],
             [self.n_steps],
             lr=learning_rate,
-            beta1=self.betas[0],
-            beta2=self.betas[1],
+            beta1=BETAS[0],
+            beta2=BETAS[1],
             weight_decay=0.0,
             eps=self.eps,
             amsgrad=False,

@@ -4,7 +4,6 @@ Shape suffixes: g members, t tokens, d d_model, n latents, m dead latents.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -15,33 +14,7 @@ from emergence_assets.saes.model.pre_activations import chunks, pre_activations
 from emergence_assets.saes.model.selection import select_top_k
 from emergence_assets.saes.model.stack import Parameters
 from emergence_assets.saes.training.sparse_gradients import SparseGradients, sparse_gradients
-from resources.errors import EmergenceError
-
-
-@dataclass(frozen=True)
-class AuxK:
-    """How dead latents are revived.
-
-    Raises:
-        EmergenceError: a value out of its range.
-    """
-
-    coefficient: float = 1 / 32
-    """Weight of the auxiliary loss, half the mean squared error of what dead latents make of the error."""
-    k: int | None = None
-    """Dead latents that a token may use; by default d_model / 2 (Gao et al. 2024, A.2), never more than are dead."""
-    every_steps: int = 10
-    """So often it is looked up which latents are dead: between, the device is not waited for."""
-
-    def __post_init__(self):
-        demands = {
-            "coefficient > 0": 0 < self.coefficient < float("inf"),
-            "k >= 1": self.k is None or self.k >= 1,
-            "every_steps >= 1": self.every_steps >= 1,
-        }
-        for demand, is_met in demands.items():
-            if not is_met:
-                raise EmergenceError(f"AuxK needs {demand}", remedy="correct the recipe")
+from emergence_assets.study.sae import AuxK
 
 
 class Revival(NamedTuple):

@@ -1,10 +1,10 @@
-"""What a member of a stack is trained on: its rows in scaled batches.
+"""Training data of one SAE: its rows in shuffled, scaled batches.
 
 Shape suffixes: t tokens (rows of a batch), d d_model.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,75 +13,65 @@ from torch import Tensor
 from emergence_assets.activations.files.batches import ShuffledRows
 from emergence_assets.activations.files.reading import Rows
 from emergence_assets.saes.model.sae import SAE, input_rows
-from emergence_assets.saes.model.variants import Activation
-from emergence_assets.saes.training.settings import SAERecipe
 from resources.errors import EmergenceError
 
 MOMENT_ROWS = 2048
-"""Rows that moments are summed over at a time."""
+"""Rows per block when moments are summed."""
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
-    """An SAE that another one starts from, of the same variant, instead of from random directions."""
+class WarmStart:
+    """SAE of the same variant that a training starts from, instead of from random directions."""
 
     sae: SAE
     mean_d: Tensor | None = None
-    """Mean of the rows that it was trained on: what it says of them about their mean and in units of their scale it is
-    to say of the new rows about theirs. By default the new rows' own: it starts as it is."""
+    """Mean [d] of its training rows. The SAE is moved and scaled with the rows: from this mean and scale to those of
+    the new rows. By default those of the new rows, so that it starts unchanged."""
     scale: float | None = None
-    """Root mean square of those rows about their mean."""
+    """Root mean square of its training rows about their mean, in units of the residual stream."""
 
 
 @dataclass(frozen=True, eq=False)
-class Member:
-    """One SAE of a stack: its data, its seed and, where it differs, its sparsity."""
+class SAEJob:
+    """Data and seed of one SAE to train."""
 
     x_td: Tensor | np.ndarray | Rows
-    """Rows, any float type; kept in that type where they fit: on the device, in memory, or on the disk."""
+    """Rows of any float type; kept in that type on the device, in memory or on the disk, wherever they fit."""
     seed: int
     """Decides the initial directions and the order of the rows."""
     kept_t: np.ndarray | None = None
-    """Bool, one per row: which to train on; by default all."""
-    k: int | None = None
-    """Active latents per token; by default the recipe's."""
-    start: Start | None = None
-    """Warm start."""
-
-
-def activation_of(member: Member, recipe: SAERecipe) -> Activation:
-    """Variant and sparsity of one member."""
-    return recipe.activation if member.k is None else replace(recipe.activation, k=member.k)
+    """Mask of the rows to train on, bool; by default all."""
+    warm_start: WarmStart | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Feed:
-    """Where a member's batches come from, and how they are scaled."""
+class Batches:
+    """Shuffled rows of one SAE, with the mean and scale that the optimiser does not see."""
 
     rows: ShuffledRows
     mean_d: Tensor
     scale: float
 
     def scaled(self, raw_td: Tensor, out_td: Tensor | None = None) -> Tensor:
-        """Rows of mean 0 and mean square 1 per coordinate."""
+        """Return rows of mean 0 and mean square 1 per coordinate, float32."""
         return torch.sub(raw_td.float(), self.mean_d, out=out_td).mul_(1 / self.scale)
 
 
-def feed_of(member: Member, recipe: SAERecipe, device: torch.device | str) -> Feed:
-    """Batches of one member.
+def batches_of(job: SAEJob, batch_size: int, device: torch.device | str) -> Batches:
+    """Measure mean and scale of a job's rows, and shuffle them.
 
     Raises:
         EmergenceError: no rows, or see `input_moments`.
     """
-    source = member.x_td if isinstance(member.x_td, Rows) else input_rows(member.x_td)
+    source = job.x_td if isinstance(job.x_td, Rows) else input_rows(job.x_td)
     if len(source) == 0:
         raise EmergenceError("no rows to train an SAE on", remedy="capture activations of at least a few texts")
-    rows = ShuffledRows(source, recipe.batch_size, member.seed, device, kept_t=member.kept_t)
-    return Feed(rows, *input_moments(rows))
+    rows = ShuffledRows(source, batch_size, job.seed, device, kept_t=job.kept_t)
+    return Batches(rows, *input_moments(rows))
 
 
 def input_moments(rows: ShuffledRows) -> tuple[Tensor, float]:
-    """Mean row [d] float32 and root mean square of what is left per coordinate, both summed in float64.
+    """Return the mean row [d], float32, and the root mean square about it per coordinate, both summed in float64.
 
     Raises:
         EmergenceError: NaN or infinity among the rows, or all of them equal.

@@ -9,7 +9,7 @@ A token's slots fall into one bag per Matryoshka prefix, or into one in all; eac
 Shape suffixes: g members, t tokens, d d_model, n latents, s slots, b bags, j prefixes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,10 +17,10 @@ from torch import Tensor
 
 from emergence_assets.saes.model.latents import Latents, decode_latents
 from emergence_assets.saes.model.stack import Parameters
-from emergence_assets.saes.model.variants import Activation, JumpReLU
-from emergence_assets.saes.training.aux_k import AuxK, Revival, revivals
-from emergence_assets.saes.training.encoding import encode_stack
+from emergence_assets.saes.training.aux_k import Revival, revivals
 from emergence_assets.saes.training.sparse_gradients import SparseGradients, sparse_gradients
+from emergence_assets.saes.variants.variant import Variant
+from emergence_assets.study.sae import AuxK
 
 
 class Step(NamedTuple):
@@ -49,15 +49,16 @@ class Dead(NamedTuple):
 def loss_and_gradients(
     y_gtd: Tensor,
     parameters: Parameters,
-    activations: Sequence[Activation],
+    variant: Variant,
     *,
+    prefixes: Sequence[int] = (),
     guess_g: Tensor | None = None,
     dead: Dead | None = None,
 ) -> Step:
     """Squared error of a batch and the exact gradients of the objective.
 
     The objective of a member is ½ Σ‖x̂ - x‖² / n_tokens; the mean of that over the prefixes, the whole dictionary being
-    one of them; JumpReLU adds penalty · ½ d_model · (L0 / k - 1)², AuxK its own term.
+    one of them; AuxK and some variants add a term.
 
     With e = x̂ - x, r = e / n_tokens: db_dec = Σ r - db_enc W_enc, the last term for b_dec's part in the input; the
     others are in `sparse_gradients`. With prefixes the r of a latent is the sum over all prefixes that it belongs to.
@@ -65,23 +66,19 @@ def loss_and_gradients(
     Args:
         y_gtd: scaled input.
         parameters: of the stack on scaled input.
-        activations: of each member, all of one kind and with equal prefixes.
-        guess_g: see `encode_stack`.
+        variant: of all members.
+        prefixes: Matryoshka: ascending sizes of the leading groups of latents that reconstruct alone.
+        guess_g: see `Variant.encode`.
         dead: latents to revive.
     """
     n_members, n_tokens, d_model = y_gtd.shape
-    n_latents, kind = parameters.n_latents, activations[0]
+    n_latents = parameters.n_latents
     centred_gtd = y_gtd - parameters.b_dec_gd[:, None]
     centred_td = centred_gtd.view(-1, d_model)
-    encoded = encode_stack(centred_gtd, parameters, activations, guess_g)
-    latents, W_dec_nd = encoded.latents, parameters.W_dec_gnd.view(-1, d_model)
-    if isinstance(kind, JumpReLU):
-        assert parameters.log_threshold_gn is not None
-        threshold_s = parameters.log_threshold_gn.exp().view(-1)[latents.indices_s]
-        latents = latents._replace(values_s=torch.where(latents.values_s > threshold_s, latents.values_s, 0.0))
-
-    n_prefixes = len(kind.prefixes) + 1
-    bags = _in_bags(latents, kind.prefixes, n_latents)
+    encoded = variant.encode(centred_gtd, parameters, guess_g)
+    W_dec_nd = parameters.W_dec_gnd.view(-1, d_model)
+    n_prefixes = len(prefixes) + 1
+    bags = _in_bags(encoded.latents, prefixes, n_latents)
     residual_tjd = decode_latents(bags, W_dec_nd).view(-1, n_prefixes, d_model)
     if n_prefixes > 1:
         residual_tjd = residual_tjd.cumsum(1)
@@ -93,14 +90,10 @@ def loss_and_gradients(
     if n_prefixes > 1:
         pull_tjd = pull_tjd.div_(n_prefixes).flip(1).cumsum(1).flip(1)
     found = sparse_gradients(bags, pull_tjd.view(-1, d_model), centred_td, W_dec_nd)
-    threshold_gradient = (
-        _threshold_gradient(encoded.latents, found, parameters, kind, [one.k for one in activations], n_tokens)
-        if isinstance(kind, JumpReLU)
-        else None
-    )
+    own = variant.own_gradients(encoded, found, parameters, n_tokens)
     return Step(
         squared_error_g,
-        _in_turn(parameters, found, revived, pull_tjd[:, 0].view(n_members, n_tokens, d_model), threshold_gradient),
+        _in_turn(parameters, found, revived, pull_tjd[:, 0].view(n_members, n_tokens, d_model), own),
         found.has_fired_n().view(n_members, n_latents),
         encoded.threshold_g,
     )
@@ -111,7 +104,7 @@ def _in_turn(
     found: SparseGradients,
     revived: Sequence[Revival],
     pull_gtd: Tensor,
-    threshold_gradient: Tensor | None,
+    own: Mapping[str, Tensor],
 ) -> Iterator[tuple[str, Tensor]]:
     """Gradients one by one; b_dec's needs the encoder as it was, and comes first."""
 
@@ -123,8 +116,7 @@ def _in_turn(
     b_enc_gn = with_revived(found.b_enc_n().view_as(parameters.b_enc_gn), SparseGradients.b_enc_n)
     yield "b_dec_gd", pull_gtd.sum(1) - torch.bmm(b_enc_gn[:, None], parameters.W_enc_gnd)[:, 0]
     yield "b_enc_gn", b_enc_gn
-    if threshold_gradient is not None:
-        yield "log_threshold_gn", threshold_gradient
+    yield from own.items()
     yield "W_dec_gnd", with_revived(found.W_dec_nd().view_as(parameters.W_dec_gnd), SparseGradients.W_dec_nd)
     yield "W_enc_gnd", with_revived(found.W_enc_nd().view_as(parameters.W_enc_gnd), SparseGradients.W_enc_nd)
 
@@ -141,30 +133,3 @@ def _in_bags(latents: Latents, prefixes: Sequence[int], n_latents: int) -> Laten
     bags_s = tokens_s * n_prefixes + torch.bucketize(latents.indices_s % n_latents, bounds, right=True)
     offsets_b = torch.searchsorted(bags_s, torch.arange(n_tokens * n_prefixes + 1, device=device))
     return latents._replace(offsets_t=offsets_b)
-
-
-def _threshold_gradient(
-    near: Latents,
-    found: SparseGradients,
-    parameters: Parameters,
-    activation: JumpReLU,
-    ks: Sequence[int],
-    n_tokens: int,
-) -> Tensor:
-    """Straight-through estimate of Rajamanoharan et al. 2024, equations 11 and 12, for the logarithm of the threshold.
-
-    ∂ activation / ∂θ = -(θ / ε) K((pre - θ) / ε), ∂ [active] / ∂θ = -(1 / ε) K((pre - θ) / ε), K(u) = [|u| < ½].
-    """
-    assert parameters.log_threshold_gn is not None
-    by_latent, bandwidth = found.by_latent, activation.bandwidth
-    threshold_gn = parameters.log_threshold_gn.exp()
-    threshold_s = threshold_gn.view(-1).index_select(0, by_latent.latents_s)
-    above_s = near.values_s.index_select(0, by_latent.slots_s) - threshold_s
-    is_near_s = (above_s.abs() < bandwidth / 2).to(above_s.dtype)
-    ones_t1 = above_s.new_ones(len(near.offsets_t) - 1, 1)
-    slopes_gn = by_latent.sum(ones_t1, found.slopes_s * is_near_s).view_as(threshold_gn)
-    n_near_gn = by_latent.sum(ones_t1, is_near_s).view_as(threshold_gn)
-    l0_g = by_latent.sum(ones_t1, (above_s > 0).to(above_s.dtype)).view_as(threshold_gn).sum(1) / n_tokens
-    d_model, k_g = parameters.b_dec_gd.shape[1], torch.tensor(ks, device=l0_g.device)
-    pressure_g = activation.penalty * d_model * (l0_g / k_g - 1) / k_g
-    return -threshold_gn / bandwidth * (threshold_gn * slopes_gn + pressure_g[:, None] * n_near_gn / n_tokens)

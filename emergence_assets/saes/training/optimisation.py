@@ -1,8 +1,9 @@
-"""The training loop: batches in, gradients, Adam, and what is kept on the way.
+"""The training loop: batches, gradients, Adam, and the state that survives a kill.
 
 Shape suffixes: g members of the stack, t tokens (rows of a batch), d d_model, n latents, p steps.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,29 +11,30 @@ import torch
 from torch import Tensor
 
 from emergence_assets.saes.model.stack import Parameters
-from emergence_assets.saes.model.variants import Activation
 from emergence_assets.saes.training.adam import Adam, clip
 from emergence_assets.saes.training.aux_k import dead_latents
-from emergence_assets.saes.training.batches import Feed
+from emergence_assets.saes.training.batches import Batches
 from emergence_assets.saes.training.gradients import Dead, loss_and_gradients
-from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.options import TrainingOptions
 from emergence_assets.saes.training.training_state import TrainingState
+from emergence_assets.saes.variants.registry import variant_of
+from emergence_assets.study.sae import SAESettings
 
 Report = Callable[[int, int, str], None]
 REPORTS = 100
-"""So often progress is reported in a training."""
+"""Progress reports per training."""
 PARALLEL_ELEMENTS = 2**18
-"""Of the decoder's gradient, of which the part along the rows is taken away at a time."""
+"""Elements of the decoder's gradient per block, when the part along the rows is removed."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingLog:
-    """What the training loop leaves behind, beside the parameters."""
+    """Results of the training loop beside the parameters."""
 
     losses_pg: Tensor
     """FVU of each batch."""
     thresholds_pg: Tensor
-    """Of BatchTopK: the smallest pre-activation that a batch took."""
+    """BatchTopK: smallest pre-activation that each batch took."""
     last_fired_gn: Tensor
     """Step at which each latent was last active; -1 where it never was."""
 
@@ -40,9 +42,9 @@ class TrainingLog:
 @torch.no_grad()
 def optimise(
     parameters: Parameters,
-    feeds: Sequence[Feed],
-    recipe: SAERecipe,
-    activations: Sequence[Activation],
+    batches: Sequence[Batches],
+    settings: SAESettings,
+    options: TrainingOptions,
     report: Report,
     state: TrainingState | None,
 ) -> TrainingLog:
@@ -50,73 +52,82 @@ def optimise(
 
     Args:
         parameters: of the stack, on scaled input.
-        feeds: of each member.
-        recipe: of all.
-        activations: of each member.
+        batches: of each member.
+        settings: of all.
+        options: of all.
         report: see `training.train_saes`.
-        state: where to save on the way and to go on from.
+        state: see `training.train_saes`.
     """
+    variant, aux_k = variant_of(settings), settings.aux_k
     # Gradients of half the mean squared error of a unit-variance input are about 1e-3, far above Adam's eps of 1e-8.
     # A loss divided by the total variance would put them near 1e-9, and eps would decide the step size.
-    adam = Adam.of(parameters, recipe.betas, eps=1e-8)
+    adam = Adam.of(parameters, eps=1e-8)
     n_members, d_model = parameters.b_dec_gd.shape
     device = parameters.b_dec_gd.device
-    course = TrainingLog(
-        torch.zeros(recipe.n_steps, n_members, device=device),
-        torch.zeros(recipe.n_steps, n_members, device=device),
-        torch.full((n_members, recipe.n_latents), -1, device=device),
+    log = TrainingLog(
+        torch.zeros(settings.n_steps, n_members, device=device),
+        torch.zeros(settings.n_steps, n_members, device=device),
+        torch.full((n_members, settings.n_latents), -1, device=device),
     )
-    kept = _kept(adam, course)
+    kept = _kept(adam, log)
     first = 0 if state is None else state.load(kept)
-    report_every = max(1, recipe.n_steps // REPORTS)
-    y_gtd = torch.empty(n_members, recipe.batch_size, d_model, device=device)
-    streams = [feed.rows.batches(first) for feed in feeds]
+    report_every = max(1, settings.n_steps // REPORTS)
+    y_gtd = torch.empty(n_members, settings.batch_size, d_model, device=device)
+    streams = [one.rows.batches(first) for one in batches]
     dead = None
-    for step in range(first, recipe.n_steps):
-        for feed, stream, y_td in zip(feeds, streams, y_gtd, strict=True):
-            feed.scaled(next(stream), y_td)
-        if recipe.aux_k is not None and step % recipe.aux_k.every_steps == 0:
-            dead = Dead(dead_latents(course.last_fired_gn, step - recipe.dead_window_steps), recipe.aux_k)
-        guess_g = course.thresholds_pg[step - 1] if step > 0 else None
-        found = loss_and_gradients(y_gtd, parameters, activations, guess_g=guess_g, dead=dead)
-        course.losses_pg[step] = found.squared_error_g / y_gtd[0].numel()
+    for step in range(first, settings.n_steps):
+        for one, stream, y_td in zip(batches, streams, y_gtd, strict=True):
+            one.scaled(next(stream), y_td)
+        if aux_k is not None and step % aux_k.every_steps == 0:
+            dead = Dead(dead_latents(log.last_fired_gn, step - dead_window_steps(settings)), aux_k)
+        guess_g = log.thresholds_pg[step - 1] if step > 0 else None
+        found = loss_and_gradients(y_gtd, parameters, variant, prefixes=settings.prefixes, guess_g=guess_g, dead=dead)
+        log.losses_pg[step] = found.squared_error_g / y_gtd[0].numel()
         if found.threshold_g is not None:
-            course.thresholds_pg[step] = found.threshold_g
-        course.last_fired_gn.masked_fill_(found.has_fired_gn, step)
-        _update(adam, found.gradients, recipe, step)
+            log.thresholds_pg[step] = found.threshold_g
+        log.last_fired_gn.masked_fill_(found.has_fired_gn, step)
+        _update(adam, found.gradients, settings, options, step)
         del found  # and with it what it was made from, before the next is made
-        if (step + 1) % report_every == 0 or step + 1 == recipe.n_steps:
-            report(step + 1, recipe.n_steps, "SAE steps")
-        if state is not None and (recipe.aux_k is None or (step + 1) % recipe.aux_k.every_steps == 0):
-            # Between two looks at what is dead, the list of the dead would be needed too.
+        if (step + 1) % report_every == 0 or step + 1 == settings.n_steps:
+            report(step + 1, settings.n_steps, "SAE steps")
+        if state is not None and (aux_k is None or (step + 1) % aux_k.every_steps == 0):
+            # Between two searches for dead latents a saved state would need their list too.
             state.save_if_due(step + 1, kept)
-    return course
+    return log
 
 
-def _update(adam: Adam, gradients: Iterator[tuple[str, Tensor]], recipe: SAERecipe, step: int) -> None:
-    """One step of Adam.
+def dead_window_steps(settings: SAESettings) -> int:
+    """Return the dead window in whole batches."""
+    return math.ceil(settings.dead_window_tokens / settings.batch_size)
 
-    Rows of the decoder keep unit length: what lengthens them is no improvement, and would feed Adam's moments.
+
+def _update(
+    adam: Adam, gradients: Iterator[tuple[str, Tensor]], settings: SAESettings, options: TrainingOptions, step: int
+) -> None:
+    """Take one step of Adam, with decoder rows of unit length.
+
+    The gradient along a decoder row only lengthens it: that is no improvement, and would feed Adam's moments.
     """
-    if recipe.clip_norm is not None:
+    learning_rate = options.learning_rate(settings.learning_rate, step, settings.n_steps)
+    if settings.clip_norm is not None:
         gathered = dict(gradients)
         _remove_parallel(gathered["W_dec_gnd"], adam.parameters["W_dec_gnd"])
-        clip(gathered, recipe.clip_norm)
+        clip(gathered, settings.clip_norm)
         gradients = iter(gathered.items())
     adam.begin_step()
     for name, gradient in gradients:
-        if name == "W_dec_gnd" and recipe.frozen_decoder:
+        if name == "W_dec_gnd" and options.frozen_decoder:
             continue
         if name == "W_dec_gnd":
             _remove_parallel(gradient, adam.parameters[name])
-        adam.update(name, gradient, recipe.learning_rate_at(step))
+        adam.update(name, gradient, learning_rate)
         del gradient  # before the next is made
     W_dec_gnd = adam.parameters["W_dec_gnd"]
     W_dec_gnd.div_(torch.linalg.vector_norm(W_dec_gnd, dim=-1, keepdim=True))
 
 
 def _remove_parallel(gradient_gnd: Tensor, W_dec_gnd: Tensor) -> None:
-    """Take away, in place, what lies along the rows; some rows at a time, which is faster and takes less memory."""
+    """Remove the component along the rows, in place; in blocks, which is faster and takes less memory."""
     rows = max(1, PARALLEL_ELEMENTS // gradient_gnd.shape[-1])
     for gradient_nd, W_dec_nd in zip(
         gradient_gnd.flatten(0, 1).split(rows), W_dec_gnd.flatten(0, 1).split(rows), strict=True
@@ -125,14 +136,14 @@ def _remove_parallel(gradient_gnd: Tensor, W_dec_gnd: Tensor) -> None:
         gradient_nd.addcmul_(parallel_n1, W_dec_nd, value=-1)
 
 
-def _kept(adam: Adam, course: TrainingLog) -> dict[str, Tensor]:
-    """Everything that a step reads and an earlier one wrote."""
+def _kept(adam: Adam, log: TrainingLog) -> dict[str, Tensor]:
+    """Return everything that a step reads and an earlier one wrote."""
     return {
         **{f"parameters.{name}": tensor for name, tensor in adam.parameters.items()},
         **{f"means.{name}": tensor for name, tensor in adam.means.items()},
         **{f"squares.{name}": tensor for name, tensor in adam.squares.items()},
         "n_steps": adam.n_steps,
-        "losses": course.losses_pg,
-        "thresholds": course.thresholds_pg,
-        "last_fired": course.last_fired_gn,
+        "losses": log.losses_pg,
+        "thresholds": log.thresholds_pg,
+        "last_fired": log.last_fired_gn,
     }

@@ -51,7 +51,7 @@ class SparseGradients(NamedTuple):
 
     def b_enc_n(self) -> Tensor:
         """Of the encoder's bias."""
-        return self.by_latent.sum(self._ones_t1(), self._open_slopes_s(), self._tokens_s()).view(-1)
+        return self.sum_over_slots(self._open_slopes_s())
 
     def W_enc_nd(self) -> Tensor:
         """Of the encoder."""
@@ -63,7 +63,12 @@ class SparseGradients(NamedTuple):
 
     def has_fired_n(self) -> Tensor:
         """Whether each latent is active on some token."""
-        return self.by_latent.sum(self._ones_t1(), self.values_s, self._tokens_s()).view(-1) > 0
+        return self.sum_over_slots(self.values_s) > 0
+
+    def sum_over_slots(self, weights_s: Tensor) -> Tensor:
+        """Sum of one number per slot over each latent's slots, [n]."""
+        ones_t1 = self.centred_td.new_ones(self.centred_td.shape[0], 1)
+        return self.by_latent.sum(ones_t1, weights_s, self._tokens_s()).view(-1)
 
     def _open_slopes_s(self) -> Tensor:
         return torch.where(self.values_s > 0, self.slopes_s, 0.0)
@@ -71,9 +76,6 @@ class SparseGradients(NamedTuple):
     def _tokens_s(self) -> Tensor:
         bags_per_token = self.pull_bd.shape[0] // self.centred_td.shape[0]
         return self.by_latent.bags_s if bags_per_token == 1 else self.by_latent.bags_s // bags_per_token
-
-    def _ones_t1(self) -> Tensor:
-        return self.centred_td.new_ones(self.centred_td.shape[0], 1)
 
 
 def sparse_gradients(latents: Latents, pull_bd: Tensor, centred_td: Tensor, W_dec_nd: Tensor) -> SparseGradients:

@@ -8,14 +8,13 @@ import torch
 
 from emergence_assets.activations.files.reading import Rows
 from emergence_assets.saes.layers.make import LayerRows, LayerSAEs, make_saes
-from emergence_assets.saes.model.variants import BatchTopK, JumpReLU, TopK
 from emergence_assets.saes.quality.fidelity import Fidelity
 from emergence_assets.saes.quality.quality import DENSITY_EDGES, measure_quality
-from emergence_assets.saes.training.batches import Start
-from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.batches import WarmStart
+from emergence_assets.study.sae import SAESettings
 from tests.saes.planted import planted
 
-RECIPE = SAERecipe(TopK(4), n_latents=64, n_steps=60, batch_size=128, learning_rate=1e-2)
+SETTINGS = SAESettings(k=4, n_latents=64, n_steps=60, batch_size=128, learning_rate=1e-2)
 
 
 def layer_rows(layer: int = 0, seed: int = 0, **given: object) -> LayerRows:
@@ -23,8 +22,8 @@ def layer_rows(layer: int = 0, seed: int = 0, **given: object) -> LayerRows:
     return LayerRows(layer, Rows(x_td.half().numpy(), "float16"), np.arange(900) % 10 == 0, **given)  # pyright: ignore[reportArgumentType]
 
 
-def made(*layers: LayerRows, recipe: SAERecipe = RECIPE, **options: object) -> list[LayerSAEs]:
-    return make_saes(layers, [0, 1], recipe, "cpu", lambda *_: None, **options)  # pyright: ignore[reportArgumentType]
+def made(*layers: LayerRows, settings: SAESettings = SETTINGS, **options: object) -> list[LayerSAEs]:
+    return make_saes(layers, [0, 1], settings, "cpu", lambda *_: None, **options)  # pyright: ignore[reportArgumentType]
 
 
 def test_layers_in_one_stack_are_as_good_as_alone_and_start_from_other_directions() -> None:
@@ -74,15 +73,15 @@ def test_imported_saes_are_measured_and_not_trained() -> None:
     assert only_imported.curves == {}
 
 
-@pytest.mark.parametrize("activation", [TopK(4), BatchTopK(4, prefixes=(16,)), JumpReLU(4)], ids=str)
-def test_a_warm_start_keeps_its_latents_and_its_control_does_not(activation: TopK | BatchTopK | JumpReLU) -> None:
-    recipe = replace(RECIPE, activation=activation)
-    (before,) = made(layer_rows(), recipe=recipe)
+@pytest.mark.parametrize(("variant", "prefixes"), [("topk", []), ("batchtopk", [16]), ("jumprelu", [])])
+def test_a_warm_start_keeps_its_latents_and_its_control_does_not(variant: str, prefixes: list[int]) -> None:
+    settings = SETTINGS.model_copy(update={"variant": variant, "prefixes": prefixes})
+    (before,) = made(layer_rows(), settings=settings)
     start = {
-        seed: Start(before.saes[seed], torch.tensor(before.inputs[seed]["mean"]), before.inputs[seed]["scale"])
+        seed: WarmStart(before.saes[seed], torch.tensor(before.inputs[seed]["mean"]), before.inputs[seed]["scale"])
         for seed in (0, 1)
     }
-    (warm,) = made(layer_rows(seed=0, start=start, has_control=True), recipe=recipe, warm_steps=20)
+    (warm,) = made(layer_rows(seed=0, warm_starts=start, has_control=True), settings=settings, warm_steps=20)
     for one in warm.metrics:
         assert one["start"] == "warm"
         assert one["train_tokens"] == 20 * 128

@@ -84,7 +84,7 @@ def test_k_below_one_is_refused(k):
 
 
 def test_k_above_the_number_of_latents_is_refused():
-    with pytest.raises(EmergenceError, match="k=41 active latents of only 40"):
+    with pytest.raises(EmergenceError, match="k=41 active latents do not fit a dictionary of 40"):
         random_sae(k=41)
 
 

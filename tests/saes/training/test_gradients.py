@@ -1,15 +1,18 @@
 """Gradients against the same objective written densely and differentiated by autograd, in double precision."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 
 from emergence_assets.saes.model.stack import Parameters
-from emergence_assets.saes.model.variants import Activation, BatchTopK, JumpReLU, TopK
-from emergence_assets.saes.training.aux_k import AuxK
 from emergence_assets.saes.training.gradients import Dead, loss_and_gradients
+from emergence_assets.saes.variants.batchtopk import BatchTopK
+from emergence_assets.saes.variants.jumprelu import JumpReLU
+from emergence_assets.saes.variants.registry import VARIANTS
+from emergence_assets.saes.variants.topk import TopK
+from emergence_assets.saes.variants.variant import Variant
+from emergence_assets.study.sae import AuxK
 from tests.saes.planted import random_parameters
 
 N_TOKENS, D_MODEL, N_LATENTS = 257, 24, 80
@@ -51,24 +54,24 @@ class Count(torch.autograd.Function):
         return None, (-1 / ctx.bandwidth * is_near_tn * grad_tn).sum(0), None
 
 
-def dense_objective(y_td, parameters: Parameters, activation: Activation, dead_m=None, aux: AuxK | None = None):
+def dense_objective(y_td, parameters: Parameters, variant: Variant, prefixes=(), dead_m=None, aux: AuxK | None = None):
     """The objective of the only member."""
     W_enc_nd, b_enc_n, W_dec_nd, b_dec_d = (tensor[0] for tensor in parameters[:4])
     pre_tn = (y_td - b_dec_d) @ W_enc_nd.T + b_enc_n
     penalty = 0.0
-    if isinstance(activation, TopK):
-        top = pre_tn.topk(activation.k, dim=1)
+    if isinstance(variant, TopK):
+        top = pre_tn.topk(variant.k, dim=1)
         activations_tn = torch.zeros_like(pre_tn).scatter(1, top.indices, top.values.relu())
-    elif isinstance(activation, BatchTopK):
-        threshold = pre_tn.flatten().topk(activation.k * N_TOKENS).values[-1].detach()
+    elif isinstance(variant, BatchTopK):
+        threshold = pre_tn.flatten().topk(variant.k * N_TOKENS).values[-1].detach()
         activations_tn = pre_tn.relu() * (pre_tn >= threshold)
     else:
         threshold_n = parameters.log_threshold_gn[0].exp()
-        activations_tn = Jump.apply(pre_tn, threshold_n, activation.bandwidth)
-        l0 = Count.apply(pre_tn, threshold_n, activation.bandwidth).sum() / N_TOKENS
-        penalty = activation.penalty * D_MODEL / 2 * (l0 / activation.k - 1) ** 2
+        activations_tn = Jump.apply(pre_tn, threshold_n, variant.bandwidth)
+        l0 = Count.apply(pre_tn, threshold_n, variant.bandwidth).sum() / N_TOKENS
+        penalty = variant.penalty * D_MODEL / 2 * (l0 / variant.k - 1) ** 2
     losses = []
-    for end in (*activation.prefixes, N_LATENTS):
+    for end in (*prefixes, N_LATENTS):
         error_td = activations_tn[:, :end] @ W_dec_nd[:end] + b_dec_d - y_td
         losses.append(error_td.square().sum() / (2 * N_TOKENS))
     objective = sum(losses) / len(losses) + penalty
@@ -81,30 +84,34 @@ def dense_objective(y_td, parameters: Parameters, activation: Activation, dead_m
     return objective, losses[-1]
 
 
-VARIANTS = [
+CASES = [
     TopK(1),
     TopK(6),
     TopK(60),  # of 80: takes in negative pre-activations, whose gradient is zero
     TopK(N_LATENTS),
-    TopK(6, prefixes=(1, 17, 60)),
     BatchTopK(6),
-    BatchTopK(6, prefixes=(17, 60)),
     JumpReLU(6, bandwidth=0.3, penalty=2.0),
     JumpReLU(30, bandwidth=0.01),
 ]
 
 
+def test_every_variant_is_compared_with_autograd():
+    assert {type(one) for one in CASES} == set(VARIANTS.values())
+
+
 @pytest.mark.parametrize("with_aux", [False, True], ids=["", "AuxK"])
-@pytest.mark.parametrize("activation", VARIANTS, ids=str)
-def test_gradients_equal_dense_autograd(activation, with_aux):
-    parameters = random_parameters(with_threshold=isinstance(activation, JumpReLU), dtype=torch.float64)
+@pytest.mark.parametrize("prefixes", [(), (1, 17, 60)], ids=str)
+@pytest.mark.parametrize("variant", CASES, ids=str)
+def test_gradients_equal_dense_autograd(variant, prefixes, with_aux):
+    parameters = random_parameters(with_threshold=variant.learns_thresholds, dtype=torch.float64)
     y_gtd = torch.randn(1, N_TOKENS, D_MODEL, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     dead_m = torch.tensor([2, 3, 5, 40, 41, 79])
     aux = AuxK(coefficient=0.5, k=4)
-    step = loss_and_gradients(y_gtd, parameters, [activation], dead=Dead([dead_m], aux) if with_aux else None)
+    dead = Dead([dead_m], aux) if with_aux else None
+    step = loss_and_gradients(y_gtd, parameters, variant, prefixes=prefixes, dead=dead)
 
     leaves = Parameters(*(None if tensor is None else tensor.clone().requires_grad_() for tensor in parameters))
-    objective, reconstruction = dense_objective(y_gtd[0], leaves, activation, dead_m, aux if with_aux else None)
+    objective, reconstruction = dense_objective(y_gtd[0], leaves, variant, prefixes, dead_m, aux if with_aux else None)
     objective.backward()
     assert float(step.squared_error_g) / (2 * N_TOKENS) == pytest.approx(float(reconstruction.detach()), rel=1e-12)
     gradients = dict(step.gradients)
@@ -121,23 +128,27 @@ def test_gradients_in_single_precision_are_those_in_double():
     y_gtd = torch.randn(1, N_TOKENS, D_MODEL, generator=torch.Generator().manual_seed(1))
     single = random_parameters()
     double = Parameters(*(None if tensor is None else tensor.double() for tensor in single))
-    exact = dict(loss_and_gradients(y_gtd.double(), double, [TopK(6)]).gradients)
-    for name, gradient in loss_and_gradients(y_gtd, single, [TopK(6)]).gradients:
+    exact = dict(loss_and_gradients(y_gtd.double(), double, TopK(6)).gradients)
+    for name, gradient in loss_and_gradients(y_gtd, single, TopK(6)).gradients:
         assert (gradient - exact.pop(name)).abs().max() <= 1e-6 * gradient.abs().max(), name
     assert not exact
 
 
-@pytest.mark.parametrize("activation", [TopK(6), TopK(6, prefixes=(17,)), BatchTopK(6), JumpReLU(6)], ids=str)
-def test_gradients_of_a_stack_are_those_of_its_members(activation):
-    parameters = random_parameters(n_members=3, with_threshold=isinstance(activation, JumpReLU))
+@pytest.mark.parametrize("prefixes", [(), (17,)], ids=str)
+@pytest.mark.parametrize("variant", [TopK(6), BatchTopK(6), JumpReLU(6)], ids=str)
+def test_gradients_of_a_stack_are_those_of_its_members(variant, prefixes):
+    parameters = random_parameters(n_members=3, with_threshold=variant.learns_thresholds)
     y_gtd = torch.randn(3, 101, D_MODEL, generator=torch.Generator().manual_seed(1))
-    activations = [activation if activation.prefixes else replace(activation, k=k) for k in (6, 2, 9)]
     dead = [torch.tensor([1, 7]), torch.tensor([], dtype=torch.int64), torch.tensor([3])]
-    together = loss_and_gradients(y_gtd, parameters, activations, dead=Dead(dead, AuxK()))
+    together = loss_and_gradients(y_gtd, parameters, variant, prefixes=prefixes, dead=Dead(dead, AuxK()))
     gradients = dict(together.gradients)
     for g in range(3):
         alone = loss_and_gradients(
-            y_gtd[g : g + 1], parameters.member(g), activations[g : g + 1], dead=Dead(dead[g : g + 1], AuxK())
+            y_gtd[g : g + 1],
+            parameters.member(g),
+            variant,
+            prefixes=prefixes,
+            dead=Dead(dead[g : g + 1], AuxK()),
         )
         torch.testing.assert_close(together.squared_error_g[g], alone.squared_error_g[0])
         assert torch.equal(together.has_fired_gn[g], alone.has_fired_gn[0])
@@ -155,7 +166,7 @@ def test_permuted_latents_have_permuted_gradients():
         parameters.W_dec_gnd[:, order],
         parameters.b_dec_gd,
     )
-    plain, moved = (loss_and_gradients(y_gtd, one, [TopK(5)]) for one in (parameters, permuted))
+    plain, moved = (loss_and_gradients(y_gtd, one, TopK(5)) for one in (parameters, permuted))
     torch.testing.assert_close(moved.squared_error_g, plain.squared_error_g)
     found, expected = dict(moved.gradients), dict(plain.gradients)
     for name in ("W_enc_gnd", "b_enc_gn", "W_dec_gnd"):
@@ -166,7 +177,7 @@ def test_permuted_latents_have_permuted_gradients():
 def test_gradient_of_a_latent_that_nothing_activates_is_zero():
     parameters = random_parameters()
     parameters.b_enc_gn[0, 7] = -1e6
-    step = loss_and_gradients(torch.randn(1, 50, 24), parameters, [TopK(6)])
+    step = loss_and_gradients(torch.randn(1, 50, 24), parameters, TopK(6))
     gradients = dict(step.gradients)
     assert all(not gradients[name][0, 7].any() for name in ("W_enc_gnd", "W_dec_gnd", "b_enc_gn"))
     assert not step.has_fired_gn[0, 7]
@@ -176,8 +187,8 @@ def test_gradient_of_a_latent_that_nothing_activates_is_zero():
 def test_gradients_do_not_depend_on_what_was_updated_with_those_before():
     y_gtd = torch.randn(1, N_TOKENS, D_MODEL, generator=torch.Generator().manual_seed(1))
     dead = Dead([torch.tensor([1, 2, 3])], AuxK())
-    expected = dict(loss_and_gradients(y_gtd, random_parameters(), [TopK(6)], dead=dead).gradients)
+    expected = dict(loss_and_gradients(y_gtd, random_parameters(), TopK(6), dead=dead).gradients)
     parameters = random_parameters()
-    for name, gradient in loss_and_gradients(y_gtd, parameters, [TopK(6)], dead=dead).gradients:
+    for name, gradient in loss_and_gradients(y_gtd, parameters, TopK(6), dead=dead).gradients:
         assert torch.equal(gradient, expected[name]), name
         getattr(parameters, name).fill_(9.0)

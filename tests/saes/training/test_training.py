@@ -2,36 +2,41 @@
 
 import math
 from dataclasses import replace
+from typing import Any, get_args
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emergence_assets.activations.files.batches import ShuffledRows
 from emergence_assets.saes.model.stack import fold_input_scale, unfold_input_scale
-from emergence_assets.saes.model.variants import BatchTopK, JumpReLU, TopK
 from emergence_assets.saes.quality.quality import measure_quality
-from emergence_assets.saes.training.aux_k import AuxK
-from emergence_assets.saes.training.batches import Member, Start, input_moments
-from emergence_assets.saes.training.settings import SAERecipe
-from emergence_assets.saes.training.training import train_sae, train_saes
+from emergence_assets.saes.training.batches import SAEJob, WarmStart, input_moments
+from emergence_assets.saes.training.options import TrainingOptions
+from emergence_assets.saes.training.training import train_saes
+from emergence_assets.study.sae import AuxK, SAESettings, VariantName
 from resources.errors import EmergenceError
-from tests.saes.planted import planted, random_parameters
+from tests.saes.planted import planted, random_parameters, train_sae
 
-SMALL = SAERecipe(activation=TopK(4), n_latents=64, n_steps=12, batch_size=128, warm_up_steps=2)
+SMALL = SAESettings(k=4, n_latents=64, n_steps=12, batch_size=128)
 
 
-@pytest.mark.parametrize(
-    "activation",
-    [TopK(4), BatchTopK(4), JumpReLU(4), TopK(4, prefixes=(32, 64)), BatchTopK(4, prefixes=(64,))],
-    ids=str,
-)
-def test_planted_dictionary_is_recovered(activation):
+def changed(settings: SAESettings, **changes: Any) -> SAESettings:
+    """Other settings; values that a study file may not have are let through."""
+    return settings.model_copy(update=changes)
+
+
+@pytest.mark.parametrize("prefixes", [[], [64]])
+@pytest.mark.parametrize("variant", get_args(VariantName))
+def test_planted_dictionary_is_recovered(variant, prefixes):
     x_td, atoms_nd = planted()
-    recipe = SAERecipe(activation=activation, n_latents=128, n_steps=250, batch_size=512, learning_rate=1e-2)
-    trained = train_sae(x_td[:5000], recipe, seed=0)
+    settings = SAESettings(
+        variant=variant, k=4, prefixes=prefixes, n_latents=128, n_steps=250, batch_size=512, learning_rate=1e-2
+    )
+    trained = train_sae(x_td[:5000], settings, seed=0)
     # Every atom is among the 5000 * 4 drawn.
     cosines_n = (atoms_nd @ trained.sae.W_dec_nd.T).max(dim=1).values
     quality = measure_quality(trained.sae, x_td[5000:])
@@ -88,23 +93,23 @@ def test_scaled_input_gives_the_same_dictionary():
 def test_decoder_bias_starts_at_the_data_mean():
     x_td, _ = planted(n_rows=1000)
     # One step at a learning rate near zero: what comes out is what training started from.
-    recipe = replace(SMALL, n_steps=1, learning_rate=1e-12)
-    torch.testing.assert_close(train_sae(x_td, recipe, 0).sae.b_dec_d, x_td.mean(0), rtol=1e-5, atol=1e-4)
+    settings = changed(SMALL, n_steps=1, learning_rate=1e-12)
+    torch.testing.assert_close(train_sae(x_td, settings, 0).sae.b_dec_d, x_td.mean(0), rtol=1e-5, atol=1e-4)
 
 
 def test_decoder_rows_keep_unit_length():
-    trained = train_sae(planted(n_rows=500)[0], replace(SMALL, learning_rate=0.1), 0)
+    trained = train_sae(planted(n_rows=500)[0], changed(SMALL, learning_rate=0.1), 0)
     norms_n = torch.linalg.vector_norm(trained.sae.W_dec_nd, dim=1)
     torch.testing.assert_close(norms_n, torch.ones(64), rtol=1e-5, atol=1e-5)
 
 
 def test_training_lowers_the_loss():
-    curve = train_sae(planted(n_rows=2000)[0], replace(SMALL, n_steps=60), 0).curve
+    curve = train_sae(planted(n_rows=2000)[0], changed(SMALL, n_steps=60), 0).curve
     assert curve[-1][1] < 0.8 * curve[0][1]
 
 
 def test_curve_has_at_most_a_hundred_points_and_ends_at_the_last_step():
-    curve = train_sae(planted(n_rows=200)[0], replace(SMALL, n_steps=205, batch_size=16), 0).curve
+    curve = train_sae(planted(n_rows=200)[0], changed(SMALL, n_steps=205, batch_size=16), 0).curve
     assert len(curve) <= 100
     assert curve[-1][0] == 205
     assert [step for step, _ in curve] == sorted({step for step, _ in curve})
@@ -113,12 +118,12 @@ def test_curve_has_at_most_a_hundred_points_and_ends_at_the_last_step():
 def test_dead_latents_are_counted_over_the_window_only():
     x_td, _ = planted(n_rows=128)
     # The learning rate moves nothing, so that latents can be counted afterwards. A pass over the rows takes two steps.
-    recipe = SAERecipe(TopK(1), n_latents=256, n_steps=4, batch_size=64, learning_rate=1e-15, dead_window_tokens=128)
-    trained = train_sae(x_td, recipe, 0)
+    settings = SAESettings(k=1, n_latents=256, n_steps=4, batch_size=64, learning_rate=1e-15, dead_window_tokens=128)
+    trained = train_sae(x_td, settings, 0)
     assert trained.dead_fraction == measure_quality(trained.sae, x_td).dead_fraction
-    half_a_pass = train_sae(x_td, replace(recipe, dead_window_tokens=64), 0)
+    half_a_pass = train_sae(x_td, changed(settings, dead_window_tokens=64), 0)
     assert half_a_pass.dead_fraction > trained.dead_fraction
-    longer_than_training = train_sae(x_td, replace(recipe, dead_window_tokens=10**9), 0)
+    longer_than_training = train_sae(x_td, changed(settings, dead_window_tokens=10**9), 0)
     assert longer_than_training.dead_fraction == trained.dead_fraction
 
 
@@ -157,7 +162,7 @@ def test_report_ends_with_all_steps_done():
 
 def test_a_tiny_clip_norm_stays_finite_and_differs():
     x_td, _ = planted(n_rows=300)
-    clipped = train_sae(x_td, replace(SMALL, clip_norm=1e-6), 0)
+    clipped = train_sae(x_td, changed(SMALL, clip_norm=1e-6), 0)
     assert torch.isfinite(clipped.sae.W_enc_nd).all()
     assert not torch.equal(clipped.sae.W_enc_nd, train_sae(x_td, SMALL, 0).sae.W_enc_nd)
 
@@ -170,8 +175,8 @@ def test_moments_are_those_of_the_rows():
 
 
 def test_learning_rate_rises_stays_and_falls():
-    recipe = replace(SMALL, n_steps=100, warm_up_steps=10, decay_fraction=0.2, learning_rate=1.0)
-    rates = [recipe.learning_rate_at(step) for step in range(100)]
+    options = TrainingOptions(warm_up_steps=10, decay_fraction=0.2)
+    rates = [options.learning_rate(1.0, step, 100) for step in range(100)]
     assert rates[0] < rates[5] < rates[10] == 1.0 == rates[79]
     assert rates[80] > rates[90] > rates[99] > 0
 
@@ -197,27 +202,7 @@ def test_no_rows_are_refused():
 
 def test_divergence_is_reported_with_its_remedy():
     with pytest.raises(EmergenceError, match="lower the learning rate"):
-        train_sae(planted(n_rows=300)[0], replace(SMALL, learning_rate=1e38), 0)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"n_steps": 0},
-        {"batch_size": 0},
-        {"learning_rate": math.nan},
-        {"learning_rate": 0.0},
-        {"warm_up_steps": -1},
-        {"decay_fraction": 1.5},
-        {"betas": (0.9, 1.0)},
-        {"dead_window_tokens": 0},
-        {"clip_norm": 0.0},
-        {"n_latents": 3},
-    ],
-)
-def test_impossible_recipes_are_refused(change):
-    with pytest.raises(EmergenceError, match=next(iter(change)) if "n_latents" not in change else "k=4"):
-        replace(SMALL, **change)
+        train_sae(planted(n_rows=300)[0], changed(SMALL, learning_rate=1e38), 0)
 
 
 def test_sae_on_raw_rows_unfolds_to_the_scaled_one():
@@ -231,16 +216,19 @@ def test_sae_on_raw_rows_unfolds_to_the_scaled_one():
         torch.testing.assert_close(getattr(back, name), getattr(parameters, name), rtol=1e-5, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("activation", [TopK(4), BatchTopK(4), JumpReLU(4), TopK(4, prefixes=(16,))], ids=str)
-def test_a_stack_trains_every_member_as_if_it_were_alone(activation):
+@pytest.mark.parametrize("prefixes", [[], [16]])
+@pytest.mark.parametrize("variant", get_args(VariantName))
+def test_a_stack_trains_every_member_as_if_it_were_alone(variant, prefixes):
     # Sizes that are no multiples of anything, and members on different rows.
     x_td, _ = planted(n_rows=500, d_model=23)
     y_td, _ = planted(n_rows=400, d_model=23, seed=1)
-    recipe = replace(SMALL, activation=activation, n_latents=67, batch_size=101, clip_norm=1.0, aux_k=AuxK())
-    members = [Member(x_td, 0), Member(x_td, 1), Member(y_td, 0), Member(y_td, 7, k=2)]
-    together = train_saes(members, recipe)
+    settings = changed(
+        SMALL, variant=variant, prefixes=prefixes, n_latents=67, batch_size=101, clip_norm=1.0, aux_k=AuxK()
+    )
+    members = [SAEJob(x_td, 0), SAEJob(x_td, 1), SAEJob(y_td, 0), SAEJob(y_td, 7)]
+    together = train_saes(members, settings)
     for member, trained in zip(members, together, strict=True):
-        (alone,) = train_saes([member], recipe)
+        (alone,) = train_saes([member], settings)
         torch.testing.assert_close(trained.sae.W_dec_nd, alone.sae.W_dec_nd, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(trained.sae.b_dec_d, alone.sae.b_dec_d, rtol=1e-4, atol=1e-3)
         assert trained.curve[-1][1] == pytest.approx(alone.curve[-1][1], rel=1e-3)
@@ -248,7 +236,7 @@ def test_a_stack_trains_every_member_as_if_it_were_alone(activation):
 
 
 def test_members_of_different_widths_do_not_train_together():
-    members = [Member(planted(n_rows=50)[0], 0), Member(planted(n_rows=50, d_model=8)[0], 0)]
+    members = [SAEJob(planted(n_rows=50)[0], 0), SAEJob(planted(n_rows=50, d_model=8)[0], 0)]
     with pytest.raises(EmergenceError, match="do not train together"):
         train_saes(members, SMALL)
 
@@ -259,17 +247,24 @@ def test_members_of_different_widths_do_not_train_together():
     k_share=st.floats(0, 1),
     n_rows=st.integers(2, 30),
     batch_size=st.integers(1, 40),
-    kind=st.sampled_from([TopK, BatchTopK, JumpReLU]),
+    variant=st.sampled_from(get_args(VariantName)),
     n_members=st.integers(1, 3),
     with_aux=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
-def test_all_shapes_train(d_model, n_latents, k_share, n_rows, batch_size, kind, n_members, with_aux):
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_all_shapes_train(d_model, n_latents, k_share, n_rows, batch_size, variant, n_members, with_aux):
     k = 1 + round(k_share * (n_latents - 1))
     x_td = torch.randn(n_rows, d_model, generator=torch.Generator().manual_seed(0))
-    recipe = SAERecipe(kind(k), n_latents, n_steps=3, batch_size=batch_size, dead_window_tokens=1)
-    recipe = replace(recipe, aux_k=AuxK(every_steps=1) if with_aux else None)
-    for trained in train_saes([Member(x_td, seed) for seed in range(n_members)], recipe):
+    settings = SAESettings(
+        variant=variant,
+        k=k,
+        n_latents=n_latents,
+        n_steps=3,
+        batch_size=batch_size,
+        dead_window_tokens=1,
+        aux_k=AuxK(every_steps=1) if with_aux else None,
+    )
+    for trained in train_saes([SAEJob(x_td, seed) for seed in range(n_members)], settings):
         reconstructed_td = trained.sae.reconstruct(x_td)
         assert reconstructed_td.shape == x_td.shape
         assert bool(torch.isfinite(reconstructed_td).all())
@@ -282,13 +277,13 @@ def test_a_single_token_is_refused_as_it_does_not_vary():
 
 def test_auxiliary_latents_come_to_life():
     x_td, _ = planted()
-    recipe = SAERecipe(TopK(4), 128, n_steps=150, batch_size=512, learning_rate=4e-3, dead_window_tokens=2048)
-    sae = train_sae(x_td, replace(recipe, learning_rate=1e-2), 0).sae
+    settings = SAESettings(k=4, n_latents=128, n_steps=150, batch_size=512, learning_rate=4e-3, dead_window_tokens=2048)
+    sae = train_sae(x_td, changed(settings, learning_rate=1e-2), 0).sae
     # Every other latent never wins any more, and the gradient of TopK does not reach it.
     W_enc_nd = sae.W_enc_nd.clone()
     W_enc_nd[::2] *= 0.02
-    start = Member(x_td, 0, start=Start(replace(sae, W_enc_nd=W_enc_nd)))
-    (plain,), (revived,) = train_saes([start], recipe), train_saes([start], replace(recipe, aux_k=AuxK()))
+    start = SAEJob(x_td, 0, warm_start=WarmStart(replace(sae, W_enc_nd=W_enc_nd)))
+    (plain,), (revived,) = train_saes([start], settings), train_saes([start], changed(settings, aux_k=AuxK()))
     assert plain.dead_fraction > 0.5
     assert revived.dead_fraction < 0.3
     assert measure_quality(revived.sae, x_td).fvu < 0.5 * measure_quality(plain.sae, x_td).fvu
@@ -296,32 +291,36 @@ def test_auxiliary_latents_come_to_life():
 
 def test_batch_threshold_keeps_the_intended_number_of_latents():
     x_td, _ = planted()
-    trained = train_sae(x_td[:5000], SAERecipe(BatchTopK(6), n_latents=128, n_steps=120, batch_size=512), 0)
+    trained = train_sae(
+        x_td[:5000], SAESettings(variant="batchtopk", k=6, n_latents=128, n_steps=120, batch_size=512), 0
+    )
     assert measure_quality(trained.sae, x_td[5000:]).l0 == pytest.approx(6, rel=0.15)
 
 
 def test_warm_start_begins_where_the_other_ended():
     x_td, _ = planted()
-    recipe = SAERecipe(TopK(4), n_latents=128, n_steps=100, batch_size=512, learning_rate=1e-2)
-    cold = train_sae(x_td, recipe, 0)
-    (warm,) = train_saes([Member(x_td, 0, start=Start(cold.sae))], replace(recipe, n_steps=5, learning_rate=1e-9))
+    settings = SAESettings(k=4, n_latents=128, n_steps=100, batch_size=512, learning_rate=1e-2)
+    cold = train_sae(x_td, settings, 0)
+    (warm,) = train_saes(
+        [SAEJob(x_td, 0, warm_start=WarmStart(cold.sae))], changed(settings, n_steps=5, learning_rate=1e-9)
+    )
     torch.testing.assert_close(warm.sae.W_dec_nd, cold.sae.W_dec_nd, rtol=1e-4, atol=1e-4)
     assert warm.curve[0][1] < cold.curve[-10][1]
 
 
 def test_warm_start_of_another_shape_is_refused():
     x_td, _ = planted(n_rows=200)
-    other = train_sae(x_td, replace(SMALL, n_latents=32), 0).sae
+    other = train_sae(x_td, changed(SMALL, n_latents=32), 0).sae
     with pytest.raises(EmergenceError, match="start from an SAE of the same study"):
-        train_saes([Member(x_td, 0, start=Start(other))], SMALL)
+        train_saes([SAEJob(x_td, 0, warm_start=WarmStart(other))], SMALL)
 
 
 def test_warm_start_on_rows_that_moved_says_of_them_what_it_said_of_the_old():
     x_td, _ = planted()
-    recipe = SAERecipe(TopK(4), n_latents=128, n_steps=100, batch_size=512, learning_rate=1e-2)
-    cold = train_sae(x_td, recipe, 0)
+    settings = SAESettings(k=4, n_latents=128, n_steps=100, batch_size=512, learning_rate=1e-2)
+    cold = train_sae(x_td, settings, 0)
     moved_td = 1000 + 50 * x_td
-    start = Start(cold.sae, cold.input_mean_d, cold.input_scale)
-    (warm,) = train_saes([Member(moved_td, 0, start=start)], replace(recipe, n_steps=5, learning_rate=1e-9))
+    start = WarmStart(cold.sae, cold.input_mean_d, cold.input_scale)
+    (warm,) = train_saes([SAEJob(moved_td, 0, warm_start=start)], changed(settings, n_steps=5, learning_rate=1e-9))
     assert warm.curve[0][1] == pytest.approx(cold.curve[-1][1], rel=0.1)
     assert measure_quality(warm.sae, moved_td).fvu == pytest.approx(measure_quality(cold.sae, x_td).fvu, rel=0.01)

@@ -4,23 +4,21 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
-from emergence_assets.saes.model.variants import Activation, BatchTopK, JumpReLU, TopK
-from emergence_assets.saes.training.aux_k import AuxK
-from emergence_assets.saes.training.batches import Member
-from emergence_assets.saes.training.settings import SAERecipe
+from emergence_assets.saes.training.batches import SAEJob
 from emergence_assets.saes.training.training import TrainedSAE, train_saes
 from emergence_assets.saes.training.training_state import TrainingState
+from emergence_assets.study.sae import AuxK, SAESettings, VariantName
 from tests.saes.planted import planted
 
 EVERY = 7
-RECIPE = SAERecipe(
-    TopK(4), n_latents=64, n_steps=30, batch_size=128, dead_window_tokens=256, aux_k=AuxK(every_steps=EVERY)
+SETTINGS = SAESettings(
+    k=4, n_latents=64, n_steps=30, batch_size=128, dead_window_tokens=256, aux_k=AuxK(every_steps=EVERY)
 )
 
 
@@ -28,14 +26,14 @@ class Killed(Exception):
     """Stands for the end of a process."""
 
 
-def trained(recipe: SAERecipe, state: TrainingState | None, dies_after: int | None = None) -> list[TrainedSAE]:
+def trained(settings: SAESettings, state: TrainingState | None, dies_after: int | None = None) -> list[TrainedSAE]:
     x_td, _ = planted(n_rows=700)
 
     def report(done: int, _total: int, _note: str) -> None:
         if done == dies_after:
             raise Killed
 
-    return train_saes([Member(x_td, 0), Member(x_td, 1)], recipe, report=report, state=state)
+    return train_saes([SAEJob(x_td, 0), SAEJob(x_td, 1)], settings, report=report, state=state)
 
 
 def same(first: list[TrainedSAE], second: list[TrainedSAE]) -> bool:
@@ -52,19 +50,19 @@ def same(first: list[TrainedSAE], second: list[TrainedSAE]) -> bool:
 
 
 @pytest.mark.parametrize("dies_after", [1, 11, 29])
-@pytest.mark.parametrize("activation", [TopK(1), BatchTopK(1), JumpReLU(1)], ids=str)
-def test_what_goes_on_ends_with_the_same_bits(tmp_path: Path, activation: Activation, dies_after: int) -> None:
-    recipe = replace(RECIPE, activation=activation)
-    whole = trained(recipe, None)
+@pytest.mark.parametrize("variant", get_args(VariantName))
+def test_what_goes_on_ends_with_the_same_bits(tmp_path: Path, variant: VariantName, dies_after: int) -> None:
+    settings = SETTINGS.model_copy(update={"variant": variant, "k": 1})
+    whole = trained(settings, None)
     assert any(one.dead_fraction > 0 for one in whole)  # else AuxK would do nothing
     path = tmp_path / "state.safetensors"
     with pytest.raises(Killed):
-        trained(recipe, TrainingState(path, "this", every_seconds=0), dies_after)
+        trained(settings, TrainingState(path, "this", every_seconds=0), dies_after)
     steps = []
     x_td, _ = planted(n_rows=700)
     state = TrainingState(path, "this", every_seconds=1e9)
-    members = [Member(x_td, 0), Member(x_td, 1)]
-    resumed = train_saes(members, recipe, report=lambda done, *_: steps.append(done), state=state)
+    members = [SAEJob(x_td, 0), SAEJob(x_td, 1)]
+    resumed = train_saes(members, settings, report=lambda done, *_: steps.append(done), state=state)
     # The report comes before the state is saved, and it is saved when it is looked up which latents are dead.
     assert steps[0] == 1 + (dies_after - 1) // EVERY * EVERY
     assert same(whole, resumed)
@@ -76,7 +74,7 @@ def test_what_goes_on_ends_with_the_same_bits(tmp_path: Path, activation: Activa
 def test_a_state_that_is_not_its_own_is_no_state(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "state.safetensors"
     with pytest.raises(Killed):
-        trained(RECIPE, TrainingState(path, "this", every_seconds=0), 20)
+        trained(SETTINGS, TrainingState(path, "this", every_seconds=0), 20)
     content = bytearray(path.read_bytes())
     if damage == "bit":
         content[len(content) // 2] ^= 4
@@ -87,23 +85,22 @@ def test_a_state_that_is_not_its_own_is_no_state(tmp_path: Path, damage: str) ->
     elif damage == "no safetensors":
         content = bytearray(b"PK" * 1000)
     path.write_bytes(content)
-    recipe = replace(RECIPE, n_latents=255) if damage == "shape" else RECIPE
+    settings = SETTINGS.model_copy(update={"n_latents": 255}) if damage == "shape" else SETTINGS
     state = TrainingState(path, "that" if damage == "another" else "this", every_seconds=1e9)
     steps = []
     x_td, _ = planted(n_rows=700)
-    train_saes([Member(x_td, 0), Member(x_td, 1)], recipe, report=lambda done, *_: steps.append(done), state=state)
+    train_saes([SAEJob(x_td, 0), SAEJob(x_td, 1)], settings, report=lambda done, *_: steps.append(done), state=state)
     assert steps[0] == 1
 
 
 PROGRAM = """
 import sys, torch
 from pathlib import Path
-from tests.saes.training.test_training_state import RECIPE, trained
+from tests.saes.training.test_training_state import SETTINGS, trained
 from emergence_assets.saes.training.training_state import TrainingState
-from dataclasses import replace
 torch.set_num_threads(1)
-recipe = replace(RECIPE, n_steps=3000)
-out = trained(recipe, TrainingState(Path(sys.argv[1]), "this", every_seconds=0.05))
+settings = SETTINGS.model_copy(update={"n_steps": 3000})
+out = trained(settings, TrainingState(Path(sys.argv[1]), "this", every_seconds=0.05))
 torch.save([one.sae.W_enc_nd for one in out], sys.argv[2])
 """
 
