@@ -38,7 +38,7 @@ def export_saes(
         plan: Of the study.
         selection: Which cells.
         seeds: Which SAE seeds; empty is all.
-        layout: Key of `saes.export.LAYOUTS`.
+        layout: Key of `formats.layouts.LAYOUTS`.
         folder: Of all of them.
 
     Returns:
@@ -47,8 +47,8 @@ def export_saes(
     Raises:
         EmergenceError: a selected SAE is not trained, or out of date; it is damaged; or the disk is full.
     """
-    from emergence_assets.saes.formats.export import LAYOUTS
     from emergence_assets.saes.formats.folder import read_sae
+    from emergence_assets.saes.formats.layouts import LAYOUTS
     from emergence_assets.saes.variants.registry import VARIANTS
 
     written = []
@@ -68,7 +68,7 @@ def export_saes(
             sae, metadata = read_sae(seed_folder(path, seed))
             name = f"{cell}-seed{seed}".replace("/", "-")
             if not (folder / name).exists():
-                LAYOUTS[layout](folder / name, sae, metadata)
+                LAYOUTS[layout].write(folder / name, sae, metadata)
             entry = {"folder": name, "model": cell.model, "step": cell.step, "layer": cell.layer, "seed": seed}
             entry |= {"hook_name": metadata["hook_name"], "hf_hook_name": metadata["hf_hook_name"]}
             entry |= {name: quality[seed][name] for name in ("start", "fvu", "l0", "dead_frac")}

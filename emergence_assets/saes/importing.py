@@ -50,7 +50,7 @@ def import_saes(
         EmergenceError: there is none, one cannot be read, does not fit the study, or the disk is full.
     """
     from emergence_assets.saes.formats.folder import write_sae
-    from emergence_assets.saes.formats.foreign import find_foreign_saes, read_foreign_sae
+    from emergence_assets.saes.formats.layouts import find_foreign_saes, read_foreign_sae
 
     found = find_foreign_saes(folder)
     if not found:

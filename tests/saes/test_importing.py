@@ -9,8 +9,8 @@ import torch
 
 from emergence_assets.pipeline import specs_for
 from emergence_assets.plan.plan import Plan
-from emergence_assets.saes.formats.export import LAYOUTS
 from emergence_assets.saes.formats.folder import read_sae
+from emergence_assets.saes.formats.layouts import LAYOUTS
 from emergence_assets.saes.importing import Place, import_saes
 from emergence_assets.saes.model.sae import SAE
 from emergence_assets.study.load import load_study
@@ -33,7 +33,7 @@ def sae_of(n_latents: int = 32, d_model: int = 16, k: int | None = 4) -> SAE:
 
 
 def write(folder: Path, layout: str = "sparsify", hook_name: str = "blocks.1.hook_resid_post", **shape: int) -> Path:
-    LAYOUTS[layout](folder, sae_of(**shape), {"model_name": "their-name", "hook_name": hook_name})
+    LAYOUTS[layout].write(folder, sae_of(**shape), {"model_name": "their-name", "hook_name": hook_name})
     return folder
 
 
@@ -83,7 +83,9 @@ def test_other_places_than_the_residual_stream_are_refused(plan: Plan, tmp_path:
 
 
 def test_thresholds_do_not_go_into_a_study_of_top_k(plan: Plan, tmp_path: Path) -> None:
-    LAYOUTS["sae_lens"](tmp_path / "sae", sae_of(k=None), {"model_name": "m", "hook_name": "blocks.1.hook_resid_post"})
+    LAYOUTS["sae_lens"].write(
+        tmp_path / "sae", sae_of(k=None), {"model_name": "m", "hook_name": "blocks.1.hook_resid_post"}
+    )
     with pytest.raises(EmergenceError, match="its variant is jumprelu"):
         import_saes(plan, tmp_path / "sae", Place("gloss-tiny", 6))
 

@@ -111,11 +111,6 @@ class Correlator:
         return np.clip(correlation, -1, 1).astype(np.float32)
 
 
-def correlation_nm(one: Activity, other: Activity) -> NDArray[np.float32]:
-    """Pearson's correlation of every latent of the one with every latent of the other; 0 for a constant latent."""
-    return Correlator(one, other).block(0, len(one.latent_n))
-
-
 def correlation_of_pairs(
     one: Activity, other: Activity, pairs: Sequence[tuple[int, int]] | NDArray[np.integer]
 ) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""SAEs of other conventions as ours: decoder rows of unit length, and `b_dec` taken from the input.
+"""Conversion of SAEs to our conventions: decoder rows of unit length, and `b_dec` subtracted from the input.
 
 Both are exact rewritings of the same function. Shape suffixes: d d_model, n latents.
 """
@@ -9,16 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from emergence_assets.saes.formats.foreign_files import refused
+from emergence_assets.saes.formats.files import refused
 from emergence_assets.saes.model.sae import SAE
 
 UNIT_TOLERANCE = 1e-3
-"""By how much a decoder row may differ from unit length and still count as one; as `folder.read_sae` has it."""
+"""Largest deviation of a decoder row from unit length, where rows cannot be folded."""
 _EXACT_TOLERANCE = 1e-6
-"""Within it lengths are rounding of float32, and dividing by them would only add more."""
+"""Largest deviation that is rounding of float32; dividing by such lengths would only add more."""
 _MIN_LENGTH, _MAX_LENGTH = 1e-8, 1e30
 _ROWS = 1024
-"""Go into double precision at once: a published SAE may fill half of the memory."""
+"""Rows per block in double precision: a published SAE may fill half of the memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class ForeignSAE:
 
 
 def as_ours(foreign: ForeignSAE, path: Path, *, normalise_decoder: bool = False) -> tuple[SAE, list[str]]:
-    """The same function with our conventions, and what was done for it.
+    """Rewrite an SAE to our conventions; returns it with a description of every rewriting.
 
     Args:
         foreign: float32, finite.
@@ -53,9 +53,9 @@ def as_ours(foreign: ForeignSAE, path: Path, *, normalise_decoder: bool = False)
             function, by as much as the lengths differ from one.
 
     Raises:
-        EmergenceError: k largest of pre-activations that are not rescaled, with rows that are not of unit length,
-            because rescaling would select others, and no `normalise_decoder`; a row of no length; or numbers that
-            folding makes infinite.
+        EmergenceError: the SAE selects the k largest of pre-activations that are not rescaled, its rows are not of
+            unit length (rescaling would select others), and `normalise_decoder` is off; a row has no length; or folding
+            makes numbers infinite.
     """
     folded = []
     W_enc_nd, b_enc_n, W_dec_nd = foreign.W_enc_nd, foreign.b_enc_n, foreign.W_dec_nd
@@ -73,7 +73,7 @@ def as_ours(foreign: ForeignSAE, path: Path, *, normalise_decoder: bool = False)
         W_dec_nd = W_dec_nd / length_n.float().unsqueeze(1)
         folded.append(f"decoder rows of lengths {float(length_n.min()):.4g} to {float(length_n.max()):.4g} normalised")
     elif not can_fold:
-        _check_unit_length(length_n, path)
+        require_unit_length(length_n, path)
     elif not is_exact:
         length_n = length_n.float()
         W_enc_nd, b_enc_n = W_enc_nd * length_n.unsqueeze(1), b_enc_n * length_n
@@ -88,11 +88,12 @@ def as_ours(foreign: ForeignSAE, path: Path, *, normalise_decoder: bool = False)
 
 
 def _times_in_double(W_nd: Tensor, x_d: Tensor) -> Tensor:
-    """Product [n], rounded once."""
+    """Multiply to [n], rounded once."""
     return torch.cat([rows.double() @ x_d.double() for rows in W_nd.split(_ROWS)]).float()
 
 
-def _check_unit_length(length_n: Tensor, path: Path) -> None:
+def require_unit_length(length_n: Tensor, path: Path) -> None:
+    """Raise EmergenceError where the length of a decoder row differs from one by more than a thousandth."""
     off_n = (length_n - 1).abs()
     if not bool((off_n < UNIT_TOLERANCE).all()):
         worst = int(off_n.argmax())

@@ -1,8 +1,8 @@
-"""SAEs that sae_lens wrote: `cfg.json` and `sae_weights.safetensors`, of version 6 or older.
+"""Reader of SAEs that sae_lens wrote: `cfg.json` and `sae_weights.safetensors`, of version 6 or older.
 
-Supported are topk, jumprelu and standard, as they are saved for use or as dumps of training, and the dumps of
-batchtopk and matryoshka_batchtopk. Those hold one threshold for all latents, which sae_lens itself writes into a
-jumprelu when it saves them for use.
+It reads topk, jumprelu and standard, saved for use or as dumps of training, and dumps of batchtopk and
+matryoshka_batchtopk. These dumps hold one threshold for all latents, which sae_lens itself writes into a jumprelu when
+it saves them for use.
 """
 
 import re
@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from emergence_assets.saes.formats.folding import ForeignSAE
-from emergence_assets.saes.formats.foreign_files import (
+from emergence_assets.saes.formats.files import (
+    CONFIG_NAME,
     one_of,
     positive_integer,
     read_settings,
@@ -20,8 +20,8 @@ from emergence_assets.saes.formats.foreign_files import (
     refused,
     shown,
 )
+from emergence_assets.saes.formats.folding import ForeignSAE
 
-CONFIG_NAME = "cfg.json"
 WEIGHTS_NAME = "sae_weights.safetensors"
 _BATCH_WISE = ("batchtopk", "matryoshka_batchtopk")
 _ARCHITECTURES = ("topk", "jumprelu", "standard", *_BATCH_WISE)
@@ -30,7 +30,7 @@ _OLD_NAMES = {
     "hook_point_head_index": "hook_head_index",
     "activation_fn_str": "activation_fn",
 }
-# What is kept of where the SAE comes from, and its type.
+# Settings about the origin of the SAE that are kept, and their types.
 _PROVENANCE = {
     "model_name": str,
     "hook_name": str,
@@ -44,7 +44,7 @@ _PROVENANCE = {
 
 
 def read_sae_lens(folder: Path) -> tuple[ForeignSAE, dict[str, Any]]:
-    """The SAE as sae_lens computes it when used, and what its settings say.
+    """Read an SAE as sae_lens computes it when used, and the provenance in its settings.
 
     Raises:
         EmergenceError: anything that is damaged or not supported, naming file and setting.
@@ -68,7 +68,7 @@ def read_sae_lens(folder: Path) -> tuple[ForeignSAE, dict[str, Any]]:
         if k > n_latents:
             raise refused(path, f"k={k} exceeds the {n_latents} latents")
     is_centred = one_of(settings, "apply_b_dec_to_input", True, (True, False), path, "write true or false")
-    # Of jumprelu and standard it has no such setting, and ignores it.
+    # jumprelu and standard have no such setting, and sae_lens ignores it there.
     is_rescaled = architecture in ("topk", *_BATCH_WISE) and one_of(
         settings, "rescale_acts_by_decoder_norm", architecture != "topk", (True, False), path, "write true or false"
     )
@@ -103,10 +103,10 @@ def _is_from_6_on(version: Any, path: Path) -> bool:
 
 
 def _renewed(old: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Settings from before version 6 under their new names, with the defaults of then."""
+    """Return settings from before version 6 under their new names, with the defaults of then."""
     settings = {_OLD_NAMES.get(name, name): value for name, value in old.items()}
     remedy = "choose an SAE that uses relu or topk"
-    # sae_lens takes relu for any other, which is another SAE.
+    # sae_lens replaces any other by relu, which is another SAE.
     function = one_of(settings, "activation_fn", "relu", ("relu", "topk"), path, remedy)
     settings.setdefault("architecture", "standard")
     if function == "topk" or settings["architecture"] == "topk":
@@ -124,7 +124,7 @@ def _renewed(old: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _check_input(settings: dict[str, Any], path: Path) -> None:
-    """Refuse what is done to the input before an SAE sees it."""
+    """Raise EmergenceError where the input is changed before the SAE encodes it."""
     one_of(
         settings,
         "normalize_activations",
@@ -151,7 +151,7 @@ def _read_weights(path: Path, architecture: str, d_model: int, n_latents: int) -
     if architecture in _BATCH_WISE:
         shapes["topk_threshold"] = ()
     weights = read_tensors(path, shapes, {"scaling_factor": (n_latents,)})
-    # Old releases wrote it always; other than one it is of a fine-tuning that sae_lens no longer reads either.
+    # Old releases always wrote it; values other than one come from a fine-tuning that sae_lens no longer reads either.
     if not bool((weights.pop("scaling_factor", weights["b_enc"].new_ones(1)) == 1).all()):
         raise refused(path, "holds a scaling_factor other than one", "choose an SAE without fine-tuned scales")
     return weights
@@ -174,10 +174,10 @@ def _activation(architecture: str, k: int | None) -> str:
 
 
 def _provenance(about: dict[str, Any]) -> dict[str, Any]:
-    """What of the settings says where the SAE comes from, as far as it is of the right type and a sane size."""
+    """Return settings about the origin of the SAE that have the right type and a sane size."""
     found = {name: about[name] for name, kind in _PROVENANCE.items() if type(about.get(name)) is kind}
     loading = about.get("model_from_pretrained_kwargs")
-    # Whether TransformerLens took the mean from what the model writes to the residual stream.
+    # Whether TransformerLens centred what the model writes to the residual stream.
     if isinstance(loading, dict) and isinstance(loading.get("center_writing_weights"), bool):
         found["center_writing_weights"] = loading["center_writing_weights"]
     return {

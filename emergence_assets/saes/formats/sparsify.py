@@ -1,30 +1,70 @@
-"""SAEs that sparsify wrote (`SparseCoder.save_to_disk`): `cfg.json` and `sae.safetensors` in a folder per hook point.
+"""Reader and writer of SAEs of sparsify (`SparseCoder`): `cfg.json` and `sae.safetensors`, a folder per hook point.
 
-Its `encode` takes b_dec from the input, and the k largest of what is positive. So also with `multi_topk`, which adds
-the loss of the 4 k largest in training; its `forward` then returns the output of those, which is not what is read here.
+Its `encode` subtracts b_dec from the input and keeps the k largest positive pre-activations. It does so also with
+`multi_topk`, which adds the loss of the 4 k largest in training; its `forward` then returns their output, which is not
+what is read here.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.saes.formats.folding import ForeignSAE
-from emergence_assets.saes.formats.foreign_files import (
+import safetensors.torch
+
+from emergence_assets.saes.formats.files import (
+    CONFIG_NAME,
     one_of,
     positive_integer,
     read_settings,
     read_tensors,
     refused,
+    settings_file,
     shown,
+    write_files,
 )
+from emergence_assets.saes.formats.folding import ForeignSAE
+from emergence_assets.saes.model.sae import SAE
+from resources.errors import EmergenceError
 
-CONFIG_NAME = "cfg.json"
 WEIGHTS_NAME = "sae.safetensors"
 _ONLY_ITSELF = "choose an SAE that reconstructs its own input; transcoders are not read"
 
 
+def write_sparsify(folder: Path, sae: SAE, _metadata: Mapping[str, Any]) -> None:
+    """Write what `sparsify.SparseCoder.load_from_disk` loads.
+
+    Raises:
+        EmergenceError: the SAE selects by thresholds, which sparsify has not; the folder exists or cannot be written.
+    """
+    if sae.k is None:
+        raise EmergenceError(
+            "sparsify has no SAEs that select by thresholds (BatchTopK, JumpReLU).",
+            where=folder,
+            remedy="export for sae_lens or dictionary_learning",
+        )
+    config = {
+        "activation": "topk",
+        "expansion_factor": max(1, sae.n_latents // sae.d_model),
+        "normalize_decoder": True,
+        "num_latents": sae.n_latents,
+        "k": sae.k,
+        "multi_topk": False,
+        "skip_connection": False,
+        "transcode": False,
+        "d_in": sae.d_model,
+    }
+    weights = {
+        "encoder.weight": sae.W_enc_nd.cpu().contiguous(),
+        "encoder.bias": sae.b_enc_n.cpu().contiguous(),
+        "W_dec": sae.W_dec_nd.cpu().contiguous(),
+        "b_dec": sae.b_dec_d.cpu().contiguous(),
+    }
+    write_files(folder, {CONFIG_NAME: settings_file(config), WEIGHTS_NAME: safetensors.torch.save(weights)})
+
+
 def read_sparsify(folder: Path) -> tuple[ForeignSAE, dict[str, Any]]:
-    """The SAE as sparsify computes it, and what its settings and the folder's name say.
+    """Read an SAE as sparsify computes it, and its provenance by its settings and the name of its folder.
 
     Raises:
         EmergenceError: anything that is damaged or not supported, naming file and setting.
@@ -34,7 +74,7 @@ def read_sparsify(folder: Path) -> tuple[ForeignSAE, dict[str, Any]]:
     one_of(settings, "activation", "topk", ("topk",), path, "choose an SAE that was trained with activation topk")
     one_of(settings, "transcode", False, (False,), path, _ONLY_ITSELF)
     one_of(settings, "skip_connection", False, (False,), path, _ONLY_ITSELF)
-    # Of its first releases: the k largest by absolute value. Later ones drop the setting and read another SAE.
+    # In its first releases: the k largest by absolute value. Later ones ignore the setting and read another SAE.
     one_of(settings, "signed", False, (False,), path, "choose an SAE whose latents are not negative")
     d_model, k = positive_integer(settings, "d_in", path), positive_integer(settings, "k", path)
     n_latents = _n_latents(settings, d_model, path)
@@ -52,7 +92,7 @@ def read_sparsify(folder: Path) -> tuple[ForeignSAE, dict[str, Any]]:
     sae = ForeignSAE(weights["encoder.weight"], weights["encoder.bias"], weights["W_dec"], weights["b_dec"], k)
     metadata = {
         "library": "sparsify",
-        "library_version": None,  # it does not say
+        "library_version": None,  # it writes none
         "architecture": "topk",
         "activation": f"the {k} largest of a token",
         **_hook_point(folder),
@@ -70,7 +110,7 @@ def _n_latents(settings: dict[str, Any], d_model: int, path: Path) -> int:
 
 
 def _hook_point(folder: Path) -> dict[str, str]:
-    """Name of the module whose output it takes: its trainer names folders so, and below them `seed1` where several."""
+    """Return the module of the hook point: sparsify names folders so, and those of several seeds `seed1` below."""
     folder = folder.absolute()
     name = folder.parent.name if re.fullmatch(r"seed\d+", folder.name) else folder.name
     return {"hook_name": name} if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+|embed_\w+", name, re.ASCII) else {}

@@ -6,7 +6,6 @@ import pytest
 from emergence_assets.emergence.lineage.correlation import (
     Activity,
     Correlator,
-    correlation_nm,
     correlation_of_pairs,
     jaccard,
     joint_counts,
@@ -15,6 +14,11 @@ from emergence_assets.emergence.lineage.correlation import (
 from resources.errors import EmergenceError
 
 EVERY = np.arange(400)
+
+
+def correlation_nm(one: Activity, other: Activity) -> np.ndarray:
+    """All latents of the one with all of the other."""
+    return Correlator(one, other).block(0, len(one.latent_n))
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 
-from emergence_assets.saes.formats.export import LAYOUTS
 from emergence_assets.saes.formats.folder import read_sae
+from emergence_assets.saes.formats.layouts import LAYOUTS
 from emergence_assets.saes.model.sae import SAE
 from resources.errors import EmergenceError
 
@@ -39,7 +39,7 @@ def threshold_sae(sae: SAE) -> SAE:
 
 
 def test_a_sparsify_folder_holds_the_parameters(sae: SAE, tmp_path: Path) -> None:
-    LAYOUTS["sparsify"](tmp_path / "sae", sae, METADATA)
+    LAYOUTS["sparsify"].write(tmp_path / "sae", sae, METADATA)
     weights = safetensors.torch.load((tmp_path / "sae/sae.safetensors").read_bytes())
     assert torch.equal(weights["encoder.weight"], sae.W_enc_nd)
     assert torch.equal(weights["W_dec"], sae.W_dec_nd)
@@ -48,7 +48,7 @@ def test_a_sparsify_folder_holds_the_parameters(sae: SAE, tmp_path: Path) -> Non
 
 
 def test_a_dictionary_learning_folder_holds_the_parameters_and_no_code(sae: SAE, tmp_path: Path) -> None:
-    LAYOUTS["dictionary_learning"](tmp_path / "sae", sae, METADATA)
+    LAYOUTS["dictionary_learning"].write(tmp_path / "sae", sae, METADATA)
     weights = torch.load(tmp_path / "sae/ae.pt", weights_only=True)
     assert torch.equal(weights["decoder.weight"], sae.W_dec_nd.T)
     assert int(weights["k"]) == K
@@ -57,17 +57,17 @@ def test_a_dictionary_learning_folder_holds_the_parameters_and_no_code(sae: SAE,
 
 
 def test_a_sae_lens_folder_is_ours(sae: SAE, tmp_path: Path) -> None:
-    LAYOUTS["sae_lens"](tmp_path / "sae", sae, METADATA)
+    LAYOUTS["sae_lens"].write(tmp_path / "sae", sae, METADATA)
     assert torch.equal(read_sae(tmp_path / "sae")[0].W_enc_nd, sae.W_enc_nd)
 
 
 def test_thresholds_are_kept_where_the_library_knows_them(threshold_sae: SAE, tmp_path: Path) -> None:
-    LAYOUTS["sae_lens"](tmp_path / "sae", threshold_sae, METADATA)
+    LAYOUTS["sae_lens"].write(tmp_path / "sae", threshold_sae, METADATA)
     read = read_sae(tmp_path / "sae")[0]
     assert read.threshold_n is not None
     assert torch.equal(read.threshold_n, torch.linspace(0, 6, N_LATENTS))
     with pytest.raises(EmergenceError, match="export for sae_lens"):
-        LAYOUTS["sparsify"](tmp_path / "no", threshold_sae, METADATA)
+        LAYOUTS["sparsify"].write(tmp_path / "no", threshold_sae, METADATA)
 
 
 READERS = {
@@ -105,7 +105,7 @@ def test_its_library_loads_the_folder_and_gives_the_same(
     sae: SAE = request.getfixturevalue(kind)
     assert PEERS.exists(), "type `make peers`"
     x_td = torch.randn(50, D_MODEL, generator=torch.Generator().manual_seed(1)) * 3
-    LAYOUTS[layout](tmp_path / "sae", sae, METADATA)
+    LAYOUTS[layout].write(tmp_path / "sae", sae, METADATA)
     np.save(tmp_path / "x.npy", x_td.numpy())
     program = (
         "import sys, numpy as np, torch\n"

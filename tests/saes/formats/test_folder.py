@@ -98,7 +98,7 @@ def test_missing_parents_are_made(tmp_path):
 
 def test_a_failed_write_leaves_nothing(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(EmergenceError, match="could not be written"):
+    with pytest.raises(EmergenceError, match="cannot be written"):
         write_sae(tmp_path / "file" / "sae", random_sae(), METADATA)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -134,7 +134,6 @@ def test_settings_of_absurd_size_are_refused(folder):
     "changes",
     [
         {"architecture": "jumprelu"},
-        {"dtype": "bfloat16"},
         {"apply_b_dec_to_input": False},
         {"apply_b_dec_to_input": 1},
         {"normalize_activations": "layer_norm"},
@@ -176,13 +175,13 @@ def test_a_renamed_tensor_is_refused(folder):
 
 def test_a_transposed_tensor_is_refused(folder):
     change_weights(folder, lambda weights: weights.update(W_enc=weights["W_enc"].T.contiguous()))
-    with pytest.raises(EmergenceError, match=r"W_enc is torch.float32 \(20, 6\)"):
+    with pytest.raises(EmergenceError, match=r"W_enc is F32 \(20, 6\)"):
         read_sae(folder)
 
 
 def test_another_type_of_the_same_size_is_refused(folder):
     change_weights(folder, lambda weights: weights.update(b_enc=weights["b_enc"].view(torch.int32)))
-    with pytest.raises(EmergenceError, match=r"b_enc is torch.int32"):
+    with pytest.raises(EmergenceError, match=r"b_enc is I32"):
         read_sae(folder)
 
 
@@ -244,12 +243,6 @@ def test_thresholds_come_back(threshold_folder):
 def test_thresholds_below_zero_are_refused(threshold_folder):
     change_weights(threshold_folder, lambda weights: weights["threshold"].sub_(0.5))
     with pytest.raises(EmergenceError, match="thresholds below zero"):
-        read_sae(threshold_folder)
-
-
-def test_thresholds_beside_k_are_refused(threshold_folder):
-    change_config(threshold_folder, k=3)
-    with pytest.raises(EmergenceError, match="both k and thresholds"):
         read_sae(threshold_folder)
 
 

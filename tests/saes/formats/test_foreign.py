@@ -14,9 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from emergence_assets.saes.formats.export import LAYOUTS
 from emergence_assets.saes.formats.folder import read_sae, write_sae
-from emergence_assets.saes.formats.foreign import find_foreign_saes, read_foreign_sae
+from emergence_assets.saes.formats.layouts import LAYOUTS, find_foreign_saes, read_foreign_sae
 from emergence_assets.saes.model.sae import SAE
 from resources.errors import EmergenceError
 
@@ -52,7 +51,7 @@ class Folder:
 
     def __init__(self, path: Path, layout: str, sae: SAE):
         self.path, self.layout, self.weights_path = path, layout, path / WEIGHTS[layout]
-        LAYOUTS[layout](path, sae, METADATA)
+        LAYOUTS[layout].write(path, sae, METADATA)
 
     def set(self, **changes) -> None:
         settings = json.loads((self.path / "cfg.json").read_text())
@@ -117,7 +116,7 @@ def assert_ours(sae: SAE, tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", ["sae_lens", "sparsify"])
 @pytest.mark.parametrize("normalise_decoder", [False, True])
 def test_our_export_comes_back_bit_by_bit(sae: SAE, tmp_path: Path, layout: str, normalise_decoder: bool) -> None:
-    LAYOUTS[layout](tmp_path / "layers.3", sae, METADATA)
+    LAYOUTS[layout].write(tmp_path / "layers.3", sae, METADATA)
     read, metadata = read_foreign_sae(tmp_path / "layers.3", normalise_decoder=normalise_decoder)
     for name in ("W_enc_nd", "b_enc_n", "W_dec_nd", "b_dec_d"):
         assert torch.equal(getattr(read, name), getattr(sae, name)), name
@@ -534,7 +533,7 @@ def test_pickles_are_not_opened(lens: Folder, name: str) -> None:
 
 
 def test_a_dictionary_learning_folder_is_refused(sae: SAE, tmp_path: Path) -> None:
-    LAYOUTS["dictionary_learning"](tmp_path / "sae", sae, METADATA)
+    LAYOUTS["dictionary_learning"].write(tmp_path / "sae", sae, METADATA)
     with pytest.raises(EmergenceError, match="pickles"):
         read_foreign_sae(tmp_path / "sae")
 
@@ -547,7 +546,7 @@ def test_a_folder_of_two_layouts_is_read_as_named(lens: Folder, sparsify: Folder
     with pytest.raises(EmergenceError, match="several layouts at once: sae_lens, sparsify"):
         lens.read()
     assert lens.read(layout="sae_lens").k == K
-    with pytest.raises(EmergenceError, match="no layout of SAEs is called 'npz'"):
+    with pytest.raises(EmergenceError, match="no layout of SAEs that can be read is called 'npz'"):
         lens.read(layout="npz")
     sparsify.weights_path.unlink()
     with pytest.raises(EmergenceError, match=r"sae\.safetensors cannot be read"):
@@ -563,9 +562,9 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_all_saes_below_a_root_are_found(sae: SAE, tmp_path: Path) -> None:
     for name in ("b/layers.3", "a/layers.1/seed0"):
-        LAYOUTS["sparsify"](tmp_path / name, sae, METADATA)
-    LAYOUTS["sae_lens"](tmp_path / "a/final", sae, METADATA)
-    LAYOUTS["dictionary_learning"](tmp_path / "c", sae, METADATA)
+        LAYOUTS["sparsify"].write(tmp_path / name, sae, METADATA)
+    LAYOUTS["sae_lens"].write(tmp_path / "a/final", sae, METADATA)
+    LAYOUTS["dictionary_learning"].write(tmp_path / "c", sae, METADATA)
     (tmp_path / "d").mkdir()
     (tmp_path / "d/cfg.json").write_text("{}")
     (tmp_path / "d/loop").symlink_to(tmp_path)

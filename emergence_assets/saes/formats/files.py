@@ -1,6 +1,6 @@
-"""Files of an SAE that another program wrote: settings and tensors, read with suspicion.
+"""Files of an SAE folder: settings and tensors, checked when they are read, and written all or none.
 
-Nothing here can run code of the file: pickles are never opened.
+A file that is read may come from anyone. None can run code: pickles are never opened.
 """
 
 import json
@@ -15,23 +15,27 @@ import torch
 from torch import Tensor
 
 from resources.errors import EmergenceError
+from resources.files.atomic import clear_disk_errors, replacing_folder
 
+CONFIG_NAME = "cfg.json"
 _MAX_CONFIG_BYTES = 2**20
 _MAX_HEADER_BYTES = 2**20
 _MAX_SIZE = 2**31
-"""Of one dimension; keeps products of what settings say, and error messages, to sane numbers."""
+"""Largest dimension; keeps products of settings, and error messages, to sane numbers."""
 _FLOATS = {"F32", "F16", "BF16"}
 
 
 def refused(
-    path: Path, what: str, remedy: str = "copy the SAE folder again from where it was published"
+    path: Path,
+    what: str,
+    remedy: str = "remove the folder and make the SAE again, or copy it again from where it was published",
 ) -> EmergenceError:
-    """The error to raise about a file: its name and what is wrong with it, where it is, and what to do."""
+    """Make the error about a file: its name, what is wrong with it, where it is, and what to do."""
     return EmergenceError(f"{path.name} {what}", where=path, remedy=remedy)
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The JSON object of a file of at most 1 MiB.
+    """Read the JSON object of a file of at most 1 MiB.
 
     Raises:
         EmergenceError: no such regular file, too large, or not a JSON object; NaN and Infinity are not JSON.
@@ -50,7 +54,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def positive_integer(settings: Mapping[str, Any], name: str, path: Path) -> int:
-    """A setting that counts something.
+    """Return a setting that counts something.
 
     Raises:
         EmergenceError: missing, not an integer, below 1 or absurdly large.
@@ -65,7 +69,7 @@ def positive_integer(settings: Mapping[str, Any], name: str, path: Path) -> int:
 def one_of(
     settings: Mapping[str, Any], name: str, default: Any, supported: tuple[Any, ...], path: Path, remedy: str
 ) -> Any:
-    """A setting of which some values are supported; `default` where it is not given.
+    """Return a setting of which only some values are supported; `default` where it is absent.
 
     Raises:
         EmergenceError: any other value, or one that only compares equal, as 1 does to true.
@@ -78,25 +82,25 @@ def one_of(
 
 
 def shown(value: Any) -> str:
-    """A value of unknown type and size for a message."""
+    """Format a value of unknown type and size for a message."""
     return f"{value!r:.80}" if isinstance(value, str | float | bool | None) else f"{json.dumps(value):.80}"
 
 
 def read_tensors(
     path: Path, shapes: Mapping[str, tuple[int, ...]], optional: Mapping[str, tuple[int, ...]] | None = None
 ) -> dict[str, Tensor]:
-    """Tensors of a safetensors file as float32 in memory of their own, checked before they are read.
+    """Read tensors of a safetensors file as float32 in memory of their own; the file is checked before.
 
     Args:
         path: the file.
-        shapes: of the tensors that must be there.
-        optional: of those that may be there as well; any others are refused.
+        shapes: of required tensors, by name.
+        optional: of tensors that may be there as well; any others are refused.
 
     Returns:
-        By name; converted from float32, float16 or bfloat16, single numbers also from float64.
+        Tensors by name; converted from float32, float16 or bfloat16, single numbers also from float64.
 
     Raises:
-        EmergenceError: file size, names, shapes or types are not these; NaN or infinity; not a safetensors file.
+        EmergenceError: other file size, names, shapes or types; NaN or infinity; not a safetensors file.
     """
     allowed = {**shapes, **(optional or {})}
     try:
@@ -114,6 +118,28 @@ def read_tensors(
         raise refused(path, f"cannot be read: {error}") from error
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise refused(path, f"is not a safetensors file: {error!s:.200}") from error
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files so that their folder appears complete or not at all.
+
+    Raises:
+        EmergenceError: the folder exists, the disk is full, or there is no right to write.
+    """
+    if folder.exists():
+        raise EmergenceError("The SAE folder exists already.", where=folder, remedy="remove it to write another")
+    with clear_disk_errors(folder), replacing_folder(folder) as temporary:
+        for name, content in contents.items():
+            (temporary / name).write_bytes(content)
+
+
+def settings_file(settings: Mapping[str, Any]) -> bytes:
+    """Format settings as JSON.
+
+    Raises:
+        ValueError: NaN or infinity among them.
+    """
+    return (json.dumps(settings, indent=2, allow_nan=False) + "\n").encode()
 
 
 def _read_tensor(file: Any, name: str, shape: tuple[int, ...], path: Path) -> Tensor:
