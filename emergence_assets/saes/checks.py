@@ -1,4 +1,4 @@
-"""Claims about trained SAEs, on a frame with a row per cell."""
+"""Checks of trained SAEs, on a frame with a row per cell."""
 
 from resources.tables.check import Check, Condition, between
 

@@ -1,4 +1,4 @@
-"""SAEs of a study for other libraries: a folder each, an index, and a card that says what they are. Plain."""
+"""Export of a study's SAEs to other libraries: a folder per SAE, an index and a model card."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from resources.files.atomic import replacing_file
 CARD = """# SAEs of study {name}
 
 {n_saes} {variant} SAEs on the residual stream, written for {layout}. `index.json` lists them with model, step, layer,
-seed and quality, and says of each whether it was trained here or imported.
+seed and quality, and whether they were trained here or imported.
 
 * Models: {models}.
 * Hook point: output of block `layer` (`resid_post`), counted from 0. The first token of a text is left out of training
@@ -32,17 +32,17 @@ seed and quality, and says of each whether it was trained here or imported.
 def export_saes(
     plan: Plan, selection: Selection, seeds: Sequence[int], layout: str, folder: Path
 ) -> list[dict[str, Any]]:
-    """Write the selected SAEs; those whose folder is there already are left alone.
+    """Write the selected SAEs; existing folders are left alone.
 
     Args:
-        plan: Of the study.
-        selection: Which cells.
-        seeds: Which SAE seeds; empty is all.
-        layout: Key of `formats.layouts.LAYOUTS`.
-        folder: Of all of them.
+        plan: of the study.
+        selection: cells to export.
+        seeds: SAE seeds to export; empty is all.
+        layout: key of `formats.layouts.LAYOUTS`.
+        folder: parent of all SAE folders.
 
     Returns:
-        A line of the index for each.
+        The entries of the index.
 
     Raises:
         EmergenceError: a selected SAE is not trained, or out of date; it is damaged; or the disk is full.

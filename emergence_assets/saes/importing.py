@@ -1,4 +1,4 @@
-"""SAEs that others trained, put where the study takes them in place of its own. Plain."""
+"""Import of SAEs that others trained: the study uses them in place of its own."""
 
 import re
 import shutil
@@ -16,12 +16,12 @@ from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors
 
 BLOCK_OUTPUT = re.compile(r"(?:blocks\.(\d+)\.hook_resid_(pre|post))|(?:(?:\w+\.)*(?:layers|h|blocks|block)\.(\d+))")
-"""Names of hook points in the residual stream: TransformerLens' and module paths of a whole block."""
+"""Names of hook points in the residual stream: those of TransformerLens, and module paths of a whole block."""
 SEED_FOLDER = re.compile(r"seed[=_-]?(\d+)")
 
 
 class Place(NamedTuple):
-    """Which SAE of the study an SAE is to be; None is read from its settings or its folder's name."""
+    """Place of an imported SAE in the study; None is read from its settings or the name of its folder."""
 
     model: str
     step: int
@@ -32,22 +32,22 @@ class Place(NamedTuple):
 def import_saes(
     plan: Plan, folder: Path, place: Place, layout: str | None = None, *, normalise_decoder: bool = False
 ) -> list[dict[str, Any]]:
-    """Take in every SAE in a folder or below it; one that was imported into the same place before is replaced.
+    """Import every SAE in a folder or below it; earlier imports in the same places are replaced.
 
-    Nothing is written before all of them were read and found to fit.
+    Nothing is written before all of them are read and fit.
 
     Args:
-        plan: Of the study.
-        folder: As sae_lens or sparsify wrote it, or a tree of such folders.
-        place: Where to; layer and seed only for a single SAE.
-        layout: See `read_foreign_sae`.
-        normalise_decoder: See `read_foreign_sae`.
+        plan: of the study.
+        folder: written by sae_lens or sparsify, or a tree of such folders.
+        place: of the SAEs in the study; layer and seed only for a single SAE.
+        layout: see `read_foreign_sae`.
+        normalise_decoder: see `read_foreign_sae`.
 
     Returns:
-        A line for each: where it came from, which cell and seed it is now, and what is to be known of it.
+        Source, cell, seed and notes of each SAE.
 
     Raises:
-        EmergenceError: there is none, one cannot be read, does not fit the study, or the disk is full.
+        EmergenceError: there is no SAE, one cannot be read or does not fit the study, or the disk is full.
     """
     from emergence_assets.saes.formats.folder import write_sae
     from emergence_assets.saes.formats.layouts import find_foreign_saes, read_foreign_sae
@@ -89,7 +89,7 @@ def import_saes(
 
 
 def forget_imported(plan: Plan, selection: Selection, seeds: Sequence[int]) -> list[str]:
-    """Remove imported SAEs, so that the study trains its own there again; returns what was removed."""
+    """Remove imported SAEs, so that the study trains its own again; returns the cells and seeds."""
     removed = []
     for cell in selection.of(plan.cells(SAE)):
         for seed in plan.study.sae.seeds:
@@ -102,10 +102,10 @@ def forget_imported(plan: Plan, selection: Selection, seeds: Sequence[int]) -> l
 
 
 def _layer(source: Path, about: dict[str, Any]) -> int:
-    """Block whose output the SAE is of, by its hook point.
+    """Return the block of an SAE, by its hook point.
 
     Raises:
-        EmergenceError: it does not say, or is of something else than the residual stream.
+        EmergenceError: the hook point is missing, or not in the residual stream.
     """
     name = str(about.get("hf_hook_name") or about.get("hook_name") or source.name)
     match = BLOCK_OUTPUT.fullmatch(name)
@@ -113,16 +113,16 @@ def _layer(source: Path, about: dict[str, Any]) -> int:
         raise EmergenceError(
             f"The hook point {name!r:.80} is not known to be the output of a block.",
             where=source,
-            remedy="if it is, say which with --layer; SAEs of MLPs or attention cannot be imported",
+            remedy="if it is, give the block by --layer; SAEs of MLPs or attention cannot be imported",
         )
     if match[1] is None:
         return int(match[3])
-    # What enters a block is what the one before gives; before the first it is the embedding.
+    # The input of a block is the output of the one before; that of the first is the embedding.
     return int(match[1]) - (match[2] == "pre")
 
 
 def _require_fit(plan: Plan, source: Path, cell: Cell, seed: int, sae: Any) -> None:
-    """Raise EmergenceError where the study has no such place, or is about SAEs of another design."""
+    """Raise EmergenceError where the study has no such place, or has SAEs of another design."""
     from emergence_assets.saes.variants.registry import VARIANTS
 
     study: Study = plan.study
@@ -155,12 +155,12 @@ def _require_fit(plan: Plan, source: Path, cell: Cell, seed: int, sae: Any) -> N
 
 
 def _notes(about: dict[str, Any]) -> list[str]:
-    """What may make an SAE of the same model see other activations than those of this study."""
+    """Describe settings by which an SAE was trained on other activations than those of this study."""
     notes = []
     if about["library"] == "sae_lens" and about.get("center_writing_weights") is not False:
         notes.append(
-            "its settings do not say that the residual stream was left uncentred; TransformerLens centres it by "
-            "default, and such an SAE does not fit activations as they are: look at fvu in sae_metrics"
+            "its settings do not exclude a centred residual stream; TransformerLens centres it by default, and such an "
+            "SAE does not fit raw activations: look at fvu in sae_metrics"
         )
     if about.get("prepend_bos") is False:
         notes.append("it was trained on texts without a begin token; here every text has one")

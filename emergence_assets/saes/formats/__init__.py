@@ -1,1 +1,1 @@
-"""Folder formats of SAEs, ours and those of other libraries."""
+"""Folder layouts of SAEs: ours, which is that of sae_lens, and those of other libraries."""

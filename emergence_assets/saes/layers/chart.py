@@ -1,4 +1,4 @@
-"""The training curves and latent densities of one cell as a picture, for the page of its partition."""
+"""Chart of the training curves and latent densities of one cell, for the page of its partition."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -13,7 +13,7 @@ from emergence_assets.saes.quality.quality import DENSITY_EDGES
 def draw_training(
     curves: Mapping[int, Sequence[Sequence[float]]], densities: Mapping[int, Sequence[int]], path: Path
 ) -> None:
-    """Draw loss against step and how often latents fire, each with one line per seed.
+    """Draw loss against step and the histogram of latent densities, each with one line per seed.
 
     Args:
         curves: seed to points (step, FVU of the training batches since the point before); imported SAEs have none.
@@ -53,5 +53,5 @@ def draw_training(
             alt.Color("seed:N", title="seed"),
         )
     )
-    # Kept with every cell and shown with its event: small, and on white, which packs better than no ground.
+    # Stored with every cell: small, and on white, which compresses better than transparency.
     (training | density).configure(background="white").save(str(path), ppi=72)

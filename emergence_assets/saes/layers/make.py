@@ -1,6 +1,6 @@
-"""The SAEs of one or several layers of a checkpoint: trained, imported, measured and compared. Pure: no files.
+"""Make the SAEs of one or several layers of a checkpoint: train, measure and compare them, without files.
 
-Layers of one checkpoint, and seeds, make one stack; what was imported is measured as if it were ours.
+All layers and seeds of a checkpoint are one stack. Imported SAEs are measured like trained ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,13 +30,13 @@ from emergence_assets.saes.training.training_state import TrainingState
 from emergence_assets.study.sae import SAESettings
 
 CONTROL_SEEDS = 1_000_000
-"""Seeds of cold controls are counted from here."""
+"""First seed of cold controls."""
 MeasureFidelity = Callable[[int, Sequence[SAE], Tensor], list[Fidelity]]
-"""From layer, SAEs and mean activation to what the model keeps with each."""
+"""Function from layer, SAEs and mean activation [d] to the fidelity of each SAE."""
 
 
 class Input(TypedDict):
-    """What the optimiser saw subtracted from the rows, and what it saw them divided by."""
+    """Mean and scale of an SAE's training rows."""
 
     mean: list[float]
     scale: float
@@ -44,31 +44,31 @@ class Input(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class LayerRows:
-    """What the SAEs of one layer are made from."""
+    """Inputs of the SAEs of one layer."""
 
     layer: int
     rows: Rows
     is_evaluation_t: np.ndarray
-    """Bool, one per row; these are kept from training."""
+    """Mask of held-out rows, bool."""
     imported: Mapping[int, SAE] = field(default_factory=dict)
-    """By seed; these are not trained."""
+    """Imported SAEs by seed; these seeds are not trained."""
     warm_starts: Mapping[int, WarmStart] = field(default_factory=dict)
-    """By seed."""
+    """Warm starts by seed."""
     has_control: bool = False
-    """Whether a cold SAE is trained beside each that is started warm."""
+    """Whether a cold control is trained beside each warm-started SAE."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerSAEs:
-    """SAEs of one layer, by seed, and what is known of them."""
+    """SAEs of one layer by seed, and their metrics."""
 
     saes: dict[int, SAE]
     metrics: list[dict[str, Any]]
-    """Of each seed, plain values; the table `sae_metrics` describes them (`emergence/sae_quality/table.py`)."""
+    """Plain values of each seed; `emergence/sae_quality/table.py` describes them."""
     curves: dict[int, list[list[float]]]
-    """(step, loss) of each seed that was trained."""
+    """Points (step, loss) of each trained seed."""
     inputs: dict[int, Input]
-    """Mean and scale of what each seed that was trained was trained on."""
+    """Mean and scale of the training rows of each trained seed."""
 
 
 def make_saes(
@@ -82,24 +82,24 @@ def make_saes(
     fidelity: MeasureFidelity | None = None,
     states: tuple[TrainingState, TrainingState] | None = None,
 ) -> list[LayerSAEs]:
-    """Train all that is not imported in one stack, then measure everything.
+    """Train all SAEs that are not imported in one stack, then measure all.
 
     Args:
         layers: of one checkpoint.
-        seeds: one SAE each.
+        seeds: one SAE per seed and layer.
         settings: of all SAEs.
         device: for training.
         report: see `train_saes`.
         warm_steps: optimiser steps of warm-started SAEs; by default those of the settings.
-        fidelity: how to measure what the model keeps; by default it is not measured.
-        states: where to go on after a kill, of the stack and of its cold controls.
+        fidelity: measures what the model keeps; by default nothing does.
+        states: files to continue from after a kill, of the stack and of its cold controls.
     """
     wanted = [(one, seed) for one in layers for seed in seeds if seed not in one.imported]
     is_warm = any(one.warm_starts for one in layers)
     own = settings.model_copy(update={"n_steps": warm_steps}) if is_warm and warm_steps else settings
     jobs = {(one.layer, seed): _job(one, seed, one.warm_starts.get(seed)) for one, seed in wanted}
     controls = {
-        # Random directions of their own: those of the seed are what the first SAE of the chain began with.
+        # Other random directions than those of the seed, which the first SAE of the chain started from.
         (one.layer, seed): _job(one, CONTROL_SEEDS + seed, None)
         for one, seed in wanted
         if one.has_control and one.warm_starts
@@ -111,7 +111,7 @@ def make_saes(
 
 
 def _job(one: LayerRows, seed: int, warm_start: WarmStart | None) -> SAEJob:
-    # Layers get initialisations of their own, so that matching across layers is not matching of seeds.
+    # Every layer starts from other directions, so that matches across layers are not matches of seeds.
     return SAEJob(one.rows, seed * 1_000 + one.layer + 1, ~one.is_evaluation_t, warm_start)
 
 

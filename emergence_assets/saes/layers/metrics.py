@@ -1,4 +1,4 @@
-"""What is known of one SAE of a cell, as plain values: an entry of `metrics.json`, a row of the table `sae_metrics`."""
+"""Metrics of one SAE of a cell as plain values: an entry of `metrics.json`, a row of the table `sae_metrics`."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from emergence_assets.saes.training.training import TrainedSAE
 
 
 def fidelity_columns(found: Fidelity | None) -> dict[str, Any]:
-    """What the model keeps; None where it was not measured."""
+    """Return the fidelity columns; None where fidelity was not measured."""
     return {
         "kl_recovered": found and found.kl_recovered,
         "loss_recovered": found and found.loss_recovered,
@@ -23,10 +23,10 @@ def fidelity_columns(found: Fidelity | None) -> dict[str, Any]:
 
 
 def quality_columns(quality: SAEQuality) -> dict[str, Any]:
-    """What was measured on held-out rows."""
+    """Return the columns measured on held-out rows."""
     return {
         "fvu": quality.fvu,
-        "explained_variance": quality.explained_variance,
+        "explained_variance": 1 - quality.fvu,
         "l0": quality.l0,
         "eval_dead_frac": quality.dead_fraction,
         "dense_frac": quality.dense_fraction,
@@ -37,7 +37,7 @@ def quality_columns(quality: SAEQuality) -> dict[str, Any]:
 
 
 def training_columns(own: TrainedSAE | None, quality: SAEQuality) -> dict[str, Any]:
-    """How training went; of an imported SAE nobody here knows, and dead is what never fires on held-out rows."""
+    """Return the training columns; an imported SAE has none, and counts latents as dead by held-out rows."""
     if own is None:
         dead = {"dead_frac": quality.dead_fraction}
         return dead | dict.fromkeys(("final_loss", "train_tokens", "norm_scale"))
@@ -56,11 +56,11 @@ def control_columns(
     batch_size: int,
     evaluation_td: Tensor,
 ) -> dict[str, Any]:
-    """What a cold start gives instead, and how much of the SAE before each of them keeps.
+    """Return the columns that compare a warm-started SAE with its cold control.
 
     Args:
-        before: the SAE that was started from.
-        warm: what came of it.
+        before: SAE of the step before.
+        warm: SAE started from it.
         cold: the control; None where there is none.
         batch_size: rows per optimiser step.
         evaluation_td: held-out rows.
@@ -79,6 +79,6 @@ def control_columns(
 
 
 def mean_known(values: Sequence[float]) -> float | None:
-    """None where there is nothing to average: one seed, or no latent that fires."""
+    """Average the values that are not nan; None where there are none: one seed, or no active latent."""
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else None

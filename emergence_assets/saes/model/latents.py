@@ -1,4 +1,4 @@
-"""What tokens activate, kept sparse: a slot per active latent, token after token.
+"""Active latents of tokens as a sparse array: a slot per active latent, token after token.
 
 Shape suffixes: t tokens, s slots, d d_model, n latents, k slots of a token.
 """
@@ -18,15 +18,15 @@ class Latents(NamedTuple):
     indices_s: Tensor
     """Latent numbers, int64, ascending within a token, no latent twice."""
     offsets_t: Tensor
-    """Where each token's slots begin, int64, and at last their number: one more than there are tokens."""
+    """Start of each token's slots, int64, and the number of all slots: one entry more than tokens."""
 
     @property
     def n_tokens(self) -> int:
-        """Rows."""
+        """Number of tokens."""
         return len(self.offsets_t) - 1
 
     def padded(self) -> tuple[Tensor, Tensor]:
-        """Values and latent numbers as [t, k], k being the most that a token has; what is filled in has value 0."""
+        """Return values and latent numbers as [t, k], k being the most of a token; padding has value 0."""
         counts_t = self.offsets_t.diff()
         k = int(counts_t.max()) if self.n_tokens else 0
         is_slot_tk = torch.arange(k, device=counts_t.device) < counts_t[:, None]
@@ -35,7 +35,7 @@ class Latents(NamedTuple):
         return values_tk, indices_tk
 
     def dense(self, n_latents: int) -> Tensor:
-        """All activations, [t, n], nearly all of them zero."""
+        """Return all activations [t, n], nearly all of them zero."""
         rows_s = torch.repeat_interleave(
             torch.arange(self.n_tokens, device=self.offsets_t.device), self.offsets_t.diff()
         )
@@ -45,12 +45,12 @@ class Latents(NamedTuple):
 
 
 def equal_counts(n_tokens: int, k: int, device: torch.device) -> Tensor:
-    """Offsets of tokens that have k slots each."""
+    """Return offsets of tokens that have k slots each."""
     return torch.arange(0, n_tokens * k + 1, k, device=device)
 
 
 def joined(parts: list[Latents]) -> Latents:
-    """Latents of several batches as those of one."""
+    """Join the latents of several batches."""
     if len(parts) == 1:
         return parts[0]
     starts, n_slots = [], 0
@@ -65,7 +65,7 @@ def joined(parts: list[Latents]) -> Latents:
 
 
 def decode_latents(latents: Latents, W_dec_nd: Tensor) -> Tensor:
-    """Sum of decoder directions weighted by activation, [t, d]; reads the active rows, not all n."""
+    """Sum decoder directions weighted by activation, [t, d]; reads the active rows, not all n."""
     return F.embedding_bag(
         latents.indices_s,
         W_dec_nd,

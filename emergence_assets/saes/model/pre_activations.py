@@ -1,4 +1,4 @@
-"""The one dense product of an SAE: pre-activations of all latents, in pieces that stay in the processor's cache."""
+"""Pre-activations of all latents, the one dense product of an SAE, in chunks that stay in the processor's cache."""
 
 from collections.abc import Iterator
 
@@ -11,17 +11,17 @@ CPU = torch.device("cpu")
 # (d=512, n=4096: whole batch 54 ms, chunks of 512 rows 40 ms).
 CHUNK_ELEMENTS = 2**22
 GPU_CHUNK_ELEMENTS = 2**27
-"""A kernel per chunk: there, few of them count for more than the cache. 512 MB; not measured."""
+"""On a GPU few kernels matter more than the cache: 512 MB per chunk; not measured."""
 
 
 def chunks(n_tokens: int, n_latents: int, device: torch.device = CPU) -> Iterator[tuple[int, int]]:
-    """Row ranges whose pre-activations stay in the processor's cache, or, on a GPU, fill it."""
+    """Yield ranges of rows whose pre-activations stay in the processor's cache, or fill a GPU."""
     size = max(1, (CHUNK_ELEMENTS if device.type == "cpu" else GPU_CHUNK_ELEMENTS) // n_latents)
     return ((start, min(start + size, n_tokens)) for start in range(0, n_tokens, size))
 
 
 def pre_activations(centred_td: Tensor, W_enc_nd: Tensor, b_enc_n: Tensor) -> Tensor:
-    """`centred W_encᵀ + b_enc`, [t, n], by the fastest exact product of this machine."""
+    """Compute `centred W_encᵀ + b_enc`, [t, n], by the fastest exact product of this machine."""
     if _ONEDNN_PRODUCT is not None and centred_td.device.type == "cpu" and centred_td.dtype == torch.float32:
         return _ONEDNN_PRODUCT(centred_td, W_enc_nd, b_enc_n, "none", [], "")
     return F.linear(centred_td, W_enc_nd, b_enc_n)

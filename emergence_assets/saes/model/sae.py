@@ -19,8 +19,8 @@ from resources.errors import EmergenceError
 class SAE:
     """Parameters of a trained SAE: `x ≈ select(W_enc (x - b_dec) + b_enc) W_dec + b_dec`.
 
-    What is selected is either the `k` largest of a token, or what is above a threshold per latent; negative ones never.
-    It takes the residual stream as captured; an input scale used in training is folded into biases and thresholds.
+    `select` keeps either the `k` largest of a token, or what is above a threshold per latent; negative ones never. The
+    input is the residual stream as captured; the input scale of training is folded into biases and thresholds.
 
     Raises:
         EmergenceError: a shape does not fit the others, or k exceeds the number of latents.
@@ -34,16 +34,16 @@ class SAE:
     W_dec_nd: Tensor
     """Decoder directions, rows are latents, of unit length, float32."""
     b_dec_d: Tensor
-    """Taken from the input before encoding, added after decoding, float32."""
+    """Subtracted from the input before encoding, added after decoding, float32."""
     k: int | None = None
-    """How many latents a token may use, where it takes the largest."""
+    """Latents of a token, where the largest are selected."""
     threshold_n: Tensor | None = None
-    """What a pre-activation has to exceed, where it takes what exceeds it, float32, not negative, in input units."""
+    """Threshold of each latent, where thresholds select, float32, not negative, in units of the input."""
 
     def __post_init__(self):
         n_latents, d_model = self.W_enc_nd.shape
         if (self.k is None) == (self.threshold_n is None):
-            raise ValueError("an SAE takes either the k largest latents or those above thresholds")
+            raise ValueError("an SAE selects either the k largest latents or those above thresholds")
         for name, value, shape in (
             ("W_dec_nd", self.W_dec_nd, (n_latents, d_model)),
             ("b_enc_n", self.b_enc_n, (n_latents,)),
@@ -52,7 +52,7 @@ class SAE:
         ):
             if value is not None and tuple(value.shape) != shape:
                 raise EmergenceError(
-                    f"{name} has shape {tuple(value.shape)}, the encoder asks for {shape}", where="SAE parameters"
+                    f"{name} has shape {tuple(value.shape)}, the encoder requires {shape}", where="SAE parameters"
                 )
         if self.k is not None and not 1 <= self.k <= n_latents:
             raise EmergenceError(
@@ -78,11 +78,11 @@ class SAE:
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are; inputs must be there too."""
+        """Device of the parameters, on which inputs have to be."""
         return self.W_enc_nd.device
 
     def to(self, device: torch.device | str) -> "SAE":
-        """The same SAE with its parameters on another device."""
+        """Return the SAE with its parameters on another device."""
         return replace(
             self,
             W_enc_nd=self.W_enc_nd.to(device),
@@ -94,13 +94,13 @@ class SAE:
 
     @torch.no_grad()
     def encode(self, x_td: Tensor) -> Latents:
-        """Active latents of each row.
+        """Select the active latents of each row.
 
         Args:
             x_td: raw residual stream, any float type, on the SAE's device.
 
         Returns:
-            Latents; memory goes with the active ones, not with n_latents, because rows go in chunks.
+            Latents; memory grows with the active ones, not with n_latents, because rows are taken in chunks.
         """
         parts = []
         for start, stop in chunks(x_td.shape[0], self.n_latents, x_td.device):
@@ -119,16 +119,16 @@ class SAE:
 
     @torch.no_grad()
     def decode(self, latents: Latents) -> Tensor:
-        """Residual stream [t, d] float32 that the latents stand for."""
+        """Reconstruct the residual stream [t, d], float32, from latents."""
         return decode_latents(latents, self.W_dec_nd) + self.b_dec_d
 
     def reconstruct(self, x_td: Tensor) -> Tensor:
-        """What is left of each row after passing through the latents, [t, d] float32."""
+        """Encode and decode rows, [t, d] float32."""
         return self.decode(self.encode(x_td))
 
 
 def input_rows(x_td: Tensor | np.ndarray) -> Tensor:
-    """Rows of floats as a tensor, without a copy where memory can be shared.
+    """Return rows of floats as a tensor, without a copy where memory can be shared.
 
     Raises:
         EmergenceError: not two-dimensional, or not floats.

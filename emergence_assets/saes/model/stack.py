@@ -1,7 +1,7 @@
-"""Several SAEs of one shape as one: parameters stacked [g, n, d], so that they train in one set of kernels.
+"""Stack of SAEs of one shape: parameters [g, n, d], so that all members train in one set of kernels.
 
-A stack of g members is also one dictionary of g·n latents and a batch of g·t tokens, of which each token uses the
-latents of its own member alone. That is how everything but the dense product sees it.
+A stack of g members is also one dictionary of g·n latents and a batch of g·t tokens, each of which uses the latents of
+its own member alone. All code but the dense product treats it so.
 
 Shape suffixes: g members, t tokens, d d_model, n latents.
 """
@@ -23,24 +23,24 @@ class Parameters(NamedTuple):
     W_dec_gnd: Tensor
     b_dec_gd: Tensor
     log_threshold_gn: Tensor | None = None
-    """Of JumpReLU alone; the logarithm, so that thresholds stay positive."""
+    """Of variants that learn thresholds; the logarithm, so that thresholds stay positive."""
 
     def tensors(self) -> list[Tensor]:
-        """Those that there are, in order."""
+        """Return the tensors that are present, in order."""
         return [tensor for tensor in self if tensor is not None]
 
     @property
     def n_members(self) -> int:
-        """SAEs in the stack."""
+        """Number of SAEs."""
         return self.W_enc_gnd.shape[0]
 
     @property
     def n_latents(self) -> int:
-        """Dictionary size of each."""
+        """Dictionary size of each SAE."""
         return self.W_enc_gnd.shape[1]
 
     def member(self, g: int) -> "Parameters":
-        """One SAE as a stack of its own; memory is shared."""
+        """Return one SAE as a stack of one; memory is shared."""
         log_threshold_gn = None if self.log_threshold_gn is None else self.log_threshold_gn[g : g + 1]
         return Parameters(
             self.W_enc_gnd[g : g + 1],
@@ -52,17 +52,17 @@ class Parameters(NamedTuple):
 
     @classmethod
     def stacked(cls, members: Sequence["Parameters"]) -> "Parameters":
-        """Stacks as one stack; memory is not shared."""
+        """Join stacks to one stack; memory is not shared."""
         return cls(*(torch.cat(column) for column in zip(*(member.tensors() for member in members), strict=True)))
 
 
 def fold_input_scale(
     parameters: Parameters, mean_d: Tensor, scale: float, k: int | None, threshold_n: Tensor | None = None
 ) -> SAE:
-    """SAE on raw rows x equal to the only member on (x - mean) / scale, times scale, plus mean.
+    """Return the SAE on raw rows x that equals the only member on (x - mean) / scale, times scale, plus mean.
 
-    relu, top-k and thresholds that are scaled too commute with a positive factor, so that the weights stay and only
-    biases and thresholds carry the units.
+    relu, top-k and scaled thresholds commute with a positive factor, so that the weights stay and only biases and
+    thresholds carry the units.
     """
     return SAE(
         W_enc_nd=parameters.W_enc_gnd[0].clone(),
@@ -75,7 +75,7 @@ def fold_input_scale(
 
 
 def unfold_input_scale(sae: SAE, mean_d: Tensor, scale: float, *, with_threshold: bool) -> Parameters:
-    """Stack of one: an SAE on raw rows as it has to be on (x - mean) / scale; the inverse of `fold_input_scale`."""
+    """Return an SAE on raw rows as a stack of one on (x - mean) / scale: the inverse of `fold_input_scale`."""
     threshold_n = sae.threshold_n if with_threshold and sae.threshold_n is not None else None
     return Parameters(
         W_enc_gnd=sae.W_enc_nd.clone()[None],

@@ -1,7 +1,7 @@
-"""What the model loses when it goes on with an SAE's reconstruction instead of a layer's output.
+"""Fidelity: predictions of the model with an SAE's reconstruction in place of a layer's output.
 
-Replaced are the positions that the SAE was trained on: all but the first, or the last alone. Compared are the
-predictions there, with the mean activation in the same places as the worst case.
+The positions that the SAE was trained on are replaced: all but the first, or the last alone. Predictions there are
+compared with those of the unchanged model; the mean activation in the same positions is the worst case.
 
 Shape suffixes: b texts of a batch, p positions, t replaced positions, d d_model, v vocabulary.
 """
@@ -21,20 +21,20 @@ from emergence_assets.saes.model.sae import SAE
 
 EMBEDDING = -1
 LOGITS_AT_ONCE = 2**26
-"""Of all ways of going on: 256 MB in single precision."""
+"""Logits per batch, over all replacements: 256 MB in single precision."""
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """What is left of a model's predictions."""
+    """Share of a model's predictions that an SAE keeps."""
 
     kl_recovered: float | None
-    """1 - KL(model ‖ with SAE) / KL(model ‖ with mean), summed over the replaced positions; 1 is best, 0 the mean. None
-    where the mean changes nothing, or the model predicts nothing."""
+    """1 - KL(model ‖ with SAE) / KL(model ‖ with mean), summed over the replaced positions; 1 is best, 0 as bad as the
+    mean. None where the mean changes nothing, or the model predicts no tokens."""
     loss_recovered: float | None
     """(L_mean - L_sae) / (L_mean - L), L the cross-entropy of the next tokens; None where no token follows."""
     n_tokens: int
-    """Replaced positions."""
+    """Number of replaced positions."""
 
 
 @torch.no_grad()
@@ -48,12 +48,12 @@ def measure_fidelity(
     last_only: bool,
     blocks_name: str | None = None,
 ) -> list[Fidelity]:
-    """Run a language model with a layer's output as it is, as its mean, and as each SAE reconstructs it.
+    """Run a language model with a layer's own output, with its mean, and with the reconstruction of each SAE.
 
     Args:
         model: with its head, causal, in evaluation mode.
-        texts: token ids, the begin token in front, which is never replaced.
-        layer: block index from 0; -1 is what enters the first block.
+        texts: token ids with the begin token in front, which is never replaced.
+        layer: block index from 0; -1 is the input of the first block.
         saes: of this layer, on the model's device.
         mean_d: mean activation of the layer.
         last_only: whether only the last position of a text is replaced; else all but the first.
@@ -70,7 +70,7 @@ def measure_fidelity(
     n_tokens = n_followed = 0
     for batch in _batches(texts, len(changes) * model.config.vocab_size):
         ids_bp, is_replaced_bp, next_t = _padded(batch, last_only, device)
-        # All ways of going on in one forward pass: the blocks before the layer give the same to all of them.
+        # All replacements in one forward pass; the blocks before the layer give the same to all of them.
         with replaced_stream(model, layer, is_replaced_bp, changes, blocks_name):
             logits = model(input_ids=ids_bp.repeat(len(changes), 1)).logits
         is_followed_t = next_t >= 0
@@ -93,7 +93,7 @@ def measure_fidelity(
 
 
 def _batches(texts: Sequence[np.ndarray], logits_per_position: int) -> Iterator[list[np.ndarray]]:
-    """Texts of about one length beside each other, so that little is padded; few enough for their logits."""
+    """Yield batches of texts of similar length, which need little padding; few enough for their logits."""
     batch: list[np.ndarray] = []
     for text in sorted(texts, key=len):
         if batch and (len(batch) + 1) * len(text) * logits_per_position > LOGITS_AT_ONCE:
@@ -105,7 +105,10 @@ def _batches(texts: Sequence[np.ndarray], logits_per_position: int) -> Iterator[
 
 
 def _padded(texts: Sequence[np.ndarray], last_only: bool, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids padded on the right, which a causal model's real positions do not see; what is replaced; what follows it."""
+    """Return ids padded on the right, the mask of replaced positions [b, p], and the next token of each (-1 if none).
+
+    The real positions of a causal model do not see the padding.
+    """
     longest = max(map(len, texts))
     ids = np.zeros((len(texts), longest), np.int64)
     following = np.full((len(texts), longest), -1, np.int64)
@@ -126,13 +129,13 @@ def replaced_stream(
     changes: Sequence[Callable[[Tensor], Tensor]],
     blocks_name: str | None = None,
 ) -> Iterator[None]:
-    """Give the model other activations than a layer's own, in some positions, at each forward pass.
+    """Replace a layer's activations in some positions, at each forward pass.
 
     Args:
-        model: a decoder; its input is to be the same texts once for every change, one after the other.
-        layer: block index from 0; -1 is what enters the first block.
-        is_replaced_bp: bool; where, in each text.
-        changes: from the activations there [t, d] to others.
+        model: a decoder; its input has to be the same texts once for every change, one after the other.
+        layer: block index from 0; -1 is the input of the first block.
+        is_replaced_bp: bool; positions to replace in each text.
+        changes: functions from the activations in these positions [t, d] to others.
         blocks_name: module path of the list of blocks; by default it is found.
     """
     block_list = blocks(model, blocks_name)

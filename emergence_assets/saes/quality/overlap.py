@@ -1,6 +1,6 @@
-"""How many latents two SAEs have in common, by their decoder directions.
+"""Share of latents that two SAEs have in common, by their decoder directions.
 
-Shape suffixes: n latents of the one, m latents of the other, d d_model.
+Shape suffixes: n latents of one SAE, m latents of the other, d d_model.
 """
 
 import torch
@@ -10,22 +10,22 @@ from emergence_assets.saes.model.pre_activations import chunks
 from emergence_assets.saes.model.sae import SAE
 
 MIN_COSINE = 0.7
-"""As in Paulo and Belrose 2025 (arXiv 2501.16615), who count a latent as shared from there on."""
+"""Least cosine of a shared latent, as in Paulo and Belrose 2025 (arXiv 2501.16615)."""
 
 
 def shared_fraction(one: SAE, other: SAE, counted_n: Tensor | None = None) -> float:
-    """Share of the one's latents that have a mutual nearest neighbour in the other at a cosine of at least 0.7.
+    """Return the share of latents with a mutual nearest neighbour in the other SAE at a cosine of at least 0.7.
 
-    A random direction is no evidence: at d=96 the nearest of 512 has a cosine of about .3.
+    Random directions stay below: at d=96 the nearest of 512 has a cosine of about 0.3.
 
     Args:
-        one: whose latents are counted.
-        other: of the same width.
-        counted_n: bool [n]; latents that count, those that fire, say: the others still have their random directions.
-            By default all.
+        one: SAE whose latents are counted.
+        other: SAE of the same width.
+        counted_n: bool [n]; latents that count, such as the active ones: others still have their random directions. By
+            default all.
 
     Returns:
-        From 0 to 1; nan where no latent counts.
+        Share from 0 to 1; nan where no latent counts.
     """
     nearest_n, cosine_n, nearest_m = nearest_neighbours(one.W_dec_nd, other.W_dec_nd)
     is_shared_n = (nearest_m[nearest_n] == torch.arange(one.n_latents, device=one.device)) & (cosine_n >= MIN_COSINE)
@@ -34,7 +34,7 @@ def shared_fraction(one: SAE, other: SAE, counted_n: Tensor | None = None) -> fl
 
 
 def nearest_neighbours(one_nd: Tensor, other_md: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Nearest of the other for each of the one, its cosine, and nearest of the one for each of the other.
+    """Find nearest rows: of the other for each of the one, with the cosine, and of the one for each of the other.
 
     Args:
         one_nd: rows of unit length.

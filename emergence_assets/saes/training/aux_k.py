@@ -1,4 +1,4 @@
-"""AuxK: latents that fire on nothing learn to reconstruct what others leave (Gao et al. 2024, arXiv 2406.04093, A.2).
+"""AuxK: dead latents learn to reconstruct the residual of the others (Gao et al. 2024, arXiv 2406.04093, A.2).
 
 Shape suffixes: g members, t tokens, d d_model, n latents, m dead latents.
 """
@@ -18,26 +18,26 @@ from emergence_assets.study.sae import AuxK
 
 
 class Revival(NamedTuple):
-    """What the auxiliary loss asks of one member's dead latents."""
+    """Gradients of the auxiliary loss of one member."""
 
     member: int
     dead_m: Tensor
-    """Their numbers."""
+    """Numbers of the dead latents."""
     gradients: SparseGradients
-    """Of them alone."""
+    """Gradients of the dead latents alone."""
 
 
 def revivals(
     centred_gtd: Tensor, residual_gtd: Tensor, parameters: Parameters, dead: Sequence[Tensor], aux: AuxK
 ) -> list[Revival]:
-    """Gradients of coefficient · ½ Σ‖ê - e‖² / n_tokens, e = x - x̂ taken as given, of members that have dead latents.
+    """Compute gradients of coefficient · ½ Σ‖ê - e‖² / n_tokens, with e = x - x̂ constant, of members with dead latents.
 
     Args:
         centred_gtd: what the encoder saw.
         residual_gtd: x̂ - x of the whole dictionary.
         parameters: of the stack; may change afterwards.
         dead: numbers of each member's dead latents, [m].
-        aux: how.
+        aux: settings.
     """
     n_tokens, d_model = centred_gtd.shape[1:]
     found = []
@@ -59,5 +59,5 @@ def revivals(
 
 
 def dead_latents(last_fired_gn: Tensor, since_step: int) -> list[Tensor]:
-    """Numbers of each member's latents that have not fired from a step on; waits for the device."""
+    """List the latents of each member that have not been active since a step; waits for the device."""
     return [torch.nonzero(is_dead_n).view(-1) for is_dead_n in last_fired_gn < since_step]

@@ -1,8 +1,8 @@
-"""Loss of a batch and its gradients, written out.
+"""Loss of a batch and its gradients, without autograd.
 
-With k of n latents active only k rows of W_dec and of W_enc matter per token, while autograd multiplies dense [t, n]
-matrices of which all but k / n is zero. The one dense product that remains is the encoder's, because exact selection
-needs every pre-activation.
+With k of n latents active, only k rows of W_dec and of W_enc matter per token, while autograd multiplies dense [t, n]
+matrices that are zero but for k / n. The encoder's product alone stays dense, because exact selection needs every
+pre-activation.
 
 A token's slots fall into one bag per Matryoshka prefix, or into one in all; each bag has a pull of its own.
 
@@ -23,26 +23,26 @@ from emergence_assets.saes.variants.variant import Variant
 from emergence_assets.study.sae import AuxK
 
 
-class Step(NamedTuple):
-    """What one batch says: the loss, how to lower it, and which latents it used."""
+class BatchGradients(NamedTuple):
+    """Loss and gradients of one batch, and the latents that it activated."""
 
     squared_error_g: Tensor
     """Σ‖x - x̂‖² over the batch, left on the device."""
     gradients: Iterator[tuple[str, Tensor]]
-    """Of the objective, by field of `Parameters`, each made when it is asked for.
+    """Gradients of the objective by field of `Parameters`, each computed when the iterator reaches it.
 
-    Whoever is done with one before asking for the next needs the memory of one. Parameters may change in between."""
+    Releasing each before the next saves memory. Parameters may change in between."""
     has_fired_gn: Tensor
-    """Latents that were active on some token."""
+    """Whether each latent is active on some token."""
     threshold_g: Tensor | None
-    """Of BatchTopK: the smallest pre-activation that was taken."""
+    """See `Encoded.threshold_g`."""
 
 
 class Dead(NamedTuple):
-    """Dead latents, and how they are revived."""
+    """Dead latents, and the settings of their revival."""
 
     latents: Sequence[Tensor]
-    """Their numbers, of each member."""
+    """Latent numbers of each member."""
     aux: AuxK
 
 
@@ -54,8 +54,8 @@ def loss_and_gradients(
     prefixes: Sequence[int] = (),
     guess_g: Tensor | None = None,
     dead: Dead | None = None,
-) -> Step:
-    """Squared error of a batch and the exact gradients of the objective.
+) -> BatchGradients:
+    """Compute the squared error of a batch and the exact gradients of the objective.
 
     The objective of a member is ½ Σ‖x̂ - x‖² / n_tokens; the mean of that over the prefixes, the whole dictionary being
     one of them; AuxK and some variants add a term.
@@ -91,7 +91,7 @@ def loss_and_gradients(
         pull_tjd = pull_tjd.div_(n_prefixes).flip(1).cumsum(1).flip(1)
     found = sparse_gradients(bags, pull_tjd.view(-1, d_model), centred_td, W_dec_nd)
     own = variant.own_gradients(encoded, found, parameters, n_tokens)
-    return Step(
+    return BatchGradients(
         squared_error_g,
         _in_turn(parameters, found, revived, pull_tjd[:, 0].view(n_members, n_tokens, d_model), own),
         found.has_fired_n().view(n_members, n_latents),
@@ -106,7 +106,7 @@ def _in_turn(
     pull_gtd: Tensor,
     own: Mapping[str, Tensor],
 ) -> Iterator[tuple[str, Tensor]]:
-    """Gradients one by one; b_dec's needs the encoder as it was, and comes first."""
+    """Yield gradients one by one; that of b_dec needs the encoder before its update, and comes first."""
 
     def with_revived(gradient: Tensor, of_dead: Callable[[SparseGradients], Tensor]) -> Tensor:
         for member, dead_m, gradients in revived:
@@ -122,7 +122,7 @@ def _in_turn(
 
 
 def _in_bags(latents: Latents, prefixes: Sequence[int], n_latents: int) -> Latents:
-    """Each token's slots in as many bags as there are prefixes, the whole dictionary among them."""
+    """Split the slots of each token into one bag per prefix, the whole dictionary being one of them."""
     if not prefixes:
         return latents
     device, n_tokens, n_prefixes = latents.indices_s.device, latents.n_tokens, len(prefixes) + 1

@@ -15,54 +15,54 @@ from emergence_assets.saes.model.latents import Latents
 
 
 class ByLatent(NamedTuple):
-    """Slots of a batch, sorted by latent, within a latent in their order before."""
+    """Slots of a batch, sorted by latent; within a latent in their order before."""
 
     slots_s: Tensor
-    """Place of each before."""
+    """Place of each slot in the batch."""
     bags_s: Tensor
-    """Bag of each."""
+    """Bag of each slot."""
     latents_s: Tensor
-    """Latent of each."""
+    """Latent of each slot."""
     offsets_n: Tensor
-    """Where each latent's slots begin."""
+    """Start of each latent's slots."""
 
     def sum(self, rows_bd: Tensor, weights_s: Tensor, rows_of_s: Tensor | None = None) -> Tensor:
-        """Weighted sum of rows over each latent's slots, [n, d]; also on GPUs in a fixed order, so repeatable."""
+        """Sum weighted rows over each latent's slots, [n, d]; in a fixed order also on GPUs, hence repeatable."""
         rows_of_s = self.bags_s if rows_of_s is None else rows_of_s
         return F.embedding_bag(rows_of_s, rows_bd, self.offsets_n, mode="sum", per_sample_weights=weights_s)
 
 
 class SparseGradients(NamedTuple):
-    """Gradients with respect to what the slots touch, each made when it is asked for: two matrices are rarely needed.
+    """Gradients with respect to encoder and decoder, each computed on call: two matrices are rarely needed at once.
 
     With a the activations, g = [a > 0] (pull · W_dec rows): dW_dec = aᵀ pull, dW_enc = gᵀ centred, db_enc = Σ g.
     """
 
     by_latent: ByLatent
-    """How the slots were sorted."""
+    """Order of the slots."""
     values_s: Tensor
     """Activations, sorted by latent."""
     slopes_s: Tensor
-    """Of each slot's activation, sorted by latent, whether it is active or not."""
+    """Gradient of each slot's activation, sorted by latent, also of inactive slots."""
     pull_bd: Tensor
-    """Gradient with respect to what each bag's slots add up to."""
+    """Gradient with respect to the sum of each bag's slots."""
     centred_td: Tensor
-    """What the encoder saw."""
+    """Input of the encoder."""
 
     def b_enc_n(self) -> Tensor:
-        """Of the encoder's bias."""
+        """Compute the gradient of the encoder's bias."""
         return self.sum_over_slots(self._open_slopes_s())
 
     def W_enc_nd(self) -> Tensor:
-        """Of the encoder."""
+        """Compute the gradient of the encoder."""
         return self.by_latent.sum(self.centred_td, self._open_slopes_s(), self._tokens_s())
 
     def W_dec_nd(self) -> Tensor:
-        """Of the decoder."""
+        """Compute the gradient of the decoder."""
         return self.by_latent.sum(self.pull_bd, self.values_s)
 
     def has_fired_n(self) -> Tensor:
-        """Whether each latent is active on some token."""
+        """Return whether each latent is active on some token."""
         return self.sum_over_slots(self.values_s) > 0
 
     def sum_over_slots(self, weights_s: Tensor) -> Tensor:
@@ -79,12 +79,12 @@ class SparseGradients(NamedTuple):
 
 
 def sparse_gradients(latents: Latents, pull_bd: Tensor, centred_td: Tensor, W_dec_nd: Tensor) -> SparseGradients:
-    """Chain rule through decoder, selection and encoder.
+    """Apply the chain rule through decoder, selection and encoder.
 
     Args:
-        latents: of bags, as many to each token; a slot of value 0 passes nothing on.
-        pull_bd: gradient with respect to what each bag's slots add up to.
-        centred_td: what the encoder saw.
+        latents: of bags, equally many per token; a slot of value 0 has no gradient.
+        pull_bd: gradient with respect to the sum of each bag's slots.
+        centred_td: input of the encoder.
         W_dec_nd: decoder; may change afterwards.
     """
     by_latent = group_by_latent(latents, W_dec_nd.shape[0])
@@ -119,7 +119,7 @@ def _grouped_by_counting(latents: Latents, n_latents: int) -> ByLatent:
 
 
 def grouped_by_sorting(latents: Latents, n_latents: int) -> ByLatent:
-    """Sort the slots of a batch by latent, without asking the device for a number."""
+    """Sort the slots of a batch by latent, without waiting for the device."""
     indices_s, offsets_b = latents.indices_s, latents.offsets_t
     n_slots, n_bags, device = len(indices_s), latents.n_tokens, indices_s.device
     latents_s, slots_s = indices_s.sort(stable=True)

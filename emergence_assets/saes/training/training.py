@@ -27,20 +27,20 @@ CURVE_POINTS = 100
 
 @dataclass(frozen=True, eq=False)
 class TrainedSAE:
-    """An SAE and how its training went."""
+    """A trained SAE and its training record."""
 
     sae: SAE
-    """Takes raw residual stream rows."""
+    """Works on raw rows of the residual stream."""
     curve: tuple[tuple[int, float], ...]
-    """(step, loss), at most 100 points; the loss is the FVU on the training batches since the point before."""
+    """Points (step, loss), at most 100; the loss is the mean FVU of the training batches since the point before."""
     dead_fraction: float
-    """Share of latents that fired on none of the last `dead_window_tokens` training tokens (of all, when fewer)."""
+    """Share of latents active on none of the last `dead_window_tokens` training tokens (of all, when fewer)."""
     n_tokens: int
-    """Rows seen, repeated ones counted again."""
+    """Training rows, repeated ones counted again."""
     input_scale: float
-    """Root mean square of the centred input; the optimiser saw the input divided by it."""
+    """Root mean square of the centred input, which training divides by."""
     input_mean_d: Tensor
-    """Mean of the input, which the optimiser saw subtracted."""
+    """Mean of the input [d], which training subtracts."""
 
 
 def train_saes(

@@ -1,6 +1,6 @@
-"""A training under way, on disk, so that a killed one goes on where it was and ends with the same bits.
+"""State of a running training on disk, so that a killed one continues and ends with the same bits.
 
-Tensors as safetensors in one file that is replaced whole. What it belongs to is written in it and compared.
+One safetensors file, replaced as a whole. Its header names the training that it belongs to, and a hash of the tensors.
 """
 
 import time
@@ -16,16 +16,16 @@ from torch import Tensor
 from resources.files.atomic import clear_disk_errors, replacing_file
 
 SAVE_EVERY_SECONDS = 60.0
-"""Work that a kill may cost; saving takes a second per gigabyte."""
+"""Seconds of work that a kill may cost; saving takes a second per gigabyte."""
 
 
 class TrainingState:
-    """The file of one training.
+    """State file of one training.
 
     Args:
         path: of the file; need not exist.
-        belongs_to: what decides the training, as text; a state of another training is not gone on with.
-        every_seconds: how often it is saved.
+        belongs_to: identity of the training, such as its fingerprint; states of other trainings are ignored.
+        every_seconds: least time between two saves.
     """
 
     def __init__(self, path: Path, belongs_to: str, every_seconds: float = SAVE_EVERY_SECONDS):
@@ -33,9 +33,9 @@ class TrainingState:
         self._saved_at = time.monotonic()
 
     def load(self, into: Mapping[str, Tensor]) -> int:
-        """Put a saved state into these tensors, in place; returns the steps that it has done, 0 where there is none.
+        """Copy a saved state into these tensors; returns the steps that are done, 0 where there is no state.
 
-        A file that is damaged, of another training, or of other shapes is as good as none: nothing is lost but time.
+        A file that is damaged, of another training, or of other shapes counts as none: only time is lost.
         """
         try:
             with safetensors.safe_open(self.path, framework="pt") as file:
@@ -48,7 +48,7 @@ class TrainingState:
             return 0
         if any(saved[name].shape != tensor.shape or saved[name].dtype != tensor.dtype for name, tensor in into.items()):
             return 0
-        # Bits that a disk changed are not those that were written.
+        # The disk may have changed bits.
         if header.get("content") != _content(saved):
             return 0
         for name, tensor in into.items():
@@ -56,7 +56,7 @@ class TrainingState:
         return n_steps
 
     def save_if_due(self, n_steps: int, tensors: Mapping[str, Tensor]) -> None:
-        """Save, if the last time was long enough ago.
+        """Save, if the last save is long enough ago.
 
         Raises:
             EmergenceError: the disk is full.
@@ -70,7 +70,7 @@ class TrainingState:
         self._saved_at = time.monotonic()
 
     def remove(self) -> None:
-        """The training is over and its result is safe elsewhere."""
+        """Delete the file, when the result of the training is stored."""
         self.path.unlink(missing_ok=True)
 
 
