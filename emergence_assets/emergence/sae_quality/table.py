@@ -1,9 +1,12 @@
 """Quality of SAEs."""
 
+from typing import get_args
+
 import polars as pl
 
 from emergence_assets.checkpoints import keys
 from emergence_assets.emergence import columns
+from emergence_assets.study.sae import VariantName
 from resources.tables.columns import choice, count, ratio, share
 from resources.tables.table import Column, Table
 
@@ -16,7 +19,7 @@ SAE_METRICS = Table(
         count("d_model", "width of the residual stream", "dimensions", 1),
         columns.N_LATENTS,
         ratio("expansion", "n_latents / d_model", 0),
-        choice("arch", "activation function of the SAE", ("topk", "batchtopk", "jumprelu")),
+        choice("arch", "activation function of the SAE", get_args(VariantName)),
         count("k", "active latents per token by design", "latents", 1),
         count("train_tokens", "tokens on which the SAE was trained, repeats counted", "tokens", 1, pl.Int64).or_null,
         count("n_eval_tokens", "held-out tokens behind the metrics", "tokens", 1, pl.Int64),
