@@ -7,7 +7,7 @@ it saves them for use.
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -23,8 +23,27 @@ from emergence_assets.saes.formats.files import (
 from emergence_assets.saes.formats.folding import ForeignSAE
 
 WEIGHTS_NAME = "sae_weights.safetensors"
-_BATCH_WISE = ("batchtopk", "matryoshka_batchtopk")
-_ARCHITECTURES = ("topk", "jumprelu", "standard", *_BATCH_WISE)
+
+
+class _Architecture(NamedTuple):
+    activation: str
+    """Active latents of a token, in words."""
+    threshold: str | None = None
+    """Tensor of thresholds; without one they are 0, but for top-k."""
+    is_shared: bool = False
+    """Whether all latents have one threshold."""
+    rescales: bool | None = None
+    """Default of `rescale_acts_by_decoder_norm`; None where sae_lens has no such setting and ignores it."""
+
+
+_ONE_THRESHOLD = _Architecture("those above one threshold for all latents", "topk_threshold", True, True)
+_ARCHITECTURES = {
+    "topk": _Architecture("the {k} largest of a token", rescales=False),
+    "jumprelu": _Architecture("those above a threshold per latent", "threshold"),
+    "standard": _Architecture("those above zero"),
+    "batchtopk": _ONE_THRESHOLD,
+    "matryoshka_batchtopk": _ONE_THRESHOLD,
+}
 _OLD_NAMES = {
     "hook_point": "hook_name",
     "hook_point_head_index": "hook_head_index",
@@ -57,37 +76,38 @@ def read_sae_lens(folder: Path) -> tuple[ForeignSAE, dict[str, Any]]:
     version = settings.get("sae_lens_version") or about.get("sae_lens_version")
     if not _is_from_6_on(version, path):
         settings = about = _renewed(settings, path)
-    architecture = one_of(
-        settings, "architecture", None, _ARCHITECTURES, path, "choose an SAE of one of these architectures"
+    name = one_of(
+        settings, "architecture", None, tuple(_ARCHITECTURES), path, "choose an SAE of one of these architectures"
     )
+    architecture = _ARCHITECTURES[name]
     _check_input(settings, path)
     d_model, n_latents = positive_integer(settings, "d_in", path), positive_integer(settings, "d_sae", path)
     k = None
-    if architecture == "topk":
+    if name == "topk":
         k = positive_integer(settings, "k", path)
         if k > n_latents:
             raise refused(path, f"k={k} exceeds the {n_latents} latents")
     is_centred = one_of(settings, "apply_b_dec_to_input", True, (True, False), path, "write true or false")
-    # jumprelu and standard have no such setting, and sae_lens ignores it there.
-    is_rescaled = architecture in ("topk", *_BATCH_WISE) and one_of(
-        settings, "rescale_acts_by_decoder_norm", architecture != "topk", (True, False), path, "write true or false"
+    is_rescaled = architecture.rescales is not None and one_of(
+        settings, "rescale_acts_by_decoder_norm", architecture.rescales, (True, False), path, "write true or false"
     )
     weights = _read_weights(folder / WEIGHTS_NAME, architecture, d_model, n_latents)
+    threshold_n = weights[architecture.threshold] if architecture.threshold else weights["b_enc"].new_zeros(())
     sae = ForeignSAE(
         weights.pop("W_enc").t().contiguous(),
         weights["b_enc"],
         weights["W_dec"],
         weights["b_dec"],
         k,
-        _thresholds(weights, architecture),
+        None if k else threshold_n.expand(n_latents).clone(),
         is_rescaled=is_rescaled,
         is_centred=is_centred,
     )
     metadata = {
         "library": "sae_lens",
         "library_version": version,
-        "architecture": architecture,
-        "activation": _activation(architecture, k),
+        "architecture": name,
+        "activation": architecture.activation.format(k=k),
         **_provenance(about),
     }
     return sae, metadata
@@ -144,33 +164,15 @@ def _check_input(settings: dict[str, Any], path: Path) -> None:
     )
 
 
-def _read_weights(path: Path, architecture: str, d_model: int, n_latents: int) -> dict[str, Tensor]:
+def _read_weights(path: Path, architecture: _Architecture, d_model: int, n_latents: int) -> dict[str, Tensor]:
     shapes = {"W_enc": (d_model, n_latents), "b_enc": (n_latents,), "W_dec": (n_latents, d_model), "b_dec": (d_model,)}
-    if architecture == "jumprelu":
-        shapes["threshold"] = (n_latents,)
-    if architecture in _BATCH_WISE:
-        shapes["topk_threshold"] = ()
+    if architecture.threshold:
+        shapes[architecture.threshold] = () if architecture.is_shared else (n_latents,)
     weights = read_tensors(path, shapes, {"scaling_factor": (n_latents,)})
     # Old releases always wrote it; values other than one come from a fine-tuning that sae_lens no longer reads either.
     if not bool((weights.pop("scaling_factor", weights["b_enc"].new_ones(1)) == 1).all()):
         raise refused(path, "holds a scaling_factor other than one", "choose an SAE without fine-tuned scales")
     return weights
-
-
-def _thresholds(weights: dict[str, Tensor], architecture: str) -> Tensor | None:
-    if architecture == "standard":
-        return weights["b_enc"].new_zeros(weights["b_enc"].shape)
-    if architecture in _BATCH_WISE:
-        return weights["topk_threshold"].repeat(len(weights["b_enc"]))
-    return weights.get("threshold")
-
-
-def _activation(architecture: str, k: int | None) -> str:
-    return {
-        "topk": f"the {k} largest of a token",
-        "jumprelu": "those above a threshold per latent",
-        "standard": "those above zero",
-    }.get(architecture, "those above one threshold for all latents")
 
 
 def _provenance(about: dict[str, Any]) -> dict[str, Any]:

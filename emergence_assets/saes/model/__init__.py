@@ -1,1 +1,1 @@
-"""An SAE as tensors: variants, selection of latents, stacks."""
+"""An SAE as tensors: parameters, selection of latents, stacks."""
