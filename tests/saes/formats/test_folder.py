@@ -1,4 +1,4 @@
-"""The SAE folder: what is written comes back, and nothing else is let in."""
+"""Our SAE folder: reading returns what was written. Hostile files of the same layout are in `test_foreign.py`."""
 
 import json
 from dataclasses import replace
@@ -117,19 +117,6 @@ def test_a_missing_file_is_refused(folder, name):
         read_sae(folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"d_in": NaN}', "\x00\xff", "{}", "[]", "3"])
-def test_settings_that_are_not_a_json_object_are_refused(folder, text):
-    (folder / CONFIG_NAME).write_text(text, encoding="latin-1")
-    with pytest.raises(EmergenceError, match=CONFIG_NAME):
-        read_sae(folder)
-
-
-def test_settings_of_absurd_size_are_refused(folder):
-    (folder / CONFIG_NAME).write_text(" " * (2**20 + 1))
-    with pytest.raises(EmergenceError, match="too many"):
-        read_sae(folder)
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -161,49 +148,9 @@ def test_k_above_the_number_of_latents_names_the_file(folder):
         read_sae(folder)
 
 
-def test_a_missing_tensor_is_refused(folder):
-    change_weights(folder, lambda weights: weights.pop("b_dec"))
-    with pytest.raises(EmergenceError, match=WEIGHTS_NAME):
-        read_sae(folder)
-
-
-def test_a_renamed_tensor_is_refused(folder):
-    change_weights(folder, lambda weights: weights.update(bias=weights.pop("b_dec")))
-    with pytest.raises(EmergenceError, match="must hold"):
-        read_sae(folder)
-
-
-def test_a_transposed_tensor_is_refused(folder):
-    change_weights(folder, lambda weights: weights.update(W_enc=weights["W_enc"].T.contiguous()))
-    with pytest.raises(EmergenceError, match=r"W_enc is F32 \(20, 6\)"):
-        read_sae(folder)
-
-
-def test_another_type_of_the_same_size_is_refused(folder):
-    change_weights(folder, lambda weights: weights.update(b_enc=weights["b_enc"].view(torch.int32)))
-    with pytest.raises(EmergenceError, match=r"b_enc is I32"):
-        read_sae(folder)
-
-
-@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-@pytest.mark.parametrize("name", ["W_enc", "b_enc", "W_dec", "b_dec"])
-def test_weights_that_are_not_finite_are_refused(folder, name, bad):
-    change_weights(folder, lambda weights: weights[name].view(-1)[0].fill_(bad))
-    with pytest.raises(EmergenceError, match=f"{name} holds NaN or infinity"):
-        read_sae(folder)
-
-
 def test_decoder_rows_of_another_length_are_refused(folder):
     change_weights(folder, lambda weights: weights["W_dec"].mul_(2))
     with pytest.raises(EmergenceError, match="unit length"):
-        read_sae(folder)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.999])
-def test_truncated_weights_are_refused(folder, share):
-    content = (folder / WEIGHTS_NAME).read_bytes()
-    (folder / WEIGHTS_NAME).write_bytes(content[: int(share * len(content))])
-    with pytest.raises(EmergenceError, match=WEIGHTS_NAME):
         read_sae(folder)
 
 
@@ -213,13 +160,6 @@ def test_a_damaged_header_is_refused(folder, position):
     content[position] ^= 0xFF
     (folder / WEIGHTS_NAME).write_bytes(content)
     with pytest.raises(EmergenceError, match=WEIGHTS_NAME):
-        read_sae(folder)
-
-
-def test_a_pickle_under_the_name_of_the_weights_is_refused(folder):
-    n_bytes = (folder / WEIGHTS_NAME).stat().st_size
-    (folder / WEIGHTS_NAME).write_bytes(b"\x80\x04".ljust(n_bytes, b"."))
-    with pytest.raises(EmergenceError, match="not a safetensors file"):
         read_sae(folder)
 
 
