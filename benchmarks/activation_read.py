@@ -8,8 +8,7 @@ import xxhash
 
 from benchmarks.activation_files import BLOCK_BYTES, measure_shapes, write_file
 from benchmarks.rounds import Table, measure_alternating
-from emergence_assets.activations.files.reading import open_rows, unarchive_rows
-from emergence_assets.activations.files.storage_state import archive_rows
+from emergence_assets.activations.files.reading import open_rows
 
 N_BYTES = 256 << 20
 D_MODEL = 512
@@ -24,11 +23,9 @@ def measure_activation_read() -> Table:
 
 
 def _measure(folder: Path, stored_td: np.ndarray, dtype: str) -> Table:
-    path, raw, archived = folder / "layer.h5", folder / "rows.raw", folder / "archived.h5"
+    path, raw = folder / "layer.h5", folder / "rows.raw"
     write_file(path, stored_td, dtype)
     stored_td.tofile(raw)
-    write_file(archived, stored_td, dtype)
-    saved = archive_rows(archived) / stored_td.nbytes
     block_rows = BLOCK_BYTES // stored_td[0].nbytes
     buffer_td = np.empty((block_rows, D_MODEL), stored_td.dtype)
     offsets = _text_offsets(len(stored_td))
@@ -62,7 +59,6 @@ def _measure(folder: Path, stored_td: np.ndarray, dtype: str) -> Table:
         "in order": {
             MAP: lambda: _consume(raw_blocks(), buffer_td),
             "ours": lambda: _consume(open_rows(path, "resid_post").blocks(block_rows), buffer_td),
-            "ours, out of the archive": lambda: unarchive_rows(archived),
         },
         "hash": {"read and hash a raw file": hash_raw, "ours": lambda: open_rows(path, "resid_post", verify=True)},
         f"{N_TEXTS} texts": {MAP: raw_texts, "ours": our_texts},
@@ -74,7 +70,6 @@ def _measure(folder: Path, stored_td: np.ndarray, dtype: str) -> Table:
         for job in jobs:
             columns = costs.rates(job, n_bytes) | {"speed relative to the plain way": costs.speed(job, plain)}
             table[f"{dtype} d={D_MODEL}, {group}: {job}"] = columns
-    table[f"{dtype} d={D_MODEL}, in order: ours, out of the archive"]["note"] = f"{saved:.1%} smaller"
     return table
 
 

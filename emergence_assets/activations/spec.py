@@ -1,7 +1,4 @@
-"""Activation files as cells: probe set and tokens of a study, one forward pass per checkpoint for all its layers.
-
-Like every `spec.py` it is read when Dagster loads the definitions: what is slow to import is imported by functions.
-"""
+"""Asset of the activation files: a file per model, step and layer, from one forward pass per checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -83,18 +80,14 @@ def _verify(path: Path) -> None:
     verify_file(path)
 
 
-ARCHIVED_SHARE = {"float16": 0.83, "bfloat16": 0.63, "float32": 0.81}
-"""What is left of rows in the archive; docs/measurements.md."""
-
-
 def _activation_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
-    """Exact but for the archive: shapes follow from the texts."""
+    """Exact: shapes follow from the texts."""
     from emergence_assets.activations.files.layout import METADATA_BYTES, OVERHEAD_BYTES, ActivationSpec
 
     d_model, settings = study.family.models[str(cell.model)].d_model, study.activations
     kept = ActivationSpec(counts.n_rows, counts.n_probes, d_model, settings.dtype)
-    share = {"keep": 1.0, "archive-after-sae": ARCHIVED_SHARE[settings.dtype]}.get(settings.retention, 0.0)
-    return kept.n_bytes - OVERHEAD_BYTES + METADATA_BYTES - (1 - share) * counts.n_rows * kept.row_bytes
+    evicted_rows = 0 if settings.retention == "keep" else counts.n_rows
+    return kept.n_bytes - OVERHEAD_BYTES + METADATA_BYTES - evicted_rows * kept.row_bytes
 
 
 def tokens_path(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> Path:

@@ -110,7 +110,7 @@ def _activations(path: Path) -> dict[str, np.ndarray]:
     from emergence_assets.activations.files.layout import ROW_DATASETS
     from emergence_assets.activations.files.reading import open_rows, read_attrs, read_spec, read_stats
 
-    kept = [name for name in ROW_DATASETS if name != "resid_post" or read_spec(path).residency == "stored"]
+    kept = [name for name in ROW_DATASETS if name != "resid_post" or read_spec(path).storage_state == "stored"]
     found = {name: open_rows(path, name, verify=True).float32() for name in kept}
     found |= {f"stats/{name}": column for name, column in vars(read_stats(path)).items()}
     rows_hash = str(read_attrs(path)["resid_post_xxh3_128"])  # also where the rows are not kept

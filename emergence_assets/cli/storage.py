@@ -1,4 +1,4 @@
-"""`emergence storage`: what a study takes on disk and will take, and what becomes of the rows of its activations."""
+"""`emergence storage`: bytes of a study on disk now and when it is finished; eviction, restoring and export of rows."""
 
 import json
 import sys
@@ -34,7 +34,7 @@ def storage(context: click.Context, by: tuple[str, ...], as_json: bool) -> None:
     from emergence_assets.plan.disk_forecast import forecast, room
     from emergence_assets.plan.disk_usage import other_bytes, storage_rows
     from emergence_assets.plan.selection import Selection
-    from emergence_assets.saes.row_storage import residencies
+    from emergence_assets.saes.row_storage import storage_states
     from emergence_assets.texts.counting import text_counts
 
     plan = study_plan()
@@ -43,8 +43,8 @@ def storage(context: click.Context, by: tuple[str, ...], as_json: bool) -> None:
     space = room(plan, assets, counts)
     others = other_bytes(plan.storage)
     rows = storage_rows(plan, by) if by else []
-    where = list(residencies(plan, Selection()).values())
-    kinds = {kind: where.count(kind) for kind in ("stored", "archived", "evicted")}
+    states = list(storage_states(plan, Selection()).values())
+    kinds = {kind: states.count(kind) for kind in ("stored", "evicted")}
     if as_json:
         found = {"retention": plan.study.activations.retention, "counts": counts._asdict(), "rows_are": kinds}
         found |= {"assets": [asdict(asset) for asset in assets], "others": others, "by": rows}
@@ -62,27 +62,31 @@ def storage(context: click.Context, by: tuple[str, ...], as_json: bool) -> None:
 def evict(
     models: tuple[str, ...], steps: tuple[int, ...], layers: tuple[int, ...], as_json: bool, untrained_too: bool
 ) -> None:
-    """Let go of training rows; read-outs, statistics, hashes and provenance stay, and all that was made from them.
+    """Evict training rows; read-outs, statistics, hashes and provenance stay, and all that was made from them.
 
-    Rows come back bit for bit when they are needed: by `emergence storage restore`, or by a new SAE.
+    `emergence storage restore` brings rows back bit for bit; a new SAE captures them again by itself.
     """
-    _let_go("evict", models, steps, layers, as_json, untrained_too)
+    from rich.console import Console
 
+    from emergence_assets.cli.views.progress import Display
+    from emergence_assets.plan.disk_forecast import format_bytes
+    from emergence_assets.saes.row_storage import evict as evict_cells
 
-@storage.command()
-@selecting
-@click.option("--untrained-too", is_flag=True, help="Also rows that no SAE has been trained on yet.")
-def archive(
-    models: tuple[str, ...], steps: tuple[int, ...], layers: tuple[int, ...], as_json: bool, untrained_too: bool
-) -> None:
-    """Compress training rows inside their files, by a sixth (float16) to a third (bfloat16)."""
-    _let_go("archive", models, steps, layers, as_json, untrained_too)
+    plan = study_plan()
+    with Display(Console(file=sys.stderr)) as display:
+        done = evict_cells(plan, selection_of(plan, models, steps, layers), untrained_too, display)
+    if as_json:
+        click.echo(json.dumps(done, indent=2))
+        return
+    click.echo(f"{done['changed']} cells, {format_bytes(done['freed_bytes'])} freed")
+    if done["spared"]:
+        click.echo(f"{done['spared']} cells kept their rows: their SAEs are not trained yet (--untrained-too)")
 
 
 @storage.command()
 @selecting
 def restore(models: tuple[str, ...], steps: tuple[int, ...], layers: tuple[int, ...], as_json: bool) -> None:
-    """Bring rows back; evicted ones by running their checkpoint again, and only if every bit is as it was."""
+    """Bring evicted rows back by running their checkpoint again; refused unless every bit is as it was."""
     from rich.console import Console
 
     from emergence_assets.cli.views.progress import Display
@@ -94,7 +98,7 @@ def restore(models: tuple[str, ...], steps: tuple[int, ...], layers: tuple[int, 
     if as_json:
         click.echo(json.dumps(done, indent=2))
     else:
-        click.echo(f"{done['restored']} cells have their rows again, {done['harvested']} of them harvested")
+        click.echo(f"{done['restored']} cells have their rows again")
 
 
 @storage.command()
@@ -124,24 +128,6 @@ def export(
     for entry in written:
         click.echo(f"{folder / entry['folder']}: {entry['n_rows']} rows of {entry['d_model']}, {entry['hook_name']}")
     click.echo(f"{len(written)} cells in {folder}")
-
-
-def _let_go(how: str, models: Any, steps: Any, layers: Any, as_json: bool, untrained_too: bool) -> None:
-    from rich.console import Console
-
-    from emergence_assets.cli.views.progress import Display
-    from emergence_assets.plan.disk_forecast import format_bytes
-    from emergence_assets.saes.row_storage import evict_or_archive
-
-    plan = study_plan()
-    with Display(Console(file=sys.stderr)) as display:
-        done = evict_or_archive(plan, selection_of(plan, models, steps, layers), how, untrained_too, display)
-    if as_json:
-        click.echo(json.dumps(done, indent=2))
-        return
-    click.echo(f"{done['changed']} cells, {format_bytes(done['freed_bytes'])} freed")
-    if done["spared"]:
-        click.echo(f"{done['spared']} cells kept their rows: their SAEs are not trained yet (--untrained-too)")
 
 
 def _print_forecast(

@@ -133,8 +133,8 @@ def cache_growth(plan: Plan) -> int:
 
 
 def passing_bytes(plan: Plan, counts: TextCounts, forecasts: Sequence[AssetForecast]) -> int:
-    """Bytes of the rows of the largest checkpoint still to be captured, if they are freed once SAEs are trained."""
-    if plan.study.activations.retention not in ("drop-after-sae", "archive-after-sae"):
+    """Bytes of the rows of the largest checkpoint still to be captured, where they are evicted after the SAEs."""
+    if plan.study.activations.retention != "drop-after-sae":
         return 0
     captured = [asset for asset in forecasts if asset.asset == ACTIVATIONS and asset.n_done < asset.n_cells]
     return max((round(checkpoint_rows_bytes(plan, str(asset.model), counts)) for asset in captured), default=0)
@@ -170,7 +170,7 @@ def require_room(plan: Plan, counts: TextCounts, stages: Sequence[str] | None = 
         return
     settings = plan.study.activations
     smaller = []
-    for retention in ("archive-after-sae", "drop-after-sae", "stream"):
+    for retention in ("drop-after-sae", "stream"):
         other = plan.study.model_copy(update={"activations": settings.model_copy(update={"retention": retention})})
         needed = room_of(Plan(other, plan.storage, tuple(plan.specs.values())))
         if retention != settings.retention and needed.needed < found.needed:

@@ -1,22 +1,19 @@
-"""What `emergence storage` says and does: bytes by cell, rows let go, archived, brought back. Plain: no orchestration.
-
-What a study will take is in `plan/disk_forecast.py`, what happens to one file in `activations/files/storage_state.py`.
-"""
+"""Evict, restore and export the training rows of many cells, for `emergence storage`."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.activations.files.layout import Residency
-from emergence_assets.activations.files.reading import open_rows, read_attrs, read_spec, unarchive_rows
+from emergence_assets.activations.files.layout import StorageState
+from emergence_assets.activations.files.reading import open_rows, read_attrs, read_spec
 from emergence_assets.activations.spec import ACTIVATIONS, capture_arguments
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.listeners import ListeningCompute, TaskListener
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.selection import Selection
-from emergence_assets.saes.spec import AFTER_SAE, SAE
+from emergence_assets.saes.spec import SAE
 from emergence_assets.texts.tokens import read_tokens
 from resources.compute.local_processes import LocalProcesses
 from resources.compute.task import Task
@@ -24,67 +21,61 @@ from resources.errors import EmergenceError
 from resources.files.atomic import replacing_file
 
 
-def residencies(plan: Plan, selection: Selection) -> dict[Cell, Residency]:
-    """Where the rows of every activation file are; cells without a file are left out.
+def storage_states(plan: Plan, selection: Selection) -> dict[Cell, StorageState]:
+    """Storage state of every activation file; cells without a file are left out.
 
     Raises:
         EmergenceError: a file is damaged.
     """
     paths = {cell: ACTIVATIONS.path(plan.storage, cell) for cell in selection.of(plan.cells(ACTIVATIONS))}
-    return {cell: read_spec(path).residency for cell, path in paths.items() if path.exists()}
+    return {cell: read_spec(path).storage_state for cell, path in paths.items() if path.exists()}
 
 
-def evict_or_archive(
-    plan: Plan, selection: Selection, how: str, untrained_too: bool, progress: TaskListener
-) -> dict[str, Any]:
-    """Evict or archive the rows of the selected files.
+def evict(plan: Plan, selection: Selection, untrained_too: bool, progress: TaskListener) -> dict[str, Any]:
+    """Evict the rows of the selected files.
 
     Args:
         plan: Of the study.
         selection: Which cells.
-        how: `evict` or `archive`.
         untrained_too: Also where no SAE has been trained on the rows.
         progress: called with the tasks that are done.
 
     Returns:
         Counts of cells changed and spared, and bytes freed.
     """
-    known = residencies(plan, selection)
-    done_already = {"evict": ("evicted",), "archive": ("archived", "evicted")}[how]
-    chosen = [cell for cell, residency in known.items() if residency not in done_already]
-    spared = [cell for cell in chosen if not untrained_too and plan.state(SAE, cell).state != "done"]
+    stored = [cell for cell, state in storage_states(plan, selection).items() if state == "stored"]
+    spared = {cell for cell in stored if not untrained_too and plan.state(SAE, cell).state != "done"}
     tasks = []
-    for cell in chosen:
+    for cell in stored:
         if cell in spared:
             continue
         arguments = {
             "activation_file": str(ACTIVATIONS.path(plan.storage, cell)),
-            "how": how,
             "lock": str(plan.storage.checkpoint_lock(str(cell.model), int(cell.step or 0))),
         }
-        tasks.append(Task("emergence_assets.activations.forward.worker:evict_or_archive_file", arguments, str(cell)))
+        tasks.append(Task("emergence_assets.activations.forward.worker:evict_file", arguments, str(cell)))
     freed = [result for _, result in _run(tasks, progress)]
     return {"changed": len(freed), "spared": len(spared), "freed_bytes": sum(freed)}
 
 
 def follow_retention(plan: Plan, progress: TaskListener) -> dict[str, Any] | None:
-    """Let go of what the study does not keep and is still there: a run was killed before that, or kept it by design."""
-    how = AFTER_SAE.get(plan.study.activations.retention)
-    return evict_or_archive(plan, Selection(), how, False, progress) if how else None
+    """Evict rows that the study does not keep: an earlier run was killed before, or had another retention."""
+    if plan.study.activations.retention != "drop-after-sae":
+        return None
+    return evict(plan, Selection(), untrained_too=False, progress=progress)
 
 
 def restore(plan: Plan, selection: Selection, progress: TaskListener) -> dict[str, Any]:
-    """Bring rows back: archived ones from the archive, evicted ones by running their checkpoint again.
+    """Bring evicted rows back by running their checkpoint again.
 
     Raises:
-        EmergenceError: an evicted cell is not what the study asks for now, or what came back is not what was there.
+        EmergenceError: an evicted cell is stale, or the rows captured now differ from those that were evicted.
     """
-    known = {cell: residency for cell, residency in residencies(plan, selection).items() if residency != "stored"}
+    evicted = [cell for cell, state in storage_states(plan, selection).items() if state == "evicted"]
     by_step: dict[Cell, list[Cell]] = {}
-    for cell, residency in known.items():
-        if residency == "evicted":
-            _require_done(plan, ACTIVATIONS, cell)
-            by_step.setdefault(Cell(cell.model, cell.step), []).append(cell)
+    for cell in evicted:
+        _require_done(plan, ACTIVATIONS, cell)
+        by_step.setdefault(Cell(cell.model, cell.step), []).append(cell)
     tasks = []
     for checkpoint, cells in by_step.items():
         recipe = ACTIVATIONS.recipe(plan.study, plan.storage, cells[0]) or {}
@@ -93,15 +84,8 @@ def restore(plan: Plan, selection: Selection, progress: TaskListener) -> dict[st
             "layers": {str(cell.layer): str(ACTIVATIONS.path(plan.storage, cell)) for cell in cells},
         }
         tasks.append(Task("emergence_assets.activations.forward.worker:restore_layers", arguments, str(checkpoint)))
-    for cell, residency in known.items():
-        if residency == "archived":
-            arguments = {
-                "activation_file": str(ACTIVATIONS.path(plan.storage, cell)),
-                "lock": str(plan.storage.checkpoint_lock(str(cell.model), int(cell.step or 0))),
-            }
-            tasks.append(Task("emergence_assets.activations.forward.worker:unarchive", arguments, str(cell)))
     _run(tasks, progress)
-    return {"restored": len(known), "harvested": sum(map(len, by_step.values()))}
+    return {"restored": len(evicted)}
 
 
 def _require_done(plan: Plan, spec: AssetSpec, cell: Cell) -> None:
@@ -135,9 +119,9 @@ def export(plan: Plan, selection: Selection, layout: str, context_size: int, fol
     from emergence_assets.activations.files.export import LAYOUTS
 
     written = []
-    for cell, residency in residencies(plan, selection).items():
+    for cell in storage_states(plan, selection):
         path = ACTIVATIONS.path(plan.storage, cell)
-        rows = unarchive_rows(path) if residency == "archived" else open_rows(path, "resid_post", verify=True)
+        rows = open_rows(path, "resid_post", verify=True)
         attrs = read_attrs(path)
         tokens = read_tokens(plan.storage.tokens_file(str(attrs["tokens_file"]).removesuffix(".h5")))
         hook_name = f"blocks.{cell.layer}.hook_resid_post"

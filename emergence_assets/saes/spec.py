@@ -22,8 +22,6 @@ from resources.files.storage import Storage
 
 EVALUATION_SHARE = 10
 """Every so many-th training text is kept from the SAE and measures its quality."""
-AFTER_SAE = {"drop-after-sae": "evict", "archive-after-sae": "archive"}
-"""What becomes of the rows of a cell whose SAEs are trained, by the study's retention."""
 METRICS_NAME = "metrics.json"
 WEIGHTS_NAME = "sae_weights.safetensors"
 CURVE_NAME = "training_curve.png"
@@ -96,7 +94,7 @@ def _jobs(plan: Plan, due: Due) -> list[Job]:
     """What one worker does in one go, checkpoint after checkpoint.
 
     On a GPU all layers of a checkpoint make one stack; on a CPU stacking gains nothing and every layer is a task. Where
-    no file keeps the rows all layers of a checkpoint are harvested at once. Warm starts go from step to step.
+    no file keeps the rows all layers of a checkpoint are captured at once. Warm starts go from step to step.
     """
     by_layer = n_gpus() == 0 and plan.study.sae.warm_start is not None
     chains: dict[tuple[Any, ...], list[tuple[dict[str, Any], list[Cell]]]] = {}
@@ -113,7 +111,10 @@ def _jobs(plan: Plan, due: Due) -> list[Job]:
             chains.setdefault(key, []).append((work, cells))
     return [
         Job(
-            {"work": [one for one, _ in chain], "retention": plan.study.activations.retention},
+            {
+                "work": [one for one, _ in chain],
+                "evict": plan.study.activations.retention == "drop-after-sae",
+            },
             tuple(cell for _, cells in chain for cell in cells),
             str(chain[0][1][0] if len(chain[0][1]) == 1 else Cell(*chain[0][1][0][:2])),
         )
@@ -124,7 +125,7 @@ def _jobs(plan: Plan, due: Due) -> list[Job]:
 def _keeps_rows(plan: Plan, cell: Cell) -> bool:
     from emergence_assets.activations.files.reading import read_spec
 
-    return read_spec(ACTIVATIONS.path(plan.storage, cell)).residency != "evicted"
+    return read_spec(ACTIVATIONS.path(plan.storage, cell)).storage_state == "stored"
 
 
 def _work(plan: Plan, checkpoint: Cell, selected: Mapping[Cell, Required], streamed: bool) -> dict[str, Any]:

@@ -21,9 +21,9 @@ class Activations(StrictModel):
     """Data type of the files."""
     compute_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Data type of the forward pass; float32 gives comparable activations on all devices."""
-    retention: Literal["keep", "archive-after-sae", "drop-after-sae", "stream"] = "keep"
-    """What becomes of training rows: they stay on disk, are compressed or let go once the SAEs of their cell are
-    trained, or never reach the disk (SAEs train from memory). Read-outs, statistics and provenance always stay."""
+    retention: Literal["keep", "drop-after-sae", "stream"] = "keep"
+    """Storage of training rows: they stay on disk, are evicted once the SAEs of their cell are trained, or never reach
+    the disk (SAEs train from memory). Read-outs, statistics and provenance always stay."""
 
 
 class Statistics(StrictModel):

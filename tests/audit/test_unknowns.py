@@ -140,9 +140,8 @@ def test_any_file_may_hold_anything(copy: Path, fill: bytes) -> None:
     assert len([one for one in found["findings"] if not one["because"]]) > 8
 
 
-def test_rows_that_are_archived_or_evicted_are_no_finding(copy: Path) -> None:
-    from emergence_assets.activations.files.storage_state import archive_rows, evict_rows
+def test_evicted_rows_are_no_finding(copy: Path) -> None:
+    from emergence_assets.activations.files.storage_state import evict_rows
 
-    archive_rows(copy / "tiny/activations" / STEP / "layer=000.h5")
     evict_rows(copy / "tiny/activations" / STEP / "layer=001.h5")
     assert audit_of(copy)["findings"] == []

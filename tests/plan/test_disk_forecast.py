@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from emergence_assets.features.spec import expected_pairs
-from emergence_assets.orchestration.runs.batching import disk_portions
+from emergence_assets.orchestration.runs.batching import disk_batches
 from emergence_assets.pipeline import specs_for
 from emergence_assets.plan import disk_forecast as forecasting
 from emergence_assets.plan.disk_forecast import by_asset, forecast, format_bytes, require_room, room
@@ -55,9 +55,9 @@ def test_a_study_is_counted_before_anything_is_made(tmp_path: Path) -> None:
 def test_rows_that_go_are_not_counted(tmp_path: Path) -> None:
     sizes = {
         retention: predicted(tiny(retention=retention), tmp_path)["activations"]
-        for retention in ("keep", "archive-after-sae", "drop-after-sae", "stream")
+        for retention in ("keep", "drop-after-sae", "stream")
     }
-    assert sizes["keep"] > sizes["archive-after-sae"] > sizes["drop-after-sae"] == sizes["stream"]
+    assert sizes["keep"] > sizes["drop-after-sae"] == sizes["stream"]
     rows = 600 * 2 * sum(4 * n_layers * d for n_layers, d in ((2, 16), (1, 8)))
     assert sizes["keep"] - sizes["stream"] == pytest.approx(rows, rel=0.5)  # some texts are too long
     assert predicted(tiny(dtype="float32"), tmp_path)["activations"] > sizes["keep"]
@@ -95,7 +95,7 @@ def test_rows_that_pass_by_need_room_for_one_checkpoint(tmp_path: Path) -> None:
     assert room(kept, forecast(kept, counts), counts).passing == 0
 
 
-def test_a_full_disk_cuts_a_run_into_portions_of_whole_checkpoints(
+def test_a_full_disk_cuts_a_run_into_batches_of_whole_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = tiny(retention="drop-after-sae")
@@ -105,14 +105,14 @@ def test_a_full_disk_cuts_a_run_into_portions_of_whole_checkpoints(
     cells = forecasting.expected_cells(plan, spec, "gloss-tiny")
     one_checkpoint = round(forecasting.checkpoint_rows_bytes(plan, "gloss-tiny", counts))
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: Disk(0, 0, 4 * one_checkpoint))
-    portions = disk_portions(plan, spec, cells, lambda: counts)
-    assert [len(portion) for portion in portions] == [4, 4]
-    assert [cell for portion in portions for cell in portion] == cells
+    batches = disk_batches(plan, spec, cells, lambda: counts)
+    assert [len(batch) for batch in batches] == [4, 4]
+    assert [cell for batch in batches for cell in batch] == cells
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: Disk(0, 0, 10**12))
-    assert len(disk_portions(plan, spec, cells, lambda: counts)) == 1
+    assert len(disk_batches(plan, spec, cells, lambda: counts)) == 1
     kept = plan_of(tiny(), tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: Disk(0, 0, 1))
-    assert len(disk_portions(kept, spec, cells, lambda: counts)) == 1
+    assert len(disk_batches(kept, spec, cells, lambda: counts)) == 1
 
 
 def test_more_texts_and_more_active_latents_give_more_pairs() -> None:

@@ -1,4 +1,4 @@
-"""Rows that go, come back, or never reach the disk change no number; nor do kills at any moment."""
+"""Rows that are evicted, restored, or never reach the disk change no number; nor do kills at any moment."""
 
 import io
 import json
@@ -49,8 +49,8 @@ def activation_files(data: Path) -> list[Path]:
     return sorted((data / "tiny/activations").rglob("layer=*.h5"))
 
 
-def residencies(data: Path) -> set[str]:
-    return {read_spec(path).residency for path in activation_files(data)}
+def storage_states(data: Path) -> set[str]:
+    return {read_spec(path).storage_state for path in activation_files(data)}
 
 
 def test_a_study_killed_five_times_ends_with_the_tables_of_one_that_was_not(
@@ -75,7 +75,7 @@ def test_a_study_killed_five_times_ends_with_the_tables_of_one_that_was_not(
     assert finished.returncode == 0, finished.stderr
     print(f"killed after {', '.join(moments)}; tables equal byte for byte")
     assert tables(tmp_path) == tables(finished_study)
-    assert residencies(tmp_path) == {"evicted"}
+    assert storage_states(tmp_path) == {"evicted"}
     assert not list((tmp_path / "tiny").rglob(".*.tmp"))
     for path in activation_files(tmp_path):
         verify_file(path)
@@ -86,7 +86,7 @@ def test_streamed_rows_give_the_same_tables_and_never_lie_on_the_disk(finished_s
     finished = run_emergence(tmp_path, "run", study=study)
     assert finished.returncode == 0, finished.stderr
     assert tables(tmp_path) == tables(finished_study)
-    assert residencies(tmp_path) == {"evicted"}
+    assert storage_states(tmp_path) == {"evicted"}
     again = run_emergence(tmp_path, "run", "--json", study=study)
     assert json.loads(again.stdout)["made"] in ({}, dict.fromkeys(json.loads(again.stdout)["made"], 0))
 
@@ -101,30 +101,30 @@ def test_evicted_rows_are_known_as_evicted_serve_new_saes_and_come_back(finished
         path.stat().st_size for path in activation_files(data)
     )
     shown = json.loads(run_emergence(data, "storage", "--json").stdout)
-    assert shown["rows_are"] == {"stored": 0, "archived": 0, "evicted": 12}
+    assert shown["rows_are"] == {"stored": 0, "evicted": 12}
     assert all(entry["done"] == entry["total"] for entry in status_of(data).values())
 
     other = tmp_path / "other.yaml"
     other.write_text(TINY.read_text().replace("k: 4", "k: 5"))
     made = json.loads(run_emergence(data, "run", "--json", "--stage", "saes", study=other).stdout)["made"]
     assert made == {"sae": 12}
-    assert residencies(data) == {"evicted"}
+    assert storage_states(data) == {"evicted"}
 
-    dropping = study_with(tmp_path, retention="archive-after-sae")
+    dropping = study_with(tmp_path, retention="drop-after-sae")
     restored = run_emergence(data, "storage", "restore", "--json", "--model", "gloss-tiny")
-    assert json.loads(restored.stdout) == {"restored": 8, "harvested": 8}
+    assert json.loads(restored.stdout) == {"restored": 8}
     for path, content in before.items():
         assert (path.read_bytes() == content) == ("model=gloss-tiny" in str(path)), path
-    archived = json.loads(run_emergence(data, "storage", "archive", "--json", "--layer", "0").stdout)
-    assert archived["spared"] == 4, "the SAEs of these rows are out of date again"
-    archived = json.loads(run_emergence(data, "storage", "archive", "--json", "--layer", "0", "--untrained-too").stdout)
-    assert archived["changed"] == 4
-    assert residencies(data) == {"stored", "archived", "evicted"}
+    evicted = json.loads(run_emergence(data, "storage", "evict", "--json", "--layer", "0").stdout)
+    assert evicted["spared"] == 4, "the SAEs of these rows are out of date again"
+    evicted = json.loads(run_emergence(data, "storage", "evict", "--json", "--layer", "0", "--untrained-too").stdout)
+    assert evicted["changed"] == 4
+    assert storage_states(data) == {"stored", "evicted"}
     assert run_emergence(data, "storage", "restore").returncode == 0
     assert {path: path.read_bytes() for path in activation_files(data)} == before
     # A run follows the study's retention also with what an earlier setting left.
     assert run_emergence(data, "run", study=dropping).returncode == 0
-    assert residencies(data) == {"archived"}
+    assert storage_states(data) == {"evicted"}
 
 
 def test_rows_that_come_back_different_are_refused(finished_study: Path, tmp_path: Path) -> None:
@@ -137,7 +137,30 @@ def test_rows_that_come_back_different_are_refused(finished_study: Path, tmp_pat
     refused = run_emergence(data, "storage", "restore", "--model", "gloss-tinier")
     assert refused.returncode == 1
     assert "not bit for bit" in refused.stderr
-    assert read_spec(victim).residency == "evicted"
+    assert read_spec(victim).storage_state == "evicted"
+
+
+def test_a_cell_that_an_earlier_version_archived_is_refused_by_name_and_made_anew_without_it(
+    finished_study: Path, tmp_path: Path
+) -> None:
+    import h5py
+
+    from resources.hdf5 import hdf5
+
+    data = tmp_path / "data"
+    copied(finished_study, data)
+    victim = activation_files(data)[0]
+    with h5py.File(victim, "r+", libver=hdf5.LIBVER) as file:
+        del file["resid_post"]
+        hdf5.write_attrs(file, {"residency": "archived"})
+    refused = run_emergence(data, "run")
+    assert refused.returncode == 1
+    assert "The rows of this file are archived" in refused.stderr
+    assert victim.name in refused.stderr
+    assert "made anew" in refused.stderr
+    victim.unlink()
+    assert run_emergence(data, "run").returncode == 0
+    assert tables(data) == tables(finished_study)
 
 
 def forge_row_hash(path: Path) -> None:

@@ -1,1 +1,1 @@
-"""The HDF5 format of activation files: layout, writer, reader, batches, archive."""
+"""The HDF5 format of activation files: layout, writer, reader, batches, eviction."""

@@ -1,11 +1,11 @@
-"""What an activation file holds: names, types and shapes, as `docs/activation-format.md` says. Nothing is opened here.
+"""Layout of activation files: names, types and shapes of `docs/activation-format.md`, without opening a file.
 
-The writer is `writing.py`, the reader `reading.py`; the file says nothing about where files lie.
+The writer is `writing.py`, the reader `reading.py`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil, prod
+from math import prod
 from typing import Literal, get_args
 
 import xxhash
@@ -21,8 +21,6 @@ ROW_DATASETS = {
     "read_out_mean": "mean of the residual stream over the tokens of the probe texts, first token left out",
 }
 ROW_DIMENSIONS = {"resid_post": "token", "read_out": "probe_text", "read_out_mean": "probe_text"}
-ARCHIVE = "archive/resid_post"
-ARCHIVE_OFFSETS = "archive/offsets"
 STATS = dict.fromkeys(("mean", "var", "min", "max"), "float32") | dict.fromkeys(("nan_count", "inf_count"), "int64")
 PREVIEW_ROWS = 1024
 PAGE_BYTES = 4096
@@ -33,17 +31,17 @@ OVERHEAD_BYTES = 64 * 1024
 METADATA_BYTES = 16 * 1024
 """What both take in practice, with a provenance of usual length."""
 NO_HASH = "0" * 32
-Residency = Literal["stored", "archived", "evicted"]
-"""Whether the rows of /resid_post are in the file as they are, compressed, or not at all."""
-RESIDENCIES: tuple[Residency, ...] = get_args(Residency)
+StorageState = Literal["stored", "evicted"]
+"""Whether /resid_post is in the file. The file names it in its attribute `residency`."""
+STORAGE_STATES: tuple[StorageState, ...] = get_args(StorageState)
 
 
 @dataclass(frozen=True)
 class ActivationSpec:
-    """What has to be known before a file is created: the shapes follow from the token file.
+    """Shapes and data type of a file, known before it is created: they follow from the token file.
 
     Raises:
-        ValueError: A dimension is empty, or dtype, residency and archive do not fit together.
+        ValueError: A dimension is empty, or dtype or storage state is unknown.
     """
 
     n_rows: int
@@ -53,21 +51,15 @@ class ActivationSpec:
     d_model: int
     dtype: str = "float16"
     """One of `ROW_DTYPES`."""
-    residency: Residency = "stored"
-    archive_bytes: int = 0
-    """Length of /archive/resid_post; 0 where nothing is archived."""
-    archive_block_rows: int = 0
-    """Rows in each of its blocks but the last."""
+    storage_state: StorageState = "stored"
 
     def __post_init__(self) -> None:
         if min(self.n_rows, self.n_probes, self.d_model) < 1:
             raise ValueError(f"every dimension needs at least one element: {self}")
         if self.dtype not in ROW_DTYPES:
             raise ValueError(f"dtype is one of {', '.join(ROW_DTYPES)}, not {self.dtype!r}")
-        if self.residency not in RESIDENCIES:
-            raise ValueError(f"residency is one of {', '.join(RESIDENCIES)}, not {self.residency!r}")
-        if (self.residency == "archived") != (min(self.archive_bytes, self.archive_block_rows) > 0):
-            raise ValueError(f"archive_bytes and archive_block_rows belong to archived rows: {self}")
+        if self.storage_state not in STORAGE_STATES:
+            raise ValueError(f"residency is one of {', '.join(STORAGE_STATES)}, not {self.storage_state!r}")
 
     @property
     def row_bytes(self) -> int:
@@ -81,15 +73,11 @@ class ActivationSpec:
     @property
     def datasets(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Path → shape and dtype of every dataset of the file."""
-        present = [name for name in ROW_DATASETS if name != "resid_post" or self.residency == "stored"]
+        present = [name for name in ROW_DATASETS if name != "resid_post" or self.storage_state == "stored"]
         rows = {name: ((self.n_rows_of(name), self.d_model), self.dtype) for name in present}
-        archive: dict[str, tuple[tuple[int, ...], str]] = {}
-        if self.residency == "archived":
-            n_blocks = ceil(self.n_rows / self.archive_block_rows)
-            archive = {ARCHIVE: ((self.archive_bytes,), "uint8"), ARCHIVE_OFFSETS: ((n_blocks + 1,), "int64")}
         stats = {f"stats/{name}": ((self.d_model,), dtype) for name, dtype in STATS.items()}
         preview = {"preview": ((min(self.n_rows, PREVIEW_ROWS), self.d_model), "float32")}
-        return rows | archive | preview | stats
+        return rows | preview | stats
 
     @property
     def n_bytes(self) -> int:
@@ -100,7 +88,7 @@ class ActivationSpec:
     @property
     def is_large(self) -> bool:
         """Whether alignment to large pages is worth its holes."""
-        return self.residency == "stored" and self.n_rows * self.row_bytes >= LARGE_BYTES
+        return self.storage_state == "stored" and self.n_rows * self.row_bytes >= LARGE_BYTES
 
     @property
     def alignment(self) -> tuple[int, int]:
@@ -109,21 +97,18 @@ class ActivationSpec:
 
     @property
     def attrs(self) -> dict[str, AttrValue]:
-        """The root attributes that say what this object says."""
+        """Root attributes of the file with these shapes, data type and storage state."""
         shapes: dict[str, AttrValue] = {"n_rows": self.n_rows, "n_probes": self.n_probes, "d_model": self.d_model}
-        shapes |= {"dtype": self.dtype, "residency": self.residency}
-        if self.residency == "archived":
-            shapes |= {"archive_bytes": self.archive_bytes, "archive_block_rows": self.archive_block_rows}
-        return shapes
+        return shapes | {"dtype": self.dtype, "residency": self.storage_state}
 
 
 RESERVED_ATTRS = frozenset(
     {"format", "format_version", "complete", "content_xxh3_128", "resid_post_xxh3_128"}
-    | ActivationSpec(1, 1, 1, residency="archived", archive_bytes=1, archive_block_rows=1).attrs.keys()
+    | ActivationSpec(1, 1, 1).attrs.keys()
 )
 
 
 def content_hash(spec: ActivationSpec, hashes: Mapping[str, str]) -> str:
-    """One hash for the activations of a file, from the hashes of its row datasets; the same wherever the rows are."""
+    """Hash of the activations of a file, from the hashes of its row datasets; the same in both storage states."""
     lines = [f"{name} {spec.dtype} {spec.n_rows_of(name)} {spec.d_model} {hashes[name]}\n" for name in ROW_DATASETS]
     return xxhash.xxh3_128_hexdigest("".join(lines).encode())

@@ -15,18 +15,16 @@ import numpy as np
 import xxhash
 
 from emergence_assets.activations.files.layout import (
-    ARCHIVE,
-    ARCHIVE_OFFSETS,
     FORMAT,
     FORMAT_VERSION,
     ROW_DATASETS,
     STATS,
     ActivationSpec,
-    Residency,
+    StorageState,
     content_hash,
 )
 from resources.hdf5.guarded import DatasetFacts, GuardedFile, open_guarded
-from resources.hdf5.hdf5 import NUMERIC_TYPES, AttrValue, to_float32
+from resources.hdf5.hdf5 import AttrValue, to_float32
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 
 HASH_BLOCK_BYTES = 1 << 20
 """Stays in cache between reading and hashing."""
-MAX_ARCHIVE_BLOCK_BYTES = 64 << 20
-"""A file that asks for more memory at a time was not written by us."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +116,7 @@ def read_attrs(path: Path) -> dict[str, AttrValue]:
 
 
 def read_spec(path: Path) -> ActivationSpec:
-    """Shapes, dtype and residency of an activation file.
+    """Shapes, data type and storage state of an activation file.
 
     Raises:
         EmergenceError: As `open_rows`, as far as attributes are concerned.
@@ -139,17 +135,16 @@ def open_rows(path: Path, name: str, *, verify: bool = False) -> Rows:
 
     Raises:
         EmergenceError: The file is missing, not HDF5, truncated, incomplete, of another format or version, hostile, or
-            its parts do not fit together; its rows are archived or evicted; with `verify` also when bytes differ from
+            its parts do not fit together; its rows are evicted; with `verify` also when bytes differ from
             what was written.
         ValueError: `name` is no row dataset.
     """
     if name not in ROW_DATASETS:
         raise ValueError(f"name is one of {', '.join(ROW_DATASETS)}, not {name!r}")
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
-        residency = spec_of(guarded).residency
-        if name == "resid_post" and residency != "stored":
+        if name == "resid_post" and spec_of(guarded).storage_state == "evicted":
             raise guarded.refuse(
-                f"The rows of this file are {residency}.", remedy="Bring them back with `emergence storage restore`."
+                "The rows of this file are evicted.", remedy="Bring them back with `emergence storage restore`."
             )
         facts = checked(guarded, name)
         if verify:
@@ -159,32 +154,8 @@ def open_rows(path: Path, name: str, *, verify: bool = False) -> Rows:
         return Rows(array, facts.dtype)
 
 
-def unarchive_rows(path: Path) -> Rows:
-    """The rows of an archived file, in memory; verified against their hash.
-
-    Raises:
-        EmergenceError: As `open_rows`, or the rows are not archived, or the archive does not give them.
-    """
-    with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
-        spec = spec_of(guarded)
-        if spec.residency != "archived":
-            raise guarded.refuse(f"The rows of this file are {spec.residency} and not archived.")
-        running, start = xxhash.xxh3_128(), 0
-        try:
-            array = np.empty((spec.n_rows, spec.d_model), NUMERIC_TYPES[spec.dtype][1])
-        except MemoryError as error:
-            remedy = "Run where there is more memory; if that many rows cannot be, the file lies: delete it."
-            raise guarded.refuse(f"Its {spec.n_rows * spec.row_bytes} bytes of rows need memory.", remedy) from error
-        for block_td in _unarchived_blocks(guarded, spec):
-            running.update(block_td.data)
-            array[start : start + len(block_td)] = block_td
-            start += len(block_td)
-        _require_rows(guarded, spec, start, running.hexdigest())
-        return Rows(array, spec.dtype)
-
-
 def first_rows(path: Path, n_rows: int) -> list[np.ndarray]:
-    """The first training rows and the first read-outs, which are in the file whatever its residency; mapped, not read.
+    """The first training rows and the first read-outs, which stay in the file in both storage states; mapped, not read.
 
     Raises:
         EmergenceError: As `open_rows`.
@@ -207,7 +178,7 @@ def read_stats(path: Path) -> ActivationStats:
 
 
 def verify_file(path: Path) -> None:
-    """Check a whole activation file, every byte of every dataset; an archive is decompressed.
+    """Check a whole activation file, every byte of every dataset.
 
     Raises:
         EmergenceError: As `open_rows` with `verify`, for any dataset; names those whose bytes differ.
@@ -215,8 +186,8 @@ def verify_file(path: Path) -> None:
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
         spec = spec_of(guarded)
         facts = {name: checked(guarded, name) for name in spec.datasets}
-        if strangers := {"resid_post", "archive"} & guarded.names() - {name.partition("/")[0] for name in facts}:
-            raise guarded.refuse(f"The rows are {spec.residency}, but the file holds {sorted(strangers)[0]}.")
+        if "resid_post" in guarded.names() - facts.keys():
+            raise guarded.refuse("The rows are evicted, but the file holds resid_post.")
         _require_equal_hashes(guarded, list(facts.values()))
         hashes = {"resid_post": str(guarded.attrs.get("resid_post_xxh3_128"))}
         if "resid_post" in facts and facts["resid_post"].xxh3_128 != hashes["resid_post"]:
@@ -224,54 +195,34 @@ def verify_file(path: Path) -> None:
         hashes |= {name: facts[name].xxh3_128 for name in ROW_DATASETS if name in facts}
         if content_hash(spec, hashes) != guarded.attrs.get("content_xxh3_128"):
             raise guarded.refuse("The content hash does not follow from the hashes of the datasets.")
-        if spec.residency == "archived":
-            running, n_rows = xxhash.xxh3_128(), 0
-            for block_td in _unarchived_blocks(guarded, spec):
-                running.update(block_td.data)
-                n_rows += len(block_td)
-            _require_rows(guarded, spec, n_rows, running.hexdigest())
 
 
 def spec_of(guarded: GuardedFile) -> ActivationSpec:
-    """What an open file's attributes say of its shapes.
+    """Shapes, data type and storage state in the attributes of an open file.
 
     Raises:
-        EmergenceError: They are missing, of another type, or do not fit together.
+        EmergenceError: They are missing, of another type, or do not fit together; the rows were archived.
     """
-    names = ("n_rows", "n_probes", "d_model", "archive_bytes", "archive_block_rows")
-    defaults = (None, None, None, 0, 0)
-    numbers = [guarded.attrs.get(name, default) for name, default in zip(names, defaults, strict=True)]
+    numbers = [guarded.attrs.get(name) for name in ("n_rows", "n_probes", "d_model")]
     if not all(isinstance(number, int) for number in numbers):
         raise guarded.refuse("The attributes n_rows, n_probes and d_model are not all integers.")
-    n_rows, n_probes, d_model, archive_bytes, archive_block_rows = cast("list[int]", numbers)
-    # Refused as what it is by the class, when the file names something else.
-    residency = cast("Residency", str(guarded.attrs.get("residency")))
-    return ActivationSpec(
-        n_rows, n_probes, d_model, str(guarded.attrs.get("dtype")), residency, archive_bytes, archive_block_rows
-    )
-
-
-def _unarchived_blocks(guarded: GuardedFile, spec: ActivationSpec) -> Iterator[np.ndarray]:
-    from emergence_assets.activations.files.archive import decompress
-
-    if min(spec.archive_block_rows, spec.n_rows) * spec.row_bytes > MAX_ARCHIVE_BLOCK_BYTES:
-        raise guarded.refuse(f"A block of the archive would take more than {MAX_ARCHIVE_BLOCK_BYTES} bytes of memory.")
-    archive, offsets = checked(guarded, ARCHIVE), guarded.read(checked(guarded, ARCHIVE_OFFSETS))
-    mapped = np.memmap(guarded.stream, np.uint8, "r", archive.offset, archive.shape)
-    shape, dtype = (spec.n_rows, spec.d_model), NUMERIC_TYPES[spec.dtype][1]
-    yield from decompress(mapped, offsets.tolist(), spec.archive_block_rows, shape, dtype)
-
-
-def _require_rows(guarded: GuardedFile, spec: ActivationSpec, n_rows: int, digest: str) -> None:
-    if n_rows != spec.n_rows or digest != guarded.attrs.get("resid_post_xxh3_128"):
-        raise guarded.refuse("The archive does not give the rows that were archived.")
+    n_rows, n_probes, d_model = cast("list[int]", numbers)
+    # The class refuses every other value.
+    state = cast("StorageState", str(guarded.attrs.get("residency")))
+    if str(state) == "archived":
+        raise guarded.refuse(
+            "The rows of this file are archived: an earlier version of this program compressed them, and this version "
+            "cannot read them.",
+            remedy="Delete the file and type `emergence run`: its cell is made anew.",
+        )
+    return ActivationSpec(n_rows, n_probes, d_model, str(guarded.attrs.get("dtype")), state)
 
 
 def checked(guarded: GuardedFile, name: str) -> DatasetFacts:
-    """Where a dataset's bytes lie, if it has the shape and type that the file's attributes say.
+    """Where the bytes of a dataset lie, after comparing its shape and type with the attributes of the file.
 
     Raises:
-        EmergenceError: It has not, or as `GuardedFile.facts`.
+        EmergenceError: They differ, or as `GuardedFile.facts`.
     """
     facts = guarded.facts(name)
     expected = spec_of(guarded).datasets[name]

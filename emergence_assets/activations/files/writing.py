@@ -48,7 +48,7 @@ class FileInPreparation:
 
     Args:
         path: Final name; a file there is replaced when this one is published.
-        spec: Shapes, dtype and residency.
+        spec: Shapes, data type and storage state.
         attrs: Provenance for the root attributes; str, int or float.
 
     Raises:

@@ -1,7 +1,4 @@
-"""Workers that run a checkpoint over the texts of a study: into files, or into memory where files do not keep the rows.
-
-Which cells there are is in `activations/spec.py`.
-"""
+"""Workers that capture the residual streams of a checkpoint over the texts of a study, into files or into memory."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +13,9 @@ from transformers import PreTrainedModel
 
 from emergence_assets.activations.files.background import BackgroundWriter
 from emergence_assets.activations.files.batches import available_memory
-from emergence_assets.activations.files.layout import ActivationSpec
-from emergence_assets.activations.files.reading import Rows, open_rows, read_spec, unarchive_rows
-from emergence_assets.activations.files.storage_state import archive_rows, evict_rows, restore_rows
+from emergence_assets.activations.files.layout import ActivationSpec, StorageState
+from emergence_assets.activations.files.reading import Rows, open_rows, read_spec
+from emergence_assets.activations.files.storage_state import evict_rows, restore_rows
 from emergence_assets.activations.files.writing import ActivationWriter
 from emergence_assets.activations.forward.capture import capture_checkpoint
 from emergence_assets.activations.spec import activation_provenance
@@ -46,7 +43,7 @@ def capture_layers(
     asked: str,
     report: Any,
 ) -> None:
-    """Worker: one forward pass over all texts; every layer that nobody made since it was asked for becomes one file."""
+    """Worker: run the checkpoint over all texts once; write a file per layer, unless another run made it meanwhile."""
     with checkpoint_locked(origin), clear_disk_errors(Path(next(iter(layers.values())))):
         layers = {layer: path for layer, path in layers.items() if not _made_since(asked, path, required[layer])}
         if not layers:
@@ -65,16 +62,16 @@ def capture_layers(
                 writer.commit()
 
 
-def harvest_rows(origin: Mapping[str, Any], layers: Sequence[int], report: Any) -> Iterator[tuple[int, Rows]]:
-    """Rows of resid_post of several layers, in memory: as many layers in one forward pass as memory holds.
+def capture_rows(origin: Mapping[str, Any], layers: Sequence[int], report: Any) -> Iterator[tuple[int, Rows]]:
+    """Capture resid_post of several layers in memory: as many layers in one forward pass as memory holds.
 
     Args:
-        origin: See `cells.capture_arguments`.
+        origin: See `activations.spec.capture_arguments`.
         layers: Block indexes from 0; -1 is the embedding.
         report: Called with texts done, all texts, and a note.
 
     Yields:
-        A layer and its rows; what was yielded before is let go, if the caller lets it go.
+        A layer and its rows [rows, d_model]. Do not keep references: earlier layers are freed.
 
     Raises:
         EmergenceError: memory does not hold the rows of one layer; or as `capture_checkpoint`.
@@ -103,52 +100,44 @@ def harvest_rows(origin: Mapping[str, Any], layers: Sequence[int], report: Any) 
 
 
 def training_rows(origin: Mapping[str, Any], files: Mapping[int, Path]) -> Iterator[tuple[int, Rows]]:
-    """Training rows of several layers: from the file, from its archive, or harvested again where rows went.
+    """Training rows of several layers: from their files, or captured again where they are evicted.
 
     Args:
-        origin: See `cells.capture_arguments`.
+        origin: See `activations.spec.capture_arguments`.
         files: Activation file by layer.
 
     Raises:
-        EmergenceError: A file is damaged; or as `harvest_rows`.
+        EmergenceError: A file is damaged; or as `capture_rows`.
     """
-    gone = []
+    evicted = []
     for layer, path in files.items():
-        residency = read_spec(path).residency
-        if residency == "evicted":
-            gone.append(layer)
+        if read_spec(path).storage_state == "evicted":
+            evicted.append(layer)
         else:
-            yield layer, unarchive_rows(path) if residency == "archived" else open_rows(path, "resid_post", verify=True)
-    if gone:
-        yield from harvest_rows(origin, gone, lambda *_: None)
+            yield layer, open_rows(path, "resid_post", verify=True)
+    if evicted:
+        yield from capture_rows(origin, evicted, lambda *_: None)
 
 
 def restore_layers(origin: dict[str, Any], layers: dict[str, str], report: Any) -> None:
-    """Worker: harvest the rows of evicted files again and put them back, bit for bit."""
+    """Worker: capture the rows of evicted files again and put them back, bit for bit."""
     with checkpoint_locked(origin), clear_disk_errors(Path(next(iter(layers.values())))):
-        for layer, rows in harvest_rows(origin, [int(layer) for layer in layers], report):
+        for layer, rows in capture_rows(origin, [int(layer) for layer in layers], report):
             restore_rows(Path(layers[str(layer)]), rows)
 
 
-def evict_or_archive_file(activation_file: str, how: str, lock: str, report: Any) -> int:
-    """Worker: evict or archive the rows of one file; returns bytes freed."""
+def evict_file(activation_file: str, lock: str, report: Any) -> int:
+    """Worker: evict the rows of one file; returns the bytes that became free."""
     path = Path(activation_file)
     with checkpoint_locked({"lock": lock}), clear_disk_errors(path):
-        freed = {"evict": evict_rows, "archive": archive_rows}[how](path)
+        freed = evict_rows(path)
     report(1, 1, "")
     return freed
 
 
-def unarchive(activation_file: str, lock: str, report: Any) -> None:
-    """Worker: put archived rows back as they were."""
-    with checkpoint_locked({"lock": lock}), clear_disk_errors(Path(activation_file)):
-        restore_rows(Path(activation_file))
-    report(1, 1, "")
-
-
 @contextlib.contextmanager
 def checkpoint_locked(origin: Mapping[str, Any]) -> Iterator[None]:
-    """Two runs that want layers of the same checkpoint do not both compute them, nor write one file at a time."""
+    """Hold the lock of a checkpoint, so that one run at a time captures its layers and writes their files."""
     lock = Path(origin["lock"])
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
@@ -157,7 +146,7 @@ def checkpoint_locked(origin: Mapping[str, Any]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:
-    """A model in memory, the tokens it is run over, and how."""
+    """A model in memory, with the tokens that it is run over and the settings of the capture."""
 
     origin: Mapping[str, Any]
     ref: CheckpointRef
@@ -166,14 +155,14 @@ class LoadedCheckpoint:
     accelerator: Accelerator
     folder: Path
 
-    def spec(self, residency: Any) -> ActivationSpec:
-        """Shapes and type of one layer's file."""
+    def spec(self, state: StorageState) -> ActivationSpec:
+        """Shapes, data type and storage state of the file of one layer."""
         dtype = self.origin["recipe"]["activations"]["dtype"]
         n_rows, n_probes = self.tokens.n_rows, self.tokens.n_probes
-        return ActivationSpec(n_rows, n_probes, self.model.config.hidden_size, dtype, residency)
+        return ActivationSpec(n_rows, n_probes, self.model.config.hidden_size, dtype, state)
 
     def attrs(self, layer: int) -> dict[str, str | int | float]:
-        """What every file of this checkpoint says of where it comes from."""
+        """Attributes of the file of one layer that name its origin."""
         return {
             "model": self.ref.model,
             "step": self.ref.step,
@@ -210,7 +199,7 @@ class LoadedCheckpoint:
 
 @contextlib.contextmanager
 def loaded_checkpoint(origin: Mapping[str, Any], report: Any) -> Iterator[LoadedCheckpoint]:
-    """A checkpoint, fetched if it has to be, on the device; see `cells.capture_arguments`."""
+    """A checkpoint, fetched if it has to be, on the device; see `activations.spec.capture_arguments`."""
     accelerator, source = choose_accelerator(), source_from(origin["source"])
     ref = CheckpointRef(**origin["checkpoint"])
     with source.fetch(ref, report) as folder:

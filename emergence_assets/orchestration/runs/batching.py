@@ -1,4 +1,4 @@
-"""How cells are cut into what one Dagster run takes, and into what the disk holds at a time."""
+"""Cut cells into batches that the disk holds at a time, and into partition ranges of one Dagster run."""
 
 import itertools
 import shutil
@@ -16,29 +16,29 @@ from emergence_assets.plan.text_counts import TextCounts
 from emergence_assets.study.study import Study
 
 
-def disk_portions(
+def disk_batches(
     plan: Plan, spec: AssetSpec, cells: Sequence[Cell], counts: Callable[[], TextCounts]
 ) -> list[list[Cell]]:
-    """Cut activations whose rows will go into portions of whole checkpoints; everything else is one portion."""
-    if spec.name != ACTIVATIONS.name or plan.study.activations.retention not in ("drop-after-sae", "archive-after-sae"):
+    """Cut activations that will be evicted into batches of whole checkpoints; everything else is one batch."""
+    if spec.name != ACTIVATIONS.name or plan.study.activations.retention != "drop-after-sae":
         return [list(cells)]
     limit = shutil.disk_usage(plan.storage.root).free / 2
-    portions: list[list[Cell]] = []
+    batches: list[list[Cell]] = []
     filled = 0.0
     for (model, _), layers in itertools.groupby(cells, key=lambda cell: (cell.model, cell.step)):
         taken = checkpoint_rows_bytes(plan, str(model), counts())
-        if not portions or filled + taken > limit:
-            portions.append([])
+        if not batches or filled + taken > limit:
+            batches.append([])
             filled = 0.0
-        portions[-1] += layers
+        batches[-1] += layers
         filled += taken
-    return portions
+    return batches
 
 
 def partition_ranges(
     study: Study, cells: Sequence[Cell], instance: dg.DagsterInstance
 ) -> Iterator[tuple[str, list[Cell]]]:
-    """Cut partitions into what one Dagster run can take: a rectangle of steps and layers of one model."""
+    """Cut partitions into ranges of one Dagster run: a rectangle of steps and layers of one model."""
     for model in study.models:
         of_model = [cell for cell in cells if cell.model == model]
         if of_model:

@@ -9,7 +9,7 @@ from emergence_assets.checkpoints.listing import cache_portions, pin_new_models,
 from emergence_assets.orchestration.instance.home import close_dead_runs
 from emergence_assets.orchestration.instance.partitions import follow_timeline
 from emergence_assets.orchestration.runs.batch import Batch, Outcome, run_batch
-from emergence_assets.orchestration.runs.batching import disk_portions, partition_ranges
+from emergence_assets.orchestration.runs.batching import disk_batches, partition_ranges
 from emergence_assets.orchestration.runs.missing_events import missing_events
 from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
@@ -182,13 +182,13 @@ class _Run:
         self.outcome.made[spec.name] = sum(after[cell] != before.get(cell) for cell in after)
 
     def _make_due(self, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Make cells; where rows go once SAEs are trained, in portions that half of the free disk holds."""
-        portions = disk_portions(self.plan, spec, cells, self._text_counts) if cells else []
-        for portion in portions:
-            self._make(spec, portion, force=True)
-            self.outcome.made[spec.name] = self.outcome.made.get(spec.name, 0) + len(portion)
-            if len(portions) > 1:
-                self._follow_up(spec, portion)
+        """Make cells; where rows are evicted once SAEs are trained, in batches that half of the free disk holds."""
+        batches = disk_batches(self.plan, spec, cells, self._text_counts) if cells else []
+        for batch in batches:
+            self._make(spec, batch, force=True)
+            self.outcome.made[spec.name] = self.outcome.made.get(spec.name, 0) + len(batch)
+            if len(batches) > 1:
+                self._follow_up(spec, batch)
 
     def _follow_up(self, spec: AssetSpec, portion: Sequence[Cell]) -> None:
         """Make what needs the files or rows of these checkpoints before they have to go."""

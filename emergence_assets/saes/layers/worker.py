@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-from emergence_assets.activations.files.reading import open_rows, read_attrs, read_spec, unarchive_rows
+from emergence_assets.activations.files.reading import open_rows, read_attrs
 from emergence_assets.activations.files.storage_state import require_same_rows
-from emergence_assets.activations.forward.worker import evict_or_archive_file, harvest_rows, loaded_checkpoint
+from emergence_assets.activations.forward.worker import capture_rows, evict_file, loaded_checkpoint
 from emergence_assets.checkpoints.models.loading import is_causal
 from emergence_assets.saes.formats.folder import read_sae, write_sae
 from emergence_assets.saes.layers.chart import draw_training
 from emergence_assets.saes.layers.make import LayerRows, LayerSAEs, MeasureFidelity, make_saes
 from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.quality.fidelity import Fidelity, measure_fidelity
-from emergence_assets.saes.spec import AFTER_SAE, CURVE_NAME, EVALUATION_SHARE, METRICS_NAME, seed_folder
+from emergence_assets.saes.spec import CURVE_NAME, EVALUATION_SHARE, METRICS_NAME, seed_folder
 from emergence_assets.saes.training.batches import WarmStart
 from emergence_assets.saes.training.training_state import TrainingState
 from emergence_assets.saes.variants.registry import VARIANTS
@@ -29,8 +29,8 @@ from resources.files.provenance import Required
 from resources.files.records import required_from_json, write_folder_record
 
 
-def train_checkpoints(work: list[dict[str, Any]], retention: str, report: Any) -> None:
-    """Worker: make the SAEs of one checkpoint after the other, and then do with their rows what the study says."""
+def train_checkpoints(work: list[dict[str, Any]], evict: bool, report: Any) -> None:
+    """Worker: make the SAEs of one checkpoint after the other, and evict their rows afterwards if `evict` is true."""
     for number, one in enumerate(work):
 
         def report_part(done: int, total: int, note: str = "", number: int = number) -> None:
@@ -40,39 +40,29 @@ def train_checkpoints(work: list[dict[str, Any]], retention: str, report: Any) -
             _train_streamed(one, report_part)
         else:
             _train_stored(one, report_part)
-            if retention in AFTER_SAE:
+            if evict:
                 for layer in one["layers"].values():
-                    _let_rows_go(layer["activation_file"], retention, one["origin"])
+                    evict_file(layer["activation_file"], one["origin"]["lock"], lambda *_: None)
 
 
 def _train_stored(work: Mapping[str, Any], report: Any) -> None:
-
-    rows = {}
-    for layer, place in work["layers"].items():
-        path = Path(place["activation_file"])
-        archived = read_spec(path).residency == "archived"
-        rows[layer] = unarchive_rows(path) if archived else open_rows(path, "resid_post", verify=True)
+    files = {layer: Path(place["activation_file"]) for layer, place in work["layers"].items()}
+    rows = {layer: open_rows(path, "resid_post", verify=True) for layer, path in files.items()}
     train_on_rows(work, rows, report)
 
 
 def _train_streamed(work: Mapping[str, Any], report: Any) -> None:
-
-    for layer, rows in harvest_rows(work["origin"], [int(layer) for layer in work["layers"]], report):
+    for layer, rows in capture_rows(work["origin"], [int(layer) for layer in work["layers"]], report):
         place = work["layers"][str(layer)]
         require_same_rows(Path(place["activation_file"]), rows)
         train_on_rows({**work, "layers": {str(layer): place}}, {str(layer): rows}, report)
-
-
-def _let_rows_go(activation_file: str, retention: str, origin: Mapping[str, Any]) -> None:
-
-    evict_or_archive_file(activation_file, AFTER_SAE[retention], origin["lock"], lambda *_: None)
 
 
 def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any) -> None:
     """Train an SAE per layer and seed in one stack, measure them on held-out rows, and write a folder per layer.
 
     Args:
-        work: see `cells._work`.
+        work: see `saes.spec._work`.
         rows: `activations.reading.Rows` of resid_post by layer; the files need not hold them.
         report: Called with SAE steps done, all steps, and a note.
     """

@@ -24,9 +24,8 @@ from emergence_assets.activations.files.background import BackgroundWriter
 from emergence_assets.activations.files.batches import ShuffledRows
 from emergence_assets.activations.files.layout import ROW_DATASETS, ActivationSpec
 from emergence_assets.activations.files.reading import open_rows, verify_file
-from emergence_assets.activations.files.storage_state import archive_rows, evict_rows, restore_rows
+from emergence_assets.activations.files.storage_state import evict_rows, restore_rows
 from emergence_assets.activations.files.writing import ActivationWriter
-from resources.errors import EmergenceError
 from tests.activations.files.layer_files import random_rows, stored_rows, write_layer
 
 ROOT = Path(__file__).parents[3]
@@ -73,7 +72,7 @@ def fork_server() -> Iterator[ForkServer]:
 
 
 def write_layers(folder: str) -> None:
-    """Several layers at a time, as `harvest.capture_layers` does it."""
+    """Several layers at a time, as `capture_layers` does it."""
     with contextlib.ExitStack() as open_files:
         writers = {}
         for layer in range(N_LAYERS):
@@ -96,10 +95,6 @@ def evict(path: str) -> None:
     evict_rows(Path(path))
 
 
-def archive(path: str) -> None:
-    archive_rows(Path(path))
-
-
 def restore(path: str) -> None:
     restore_rows(Path(path), stored_rows(n_rows=N_ROWS, d_model=D_MODEL))
 
@@ -114,21 +109,10 @@ def work_without_locks(path: str, code: int) -> None:
     """On a system whose flock fails: everything that touches a file."""
     _deny_flock(code)
     write_layer(Path(path))
-    archive_rows(Path(path))
-    verify_file(Path(path))
-    restore_rows(Path(path))
     evict_rows(Path(path))
+    verify_file(Path(path))
     restore_rows(Path(path), stored_rows())
     verify_file(Path(path))
-
-
-def restore_bomb(path: str, limit_bytes: int) -> None:
-    """Must be refused without taking the memory."""
-    before = peak_bytes()
-    with contextlib.suppress(EmergenceError):
-        restore_rows(Path(path))
-        raise AssertionError("not refused")
-    assert peak_bytes() - before < limit_bytes, peak_bytes() - before
 
 
 def epoch_from_disk(path: str, n_bytes: int, slab_bytes: int) -> None:
@@ -164,12 +148,6 @@ def own_bytes() -> int:
     """Memory that is not pages of a file."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
-
-
-def peak_bytes() -> int:
-    """Most memory that this process ever had, resident."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def _deny_flock(code: int) -> None:

@@ -1,20 +1,19 @@
-"""Whole activation files with random rows, in each residency, and all that a reader gets out of them."""
+"""Whole activation files with random rows, in both storage states, and all that a reader gets out of them."""
 
 from pathlib import Path
 
 import numpy as np
 
-from emergence_assets.activations.files.layout import ROW_DATASETS, Residency
+from emergence_assets.activations.files.layout import ROW_DATASETS, StorageState
 from emergence_assets.activations.files.reading import (
     Rows,
     open_rows,
     read_attrs,
     read_spec,
     read_stats,
-    unarchive_rows,
     verify_file,
 )
-from emergence_assets.activations.files.storage_state import archive_rows, evict_rows
+from emergence_assets.activations.files.storage_state import evict_rows
 from resources.hdf5.hdf5 import NUMERIC_TYPES, AttrValue, to_storage
 from tests.activations.files.sample_file import SAMPLE_ATTRS, write
 
@@ -28,40 +27,36 @@ def random_rows(n_rows: int, d_model: int, seed: int = 0, n_probes: int = 5) -> 
 
 def write_layer(
     path: Path,
-    residency: Residency = "stored",
+    state: StorageState = "stored",
     dtype: str = "float16",
     n_rows: int = 60,
     d_model: int = 16,
     seed: int = 0,
     attrs: dict[str, AttrValue] = SAMPLE_ATTRS,
 ) -> Path:
-    """One complete file; rows are let go afterwards, as the pipeline does it."""
+    """One complete file; rows are evicted afterwards, as the pipeline does it."""
     write(path, random_rows(n_rows, d_model, seed), dtype, attrs)
-    if residency == "archived":
-        archive_rows(path)
-    if residency == "evicted":
+    if state == "evicted":
         evict_rows(path)
     return path
 
 
 def stored_rows(dtype: str = "float16", n_rows: int = 60, d_model: int = 16, seed: int = 0) -> Rows:
-    """The rows of `write_layer`, as a harvest would give them again."""
+    """The rows of `write_layer`, as another capture would give them."""
     array = to_storage(random_rows(n_rows, d_model, seed)["resid_post"], dtype)
     assert array.dtype == NUMERIC_TYPES[dtype][1]
     return Rows(array, dtype)
 
 
 def everything(path: Path) -> dict[str, object]:
-    """All that the reader gives, after verification; of archived rows what they decompress to."""
+    """All that the reader gives, after verification."""
     verify_file(path)
-    residency = read_spec(path).residency
+    state = read_spec(path).storage_state
     found: dict[str, object] = {"attrs": sorted(read_attrs(path).items())}
     found |= {name: column.tobytes() for name, column in vars(read_stats(path)).items()}
     for name in ROW_DATASETS:
-        if name != "resid_post" or residency == "stored":
+        if name != "resid_post" or state == "stored":
             found[name] = open_rows(path, name, verify=True).array.tobytes()
-        elif residency == "archived":
-            found[name] = unarchive_rows(path).array.tobytes()
     return found
 
 

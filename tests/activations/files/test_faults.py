@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from emergence_assets.activations.files.batches import ShuffledRows
-from emergence_assets.activations.files.layout import RESIDENCIES, ROW_DATASETS
+from emergence_assets.activations.files.layout import ROW_DATASETS, STORAGE_STATES, StorageState
 from emergence_assets.activations.files.reading import open_rows, read_spec, verify_file
 from emergence_assets.activations.files.storage_state import evict_rows, restore_rows
 from resources.errors import EmergenceError
@@ -88,8 +88,6 @@ def test_a_writer_killed_at_any_moment_leaves_whole_layers_or_none(
     ("function", "before", "after"),
     [
         ("evict", "stored", "evicted"),
-        ("archive", "stored", "archived"),
-        ("restore", "archived", "stored"),
         ("restore", "evicted", "stored"),
     ],
 )
@@ -101,7 +99,7 @@ def test_a_rewrite_killed_at_any_moment_leaves_the_old_file_or_the_new(
     shutil.copy(path, kept)
     seconds = seconds_of(forks, function, path)
     shutil.copy(path, new)
-    assert read_spec(new).residency == after
+    assert read_spec(new).storage_state == after
     moments, outcomes = random.Random(1), Counter[str]()
     for _ in range(13):
         shutil.copy(kept, path)
@@ -184,13 +182,13 @@ def held_lock(path: Path) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("residency", RESIDENCIES)
-def test_a_lock_of_another_program_keeps_nobody_from_reading_or_replacing(tmp_path: Path, residency) -> None:
-    path = write_layer(tmp_path / "layer.h5", residency)
+@pytest.mark.parametrize("state", STORAGE_STATES)
+def test_a_lock_of_another_program_keeps_nobody_from_reading_or_replacing(tmp_path: Path, state: StorageState) -> None:
+    path = write_layer(tmp_path / "layer.h5", state)
     with held_lock(path):
         everything(path)
         restore_rows(path, stored_rows())
-    assert read_spec(path).residency == "stored"
+    assert read_spec(path).storage_state == "stored"
 
 
 @pytest.mark.parametrize("setting", [None, "FALSE", "TRUE"])
@@ -212,4 +210,4 @@ def test_a_disk_without_locks_is_good_enough(tmp_path: Path, forks: ForkServer, 
     for code in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
         forks.start("work_without_locks", tmp_path / f"{code}.h5", code)
     assert forks.wait() == [0, 0, 0]
-    faults("flock fails with ENOLCK, ENOSYS, EOPNOTSUPP", Counter({"written, archived, restored, read": 3}))
+    faults("flock fails with ENOLCK, ENOSYS, EOPNOTSUPP", Counter({"written, evicted, restored, read": 3}))

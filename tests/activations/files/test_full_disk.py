@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from emergence_assets.activations.files import writing
-from emergence_assets.activations.files.layout import RESIDENCIES, ActivationSpec
-from emergence_assets.activations.files.storage_state import archive_rows, evict_rows, restore_rows
+from emergence_assets.activations.files.layout import ActivationSpec, StorageState
+from emergence_assets.activations.files.storage_state import evict_rows, restore_rows
 from emergence_assets.activations.files.writing import ActivationWriter
 from resources.errors import EmergenceError
 from tests.activations.conftest import Faults
@@ -66,17 +66,14 @@ def test_a_layer_that_does_not_fit_leaves_the_one_before_it_usable(small_disk: P
 
 
 @pytest.mark.parametrize(
-    ("residency", "work"),
+    ("state", "work"),
     [
         ("stored", evict_rows),
-        ("stored", archive_rows),
-        ("archived", restore_rows),
-        ("archived", evict_rows),
         ("evicted", lambda path: restore_rows(path, stored_rows(**SIZE))),
     ],
 )
-def test_rows_stay_where_they_are_when_the_new_file_does_not_fit(small_disk: Path, residency, work) -> None:
-    path = write_layer(small_disk / "layer.h5", residency, **SIZE)
+def test_rows_stay_where_they_are_when_the_new_file_does_not_fit(small_disk: Path, state: StorageState, work) -> None:
+    path = write_layer(small_disk / "layer.h5", state, **SIZE)
     before, eaten = path.read_bytes(), fill(small_disk)
     message = refused(lambda: work(path))
     assert "No space for a file of" in message
@@ -88,24 +85,21 @@ def test_rows_stay_where_they_are_when_the_new_file_does_not_fit(small_disk: Pat
     everything(path)
 
 
-@pytest.mark.parametrize("work", ["write", "evict", "archive", "restore", "put back"])
+@pytest.mark.parametrize("work", ["write", "evict", "restore"])
 def test_space_that_vanishes_after_it_was_checked_leaves_nothing_half_made(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch, faults: Faults, work: str
 ) -> None:
     path = small_disk / "layer.h5"
     size = {"n_rows": 1000, "d_model": 32}
-    does: dict[str, tuple[str, Callable[[], object]]] = {
+    does: dict[str, tuple[StorageState, Callable[[], object]]] = {
         "write": ("stored", lambda: write_layer(path, **size, seed=1)),
         "evict": ("stored", lambda: evict_rows(path)),
-        "archive": ("stored", lambda: archive_rows(path)),
-        "restore": ("archived", lambda: restore_rows(path)),
-        "put back": ("evicted", lambda: restore_rows(path, stored_rows(**size))),
+        "restore": ("evicted", lambda: restore_rows(path, stored_rows(**size))),
     }
-    residency, do = does[work]
-    assert residency in RESIDENCIES
+    state, do = does[work]
     outcomes = Counter[str]()
     for left_bytes in range(0, 1 << 18, 8192):
-        before = write_layer(path, residency, **size).read_bytes()  # pyright: ignore[reportArgumentType]
+        before = write_layer(path, state, **size).read_bytes()
         # The real check, and right after it somebody's file: HDF5, the reservation or a write meets the full disk.
         monkeypatch.setattr(writing, "require_space", lambda folder, _n, left=left_bytes: fill(folder, left))
         try:
@@ -141,6 +135,6 @@ def test_a_read_only_disk_is_not_mistaken_for_a_damaged_file(small_disk: Path) -
     if subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=False, capture_output=True).returncode:
         unavailable("mounting again is not permitted here")
     everything(path)
-    for work in (evict_rows, archive_rows, write_layer):
+    for work in (evict_rows, write_layer):
         assert "Read-only file system" in refused(lambda work=work: work(path))
     everything(path)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emergence_assets.activations.files.layout import RESIDENCIES, Residency
-from emergence_assets.activations.files.reading import open_rows, read_attrs, read_stats, unarchive_rows
-from emergence_assets.activations.files.storage_state import archive_rows, evict_rows, restore_rows
+from emergence_assets.activations.files.layout import STORAGE_STATES, StorageState
+from emergence_assets.activations.files.reading import open_rows, read_attrs, read_stats
+from emergence_assets.activations.files.storage_state import evict_rows, restore_rows
 from resources.errors import EmergenceError
 from tests.activations.files.layer_files import everything, stored_rows, temporaries, write_layer
 
@@ -20,10 +20,10 @@ WINDOW = 64
 
 
 @cache
-def whole(residency: Residency) -> tuple[bytes, dict[str, object]]:
+def whole(state: StorageState) -> tuple[bytes, dict[str, object]]:
     """Bytes and content of a sound file."""
     with TemporaryDirectory() as folder:
-        path = write_layer(Path(folder) / "layer.h5", residency)
+        path = write_layer(Path(folder) / "layer.h5", state)
         return path.read_bytes(), everything(path)
 
 
@@ -65,11 +65,11 @@ edits = st.one_of(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("residency", RESIDENCIES)
+@pytest.mark.parametrize("state", STORAGE_STATES)
 @settings(max_examples=300)
 @given(changes=st.lists(edits, min_size=1, max_size=4))
-def test_an_edited_file_is_refused_or_reads_as_before(residency: Residency, changes: list[Edit]) -> None:
-    data, expected = whole(residency)
+def test_an_edited_file_is_refused_or_reads_as_before(state: StorageState, changes: list[Edit]) -> None:
+    data, expected = whole(state)
     for change in changes:
         data = change(data)
     with TemporaryDirectory() as folder:
@@ -81,13 +81,13 @@ def test_an_edited_file_is_refused_or_reads_as_before(residency: Residency, chan
             pass
         else:
             assert found == expected
-        reads = [read_attrs, read_stats, unarchive_rows, lambda path: open_rows(path, "read_out").float32()]
+        reads = [read_attrs, read_stats, lambda path: open_rows(path, "read_out").float32()]
         for read in reads:
             try:
                 read(path)
             except EmergenceError as error:
                 assert error.what  # noqa: PT017
-        for rewrite in (evict_rows, archive_rows, lambda path: restore_rows(path, stored_rows())):
+        for rewrite in (evict_rows, lambda path: restore_rows(path, stored_rows())):
             path.write_bytes(data)
             try:
                 rewrite(path)

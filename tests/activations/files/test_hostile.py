@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
-from emergence_assets.activations.files.layout import ARCHIVE, ARCHIVE_OFFSETS, NO_HASH, RESIDENCIES, content_hash
+from emergence_assets.activations.files.layout import NO_HASH, STORAGE_STATES, StorageState, content_hash
 from emergence_assets.activations.files.reading import open_rows, read_attrs, read_spec, read_stats, verify_file
-from emergence_assets.activations.files.storage_state import archive_rows, evict_rows
+from emergence_assets.activations.files.storage_state import evict_rows
 from resources.errors import EmergenceError
 from resources.hdf5.hdf5 import write_attrs
 from tests.activations.files.forgery import D_MODEL, N_ROWS, Lie, attrs, forge, put, without
@@ -17,20 +17,12 @@ from tests.activations.files.sample_file import dataset
 
 
 @pytest.mark.parametrize(
-    ("residency", "lie"),
+    ("state", "lie"),
     [
         ("stored", without("resid_post")),
         ("evicted", attrs(residency="stored")),
-        ("archived", attrs(residency="stored")),
         ("stored", attrs(residency="archived")),
-        ("stored", attrs(residency="archived", archive_bytes=100, archive_block_rows=60)),
-        ("evicted", attrs(residency="archived", archive_bytes=100, archive_block_rows=60)),
-        ("archived", without("archive")),
-        ("archived", without(ARCHIVE)),
-        ("archived", without(ARCHIVE_OFFSETS)),
-        ("archived", without("archive_bytes")),
-        ("archived", attrs(residency="evicted")),
-        ("evicted", attrs(archive_bytes=1, archive_block_rows=1)),
+        ("stored", attrs(residency="evicted")),
         ("stored", attrs(residency="Stored")),
         ("stored", attrs(residency="")),
         ("stored", attrs(residency=1)),
@@ -39,21 +31,22 @@ from tests.activations.files.sample_file import dataset
         ("stored", without("content_xxh3_128")),
     ],
 )
-def test_a_residency_that_contradicts_what_is_there_is_refused(tmp_path: Path, residency, lie: Lie) -> None:
-    path = forge(write_layer(tmp_path / "layer.h5", residency), lie)
+def test_a_storage_state_that_contradicts_what_is_there_is_refused(
+    tmp_path: Path, state: StorageState, lie: Lie
+) -> None:
+    path = forge(write_layer(tmp_path / "layer.h5", state), lie)
     with pytest.raises(EmergenceError):
         verify_file(path)
 
 
-@pytest.mark.parametrize("residency", ["evicted", "archived"])
-def test_rows_that_the_file_says_it_has_not_are_not_read(tmp_path: Path, residency) -> None:
-    path = write_layer(tmp_path / "layer.h5", residency)
+def test_rows_that_the_file_says_it_has_not_are_not_read(tmp_path: Path) -> None:
+    path = write_layer(tmp_path / "layer.h5", "evicted")
     forge(path, lambda file: put(file, "resid_post", np.ones((N_ROWS, D_MODEL), "<f2")))
-    with pytest.raises(EmergenceError, match=residency):
+    with pytest.raises(EmergenceError, match="evicted"):
         open_rows(path, "resid_post")
 
 
-@pytest.mark.parametrize("residency", RESIDENCIES)
+@pytest.mark.parametrize("state", STORAGE_STATES)
 @pytest.mark.parametrize(
     "values",
     [
@@ -78,8 +71,8 @@ def test_rows_that_the_file_says_it_has_not_are_not_read(tmp_path: Path, residen
         {"content_xxh3_128": 0},
     ],
 )
-def test_numbers_and_names_that_make_no_sense_are_refused(tmp_path: Path, residency, values) -> None:
-    path = forge(write_layer(tmp_path / "layer.h5", residency), attrs(**values))
+def test_numbers_and_names_that_make_no_sense_are_refused(tmp_path: Path, state: StorageState, values) -> None:
+    path = forge(write_layer(tmp_path / "layer.h5", state), attrs(**values))
     with pytest.raises(EmergenceError):
         verify_file(path)
 
@@ -154,9 +147,7 @@ def linked(name: str, target: str) -> Lie:
         as_group("read_out"),
         as_group("preview"),
         as_dataset("stats"),
-        as_dataset("archive"),
         linked("stats", "/"),
-        linked("archive", "/"),
         linked("read_out", "preview"),
         linked("read_out", "stats"),
         linked("stats/mean", "stats/nan_count"),
@@ -166,7 +157,7 @@ def linked(name: str, target: str) -> Lie:
     ],
 )
 def test_parts_that_are_something_else_are_refused(tmp_path: Path, lie: Lie) -> None:
-    path = forge(write_layer(tmp_path / "layer.h5", "archived"), lie)
+    path = forge(write_layer(tmp_path / "layer.h5", "evicted"), lie)
     with pytest.raises(EmergenceError):
         verify_file(path)
 
@@ -175,18 +166,16 @@ def test_a_lie_about_shapes_is_not_copied_into_a_new_file(tmp_path: Path) -> Non
     path = write_layer(tmp_path / "layer.h5")
     forge(path, lambda file: put(file, "read_out", np.zeros((5000, D_MODEL), "<f2")))
     before = path.read_bytes()
-    for work in (evict_rows, archive_rows):
-        with pytest.raises(EmergenceError, match="attributes say"):
-            work(path)
+    with pytest.raises(EmergenceError, match="attributes say"):
+        evict_rows(path)
     assert path.read_bytes() == before
 
 
 def test_a_lie_about_the_hash_of_the_rows_is_not_copied_into_a_new_file(tmp_path: Path) -> None:
     path = write_layer(tmp_path / "layer.h5")
     forge(path, attrs(resid_post_xxh3_128=NO_HASH))
-    for work in (evict_rows, archive_rows):
-        with pytest.raises(EmergenceError, match="hash"):
-            work(path)
+    with pytest.raises(EmergenceError, match="hash"):
+        evict_rows(path)
     hashes = {name: str(read_hash(path, name)) for name in ("read_out", "read_out_mean")} | {"resid_post": NO_HASH}
     forge(path, attrs(content_xxh3_128=content_hash(read_spec(path), hashes)))
     with pytest.raises(EmergenceError, match="hash of resid_post is not"):
