@@ -32,6 +32,5 @@ def _kept_beside(plan: Plan) -> set[Path]:
     """What a study keeps beside its cells."""
     storage, models = plan.storage, plan.study.models
     beside = {storage.run_lock().parent, storage.checkpoint_lock_file(), storage.imported_saes_folder}
-    beside.add(storage.data_docs_folder())
     beside |= {storage.timeline(model) for model in models}
     return beside | {storage.training_folder(model) / TRAINING_START for model in models}

@@ -9,7 +9,6 @@ import dagster as dg
 
 from emergence_assets.emergence.presence.table import HEADLINE
 from emergence_assets.features.probe_quality.report import probe_report
-from emergence_assets.orchestration.assets.data_docs import INDEX_NAME
 from emergence_assets.orchestration.build import STAGES, build_definitions
 from emergence_assets.orchestration.instance.home import close_dead_runs, prepare_home
 from emergence_assets.orchestration.instance.interruption import interruptions_kept
@@ -115,7 +114,6 @@ class Session:
             headline = read_table(self.storage.report_folder() / HEADLINE_NAME, HEADLINE)
             result |= {"headline": headline.to_dicts(), "level": str(reported.summary["level"])}
             result |= {"report": str(self.storage.report_folder() / PAGE_NAME)}
-            result |= {"data_docs": str(self.storage.data_docs_folder() / INDEX_NAME)}
         return result
 
     def status(self) -> list[AssetStatus]:

@@ -10,6 +10,7 @@ from emergence_assets.plan.lineage_id import cell_id
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.table_inputs import input_tables
 from emergence_assets.report.checks import REPORT_CHECKS
+from emergence_assets.report.data_quality import check_counts
 from emergence_assets.study.study import Study
 from emergence_assets.texts.study_texts import study_probe_set
 from resources.files.records import (
@@ -80,6 +81,7 @@ def _jobs(plan: Plan, due: Due) -> list[Job]:
             "domains": domains,
             "sizes": plan.study.sizes,
             "origin": origin,
+            "checks": check_counts(plan, REPORT, cell),
         }
         jobs.append(Job(arguments, (cell,), "report"))
     return jobs

@@ -134,14 +134,6 @@ class Storage:
         """A table over all models."""
         return self.root / "tables" / f"{table}.parquet"
 
-    def data_docs_folder(self) -> Path:
-        """What was validated, and what was found: pages, and the same as JSON."""
-        return self.root / "data_docs"
-
-    def data_docs_lock(self) -> Path:
-        """Held while a validation is put into the data docs."""
-        return self.root / "locks" / "data-docs.lock"
-
     def report_folder(self) -> Path:
         """The page and its charts."""
         return self.root / "report"

@@ -9,9 +9,9 @@ import pytest
 
 from emergence_assets.activations.check_frame import jump
 from emergence_assets.activations.spec import ACTIVATIONS
-from emergence_assets.orchestration.assets.checks import check_results
 from emergence_assets.pipeline import SPECS
 from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.check_results import check_results
 from emergence_assets.plan.plan import Plan
 from emergence_assets.study.load import parse_study
 from resources.files.plain_yaml import read_yaml

@@ -7,15 +7,19 @@ from typing import Any
 import polars as pl
 import pytest
 
-from emergence_assets.orchestration.assets.checks import check_results
-from emergence_assets.orchestration.assets.data_docs import recorded
 from emergence_assets.pipeline import SPECS, TABLES, specs_for
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.check_results import check_results
 from emergence_assets.plan.plan import Plan
+from emergence_assets.report.data_quality import check_counts
+from emergence_assets.report.page.data_quality_section import data_quality_tables
+from emergence_assets.report.spec import REPORT
+from emergence_assets.report.spec import TABLES as SHOWN
 from emergence_assets.study.load import parse_study
 from resources.files.plain_yaml import read_yaml
 from resources.files.storage import Storage
 from resources.tables.parquet import read_table, write_table
-from tests.conftest import TINY
+from tests.conftest import TINY, copied
 
 STUDY = parse_study(read_yaml(TINY))
 
@@ -43,17 +47,32 @@ def test_a_finished_study_passes_every_check(finished_study: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_data_docs_of_a_finished_study_have_every_cell_of_every_asset(finished_study: Path) -> None:
-    storage = Storage(finished_study, STUDY.name)
-    plan, used = Plan(STUDY, storage, SPECS), {spec.name for spec in specs_for(STUDY)}
-    expected = {asset.name: {str(cell) for cell in plan.cells(asset)} for asset in SPECS if asset.name in used}
-    records = recorded(storage)
-    assert {
-        record["asset"]: {name for validation in record["validations"] for name in validation["cells"]}
-        for record in records
-    } == expected
-    assert all(check["passed"] for record in records for one in record["validations"] for check in one["checks"])
-    assert all((storage.data_docs_folder() / f"{name}.html").is_file() for name in (*expected, "index"))
+def test_the_report_counts_every_check_of_every_cell_that_it_is_made_from(finished_study: Path, tmp_path: Path) -> None:
+    def counts(data: Path) -> list[dict[str, Any]]:
+        return check_counts(Plan(STUDY, Storage(data, STUDY.name), specs_for(STUDY)), REPORT, Cell())
+
+    rows = counts(finished_study)
+    plan = Plan(STUDY, Storage(finished_study, STUDY.name), specs_for(STUDY))
+    assert {"checkpoint", "activations", "sae", "latent_stats", *SHOWN} <= {row["asset"] for row in rows}
+    assert all(row["n_cells"] == len(plan.cells(plan.specs[row["asset"]])) for row in rows)
+    assert all(
+        {row["check"] for row in rows if row["asset"] == asset} == {check.name for check in plan.specs[asset].checks}
+        for asset in {row["asset"] for row in rows}
+    )
+    assert {row["n_failing"] for row in rows} == {0}
+    assert counts(finished_study) == rows
+    text = (Storage(finished_study, STUDY.name).report_folder() / "index.html").read_text("utf-8")
+    assert data_quality_tables(rows) in text
+
+    data = copied(finished_study, tmp_path / "data")
+    model, table = STUDY.models[0], TABLES["category_presence"]
+    path = plan.specs[table.name].path(Storage(data, STUDY.name), Cell(model))
+    write_table(path, put("p_best_hi", 1.5)(read_table(path, table)), table, "")
+    failing = {(row["asset"], row["check"]): row for row in counts(data) if row["n_failing"]}
+    assert list(failing) == [("category_presence", "values_are_in_range")]
+    [row] = failing.values()
+    assert (row["n_cells"], row["n_failing"], row["failing"]) == (2, 1, [model])
+    assert "p_best_hi" in row["found"][0]
 
 
 Damage = Callable[[pl.DataFrame], pl.DataFrame]

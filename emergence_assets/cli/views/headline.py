@@ -17,7 +17,6 @@ def print_result(console: Console, result: Mapping[str, Any]) -> None:
     if "report" in result:
         console.print(headline_table(pl.DataFrame(result["headline"]), result["level"]))
         console.print(f"report: {result['report']}", highlight=False, soft_wrap=True)
-        console.print(f"data quality: {result['data_docs']}", highlight=False, soft_wrap=True)
 
 
 def headline_table(headline: pl.DataFrame, level: str) -> Table:

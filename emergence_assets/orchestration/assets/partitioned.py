@@ -8,7 +8,7 @@ import dagster as dg
 from emergence_assets.orchestration.assets.checks import (
     as_written,
     as_written_spec,
-    check_results,
+    dagster_result,
     nothing_made,
     severity,
 )
@@ -18,7 +18,6 @@ from emergence_assets.orchestration.assets.conditions import (
     RECOMPUTE_TAG,
     upkeep,
 )
-from emergence_assets.orchestration.assets.data_docs import record_validation
 from emergence_assets.orchestration.assets.events import Recorder
 from emergence_assets.orchestration.assets.progress import listener_of, logged_report
 from emergence_assets.orchestration.instance.home import tag_run_owner
@@ -31,6 +30,7 @@ from emergence_assets.orchestration.instance.partitions import (
 )
 from emergence_assets.plan.asset_spec import AssetSpec, Due, Intake
 from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.check_results import check_results
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.plan import Plan, upstream
 from emergence_assets.plan.run_metadata import origin_of_run
@@ -120,32 +120,32 @@ def _materialise(
     finally:
         plan.forget_states()
     results = check_results(spec, plan, cells)
-    page = record_validation(plan, spec, cells, results, context.run_id)
     unaltered = as_written(spec, plan, kept, key)
     listener.ended(context.run_id, spec, cells)
     if single:
-        yield recorder.result(cells[0], [*(verdict.of_all(key, cells, page) for verdict in results), unaltered])
+        yield recorder.result(cells[0], [*(dagster_result(result, key) for result in results), unaltered])
         return
     yield unaltered
     failed_before = _failed_partitions(context.instance, spec, key, cells)
-    for verdict in results:
+    for result in results:
         for cell in cells:
-            passed = verdict.passes(cell)
-            if passed and (verdict.finding.check.name, partition_key(cell)) not in failed_before:
+            passed = result.passes(cell)
+            if passed and (result.finding.check.name, partition_key(cell)) not in failed_before:
                 continue  # most cells pass, and six events of seven would be about them
             # Works for check evaluations, with their partition, although the annotation does not say so; a run-less
             # event does not: its key lacks the run, so that a second check of the same partition is refused.
             context.log_event(
                 dg.AssetCheckEvaluation(  # pyright: ignore[reportArgumentType]
                     asset_key=key,
-                    check_name=verdict.finding.check.name,
+                    check_name=result.finding.check.name,
                     passed=passed,
                     metadata={},
-                    severity=severity(verdict.finding.check),
+                    severity=severity(result.finding.check),
                     partition=partition_key(cell),
                 )
             )
-        yield verdict.of_all(key, cells, page)
+        counts = {"cells": len(cells), "cells that fail": sum(not result.passes(cell) for cell in cells)}
+        yield dagster_result(result, key, counts=counts)
 
 
 def _failed_partitions(

@@ -11,14 +11,12 @@ import dagster as dg
 
 from emergence_assets.checkpoints.spec import TRAINING_RUN
 from emergence_assets.orchestration.assets.checks import (
-    CheckResult,
     as_written,
     as_written_spec,
-    check_results,
+    dagster_result,
     nothing_made,
 )
 from emergence_assets.orchestration.assets.conditions import SENSOR_TAG, upkeep
-from emergence_assets.orchestration.assets.data_docs import record_validation
 from emergence_assets.orchestration.assets.events import Recorder
 from emergence_assets.orchestration.assets.partitioned import RESOURCES, due_of, parent_keys
 from emergence_assets.orchestration.assets.progress import listener_of, logged_report
@@ -26,6 +24,7 @@ from emergence_assets.orchestration.instance.home import tag_run_owner
 from emergence_assets.orchestration.instance.partitions import asset_key, register_steps
 from emergence_assets.plan.asset_spec import AssetSpec, Due
 from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.check_results import CheckResult, check_results
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.run_metadata import origin_of_run
@@ -191,12 +190,11 @@ class _Tables:
         """Validate tables and yield their events."""
         cells = [*made, *kept]
         found = check_results(spec, self.plan, cells)
-        page = record_validation(self.plan, spec, cells, found, self.context.run_id)
         for cell in cells:
             key = self.keys[spec, cell]
             if _is_refused(found, cell):
                 self.failed.add((spec, cell))
-            results = [verdict.of_cell(cell, key, page) for verdict in found]
+            results = [dagster_result(result, key, cell) for result in found]
             results.append(as_written(spec, self.plan, [cell] if cell in kept else [], key))
             yield Recorder(self.context, self.plan, spec, key).result(cell, results)
 
@@ -228,4 +226,4 @@ def _by_spec(nodes: Sequence[Node]) -> dict[AssetSpec, list[Cell]]:
 
 
 def _is_refused(found: Sequence[CheckResult], cell: Cell) -> bool:
-    return any(verdict.finding.check.blocking and not verdict.passes(cell) for verdict in found)
+    return any(result.finding.check.blocking and not result.passes(cell) for result in found)

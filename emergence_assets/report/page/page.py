@@ -23,6 +23,7 @@ from emergence_assets.report.page.claims_section import (
     claims_table,
     single_claims_table,
 )
+from emergence_assets.report.page.data_quality_section import data_quality_sentence, data_quality_tables
 from emergence_assets.report.page.finding import Finding, finding
 from emergence_assets.report.page.html_tables import (
     category_table,
@@ -38,6 +39,7 @@ def build_page(
     tables: ReportTables,
     figures: Sequence[Figure],
     provenance: Sequence[Mapping[str, Any]],
+    checks: Sequence[Mapping[str, Any]],
     *,
     study: str,
     description: str,
@@ -52,6 +54,7 @@ def build_page(
         tables: everything that is shown.
         figures: `figures.draw_figures(tables)`.
         provenance: one row per result that the page was made from, for example asset, fingerprint, code version, date.
+        checks: rows of `data_quality.check_counts`.
         study: name of the study.
         description: what it is about.
         recipe: the study file, as YAML or JSON.
@@ -112,6 +115,8 @@ def build_page(
         checkpoint_sentence=_paragraph(checkpoint_sentence(tables.registry)),
         checkpoint_likeness=drawn.get("checkpoint_likeness", _NOTHING),
         checkpoint_table=checkpoint_table(tables.registry),
+        data_quality_sentence=_paragraph(data_quality_sentence(checks)),
+        data_quality_tables=data_quality_tables(checks),
         recipe=html.escape(recipe),
         environment="".join(
             f"<dt>{html.escape(str(name))}</dt><dd>{html.escape(str(value))}</dd>"

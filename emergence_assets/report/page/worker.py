@@ -23,6 +23,7 @@ def write_report(
     domains: dict[str, str],
     sizes: list[str],
     origin: list[dict[str, Any]],
+    checks: list[dict[str, Any]],
     report: Any,
 ) -> None:
     """Worker: draw the charts and put the page together."""
@@ -70,6 +71,7 @@ def write_report(
             shown,
             figures,
             origin,
+            checks,
             study=study["name"],
             description=study["description"],
             recipe=yaml.safe_dump(study, sort_keys=False),

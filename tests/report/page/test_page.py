@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +18,16 @@ from emergence_assets.report.charts.readings import ReportTables
 from emergence_assets.report.page.page import build_page, json_for_script
 
 HOSTILE = "</script><script>alert(1)</script>"
+CHECK = {"asset": "sae", "check": "fvu_is_low", "description": "Below 1.", "blocking": True, "n_cells": 50, "found": []}
+CHECKS = [
+    CHECK | {"n_failing": 0, "failing": []},
+    CHECK
+    | {"check": "no_latent_is_dead", "blocking": False, "n_failing": 30, "failing": [f"cell {i}" for i in range(20)]}
+    | {"found": [f"dead_frac: 30 rows break it, among them [{HOSTILE}]"]},
+    CHECK | {"asset": "claims", "check": "keys_are_unique", "n_cells": 1, "n_failing": 1, "failing": ["study"]},
+]
+"""Rows of `data_quality.check_counts`."""
+MADE = {"created": "2026-01-01T00:00:00+00:00", "fingerprint": "ab" * 16}
 
 
 def _page(tables: ReportTables, figures: list[Figure]) -> str:
@@ -28,12 +39,12 @@ def _page(tables: ReportTables, figures: list[Figure]) -> str:
             {"asset": "claims", "fingerprint": "cd" * 16},
             {"asset": HOSTILE, "note": None},
         ],
+        CHECKS,
         study=f"study {HOSTILE} $name",
         description=f"Two models & {HOSTILE}",
         recipe=f"name: test\nnote: {HOSTILE} $study",
         environment={"torch": "2.13.0", HOSTILE: HOSTILE},
-        created="2026-01-01T00:00:00+00:00",
-        fingerprint="ab" * 16,
+        **MADE,
     )
 
 
@@ -89,8 +100,7 @@ def test_nothing_is_loaded(page: str) -> None:
     outline = _outline(page)
     loading = {"src", "srcset", "href", "xlink:href", "action", "data", "poster", "background"}
     targets = [(tag, value or "") for tag, attrs in outline.tags for key, value in attrs.items() if key in loading]
-    beside = ("a", "../data_docs/index.html")  # a link loads nothing
-    assert all(target == beside or target[1].startswith(("#", "data:,")) for target in targets)
+    assert all(value.startswith(("#", "data:,")) for _, value in targets)
     assert not re.search(r"@import|url\((?!#)|import\(|fetch\(|XMLHttpRequest|WebSocket", page)
     assert set(re.findall(r"https?://[^\s\"'<>)]+", page)) == {
         "http://www.w3.org/2000/svg",
@@ -107,12 +117,12 @@ def test_the_page_is_accessible(page: str) -> None:
     assert [tag for tag, _ in tags].count("h1") == 1
     assert all(attrs.get("role") == "img" and attrs.get("aria-label") for tag, attrs in tags if tag == "svg")
     tables = [tag for tag, _ in tags if tag == "table"]
-    assert len(tables) == [tag for tag, _ in tags].count("caption") == 7
+    assert len(tables) == [tag for tag, _ in tags].count("caption") == 9
     assert all(attrs.get("scope") in ("col", "row") for tag, attrs in tags if tag == "th")
     ids = [attrs["id"] for _, attrs in tags if "id" in attrs]
     assert len(ids) == len(set(ids))
     targets = {str(value) for _, attrs in tags for key, value in attrs.items() if key == "href" and value != "data:,"}
-    assert targets - {f"#{one}" for one in ids} == {"../data_docs/index.html"}
+    assert targets <= {f"#{one}" for one in ids}
 
 
 def test_the_page_says_the_finding_and_all_figures(page: str) -> None:
@@ -144,6 +154,29 @@ def test_the_page_says_which_checkpoints_were_left_out_and_why(page: str, rising
     text = _outline(_page(clean, [])).text
     assert "None was left out" in text
     assert "Checkpoints that need a word" not in text
+
+
+def test_the_page_counts_every_check_and_names_the_cells_that_do_not_pass(page: str, rising: ReportTables) -> None:
+    def rows(page: str, table: str) -> list[list[str]]:
+        found = re.search(rf'<table id="{table}".*?<tbody>(.*?)</tbody>', page, re.DOTALL)
+        lines = re.findall(r"<tr>(.*?)</tr>", found.group(1), re.DOTALL) if found else []
+        return [[unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line)] for line in lines]
+
+    assert "3 checks of the 2 assets that this page is made from" in _outline(page).text
+    assert "2 are not passed by every cell" in _outline(page).text
+    warned, failed = rows(page, "failing-checks")
+    assert warned[:5] == ["sae", "no_latent_is_dead", "20", "30", "0"]
+    assert warned[5].endswith("cell 18, cell 19 and 10 more")
+    assert warned[6] == f"dead_frac: 30 rows break it, among them [{HOSTILE}]"
+    assert failed[:6] == ["claims", "keys_are_unique", "0", "0", "1", "study"]
+    assert [row[:5] for row in rows(page, "checks")] == [
+        ["sae", "fvu_is_low", "50", "0", "0"],
+        warned[:5],
+        failed[:5],
+    ]
+    sound = build_page(rising, [], [], CHECKS[:1], study="", description="", recipe="", environment={}, **MADE)
+    assert "every cell passes" in _outline(sound).text
+    assert rows(sound, "failing-checks") == []
 
 
 def test_the_numbers_are_embedded_as_json(page: str, rising: ReportTables) -> None:

@@ -1,0 +1,58 @@
+"""Data quality on the page: every check of every asset with its counts, and the cells that do not pass."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from emergence_assets.report.page.html_tables import Cell, html_table
+
+_COUNTS = ("asset", "check", "passed", "warned", "failed")
+
+
+def data_quality_sentence(checks: Sequence[Mapping[str, Any]]) -> str:
+    """How many checks there are and how many are not passed by every cell.
+
+    Args:
+        checks: rows of `data_quality.check_counts`.
+    """
+    n_failing = sum(check["n_failing"] > 0 for check in checks)
+    result = "every cell passes" if n_failing == 0 else f"{n_failing} are not passed by every cell"
+    n_assets = len({check["asset"] for check in checks})
+    return (
+        f"{len(checks)} checks of the {n_assets} assets that this page is made from, on the stored cells: "
+        f"{result}. A cell that fails a check stops what is made from it; a warning does not. The Dagster UI has the "
+        "checks of every partition, and those of assets that this page is not made from."
+    )
+
+
+def data_quality_tables(checks: Sequence[Mapping[str, Any]]) -> str:
+    """Checks that some cell does not pass, with these cells, and all checks behind a fold.
+
+    Args:
+        checks: rows of `data_quality.check_counts`.
+    """
+    failing = [check for check in checks if check["n_failing"]]
+    cells = [[*_counts(check), _text(_named(check)), _text("; ".join(check["found"]))] for check in failing]
+    columns = (*_COUNTS, "cells that do not pass", "what was found")
+    shown = html_table("Checks that some cell does not pass", columns, cells, "failing-checks") if failing else ""
+    every = html_table(
+        "Cells by result of every check",
+        (*_COUNTS, "what it requires"),
+        [[*_counts(check), _text(check["description"])] for check in checks],
+        "checks",
+    )
+    return f"{shown}<details><summary>All {len(checks)} checks</summary>{every}</details>"
+
+
+def _counts(check: Mapping[str, Any]) -> list[Cell]:
+    failing, blocking = check["n_failing"], check["blocking"]
+    counts = (check["n_cells"] - failing, 0 if blocking else failing, failing if blocking else 0)
+    return [_text(check["asset"]), _text(check["check"]), *((f"{count:,}", float(count)) for count in counts)]
+
+
+def _named(check: Mapping[str, Any]) -> str:
+    more = check["n_failing"] - len(check["failing"])
+    return ", ".join(check["failing"]) + (f" and {more:,} more" if more else "")
+
+
+def _text(value: str) -> Cell:
+    return value, value
