@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from resources.errors import EmergenceError
 from resources.files.atomic import replacing_file
+from resources.files.versions import per_version
 
 Status = Literal["ok", "admitted", "expected", "unjudged", "duplicate", "outlier", "quarantined", "missing"]
 """Used are `ok`, `admitted` (named in the study file although a check failed) and `expected` (trained here, and not
@@ -94,28 +95,25 @@ def write_timeline(path: Path, axis: Timeline) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-_read: dict[Path, tuple[tuple[int, int, int], Timeline]] = {}
-
-
 def read_timeline(path: Path) -> Timeline | None:
     """The checkpoint timeline in a file, read once per version of it; None without a file.
 
     Raises:
         EmergenceError: the file is not such a record.
     """
+    return per_version(path, _read)
+
+
+def _read(path: Path) -> Timeline | None:
     try:
-        found = path.stat()
-        version = (found.st_ino, found.st_size, found.st_mtime_ns)
-        known = _read.get(path)
-        if known is None or known[0] != version:
-            if found.st_size > MAX_BYTES:
-                raise _damaged(path, f"it has {found.st_size} bytes")
-            known = _read[path] = (version, _parse(path.read_text(encoding="utf-8"), path))
+        if (n_bytes := path.stat().st_size) > MAX_BYTES:
+            raise _damaged(path, f"it has {n_bytes} bytes")
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise _damaged(path, str(error)) from None
-    return known[1]
+    return _parse(text, path)
 
 
 def _parse(text: str, path: Path) -> Timeline:

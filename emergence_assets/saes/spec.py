@@ -4,7 +4,6 @@ Making them is in `cell.py`.
 """
 
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from resources.compute.local_processes import n_gpus
 from resources.files.provenance import Required
 from resources.files.records import folder_provenance, required_to_json, verify_folder
 from resources.files.storage import Storage
+from resources.files.versions import file_sha256
 
 EVALUATION_SHARE = 10
 """Every so many-th training text is kept from the SAE and measures its quality."""
@@ -30,11 +30,8 @@ CURVE_NAME = "training_curve.png"
 def _sae_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any]:
     settings = study.sae.model_dump(exclude={"warm_start"})
     recipe: dict[str, Any] = {"sae": settings, "evaluation_share": EVALUATION_SHARE}
-    imported = {
-        str(seed): digest
-        for seed in study.sae.seeds
-        if (digest := _hash_of(imported_folder(storage, cell, seed) / WEIGHTS_NAME))
-    }
+    weights = {str(seed): imported_folder(storage, cell, seed) / WEIGHTS_NAME for seed in study.sae.seeds}
+    imported = {seed: file_sha256(path) for seed, path in weights.items() if path.exists()}
     if imported:
         recipe["imported"] = imported
     if study.sae.warm_start:
@@ -44,21 +41,6 @@ def _sae_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any]
             "has_control": cell.step in control_steps,
         }
     return recipe
-
-
-_hashes: dict[Path, tuple[tuple[int, int, int], str]] = {}
-
-
-def _hash_of(path: Path) -> str | None:
-    """sha256 of a file, read once per version of it; None where there is none."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    version = (found.st_ino, found.st_size, found.st_mtime_ns)
-    if path not in _hashes or _hashes[path][0] != version:
-        _hashes[path] = (version, sha256(path.read_bytes()).hexdigest())
-    return _hashes[path][1]
 
 
 def _step_before(study: Study, steps: Sequence[int], cell: Cell) -> Cell | None:

@@ -4,7 +4,6 @@ A downloaded file is under `probe-sets/` of the data folder, with its commit in 
 changes nothing: delete the folder, or set another revision, to download the present version.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -16,7 +15,7 @@ from emergence_assets.study.strict import StrictModel
 from resources.errors import BrokenCheckpoint, EmergenceError, SourceUnreachable
 from resources.files.atomic import clear_disk_errors, replacing_file
 from resources.files.storage import fetched_probe_set
-from resources.files.versions import per_version
+from resources.files.versions import file_sha256
 from resources.hub.client import HubClient, HubFile
 from resources.hub.pinned_file import SHA1, PinnedFile, refuse_odd_file
 from resources.progress import Report
@@ -47,14 +46,14 @@ def probe_file(settings: Mapping[str, Any]) -> Path | None:
     return path if path.exists() and _pin_path(path).exists() else None
 
 
-def file_sha256(path: Path) -> str:
+def probe_file_sha256(path: Path) -> str:
     """Hash a probe file, once per version of the file.
 
     Raises:
         EmergenceError: it cannot be read.
     """
     try:
-        return per_version(path, _sha256) or _sha256(path)
+        return file_sha256(path)
     except OSError as error:
         raise EmergenceError(
             f"The file cannot be read: {error.strerror}.", where=path, remedy="correct the path in the study"
@@ -141,8 +140,3 @@ def _fetched(settings: Mapping[str, Any]) -> Path:
 
 def _pin_path(path: Path) -> Path:
     return path.with_name("pin.json")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

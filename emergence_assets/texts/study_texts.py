@@ -21,14 +21,14 @@ def probe_recipe(study: Study) -> dict[str, Any] | None:
     Raises:
         EmergenceError: the file of the probe set cannot be read.
     """
-    from emergence_assets.texts.probe_download import file_sha256, probe_file
+    from emergence_assets.texts.probe_download import probe_file, probe_file_sha256
     from emergence_assets.texts.wordnet import corpus
 
     settings = study.probe_set.model_dump()
     if isinstance(study.probe_set, WordNetProbes):
         source = corpus.corpus_sha256()
     elif (path := probe_file(settings)) is not None:
-        source = file_sha256(path)
+        source = probe_file_sha256(path)
     else:
         return None
     return {**settings, "source_sha256": source, "code": code_version("emergence_assets.texts.study_texts:probe_set")}

@@ -174,7 +174,7 @@ def known_tokens(path: Path) -> Tokens:
     Raises:
         EmergenceError: see `read_tokens`.
     """
-    return per_version(path, read_tokens) or read_tokens(path)
+    return per_version(path, read_tokens)
 
 
 def _columns(tokens: Tokens) -> dict[str, np.ndarray]:

@@ -115,6 +115,10 @@ def test_a_study_that_does_not_exist_is_answered_with_those_that_do(name: str, m
         ({"family__models__gloss-25k__n_heads": 3}, ["n_heads 3", "d_model 32", "choose a divisor"]),
         ({"family__context": 4}, ["context", "greater than or equal to 8", "found 4"]),
         ({"activations__dtype": "int8"}, ["activations.dtype", "'float16'", "found 'int8'"]),
+        (
+            {"activations__retention": "archive-after-sae"},
+            ["activations.retention", "'keep', 'drop-after-sae' or 'stream'", "found 'archive-after-sae'"],
+        ),
         ({"probe_set": {"source": "table", "path": "x", "levels": ["a", "a"]}}, ["levels", "level a", "list it once"]),
         ({"probe_set": {"source": "table", "levels": ["a"]}}, ["path", "is required", "add it"]),
         ({"probe_set": {"source": "table", "path": "x", "levels": ["unit"]}}, ["level unit", "rename the column"]),

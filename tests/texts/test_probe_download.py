@@ -11,7 +11,7 @@ import pytest
 from emergence_assets.study.load import load_study
 from emergence_assets.study.probe_set import MMLUProbes
 from emergence_assets.texts.category_maps import category_map
-from emergence_assets.texts.probe_download import fetch, file_sha256, probe_file
+from emergence_assets.texts.probe_download import fetch, probe_file, probe_file_sha256
 from emergence_assets.texts.study_texts import probe_recipe, probe_set
 from resources.errors import EmergenceError, SourceUnreachable
 from resources.files.provenance import canonical_json
@@ -64,7 +64,7 @@ def test_the_test_split_is_fetched_once_and_becomes_a_probe_set(hub: HubServer, 
     assert path.read_bytes() == (tmp_path / "upstream" / FILE).read_bytes()
     pin = json.loads((path.parent / "pin.json").read_text())
     assert pin["commit_sha"] == hub.branches(REPOSITORY)["main"]
-    assert pin["file"][2] == file_sha256(path)
+    assert pin["file"][2] == probe_file_sha256(path)
     probes = probe_set(canonical_json(SETTINGS))
     assert probes.levels == ("subject", "area", "domain")
     assert [probes.texts[level].n_unique() for level in probes.levels] == [57, 17, 4]
@@ -78,17 +78,17 @@ def test_the_test_split_is_fetched_once_and_becomes_a_probe_set(hub: HubServer, 
 
 def test_a_branch_that_moves_changes_nothing(hub: HubServer, tmp_path: Path):
     path = fetch(SETTINGS, silent, client=client(hub))
-    before = file_sha256(path)
+    before = probe_file_sha256(path)
     old = hub.branches(REPOSITORY)["main"]
     publish(hub, tmp_path / "upstream", word="other")
-    assert file_sha256(fetch(SETTINGS, silent, client=client(hub))) == before
+    assert probe_file_sha256(fetch(SETTINGS, silent, client=client(hub))) == before
     # A commit may be named in the study, and is then asked for as it is.
     by_commit = SETTINGS | {"revision": old}
     hub.reset_log()
-    assert file_sha256(fetch(by_commit, silent, client=client(hub))) == before
+    assert probe_file_sha256(fetch(by_commit, silent, client=client(hub))) == before
     assert not any(request.path.endswith("/refs") for request in hub.requests)
     newest = SETTINGS | {"revision": hub.branches(REPOSITORY)["main"]}
-    assert file_sha256(fetch(newest, silent, client=client(hub))) != before
+    assert probe_file_sha256(fetch(newest, silent, client=client(hub))) != before
 
 
 def test_a_download_goes_on_after_the_connection_died(hub: HubServer):
@@ -146,4 +146,4 @@ def test_nothing_is_required_of_cells_before_the_fetch(hub: HubServer):
     path = fetch(study.probe_set.model_dump(), silent, client=client(hub))
     recipe = probe_recipe(study)
     assert recipe is not None
-    assert recipe["source_sha256"] == file_sha256(path)
+    assert recipe["source_sha256"] == probe_file_sha256(path)

@@ -15,7 +15,7 @@ def data_quality_sentence(checks: Sequence[Mapping[str, Any]]) -> str:
         checks: rows of `data_quality.check_counts`.
     """
     n_failing = sum(check["n_failing"] > 0 for check in checks)
-    result = "every cell passes" if n_failing == 0 else f"{n_failing} are not passed by every cell"
+    result = f"some cells do not pass {n_failing} of them" if n_failing else "every cell passes"
     n_assets = len({check["asset"] for check in checks})
     return (
         f"{len(checks)} checks of the {n_assets} assets that this page is made from, on the stored cells: "

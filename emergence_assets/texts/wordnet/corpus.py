@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from resources.files.versions import file_sha256
+
 SYNSETS_PATH = Path(__file__).with_name("synsets.parquet")
 TOKENIZER_PATH = Path(__file__).with_name("tokenizer.json")
 SCHEMA = pl.Schema(
@@ -85,16 +87,14 @@ def heldout_synsets() -> pl.DataFrame:
     return _synsets_of("heldout")
 
 
-@cache
 def corpus_sha256() -> str:
     """Hash of the shipped table's file."""
-    return _file_sha256(SYNSETS_PATH)
+    return file_sha256(SYNSETS_PATH)
 
 
-@cache
 def tokenizer_sha256() -> str:
     """Hash of the shipped tokenizer's file."""
-    return _file_sha256(TOKENIZER_PATH)
+    return file_sha256(TOKENIZER_PATH)
 
 
 @cache
@@ -130,7 +130,3 @@ def _synsets_of(split: Split) -> pl.DataFrame:
     synsets = read_synsets()
     chosen = [synset_id for _, synset_ids in documents(synsets, split) for synset_id in synset_ids]
     return synsets.filter(pl.col("synset_id").is_in(chosen))
-
-
-def _file_sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
