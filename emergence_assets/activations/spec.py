@@ -25,7 +25,7 @@ from resources.files.records import now, required_to_json
 from resources.files.storage import Storage
 
 
-def _activations_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any] | None:
+def _activations_recipe(study: Study, _storage: Storage, _cell: Cell) -> dict[str, Any] | None:
     from emergence_assets.texts.wordnet import corpus
 
     family, probes = study.family, probe_recipe(study)
@@ -110,7 +110,7 @@ def _jobs(plan: Plan, due: Due) -> list[Job]:
             if cell.step == checkpoint.step and cell not in selected and plan.state(ACTIVATIONS, cell).state != "done"
         ]
         arguments = {
-            "origin": capture_arguments(plan, checkpoint, layers[0][1].recipe),
+            "origin": capture_arguments(plan, checkpoint),
             "layers": {str(cell.layer): str(ACTIVATIONS.path(plan.storage, cell)) for cell, _ in layers},
             "required": {str(cell.layer): required_to_json(required) for cell, required in layers},
             "keep_rows": plan.study.activations.retention != "stream",
@@ -128,13 +128,14 @@ def by_checkpoint(due: Due) -> dict[Cell, dict[Cell, Required]]:
     return grouped
 
 
-def capture_arguments(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What a worker has to know to run a checkpoint over the texts of the study, as plain values.
+def capture_arguments(plan: Plan, checkpoint: Cell) -> dict[str, Any]:
+    """Plain values with which a worker runs a checkpoint over the texts of the study.
 
     Raises:
         EmergenceError: there is no such checkpoint.
     """
-    model, step = str(checkpoint.model), int(checkpoint.step or 0)
+    model, step = checkpoint.at_step
+    recipe = _activations_recipe(plan.study, plan.storage, checkpoint) or {}
     axis = plan.timeline(model)
     ref = reference(axis, model, step) if axis else None
     if ref is None:
@@ -148,7 +149,7 @@ def capture_arguments(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -
         "weights_sha256": _content(plan, checkpoint)["weights_sha256"],
         "tokens_file": str(tokens_path(plan, checkpoint, recipe)),
         "expected_d_model": plan.study.family.models[model].d_model,
-        "recipe": dict(recipe),
+        "recipe": recipe,
         "lock": str(plan.storage.checkpoint_lock(model, step)),
     }
 
@@ -170,7 +171,7 @@ ACTIVATIONS = AssetSpec(
     make="emergence_assets.activations.forward.worker:capture_layers",
     jobs=_jobs,
     recipe=_activations_recipe,
-    path=lambda storage, cell: storage.activation_file(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
+    path=lambda storage, cell: storage.activation_file(*cell.at_layer),
     stored=activation_provenance,
     verify=_verify,
     checks=ACTIVATION_CHECKS,

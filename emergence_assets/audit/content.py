@@ -73,7 +73,7 @@ def _weights(plan: Plan, cell: Cell, record: Provenance) -> list[Problem]:
     """Files of a checkpoint against the hashes in its record."""
     from emergence_assets.checkpoints.files.folder import read_facts
 
-    trained = plan.storage.checkpoint_folder(str(cell.model), int(cell.step or 0))
+    trained = plan.storage.checkpoint_folder(*cell.at_step)
     folder = trained if TRAINING_RUN.name in plan.specs else weights_folder(plan, cell)
     if folder is None or not folder.is_dir():
         return []

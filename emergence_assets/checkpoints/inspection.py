@@ -21,7 +21,7 @@ def measurement_tasks(study: Study, storage: Storage, cells: Sequence[Cell]) -> 
     tasks: dict[str, Task] = {}
     for cell in cells:
         axis = read_timeline(storage.timeline(str(cell.model)))
-        ref = reference(axis, str(cell.model), int(cell.step or 0)) if axis else None
+        ref = reference(axis, *cell.at_step) if axis else None
         if ref is None or ref.identity in tasks or storage.checkpoint_measurement(ref.identity).exists():
             continue
         arguments = {
@@ -40,7 +40,7 @@ def content_tasks(study: Study, storage: Storage, cells: Sequence[Cell]) -> list
     tasks: dict[str, Task] = {}
     for cell in cells:
         axis = read_timeline(storage.timeline(str(cell.model)))
-        ref = reference(axis, str(cell.model), int(cell.step or 0)) if axis else None
+        ref = reference(axis, *cell.at_step) if axis else None
         if ref is None or not source.is_cached(ref) or not storage.checkpoint_measurement(ref.identity).exists():
             continue
         arguments = {

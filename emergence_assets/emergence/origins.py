@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from emergence_assets.activations.spec import ACTIVATIONS, capture_arguments
+from emergence_assets.activations.spec import capture_arguments
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 
@@ -14,9 +14,4 @@ def origins(plan: Plan, cell: Cell) -> dict[str, Any]:
         EmergenceError: the model has no checkpoint.
     """
     steps = plan.steps_of(str(cell.model))
-    found = {}
-    for step in dict.fromkeys((steps[0], steps[-1])):
-        checkpoint = Cell(cell.model, step)
-        recipe = ACTIVATIONS.recipe(plan.study, plan.storage, checkpoint) or {}
-        found[step] = capture_arguments(plan, checkpoint, recipe)
-    return {"origins": found}
+    return {"origins": {step: capture_arguments(plan, Cell(cell.model, step)) for step in {steps[0], steps[-1]}}}

@@ -13,6 +13,16 @@ class Cell(NamedTuple):
     step: int | None = None
     layer: int | None = None
 
+    @property
+    def at_step(self) -> tuple[str, int]:
+        """Model and step of a cell that has both, as paths take them."""
+        return str(self.model), int(self.step or 0)
+
+    @property
+    def at_layer(self) -> tuple[str, int, int]:
+        """Model, step and layer of a cell that has all three, as paths take them."""
+        return (*self.at_step, int(self.layer or 0))
+
     def __str__(self) -> str:
         parts = [self.model or "all models"]
         if self.step is not None:

@@ -51,7 +51,7 @@ def evict(plan: Plan, selection: Selection, untrained_too: bool, progress: TaskL
             continue
         arguments = {
             "activation_file": str(ACTIVATIONS.path(plan.storage, cell)),
-            "lock": str(plan.storage.checkpoint_lock(str(cell.model), int(cell.step or 0))),
+            "lock": str(plan.storage.checkpoint_lock(*cell.at_step)),
         }
         tasks.append(Task("emergence_assets.activations.forward.worker:evict_file", arguments, str(cell)))
     freed = [result for _, result in _run(tasks, progress)]
@@ -78,9 +78,8 @@ def restore(plan: Plan, selection: Selection, progress: TaskListener) -> dict[st
         by_step.setdefault(Cell(cell.model, cell.step), []).append(cell)
     tasks = []
     for checkpoint, cells in by_step.items():
-        recipe = ACTIVATIONS.recipe(plan.study, plan.storage, cells[0]) or {}
         arguments = {
-            "origin": capture_arguments(plan, checkpoint, recipe),
+            "origin": capture_arguments(plan, checkpoint),
             "layers": {str(cell.layer): str(ACTIVATIONS.path(plan.storage, cell)) for cell in cells},
         }
         tasks.append(Task("emergence_assets.activations.forward.worker:restore_layers", arguments, str(checkpoint)))

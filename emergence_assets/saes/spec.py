@@ -53,7 +53,7 @@ def _step_before(study: Study, steps: Sequence[int], cell: Cell) -> Cell | None:
 
 def imported_folder(storage: Storage, cell: Cell, seed: int) -> Path:
     """Where an SAE that others trained lies, if there is one."""
-    return storage.imported_sae(str(cell.model), int(cell.step or 0), int(cell.layer or 0), seed)
+    return storage.imported_sae(*cell.at_layer, seed)
 
 
 CELL_BYTES, SEED_BYTES, MEAN_BYTES = 59_000, 5_000, 20
@@ -119,19 +119,14 @@ def _work(plan: Plan, checkpoint: Cell, selected: Mapping[Cell, Required], strea
             "activation_file": str(ACTIVATIONS.path(plan.storage, cell)),
             "folder": str(SAE.path(plan.storage, cell)),
             "required": required_to_json(required),
-            "state": str(plan.storage.sae_training_state(str(cell.model), int(cell.step or 0), int(cell.layer or 0))),
+            "state": str(plan.storage.sae_training_state(*cell.at_layer)),
             "start": None if start is None else str(SAE.path(plan.storage, start)),
             "imported": {
                 str(seed): str(imported_folder(plan.storage, cell, seed))
                 for seed in required.recipe.get("imported", ())
             },
         }
-    recipe = ACTIVATIONS.recipe(plan.study, plan.storage, checkpoint) or {}
-    return {
-        "origin": capture_arguments(plan, checkpoint, recipe),
-        "layers": layers,
-        "streamed": streamed,
-    }
+    return {"origin": capture_arguments(plan, checkpoint), "layers": layers, "streamed": streamed}
 
 
 SAE = AssetSpec(
@@ -143,10 +138,8 @@ SAE = AssetSpec(
     make="emergence_assets.saes.layers.worker:train_checkpoints",
     jobs=_jobs,
     recipe=_sae_recipe,
-    path=lambda storage, cell: storage.sae_folder(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
-    also=lambda storage, cell: (
-        storage.sae_training_state(str(cell.model), int(cell.step or 0), int(cell.layer or 0)),
-    ),
+    path=lambda storage, cell: storage.sae_folder(*cell.at_layer),
+    also=lambda storage, cell: (storage.sae_training_state(*cell.at_layer),),
     stored=folder_provenance,
     verify=verify_folder,
     checks=SAE_CHECKS,
