@@ -1,4 +1,4 @@
-"""What the checks of activation files look at: a row per file, beside its token file and its neighbours."""
+"""Frame for the checks of activation files: a row per file, compared with its token file and its neighbours."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ FIRST_ROWS = 256
 
 
 def activation_frame(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
-    """Summaries of activation files with what they should agree with.
+    """Summaries of activation files with the values that they have to agree with.
 
     Columns added: `expected_n_rows`, `expected_n_probes` and `expected_tokens` of the token file; `repeated_share`, the
     share of the first rows that repeat an earlier one; `step_jump` and `layer_jump`, see `jump`.
@@ -39,7 +39,7 @@ def activation_frame(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
 
 
 def jump(norm: float | None, before: float | None, after: float | None) -> float:
-    """How far a norm lies off both its neighbours on the same side, in decades; 0 where one of them is not known.
+    """Distance of a norm from the nearer neighbour, in log10 units; 0 if it lies between both, or one is unknown.
 
     Norms grow a hundredfold over training, and from layer to layer: a change is no fault, and a spike is one.
     """
@@ -80,7 +80,7 @@ def _beside(line: Sequence[int], own: int | None) -> tuple[int | None, int | Non
 
 
 def _expected(file: Path) -> dict[str, int | str | None]:
-    """What the shared token file says of the rows; None where there is no such file."""
+    """Shapes and fingerprint in the shared token file; None where there is no such file."""
     from emergence_assets.texts.tokens import known_tokens
 
     if not file.is_file():
@@ -94,7 +94,7 @@ def _expected(file: Path) -> dict[str, int | str | None]:
 
 
 def _repeated_share(path: Path) -> float:
-    """The larger one of training rows and read-outs."""
+    """Share of repeated rows among the first training rows or read-outs, whichever is larger."""
     from emergence_assets.activations.files.reading import first_rows
 
     return max(1 - len({row.tobytes() for row in rows_td}) / len(rows_td) for rows_td in first_rows(path, FIRST_ROWS))

@@ -14,7 +14,7 @@ import numpy as np
 from emergence_assets.activations.files.writing import ActivationWriter
 
 QUEUED_BLOCKS = 4
-"""Blocks that wait at most; each is a group of texts of one layer."""
+"""Maximum number of blocks in the queue; a block is a group of texts of one layer."""
 
 
 class BackgroundWriter:

@@ -1,4 +1,4 @@
-"""Shuffled batches of rows from where they are: on the device, in memory, or on a disk that holds more than memory.
+"""Shuffled batches of rows on the device, in memory, or on a disk that holds more than memory.
 
 The order is `row_order.py`'s, equal in all three. T: imports torch.
 
@@ -103,7 +103,7 @@ class ShuffledRows:
         return torch.empty((self.batch_size, self.d_model), dtype=self._rows_td.dtype, device=place, pin_memory=staged)
 
     def _pieces(self, first_epoch: int, row: int) -> Iterator["_Piece"]:
-        """Slab after slab, from a row of an epoch on."""
+        """Yield slab after slab, from a row of an epoch on."""
         if self.regime == "disk":
             yield from self._read_pieces(first_epoch, row)
         for epoch, slab, skipped in self._slabs(first_epoch, row):
@@ -115,7 +115,7 @@ class ShuffledRows:
             yield _Piece(self._rows_td, torch.from_numpy(chosen).to(self._rows_td.device))
 
     def _slabs(self, epoch: int, row: int) -> Iterator[tuple[int, int, int]]:
-        """Epoch, slab, and rows of it that are passed over, without end."""
+        """Yield epoch, slab, and the number of its rows to skip, without end."""
         while True:
             for slab in range(self.order.n_slabs):
                 n_rows = int(np.diff(self.order.slab_blocks(epoch, slab), axis=1).sum())
@@ -125,7 +125,7 @@ class ShuffledRows:
             epoch += 1
 
     def _read_pieces(self, epoch: int, row: int) -> Iterator["_Piece"]:
-        """The next slab is read while batches are taken from this one; copying leaves the interpreter free."""
+        """Read the next slab while batches are taken from this one; copying releases the interpreter lock."""
         slabs = self._slabs(epoch, row)
         shape = (min(self.order.slab_rows, self.n_rows), self.d_model)
         buffers = [torch.empty(shape, dtype=self._rows_td.dtype) for _ in range(2)]
@@ -160,21 +160,21 @@ class ShuffledRows:
 
 
 class _Piece(NamedTuple):
-    """Rows, and in which order they come."""
+    """Rows with their order."""
 
     rows_td: Tensor
     order_t: Tensor
 
 
 def choose_regime(n_bytes: int, device: torch.device, *, on_disk: bool) -> Regime:
-    """The fastest place that holds the rows and leaves half of it free."""
+    """Choose the fastest memory that holds the rows in half of its free bytes."""
     if device.type == "cuda" and n_bytes <= torch.cuda.mem_get_info(device)[0] // 2:
         return "device"
     return "disk" if on_disk and n_bytes > available_memory() // 2 else "memory"
 
 
 def available_memory() -> int:
-    """Bytes of memory that this machine can give without swapping; all of it where the system does not say."""
+    """Bytes of memory available without swapping; all memory where the system does not report it."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123
             known = dict(line.split(":", 1) for line in lines)

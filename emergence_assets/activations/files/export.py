@@ -17,11 +17,11 @@ from resources.files.atomic import clear_disk_errors, replacing_folder
 
 ROWS_AT_ONCE = 8192
 SHARD_ROWS = 1_000_000
-"""As dictionary_learning itself cuts its shards."""
+"""Rows per shard, as in dictionary_learning."""
 
 
 def require_new_folder(folder: Path) -> None:
-    """Refuse to write over what somebody keeps.
+    """Refuse to overwrite a folder that is not empty.
 
     Raises:
         EmergenceError: the folder is there and is not empty.
@@ -112,7 +112,7 @@ LAYOUTS: dict[str, Callable[[Rows, Tokens, str, int, Path], int]] = {
         rows, tokens.context, folder
     ),
 }
-"""Name of the reader to what writes for it."""
+"""Writer of each layout, by the name of the library that reads it."""
 
 
 def _array_schema(hook_name: str, context_size: int, d_model: int, features: Mapping[str, object]) -> pa.Schema:

@@ -29,7 +29,7 @@ LARGE_BYTES, LARGE_ALIGNMENT = 64 << 20, 1 << 20
 OVERHEAD_BYTES = 64 * 1024
 """Upper bound of metadata, and of alignment in small files, for the check whether a disk can hold the file."""
 METADATA_BYTES = 16 * 1024
-"""What both take in practice, with a provenance of usual length."""
+"""Typical bytes of both, with a provenance of usual length."""
 NO_HASH = "0" * 32
 StorageState = Literal["stored", "evicted"]
 """Whether /resid_post is in the file. The file names it in its attribute `residency`."""
@@ -81,7 +81,7 @@ class ActivationSpec:
 
     @property
     def n_bytes(self) -> int:
-        """What the file takes on disk at most."""
+        """Upper bound of the bytes of the file on disk."""
         data = sum(prod(shape) * NUMERIC_TYPES[dtype][1].itemsize for shape, dtype in self.datasets.values())
         return data + OVERHEAD_BYTES + (len(ROW_DATASETS) + 1) * self.alignment[1] * self.is_large
 
@@ -92,7 +92,7 @@ class ActivationSpec:
 
     @property
     def alignment(self) -> tuple[int, int]:
-        """Datasets of at least so many bytes begin at a multiple of so many bytes."""
+        """Minimum size of an aligned dataset, and the alignment of its first byte, both in bytes."""
         return (LARGE_ALIGNMENT, LARGE_ALIGNMENT) if self.is_large else (1024, PAGE_BYTES)
 
     @property

@@ -1,4 +1,4 @@
-"""Mean, variance, extremes and non-finite counts of columns, while the rows stream by. Nothing about files.
+"""Mean, variance, extremes and non-finite counts of columns, from blocks of rows.
 
 Shape suffixes: t rows · d columns.
 """
@@ -29,7 +29,7 @@ class ColumnMoments:
         self._block_td = torch.empty(max(1, BLOCK_VALUES // d_model), d_model)
 
     def add(self, x_td: Tensor) -> None:
-        """Take in rows of any float type, on the CPU."""
+        """Add rows of any float type, on the CPU."""
         for part_td in x_td.split(len(self._block_td)):
             self._add_block(part_td)
 

@@ -1,4 +1,4 @@
-"""In which order rows are shuffled: decided by seed and epoch alone, wherever the rows are.
+"""Order of shuffled rows, decided by seed and epoch alone, wherever the rows are stored.
 
 Rows that fit into one slab are shuffled uniformly. More than that are shuffled as a reader of a disk can follow: blocks
 of neighbouring rows are drawn into slabs at random, and rows are shuffled within each slab. The same numbers come out
@@ -72,7 +72,7 @@ class RowOrder:
         return self._permutation(n_rows, epoch, slab + 1)
 
     def _permutation(self, n: int, *position: int) -> np.ndarray:
-        """By torch, which takes a third of numpy's time, and half the memory while 32 bits are enough."""
+        """Permute with torch: a third of the time of numpy, and half the memory while 32 bits are enough."""
         state = np.random.SeedSequence([self.seed, *position]).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0]))
         return torch.randperm(n, generator=generator, dtype=torch.int32 if n < 1 << 31 else torch.int64).numpy()

@@ -1,4 +1,4 @@
-"""Read-outs of texts whose residual stream was changed at the read-out token, after one layer or another.
+"""Read-outs of texts after a change of the residual stream at the read-out token, at any layer.
 
 A change at the last token of a causal model reaches no earlier position, so that all other tokens are run once, and
 their keys and values serve every change: a changed text costs one token instead of all. Changes after different layers
@@ -23,7 +23,7 @@ from resources.errors import EmergenceError
 
 
 class Changes(NamedTuple):
-    """What is added to the residual stream at the last token of which text, and after which block."""
+    """A change of the residual stream: the vectors added, with the text and the block of each."""
 
     text_r: Tensor
     """Position of the text in its batch, int64."""
@@ -41,7 +41,7 @@ class Prefix:
     cache: DynamicCache
     """Keys and values of all tokens but the last."""
     last_b1: Tensor
-    """Token id of the last."""
+    """Token id of the last token."""
     blocks_name: str | None = None
 
 
@@ -68,14 +68,14 @@ def run_prefix(model: PreTrainedModel, ids_bt: Tensor, blocks_name: str | None =
 
 
 def read_outs(prefix: Prefix, layers: Sequence[int]) -> dict[int, Tensor]:
-    """The residual stream at the last token as it is: layer → [texts, d_model]. Hooks of the caller see this pass."""
+    """Residual stream at the last token without changes: layer → [texts, d_model]. The caller's hooks see this pass."""
     return _last_token(prefix, torch.arange(len(prefix.last_b1), device=prefix.last_b1.device), layers)
 
 
 def changed_read_outs(
     prefix: Prefix, changes: Changes, layers: Sequence[int], rows_at_once: int = 256
 ) -> dict[int, Tensor]:
-    """The residual stream at the last token after changes: layer → [changes, d_model].
+    """Residual stream at the last token after changes: layer → [changes, d_model].
 
     Args:
         prefix: the texts.
@@ -107,7 +107,7 @@ def _last_token(prefix: Prefix, text_r: Tensor, layers: Sequence[int]) -> dict[i
 
 @contextmanager
 def _added(prefix: Prefix, changes: Changes) -> Iterator[None]:
-    """Add the changes where they belong, as long as the context lasts."""
+    """Add the changes to the outputs of their blocks while the context lasts."""
     block_list = blocks(prefix.model, prefix.blocks_name)
 
     def add_to(rows_r: Tensor) -> Callable[[nn.Module, tuple, Tensor | tuple], Tensor | tuple]:

@@ -1,4 +1,4 @@
-"""One forward pass per batch of texts: the residual stream of all requested layers at once, handed on row by row.
+"""One forward pass per batch of texts: the residual stream of all requested layers, passed on row by row.
 
 Which rows there are is in `tokens.py`; where they go is for the caller to say.
 
@@ -29,7 +29,7 @@ STAGED_BYTES = 256 << 20
 def residual_stream(
     model: PreTrainedModel, layers: Sequence[int], blocks_name: str | None = None
 ) -> Iterator[dict[int, Tensor]]:
-    """Keep what the layers give at each forward pass; the hooks are removed at the end whatever happens.
+    """Record the outputs of the layers at each forward pass; the hooks are always removed at the end.
 
     Hooks and not `output_hidden_states`, whose last entry is taken after the final layer norm.
 
@@ -91,11 +91,11 @@ def capture_checkpoint(
     with_training: bool = True,
     with_probes: bool = True,
 ) -> None:
-    """Hand on all rows of all layers, in the order of tokens.h5.
+    """Pass on all rows of all layers, in the order of tokens.h5.
 
     Texts are padded on the right. A causal model is run without a mask, since no real position sees the padding; an
-    encoder's positions see all others, so that it is told which are real. Where the device's memory does not hold a
-    batch, it is halved, for good.
+    encoder's positions attend to all others, so that it gets the mask of real tokens. If the memory of the device does
+    not hold a batch, the batch size is halved from then on.
 
     Args:
         model: In evaluation mode, on `device`; its head is not run.
@@ -138,7 +138,7 @@ def capture_checkpoint(
 
 @dataclass
 class _Batch:
-    """What stays the same from one group of texts to the next, and the batch size, which may shrink."""
+    """Settings shared by all groups of texts, and the batch size, which may shrink."""
 
     model: PreTrainedModel
     device: torch.device
@@ -154,7 +154,7 @@ class _Batch:
         texts: Sequence[np.ndarray],
         picks: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
     ) -> None:
-        """Run texts in batches of similar length, put the picked rows back in order, and hand them on."""
+        """Run texts in batches of similar length, put the picked rows back in order, and pass them on."""
         n_tokens = np.array([len(ids) for ids in texts])
         # Longest first: memory peaks at once and not after an hour.
         by_length = np.argsort(-n_tokens, kind="stable")
@@ -186,7 +186,7 @@ class _Batch:
             self.append(layer, name, np.concatenate(rows))
 
     def _forward(self, texts: Sequence[np.ndarray], n_tokens: np.ndarray) -> Tensor:
-        """Run a batch through the model, whose hooks keep what is wanted; returns [b] tokens of each text."""
+        """Run a batch through the model, whose hooks record the layers; returns the number of tokens of each text, [b]."""
         ids_bt = np.zeros((len(texts), n_tokens.max()), np.int64)
         for row, ids in enumerate(texts):
             ids_bt[row, : len(ids)] = ids

@@ -1,4 +1,4 @@
-"""What every module between two layers adds to the residual stream at the read-out token: attention, heads, MLPs.
+"""Contributions of the modules between two layers to the residual stream at the read-out token: attention, heads, MLPs.
 
 A block adds the outputs of its attention and its MLP to the stream, in parallel (Pythia) or one after the other, so
 that the stream after one layer is the stream before another plus the outputs between them, exactly (Elhage et al. 2021,
@@ -46,26 +46,26 @@ KNOWN_PARTS = (
 
 @dataclass(frozen=True, eq=False)
 class Contributions:
-    """The residual stream at the last token, taken apart."""
+    """Residual stream at the last token, as a sum of contributions."""
 
     layers: tuple[int, ...]
     """Blocks, ascending and without a gap."""
     start_bd: Tensor
-    """Stream that enters the first of them."""
+    """Residual stream that enters the first of these blocks."""
     attention_lbd: Tensor
-    """What the attention of each block adds, bias included."""
+    """Contribution of the attention of each block, bias included."""
     mlp_lbd: Tensor
-    """What the MLP of each block adds."""
+    """Contribution of the MLP of each block."""
     heads_lbhd: Tensor | None
-    """What each head adds; None where the architecture does not show them apart."""
+    """Contribution of each head; None where the architecture does not separate them."""
     bias_ld: Tensor | None
     """Bias of the output projection: attention = sum of heads + bias."""
     end_bd: Tensor
-    """Stream that leaves the last of them."""
+    """Residual stream that leaves the last of these blocks."""
 
 
 def parts_of(model: PreTrainedModel, blocks_name: str | None = None) -> BlockParts | None:
-    """Which modules of a block add to the stream; None for an architecture that is not known."""
+    """Modules of a block that add to the residual stream; None for an unknown architecture."""
     block = blocks(model, blocks_name)[0]
     names = {name for name, _ in block.named_modules()}
     for parts in KNOWN_PARTS:
@@ -75,7 +75,7 @@ def parts_of(model: PreTrainedModel, blocks_name: str | None = None) -> BlockPar
 
 
 class Recorder:
-    """Keeps what the modules gave at the latest forward pass; see `recorded_contributions`."""
+    """Outputs of the modules at the latest forward pass; see `recorded_contributions`."""
 
     def __init__(self, layers: tuple[int, ...], parts: BlockParts, n_heads: int):
         self.layers, self.parts, self.n_heads = layers, parts, n_heads
@@ -83,7 +83,7 @@ class Recorder:
         self._projections: dict[int, nn.Module] = {}
 
     def contributions(self) -> Contributions:
-        """The latest forward pass, taken apart.
+        """Contributions of the latest forward pass.
 
         Raises:
             EmergenceError: the parts do not add up to what the blocks added: they do something else besides.
@@ -125,7 +125,7 @@ class Recorder:
 
     @contextmanager
     def hooked(self, block_list: nn.ModuleList) -> Iterator[None]:
-        """Listen to the blocks' modules as long as the context lasts."""
+        """Record the outputs of the modules while the context lasts."""
         handles = []
         try:
             for layer in self.layers:
@@ -164,7 +164,7 @@ class Recorder:
 def recorded_contributions(
     model: PreTrainedModel, first: int, last: int, blocks_name: str | None = None
 ) -> Iterator[Recorder]:
-    """Take the blocks `first` to `last` apart at the last token of every forward pass, without a second pass.
+    """Record the contributions of blocks `first` to `last` at the last token of every forward pass.
 
     Texts of a pass have one length: the last position is the read-out of each. Residual streams are those of
     `capture.residual_stream`: blocks l + 1 to m lead from the stream after layer l to that after layer m.

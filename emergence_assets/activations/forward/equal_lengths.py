@@ -1,4 +1,4 @@
-"""Texts in batches of one length: their last tokens stand beside each other, and nothing is padded or masked.
+"""Texts in batches of one length, which need neither padding nor masks.
 
 For passes over few texts in which only read-outs count; capture pads, because sorting a whole corpus by exact length
 leaves many batches of few texts.
@@ -21,7 +21,7 @@ from emergence_assets.checkpoints.models.loading import is_causal
 def batches_of_one_length(
     texts: Sequence[np.ndarray], batch_size: int, device: torch.device | str
 ) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
-    """Yield which texts, and their token ids [b, t]; longest first, so that memory peaks at once."""
+    """Yield indexes of texts and their token ids [b, t], longest first, so that memory peaks in the first batch."""
     n_tokens = np.array([len(text) for text in texts])
     for length in np.unique(n_tokens)[::-1]:
         alike = np.flatnonzero(n_tokens == length)
@@ -40,7 +40,7 @@ def text_read_outs(
     device: torch.device | str,
     blocks_name: str | None = None,
 ) -> dict[int, Tensor]:
-    """The residual stream at the last token of every text: layer → [p, d] float32, on the device."""
+    """Residual stream at the last token of every text: layer → [p, d] float32, on the device."""
     found = {layer: torch.empty(len(texts), model.config.hidden_size, device=device) for layer in layers}
     options = {"use_cache": False} if is_causal(model) else {}
     with residual_stream(model, layers, blocks_name) as stream:

@@ -1,4 +1,4 @@
-"""A model with other weights or without a block, as long as a context lasts: compression and what it is compared with.
+"""Change the weights of a model, or bypass a block, while a context lasts: compression and its controls.
 
 Changed are the matrices of the linear layers inside the blocks; embeddings, unembedding, norms and biases stay, as in
 common quantisation schemes. Quantisation is simulated: weights take the values that so many bits can hold and are
@@ -20,28 +20,28 @@ from transformers.pytorch_utils import Conv1D
 from emergence_assets.checkpoints.models.loading import blocks
 
 Change = Callable[[str, Tensor], Tensor]
-"""From a matrix's name and its weights [o, i] to others."""
+"""Maps the name of a matrix and its weights [o, i] to changed weights."""
 
 
 @dataclass(frozen=True)
 class WeightChange:
-    """How far the weights of a variant are from the model's own."""
+    """Distance of the weights of a variant from the weights of the model."""
 
     relative_norm: float
-    """Norm of what was added to the matrices, over the norm of the matrices."""
+    """Norm of the change of the matrices, divided by the norm of the matrices."""
     density: float
     """Share of weights that are not zero."""
 
 
 def quantised(weight_oi: Tensor, bits: int) -> Tensor:
-    """Each row rounded to multiples of its largest absolute value over 2^(bits - 1) - 1; symmetric, zero stays zero."""
+    """Round each row to multiples of its largest absolute value over 2^(bits - 1) - 1; symmetric, zero stays zero."""
     n_levels = 2 ** (bits - 1) - 1
     scale_o1 = weight_oi.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(weight_oi.dtype).tiny) / n_levels
     return (weight_oi / scale_o1).round().clamp(-n_levels, n_levels) * scale_o1
 
 
 def pruned(weight_oi: Tensor, share: float) -> Tensor:
-    """The share of weights with the smallest absolute values set to zero, over the whole matrix (magnitude pruning)."""
+    """Set the share of weights with the smallest absolute values to zero, over the whole matrix (magnitude pruning)."""
     n_gone = round(share * weight_oi.numel())
     if n_gone == 0:
         return weight_oi.clone()
@@ -55,7 +55,7 @@ VARIANTS: dict[str, Callable[[Tensor], Tensor]] = {
     "prune50": lambda weight_oi: pruned(weight_oi, 0.5),
 }
 BITS = {"int8": 8, "int4": 4}
-"""Bits of a weight, where that is what a variant changes."""
+"""Bits per weight of the variants that round."""
 
 
 def compressed(variant: str) -> Change:
@@ -64,7 +64,7 @@ def compressed(variant: str) -> Change:
 
 
 def noise_like(variant: str, seed: int) -> Change:
-    """Gaussian noise of the norm that a variant's change has, matrix by matrix: what any error of the size does."""
+    """Add Gaussian noise with the norm of the change of a variant, matrix by matrix: the control for its size."""
 
     def change(name: str, weight_oi: Tensor) -> Tensor:
         size = (VARIANTS[variant](weight_oi) - weight_oi).norm()
@@ -77,7 +77,7 @@ def noise_like(variant: str, seed: int) -> Change:
 
 @contextmanager
 def changed_weights(model: PreTrainedModel, change: Change, blocks_name: str | None = None) -> Iterator[WeightChange]:
-    """The model with the matrices of its blocks changed; its own weights come back whatever happens."""
+    """Change the matrices of the blocks while the context lasts; the weights are always restored."""
     own = {}
     squares = {"change": 0.0, "own": 0.0, "nonzero": 0.0, "weights": 0.0}
     try:
@@ -101,7 +101,7 @@ def changed_weights(model: PreTrainedModel, change: Change, blocks_name: str | N
 
 @contextmanager
 def bypassed_block(model: PreTrainedModel, layer: int, blocks_name: str | None = None) -> Iterator[None]:
-    """The model with one block that hands on what it is given."""
+    """Replace one block by the identity while the context lasts."""
 
     def hand_on(_module: nn.Module, args: tuple, kwargs: dict, output: Tensor | tuple) -> Tensor | tuple:
         given = args[0] if args else kwargs["hidden_states"]

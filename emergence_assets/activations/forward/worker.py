@@ -199,7 +199,7 @@ class LoadedCheckpoint:
 
 @contextlib.contextmanager
 def loaded_checkpoint(origin: Mapping[str, Any], report: Any) -> Iterator[LoadedCheckpoint]:
-    """A checkpoint, fetched if it has to be, on the device; see `activations.spec.capture_arguments`."""
+    """Load a checkpoint onto the device, after fetching it if necessary; see `activations.spec.capture_arguments`."""
     accelerator, source = choose_accelerator(), source_from(origin["source"])
     ref = CheckpointRef(**origin["checkpoint"])
     with source.fetch(ref, report) as folder:
@@ -224,7 +224,7 @@ class _Buffer:
 
 
 def ensure_tokens(path: Path, tokenizer: Path, recipe: Mapping[str, Any]) -> None:
-    """Make the token file of a tokenizer and a study's texts, when it is not there.
+    """Write the token file of a tokenizer and the texts of a study, unless it exists.
 
     Raises:
         EmergenceError: the tokenizer cannot be used for the texts of the study.
@@ -251,6 +251,6 @@ def ensure_tokens(path: Path, tokenizer: Path, recipe: Mapping[str, Any]) -> Non
 
 
 def _made_since(asked: str, path: str, required: str) -> bool:
-    """Whether another run made this very file while this one waited for the lock."""
+    """Whether another run made this file while this run waited for the lock."""
     stored = activation_provenance(Path(path))
     return stored is not None and stored.created >= asked and stored.required == required_from_json(required)
