@@ -49,23 +49,21 @@ REPORT_BYTES = 1_600_000
 
 
 def _jobs(plan: Plan, due: Due) -> list[Job]:
-    """One job."""
+    """Make one job; its origin and its checks are worked out from the stored cells."""
     jobs = []
     for cell, required in due:
-        origin = []
-        for source, source_cell in plan.input_cells(REPORT, cell):
-            stored = stored_provenance(source, source.path(plan.storage, source_cell))
-            if stored:
-                origin.append(
-                    {
-                        "asset": source.name,
-                        "cell": str(source_cell),
-                        "lineage id": cell_id(stored.fingerprint),
-                        "fingerprint": stored.fingerprint,
-                        "code version": stored.required.code_version,
-                        "made": stored.created,
-                    }
-                )
+        origin = [
+            {
+                "asset": source.name,
+                "cell": str(source_cell),
+                "lineage id": cell_id(stored.fingerprint),
+                "fingerprint": stored.fingerprint,
+                "code version": stored.required.code_version,
+                "made": stored.created,
+            }
+            for source, source_cell in plan.input_cells(REPORT, cell)
+            if (stored := stored_provenance(source, source.path(plan.storage, source_cell)))
+        ]
         probes = study_probe_set(plan.study)
         primary = probes.levels[0]
         domains = (

@@ -186,7 +186,7 @@ class _Batch:
             self.append(layer, name, np.concatenate(rows))
 
     def _forward(self, texts: Sequence[np.ndarray], n_tokens: np.ndarray) -> Tensor:
-        """Run a batch through the model, whose hooks record the layers; returns the number of tokens of each text, [b]."""
+        """Run a batch through the model, whose hooks record the layers; returns the tokens per text, [b]."""
         ids_bt = np.zeros((len(texts), n_tokens.max()), np.int64)
         for row, ids in enumerate(texts):
             ids_bt[row, : len(ids)] = ids
