@@ -1,5 +1,7 @@
 """Exceptions for problems that a user can solve. Programming errors keep their own types."""
 
+from collections.abc import Iterable
+
 
 class EmergenceError(Exception):
     """A problem with what, where and what to do about it; the command line prints it without a traceback."""
@@ -38,6 +40,24 @@ class BrokenCheckpoint(EmergenceError):
 
 class SourceUnreachable(EmergenceError):
     """A source does not answer for now; nothing is known to be wrong with what it holds."""
+
+
+def require_known(kind: str, names: Iterable[object], known: Iterable[object]) -> None:
+    """Refuse names that do not exist.
+
+    Args:
+        kind: what the names are of, such as "stage"; stands in the message.
+        names: as they were typed.
+        known: the names that exist.
+
+    Raises:
+        EmergenceError: the first unknown name, with the known ones.
+    """
+    choices = list(known)
+    if unknown := [name for name in names if name not in choices]:
+        raise EmergenceError(
+            f"There is no {kind} {unknown[0]!r}.", remedy=f"choose from {', '.join(map(str, choices))}"
+        )
 
 
 def _rebuild(kind: type[EmergenceError], what: str, where: str, remedy: str) -> EmergenceError:

@@ -54,7 +54,11 @@ class Audit:
         named = model or "all models"
         return [one for one in self.findings if one.asset == asset and one.cell.partition("/")[0] == named]
 
+    @property
+    def counts(self) -> dict[Kind, int]:
+        """Number of findings by kind."""
+        return {kind: sum(one.kind == kind for one in self.findings) for kind in KINDS}
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
-        counts = {kind: sum(one.kind == kind for one in self.findings) for kind in KINDS}
-        return asdict(self) | {"counts": counts, "clean": not self.findings}
+        return asdict(self) | {"counts": self.counts, "clean": not self.findings}

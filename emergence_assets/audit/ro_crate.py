@@ -20,7 +20,7 @@ from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.lineage_id import cell_id
 from emergence_assets.plan.plan import Plan
 from resources.environment import LIBRARIES
-from resources.errors import EmergenceError
+from resources.errors import EmergenceError, require_known
 from resources.files.atomic import clear_disk_errors, replacing_file
 from resources.files.provenance import Provenance
 
@@ -49,10 +49,7 @@ def write_crate(plan: Plan, path: Path, licence: str, included: Collection[str] 
     Raises:
         EmergenceError: a table, the claims or the report is not up to date or damaged; no such asset; a full disk.
     """
-    if strangers := sorted(set(included) - set(plan.specs)):
-        raise EmergenceError(
-            f"There is no asset {strangers[0]!r} in this study.", remedy=f"choose from {', '.join(plan.specs)}"
-        )
+    require_known("asset", included, plan.specs)
     from rocrate.rocrate import ROCrate
 
     crate = ROCrate(version="1.1")

@@ -1,21 +1,24 @@
 """`emergence checkpoints`: what a study would use, whether it is what it claims to be, and the pins behind it."""
 
-import json
-import sys
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from emergence_assets.cli.options import as_json_option, display, models_option, open_study, show, table
 
-    from emergence_assets.orchestration.session import Session
+if TYPE_CHECKING:
+    from emergence_assets.plan.plan import Plan
+
+_COLUMNS = ("model", "step", "revision", "MB", "cached", "status", "why")
+_COLOURS = {"ok": "green", "admitted": "yellow", "expected": "dim", "unjudged": "dim", "missing": "yellow"}
 
 
 @click.group(invoke_without_command=True)
-@click.option("--model", "models", multiple=True, metavar="MODEL", help="Only this model; may be repeated.")
-@click.option("--verify", is_flag=True, help="Fetch and measure what was not, hash again what is here, ask the source.")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@models_option
+@click.option("--verify", is_flag=True, help="Measure new checkpoints, hash again what is here, ask the source.")
+@as_json_option
 @click.pass_context
 def checkpoints(context: click.Context, models: tuple[str, ...], verify: bool, as_json: bool) -> None:
     """List the checkpoints that the study would use: step, revision, size, cached or not, status.
@@ -24,30 +27,30 @@ def checkpoints(context: click.Context, models: tuple[str, ...], verify: bool, a
     """
     if context.invoked_subcommand:
         return
-    from rich.console import Console
-
     from emergence_assets.checkpoints.overview import checkpoint_rows, verify_checkpoints
-    from emergence_assets.cli.views.progress import Display
 
-    session = _session()
-    chosen = _chosen(session, models)
+    plan = open_study()
+    chosen = _chosen(plan, models)
     problems: list[str] = []
     if verify:
-        with Display(Console(file=sys.stderr)) as display:
-            problems = verify_checkpoints(session.study, session.storage, chosen, display)
-    rows = checkpoint_rows(session.study, session.storage, chosen)
-    if as_json:
-        click.echo(json.dumps({"checkpoints": rows, "problems": problems}, indent=2))
-    else:
-        _print_rows(Console(), session, rows, problems, verify)
+        with display() as progress:
+            problems = verify_checkpoints(plan.study, plan.storage, chosen, progress)
+    rows = checkpoint_rows(plan.study, plan.storage, chosen)
+    counts = Counter(row["status"] for row in rows)
+    lines = [", ".join(f"{n} {status}" for status, n in counts.items()) or "no checkpoints"]
+    lines += [click.style(f"problem: {problem}", fg="red") for problem in problems]
+    if counts["unjudged"] and not verify:
+        lines.append("unjudged ones are measured by `emergence run` or `emergence checkpoints --verify`")
+    listed = table(_COLUMNS, map(_listed, rows), f"study {plan.study.name}")
+    show({"checkpoints": rows, "problems": problems}, as_json, listed, *lines)
     if problems:
         raise SystemExit(1)
 
 
 @checkpoints.command()
-@click.option("--model", "models", multiple=True, metavar="MODEL", help="Only this model; may be repeated.")
+@models_option
 @click.option("--update", is_flag=True, help="Also take the new commit of branches that moved upstream.")
-@click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
+@as_json_option
 def lock(models: tuple[str, ...], update: bool, as_json: bool) -> None:
     """Pin every revision of a hub family to a commit and the hashes of its weights, without a download.
 
@@ -55,57 +58,27 @@ def lock(models: tuple[str, ...], update: bool, as_json: bool) -> None:
     """
     from emergence_assets.checkpoints.overview import pin_revisions
 
-    session = _session()
-    path, changes = pin_revisions(session.study, session.storage, _chosen(session, models), update)
-    if as_json:
-        click.echo(json.dumps({"lock": str(path), **changes}, indent=2))
-        return
-    for kind, lines in changes.items():
-        for line in lines:
-            click.echo(f"{kind}: {line}")
-    if not any(changes.values()):
-        click.echo("nothing changed upstream")
+    plan = open_study()
+    path, changes = pin_revisions(plan.study, plan.storage, _chosen(plan, models), update)
+    lines = [f"{kind}: {line}" for kind, changed in changes.items() for line in changed]
+    if not lines:
+        lines.append("nothing changed upstream")
     if changes["moved"] and not update:
-        click.echo("moved branches keep their pins; type `emergence checkpoints lock --update` to take the new commits")
-    click.echo(f"pins: {path}")
+        lines.append("moved branches keep their pins; `emergence checkpoints lock --update` takes the new commits")
+    show({"lock": str(path), **changes}, as_json, *lines, f"pins: {path}")
 
 
-def _print_rows(
-    console: "Console", session: "Session", rows: list[dict[str, Any]], problems: list[str], verified: bool
-) -> None:
-    from rich.markup import escape
-    from rich.table import Table
+def _listed(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    from rich.text import Text
 
-    table = Table("model", "step", "revision", "MB", "cached", "status", "why", title=f"study {session.study.name}")
-    colours = {"ok": "green", "admitted": "yellow", "expected": "dim", "unjudged": "dim", "missing": "yellow"}
-    for row in rows:
-        size = f"{row['weights_bytes'] / 1e6:,.1f}" if row["weights_bytes"] else "·"
-        why = "; ".join(part for part in (row["reason"], row["upstream"]) if part)
-        status = f"[{colours.get(row['status'], 'red')}]{row['status']}[/]"
-        cached = {True: "yes", False: "no", None: "·"}[row["cached"]]
-        table.add_row(row["model"], str(row["step"]), escape(row["revision"]), size, cached, status, escape(why))
-    console.print(table)
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["status"]] = counts.get(row["status"], 0) + 1
-    console.print(", ".join(f"{n} {status}" for status, n in counts.items()) or "no checkpoints", highlight=False)
-    for problem in problems:
-        console.print(f"problem: {problem}", style="red", highlight=False, markup=False)
-    if counts.get("unjudged") and not verified:
-        console.print("unjudged ones are measured by `emergence run` or `emergence checkpoints --verify`")
+    size = Text(f"{row['weights_bytes'] / 1e6:,.1f}" if row["weights_bytes"] else "·", justify="right")
+    cached = {True: "yes", False: "no", None: None}[row["cached"]]
+    status = Text(row["status"], _COLOURS.get(row["status"], "red"))
+    why = "; ".join(part for part in (row["reason"], row["upstream"]) if part)
+    return row["model"], row["step"], row["revision"], size, cached, status, why
 
 
-def _session() -> "Session":
-    from emergence_assets.orchestration.session import Session
+def _chosen(plan: "Plan", models: tuple[str, ...]) -> list[str]:
+    from emergence_assets.plan.selection import parse_selection
 
-    return Session.open()
-
-
-def _chosen(session: "Session", models: tuple[str, ...]) -> list[str]:
-    from resources.errors import EmergenceError
-
-    if strangers := [model for model in models if model not in session.study.models]:
-        raise EmergenceError(
-            f"The study has no model {strangers[0]!r}.", remedy=f"choose from {', '.join(session.study.models)}"
-        )
-    return list(models) or session.study.models
+    return list(parse_selection(plan.study, models).models) or plan.study.models

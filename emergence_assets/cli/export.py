@@ -1,16 +1,10 @@
 """`emergence export`: trained SAEs in the layouts that other libraries load, or the whole study as an RO-Crate."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from emergence_assets.cli.options import selecting, selection_of, study_plan
-
-if TYPE_CHECKING:
-    from emergence_assets.plan.plan import Plan
-
+from emergence_assets.cli.options import cells_options, open_study, show
 
 LAYOUT_NAMES = ("sae_lens", "sparsify", "dictionary_learning")
 CRATE = "ro-crate"
@@ -24,7 +18,7 @@ CRATE = "ro-crate"
 @click.option("--include", multiple=True, metavar="ASSET", help="Of a crate: put in the files of this asset too.")
 @click.option("--licence", default="", metavar="URL", help="Of a crate: licence of what is in it.")
 @click.option("--seed", "seeds", type=int, multiple=True, help="Only this SAE seed; may be repeated.")
-@selecting
+@cells_options
 def export(
     target: Path,
     layout: str,
@@ -39,30 +33,21 @@ def export(
     """Write what others can read.
 
     For a library, SAEs go into FOLDER: a folder each, index.json, and a card; goes on where it stopped. As `ro-crate`,
-    FILE.zip receives tables, claims, report, recipe and records of a finished study, with what was made from what.
+    FILE.zip receives tables, claims, report, settings and records of a finished study, with the inputs of each.
     """
-    plan = study_plan()
+    plan = open_study()
     if layout == CRATE:
         if models or steps or layers or seeds:
             raise click.UsageError("A crate is of the whole study: leave out --model, --step, --layer and --seed.")
-        _export_crate(plan, target, include, licence, as_json)
+        from emergence_assets.audit.ro_crate import write_crate
+
+        crate = write_crate(plan, target, licence, include)
+        show(crate, as_json, f"{crate['cells']} cells, {crate['with_files']} with their files, in {target}")
         return
     if include or licence:
         raise click.UsageError("--include and --licence belong to --to ro-crate.")
+    from emergence_assets.plan.selection import parse_selection
     from emergence_assets.saes.exporting import export_saes
 
-    written = export_saes(plan, selection_of(plan, models, steps, layers), seeds, layout, target)
-    if as_json:
-        click.echo(json.dumps(written, indent=2))
-        return
-    click.echo(f"{len(written)} SAEs for {layout} in {target}")
-
-
-def _export_crate(plan: "Plan", path: Path, include: tuple[str, ...], licence: str, as_json: bool) -> None:
-    from emergence_assets.audit.ro_crate import write_crate
-
-    written = write_crate(plan, path, licence, include)
-    if as_json:
-        click.echo(json.dumps(written, indent=2))
-        return
-    click.echo(f"{written['cells']} cells, {written['with_files']} with their files, in {path}")
+    written = export_saes(plan, parse_selection(plan.study, models, steps, layers), seeds, layout, target)
+    show(written, as_json, f"{len(written)} SAEs for {layout} in {target}")

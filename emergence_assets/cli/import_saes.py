@@ -1,11 +1,10 @@
 """`emergence import`: SAEs that others trained, in place of the study's own."""
 
-import json
 from pathlib import Path
 
 import click
 
-from emergence_assets.cli.options import study_plan
+from emergence_assets.cli.options import as_json_option, open_study, show
 from resources.errors import EmergenceError
 
 
@@ -22,7 +21,7 @@ from resources.errors import EmergenceError
     help="Divide decoder rows by their lengths where these cannot be folded, as sparsify does in training.",
 )
 @click.option("--remove", is_flag=True, help="Forget what was imported there: the study trains its own again.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def import_saes_command(
     folder: Path | None,
     model: str,
@@ -41,21 +40,18 @@ def import_saes_command(
     from emergence_assets.plan.selection import parse_selection
     from emergence_assets.saes.importing import Place, forget_imported, import_saes
 
-    plan = study_plan()
+    plan = open_study()
     selection = parse_selection(plan.study, [model], [step], [] if layer is None else [layer])
     if remove:
         removed = forget_imported(plan, selection, [] if seed is None else [seed])
-        click.echo(json.dumps(removed, indent=2) if as_json else f"{len(removed)} imported SAEs removed")
+        show(removed, as_json, f"{len(removed)} imported SAEs removed")
         return
     if folder is None:
         raise EmergenceError("No folder is named.", remedy="name one: emergence import FOLDER --model … --step …")
     place = Place(model, step, layer, seed)
     taken = import_saes(plan, folder, place, layout, normalise_decoder=normalise_decoder)
-    if as_json:
-        click.echo(json.dumps(taken, indent=2))
-        return
+    lines = []
     for one in taken:
-        click.echo(f"{one['cell']} seed {one['seed']}: {one['library']} {one['architecture']} from {one['from']}")
-        for note in one["notes"]:
-            click.echo(f"  note: {note}")
-    click.echo("type `emergence run` to measure them and what follows from them")
+        lines.append(f"{one['cell']} seed {one['seed']}: {one['library']} {one['architecture']} from {one['from']}")
+        lines += [f"  note: {note}" for note in one["notes"]]
+    show(taken, as_json, *lines, "type `emergence run` to measure them and what follows from them")

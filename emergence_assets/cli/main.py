@@ -1,11 +1,9 @@
 """The `emergence` command. Heavy imports stand inside the commands, so that help and errors are instant."""
 
-import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any
 
 import click
 
@@ -15,13 +13,14 @@ from emergence_assets.cli.claims import claims
 from emergence_assets.cli.convergence import convergence
 from emergence_assets.cli.export import export
 from emergence_assets.cli.import_saes import import_saes_command
+from emergence_assets.cli.options import as_json_option, open_study, show, table
 from emergence_assets.cli.probes import probes
+from emergence_assets.cli.run import run
 from emergence_assets.cli.storage import storage
 from resources.errors import EmergenceError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect it."""
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Commands(click.Group):
@@ -70,63 +69,22 @@ def main(study: str | None, data: str | None, seed: int | None, debug: bool) -> 
 
 
 @main.command()
-@click.option("--stage", "stages", multiple=True, metavar="STAGE", help="Only this stage; may be repeated.")
-@click.option("--device", metavar="auto|cpu|cuda:N", help="Where to compute; default: EMERGENCE_DEVICE, else auto.")
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes; default: one per core or GPU.")
-@click.option("--openlineage", metavar="URL", help="Tell a receiver of OpenLineage events; default: OPENLINEAGE_URL.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def run(
-    stages: tuple[str, ...], device: str | None, workers: int | None, openlineage: str | None, as_json: bool
-) -> None:
-    """Make everything that is missing or out of date, then print the headline and the path of the report."""
-    import time
-
-    from rich.console import Console
-
-    from emergence_assets.cli.views.headline import print_result
-    from emergence_assets.cli.views.progress import Display
-
-    began = time.monotonic()
-    if device:
-        os.environ["EMERGENCE_DEVICE"] = device
-    if workers:
-        os.environ["EMERGENCE_WORKERS"] = str(workers)
-    console = Console(file=_own_stream(sys.stderr if as_json else sys.stdout))
-    pipeline = _pipeline()
-    unknown = set(stages) - set(pipeline.stages)
-    if unknown:
-        raise EmergenceError(
-            f"There is no stage {sorted(unknown)[0]!r}.", remedy=f"choose from {', '.join(pipeline.stages)}"
-        )
-    with Display(console) as display:
-        result = pipeline.run(display, stages or None, openlineage)
-    print_result(console, result)
-    if as_json:
-        click.echo(json.dumps(result, indent=2))
-        return
-    console.print(f"finished in {time.monotonic() - began:.0f} s", highlight=False)
-
-
-@main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@as_json_option
 def status(as_json: bool) -> None:
     """Count the cells of every asset: done, stale, missing, failed."""
-    from rich.console import Console
-    from rich.table import Table
+    from dataclasses import asdict
 
-    pipeline = _pipeline()
-    statuses = pipeline.status()
-    if as_json:
-        click.echo(json.dumps([_as_dict(entry) for entry in statuses], indent=2))
-        return
-    table = Table(title=f"study {pipeline.study.name}")
-    for column in ("stage", "asset", "done", "stale", "missing", "failed", "why"):
-        table.add_column(column, no_wrap=column == "asset")
-    for entry in statuses:
-        counts = [str(count) if count else "·" for count in (entry.done, entry.stale, entry.missing, entry.failed)]
-        more = f" (+{len(entry.reasons) - 1} more reasons)" if len(entry.reasons) > 1 else ""
-        table.add_row(entry.stage, entry.asset, *counts, (entry.reasons[0] + more) if entry.reasons else "")
-    Console().print(table)
+    from emergence_assets.orchestration.session import status_of_study
+
+    plan = open_study()
+    statuses = status_of_study(plan)
+    rows = []
+    for one in statuses:
+        more = f" (+{len(one.reasons) - 1} more reasons)" if len(one.reasons) > 1 else ""
+        counts = (count or None for count in (one.done, one.stale, one.missing, one.failed))
+        rows.append((one.stage, one.asset, *counts, (one.reasons[0] + more) if one.reasons else ""))
+    listed = table(("stage", "asset", "done", "stale", "missing", "failed", "why"), rows, f"study {plan.study.name}")
+    show([asdict(one) | {"total": one.total} for one in statuses], as_json, listed)
 
 
 @main.command()
@@ -136,9 +94,11 @@ def ui(port: int, host: str) -> None:
     """Open the Dagster UI on the instance of this data folder."""
     import subprocess
 
-    pipeline = _pipeline()
-    pipeline.prepare()
-    click.echo(f"study {pipeline.study.name}, data in {pipeline.storage.root}; the UI comes up on http://{host}:{port}")
+    from emergence_assets.orchestration.session import prepare_instance
+
+    plan = open_study()
+    prepare_instance(plan)
+    click.echo(f"study {plan.study.name}, data in {plan.storage.root}; the UI comes up on http://{host}:{port}")
     module = "emergence_assets.definitions"
     command = [sys.executable, "-m", "dagster", "dev", "-m", module, "-h", host, "-p", str(port)]
     raise SystemExit(subprocess.run(command, check=False).returncode)
@@ -161,35 +121,12 @@ def studies() -> None:
         click.echo(f"  {name}: {', '.join(_shortened(list(known.models)))}")
 
 
-main.add_command(audit)
-main.add_command(checkpoints)
-main.add_command(probes)
-main.add_command(convergence)
-main.add_command(claims)
-main.add_command(storage)
-main.add_command(export)
-main.add_command(import_saes_command)
+for command in (run, audit, checkpoints, probes, convergence, claims, storage, export, import_saes_command):
+    main.add_command(command)
 
 
 def _shortened(names: list[str], most: int = 6) -> list[str]:
     return names if len(names) <= most else [*names[: most - 2], "…", names[-1]]
-
-
-def _own_stream(stream: TextIO) -> TextIO:
-    """The same terminal or file under a descriptor of our own: Dagster redirects the standard ones during a run."""
-    return os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1)
-
-
-def _as_dict(entry: Any) -> dict[str, Any]:
-    import dataclasses
-
-    return dataclasses.asdict(entry) | {"total": entry.total}
-
-
-def _pipeline() -> Any:
-    from emergence_assets.orchestration.session import Session
-
-    return Session.open()
 
 
 if __name__ == "__main__":

@@ -1,47 +1,111 @@
-"""Options of commands that are about some cells: --model, --step, --layer, and --json."""
+"""What commands share: the study that they open, options that several have, and the printer of their results."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from emergence_assets.cli.progress import Display
     from emergence_assets.plan.plan import Plan
-    from emergence_assets.plan.selection import Selection
+
+SHOWN = 20
+"""Lines of a list that are printed; --json has all."""
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+models_option = click.option(
+    "--model", "models", multiple=True, metavar="MODEL", help="Only this model; may be repeated."
+)
 
 
-def selecting(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that say which cells are meant."""
+def cells_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that select cells, and --json."""
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print as JSON."),
+        as_json_option,
         click.option("--layer", "layers", type=int, multiple=True, help="Only this layer; may be repeated."),
         click.option("--step", "steps", type=int, multiple=True, help="Only this step; may be repeated."),
-        click.option("--model", "models", multiple=True, metavar="MODEL", help="Only this model; may be repeated."),
+        models_option,
     ):
         command = option(command)
     return command
 
 
-def study_plan() -> "Plan":
-    """The chosen study with its data folder.
+def open_study(seed: int | None = None) -> "Plan":
+    """Plan of the chosen study in the chosen data folder.
+
+    Args:
+        seed: moves the seeds of the study; by default as `emergence --seed` says.
 
     Raises:
-        EmergenceError: no such study, or it does not fit.
+        EmergenceError: there is no such study, or its file is invalid.
     """
-    from emergence_assets.orchestration.session import Session
     from emergence_assets.pipeline import specs_for
     from emergence_assets.plan.plan import Plan
+    from emergence_assets.study.load import load_study
+    from resources.files.storage import Storage, data_folder
 
-    session = Session.open()
-    return Plan(session.study, session.storage, specs_for(session.study))
+    study = load_study(seed=seed)
+    return Plan(study, Storage(data_folder(), study.name), specs_for(study))
 
 
-def selection_of(plan: "Plan", models: Sequence[str], steps: Sequence[int], layers: Sequence[int]) -> "Selection":
-    """What was typed, checked against the study.
+def display() -> "Display":
+    """Progress on stderr, so that stdout holds nothing but the result."""
+    from rich.console import Console
 
-    Raises:
-        EmergenceError: there is no such model or layer.
+    from emergence_assets.cli.progress import Display
+
+    return Display(Console(stderr=True))
+
+
+def show(result: Any, as_json: bool, *parts: Any) -> None:
+    """Print the result of a command.
+
+    Args:
+        result: plain values.
+        as_json: whether to print them as JSON.
+        parts: the same for people: lines, and tables or trees of rich.
     """
-    from emergence_assets.plan.selection import parse_selection
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+        return
+    from rich.console import Console
 
-    return parse_selection(plan.study, models, steps, layers)
+    for part in parts:
+        if isinstance(part, str):
+            click.echo(part)
+        else:
+            Console().print(part)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> "Table":
+    """Table for a terminal: the first column is never cut, a dot stands for None, numbers are right-aligned."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=title or None, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for position, column in enumerate(columns):
+        made.add_column(column, no_wrap=position == 0, overflow="fold")
+    for row in rows:
+        made.add_row(
+            *(
+                value
+                if isinstance(value, Text)
+                else Text("·" if value is None else str(value), justify="right" if isinstance(value, int) else "left")
+                for value in row
+            )
+        )
+    return made
+
+
+def shortened(lines: Sequence[str], what: str = "") -> list[str]:
+    """The first lines of a long list, and how many more there are."""
+    more = [f"and {len(lines) - SHOWN} more{what}; --json has all"] if len(lines) > SHOWN else []
+    return [*lines[:SHOWN], *more]
+
+
+def warning(text: str) -> str:
+    """A line that catches the eye in a terminal."""
+    return click.style(f"warning: {text}", fg="yellow")

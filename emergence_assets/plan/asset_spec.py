@@ -117,6 +117,10 @@ class AssetSpec:
         """Whether its cells are steps, or layers of steps."""
         return self.grid in ("step", "cell")
 
+    def models(self, study: Study) -> Sequence[str | None]:
+        """The models that have an asset each; one None for an asset of the whole study."""
+        return [None] if self.grid == "study" else study.models
+
     def source_cell(self, cell: Cell) -> Cell | None:
         """The one cell of this asset that shares a cell's model, step and layer; None when there may be several."""
         if self.grid == "study":

@@ -189,9 +189,10 @@ def upstream(
     """Assets that an asset of one model (or of the whole study) is made from, with their models."""
     by_name = {one.name: one for one in specs}
     return [
-        (source, None if source.grid == "study" else name)
+        (source, name)
         for source in (by_name[name] for name in spec.inputs if name in by_name)
-        for name in ([None] if source.grid == "study" else [model] if model else study.models)
+        for name in source.models(study)
+        if name is None or model in (None, name)
     ]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from emergence_assets.plan.cell import Cell
 from emergence_assets.study.study import Study
-from resources.errors import EmergenceError
+from resources.errors import require_known
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,16 @@ class Selection:
         ]
 
 
-def parse_selection(study: Study, models: Sequence[str], steps: Sequence[int], layers: Sequence[int]) -> Selection:
-    """Check what was typed against the study.
+def parse_selection(
+    study: Study, models: Sequence[str], steps: Sequence[int] = (), layers: Sequence[int] = ()
+) -> Selection:
+    """Check models and layers that were typed against the study.
 
     Raises:
         EmergenceError: there is no such model or layer.
     """
-    if strangers := [model for model in models if model not in study.models]:
-        raise EmergenceError(
-            f"The study has no model {strangers[0]!r}.", remedy=f"choose from {', '.join(study.models)}"
-        )
-    there = {layer for model in (models or study.models) for layer in study.layers_of(model)}
-    if strangers := [layer for layer in layers if layer not in there]:
-        raise EmergenceError(f"The study has no layer {strangers[0]}.", remedy=f"choose from {sorted(there)}")
+    require_known("model", models, study.models)
+    require_known(
+        "layer", layers, sorted({layer for model in models or study.models for layer in study.layers_of(model)})
+    )
     return Selection(models, steps, layers)

@@ -1,9 +1,7 @@
 """How far a study is: cells per asset that are done, stale, missing or failed."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.plan import Plan
 from resources.errors import EmergenceError
 
@@ -28,16 +26,15 @@ class AssetStatus:
         return self.done + self.stale + self.missing + self.failed
 
 
-def study_status(plan: Plan, specs: Sequence[AssetSpec], failed_cells: frozenset[tuple[str, str]]) -> list[AssetStatus]:
-    """Count every asset's cells.
+def study_status(plan: Plan, failed_cells: frozenset[tuple[str, str]]) -> list[AssetStatus]:
+    """Count every asset's cells, in flow order.
 
     Args:
         plan: of the study.
-        specs: assets to count, in flow order.
         failed_cells: (asset, cell) whose last attempt failed, according to the event log.
     """
     statuses = []
-    for spec in specs:
+    for spec in plan.specs.values():
         counts = {"done": 0, "stale": 0, "missing": 0, "failed": 0}
         reasons: dict[str, None] = {}
         for cell in plan.cells(spec):

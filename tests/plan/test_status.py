@@ -20,7 +20,7 @@ def storage(tmp_path: Path) -> Storage:
 
 
 def status(storage: Storage, *failed: tuple[str, str]) -> dict[str, AssetStatus]:
-    found = study_status(Plan(STUDY, storage, SPECS), SPECS, frozenset(failed))
+    found = study_status(Plan(STUDY, storage, SPECS), frozenset(failed))
     assert {one.asset: one.total for one in found} == TOTALS
     assert [(one.asset, one.stage) for one in found] == [(spec.name, spec.stage) for spec in SPECS]
     return {one.asset: one for one in found}

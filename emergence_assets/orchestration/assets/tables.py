@@ -47,9 +47,7 @@ def build_tables(name: str, made: Sequence[AssetSpec], study: Study, specs: Sequ
         specs: all assets of the study.
     """
     nodes: dict[dg.AssetKey, Node] = {
-        asset_key(study, model, spec.name): (spec, Cell(model))
-        for spec in made
-        for model in ([None] if spec.grid == "study" else study.models)
+        asset_key(study, model, spec.name): (spec, Cell(model)) for spec in made for model in spec.models(study)
     }
     parents = {key: parent_keys(study, specs, spec, cell.model) for key, (spec, cell) in nodes.items()}
     tables = dg.AssetSelection.assets(*nodes)

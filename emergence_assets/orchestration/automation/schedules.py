@@ -66,7 +66,7 @@ def audit_job(study: Study, storage: Storage) -> tuple[dg.JobDefinition, dg.Sche
         with open_event_log(instance_home(storage.data), study.name) as events:
             found = verify_study(plan, events)
         for spec in plan.specs.values():
-            for model in [None] if spec.grid == "study" else study.models:
+            for model in spec.models(study):
                 _tell(context, asset_key(study, model, spec.name), found.of_asset(spec.name, model))
         context.log.info(f"{found.n_cells} cells, {found.n_bytes} bytes in {found.seconds:.0f} s")
         for note in found.notes:

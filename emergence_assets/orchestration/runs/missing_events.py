@@ -25,7 +25,7 @@ def missing_events(plan: Plan, spec: AssetSpec, instance: dg.DagsterInstance, du
         due: cells that will be made, and recorded then.
     """
     missing = []
-    for model in [None] if spec.grid == "study" else plan.study.models:
+    for model in spec.models(plan.study):
         done = [cell for cell in plan.cells(spec, model) if cell not in due]
         if not done:
             continue

@@ -1,0 +1,73 @@
+"""`emergence run`: make what is missing or out of date, then print the headline."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from emergence_assets.cli.options import as_json_option, open_study, show, table, warning
+from resources.errors import require_known
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@click.command()
+@click.option("--stage", "stages", multiple=True, metavar="STAGE", help="Only this stage; may be repeated.")
+@click.option("--device", metavar="auto|cpu|cuda:N", help="Where to compute; default: EMERGENCE_DEVICE, else auto.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes; default: one per core or GPU.")
+@click.option("--openlineage", metavar="URL", help="Receiver of OpenLineage events; default: OPENLINEAGE_URL.")
+@as_json_option
+def run(
+    stages: tuple[str, ...], device: str | None, workers: int | None, openlineage: str | None, as_json: bool
+) -> None:
+    """Make everything that is missing or out of date, then print the headline and the path of the report."""
+    import sys
+    import time
+
+    from rich.console import Console
+
+    from emergence_assets.cli.progress import Display
+    from emergence_assets.orchestration.build import STAGES
+    from emergence_assets.orchestration.session import run_and_summarise
+
+    began = time.monotonic()
+    if device:
+        os.environ["EMERGENCE_DEVICE"] = device
+    if workers:
+        os.environ["EMERGENCE_WORKERS"] = str(workers)
+    plan = open_study()
+    require_known("stage", stages, STAGES)
+    with Display(Console(file=_own_stream(sys.stderr if as_json else sys.stdout))) as display:
+        result = run_and_summarise(plan, display, stages or None, openlineage)
+    lines = [warning(text) for text in (*result["left_out"], *result["warnings"])]
+    lines += [warning(f"probe texts: {text}") for text in result["text_warnings"]]
+    report = []
+    if "report" in result:
+        report = [_headline(result["headline"], result["level"]), f"report: {result['report']}"]
+        report.append(f"data quality: {result['data_docs']}")
+    show(result, as_json, *lines, *report, f"finished in {time.monotonic() - began:.0f} s")
+
+
+def _own_stream(stream: TextIO) -> TextIO:
+    """The same terminal or file under a descriptor of our own: Dagster redirects the standard ones during a run."""
+    return os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1)
+
+
+def _headline(rows: list[Mapping[str, Any]], level: str) -> "Table":
+    """What is read first: the report's level, smallest model first, the measurement beside its controls."""
+    measured = [row for row in rows if row["control_id"] == "none" and row["category_level"] == level]
+    return table(
+        ("model", "step 0 to last", "rise [95 %]", "shuffled", "dense", "words"),
+        [
+            (
+                row["model"],
+                f"{row['p_first']:.3f} to {row['p_last']:.3f}",
+                f"{row['rise']:+.3f} [{row['rise_lo']:+.3f}, {row['rise_hi']:+.3f}]",
+                *(f"{row[name]:.3f}" for name in ("p_shuffle", "p_dense_last", "p_bow")),
+            )
+            for row in sorted(measured, key=lambda row: row["n_params_nonemb"])
+        ],
+        f"best latent's AUROC, mean over {measured[0]['n_categories']} categories and all layers",
+    )

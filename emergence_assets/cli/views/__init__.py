@@ -1,1 +1,0 @@
-"""What commands print: tables, trees and progress in the terminal."""
