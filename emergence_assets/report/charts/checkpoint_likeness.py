@@ -1,18 +1,18 @@
-"""How alike the checkpoints of a model are, as a step × step picture."""
+"""Similarity of the checkpoints of a model, as a step × step picture."""
 
 from collections.abc import Sequence
 
 import altair as alt
 import polars as pl
 
-from emergence_assets.report.charts.theme import WIDE, Chart, chart_png, panel_title, themed, values
+from emergence_assets.report.charts import theme
 
 LIKENESS = ("#f4f4f2", "#a6c8e4", "#5b94c9", "#08519c", "#08213f")
 """Unrelated to equal."""
 MAX_PANELS = 3
 
 
-def cosine_heat_map(registry: pl.DataFrame, models: Sequence[str], width: int = WIDE) -> Chart:
+def cosine_heat_map(registry: pl.DataFrame, models: Sequence[str], width: int = theme.WIDE) -> theme.Chart:
     """Cosine of the weights between all steps, a panel per model; steps that are left out are crossed.
 
     Args:
@@ -20,10 +20,9 @@ def cosine_heat_map(registry: pl.DataFrame, models: Sequence[str], width: int = 
         models: those that are shown, in this order.
         width: pixels of the whole chart.
     """
-    columns = min(len(models), MAX_PANELS if width >= 600 else 1) or 1
-    panel = int((width - 70 * columns) / columns)
+    columns, panel = theme.panel_grid(len(models), width, 70)
     panels = [_panel(registry, model, panel, position % columns == 0) for position, model in enumerate(models)]
-    return themed(
+    return theme.themed(
         alt.concat(*panels, columns=columns).resolve_scale(color="shared"),
         f"How alike the checkpoints are: {', '.join(models)}",
         "Cosine of the weights between every two steps, from a sample of every tensor group; crossed: left out",
@@ -44,10 +43,10 @@ def registry_picture(registry: pl.DataFrame, model: str) -> bytes | None:
     """The heat map of one model as PNG; None when fewer than two checkpoints were measured."""
     if registry.filter((pl.col("model") == model) & (pl.col("cosines").list.len() > 1)).is_empty():
         return None
-    return chart_png(cosine_heat_map(registry, [model], 560), ppi=72)
+    return theme.chart_png(cosine_heat_map(registry, [model], 560), ppi=72)
 
 
-def _panel(registry: pl.DataFrame, model: str, size: int, with_title: bool) -> Chart:
+def _panel(registry: pl.DataFrame, model: str, size: int, with_title: bool) -> theme.Chart:
     rows = registry.filter((pl.col("model") == model) & (pl.col("cosines").list.len() > 0)).sort("step")
     steps = rows["step"].to_list()
     out = rows.filter(~pl.col("on_time_axis"))["step"].to_list()
@@ -57,7 +56,7 @@ def _panel(registry: pl.DataFrame, model: str, size: int, with_title: bool) -> C
         is_out=pl.col("step").is_in(out) | pl.col("other").is_in(out),
     )
     axis = {"labelOverlap": "greedy", "labelSeparation": 4, "ticks": False, "domain": False}
-    base = alt.Chart(values(pairs)).encode(
+    base = alt.Chart(theme.values(pairs)).encode(
         alt.X("other:O", sort=steps, title="training step", axis=alt.Axis(labelAngle=0, **axis)),
         alt.Y("step:O", sort=steps[::-1], title="training step" if with_title else None, axis=alt.Axis(**axis)),
     )
@@ -73,4 +72,4 @@ def _panel(registry: pl.DataFrame, model: str, size: int, with_title: bool) -> C
         base.mark_rect().encode(colour, alt.Description("note:N")),
         crosses.encode(color=visible).transform_filter("datum.is_out"),
     )
-    return both.properties(width=size, height=size, title=panel_title(model))
+    return both.properties(width=size, height=size, title=theme.panel_title(model))

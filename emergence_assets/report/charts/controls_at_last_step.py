@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from emergence_assets.report.charts.theme import CONTROL, INK, SERIES, WIDE, Chart, panel_title, themed, values
+from emergence_assets.report.charts import theme
 
 NAMES = {
     "step0": "untrained network (step 0)",
@@ -30,7 +30,7 @@ def control_means(controls: pl.DataFrame, level: str) -> pl.DataFrame:
     )
 
 
-def controls_at_last_step(controls: pl.DataFrame, level: str, width: int = WIDE) -> Chart:
+def controls_at_last_step(controls: pl.DataFrame, level: str, width: int = theme.WIDE) -> theme.Chart | None:
     """A row per control, a panel per model: the control as a point, the measurement as a line across all rows.
 
     Args:
@@ -48,29 +48,31 @@ def controls_at_last_step(controls: pl.DataFrame, level: str, width: int = WIDE)
             pl.col("p_measured").round(3),
         ),
     )
+    if means.is_empty():
+        return None
     models = means["model"].unique(maintain_order=True).to_list()
     shown = [name for control, name in NAMES.items() if control in means["control_id"].unique()]
-    columns = min(len(models), 3 if width >= 600 else 1) or 1
+    columns = min(len(models), 3 if theme.is_wide(width) else 1) or 1
     panel = int((width - (220 if columns > 1 else 200) - 20 * columns) / columns)
     panels = []
     for position, model in enumerate(models):
         named = position % columns == 0
-        part = values(means.filter(pl.col("model") == model))
+        part = theme.values(means.filter(pl.col("model") == model))
         y = alt.Y("name:N", sort=shown, title=None, axis=alt.Axis(labelLimit=210, labels=named, ticks=named))
         x = alt.X("p_best:Q", title="mean AUROC", scale=alt.Scale(domain=[0.4, 1], clamp=True))
         panels.append(
             alt.layer(
                 alt.Chart(part)
-                .mark_rule(color=SERIES[0], strokeWidth=2.5, aria=False)
+                .mark_rule(color=theme.SERIES[0], strokeWidth=2.5, aria=False)
                 .encode(x=alt.X("mean(p_measured):Q")),
-                alt.Chart(part).mark_rule(color=CONTROL, aria=False).encode(x, y, alt.X2("p_measured:Q")),
+                alt.Chart(part).mark_rule(color=theme.CONTROL, aria=False).encode(x, y, alt.X2("p_measured:Q")),
                 alt.Chart(part)
-                .mark_point(filled=True, size=55, color=INK, opacity=1)
+                .mark_point(filled=True, size=55, color=theme.INK, opacity=1)
                 .encode(x, y, alt.Description("note:N")),
-            ).properties(width=max(panel, 90), height=22 * len(shown), title=panel_title(model))
+            ).properties(width=max(panel, 90), height=22 * len(shown), title=theme.panel_title(model))
         )
     rows = [alt.hconcat(*panels[start : start + columns]) for start in range(0, len(panels), columns)]
-    return themed(
+    return theme.themed(
         alt.vconcat(*rows),
         "The last checkpoint against every control",
         "Mean over categories and layers. Blue line: AUROC of the best latent as measured; points: the same number of "

@@ -4,27 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from emergence_assets.report.charts.checkpoint_likeness import cosine_heat_map, models_worth_showing
-from emergence_assets.report.charts.controls_at_last_step import control_means, controls_at_last_step
+from emergence_assets.report.charts.controls_at_last_step import controls_at_last_step
 from emergence_assets.report.charts.gains import gain_by_category, gain_by_layer
 from emergence_assets.report.charts.half_steps_by_category import half_steps_by_category
-from emergence_assets.report.charts.latents_found_again import latents_found_again, stability_rows
+from emergence_assets.report.charts.latents_found_again import latents_found_again
 from emergence_assets.report.charts.presence_over_size import presence_over_size
 from emergence_assets.report.charts.presence_over_time import presence_over_time
-from emergence_assets.report.charts.profiles_by_depth import falling_categories, index_over_steps, profiles_by_depth
-from emergence_assets.report.charts.readings import (
-    ReportTables,
-    category_histories,
-    gains_at_best_layer,
-    gains_by_layer,
-    means_by_step,
-    models_by_size,
-    size_points,
-)
+from emergence_assets.report.charts.profiles_by_depth import index_over_steps, profiles_by_depth
+from emergence_assets.report.charts.readings import ReportTables, models_by_size
 from emergence_assets.report.charts.sae_quality import sae_quality
-from emergence_assets.report.charts.share_emerged import emerged_shares, share_emerged
-from emergence_assets.report.charts.shares_by_category import explained_categories, shares_by_category
+from emergence_assets.report.charts.share_emerged import share_emerged
+from emergence_assets.report.charts.shares_by_category import shares_by_category
 from emergence_assets.report.charts.theme import NARROW, WIDE, Chart
-from emergence_assets.report.charts.utility_by_compute import costs_of, utility_by_compute
+from emergence_assets.report.charts.utility_by_compute import utility_by_compute
 
 
 @dataclass(frozen=True)
@@ -48,74 +40,28 @@ def draw_figures(tables: ReportTables) -> list[Figure]:
     if not models:
         return []
     largest = models[-1]
-    falls = not falling_categories(tables.reactivation, level, largest).is_empty()
     alike = models_worth_showing(tables.registry)
     with_saes = [model for model in models if model in tables.sae_metrics["model"].unique()]
-    drawn: list[tuple[str, bool, Callable[[int], Chart]]] = [
-        (
-            "presence_over_time",
-            not means_by_step(presence, level).is_empty(),
-            lambda width: presence_over_time(presence, level, width),
+    charts: dict[str, Callable[[int], Chart | None]] = {
+        "presence_over_time": lambda width: presence_over_time(presence, level, width),
+        "controls_at_last_step": lambda width: controls_at_last_step(tables.controls, level, width),
+        "gain_by_layer": lambda width: gain_by_layer(presence, level, width),
+        "presence_over_size": lambda width: presence_over_size(tables.scale, level, width),
+        "utility_by_compute": lambda width: utility_by_compute(tables.cost, level, width),
+        "share_emerged": lambda width: share_emerged(tables.hazard, level, models, width),
+        "half_steps_by_category": lambda width: half_steps_by_category(
+            tables.time, level, largest, tables.domains, width
         ),
-        (
-            "controls_at_last_step",
-            not control_means(tables.controls, level).is_empty(),
-            lambda width: controls_at_last_step(tables.controls, level, width),
-        ),
-        (
-            "gain_by_layer",
-            not gains_by_layer(presence, level).is_empty(),
-            lambda width: gain_by_layer(presence, level, width),
-        ),
-        (
-            "presence_over_size",
-            not size_points(tables.scale, level).is_empty(),
-            lambda width: presence_over_size(tables.scale, level, width),
-        ),
-        (
-            "utility_by_compute",
-            not costs_of(tables.cost, level).is_empty(),
-            lambda width: utility_by_compute(tables.cost, level, width),
-        ),
-        (
-            "share_emerged",
-            not emerged_shares(tables.hazard, level).is_empty(),
-            lambda width: share_emerged(tables.hazard, level, models, width),
-        ),
-        (
-            "half_steps_by_category",
-            bool(category_histories(tables.time, level, largest)["emerged"].any()),
-            lambda width: half_steps_by_category(tables.time, level, largest, tables.domains, width),
-        ),
-        (
-            "gain_by_category",
-            not gains_at_best_layer(presence, level, largest).is_empty(),
-            lambda width: gain_by_category(presence, level, largest, width),
-        ),
-        (
-            "profiles_by_depth",
-            falls,
-            lambda width: profiles_by_depth(tables.reactivation, tables.space, level, largest, width),
-        ),
-        (
-            "index_over_steps",
-            falls,
-            lambda width: index_over_steps(tables.reactivation, level, largest, width),
-        ),
-        (
-            "shares_by_category",
-            not explained_categories(tables.mechanism, level, largest).is_empty(),
-            lambda width: shares_by_category(tables.mechanism, level, largest, width),
-        ),
-        ("sae_quality", bool(with_saes), lambda width: sae_quality(tables.sae_metrics, with_saes, width)),
-        (
-            "latents_found_again",
-            not stability_rows(tables.stability, largest).is_empty(),
-            lambda width: latents_found_again(tables.stability, largest, width),
-        ),
-        ("checkpoint_likeness", bool(alike), lambda width: cosine_heat_map(tables.registry, alike, width)),
-    ]
-    return [Figure(name, _CAPTIONS[name], draw(WIDE), draw(NARROW)) for name, has_data, draw in drawn if has_data]
+        "gain_by_category": lambda width: gain_by_category(presence, level, largest, width),
+        "profiles_by_depth": lambda width: profiles_by_depth(tables.reactivation, tables.space, level, largest, width),
+        "index_over_steps": lambda width: index_over_steps(tables.reactivation, level, largest, width),
+        "shares_by_category": lambda width: shares_by_category(tables.mechanism, level, largest, width),
+        "sae_quality": lambda width: sae_quality(tables.sae_metrics, with_saes, width) if with_saes else None,
+        "latents_found_again": lambda width: latents_found_again(tables.stability, largest, width),
+        "checkpoint_likeness": lambda width: cosine_heat_map(tables.registry, alike, width) if alike else None,
+    }
+    drawn = ((name, draw(WIDE), draw(NARROW)) for name, draw in charts.items())
+    return [Figure(name, _CAPTIONS[name], wide, narrow) for name, wide, narrow in drawn if wide and narrow]
 
 
 _CAPTIONS = {

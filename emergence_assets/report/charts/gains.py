@@ -3,13 +3,13 @@
 import altair as alt
 import polars as pl
 
+from emergence_assets.report.charts import theme
 from emergence_assets.report.charts.readings import gains_at_best_layer, gains_by_layer, models_by_size
-from emergence_assets.report.charts.theme import GAIN_COLOURS, INK, WIDE, Chart, panel_title, themed, values
 
 _GAIN = "gain in AUROC over step 0"
 
 
-def gain_by_layer(presence: pl.DataFrame, level: str, width: int = WIDE) -> Chart:
+def gain_by_layer(presence: pl.DataFrame, level: str, width: int = theme.WIDE) -> theme.Chart | None:
     """Mean gain over step 0 by layer and step, a panel per model on one colour scale.
 
     Args:
@@ -18,9 +18,10 @@ def gain_by_layer(presence: pl.DataFrame, level: str, width: int = WIDE) -> Char
         width: pixels of the whole chart.
     """
     gains = gains_by_layer(presence, level)
+    if gains.is_empty():
+        return None
     models = [model for model in models_by_size(presence) if model in gains["model"].unique()]
-    columns = min(len(models), 3 if width >= 600 else 1) or 1
-    panel = int((width - 62 * columns) / columns)
+    columns, panel = theme.panel_grid(len(models), width, 62)
     colour = _gain_colour(gains, width)
     panels = []
     for position, model in enumerate(models):
@@ -29,7 +30,7 @@ def gain_by_layer(presence: pl.DataFrame, level: str, width: int = WIDE) -> Char
         )
         height = min(max(28 * rows["layer"].n_unique(), 56), 320)
         panels.append(
-            alt.Chart(values(rows))
+            alt.Chart(theme.values(rows))
             .mark_rect()
             .encode(
                 _step_columns(),
@@ -42,9 +43,9 @@ def gain_by_layer(presence: pl.DataFrame, level: str, width: int = WIDE) -> Char
                 colour,
                 alt.Description("note:N"),
             )
-            .properties(width=panel, height=height, title=panel_title(model))
+            .properties(width=panel, height=height, title=theme.panel_title(model))
         )
-    return themed(
+    return theme.themed(
         alt.concat(*panels, columns=columns).resolve_scale(color="shared"),
         f"Gain over the untrained network, by layer and training step: {', '.join(models)}",
         f"Mean over {level} categories of the best latent's AUROC, minus the same at step 0 in the same layer; "
@@ -54,7 +55,7 @@ def gain_by_layer(presence: pl.DataFrame, level: str, width: int = WIDE) -> Char
     )
 
 
-def gain_by_category(presence: pl.DataFrame, level: str, model: str, width: int = WIDE) -> Chart:
+def gain_by_category(presence: pl.DataFrame, level: str, model: str, width: int = theme.WIDE) -> theme.Chart | None:
     """Gain over step 0 by category and step in one model, each category at its own best layer, largest gain on top.
 
     Args:
@@ -64,21 +65,25 @@ def gain_by_category(presence: pl.DataFrame, level: str, model: str, width: int 
         width: pixels of the whole chart.
     """
     gains = gains_at_best_layer(presence, level, model)
+    if gains.is_empty():
+        return None
     last = gains.filter(pl.col("step") == pl.col("step").max())
     order = last.sort(["gain", "category"], descending=[True, False])["category"].to_list()
     rows = gains.with_columns(
         note=pl.format("{}, layer {}, step {}: {}", "category", "layer", "step", pl.col("gain").round(3)),
         is_sure=(pl.col("gain_lo") > 0) | (pl.col("gain_hi") < 0),
     )
-    base = alt.Chart(values(rows)).encode(
+    base = alt.Chart(theme.values(rows)).encode(
         _step_columns(),
         alt.Y("category:N", sort=order, title=None, axis=alt.Axis(labelLimit=150, ticks=False, domain=False)),
     )
     chart = alt.layer(
         base.mark_rect().encode(_gain_colour(gains, width), alt.Description("note:N")),
-        base.mark_point(filled=True, size=7, color=INK, opacity=0.75, aria=False).transform_filter("datum.is_sure"),
-    ).properties(width=width - (165 if width >= 600 else 128), height=alt.Step(16))
-    return themed(
+        base.mark_point(filled=True, size=7, color=theme.INK, opacity=0.75, aria=False).transform_filter(
+            "datum.is_sure"
+        ),
+    ).properties(width=width - (165 if theme.is_wide(width) else 128), height=alt.Step(16))
+    return theme.themed(
         chart,
         f"Gain over the untrained network, by {level} and training step in {model}",
         "Each category at its own best layer, chosen on the other half of the texts; dot: 95 % interval excludes 0",
@@ -109,6 +114,8 @@ def _gain_colour(gains: pl.DataFrame, width: int) -> alt.Color:
     return alt.Color(
         "gain:Q",
         title=_GAIN,
-        scale=alt.Scale(domain=[-most, -most / 2, 0, most / 2, most], range=list(GAIN_COLOURS), interpolate="rgb"),
-        legend=alt.Legend(gradientLength=260 if width >= 600 else 200, format="+.2f", tickCount=5),
+        scale=alt.Scale(
+            domain=[-most, -most / 2, 0, most / 2, most], range=list(theme.GAIN_COLOURS), interpolate="rgb"
+        ),
+        legend=alt.Legend(gradientLength=260 if theme.is_wide(width) else 200, format="+.2f", tickCount=5),
     )

@@ -9,15 +9,15 @@ from collections.abc import Mapping
 import altair as alt
 import polars as pl
 
+from emergence_assets.report.charts import theme
 from emergence_assets.report.charts.readings import category_histories
-from emergence_assets.report.charts.theme import INK, WIDE, Chart, colours_of, log_step, step_axis, themed, values
 
 _PAPER = "#ffffff"
 
 
 def half_steps_by_category(
-    time: pl.DataFrame, level: str, model: str, domains: Mapping[str, str] | None = None, width: int = WIDE
-) -> Chart:
+    time: pl.DataFrame, level: str, model: str, domains: Mapping[str, str] | None = None, width: int = theme.WIDE
+) -> theme.Chart | None:
     """When each category emerges at the model's best layer: half-rise with interval, tenth of the rise as a tick.
 
     Args:
@@ -29,10 +29,12 @@ def half_steps_by_category(
     """
     every = category_histories(time, level, model)
     shown = every.filter(pl.col("emerged")).sort("half_step", "category")
+    if shown.is_empty():
+        return None
     groups = domains or {}
     rows = shown.select(
         "category",
-        *(log_step(name).alias(name) for name in ("half_step", "half_step_lo", "half_step_hi", "onset_step")),
+        *(theme.log_step(name).alias(name) for name in ("half_step", "half_step_lo", "half_step_hi", "onset_step")),
         domain=pl.Series([groups.get(name, "other") for name in shown["category"]], dtype=pl.String),
         is_rising=pl.col("censor") == "right",
         note=pl.format(
@@ -48,15 +50,11 @@ def half_steps_by_category(
     last = max(every["step_last"].to_list(), default=1)
     steps = {0, *time.filter(pl.col("model") == model)["grid_hi_step"].drop_nulls().to_list(), last}
     x_scale = alt.Scale(domain=[0, math.log10(last + 1)], nice=False, clamp=True)
-    axis = step_axis(sorted(steps), "training step of half the rise, log scale")
-    base = alt.Chart(values(rows)).encode(
+    axis = theme.step_axis(sorted(steps), "training step of half the rise, log scale")
+    colour = theme.colour_by("domain", names, columns=5 if theme.is_wide(width) else 3, symbolType="circle")
+    base = alt.Chart(theme.values(rows)).encode(
         alt.Y("category:N", sort=rows["category"].to_list(), title=None, axis=alt.Axis(grid=True, labelLimit=150)),
-        alt.Color(
-            "domain:N",
-            title=None,
-            scale=alt.Scale(domain=names, range=colours_of(names)),
-            legend=alt.Legend(columns=5 if width >= 600 else 3, symbolType="circle") if groups else None,
-        ),
+        colour if groups else colour.legend(None),
     )
     point = base.mark_point(size=54, opacity=1, strokeWidth=2, filled=False, fill=_PAPER).encode(
         alt.X("half_step:Q", scale=x_scale, axis=axis), alt.Description("note:N")
@@ -65,13 +63,15 @@ def half_steps_by_category(
         base.mark_rule(strokeWidth=2, opacity=0.8, aria=False).encode(
             alt.X("half_step_lo:Q", scale=x_scale, axis=axis), alt.X2("half_step_hi:Q")
         ),
-        base.mark_tick(thickness=2, size=9, aria=False).encode(alt.X("onset_step:Q", axis=axis), color=alt.value(INK)),
+        base.mark_tick(thickness=2, size=9, aria=False).encode(
+            alt.X("onset_step:Q", axis=axis), color=alt.value(theme.INK)
+        ),
         point.transform_filter("datum.is_rising"),
         point.mark_point(size=54, opacity=1, strokeWidth=2, filled=True).transform_filter("!datum.is_rising"),
     ]
     layer = every["layer"].to_list()[:1]
-    chart = alt.layer(*layers).properties(width=width - (170 if width >= 600 else 128), height=alt.Step(17))
-    return themed(
+    chart = alt.layer(*layers).properties(width=width - (170 if theme.is_wide(width) else 128), height=alt.Step(17))
+    return theme.themed(
         chart,
         f"When each {level} gets a latent of its own in {model}",
         f"Layer {', '.join(map(str, layer))}. Drawn: the {rows.height} of {every.height} categories that have emerged. "

@@ -3,25 +3,14 @@
 import altair as alt
 import polars as pl
 
-from emergence_assets.report.charts.theme import (
-    CONTROL,
-    QUIET,
-    SERIES,
-    WIDE,
-    Chart,
-    log_step,
-    panel_title,
-    step_axis,
-    themed,
-    values,
-)
+from emergence_assets.report.charts import theme
 
 _SHARES = {
-    "next checkpoint, another seed": (SERIES[0], [1, 0]),
-    "same checkpoint, another seed (ceiling)": (SERIES[1], [7, 3]),
-    "next checkpoint, same seed (inertia)": (CONTROL, [2, 3]),
+    "next checkpoint, another seed": (theme.SERIES[0], [1, 0]),
+    "same checkpoint, another seed (ceiling)": (theme.SERIES[1], [7, 3]),
+    "next checkpoint, same seed (inertia)": (theme.CONTROL, [2, 3]),
 }
-_LASTING = {"ratio to the ceiling": (SERIES[0], [1, 0]), "survival": (SERIES[2], [7, 3])}
+_LASTING = {"ratio to the ceiling": (theme.SERIES[0], [1, 0]), "survival": (theme.SERIES[2], [7, 3])}
 
 
 def stability_rows(stability: pl.DataFrame, model: str) -> pl.DataFrame:
@@ -34,7 +23,7 @@ def stability_rows(stability: pl.DataFrame, model: str) -> pl.DataFrame:
     ).sort("step_to")
 
 
-def latents_found_again(stability: pl.DataFrame, model: str, width: int = WIDE) -> Chart:
+def latents_found_again(stability: pl.DataFrame, model: str, width: int = theme.WIDE) -> theme.Chart | None:
     """Shares that are found again against the training step, beside their ratio to the ceiling and its product.
 
     Args:
@@ -43,6 +32,8 @@ def latents_found_again(stability: pl.DataFrame, model: str, width: int = WIDE) 
         width: pixels of the whole chart.
     """
     rows = stability_rows(stability, model)
+    if rows.is_empty():
+        return None
     other, same = (rows.filter(pl.col("pairing") == pairing) for pairing in ("other_seed", "same_seed"))
     names = list(_SHARES)
     shares = pl.concat(
@@ -54,7 +45,7 @@ def latents_found_again(stability: pl.DataFrame, model: str, width: int = WIDE) 
     )
     lasting = pl.concat([_line(other, "s_norm", "ratio to the ceiling"), _line(other, "survival", "survival")])
     steps = rows["step_to"].to_list()
-    wide = width >= 600
+    wide = theme.is_wide(width)
     # With one SAE seed there is no ceiling, and nothing to show over it.
     drawn = [
         (shares, _SHARES, "share of latents", "Found again"),
@@ -64,7 +55,7 @@ def latents_found_again(stability: pl.DataFrame, model: str, width: int = WIDE) 
     panel = (width - 85 * len(drawn)) // len(drawn) if wide else width - 78
     panels = [_panel(*part, steps, panel) for part in drawn]
     joined = alt.hconcat(*panels) if wide else alt.vconcat(*panels)
-    return themed(
+    return theme.themed(
         joined.resolve_scale(color="independent", strokeDash="independent"),
         f"Latents of {model} that are found again at the next checkpoint",
         "All layers; 95 % intervals over latents; no ratio where the ceiling is below 0.1",
@@ -86,28 +77,26 @@ def _line(rows: pl.DataFrame, column: str, line: str) -> pl.DataFrame:
 
 def _panel(
     rows: pl.DataFrame, lines: dict[str, tuple[str, list[int]]], title: str, heading: str, steps: list[int], width: int
-) -> Chart:
-    noted = rows.with_columns(x=log_step(), note=pl.format("{}, step {}: {}", "line", "step", pl.col("y").round(3)))
+) -> theme.Chart:
+    noted = rows.with_columns(
+        x=theme.log_step(), note=pl.format("{}, step {}: {}", "line", "step", pl.col("y").round(3))
+    )
     shown = [name for name in lines if name in rows["line"].unique()]
-    base = alt.Chart(values(noted)).encode(
-        alt.X("x:Q", axis=step_axis(steps), scale=alt.Scale(nice=False)),
-        alt.Color(
-            "line:N",
-            title=None,
-            scale=alt.Scale(domain=shown, range=[lines[name][0] for name in shown]),
-            legend=alt.Legend(orient="bottom", columns=1, symbolType="stroke", symbolSize=500),
+    base = alt.Chart(theme.values(noted)).encode(
+        theme.step_x(steps),
+        theme.colour_by(
+            "line", shown, [lines[name][0] for name in shown], orient="bottom", columns=1, **theme.LINE_LEGEND
         ),
     )
     scale = alt.Scale(zero=True)
     y, low = alt.Y("y:Q", title=title, scale=scale), alt.Y("y_lo:Q", title=title, scale=scale)
-    dash = alt.StrokeDash(
-        "line:N", title=None, scale=alt.Scale(domain=shown, range=[lines[name][1] for name in shown]), legend=None
-    )
     layers = [
         base.mark_rule(opacity=0.5, aria=False).encode(low, alt.Y2("y_hi:Q")).transform_filter("isValid(datum.y_lo)"),
-        base.mark_line(strokeWidth=2, aria=False).encode(y, dash),
+        base.mark_line(strokeWidth=2, aria=False).encode(
+            y, theme.dash_by("line", {name: lines[name][1] for name in shown})
+        ),
         base.mark_point(filled=True, size=40, opacity=1).encode(y, alt.Description("note:N")),
     ]
     if title == "ratio":
-        layers.insert(0, alt.Chart(alt.Data(values=[{"y": 1}])).mark_rule(color=QUIET, aria=False).encode(y))
-    return alt.layer(*layers).properties(width=width, height=240, title=panel_title(heading))
+        layers.insert(0, theme.level_rule(y=1).encode(y))
+    return alt.layer(*layers).properties(width=width, height=240, title=theme.panel_title(heading))

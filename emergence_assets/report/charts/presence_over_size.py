@@ -3,12 +3,12 @@
 import altair as alt
 import polars as pl
 
+from emergence_assets.report.charts import theme
 from emergence_assets.report.charts.presence_over_time import AUROC_AXIS, auroc_scale, listed
 from emergence_assets.report.charts.readings import size_points, size_row
-from emergence_assets.report.charts.theme import CONTROL, INK, QUIET, SERIES, SHAPES, WIDE, Chart, themed, values
 
 
-def presence_over_size(scale: pl.DataFrame, level: str, width: int = WIDE) -> Chart:
+def presence_over_size(scale: pl.DataFrame, level: str, width: int = theme.WIDE) -> theme.Chart | None:
     """Mean AUROC of the best latent after as many tokens against the number of parameters, with controls.
 
     The band is the bracket: from the largest size surely below the middle of the rise to the smallest surely above it.
@@ -19,6 +19,8 @@ def presence_over_size(scale: pl.DataFrame, level: str, width: int = WIDE) -> Ch
         width: pixels of the whole chart.
     """
     points = size_points(scale, level)
+    if points.is_empty():
+        return None
     shuffled = size_points(scale, level, "label_shuffle")
     bow = points["p_bow"].drop_nulls().mean()
     models = points.sort("n_params_nonemb", "model")["model"].to_list()
@@ -38,17 +40,14 @@ def presence_over_size(scale: pl.DataFrame, level: str, width: int = WIDE) -> Ch
         label=pl.when(pl.col("kind") == "best latent").then("model"),
     )
     shown = [kind for kind in kinds if kind in long["kind"].unique()]
-    colours = dict(zip(kinds, (SERIES[0], SERIES[5], SERIES[1], SERIES[2], CONTROL), strict=True))
-    shapes = dict(zip(kinds, SHAPES, strict=False))
-    colour = alt.Color(
-        "kind:N",
-        title=None,
-        scale=alt.Scale(domain=shown, range=[colours[kind] for kind in shown]),
-        legend=alt.Legend(columns=0 if width >= 600 else 2),
+    colours = dict(
+        zip(kinds, (theme.SERIES[0], theme.SERIES[5], theme.SERIES[1], theme.SERIES[2], theme.CONTROL), strict=True)
     )
+    shapes = dict(zip(kinds, theme.SHAPES, strict=False))
+    colour = theme.colour_by("kind", shown, [colours[kind] for kind in shown], columns=0 if theme.is_wide(width) else 2)
     n = points["n_params_nonemb"]
     span = [float(n.min() or 1) / 1.6, float(n.max() or 1) * 1.6]  # pyright: ignore[reportArgumentType]
-    base = alt.Chart(values(long)).encode(
+    base = alt.Chart(theme.values(long)).encode(
         alt.X(
             "n_params_nonemb:Q",
             scale=alt.Scale(type="log", domain=span, nice=False),
@@ -62,10 +61,10 @@ def presence_over_size(scale: pl.DataFrame, level: str, width: int = WIDE) -> Ch
     y, low = alt.Y("p:Q", scale=y_scale, title=AUROC_AXIS), alt.Y("lo:Q", scale=y_scale, title=AUROC_AXIS)
     bracket = size_row(scale, level).select("n_lo", "n_hi").drop_nulls()
     layers = [
-        alt.Chart(values(bracket))
-        .mark_rect(color=SERIES[0], opacity=0.12, aria=False)
+        alt.Chart(theme.values(bracket))
+        .mark_rect(color=theme.SERIES[0], opacity=0.12, aria=False)
         .encode(alt.X("n_lo:Q"), alt.X2("n_hi:Q")),
-        alt.Chart(alt.Data(values=[{"p": 0.5}])).mark_rule(color=QUIET, aria=False).encode(y),
+        theme.level_rule(p=0.5).encode(y),
         base.mark_line(strokeWidth=1.4, opacity=0.7, aria=False).encode(y),
         base.mark_rule(strokeWidth=2.5, aria=False).encode(low, alt.Y2("hi:Q")).transform_filter("isValid(datum.lo)"),
         base.mark_point(filled=True, opacity=1, size=80).encode(
@@ -73,14 +72,14 @@ def presence_over_size(scale: pl.DataFrame, level: str, width: int = WIDE) -> Ch
             alt.Shape("kind:N", title=None, scale=alt.Scale(domain=shown, range=[shapes[kind] for kind in shown])),
             alt.Description("note:N"),
         ),
-        base.mark_text(dy=-22 if width >= 600 else -18, fontSize=12, aria=False)
-        .encode(y, text="label:N", color=alt.value(INK))
+        base.mark_text(dy=-22 if theme.is_wide(width) else -18, fontSize=12, aria=False)
+        .encode(y, text="label:N", color=alt.value(theme.INK))
         .transform_filter("isValid(datum.label)"),
     ]
     tokens = points["tokens_seen"].to_list()
     band = "; shaded: half of the rise lies between these sizes" if bracket.height else ""
     chart = alt.layer(*layers).properties(width=width - 78, height=340)
-    return themed(
+    return theme.themed(
         chart,
         f"Best latent for a {level} by model size: {listed(models)} and the controls",
         f"Mean over {level} categories at each model's best layer, after {max(tokens):,} tokens; "

@@ -5,20 +5,8 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 
+from emergence_assets.report.charts import theme
 from emergence_assets.report.charts.readings import means_by_step, models_by_size, shuffled_by_step
-from emergence_assets.report.charts.theme import (
-    CONTROL,
-    INK,
-    QUIET,
-    WIDE,
-    Chart,
-    colours_of,
-    log_step,
-    shapes_of,
-    step_axis,
-    themed,
-    values,
-)
 
 AUROC_AXIS = "AUROC on held-out texts (0.5 = chance)"
 _DASHES = {
@@ -30,7 +18,7 @@ _DASHES = {
 }
 
 
-def presence_over_time(presence: pl.DataFrame, level: str, width: int = WIDE) -> Chart:
+def presence_over_time(presence: pl.DataFrame, level: str, width: int = theme.WIDE) -> theme.Chart | None:
     """Mean AUROC of the best latent against the training step, a line per model, with all controls.
 
     Args:
@@ -40,6 +28,8 @@ def presence_over_time(presence: pl.DataFrame, level: str, width: int = WIDE) ->
     """
     models = models_by_size(presence)
     means = means_by_step(presence, level)
+    if means.is_empty():
+        return None
     shuffled = shuffled_by_step(presence, level)
     ends = means.group_by("model").agg(pl.col("step").min(), last=pl.col("step").max())
     step0 = means.filter(pl.col("step") == 0).select("model", p="p_best")
@@ -55,46 +45,34 @@ def presence_over_time(presence: pl.DataFrame, level: str, width: int = WIDE) ->
     ]
     long = pl.concat([line.with_columns(pl.col("step").cast(pl.Int64)) for line in lines]).drop_nulls("p")
     long = long.with_columns(
-        x=log_step(),
+        x=theme.log_step(),
         weight=pl.when(pl.col("line") == "best latent").then(3.0).otherwise(1.6),
         note=pl.format("{}, {}, step {}: {}", "model", "line", "step", pl.col("p").round(3)),
     )
-    kinds = [kind for kind in _DASHES if kind in long["line"].unique()]
-    names = [*models, "all models"]
-    wide = width >= 600
-    columns = 0 if wide else 2
-    colour = alt.Color(
-        "model:N",
-        title=None,
-        scale=alt.Scale(domain=names, range=[*colours_of(models), CONTROL]),
-        legend=alt.Legend(columns=columns, symbolType="stroke", symbolSize=500, symbolDash=[1, 0], symbolStrokeWidth=4),
-    )
-    dash = alt.StrokeDash(
-        "line:N",
-        title=None,
-        scale=alt.Scale(domain=kinds, range=[_DASHES[kind] for kind in kinds]),
-        # below, because Vega puts two legends of one side next to each other
-        legend=alt.Legend(orient="bottom", columns=columns, symbolType="stroke", symbolSize=500, symbolStrokeColor=INK),
-    )
-    x = alt.X("x:Q", axis=step_axis(means["step"].to_list()), scale=alt.Scale(nice=False))
+    columns = 0 if theme.is_wide(width) else 2
+    legend = {**theme.LINE_LEGEND, "columns": columns, "symbolDash": [1, 0], "symbolStrokeWidth": 4}
+    colour = theme.colour_by("model", [*models, "all models"], [*theme.colours_of(models), theme.CONTROL], **legend)
+    drawn = long["line"].unique()
+    dash = theme.dash_by("line", {kind: dash for kind, dash in _DASHES.items() if kind in drawn}, columns=columns)
+    x = theme.step_x(means["step"].to_list())
     y_scale = auroc_scale(long["p"], shuffled["lo"])
     y, low = alt.Y("p:Q", scale=y_scale, title=AUROC_AXIS), alt.Y("lo:Q", scale=y_scale, title=AUROC_AXIS)
-    band = alt.Chart(values(means.with_columns(x=log_step()))).mark_area(opacity=0.25, aria=False)
-    shuffled_band = alt.Chart(values(shuffled.with_columns(x=log_step()))).mark_area(
-        opacity=0.35, color=CONTROL, aria=False
+    band = alt.Chart(theme.values(means.with_columns(x=theme.log_step()))).mark_area(opacity=0.25, aria=False)
+    shuffled_band = alt.Chart(theme.values(shuffled.with_columns(x=theme.log_step()))).mark_area(
+        opacity=0.35, color=theme.CONTROL, aria=False
     )
-    chance = alt.Chart(alt.Data(values=[{"p": 0.5}])).mark_rule(color=QUIET, aria=False)
-    curves = alt.Chart(values(long)).mark_line(strokeCap="butt", aria=False)
-    points = alt.Chart(values(long.filter(pl.col("line") == "best latent"))).mark_point(filled=True, size=50, opacity=1)
-    shape = alt.Shape("model:N", scale=alt.Scale(domain=models, range=shapes_of(models)), legend=None)
+    curves = alt.Chart(theme.values(long)).mark_line(strokeCap="butt", aria=False)
+    points = alt.Chart(theme.values(long.filter(pl.col("line") == "best latent"))).mark_point(
+        filled=True, size=50, opacity=1
+    )
     chart = alt.layer(
         shuffled_band.encode(x, low, alt.Y2("hi:Q")),
-        chance.encode(y),
+        theme.level_rule(p=0.5).encode(y),
         band.encode(x, low, alt.Y2("hi:Q"), colour),
         curves.encode(x, y, colour, dash, alt.StrokeWidth("weight:Q", scale=None, legend=None)),
-        points.encode(x, y, colour, shape, alt.Description("note:N")),
-    ).properties(width=width - 78, height=380 if wide else 320)
-    return themed(
+        points.encode(x, y, colour, theme.shape_by("model", models), alt.Description("note:N")),
+    ).properties(width=width - 78, height=380 if theme.is_wide(width) else 320)
+    return theme.themed(
         chart,
         f"Best latent for a {level} over training: {listed(models)} and the controls",
         f"Mean over {level} categories and layers; shaded: 95 % bootstrap interval; "

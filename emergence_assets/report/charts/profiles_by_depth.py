@@ -3,20 +3,7 @@
 import altair as alt
 import polars as pl
 
-from emergence_assets.report.charts.theme import (
-    CONTROL,
-    INK,
-    QUIET,
-    SERIES,
-    WIDE,
-    Chart,
-    colours_of,
-    log_step,
-    shapes_of,
-    step_axis,
-    themed,
-    values,
-)
+from emergence_assets.report.charts import theme
 
 MAX_CATEGORIES = 4
 """Profiles that are drawn: a page is read, a table is searched."""
@@ -37,8 +24,8 @@ def falling_categories(reactivation: pl.DataFrame, level: str, model: str) -> pl
 
 
 def profiles_by_depth(
-    reactivation: pl.DataFrame, space: pl.DataFrame, level: str, model: str, width: int = WIDE
-) -> Chart:
+    reactivation: pl.DataFrame, space: pl.DataFrame, level: str, model: str, width: int = theme.WIDE
+) -> theme.Chart | None:
     """Presence by relative depth at the last step, beside the dense probe and step 0; the middle third is shaded.
 
     Args:
@@ -49,12 +36,14 @@ def profiles_by_depth(
         width: pixels of the whole chart.
     """
     shown = falling_categories(reactivation, level, model)
+    if shown.is_empty():
+        return None
     keys = ["model", "step", "control_id", "aggregate", "category_level", "category"]
     profiles = shown.join(space, on=keys, how="left", maintain_order="left")
-    columns = 4 if width >= 600 else 1
+    columns = 4 if theme.is_wide(width) else 1
     chart_width = width // columns - 78 if columns > 1 else width - 78
     panels = [_panel(row, chart_width) for row in profiles.iter_rows(named=True)]
-    return themed(
+    return theme.themed(
         alt.concat(*panels, columns=columns),
         f"The {level} categories that fall most in the middle layers of {model}",
         "Last step. Shaded: middle third of the depth. Below each name what may be said of it",
@@ -63,7 +52,7 @@ def profiles_by_depth(
     )
 
 
-def index_over_steps(reactivation: pl.DataFrame, level: str, model: str, width: int = WIDE) -> Chart:
+def index_over_steps(reactivation: pl.DataFrame, level: str, model: str, width: int = theme.WIDE) -> theme.Chart | None:
     """Reactivation index of the same categories against the training step; filled points pass every gate.
 
     Args:
@@ -73,6 +62,8 @@ def index_over_steps(reactivation: pl.DataFrame, level: str, model: str, width: 
         width: pixels of the whole chart.
     """
     names = falling_categories(reactivation, level, model)["category"].to_list()
+    if not names:
+        return None
     rows = reactivation.filter(
         pl.col("model") == model,
         pl.col("category_level") == level,
@@ -80,30 +71,22 @@ def index_over_steps(reactivation: pl.DataFrame, level: str, model: str, width: 
         pl.col("category").is_in(names),
         pl.col("ri").is_not_null(),
     ).with_columns(
-        x=log_step(),
+        x=theme.log_step(),
         note=pl.format("{}, step {}: {}, {}", "category", "step", pl.col("ri").round(2), "verdict"),
     )
-    x = alt.X("x:Q", axis=step_axis(rows["step"].to_list()), scale=alt.Scale(nice=False))
     y = alt.Y("ri:Q", title="reactivation index (1: gone in the middle)")
-    colour = alt.Color(
-        "category:N",
-        title=None,
-        scale=alt.Scale(domain=names, range=colours_of(names)),
-        legend=alt.Legend(columns=0 if width >= 600 else 2, symbolType="circle"),
-    )
-    base = alt.Chart(values(rows.drop("model"))).encode(x, y, colour)
+    colour = theme.colour_by("category", names, columns=0 if theme.is_wide(width) else 2, symbolType="circle")
+    base = alt.Chart(theme.values(rows.drop("model"))).encode(theme.step_x(rows["step"].to_list()), y, colour)
     points = base.mark_point(size=54, opacity=1, strokeWidth=2).encode(
-        alt.Shape("category:N", scale=alt.Scale(domain=names, range=shapes_of(names)), legend=None),
-        alt.Description("note:N"),
+        theme.shape_by("category", names), alt.Description("note:N")
     )
-    nothing = alt.Chart(alt.Data(values=[{"ri": 0}])).mark_rule(color=QUIET, aria=False).encode(y)
     chart = alt.layer(
-        nothing,
+        theme.level_rule(ri=0).encode(y),
         base.mark_line(strokeWidth=1.4, opacity=0.6, aria=False),
         points.transform_filter("!datum.passes_gate"),
         points.mark_point(size=54, opacity=1, filled=True).transform_filter("datum.passes_gate"),
     ).properties(width=width - 78, height=220)
-    return themed(
+    return theme.themed(
         chart,
         f"How far {level} categories fall and return in {model}, over training",
         "Share of the lower end that is lost in the middle; drawn where both ends gain 0.05; filled: passes all gates",
@@ -112,7 +95,7 @@ def index_over_steps(reactivation: pl.DataFrame, level: str, model: str, width: 
     )
 
 
-def _panel(row: dict[str, object], width: int) -> Chart:
+def _panel(row: dict[str, object], width: int) -> theme.Chart:
     """One category: three lines over depth."""
     n_layers = int(str(row["n_layers"]))
     lists = {"best latent": row["profile"], "dense probe": row["profile_dense"], "step 0": row["profile_step0"]}
@@ -126,20 +109,18 @@ def _panel(row: dict[str, object], width: int) -> Chart:
         u=(pl.col("layer") + 0.5) / n_layers,
         note=pl.format("layer {}, {}: {}", "layer", "line", pl.col("p").round(3)),
     )
-    colour = alt.Color(
-        "line:N",
-        title=None,
-        scale=alt.Scale(domain=list(_LINES), range=[SERIES[0], SERIES[1], CONTROL]),
-        legend=alt.Legend(symbolType="stroke", symbolSize=500),
+    colour = theme.colour_by(
+        "line", list(_LINES), [theme.SERIES[0], theme.SERIES[1], theme.CONTROL], **theme.LINE_LEGEND
     )
-    dash = alt.StrokeDash("line:N", scale=alt.Scale(domain=list(_LINES), range=list(_LINES.values())), legend=None)
     x = alt.X("u:Q", title="relative depth", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=3))
     y = alt.Y("p:Q", title="AUROC", scale=alt.Scale(domain=[0.45, 1.0], clamp=True))
-    middle = alt.Chart(alt.Data(values=[{"u": 1 / 3, "end": 2 / 3}])).mark_rect(opacity=0.18, color=CONTROL, aria=False)
-    base = alt.Chart(values(lines))
+    middle = alt.Chart(alt.Data(values=[{"u": 1 / 3, "end": 2 / 3}])).mark_rect(
+        opacity=0.18, color=theme.CONTROL, aria=False
+    )
+    base = alt.Chart(theme.values(lines))
     return alt.layer(
         middle.encode(x, alt.X2("end:Q")),
-        base.mark_line(strokeWidth=2, strokeCap="butt", aria=False).encode(x, y, colour, dash),
+        base.mark_line(strokeWidth=2, strokeCap="butt", aria=False).encode(x, y, colour, theme.dash_by("line", _LINES)),
         base.mark_point(filled=True, size=26, opacity=1).encode(x, y, colour, alt.Description("note:N")),
     ).properties(
         width=width,
@@ -148,8 +129,8 @@ def _panel(row: dict[str, object], width: int) -> Chart:
             str(row["category"]),
             subtitle=str(row["verdict"]),
             fontSize=12,
-            color=INK,
-            subtitleColor=QUIET,
+            color=theme.INK,
+            subtitleColor=theme.QUIET,
             anchor="start",
         ),
     )

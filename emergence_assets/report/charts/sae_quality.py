@@ -3,21 +3,12 @@
 import altair as alt
 import polars as pl
 
-from emergence_assets.report.charts.theme import (
-    DEPTH_COLOURS,
-    WIDE,
-    Chart,
-    log_step,
-    panel_title,
-    step_axis,
-    themed,
-    values,
-)
+from emergence_assets.report.charts import theme
 
 _METRICS = {"fvu": "FVU", "dead_frac": "share of latents dead"}
 
 
-def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = WIDE) -> Chart:
+def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = theme.WIDE) -> theme.Chart:
     """FVU and share of dead latents against the training step, a line per layer, a column per model.
 
     Args:
@@ -29,10 +20,11 @@ def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = WIDE)
         sae_metrics.group_by("model", "step", "layer", "n_layers")
         .agg(pl.col(*_METRICS).cast(pl.Float64).fill_nan(None).mean())
         .sort("model", "layer", "step")
-        .with_columns(x=log_step(), depth=pl.col("layer") / pl.max_horizontal(pl.col("n_layers").cast(pl.Int64) - 1, 1))
+        .with_columns(
+            x=theme.log_step(), depth=pl.col("layer") / pl.max_horizontal(pl.col("n_layers").cast(pl.Int64) - 1, 1)
+        )
     )
-    columns = min(len(models), 3 if width >= 600 else 1) or 1
-    panel = int((width - 74 * columns) / columns)
+    columns, panel = theme.panel_grid(len(models), width, 74)
     panels: list[alt.HConcatChart] = []
     for start in range(0, len(models), columns):
         for metric, title in _METRICS.items():
@@ -46,7 +38,7 @@ def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = WIDE)
                     )
                 )
             )
-    return themed(
+    return theme.themed(
         alt.vconcat(*panels).resolve_scale(color="shared"),
         "SAE quality over training, by model and layer",
         "Mean over SAE seeds. FVU: variance left unexplained on texts the SAE was not trained on; "
@@ -56,17 +48,17 @@ def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = WIDE)
     )
 
 
-def _panel(rows: pl.DataFrame, metric: str, title: str, model: str, scale: alt.Scale, width: int) -> Chart:
+def _panel(rows: pl.DataFrame, metric: str, title: str, model: str, scale: alt.Scale, width: int) -> theme.Chart:
     noted = rows.drop_nulls(metric).with_columns(
         note=pl.format("{}, layer {}, step {}: {}", "model", "layer", "step", pl.col(metric).round(3))
     )
-    base = alt.Chart(values(noted)).encode(
-        alt.X("x:Q", axis=step_axis(rows["step"].to_list()), scale=alt.Scale(nice=False)),
+    base = alt.Chart(theme.values(noted)).encode(
+        theme.step_x(rows["step"].to_list()),
         alt.Y(f"{metric}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4)),
         alt.Color(
             "depth:Q",
             title="layer, by relative depth",
-            scale=alt.Scale(domain=[0, 0.5, 1], range=list(DEPTH_COLOURS), interpolate="rgb", clamp=True),
+            scale=alt.Scale(domain=[0, 0.5, 1], range=list(theme.DEPTH_COLOURS), interpolate="rgb", clamp=True),
             legend=alt.Legend(
                 values=[0, 0.5, 1],
                 labelExpr="datum.value < 0.25 ? 'first' : datum.value < 0.75 ? 'middle' : 'last'",
@@ -76,4 +68,4 @@ def _panel(rows: pl.DataFrame, metric: str, title: str, model: str, scale: alt.S
     return alt.layer(
         base.mark_line(strokeWidth=1.8, aria=False).encode(alt.Detail("layer:N")),
         base.mark_point(filled=True, size=30, opacity=1).encode(alt.Description("note:N")),
-    ).properties(width=width, height=140, title=panel_title(model))
+    ).properties(width=width, height=140, title=theme.panel_title(model))

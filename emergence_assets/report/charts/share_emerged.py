@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 
-from emergence_assets.report.charts.theme import INK, WIDE, Chart, colours_of, log_step, step_axis, themed, values
+from emergence_assets.report.charts import theme
 
 _LABELS = {"none": "categories", "label_shuffle": "shuffled labels"}
 
 
-def share_emerged(hazard: pl.DataFrame, level: str, models: Sequence[str], width: int = WIDE) -> Chart:
+def share_emerged(
+    hazard: pl.DataFrame, level: str, models: Sequence[str], width: int = theme.WIDE
+) -> theme.Chart | None:
     """Share of the categories that have emerged by each checkpoint, at the best layer of every model.
 
     Args:
@@ -20,40 +22,31 @@ def share_emerged(hazard: pl.DataFrame, level: str, models: Sequence[str], width
         width: pixels of the whole chart.
     """
     rows = emerged_shares(hazard, level)
+    if rows.is_empty():
+        return None
     shown = rows.with_columns(
-        x=log_step(),
+        x=theme.log_step(),
         line=pl.col("control_id").replace_strict(_LABELS),
         note=pl.format("{}, {}: {} by step {}", "model", "control_id", pl.col("share").round(3), "step"),
     )
-    x = alt.X("x:Q", axis=step_axis(shown["step"].to_list()), scale=alt.Scale(nice=False))
+    x = theme.step_x(shown["step"].to_list())
     y_scale, title = alt.Scale(domain=[0, 1]), f"share of {level} categories"
-    wide = width >= 600
-    columns = 0 if wide else 2
-    colour = alt.Color(
-        "model:N",
-        title=None,
-        scale=alt.Scale(domain=list(models), range=colours_of(models)),
-        legend=alt.Legend(columns=columns, symbolType="stroke", symbolSize=500, symbolStrokeWidth=4),
-    )
-    dash = alt.StrokeDash(
-        "line:N",
-        title=None,
-        scale=alt.Scale(domain=list(_LABELS.values()), range=[[1, 0], [4, 2]]),
-        legend=alt.Legend(orient="bottom", columns=columns, symbolType="stroke", symbolSize=500, symbolStrokeColor=INK),
-    )
-    measured = alt.Chart(values(shown.filter(pl.col("control_id") == "none")))
+    columns = 0 if theme.is_wide(width) else 2
+    colour = theme.colour_by("model", models, columns=columns, symbolStrokeWidth=4, **theme.LINE_LEGEND)
+    dash = theme.dash_by("line", dict(zip(_LABELS.values(), ([1, 0], [4, 2]), strict=True)), columns=columns)
+    measured = alt.Chart(theme.values(shown.filter(pl.col("control_id") == "none")))
     band = measured.mark_area(opacity=0.15, interpolate="step-after", aria=False).encode(
         x, alt.Y("lo:Q", scale=y_scale, title=title), alt.Y2("hi:Q"), colour
     )
     lines = (
-        alt.Chart(values(shown))
+        alt.Chart(theme.values(shown))
         .mark_line(interpolate="step-after", aria=False)
         .encode(x, alt.Y("share:Q", scale=y_scale, title=title), colour, dash)
     )
     points = measured.mark_point(filled=True, size=30, opacity=1).encode(
         x, alt.Y("share:Q", scale=y_scale, title=title), colour, alt.Description("note:N")
     )
-    return themed(
+    return theme.themed(
         alt.layer(band, lines, points).properties(width=width - 78, height=260),
         f"How many {level} categories have emerged by each checkpoint",
         "Best layer of each model; shaded: exact binomial 95 % interval over categories",

@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from emergence_assets.report.charts.theme import WIDE, Chart, colours_of, themed, values
+from emergence_assets.report.charts import theme
 
 _PARTS = {
     "share_carried": "there in the trough layer",
@@ -20,7 +20,7 @@ def explained_categories(mechanism: pl.DataFrame, level: str, model: str) -> pl.
     return rows.sort(["share_carried", "category"], descending=[True, False])
 
 
-def shares_by_category(mechanism: pl.DataFrame, level: str, model: str, width: int = WIDE) -> Chart:
+def shares_by_category(mechanism: pl.DataFrame, level: str, model: str, width: int = theme.WIDE) -> theme.Chart | None:
     """Stacked bars of the three shares; what works against a latent stands left of zero.
 
     Args:
@@ -30,6 +30,8 @@ def shares_by_category(mechanism: pl.DataFrame, level: str, model: str, width: i
         width: pixels of the whole chart.
     """
     explained = explained_categories(mechanism, level, model)
+    if explained.is_empty():
+        return None
     long = (
         explained.select("category", *_PARTS)
         .unpivot(index="category", variable_name="part", value_name="share")
@@ -39,24 +41,20 @@ def shares_by_category(mechanism: pl.DataFrame, level: str, model: str, width: i
         .with_columns(note=pl.format("{}, {}: {}", "category", "part", pl.col("share").round(2)))
     )
     chart = (
-        alt.Chart(values(long))
+        alt.Chart(theme.values(long))
         .mark_bar(opacity=0.9)
         .encode(
             alt.X("share:Q", title="share of the late latent's pre-activation", stack="zero"),
             alt.Y("category:N", sort=explained["category"].to_list(), title=None, axis=alt.Axis(labelLimit=150)),
-            alt.Color(
-                "part:N",
-                title=None,
-                sort=list(_PARTS.values()),
-                scale=alt.Scale(domain=list(_PARTS.values()), range=colours_of(list(_PARTS))),
-                legend=alt.Legend(columns=3 if width >= 600 else 1, symbolType="square"),
-            ),
+            theme.colour_by(
+                "part", list(_PARTS.values()), columns=3 if theme.is_wide(width) else 1, symbolType="square"
+            ).sort(list(_PARTS.values())),
             alt.Order("order:Q"),
             alt.Description("note:N"),
         )
-        .properties(width=width - (170 if width >= 600 else 128), height=alt.Step(17))
+        .properties(width=width - (170 if theme.is_wide(width) else 128), height=alt.Step(17))
     )
-    return themed(
+    return theme.themed(
         chart,
         f"What the late latents of {model} are made of",
         "Mean on the category's held-out texts minus mean on others, at the last step; the three shares add up to 1. "

@@ -4,8 +4,8 @@ import html
 import math
 import re
 import textwrap
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import altair as alt
 import polars as pl
@@ -55,6 +55,64 @@ def colours_of(names: Sequence[str]) -> list[str]:
 def shapes_of(names: Sequence[str]) -> list[str]:
     """One point shape per name, so that colour is never the only difference."""
     return [SHAPES[i % len(SHAPES)] for i in range(len(names))]
+
+
+def is_wide(width: int) -> bool:
+    """Whether a chart of so many pixels is for a desk rather than a phone."""
+    return width >= 600
+
+
+def panel_grid(n_panels: int, width: int, margin: int) -> tuple[int, int]:
+    """Panels per row, at most three, and the pixels of each.
+
+    Args:
+        n_panels: panels in all.
+        width: pixels of the whole chart.
+        margin: pixels that the axis of a panel takes.
+    """
+    columns = min(n_panels, 3 if is_wide(width) else 1) or 1
+    return columns, int((width - margin * columns) / columns)
+
+
+LINE_LEGEND = {"symbolType": "stroke", "symbolSize": 500}
+"""Legend whose symbols are lines."""
+
+
+def colour_by(column: str, names: Sequence[str], colours: Sequence[str] | None = None, **legend: Any) -> alt.Color:
+    """Colour by name, with a legend without a title.
+
+    Args:
+        column: holds the names.
+        names: in the order of the legend.
+        colours: of the names; by default those of the theme.
+        legend: arguments of `alt.Legend`.
+    """
+    scale = alt.Scale(domain=list(names), range=list(colours or colours_of(names)))
+    return alt.Color(f"{column}:N", title=None, scale=scale, legend=alt.Legend(**legend))
+
+
+def dash_by(column: str, dashes: Mapping[str, Sequence[int]], **legend: Any) -> alt.StrokeDash:
+    """Dashes by name; a legend below the chart if it has arguments.
+
+    Args:
+        column: holds the names.
+        dashes: name to lengths of line and gap, in the order of the legend.
+        legend: arguments of `alt.Legend`.
+    """
+    scale = alt.Scale(domain=list(dashes), range=list(dashes.values()))
+    # Below, because Vega puts two legends of one side next to each other.
+    shown = alt.Legend(orient="bottom", symbolStrokeColor=INK, **LINE_LEGEND, **legend) if legend else None
+    return alt.StrokeDash(f"{column}:N", title=None, scale=scale, legend=shown)
+
+
+def shape_by(column: str, names: Sequence[str]) -> alt.Shape:
+    """Point shapes by name, so that colour is never the only difference."""
+    return alt.Shape(f"{column}:N", scale=alt.Scale(domain=list(names), range=shapes_of(names)), legend=None)
+
+
+def level_rule(**place: float) -> alt.Chart:
+    """A quiet line across the chart at one value, by the name of its field."""
+    return alt.Chart(alt.Data(values=[place])).mark_rule(color=QUIET, aria=False)
 
 
 def values(frame: pl.DataFrame) -> alt.Data:
@@ -132,6 +190,11 @@ def step_axis(steps: Sequence[int], title: str = "training step, log scale") -> 
         title=title,
         grid=False,
     )
+
+
+def step_x(steps: Sequence[int]) -> alt.X:
+    """Encoding of `x`, the column that `log_step` makes."""
+    return alt.X("x:Q", axis=step_axis(steps), scale=alt.Scale(nice=False))
 
 
 def log_step(column: str = "step") -> pl.Expr:

@@ -3,8 +3,8 @@
 import altair as alt
 import polars as pl
 
+from emergence_assets.report.charts import theme
 from emergence_assets.report.charts.presence_over_time import listed
-from emergence_assets.report.charts.theme import INK, QUIET, WIDE, Chart, colours_of, shapes_of, themed, values
 
 
 def costs_of(cost: pl.DataFrame, level: str) -> pl.DataFrame:
@@ -22,7 +22,7 @@ def costs_of(cost: pl.DataFrame, level: str) -> pl.DataFrame:
     ).sort("n_params_nonemb", "model", "step")
 
 
-def utility_by_compute(cost: pl.DataFrame, level: str, width: int = WIDE) -> Chart:
+def utility_by_compute(cost: pl.DataFrame, level: str, width: int = theme.WIDE) -> theme.Chart | None:
     """Utility against training compute with intervals, the efficient checkpoints, and where 90 % is reached.
 
     Args:
@@ -31,6 +31,8 @@ def utility_by_compute(cost: pl.DataFrame, level: str, width: int = WIDE) -> Cha
         width: pixels of the whole chart.
     """
     rows = costs_of(cost, level)
+    if rows.is_empty():
+        return None
     models = rows["model"].unique(maintain_order=True).to_list()
     long = rows.select(
         "model",
@@ -53,12 +55,8 @@ def utility_by_compute(cost: pl.DataFrame, level: str, width: int = WIDE) -> Cha
             u=0.9 * pl.col("u_excess"),
         )
     )
-    wide = width >= 600
-    colour = alt.Color(
-        "model:N",
-        title=None,
-        scale=alt.Scale(domain=models, range=colours_of(models)),
-        legend=alt.Legend(columns=0 if wide else 2, symbolType="stroke", symbolSize=500, symbolStrokeWidth=4),
+    colour = theme.colour_by(
+        "model", models, columns=0 if theme.is_wide(width) else 2, symbolStrokeWidth=4, **theme.LINE_LEGEND
     )
     x = alt.X(
         "train_flops:Q",
@@ -66,23 +64,23 @@ def utility_by_compute(cost: pl.DataFrame, level: str, width: int = WIDE) -> Cha
         axis=alt.Axis(title="training compute in FLOP (6 N D), log scale", format=".0e", grid=False, tickCount=6),
     )
     y = alt.Y("u:Q", title="utility: mean excess over step 0", scale=alt.Scale(zero=True))
-    shape = alt.Shape("model:N", scale=alt.Scale(domain=models, range=shapes_of(models)), legend=None)
-    base = alt.Chart(values(long))
+    shape = theme.shape_by("model", models)
+    base = alt.Chart(theme.values(long))
     layers = [
         base.mark_area(opacity=0.2, aria=False).encode(x, alt.Y("lo:Q"), alt.Y2("hi:Q"), colour),
         base.mark_line(strokeWidth=2, aria=False).encode(x, y, colour),
         base.transform_filter("datum.pareto")
-        .mark_line(strokeWidth=1.2, strokeDash=[3, 3], color=INK, aria=False)
+        .mark_line(strokeWidth=1.2, strokeDash=[3, 3], color=theme.INK, aria=False)
         .encode(x, y),
         base.mark_point(filled=True, size=50, opacity=1).encode(x, y, colour, shape, alt.Description("note:N")),
-        alt.Chart(values(enough))
+        alt.Chart(theme.values(enough))
         .mark_rule(strokeWidth=1.6, aria=False)
         .encode(alt.X("lo:Q"), alt.X2("hi:Q"), y, colour),
-        alt.Chart(values(enough))
-        .mark_text(text="90 %", dy=14, dx=4, align="left", fontSize=12, color=QUIET, aria=False)
+        alt.Chart(theme.values(enough))
+        .mark_text(text="90 %", dy=14, dx=4, align="left", fontSize=12, color=theme.QUIET, aria=False)
         .encode(alt.X("flops:Q"), y),
     ]
-    return themed(
+    return theme.themed(
         alt.layer(*layers).properties(width=width - 78, height=340),
         f"What training compute buys: {listed(models)}",
         f"Mean excess over step 0 of {level} categories at each checkpoint's best layer; shaded: 95 % bootstrap "
