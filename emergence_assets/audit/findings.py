@@ -59,6 +59,11 @@ class Audit:
         """Number of findings by kind."""
         return {kind: sum(one.kind == kind for one in self.findings) for kind in KINDS}
 
+    @property
+    def counted(self) -> str:
+        """Number of findings by kind as text; kinds without findings are left out."""
+        return ", ".join(f"{number} {kind}" for kind, number in self.counts.items() if number)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self) | {"counts": self.counts, "clean": not self.findings}

@@ -68,5 +68,4 @@ def _conclusion(audit: "Audit") -> str:
     read = f"{audit.n_cells} cells, {audit.n_bytes / 1e6:,.1f} MB read in {audit.seconds:.1f} s"
     if not audit.findings:
         return f"{click.style('nothing found', fg='green')}: {read}"
-    listed = ", ".join(f"{number} {kind}" for kind, number in audit.counts.items() if number)
-    return f"{click.style(listed, fg='red')}: {read}"
+    return f"{click.style(audit.counted, fg='red')}: {read}"

@@ -11,7 +11,7 @@ from emergence_assets.orchestration.assets.conditions import upkeep_sensor
 from emergence_assets.orchestration.assets.partitioned import build_partitioned
 from emergence_assets.orchestration.assets.tables import build_tables
 from emergence_assets.orchestration.automation.jobs import stage_jobs
-from emergence_assets.orchestration.automation.schedules import audit_job, pin_check
+from emergence_assets.orchestration.automation.schedules import nightly_schedules
 from emergence_assets.orchestration.automation.sensors import arrival_sensors
 from emergence_assets.orchestration.instance.home import dead_run_sensor
 from emergence_assets.pipeline import specs_for
@@ -50,8 +50,7 @@ def build_definitions(
         progress: told what a run in this process makes; by default the log of the run.
     """
     specs = specs_for(study)
-    verify_pins, nightly = pin_check(study, storage)
-    audit, audit_nightly = audit_job(study, storage)
+    schedules = nightly_schedules(study, storage)
 
     @dg.resource(description="Which cells there are, what each is made from and what state it is in.")
     def fresh_plan(_context: dg.InitResourceContext) -> Plan:
@@ -60,13 +59,13 @@ def build_definitions(
     given: dict[str, Any] = {"plan": plan or fresh_plan, "compute": compute or local_processes, "progress": progress}
     return dg.Definitions(
         assets=build_assets(study, specs),
-        jobs=[*stage_jobs(study, specs), verify_pins, audit],
+        jobs=[*stage_jobs(study, specs), *(schedule.job for schedule in schedules)],
         sensors=[
             *arrival_sensors(study, storage, specs),
             upkeep_sensor(study),
             dead_run_sensor(study.automation),
         ],
-        schedules=[nightly, audit_nightly],
+        schedules=schedules,
         resources=given,
         # A run works through its own pool of processes; Dagster's would start one more per step and import all again.
         executor=dg.in_process_executor,

@@ -1,9 +1,11 @@
-"""Every night each source is asked whether its checkpoints are still what was pinned. Nothing is recomputed."""
+"""Jobs that verify a study every night, with their schedules. They recompute nothing."""
+
+from collections.abc import Callable, Sequence
 
 import dagster as dg
 
 from emergence_assets.audit.events import open_event_log
-from emergence_assets.audit.findings import KINDS, Audit, Finding
+from emergence_assets.audit.findings import Finding
 from emergence_assets.audit.verify import verify_study
 from emergence_assets.checkpoints.listing import verify_pins
 from emergence_assets.checkpoints.spec import CHECKPOINT_REGISTRY
@@ -14,106 +16,89 @@ from emergence_assets.plan.plan import Plan
 from emergence_assets.study.study import Study
 from resources.files.storage import Storage, instance_home
 
-PINS_AT = "0 3 * * *"
-
-
-def pin_check(study: Study, storage: Storage) -> tuple[dg.JobDefinition, dg.ScheduleDefinition]:
-    """The job that compares pins with what their sources have now, and the schedule that starts it every night."""
-
-    @dg.op(name="compare_pins", description="Asks the source whether every checkpoint is still what was pinned.")
-    def compare_pins(context: dg.OpExecutionContext) -> None:
-        changed = []
-        for model in study.models:
-            lines = [f"step {entry.step}: {entry.upstream}" for entry in verify_pins(study, storage, model)]
-            changed += [f"{model} {line}" for line in lines]
-            metadata = {"n_changed": len(lines), "changed upstream": dg.MetadataValue.json(lines)}
-            context.log_event(dg.AssetObservation(asset_key(study, model, CHECKPOINT_REGISTRY.name), metadata=metadata))
-        if changed:
-            raise dg.Failure(
-                description=f"{len(changed)} checkpoints changed at their source; their pins are kept and nothing was "
-                "recomputed. `emergence checkpoints lock --update` takes what is there now.",
-                metadata={"changed upstream": dg.MetadataValue.json(changed)},
-                allow_retries=False,
-            )
-
-    @dg.job(name="verify_pins", description="Compares every checkpoint with its source; recomputes nothing.")
-    def verify() -> None:
-        compare_pins()
-
-    schedule = dg.ScheduleDefinition(
-        name="verify_pins_nightly",
-        job=verify,
-        cron_schedule=PINS_AT,
-        default_status=dg.DefaultScheduleStatus.RUNNING if study.automation else dg.DefaultScheduleStatus.STOPPED,
-        description="Every night at three: has a branch moved, has a file changed?",
-    )
-    return verify, schedule
-
-
-AUDIT_AT = "0 4 * * *"
+Verify = Callable[[dg.OpExecutionContext, Plan], tuple[str, list[str]]]
+"""Writes what it finds into the event log; returns a sentence and a line per problem, none if all is well."""
 RED = ("altered", "missing", "forked")
-"""What a check does not pass with; results that are stale or unrecorded are whole."""
+"""Kinds of findings with which the check of an asset fails; stale or unrecorded results are whole."""
 SHOWN = 20
 """Findings that an event lists."""
 
 
-def audit_job(study: Study, storage: Storage) -> tuple[dg.JobDefinition, dg.ScheduleDefinition]:
-    """The job that verifies a study, and the schedule that starts it every night."""
+def nightly_schedules(study: Study, storage: Storage) -> list[dg.ScheduleDefinition]:
+    """Make the schedules of a study, each with its job."""
+    return [
+        _nightly(study, storage, "verify_pins", 3, "Compares every checkpoint with its pin at the source.", _pins),
+        _nightly(study, storage, "audit", 4, "Compares every file with its record and its event.", _files),
+    ]
 
-    @dg.op(name="verify_everything", description="Hashes every file and compares records, requirements and events.")
-    def verify_everything(context: dg.OpExecutionContext) -> None:
-        plan = Plan(study, storage, specs_for(study))
-        with open_event_log(instance_home(storage.data), study.name) as events:
-            found = verify_study(plan, events)
-        for spec in plan.specs.values():
-            for model in spec.models(study):
-                _tell(context, asset_key(study, model, spec.name), found.of_asset(spec.name, model))
-        context.log.info(f"{found.n_cells} cells, {found.n_bytes} bytes in {found.seconds:.0f} s")
-        for note in found.notes:
-            context.log.warning(note)
-        if found.findings:
-            raise dg.Failure(
-                description=f"{_counted(found)}; `emergence audit --verify` lists them.",
-                metadata={"found": dg.MetadataValue.json(_listed(found.causes))},
-                allow_retries=False,
-            )
 
-    @dg.job(name="audit", description="Compares everything that is stored with what was recorded; changes nothing.")
-    def audit() -> None:
-        verify_everything()
+def _nightly(
+    study: Study, storage: Storage, name: str, hour: int, description: str, verify: Verify
+) -> dg.ScheduleDefinition:
+    @dg.op(name=f"run_{name}", description=description)
+    def run(context: dg.OpExecutionContext) -> None:
+        sentence, problems = verify(context, Plan(study, storage, specs_for(study)))
+        if problems:
+            metadata = {"found": dg.MetadataValue.json(problems)}
+            raise dg.Failure(description=sentence, metadata=metadata, allow_retries=False)
 
-    schedule = dg.ScheduleDefinition(
-        name="audit_nightly",
-        job=audit,
-        cron_schedule=AUDIT_AT,
+    @dg.job(name=name, description=f"{description} Changes no result.")
+    def job() -> None:
+        run()
+
+    return dg.ScheduleDefinition(
+        name=f"{name}_nightly",
+        job=job,
+        cron_schedule=f"0 {hour} * * *",
         default_status=dg.DefaultScheduleStatus.RUNNING if study.automation else dg.DefaultScheduleStatus.STOPPED,
-        description="Every night at four: is every file still what was written?",
+        description=f"Runs the job {name} every night at {hour} o'clock.",
     )
-    return audit, schedule
 
 
-def _tell(context: dg.OpExecutionContext, key: dg.AssetKey, findings: list[Finding]) -> None:
-    """The audit status of one asset: its check, and what was found as metadata."""
-    red = [one for one in findings if one.kind in RED]
-    listed = dg.MetadataValue.json(_listed(findings))
+def _pins(context: dg.OpExecutionContext, plan: Plan) -> tuple[str, list[str]]:
+    changed: list[str] = []
+    for model in plan.study.models:
+        lines = [f"step {entry.step}: {entry.upstream}" for entry in verify_pins(plan.study, plan.storage, model)]
+        changed += [f"{model} {line}" for line in lines]
+        metadata = {"n_changed": len(lines), "changed upstream": dg.MetadataValue.json(lines)}
+        key = asset_key(plan.study, model, CHECKPOINT_REGISTRY.name)
+        context.log_event(dg.AssetObservation(key, metadata=metadata))
+    sentence = (
+        f"{len(changed)} checkpoints changed at their source; their pins are kept and nothing was "
+        "recomputed. `emergence checkpoints lock --update` takes what is there now."
+    )
+    return sentence, changed
+
+
+def _files(context: dg.OpExecutionContext, plan: Plan) -> tuple[str, list[str]]:
+    with open_event_log(instance_home(plan.storage.data), plan.study.name) as events:
+        found = verify_study(plan, events)
+    for spec in plan.specs.values():
+        for model in spec.models(plan.study):
+            _record(context, asset_key(plan.study, model, spec.name), found.of_asset(spec.name, model))
+    context.log.info(f"{found.n_cells} cells, {found.n_bytes} bytes in {found.seconds:.0f} s")
+    for note in found.notes:
+        context.log.warning(note)
+    return f"{found.counted}; `emergence audit --verify` lists them.", _listed(found.causes)
+
+
+def _record(context: dg.OpExecutionContext, key: dg.AssetKey, findings: Sequence[Finding]) -> None:
+    """Write the result of an asset's check, and the findings as an observation."""
+    is_red = any(one.kind in RED for one in findings)
+    listed = {"found": dg.MetadataValue.json(_listed(findings))} if findings else {}
     context.log_event(
         dg.AssetCheckEvaluation(  # pyright: ignore[reportArgumentType]  # works, although the annotation does not say so
             asset_key=key,
             check_name=AS_WRITTEN,
-            passed=not red,
+            passed=not is_red,
             severity=dg.AssetCheckSeverity.ERROR,
-            metadata={"found": listed} if red else {},
+            metadata=listed if is_red else {},
         )
     )
     status = ", ".join(sorted({one.kind for one in findings})) or "as recorded"
-    context.log_event(dg.AssetObservation(key, metadata={"audit": status} | ({"found": listed} if findings else {})))
+    context.log_event(dg.AssetObservation(key, metadata={"audit": status} | listed))
 
 
-def _listed(findings: list[Finding]) -> list[str]:
+def _listed(findings: Sequence[Finding]) -> list[str]:
     lines = [f"{one.kind} {one.asset} {one.cell}: {one.reason} ({one.path})" for one in findings[:SHOWN]]
     return lines + ([f"and {len(findings) - SHOWN} more"] if len(findings) > SHOWN else [])
-
-
-def _counted(found: Audit) -> str:
-    counts = {kind: sum(one.kind == kind for one in found.findings) for kind in KINDS}
-    return ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from emergence_assets.orchestration.assets.checks import AS_WRITTEN
-from emergence_assets.orchestration.automation.schedules import audit_job
+from emergence_assets.orchestration.automation.schedules import nightly_schedules
 from emergence_assets.study.load import load_study
 from resources.files.storage import Storage
 from tests.audit.tampering import flip
@@ -27,8 +27,8 @@ def red(instance: dg.DagsterInstance) -> list[str]:
 
 def night(data: Path, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
     study = load_study(str(TINY))
-    job, _ = audit_job(study, Storage(data, study.name))
-    return job.execute_in_process(instance=instance, raise_on_error=False)
+    _, audit = nightly_schedules(study, Storage(data, study.name))
+    return audit.job.execute_in_process(instance=instance, raise_on_error=False)
 
 
 def test_what_was_altered_turns_red_and_green_again(

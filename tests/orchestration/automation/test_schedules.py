@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from emergence_assets.checkpoints.listing import pin_new_models, refresh_timeline
-from emergence_assets.orchestration.automation.schedules import pin_check
+from emergence_assets.orchestration.automation.schedules import nightly_schedules
 from emergence_assets.study.load import load_study
 from emergence_assets.study.study import Study
 from resources.files.storage import Storage
@@ -35,8 +35,8 @@ def study(tmp_path: Path) -> Study:
 
 
 def night(study: Study, storage: Storage, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
-    job, _ = pin_check(study, storage)
-    return job.execute_in_process(instance=instance, raise_on_error=False)
+    pins, _ = nightly_schedules(study, storage)
+    return pins.job.execute_in_process(instance=instance, raise_on_error=False)
 
 
 def test_a_quiet_night_passes_and_a_moved_branch_is_named(
@@ -76,6 +76,6 @@ def test_a_hub_that_is_away_at_night_fails_the_job_and_keeps_what_was_noted(
 @pytest.mark.parametrize("automation", [False, True])
 def test_the_schedule_is_off_until_it_is_switched_on(study: Study, tmp_path: Path, automation: bool) -> None:
     switched = study.model_copy(update={"automation": automation})
-    job, schedule = pin_check(switched, Storage(tmp_path, study.name))
-    assert schedule.job_name == job.name == "verify_pins"
-    assert schedule.default_status == dg.DefaultScheduleStatus["RUNNING" if automation else "STOPPED"]
+    schedules = nightly_schedules(switched, Storage(tmp_path, study.name))
+    assert [schedule.job.name for schedule in schedules] == ["verify_pins", "audit"]
+    assert {schedule.default_status.name for schedule in schedules} == {"RUNNING" if automation else "STOPPED"}
