@@ -13,7 +13,7 @@ from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell, parse_cell
 from emergence_assets.plan.lineage_id import LINEAGE_ID, cell_id, figure_key, row_id
 from emergence_assets.report.figure_tables import FIGURE_TABLES
-from resources.errors import EmergenceError
+from resources.errors import EmergenceError, require_known
 from resources.tables.parquet import verify_table
 from resources.tables.table import Table
 
@@ -80,11 +80,8 @@ def resolve(address: str, filters: Filters, plan: AuditPlan, events: EventLog) -
     if named := LINEAGE_ID.fullmatch(address):
         return _by_name(address, named[1], named[2] or "", plan, events)
     asset, _, part = address.partition("/")
-    spec = plan.specs.get(asset)
-    if spec is None:
-        raise EmergenceError(
-            f"There is no asset {asset!r} in this study.", remedy=f"choose from {', '.join(plan.specs)}"
-        )
+    require_known("asset", [asset], plan.specs)
+    spec = plan.specs[asset]
     if part and asset == "claims" and part.isdigit():
         return _row(spec, {"claim_id": str(int(part))} | dict(filters), plan)
     if part and asset == "report":
@@ -113,12 +110,7 @@ def _stored(spec: AssetSpec, cell: Cell, plan: AuditPlan) -> str:
 
 
 def _cell(spec: AssetSpec, filters: Filters, plan: AuditPlan) -> Target:
-    cells = plan.cells(spec)
-    for name, value in filters.items():
-        kept = [cell for cell in cells if _is(getattr(cell, name), value)]
-        if not kept:
-            raise _nothing(spec, name, value, [getattr(cell, name) for cell in cells])
-        cells = kept
+    cells = _cells(spec, filters, plan)
     if len(cells) > 1:
         open_fields = [name for name in CELL_FIELDS if len({getattr(cell, name) for cell in cells}) > 1]
         choices = {name: [getattr(cell, name) for cell in cells] for name in open_fields}
@@ -126,6 +118,18 @@ def _cell(spec: AssetSpec, filters: Filters, plan: AuditPlan) -> Target:
     if not cells:
         raise EmergenceError(f"{spec.name} has no cells in this study.", remedy="type `emergence checkpoints`")
     return Target(spec, cells[0], _stored(spec, cells[0], plan))
+
+
+def _cells(spec: AssetSpec, filters: Filters, plan: AuditPlan) -> list[Cell]:
+    """Cells whose model, step and layer are those of the filters; parts that the asset does not have are ignored."""
+    cells = plan.cells(spec)
+    for name, value in filters.items():
+        there = [getattr(cell, name) for cell in cells]
+        if any(part is not None for part in there):
+            cells = [cell for cell, part in zip(cells, there, strict=True) if _is(part, value)]
+            if not cells:
+                raise _nothing(spec, name, value, there)
+    return cells
 
 
 def _figure(spec: AssetSpec, name: str, plan: AuditPlan) -> Target:
@@ -141,16 +145,8 @@ def _figure(spec: AssetSpec, name: str, plan: AuditPlan) -> Target:
 def _row(spec: AssetSpec, filters: Filters, plan: AuditPlan) -> Target:
     table = _declared(spec)
     columns = table.schema.names()
-    if strangers := sorted(set(filters) - set(columns) - set(CELL_FIELDS)):
-        raise EmergenceError(f"{spec.name} has no column {strangers[0]!r}.", remedy=f"choose from {', '.join(columns)}")
-    own = {name: value for name, value in filters.items() if name in CELL_FIELDS and spec.grid != "study"}
-    cells = plan.cells(spec)
-    for name, value in own.items():
-        if any(getattr(cell, name) is not None for cell in cells):
-            kept = [cell for cell in cells if _is(getattr(cell, name), value)]
-            if not kept:
-                raise _nothing(spec, name, value, [getattr(cell, name) for cell in cells])
-            cells = kept
+    require_known(f"column of {spec.name}", sorted({*filters} - {*CELL_FIELDS}), columns)
+    cells = _cells(spec, {name: value for name, value in filters.items() if name in CELL_FIELDS}, plan)
     found: list[tuple[Cell, dict[str, Any]]] = []
     refusal: EmergenceError | None = None
     for cell in cells:
@@ -194,16 +190,13 @@ def _whole_row(spec: AssetSpec, cell: Cell, table: Table, key: Mapping[str, Any]
 
 def _by_name(address: str, cell_digits: str, row_digits: str, plan: AuditPlan, events: EventLog) -> Target:
     """What a short name means: read from small records first, then from the event log, then from every file."""
-    few = [spec for spec in plan.specs.values() if spec.grid in ("study", "model")]
-    many = [spec for spec in plan.specs.values() if spec.grid not in ("study", "model")]
-    found = _cells_named(cell_digits, [(spec, cell) for spec in few for cell in plan.cells(spec)], plan)
-    if not found:
-        logged = [
-            (plan.specs[key.asset], key) for key in events.with_fingerprint(cell_digits) if key.asset in plan.specs
-        ]
-        found = _cells_named(cell_digits, [(spec, _cell_of(key.model, key.partition)) for spec, key in logged], plan)
-    if not found:
-        found = _cells_named(cell_digits, [(spec, cell) for spec in many for cell in plan.cells(spec)], plan)
+    specs = plan.specs.values()
+    tables = ((spec, cell) for spec in specs if not spec.has_partitions for cell in plan.cells(spec))
+    logged = ((plan.specs[name], cell) for name, cell in events.with_fingerprint(cell_digits) if name in plan.specs)
+    partitions = ((spec, cell) for spec in specs if spec.has_partitions for cell in plan.cells(spec))
+    found: list[tuple[AssetSpec, Cell]] = []
+    for candidates in (tables, logged, partitions):
+        found = found or [one for one in candidates if _stored(*one, plan).startswith(cell_digits)]
     if not found:
         raise EmergenceError(
             f"No result that is stored has the name {address}.",
@@ -229,16 +222,6 @@ def _by_name(address: str, cell_digits: str, row_digits: str, plan: AuditPlan, e
     if spec.name == "report":
         return Target(spec, cell, fingerprint, key=meant[0])
     return Target(spec, cell, fingerprint, _whole_row(spec, cell, _declared(spec), meant[0], plan), meant[0])
-
-
-def _cells_named(digits: str, cells: Sequence[tuple[AssetSpec, Cell]], plan: AuditPlan) -> list[tuple[AssetSpec, Cell]]:
-    return [(spec, cell) for spec, cell in cells if _stored(spec, cell, plan).startswith(digits)]
-
-
-def _cell_of(model: str | None, partition: str | None) -> Cell:
-    """The cell of an event."""
-    layer, _, step = (partition or "").rpartition("|")
-    return parse_cell("/".join(filter(None, (model, step, layer)))) or Cell(model) if model else Cell()
 
 
 def _declared(spec: AssetSpec) -> Table:

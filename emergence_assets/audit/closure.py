@@ -42,7 +42,7 @@ def closure(target: Target, plan: Plan, *, from_training: bool) -> Closure:
     first = list(_named_inputs(row, plan)) if isinstance(row.get("inputs"), list) else None
     while pending:
         spec, cell = pending.pop()
-        if spec.name in taken or cell in again.setdefault(spec.name, set()) or not _agrees(cell, about):
+        if spec.name in taken or cell in again.setdefault(spec.name, set()) or not cell.agrees(about):
             continue
         again[spec.name].add(cell)
         pending += plan.input_cells(spec, cell) if first is None else first
@@ -74,10 +74,6 @@ def _named_inputs(row: Mapping[str, Any], plan: Plan) -> Iterator[tuple[AssetSpe
             continue
         cell = parse_cell(name) if name else None
         yield from [(spec, one) for one in plan.cells(spec) if cell is None or one == cell]
-
-
-def _agrees(cell: Cell, about: Cell) -> bool:
-    return all(wanted is None or own is None or own == wanted for own, wanted in zip(cell, about, strict=True))
 
 
 def _without_empty(cells: Mapping[str, Iterable[Cell]]) -> dict[str, frozenset[Cell]]:

@@ -8,6 +8,7 @@ from emergence_assets.checkpoints.inspection import CONTENT_HASHES
 from emergence_assets.checkpoints.spec import CHECKPOINT, FILES, TRAINING_RUN
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.content_hash import tables_beside
 from emergence_assets.plan.plan import Plan
 from resources.errors import EmergenceError
 from resources.files.provenance import Provenance
@@ -31,7 +32,7 @@ def content_problems(spec: AssetSpec, plan: Plan, cell: Cell, record: Provenance
     elif spec.name == CHECKPOINT.name:
         problems += _weights(plan, cell, record)
     else:
-        for table in tables_beside(spec, plan, cell):
+        for table in tables_beside(spec, plan.storage, cell):
             problems += _refusals(table, lambda table=table: verify_table(table)) or _other_record(table, record)
     return problems
 
@@ -42,17 +43,6 @@ def files_of(spec: AssetSpec, plan: Plan, cell: Cell) -> list[Path]:
     if spec.name == CHECKPOINT.name and (folder := weights_folder(plan, cell)):
         roots.append(folder)
     return [file for root in roots for file in _files(root)]
-
-
-def tables_beside(spec: AssetSpec, plan: Plan, cell: Cell) -> list[Path]:
-    """Tables that were made with a cell; one that is gone is named too."""
-    found = []
-    for beside in spec.also(plan.storage, cell):
-        if beside.suffix == ".parquet":
-            found.append(beside)
-        elif beside.is_dir():
-            found += sorted(beside.glob("*.parquet"))
-    return found
 
 
 def weights_folder(plan: Plan, cell: Cell) -> Path | None:

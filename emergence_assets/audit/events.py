@@ -1,4 +1,4 @@
-"""What the event log says of the results of a study: which run made each, when, and with which content.
+"""Events of the results of a study: which run made each, when, and with which content.
 
 The SQLite files of the instance are opened for reading only, and not by Dagster, which would create, migrate and lock
 them.
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import yaml
 
-from emergence_assets.plan.cell import Cell, layer_key, step_key
+from emergence_assets.plan.cell import Cell, cell_of, layer_key, step_key
 from emergence_assets.plan.content_hash import CREATED_TAG, SEAL_TAG, VERSION_TAG
 
 _TAGS = (VERSION_TAG, SEAL_TAG, CREATED_TAG)
@@ -48,23 +48,8 @@ class Event(NamedTuple):
         return f"/runs/{self.run_id}"
 
 
-class EventKey(NamedTuple):
-    """An asset of a study and one of its partitions, as the log names them."""
-
-    model: str | None
-    asset: str
-    partition: str | None
-
-    @staticmethod
-    def of(asset: str, cell: Cell) -> "EventKey":
-        """Under which a cell's events are kept."""
-        if cell.step is None:
-            return EventKey(cell.model, asset, None)
-        parts = [layer_key(cell.layer)] if cell.layer is not None else []
-        return EventKey(cell.model, asset, "|".join([*parts, step_key(cell.step)]))
-
-    def __str__(self) -> str:
-        return " ".join([self.asset, "/".join(part for part in (self.model or "all models", self.partition) if part)])
+EventKey = tuple[str, Cell]
+"""An asset and one of its cells."""
 
 
 class EventLog:
@@ -75,12 +60,13 @@ class EventLog:
 
     def latest(self, asset: str, cell: Cell) -> Event | None:
         """The latest materialisation of a cell; None when there is none, or nothing can be known (`problem`)."""
-        key = EventKey.of(asset, cell)
-        path = [self._study, *([key.model] if key.model else []), asset]
+        path = [self._study, *([cell.model] if cell.model else []), asset]
+        layer = [] if cell.layer is None else [layer_key(cell.layer)]
+        partition = None if cell.step is None else "|".join([*layer, step_key(cell.step)])
         found = self._query(
             f"SELECT id, run_id, timestamp, {_TAGS_OF_EVENT} FROM event_logs WHERE asset_key = ? "
             "AND partition IS ? AND dagster_event_type = 'ASSET_MATERIALIZATION' ORDER BY id DESC LIMIT 1",
-            (json.dumps(path), key.partition),
+            (json.dumps(path), partition),
         )
         return _event(*found[0]) if found else None
 
@@ -93,25 +79,23 @@ class EventLog:
             "GROUP BY asset_key, partition",
             (beginning, beginning + "\uffff"),
         )
-        found = {}
-        for asset_key, partition, *event in rows:
-            _, *model, asset = json.loads(asset_key)
-            found[EventKey(model[0] if model else None, asset, partition)] = _event(*event)
-        return found
+        return {key: _event(*event) for path, partition, *event in rows for key in self._keys(path, partition)}
 
-    def with_fingerprint(self, beginning: str) -> dict[EventKey, str]:
-        """Cells whose fingerprint began like that in some event, with the fingerprint."""
+    def with_fingerprint(self, beginning: str) -> list[EventKey]:
+        """Cells whose fingerprint began like that in some event."""
         rows = self._query(
-            "SELECT e.asset_key, e.partition, t.value FROM asset_event_tags t JOIN event_logs e ON e.id = t.event_id "
+            "SELECT DISTINCT e.asset_key, e.partition FROM asset_event_tags t JOIN event_logs e ON e.id = t.event_id "
             "WHERE t.key = ? AND t.value >= ? AND t.value < ?",
             (VERSION_TAG, beginning, beginning + "~"),
         )
-        found = {}
-        for asset_key, partition, value in rows:
-            study, *model, asset = json.loads(asset_key)
+        return [key for path, partition in rows for key in self._keys(path, partition)]
+
+    def _keys(self, path: str, partition: str | None) -> Iterator[EventKey]:
+        """The cell of a row of the log, if it is one of the study."""
+        with contextlib.suppress(ValueError):
+            study, *model, asset = json.loads(path)
             if study == self._study:
-                found[EventKey(model[0] if model else None, asset, partition)] = value
-        return found
+                yield asset, cell_of(model[0] if model else None, partition)
 
     def _query(self, statement: str, values: tuple[object, ...]) -> list[tuple]:
         if self._connection is None:

@@ -1,11 +1,14 @@
-"""What is stored of cells, read so that damage is an answer and no end: record or reason."""
+"""Stored records of cells, and their problems; a damaged file is returned as a reason, not raised."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from emergence_assets.audit.events import Event
+from emergence_assets.audit.findings import Kind
 from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.code_version import code_version
+from emergence_assets.plan.lineage_id import cell_id
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.timeline import Timeline
 from resources.errors import EmergenceError
@@ -46,32 +49,47 @@ class AuditPlan(Plan):
             return None
 
     def stored(self, spec: AssetSpec, cell: Cell) -> Stored:
-        """The record of a cell."""
-        return read_record(spec, self, cell)
+        """The record of a cell, or what is wrong with it."""
+        try:
+            return Stored(stored_provenance(spec, spec.path(self.storage, cell)))
+        except EmergenceError as error:
+            return Stored(None, error.what)
+        except OSError as error:
+            return Stored(None, f"it cannot be read: {error.strerror}")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            return Stored(None, f"its record is none of ours: {error}")
 
+    def problems(self, spec: AssetSpec, cell: Cell, stored: Stored, event: Event | None) -> Iterator[tuple[Kind, str]]:
+        """What is wrong with a cell itself, by its record and its latest event; its inputs are taken as they were."""
+        record = stored.record
+        if record is None:
+            yield ("altered", stored.damage) if stored.damage else ("missing", "there is no file")
+            return
+        if (record.required.asset, record.required.cell) != (spec.name, str(cell)):
+            yield "altered", f"the file holds {record.required.asset} of {record.required.cell}"
+            return
+        if event and event.fingerprint and event.fingerprint != record.fingerprint:
+            made, there = cell_id(event.fingerprint), cell_id(record.fingerprint)
+            yield (
+                "forked",
+                (
+                    f"run {event.run_id} made {made} on {event.time}, the file is {there} of {record.created}: other "
+                    "settings, inputs or code, or another machine"
+                ),
+            )
+        if changed := self._own_difference(spec, cell, record):
+            yield "stale", changed
 
-def read_record(spec: AssetSpec, plan: Plan, cell: Cell) -> Stored:
-    """The record of a cell, or what is wrong with it."""
-    try:
-        return Stored(stored_provenance(spec, spec.path(plan.storage, cell)))
-    except EmergenceError as error:
-        return Stored(None, error.what)
-    except OSError as error:
-        return Stored(None, f"it cannot be read: {error.strerror}")
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        return Stored(None, f"its record is none of ours: {error}")
-
-
-def own_difference(spec: AssetSpec, plan: Plan, cell: Cell, stored: Provenance) -> str:
-    """Why a stored cell is not what the study and the code ask for, its inputs taken as they were; empty when it is."""
-    try:
-        recipe = spec.recipe(plan.study, plan.storage, cell)
-    except EmergenceError as error:
-        return f"what it is made from cannot be read: {error.what}"
-    if recipe is None:
-        return "what it is made from is not there"
-    required = Required(spec.name, str(cell), recipe, stored.required.inputs, code_version(*spec.code))
-    return difference(stored.required, required)
+    def _own_difference(self, spec: AssetSpec, cell: Cell, stored: Provenance) -> str:
+        """Why a stored cell is not what the study and the code ask for; empty when it is."""
+        try:
+            recipe = spec.recipe(self.study, self.storage, cell)
+        except EmergenceError as error:
+            return f"what it is made from cannot be read: {error.what}"
+        if recipe is None:
+            return "what it is made from is not there"
+        required = Required(spec.name, str(cell), recipe, stored.required.inputs, code_version(*spec.code))
+        return difference(stored.required, required)
 
 
 def input_parts(inputs: Mapping[str, str]) -> dict[str, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""From one result back to everything that it was made from, as the records tell it.
+"""From one result back to everything that it was made from, by the records.
 
 A record names its inputs with their fingerprints. Of neighbouring cells of one asset one stands for all: the one that
 the result is about. The others are counted, and compared with it where there are few enough to be read.
@@ -10,7 +10,7 @@ from typing import Any
 
 from emergence_assets.audit.address import Target
 from emergence_assets.audit.events import Event, EventLog
-from emergence_assets.audit.records import AuditPlan, Stored, input_parts, own_difference
+from emergence_assets.audit.records import AuditPlan, Stored, input_parts
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell, parse_cell
 from emergence_assets.plan.lineage_id import cell_id
@@ -83,30 +83,27 @@ class _Tracer:
     def __init__(self, target: Target, plan: AuditPlan, events: EventLog, everything: bool):
         self.target, self.plan, self.events, self.everything = target, plan, events, everything
         row = target.row or {}
-        said = {
-            name: row.get(name) if row.get(name) is not None else getattr(target.cell, name) for name in Cell._fields
-        }
-        self.about = Cell(**said)
+        named = (row.get(name) for name in Cell._fields)
+        self.about = Cell(*(own if value is None else value for value, own in zip(named, target.cell, strict=True)))
         self.version = str(row.get("data_version") or "")
         self.nodes: dict[tuple[str, str], Node] = {}
 
     def root(self) -> Node:
         spec, cell = self.target.spec, self.target.cell
-        only = self._said_inputs()
-        return self._node(spec, str(cell), self.target.fingerprint, only)
+        return self._node(spec, str(cell), self.target.fingerprint, self._named_inputs())
 
-    def _said_inputs(self) -> dict[str, set[str]] | None:
+    def _named_inputs(self) -> dict[str, set[str]] | None:
         """Assets, and cells of them, that the row or figure itself names as what it was made from; None for all."""
         if self.target.figure:
             return {asset: set() for asset in FIGURE_TABLES[self.target.figure]}
         named = (self.target.row or {}).get("inputs")
         if not isinstance(named, list):
             return None
-        said: dict[str, set[str]] = {}
+        cells: dict[str, set[str]] = {}
         for text in named:
             asset, _, cell = str(text).partition(" ")
-            said.setdefault(asset, set()).update({cell} if cell else ())
-        return said
+            cells.setdefault(asset, set()).update({cell} if cell else ())
+        return cells
 
     def _node(self, spec: AssetSpec, cell: str, recorded: str, only: Mapping[str, set[str]] | None = None) -> Node:
         known = self.nodes.get((spec.name, cell))
@@ -153,20 +150,12 @@ class _Tracer:
         return [best] if best is not None else []
 
     def _problem(self, spec: AssetSpec, cell: Cell, recorded: str, stored: Stored, event: Event | None) -> str:
-        if stored.record is None:
-            return f"damaged: {stored.damage}" if stored.damage else "missing: there is no file"
+        kind, reason = next(self.plan.problems(spec, cell, stored, event), ("", ""))
         record = stored.record
-        if (record.required.asset, record.required.cell) != (spec.name, str(cell)):
-            return f"altered: the file holds {record.required.asset} of {record.required.cell}"
-        if recorded and record.fingerprint != recorded:
-            return (
-                f"replaced: what was made from it had {cell_id(recorded)}, there is {cell_id(record.fingerprint)} now"
-            )
-        if event and event.fingerprint and event.fingerprint != record.fingerprint:
-            made, there = cell_id(event.fingerprint), cell_id(record.fingerprint)
-            return f"forked: run {event.run_id} made {made}, the file is {there}"
-        changed = own_difference(spec, self.plan, cell, record)
-        return f"stale: {changed}" if changed else ""
+        if record and recorded and record.fingerprint != recorded and kind != "altered":
+            there = cell_id(record.fingerprint)
+            return f"replaced: what was made from it had {cell_id(recorded)}, there is {there} now"
+        return f"{kind}: {reason}" if kind else ""
 
 
 def _likeness(cell: Cell | None, about: Cell) -> tuple[int, int, int]:

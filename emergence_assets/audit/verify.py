@@ -1,8 +1,9 @@
-"""Everything of a study against what was recorded of it: bytes, records, what is required now, the event log.
+"""Verification of a whole study: bytes, records, what is required now, the event log.
 
 Nothing is changed, on disk or in the instance.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -14,7 +15,7 @@ from emergence_assets.audit.content import content_problems, files_of, token_pro
 from emergence_assets.audit.events import Event, EventKey, EventLog
 from emergence_assets.audit.findings import KINDS, Audit, Finding, Kind
 from emergence_assets.audit.orphans import orphans
-from emergence_assets.audit.records import AuditPlan, Stored, own_difference, read_record
+from emergence_assets.audit.records import AuditPlan, Stored
 from emergence_assets.checkpoints.spec import CHECKPOINT
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
@@ -50,7 +51,7 @@ def verify_study(plan: Plan, events: EventLog, progress: Progress = lambda _done
     Args:
         plan: of the study; made anew for the audit.
         events: of the instance.
-        progress: told how far it is.
+        progress: called with the bytes read so far, and all.
     """
     began = time.monotonic()
     audited = _Verification(AuditPlan(plan), events, progress)
@@ -69,7 +70,7 @@ class _Verification:
     def run(self) -> Audit:
         logged = self.events.all()
         seen = [
-            _Seen(spec, cell, self.plan.stored(spec, cell), logged.get(EventKey.of(spec.name, cell)))
+            _Seen(spec, cell, self.plan.stored(spec, cell), logged.get((spec.name, cell)))
             for spec in self.plan.specs.values()
             for cell in self.plan.cells(spec)
         ]
@@ -80,7 +81,7 @@ class _Verification:
             self._compare(one)
         tokens = self._token_files(seen)
         self._hash(seen, tokens)
-        self._strays(seen, tokens)
+        self._orphans(seen, tokens)
         self._events_without_cells(seen, logged)
         self._notes(seen)
         self._sort()
@@ -109,44 +110,35 @@ class _Verification:
         self._find(kind, one.spec.name, str(one.cell), path, reason, because, one.event.run_id if one.event else "")
 
     def _compare(self, one: _Seen) -> None:
-        """A cell's record with what is required, and with its event."""
-        record, event = one.stored.record, one.event
-        if record is None:
-            self.suspects[one.name] = one.name
-            if one.stored.damage:
-                self._about(one, "altered", one.stored.damage)
-            else:
-                was = f"run {event.run_id} made it on {event.time}" if event else "no event tells of it either"
-                self._about(one, "missing", f"there is no file; {was}")
+        """Compare a cell's record with what is required, and with its event."""
+        event, record = one.event, one.stored.record
+        kinds = set[Kind]()
+        for kind, reason in self.plan.problems(one.spec, one.cell, one.stored, event):
+            kinds.add(kind)
+            if kind != "forked":
+                self.suspects[one.name] = one.name
+            if kind == "missing":
+                reason += f"; run {event.run_id} made it on {event.time}" if event else "; no event is known either"
+            self._about(one, kind, reason)
+        if record is None or kinds & {"altered", "missing"}:
             return
-        if (record.required.asset, record.required.cell) != (one.spec.name, str(one.cell)):
-            self.suspects[one.name] = one.name
-            self._about(one, "altered", f"the file holds {record.required.asset} of {record.required.cell}")
-            return
-        self._against_event(one, record)
-        self._against_plan(one, record)
+        if "forked" not in kinds:
+            self._compare_content(one, record)
+        if "stale" not in kinds:
+            self._compare_inputs(one, record)
 
-    def _against_event(self, one: _Seen, record: Provenance) -> None:
+    def _compare_content(self, one: _Seen, record: Provenance) -> None:
+        """Compare the content of a cell with the seal of its event."""
         event = one.event
         if event is None:
             if not self.events.problem:
                 self._about(one, "unrecorded", "there is no event of it; `emergence run` records it")
             return
-        if event.fingerprint and event.fingerprint != record.fingerprint:
-            made, there = cell_id(event.fingerprint), cell_id(record.fingerprint)
-            reason = (
-                f"the event is of {made} ({event.time}), the file is {there} ({record.created}): other settings, "
-                "inputs or code, or another place"
-            )
-            self._about(one, "forked", reason)
-            return
-        if not event.seal:
-            return
         try:
             found = seal(one.spec, self.plan.storage, one.cell)
         except EmergenceError:
             return  # the damage is found when its bytes are hashed
-        if found == event.seal:
+        if event.seal in ("", found):
             return
         if event.created != moment(record.created):
             reason = f"the event is of a file of {event.created}, this one was made on {record.created}, from the same"
@@ -154,40 +146,29 @@ class _Verification:
         else:
             self._about(one, "altered", f"the content is not the one that run {event.run_id} recorded on {event.time}")
 
-    def _against_plan(self, one: _Seen, record: Provenance) -> None:
+    def _compare_inputs(self, one: _Seen, record: Provenance) -> None:
+        """Compare the inputs in a record with those that are required now, and find the cause of a difference."""
         required = self.plan.demanded(one.spec, one.cell)
-        causes = [
-            cause
-            for source, cell in self.plan.input_cells(one.spec, one.cell)
-            if (cause := self.suspects.get(f"{source.name} {cell}"))
-        ]
-        own = own_difference(one.spec, self.plan, one.cell, record)
-        if own:
-            self.suspects[one.name] = one.name
-            self._about(one, "stale", own)
-            return
-        if required is not None and required.fingerprint == record.fingerprint:
-            if causes:
-                self.suspects[one.name] = causes[0]
-            return
-        if causes:
-            self.suspects[one.name] = causes[0]
-            self._about(one, "stale", self._changed_inputs(record, required), because=causes[0])
-            return
-        self.suspects[one.name] = one.name
-        self._about(one, "stale", self._changed_inputs(record, required))
+        inputs = (
+            self.suspects.get(f"{source.name} {cell}") for source, cell in self.plan.input_cells(one.spec, one.cell)
+        )
+        cause = next(filter(None, inputs), "")
+        is_current = required is not None and required.fingerprint == record.fingerprint
+        if cause or not is_current:
+            self.suspects[one.name] = cause or one.name
+        if not is_current:
+            self._about(one, "stale", self._changed_inputs(record, required), because=cause)
 
     def _changed_inputs(self, record: Provenance, required: Required | None) -> str:
         if required is None:
-            return "what it is made from cannot be told"
+            return "what it is made from is unknown"
         stored, wanted = record.required.inputs, required.inputs
-        told = []
-        for name in sorted(set(stored) | set(wanted)):
-            if stored.get(name) != wanted.get(name):
-                was = cell_id(stored[name]) if name in stored else "absent"
-                now = cell_id(wanted[name]) if name in wanted else "absent"
-                told.append(f"it was made from {name} {was}, which is {now} now")
-        return told[0] + (f", and {len(told) - 1} more inputs" if len(told) > 1 else "") if told else "it changed"
+        changed = [name for name in sorted({*stored, *wanted}) if stored.get(name) != wanted.get(name)]
+        if not changed:
+            return "it changed"
+        was, now = (cell_id(inputs.get(changed[0], "")) or "absent" for inputs in (stored, wanted))
+        more = f", and {len(changed) - 1} more inputs" if len(changed) > 1 else ""
+        return f"it was made from {changed[0]} {was}, which is {now} now{more}"
 
     def _token_files(self, seen: Sequence[_Seen]) -> list[Path]:
         """Token files that the activations of the study need."""
@@ -229,25 +210,25 @@ class _Verification:
         if one is None:
             self._find("altered", ACTIVATIONS.name, "", path, what)
             return
-        again = read_record(one.spec, self.plan, one.cell).record
+        again = self.plan.stored(one.spec, one.cell).record
         if again is not None and one.stored.record is not None and again.created != one.stored.record.created:
             self.audit.notes.append(f"{one.name} was made anew during the audit; look at it again")
             return
         kind: Kind = "altered" if path.exists() else "missing"
         self._find(kind, one.spec.name, str(one.cell), path, what, run=one.event.run_id if one.event else "")
 
-    def _strays(self, seen: Sequence[_Seen], tokens: Sequence[Path]) -> None:
+    def _orphans(self, seen: Sequence[_Seen], tokens: Sequence[Path]) -> None:
         known = {one.spec.path(self.plan.storage, one.cell) for one in seen} | set(tokens)
         known |= {beside for one in seen for beside in one.spec.also(self.plan.storage, one.cell)}
         for path in orphans(self.plan, known):
             self._find("orphaned", "", "", path, "no cell of the study has it")
 
     def _events_without_cells(self, seen: Sequence[_Seen], logged: dict[EventKey, Event]) -> None:
-        there = {EventKey.of(one.spec.name, one.cell) for one in seen}
-        for key, event in logged.items():
-            if key not in there:
+        there = {(one.spec.name, one.cell) for one in seen}
+        for (asset, cell), event in logged.items():
+            if (asset, cell) not in there:
                 reason = f"run {event.run_id} recorded it on {event.time}, and the study has no such cell"
-                self._find("orphaned", key.asset, str(key).partition(" ")[2], Path(), reason, run=event.run_id)
+                self._find("orphaned", asset, str(cell), Path(), reason, run=event.run_id)
 
     def _notes(self, seen: Sequence[_Seen]) -> None:
         if self.events.problem:
@@ -281,8 +262,6 @@ class _Verification:
 def _size(files: Sequence[Path]) -> int:
     total = 0
     for path in files:
-        try:
+        with contextlib.suppress(OSError):
             total += path.stat().st_size
-        except OSError:
-            continue
     return total

@@ -46,7 +46,6 @@ def run(
     report = []
     if "report" in result:
         report = [_headline(result["headline"], result["level"]), f"report: {result['report']}"]
-        report.append(f"data quality: {result['data_docs']}")
     show(result, as_json, *lines, *report, f"finished in {time.monotonic() - began:.0f} s")
 
 

@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 
 LAYOUT_NAMES = ("sae_lens", "dictionary_learning")
 BY = ("stage", "asset", "model", "step", "layer")
-untrained_too_option = click.option(
-    "--untrained-too", is_flag=True, help="Also rows that no SAE has been trained on yet."
-)
-
-
 @click.group(invoke_without_command=True)
 @click.option("--by", multiple=True, type=click.Choice(BY), help="Add up by this; may be repeated. Default: asset.")
 @as_json_option

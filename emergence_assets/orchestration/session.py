@@ -11,10 +11,10 @@ from emergence_assets.features.probe_quality.report import probe_report
 from emergence_assets.orchestration.build import build_definitions
 from emergence_assets.orchestration.instance.home import close_dead_runs, prepare_home
 from emergence_assets.orchestration.instance.interruption import interruptions_kept
-from emergence_assets.orchestration.instance.partitions import asset_key, cell_of, partitions
+from emergence_assets.orchestration.instance.partitions import asset_key, partitions
 from emergence_assets.orchestration.runs.openlineage import OpenLineageSender, openlineage_address
 from emergence_assets.orchestration.runs.study_run import follow_timelines, run_study
-from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.cell import Cell, cell_of
 from emergence_assets.plan.listeners import Listener, Listeners, ListeningCompute, ProgressListener, Stopwatch
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.status import AssetStatus, study_status

@@ -23,6 +23,10 @@ class Cell(NamedTuple):
         """Model, step and layer of a cell that has all three, as paths take them."""
         return (*self.at_step, int(self.layer or 0))
 
+    def agrees(self, other: "Cell") -> bool:
+        """Whether model, step and layer are equal where both cells have them."""
+        return all(one is None or two is None or one == two for one, two in zip(self, other, strict=True))
+
     def __str__(self) -> str:
         parts = [self.model or "all models"]
         if self.step is not None:
@@ -42,8 +46,21 @@ def layer_key(layer: int) -> str:
     return "embed" if layer < 0 else f"L{layer:02d}"
 
 
+def cell_of(model: str | None, key: str | None) -> Cell:
+    """The cell of a partition key such as `L03|step000512`; without a key a cell of a model or of the study.
+
+    Raises:
+        ValueError: it is no such key.
+    """
+    layer, _, step = (key or "").rpartition("|")
+    cell = parse_cell("/".join(part for part in (model or "all models", step, layer) if part))
+    if cell is None:
+        raise ValueError(f"{key!r} is no partition of a cell")
+    return cell
+
+
 def parse_cell(text: str) -> Cell | None:
-    """The cell that `str(cell)` names, also where no plan has it; None when it is none."""
+    """The cell that `str(cell)` names, also where no plan has it; None for any other text."""
     if text == "all models":
         return Cell()
     model, *rest = text.split("/")

@@ -34,7 +34,7 @@ def seal(spec: AssetSpec, storage: Storage, cell: Cell) -> str:
     """
     path = spec.path(storage, cell)
     tables = [path] if path.suffix == ".parquet" else []
-    tables += [table for beside in spec.also(storage, cell) for table in _tables_of(beside)]
+    tables += tables_beside(spec, storage, cell)
     lines = [f"{table.relative_to(storage.root).as_posix()} {table_checksum(table)}" for table in tables]
     stored = stored_provenance(spec, path)
     if stored and path.suffix != ".parquet":
@@ -47,11 +47,13 @@ def moment(created: str) -> str:
     return re.sub(r"[^0-9A-Za-z_.-]", "-", created)[:63]
 
 
-def _tables_of(path: Path) -> Iterator[Path]:
-    if path.suffix == ".parquet":
-        yield path
-    elif path.is_dir():
-        yield from sorted(path.glob("*.parquet"))
+def tables_beside(spec: AssetSpec, storage: Storage, cell: Cell) -> Iterator[Path]:
+    """Tables that were made with a cell, whether they are there or not."""
+    for path in spec.also(storage, cell):
+        if path.suffix == ".parquet":
+            yield path
+        elif path.is_dir():
+            yield from sorted(path.glob("*.parquet"))
 
 
 def _lasting(stored: Provenance) -> Provenance:

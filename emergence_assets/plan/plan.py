@@ -90,7 +90,7 @@ class Plan:
             one = source.source_cell(cell)
             # By the consumer's axis: a table is not made from a checkpoint that nobody looked at.
             for candidate in self._cells(source.grid, cell.model, spec.takes_unjudged) if one is None else [one]:
-                if _agree(candidate, cell):
+                if candidate.agrees(cell):
                     yield source, candidate
 
     def start_of(self, spec: AssetSpec, cell: Cell) -> Cell | None:
@@ -194,7 +194,3 @@ def upstream(
         for name in source.models(study)
         if name is None or model in (None, name)
     ]
-
-
-def _agree(left: Cell, right: Cell) -> bool:
-    return all(a is None or b is None or a == b for a, b in zip(left, right, strict=True))

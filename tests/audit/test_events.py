@@ -7,17 +7,17 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from emergence_assets.audit.events import EventKey, open_event_log
+from emergence_assets.audit.events import open_event_log
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.content_hash import CREATED_TAG, SEAL_TAG
 
 CELL = Cell("m", 8, 3)
-KEY = EventKey("m", "sae", "L03|step000008")
+KEY = ("sae", CELL)
 
 
 def record(instance: dg.DagsterInstance, study: str, fingerprint: str, seal: str) -> None:
     tags = {"dagster/data_version": fingerprint, SEAL_TAG: seal, CREATED_TAG: "2026-01-01"}
-    event = dg.AssetMaterialization(dg.AssetKey([study, "m", "sae"]), partition=KEY.partition, tags=tags)
+    event = dg.AssetMaterialization(dg.AssetKey([study, "m", "sae"]), partition="L03|step000008", tags=tags)
     instance.report_runless_asset_event(event)
 
 
@@ -76,8 +76,8 @@ def test_the_latest_event_is_the_last_that_was_written_whatever_the_clock_said(h
 
 def test_a_cell_is_found_by_the_beginning_of_its_fingerprint(home: Path) -> None:
     with open_event_log(home, "one") as log:
-        assert log.with_fingerprint("bbbb") == {KEY: "b" * 32}
-        assert log.with_fingerprint("cccc") == {}
+        assert log.with_fingerprint("bbbb") == [KEY]
+        assert log.with_fingerprint("cccc") == []
 
 
 def test_a_log_that_is_not_there_is_not_made(tmp_path: Path) -> None:
@@ -139,10 +139,10 @@ def test_a_log_that_is_being_written_is_read_without_side_files_of_ours(home: Pa
     writer.execute("UPDATE event_logs SET partition = 'L04|step000008' WHERE asset_key LIKE '%\"one\"%'")
     writer.commit()
     with open_event_log(home, "one") as log:
-        assert [key.partition for key in log.all()] == ["L04|step000008"]
+        assert list(log.all()) == [("sae", Cell("m", 8, 4))]
     copy = shutil.copytree(home, tmp_path / "copy", ignore=shutil.ignore_patterns("*-shm"))
     before = names(copy)
     with open_event_log(copy, "one") as log:
-        assert [key.partition for key in log.all()] == ["L04|step000008"]
+        assert list(log.all()) == [("sae", Cell("m", 8, 4))]
     assert names(copy) == before
     writer.close()

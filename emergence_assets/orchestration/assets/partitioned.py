@@ -23,13 +23,12 @@ from emergence_assets.orchestration.assets.progress import listener_of, logged_r
 from emergence_assets.orchestration.instance.home import tag_run_owner
 from emergence_assets.orchestration.instance.partitions import (
     asset_key,
-    cell_of,
     partition_key,
     partitions,
     remove_steps,
 )
 from emergence_assets.plan.asset_spec import AssetSpec, Due, Intake
-from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.cell import Cell, cell_of
 from emergence_assets.plan.check_results import check_results
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.plan import Plan, upstream

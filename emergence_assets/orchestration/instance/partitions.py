@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import dagster as dg
 
 from emergence_assets.plan.cell import Cell, Grid, layer_key, step_key
-from emergence_assets.study.study import EMBEDDING_LAYER, Study
+from emergence_assets.study.study import Study
 
 
 def dagster_name(model: str) -> str:
@@ -69,15 +69,6 @@ def partition_key(cell: Cell) -> str:
     if cell.layer is None:
         return step_key(cell.step)
     return dg.MultiPartitionKey({"step": step_key(cell.step), "layer": layer_key(cell.layer)})
-
-
-def cell_of(model: str, key: str) -> Cell:
-    """The cell that a partition key names."""
-    *layer, step = key.split("|")
-    step_number = int(step.removeprefix("step"))
-    if not layer:
-        return Cell(model, step_number)
-    return Cell(model, step_number, EMBEDDING_LAYER if layer[0] == "embed" else int(layer[0].removeprefix("L")))
 
 
 def rectangles(cells: Iterable[Cell], known_steps: Sequence[int], known_layers: Sequence[int]) -> list[list[Cell]]:

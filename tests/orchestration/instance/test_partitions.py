@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from emergence_assets.orchestration.instance.partitions import (
     asset_key,
-    cell_of,
     dagster_name,
     partition_key,
     partitions,
@@ -16,7 +15,7 @@ from emergence_assets.orchestration.instance.partitions import (
     register_steps,
     step_set_name,
 )
-from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.cell import Cell, cell_of
 from emergence_assets.study.load import parse_study
 from emergence_assets.study.study import EMBEDDING_LAYER, Study
 from tests.pipeline_by_hand import small_study
