@@ -1,6 +1,5 @@
 """The pipeline on one page: what Dagster loads. `STAGES` is the order in which data flows."""
 
-import resources.compute.local_processes  # noqa: F401 - definitions load lazily, when the working directory has left sys.path
 from emergence_assets.orchestration.build import build_definitions
 from emergence_assets.study.load import load_study
 from resources.files.storage import Storage, data_folder

@@ -5,8 +5,6 @@ from typing import Any
 
 import dagster as dg
 
-# Definitions load lazily, when the working directory has left sys.path.
-import resources.compute.local_processes  # noqa: F401
 from emergence_assets.orchestration.assets.conditions import upkeep_sensor
 from emergence_assets.orchestration.assets.partitioned import build_partitioned
 from emergence_assets.orchestration.assets.tables import build_tables

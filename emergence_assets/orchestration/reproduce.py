@@ -87,11 +87,7 @@ class Reproduction:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
-        cells = [
-            asdict(cell) | {"equal": cell.is_equal, "agrees": cell.agrees, "differences": list(map(asdict, found))}
-            for cell in self.cells
-            for found in [cell.differences]
-        ]
+        cells = [asdict(cell) | {"equal": cell.is_equal, "agrees": cell.agrees} for cell in self.cells]
         return {"address": self.address, "folder": self.folder, "from": self.start, "agrees": self.agrees} | {
             "cells": cells,
             "given": self.given,
@@ -123,7 +119,7 @@ def reproduce(
     _require_done(plan, (*_cells(plan, split.again), *_cells(plan, split.given)))
     scratch = Storage(folder, plan.study.name)
     prepare_folder(scratch.root)
-    _hand_over(plan, scratch, split.given, split.again)
+    _link_given(plan, scratch, split.given, split.again)
     with (
         instance_of(folder / "dagster") as instance,
         LocalProcesses() as workers,
@@ -159,7 +155,7 @@ def _require_done(plan: Plan, cells: Sequence[tuple[AssetSpec, Cell]]) -> None:
             )
 
 
-def _hand_over(plan: Plan, scratch: Storage, given: Cells, again: Cells) -> None:
+def _link_given(plan: Plan, scratch: Storage, given: Cells, again: Cells) -> None:
     """Give the scratch folder what is taken as it is, and all that the pipeline has beside its cells."""
     storage = plan.storage
     for spec, cell in _cells(plan, given):

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
@@ -81,19 +80,6 @@ def _is_language_model(config: PreTrainedConfig) -> bool:
 def is_causal(model: PreTrainedModel) -> bool:
     """Whether positions see only those before them; an encoder's see all, padding too if it is not masked."""
     return _is_language_model(model.config)
-
-
-def load_tokenizer_file(folder: Path) -> Tokenizer:
-    """The tokenizer of a checkpoint folder, read from its tokenizer.json.
-
-    Raises:
-        EmergenceError: the file is missing or damaged.
-    """
-    path = folder / "tokenizer.json"
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception for whatever it cannot read
-        raise EmergenceError(f"cannot read the tokenizer: {error}", where=path, remedy=_FETCH_AGAIN) from error
 
 
 def blocks(model: PreTrainedModel, named: str | None = None) -> nn.ModuleList:

@@ -16,21 +16,21 @@ def pause_seconds(n_failures: int) -> float:
 
 
 class RequestedRun(StrictModel):
-    """A checkpoint that was handed to a run."""
+    """A checkpoint for which a run was requested."""
 
     identity: str
-    """What its files were."""
+    """Hash of its files."""
     n_runs: int = Field(ge=1)
-    """Runs that were asked for in all, also for earlier identities: it makes run keys differ."""
+    """Runs that were requested in all, also for earlier identities: it makes run keys differ."""
     asked: float
     """When the last one was, in seconds since 1970."""
 
 
 class Overdue(StrictModel):
-    """A table that is out of date although everything that it is made from is there."""
+    """A table that is stale although all its inputs are there."""
 
     fingerprint: str
-    """That it should have."""
+    """The one that it should have."""
     since: float
     """Tick that saw it first, in seconds since 1970."""
 
@@ -39,7 +39,7 @@ class Cursor(StrictModel):
     """One sensor's memory; Dagster keeps it as text."""
 
     version: Literal[1] = 1
-    deliveries: Mapping[int, RequestedRun] = {}
+    requested: Mapping[int, RequestedRun] = {}
     """By step."""
     overdue: Mapping[str, Overdue] = {}
     """By name of the table."""

@@ -1,6 +1,6 @@
-"""OpenLineage events of a run, sent to whoever collects them: which asset is made from which, began, ended, failed.
+"""OpenLineage events of a run, sent to a receiver: the inputs of each asset, and its start, success or failure.
 
-Sent by a thread of its own: a receiver that is slow or down costs the run nothing. Off unless an address is given.
+A thread of its own sends them: a receiver that is slow or down costs the run nothing. Off unless an address is given.
 `openlineage-dagster` is not used: its last release wants dagster 1.6.
 """
 
@@ -29,7 +29,7 @@ ADDRESS_VARIABLE = "OPENLINEAGE_URL"
 PRODUCER = "urn:emergence-assets"
 TIMEOUT_SECONDS = 5.0
 """For one event."""
-PATIENCE_SECONDS = 2.0
+CLOSING_SECONDS = 2.0
 """How long the end of a run waits for what was not sent yet."""
 MAX_WAITING = 10_000
 """Events that wait for the receiver; further ones are dropped."""
@@ -50,7 +50,7 @@ def openlineage_address(wanted: str | None) -> str | None:
 
 
 class OpenLineageSender:
-    """Tells a receiver what a run does. A context: leaving it waits a moment for what is on its way."""
+    """Sends the events of a run to a receiver. A context: leaving it waits a moment for events that are queued."""
 
     def __init__(self, address: str, plan: Plan):
         self._address, self._plan = address, plan
@@ -61,7 +61,7 @@ class OpenLineageSender:
         self.lost = 0
         """Events that it did not take, or that were not waited for."""
         self.problem = ""
-        """What the receiver, or the way to it, said last."""
+        """The last error of the receiver or of the connection."""
 
     def __enter__(self) -> "OpenLineageSender":
         self._thread.start()
@@ -72,7 +72,7 @@ class OpenLineageSender:
     ) -> None:
         with contextlib.suppress(queue.Full):
             self._waiting.put_nowait(None)
-        self._thread.join(PATIENCE_SECONDS)
+        self._thread.join(CLOSING_SECONDS)
         self.lost += sum(event is not None for event in list(self._waiting.queue))
 
     def planned(self, due: dict[str, int], total: dict[str, int]) -> None:

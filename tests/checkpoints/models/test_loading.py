@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from emergence_assets.checkpoints.models.loading import blocks, hook_point_name, load_model, load_tokenizer_file
+from emergence_assets.checkpoints.models.loading import blocks, hook_point_name, load_model
 from emergence_assets.texts.wordnet import corpus
 from resources.errors import EmergenceError
 
@@ -103,16 +103,6 @@ def test_code_of_a_checkpoint_is_not_run(folder: Path):
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(EmergenceError, match="cannot load"):
         load_model(folder)
-
-
-def test_tokenizer_is_read_or_refused(folder: Path):
-    assert load_tokenizer_file(folder).get_vocab_size() == 2048
-    (folder / "tokenizer.json").write_bytes(b"{}")
-    with pytest.raises(EmergenceError, match="tokenizer"):
-        load_tokenizer_file(folder)
-    (folder / "tokenizer.json").unlink()
-    with pytest.raises(EmergenceError, match="tokenizer"):
-        load_tokenizer_file(folder)
 
 
 @pytest.mark.parametrize(

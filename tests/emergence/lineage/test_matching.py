@@ -12,6 +12,7 @@ from emergence_assets.emergence.lineage.matching_nulls import null_threshold, ro
 from emergence_assets.emergence.lineage.untrained_sae import untrained_sae
 from emergence_assets.features.statistics.codes import Codes
 from resources.errors import EmergenceError
+from tests.emergence.lineage.test_correlation import correlation_nm
 
 N_TEXTS, D = 1500, 24
 TEXTS = np.arange(N_TEXTS)

@@ -169,7 +169,7 @@ def test_a_lost_cursor_asks_for_nothing_that_is_done(watch: Watch, family: Path,
     deliver(family, root, 0, 1)
     watch.tick()
     watch.run([0, 1])
-    for text in (None, "", "{", '{"version": 2}', "[" * 10_000, '{"deliveries": {"x": 1}}'):
+    for text in (None, "", "{", '{"version": 2}', "[" * 10_000, '{"requested": {"x": 1}}'):
         watch.cursor, watch.keys = text, set()
         assert watch.tick().steps == []
 
@@ -317,7 +317,7 @@ def test_new_branches_of_a_hub_are_pinned_and_handed_over(
 ) -> None:
     with HubServer() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        monkeypatch.setattr("emergence_assets.orchestration.automation.sensors.PATIENCE_SECONDS", 0.0)
+        monkeypatch.setattr("emergence_assets.orchestration.automation.sensors.RETRY_SECONDS", 0.0)
         hub.add_revision(f"project/{MODEL}", "step0", step_folder(family, MODEL, 0))
         watch = Watch(study_of(hub_family()), Storage(tmp_path / "data", "arriving"), instance)
         assert watch.tick().steps == [0]
