@@ -75,7 +75,7 @@ def resolve(address: str, filters: Filters, plan: AuditPlan, events: EventLog) -
     """The one thing that is meant.
 
     Raises:
-        EmergenceError: nothing, or more than one thing, is meant; says what there is.
+        EmergenceError: nothing, or more than one thing, has this address; lists the choices.
     """
     if named := LINEAGE_ID.fullmatch(address):
         return _by_name(address, named[1], named[2] or "", plan, events)
@@ -255,7 +255,7 @@ def _nothing(spec: AssetSpec, name: str, value: str, there: Sequence[Any]) -> Em
 
 def _ambiguous(what: str, number: int, choices: Mapping[str, Sequence[Any]]) -> EmergenceError:
     listed = "; ".join(f"{name}: {_listed(values)}" for name, values in choices.items())
-    return EmergenceError(f"{what} means {number} things.", remedy=f"say which with --where; {listed}")
+    return EmergenceError(f"{what} means {number} things.", remedy=f"choose one with --where; {listed}")
 
 
 def _listed(values: Sequence[Any]) -> str:

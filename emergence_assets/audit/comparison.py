@@ -1,6 +1,6 @@
 """One file or folder against another that should hold the same: bit for bit, or how far apart.
 
-Not compared: what a file says of its own making (dates, runs), and speeds.
+Not compared: values about how a file was made (dates, runs), and speeds.
 """
 
 import json
@@ -16,9 +16,9 @@ from resources.errors import EmergenceError
 from resources.files.records import RECORD_NAME
 
 OF_MAKING = frozenset({"tokens_per_second", "resumed_from", "files_sha256", "location", "environment"})
-"""Names of values that tell how something was made; the files that a hash is of are compared themselves."""
+"""Names of values about how something was made; the files that a hash is of are compared themselves."""
 ABOUT_MAKING = frozenset({RECORD_NAME, "started.json", "index.html"})
-"""Files that tell when and by which run; the page shows figures and tables, which are compared themselves."""
+"""Files with dates and runs; the page shows figures and tables, which are compared themselves."""
 
 
 @dataclass(frozen=True)

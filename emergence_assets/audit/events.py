@@ -31,12 +31,12 @@ class Event(NamedTuple):
     """The latest materialisation of one cell."""
 
     number: int
-    """Its place in the log: later events have greater ones, whatever the clock said."""
+    """Its place in the log: later events have greater numbers, also after a clock was set back."""
     run_id: str
     time: str
     """UTC, to the second."""
     fingerprint: str
-    """Of what the cell was made from then; empty when the event does not say."""
+    """Of what the cell was made from then; empty when the event has none."""
     seal: str
     """Of the content; empty in events of versions that recorded none."""
     created: str
@@ -109,7 +109,7 @@ class EventLog:
 
 @contextlib.contextmanager
 def open_event_log(home: Path, study: str) -> Iterator[EventLog]:
-    """The event log of an instance; one that is absent or damaged answers nothing and says why in `problem`."""
+    """The event log of an instance; one that is absent or damaged is empty, with the reason in `problem`."""
     path, problem = _database(home)
     if problem or not path.exists():
         yield EventLog(None, study, problem or f"there is no event log at {path}")
@@ -124,7 +124,7 @@ def open_event_log(home: Path, study: str) -> Iterator[EventLog]:
 
 
 def _database(home: Path) -> tuple[Path, str]:
-    """Where Dagster keeps the events of an instance, and why that cannot be told."""
+    """Where Dagster keeps the events of an instance, and why that is unknown."""
     folder = home / "history"
     try:
         with (home / "dagster.yaml").open(encoding="utf-8") as file:
@@ -159,6 +159,6 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _event(number: int, run_id: str, time: str, tags: str | None) -> Event:
-    said = json.loads(tags) if tags else {}
+    values = json.loads(tags) if tags else {}
     seconds = str(time).partition(".")[0].replace(" ", "T") + "+00:00"
-    return Event(number, run_id, seconds, *(str(said.get(name, "")) for name in _TAGS))
+    return Event(number, run_id, seconds, *(str(values.get(name, "")) for name in _TAGS))

@@ -1,4 +1,4 @@
-"""What an audit finds, as plain data."""
+"""Findings of an audit, as plain data."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -10,8 +10,8 @@ MEANING: dict[Kind, str] = {
     "missing": "it should be there and is not",
     "stale": "it was made from something else than the study, its inputs and the code are now",
     "orphaned": "it belongs to no cell of the study",
-    "forked": "the event log tells of another result than the file is: made elsewhere, or by something else",
-    "unrecorded": "the event log knows nothing of it",
+    "forked": "the event log has another result than the file: made elsewhere, or from something else",
+    "unrecorded": "its event is missing",
 }
 
 
@@ -33,12 +33,12 @@ class Finding:
 
 @dataclass
 class Audit:
-    """What was looked at, what was found, and what could not be known."""
+    """What was verified, what was found, and what could not be known."""
 
     study: str
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What the audit cannot say, and why."""
+    """What the audit cannot decide, and why."""
     n_cells: int = 0
     n_bytes: int = 0
     """Bytes of the files that were hashed."""

@@ -24,7 +24,7 @@ class Stored(NamedTuple):
 
 
 class AuditPlan(Plan):
-    """A plan that goes on where a checkpoint timeline is damaged: the model then has the steps that its study lists."""
+    """A plan that tolerates a damaged checkpoint timeline: the model then has the steps that its study lists."""
 
     def __init__(self, plan: Plan):
         super().__init__(plan.study, plan.storage, list(plan.specs.values()))
@@ -41,7 +41,7 @@ class AuditPlan(Plan):
             return None
 
     def demanded(self, spec: AssetSpec, cell: Cell) -> Required | None:
-        """What a cell must be made from; None while it cannot be told, also because something is damaged."""
+        """What a cell must be made from; None while that is unknown, also because a file is damaged."""
         try:
             return self.required(spec, cell)
         except EmergenceError:

@@ -1,6 +1,6 @@
 """A study as an RO-Crate: one zip with its tables, claims, report, recipe and records, for a journal or an archive.
 
-Profile: Process Run Crate 0.5, whose actions say which file was made from which others, when and by what. Weights,
+Profile: Process Run Crate 0.5, whose actions list the inputs of each file, its date and its software. Weights,
 activations and SAEs are named with their fingerprints, and put in only when they are asked for.
 """
 
@@ -148,8 +148,8 @@ def _named(
     """Put a cell's file or folder in, or name it; returns how it is referred to."""
     about = {"name": f"{spec.name} of {cell}", "identifier": [record.fingerprint, cell_id(record.fingerprint)]}
     if not is_in:
-        said = {"@type": "CreativeWork", **about, "description": "Not in the crate; its record has the hashes."}
-        return _reference(crate, f"#{spec.name}/{cell}".replace(" ", "-"), said)
+        properties = {"@type": "CreativeWork", **about, "description": "Not in the crate; its record has the hashes."}
+        return _reference(crate, f"#{spec.name}/{cell}".replace(" ", "-"), properties)
     path = spec.path(plan.storage, cell)
     place = path.relative_to(plan.storage.root).as_posix()
     if path.is_dir():

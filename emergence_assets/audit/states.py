@@ -1,4 +1,4 @@
-"""What changed between two states of a study, each in a data folder: settings, code, inputs, numbers that moved.
+"""Differences between two states of a study, each in a data folder: settings, code, inputs, numbers.
 
 Records are compared cell by cell, tables row by row under their declared keys. Nothing is changed.
 """
@@ -20,14 +20,14 @@ from resources.tables.parquet import read_table
 from resources.tables.table import Table
 
 LARGEST = 5
-"""Changes that are told of each table; all are counted."""
+"""Changes that are listed of each table; all are counted."""
 NOT_NUMBERS = ("data_version", "claim_id")
 OF_ONE_RUN = ("run_id",)
 
 
 @dataclass(frozen=True)
 class Moved:
-    """One number that is another."""
+    """One number that changed."""
 
     key: Mapping[str, Any]
     column: str
@@ -170,8 +170,8 @@ def _grades(before: Plan, after: Plan, spec: AssetSpec, table: Table) -> Iterato
     for key in dict.fromkeys((*first, *second)):
         was, now = first.get(key), second.get(key)
         if was is None or now is None or was["grade"] != now["grade"]:
-            told = now or was or {}
-            yield {name: told[name] for name in ("statement", *ABOUT)} | {
+            claim = now or was or {}
+            yield {name: claim[name] for name in ("statement", *ABOUT)} | {
                 "before": was["grade"] if was else None,
                 "after": now["grade"] if now else None,
             }

@@ -49,7 +49,7 @@ class Group:
     fingerprints: Mapping[str, str]
     """Cell to fingerprint, of all of them."""
     nodes: list[Node]
-    """Those that are told at length."""
+    """Those that are shown in full."""
     n_read: int = 0
     """How many others were read too."""
     differing: dict[str, str] = field(default_factory=dict)
@@ -73,7 +73,7 @@ def trace(target: Target, plan: AuditPlan, events: EventLog, *, everything: bool
         target: the result.
         plan: of its study.
         events: of the instance.
-        everything: tell every cell at length; reads all records behind the result.
+        everything: show every cell in full; reads all records behind the result.
     """
     root = _Tracer(target, plan, events, everything).root()
     return Trace(target, root, events.problem)
@@ -83,8 +83,7 @@ class _Tracer:
     def __init__(self, target: Target, plan: AuditPlan, events: EventLog, everything: bool):
         self.target, self.plan, self.events, self.everything = target, plan, events, everything
         row = target.row or {}
-        named = (row.get(name) for name in Cell._fields)
-        self.about = Cell(*(own if value is None else value for value, own in zip(named, target.cell, strict=True)))
+        self.about = target.cell._replace(**{name: row[name] for name in Cell._fields if row.get(name) is not None})
         self.version = str(row.get("data_version") or "")
         self.nodes: dict[tuple[str, str], Node] = {}
 
@@ -193,20 +192,20 @@ def trace_as_dict(found: Trace) -> dict[str, Any]:
 def node_as_dict(node: Node) -> dict[str, Any]:
     """One cell as plain values."""
     record, event = node.stored.record, node.event
-    told: dict[str, Any] = {"lineage_id": cell_id(node.fingerprint), "fingerprint": node.fingerprint}
-    told |= {"problem": node.problem or None}
+    found: dict[str, Any] = {"lineage_id": cell_id(node.fingerprint), "fingerprint": node.fingerprint}
+    found |= {"problem": node.problem or None}
     if record:
-        told |= {"created": record.created, "code_version": record.required.code_version}
-        told |= {"recipe": dict(record.required.recipe), "summary": dict(record.summary)}
-        told |= {"environment": dict(record.environment)}
+        found |= {"created": record.created, "code_version": record.required.code_version}
+        found |= {"recipe": dict(record.required.recipe), "summary": dict(record.summary)}
+        found |= {"environment": dict(record.environment)}
     if event:
-        told |= {"run": event.run_id, "run_page": event.page, "recorded": event.time, "seal": event.seal or None}
-    told["inputs"] = {
+        found |= {"run": event.run_id, "run_page": event.page, "recorded": event.time, "seal": event.seal or None}
+    found["inputs"] = {
         group.asset: {"cells": dict(group.fingerprints), "told": [child.cell for child in group.nodes]}
         | {"compared": group.n_read, "differing": group.differing}
         for group in node.groups
     }
-    return told
+    return found
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

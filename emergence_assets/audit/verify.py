@@ -238,7 +238,7 @@ class _Verification:
         if unsealed:
             self.audit.notes.append(
                 f"{unsealed} events are of a version that recorded no content: there, a file that was edited together "
-                "with its own hash cannot be told from the one that was written"
+                "with its own hash cannot be distinguished from the one that was written"
             )
         made = {one.name: one.stored.record.created for one in seen if one.stored.record}
         early = [

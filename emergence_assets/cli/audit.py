@@ -86,7 +86,7 @@ def _require_one_question(asked: list[str], has_address: bool, has_folder: bool)
         raise EmergenceError(f"{asked[0]} is about everything.", remedy="leave the address out")
     if not has_address and asked in ([], ["--reproduce"]):
         raise EmergenceError(
-            "It is not said what to trace.",
+            "No result to trace is named.",
             remedy="type for example `emergence audit claims/1` or `emergence audit --verify`",
         )
     if has_folder and asked != ["--reproduce"]:

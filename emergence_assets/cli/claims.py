@@ -1,4 +1,4 @@
-"""`emergence claims`: what a study allows to say, statement by statement."""
+"""`emergence claims`: the statements of a study with their grades."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

@@ -32,7 +32,7 @@ def export(
 ) -> None:
     """Write what others can read.
 
-    For a library, SAEs go into FOLDER: a folder each, index.json, and a card; goes on where it stopped. As `ro-crate`,
+    For a library, SAEs go into FOLDER: a folder each, index.json, and a card; a second call continues. As `ro-crate`,
     FILE.zip receives tables, claims, report, settings and records of a finished study, with the inputs of each.
     """
     plan = open_study()

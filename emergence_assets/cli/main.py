@@ -41,7 +41,7 @@ class Commands(click.Group):
             click.echo(str(error), err=True)
             raise SystemExit(1) from None
         except KeyboardInterrupt:
-            click.echo("stopped; what is finished is kept, and `emergence run` goes on from there", err=True)
+            click.echo("stopped; what is finished is kept, and `emergence run` continues from there", err=True)
             raise SystemExit(INTERRUPTED) from None
 
 

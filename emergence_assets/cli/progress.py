@@ -55,7 +55,7 @@ class Display:
         self._progress.stop()
 
     def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
-        """Say what will be computed."""
+        """Print what will be computed."""
         work = {name: n for name, n in due.items() if n}
         if work:
             listed = ", ".join(f"{name} {n} of {total[name]}" for name, n in work.items())
@@ -79,7 +79,7 @@ class Display:
         self.console.print(f"  {spec.name} {whose}: {len(cells)} {unit} in {seconds:.1f} s", highlight=False)
 
     def failed(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Take an asset off the line; the error says why."""
+        """Take an asset off the line; the error has the reason."""
         self._take_off(spec)
 
     def _title(self, n_units: int) -> None:
@@ -112,7 +112,7 @@ class Display:
                 self.console.print(f"    {label}: {done} of {total} {note}", highlight=False)
             return
         if label in self._finished:
-            return  # progress travels on its own way and may come after the result
+            return  # progress has a channel of its own and may arrive after the result
         if label not in self._running:
             self._running[label] = self._progress.add_task(f"  {label}", total=total, note="", rate="")
         task = self._running[label]

@@ -45,7 +45,7 @@ def build_definitions(
         storage: where its data lies.
         plan: of a run in this process; by default every run that Dagster launches makes its own.
         compute: of a run in this process; by default every run that Dagster launches has its own worker processes.
-        progress: told what a run in this process makes; by default the log of the run.
+        progress: listener of a run in this process; by default the log of the run.
     """
     specs = specs_for(study)
     schedules = nightly_schedules(study, storage)

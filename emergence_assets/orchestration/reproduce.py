@@ -33,7 +33,7 @@ DECIDE_BITS = (
     *("python", "torch", "transformers", "numpy", "scipy", "scikit-learn", "polars", "h5py"),
     *("cpu_model", "cpu_capability", "mkl_cbwr", "num_threads", "device"),
 )
-"""Of what a record says of its making: where these are equal, results are equal bit for bit."""
+"""Fields of the environment in a record: where these are equal, results are equal bit for bit."""
 RELATIVE_TOLERANCE = {"activations": 2e-3, "sae": 0.1}
 """Elsewhere: largest difference over largest value. Rows are in half precision; training amplifies the last bits."""
 TABLE_TOLERANCE = 0.05
@@ -70,7 +70,7 @@ class Reproduced:
 
 @dataclass
 class Reproduction:
-    """What came of it."""
+    """Result of making something again."""
 
     address: str
     folder: str
@@ -105,7 +105,7 @@ def reproduce(
         plan: of its study.
         folder: empty, or absent; receives what is made.
         start: from checkpoints as they are, or from training.
-        progress: told how far it is.
+        progress: called with the progress of the run.
 
     Raises:
         EmergenceError: the folder is in use; something behind the result is missing, damaged, or of other settings or
@@ -184,7 +184,7 @@ def _link_given(plan: Plan, scratch: Storage, given: Cells, again: Cells) -> Non
 
 
 def _moved(axis: Timeline, model: str, plan: Plan, scratch: Storage) -> Timeline:
-    """The checkpoint timeline of a model as it is where its checkpoints were handed over."""
+    """The checkpoint timeline of a model as it is for checkpoints that were linked."""
     if not isinstance(plan.study.family, TrainedHere):
         return axis
     entries = (

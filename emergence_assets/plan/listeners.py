@@ -1,4 +1,4 @@
-"""Interfaces of what is told how far a run is: the terminal, the log of a Dagster run, an OpenLineage receiver."""
+"""Listeners of a run: the terminal, the log of a Dagster run, an OpenLineage receiver."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from resources.compute.task import Compute, Report, Task
 
 
 class Listener(Protocol):
-    """Receives what a run is about to make and how far it is."""
+    """Receives the events of a run."""
 
     def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
         """Receive the cells to make and the cells in all, by asset."""

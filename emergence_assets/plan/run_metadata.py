@@ -1,4 +1,4 @@
-"""What a run of a study says of itself to the records that it writes: run id, study, seeds and commit."""
+"""Metadata of a run for the records that it writes: run id, study, seeds and commit."""
 
 from hashlib import sha256
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which cells a command is about: by model, step and layer, as they were typed."""
+"""Selection of cells by model, step and layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -20,7 +20,7 @@ class Task:
     on_accelerator: bool = True
     """Whether it computes on a GPU where there is one. Others are spread over the cores."""
     origin: Mapping[str, Any] = field(default_factory=dict)
-    """What the records that it writes say of the run that asked for them; decides nothing."""
+    """Metadata of the run, for the records that the task writes; decides nothing."""
 
 
 class Compute(Protocol):

@@ -93,7 +93,7 @@ class Provenance:
 
 State = Literal["done", "stale", "missing"]
 SHOWN_CHARACTERS = 160
-"""Longer settings are cut when a difference is told."""
+"""Longer settings are cut in a message."""
 
 
 def difference(stored: Required, required: Required) -> str:

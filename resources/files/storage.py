@@ -106,7 +106,7 @@ class Storage:
         return self.root / "saes" / _cell_path(model, step, layer, "")
 
     def sae_training_state(self, model: str, step: int, layer: int) -> Path:
-        """Where the training of a cell's SAEs goes on after a kill; gone when it is over."""
+        """State from which the training of a cell's SAEs continues after a kill; deleted at its end."""
         return self.root / "saes" / _cell_path(model, step, layer, ".training.safetensors")
 
     @property

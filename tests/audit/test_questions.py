@@ -10,8 +10,8 @@ from resources.errors import EmergenceError
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "not said what to trace"),
-        (["--reproduce"], "not said what to trace"),
+        ([], "No result to trace"),
+        (["--reproduce"], "No result to trace"),
         (["--verify", "claims/1"], "--verify is about everything"),
         (["--diff", ".", ".", "claims/1"], "--diff is about everything"),
         (["--verify", "--diff", ".", "."], "--verify and --diff are different questions"),

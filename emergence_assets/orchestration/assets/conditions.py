@@ -1,6 +1,6 @@
 """What runs where and when: pools, backfill policies, tags of runs, and what is brought up to date by itself.
 
-Which cells are due is worked out in plan.py: a run that is requested once too often computes nothing.
+Which cells are due is decided in plan.py: a run that is requested once too often computes nothing.
 """
 
 import warnings
@@ -17,7 +17,7 @@ ACCELERATOR_POOL = "gpu"
 RECOMPUTE_TAG = "emergence/recompute"
 """Run tag: `true` makes the selected cells anew even if they are up to date."""
 SENSOR_TAG = "dagster/sensor_name"
-"""Run tag that Dagster sets on what nobody asked for by hand."""
+"""Run tag that Dagster sets on runs that a sensor requested."""
 BACKFILL_POLICIES = {
     None: None,
     # A forward pass per checkpoint serves all its layers.

@@ -83,7 +83,7 @@ class Recorder:
         )
 
     def _content_tags(self, cell: Cell) -> dict[str, str]:
-        """What the audit compares files with: the event says which content was there."""
+        """Tags with the content of a cell, with which the audit compares its files."""
         created = self.provenance(cell).created
         return {SEAL_TAG: seal(self.spec, self.plan.storage, cell), CREATED_TAG: moment(created)}
 

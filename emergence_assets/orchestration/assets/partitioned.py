@@ -37,7 +37,7 @@ from emergence_assets.study.study import Study
 from resources.compute.task import Task
 
 RESOURCES = {"plan", "compute", "progress"}
-"""Dagster resources of every asset: the plan of the run, its workers, and who is told of progress."""
+"""Dagster resources of every asset: the plan of the run, its workers, and the listener of its progress."""
 
 
 def build_partitioned(spec: AssetSpec, study: Study, specs: Sequence[AssetSpec], model: str) -> dg.AssetsDefinition:
@@ -91,7 +91,7 @@ def _materialise(
     """
     tag_run_owner(context.instance, context.run)
     if spec.intake:
-        left_out = _take_in(context, plan, spec.intake, cells)
+        left_out = _validate_checkpoints(context, plan, spec.intake, cells)
         cells = [cell for cell in cells if cell not in left_out]
         if not cells:
             yield from nothing_made(spec, key, "\n".join(left_out.values()))
@@ -182,7 +182,9 @@ def _make(context: dg.AssetExecutionContext, plan: Plan, spec: AssetSpec, due: D
         yield from jobs[task.label].cells
 
 
-def _take_in(context: dg.AssetExecutionContext, plan: Plan, intake: Intake, cells: Sequence[Cell]) -> dict[Cell, str]:
+def _validate_checkpoints(
+    context: dg.AssetExecutionContext, plan: Plan, intake: Intake, cells: Sequence[Cell]
+) -> dict[Cell, str]:
     """Measure and validate the checkpoints of the cells; those that are left out lose their partition.
 
     Returns:

@@ -37,7 +37,7 @@ class LogListener:
 
 
 def listener_of(context: dg.AssetExecutionContext) -> Listener:
-    """The listener of whoever started the run, else the log of the run."""
+    """The listener of the process that started the run, else the log of the run."""
     return context.resources.progress or LogListener(context.log)
 
 

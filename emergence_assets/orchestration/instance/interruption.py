@@ -1,4 +1,4 @@
-"""Ctrl-C is not lost.
+"""Delivers Ctrl-C while Dagster is running.
 
 Python drops an exception that is raised inside a finaliser or a weak reference's callback, and a signal may arrive just
 there; Dagster's database layer has many of them.

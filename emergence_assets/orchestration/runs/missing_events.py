@@ -1,4 +1,4 @@
-"""Finished cells that the event log does not tell of as they are: of another Dagster home, or of a killed run.
+"""Finds finished cells whose Dagster events are missing or outdated: after a killed run, or in another Dagster home.
 
 A cell is finished before its event is written. Whoever is killed in between leaves the new file and the event of the
 old one, or none.

@@ -126,7 +126,9 @@ class OpenLineageSender:
         from openlineage.client import OpenLineageClient
         from openlineage.client.transport.http import HttpConfig, HttpTransport
 
-        logging.getLogger("openlineage").setLevel(logging.CRITICAL)  # a receiver that is down is told once, at the end
+        logging.getLogger("openlineage").setLevel(
+            logging.CRITICAL
+        )  # a receiver that is down is reported once, at the end
         once: dict[str, Any] = {"total": 0}
         transport = HttpTransport(HttpConfig(url=self._address, timeout=TIMEOUT_SECONDS, retry=once))
         client = OpenLineageClient(transport=transport)
@@ -134,7 +136,7 @@ class OpenLineageSender:
             try:
                 client.emit(event)
                 self.sent += 1
-            except Exception as error:  # whatever it is, the run goes on
+            except Exception as error:  # the run continues whatever it is
                 self.lost += 1
                 self.problem = f"{type(error).__name__}: {error}"
 

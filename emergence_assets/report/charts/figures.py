@@ -114,11 +114,11 @@ _CAPTIONS = {
         "Left is the first layer, right the last. A category falls and returns where its solid line is lower in the "
         "shaded third than on both sides. If the dense probe falls with it, the model itself carries less there; if "
         "it stays, only the SAEs of those layers spend their latents elsewhere. These are the deepest falls of all "
-        "categories, so that noise has been picked too: the word below a name says what its gates allow."
+        "categories, so that noise has been picked too: the word below a name is the verdict of its criteria."
     ),
     "index_over_steps": (
         "At 1 the middle third has lost all that both ends gained, at 0 nothing, below 0 it has more. The guard are "
-        "the gates: a filled point passes all of them at its checkpoint, an open one does not and shows no more than "
+        "the criteria: a filled point meets all of them at its checkpoint, an open one does not and shows no more than "
         "that layers differ."
     ),
     "shares_by_category": (
