@@ -118,15 +118,12 @@ def studies() -> None:
         click.echo(f"{name}: {len(study.models)} models, {size}; {study.description}")
     click.echo("published families:")
     for name, known in presets().items():
-        click.echo(f"  {name}: {', '.join(_shortened(list(known.models)))}")
+        models = list(known.models)
+        click.echo(f"  {name}: {', '.join(models if len(models) <= 6 else [*models[:4], '…', models[-1]])}")
 
 
 for command in (run, audit, checkpoints, probes, convergence, claims, storage, export, import_saes_command):
     main.add_command(command)
-
-
-def _shortened(names: list[str], most: int = 6) -> list[str]:
-    return names if len(names) <= most else [*names[: most - 2], "…", names[-1]]
 
 
 if __name__ == "__main__":

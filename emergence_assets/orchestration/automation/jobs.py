@@ -15,8 +15,8 @@ def stage_jobs(study: Study, specs: Sequence[AssetSpec]) -> list[Any]:
 
     A Dagster job takes assets of one partitions definition, and every model has its own.
     """
-    stages = dict.fromkeys(spec.stage for spec in specs)
-    without = [stage for stage in stages if not any(spec.has_partitions for spec in specs if spec.stage == stage)]
+    with_partitions = {spec.stage for spec in specs if spec.has_partitions}
+    without = dict.fromkeys(spec.stage for spec in specs if spec.stage not in with_partitions)
     cells = [
         dg.define_asset_job(
             f"{spec.name}__{dagster_name(model)}",

@@ -32,18 +32,15 @@ def missing_events(plan: Plan, spec: AssetSpec, instance: dg.DagsterInstance, du
         known = _recorded(spec, instance, asset_key(plan.study, model, spec.name))
         for cell in done:
             required = plan.required(spec, cell)
-            if required is not None and known.get(_partition(spec, cell)) != required.fingerprint:
+            partition = partition_key(cell) if spec.has_partitions else None
+            if required is not None and known.get(partition) != required.fingerprint:
                 missing.append(cell)
     return missing
 
 
-def _partition(spec: AssetSpec, cell: Cell) -> str | None:
-    return partition_key(cell) if spec.grid in ("step", "cell") else None
-
-
 def _recorded(spec: AssetSpec, instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str | None, str | None]:
     """Fingerprints of the latest events, by partition."""
-    if spec.grid in ("step", "cell"):
+    if spec.has_partitions:
         tags = instance.event_log_storage.get_latest_tags_by_partition(
             key, dg.DagsterEventType.ASSET_MATERIALIZATION, [VERSION_TAG]
         )
