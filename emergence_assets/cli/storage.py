@@ -1,7 +1,7 @@
 """`emergence storage`: bytes of a study on disk now and when it is finished; eviction, restoring and export of rows."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LAYOUT_NAMES = ("sae_lens", "dictionary_learning")
 BY = ("stage", "asset", "model", "step", "layer")
+
+
 @click.group(invoke_without_command=True)
 @click.option("--by", multiple=True, type=click.Choice(BY), help="Add up by this; may be repeated. Default: asset.")
 @as_json_option
@@ -84,9 +86,6 @@ def evict(
         lines.append(f"{done['spared']} cells kept their rows: their SAEs are not trained yet (--untrained-too)")
     show(done, as_json, *lines)
 
-    from emergence_assets.cli.views.progress import Display
-    from emergence_assets.plan.disk_forecast import format_bytes
-    from emergence_assets.saes.row_storage import evict as evict_cells
 
 @storage.command()
 @cells_options

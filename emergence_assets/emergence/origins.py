@@ -14,4 +14,6 @@ def origins(plan: Plan, cell: Cell) -> dict[str, Any]:
         EmergenceError: the model has no checkpoint.
     """
     steps = plan.steps_of(str(cell.model))
-    return {"origins": {step: capture_arguments(plan, Cell(cell.model, step)) for step in sorted({steps[0], steps[-1]})}}
+    return {
+        "origins": {step: capture_arguments(plan, Cell(cell.model, step)) for step in sorted({steps[0], steps[-1]})}
+    }

@@ -6,7 +6,7 @@ import torch
 
 from emergence_assets.emergence.lineage import matching
 from emergence_assets.emergence.lineage.assignment import N_CANDIDATES, in_assignment
-from emergence_assets.emergence.lineage.correlation import Correlator, latent_activity
+from emergence_assets.emergence.lineage.correlation import latent_activity
 from emergence_assets.emergence.lineage.matching import LatentSet, best_partners, edges_of, match_latents, measure_edges
 from emergence_assets.emergence.lineage.matching_nulls import null_threshold, rotated
 from emergence_assets.emergence.lineage.untrained_sae import untrained_sae
@@ -44,8 +44,7 @@ def directions_of(latents: LatentSet) -> np.ndarray:
 
 
 def scores(one: LatentSet, other: LatentSet) -> np.ndarray:
-    correlation_nm = Correlator(one.activity, other.activity).block(0, len(one.latent_n))
-    return (directions_of(one) @ directions_of(other).T + correlation_nm) / 2
+    return (directions_of(one) @ directions_of(other).T + correlation_nm(one.activity, other.activity)) / 2
 
 
 def pairs_of(one: LatentSet, other: LatentSet) -> set[tuple[int, int]]:
