@@ -16,7 +16,7 @@ from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.table_inputs import FACTS
 from emergence_assets.plan.text_counts import TextCounts
-from emergence_assets.study.family import TrainedHere
+from emergence_assets.plan.timeline import entry_of
 from emergence_assets.study.study import Study
 from emergence_assets.texts.study_texts import probe_recipe
 from resources.errors import EmergenceError
@@ -36,8 +36,8 @@ def _activations_recipe(study: Study, _storage: Storage, _cell: Cell) -> dict[st
         "activations": study.activations.model_dump(exclude={"retention"}),
         "context": family.context,
         "corpus_sha256": corpus.corpus_sha256(),
-        "begin_token": None if isinstance(family, TrainedHere) else family.begin_token,
-        "blocks": None if isinstance(family, TrainedHere) else family.blocks,
+        "begin_token": family.begin_token,
+        "blocks": family.blocks,
     }
 
 
@@ -136,8 +136,7 @@ def capture_arguments(plan: Plan, checkpoint: Cell) -> dict[str, Any]:
     """
     model, step = checkpoint.at_step
     recipe = _activations_recipe(plan.study, plan.storage, checkpoint) or {}
-    axis = plan.timeline(model)
-    ref = reference(axis, model, step) if axis else None
+    ref = reference(model, entry_of(plan.storage, checkpoint))
     if ref is None:
         raise EmergenceError(f"There is no checkpoint {checkpoint}.", remedy="type `emergence checkpoints`")
     registered = stored_provenance(CHECKPOINT, CHECKPOINT.path(plan.storage, checkpoint))

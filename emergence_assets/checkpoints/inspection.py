@@ -1,4 +1,4 @@
-"""Looking at checkpoints: tasks that measure what nobody looked at yet, and compare again what was measured."""
+"""Tasks that measure new checkpoints, and compare measured ones with their files again."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -6,47 +6,39 @@ from dataclasses import asdict
 from emergence_assets.checkpoints.sources.of_family import source_arguments, source_of
 from emergence_assets.checkpoints.sources.source import reference
 from emergence_assets.plan.cell import Cell
-from emergence_assets.plan.timeline import read_timeline
-from emergence_assets.study.family import TrainedHere
+from emergence_assets.plan.timeline import entry_of
 from emergence_assets.study.study import Study
 from resources.compute.task import Task
 from resources.files.storage import Storage
 
 CONTENT_HASHES = ("weights_sha256", "config_sha256", "tokenizer_sha256")
-"""What of a checkpoint's facts says which content it has."""
+"""Facts of a checkpoint that identify its content."""
 
 
 def measurement_tasks(study: Study, storage: Storage, cells: Sequence[Cell]) -> list[Task]:
-    """One task per checkpoint that was not measured yet; equal ones, by what their source says, are measured once."""
-    tasks: dict[str, Task] = {}
-    for cell in cells:
-        axis = read_timeline(storage.timeline(str(cell.model)))
-        ref = reference(axis, *cell.at_step) if axis else None
-        if ref is None or ref.identity in tasks or storage.checkpoint_measurement(ref.identity).exists():
-            continue
-        arguments = {
-            "source": source_arguments(study.family, storage),
-            "checkpoint": asdict(ref),
-            "path": str(storage.checkpoint_measurement(ref.identity)),
-            "left_out_if_broken": not isinstance(study.family, TrainedHere),
-        }
-        tasks[ref.identity] = Task("emergence_assets.checkpoints.identity.worker:measure", arguments, str(cell))
-    return list(tasks.values())
+    """One task per checkpoint that is not measured yet; checkpoints with equal identities are measured once."""
+    more = {"left_out_if_broken": not study.family.trained_here}
+    return [task for task, measured, _ in _tasks("measure", study, storage, cells, more) if not measured]
 
 
 def content_tasks(study: Study, storage: Storage, cells: Sequence[Cell]) -> list[Task]:
-    """One task per measured checkpoint that is on this machine: is it still what was measured?"""
-    source = source_of(study.family, storage)
-    tasks: dict[str, Task] = {}
+    """One task per measured checkpoint that is on this machine: hash its files again."""
+    tasks = _tasks("compare_content", study, storage, cells, {})
+    return [task for task, measured, is_cached in tasks if measured and is_cached]
+
+
+def _tasks(
+    worker: str, study: Study, storage: Storage, cells: Sequence[Cell], more: dict[str, bool]
+) -> list[tuple[Task, bool, bool]]:
+    """A task per identity of a checkpoint, whether it is measured, and whether it is on this machine."""
+    source, plain = source_of(study.family, storage), source_arguments(study.family, storage)
+    tasks = {}
     for cell in cells:
-        axis = read_timeline(storage.timeline(str(cell.model)))
-        ref = reference(axis, *cell.at_step) if axis else None
-        if ref is None or not source.is_cached(ref) or not storage.checkpoint_measurement(ref.identity).exists():
+        ref = reference(str(cell.model), entry_of(storage, cell))
+        if ref is None or ref.identity in tasks:
             continue
-        arguments = {
-            "source": source_arguments(study.family, storage),
-            "checkpoint": asdict(ref),
-            "path": str(storage.checkpoint_measurement(ref.identity)),
-        }
-        tasks[ref.identity] = Task("emergence_assets.checkpoints.identity.worker:compare_content", arguments, str(cell))
+        path = storage.checkpoint_measurement(ref.identity)
+        arguments = {"source": plain, "checkpoint": asdict(ref), "path": str(path), **more}
+        task = Task(f"emergence_assets.checkpoints.identity.worker:{worker}", arguments, str(cell))
+        tasks[ref.identity] = task, path.exists(), source.is_cached(ref)
     return list(tasks.values())

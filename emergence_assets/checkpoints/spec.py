@@ -1,4 +1,4 @@
-"""Training runs and checkpoints as cells: what each is made from, where it lies, how a worker makes it."""
+"""Specifications of the assets of this stage: training runs, checkpoints, and the table of checkpoints."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,10 +15,8 @@ from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.table_spec import TableSpec
 from emergence_assets.plan.text_counts import TextCounts
-from emergence_assets.plan.timeline import is_used, placed, read_timeline
-from emergence_assets.study.family import TrainedHere
+from emergence_assets.plan.timeline import entry_of, is_used, read_timeline
 from emergence_assets.study.study import Study
-from resources.errors import EmergenceError
 from resources.files.provenance import Provenance
 from resources.files.records import record_provenance, required_to_json
 from resources.files.storage import Storage
@@ -26,7 +24,7 @@ from resources.tables.parquet import parquet_provenance, read_tables, verify_tab
 
 TRAINING_RECORD = "training_run.json"
 TRAINING_START = "started.json"
-"""What the checkpoints in the folder are made from, written before the first of them."""
+"""Record of the settings of the training run, written before the first checkpoint."""
 FILES = "files_sha256"
 """Key of a training run's summary: folder of a checkpoint to the hash over all its files."""
 
@@ -34,13 +32,8 @@ FILES = "files_sha256"
 def _training_recipe(study: Study, _storage: Storage, cell: Cell) -> Mapping[str, Any]:
     from emergence_assets.texts.wordnet import corpus
 
-    family = study.family
-    if not isinstance(family, TrainedHere) or cell.model is None:
-        raise EmergenceError(f"{cell} is not trained here.", where=study.name)
     return {
-        **family.models[cell.model].model_dump(exclude={"replicate_of", "seed"}),
-        **family.model_dump(include={"n_steps", "batch_size", "context"}),
-        **family.seeds_of(cell.model),
+        **study.family.training_of(str(cell.model)),
         "steps": list(study.steps),
         "corpus_sha256": corpus.corpus_sha256(),
         "tokenizer_sha256": corpus.tokenizer_sha256(),
@@ -73,11 +66,10 @@ def _training_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
 
 
 def _checkpoint_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any] | None:
-    """The checkpoint's own content: whatever follows is made from these bytes, wherever they came from."""
+    """Hashes of the content of a checkpoint, whatever its source."""
     from emergence_assets.checkpoints.identity.measurement import Measurement, read_measurement
 
-    axis = read_timeline(storage.timeline(str(cell.model)))
-    entry = axis.entry(int(cell.step or 0)) if axis else None
+    entry = entry_of(storage, cell)
     path = storage.checkpoint_measurement(entry.identity) if entry and entry.identity else None
     if path is None or not path.exists():
         return None
@@ -88,22 +80,17 @@ def _checkpoint_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[st
 
 
 def _registry_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any] | None:
-    """The verdicts, also those on checkpoints that are left out and therefore no inputs."""
-    axis = read_timeline(storage.timeline(str(cell.model)))
-    if axis is None:
+    """The timeline with the checkpoints that are left out and therefore no inputs."""
+    timeline = read_timeline(storage.timeline(str(cell.model)))
+    if timeline is None:
         return None
-    said = ("step", "status", "reason", "revision", "location", "commit_sha", "upstream")
+    names = ("step", "status", "reason", "revision", "location", "commit_sha", "upstream")
     entries = [
-        # What is used is an input, by its content; of what is left out no more is known than what its source says.
-        {name: getattr(entry, name) for name in said} | ({} if is_used(entry.status) else {"identity": entry.identity})
-        for entry in placed(axis.entries, _place(study))
+        # A used checkpoint is an input, by its content; of another one only the identity at its source is known.
+        {name: getattr(entry, name) for name in names} | ({} if is_used(entry.status) else {"identity": entry.identity})
+        for entry in timeline.entries
     ]
     return {"time_axis": entries, "tokens_per_step": study.family.tokens_per_step_of(str(cell.model))}
-
-
-def _place(study: Study) -> str:
-    """What stands for the folders of checkpoints that were trained here: the data may be moved, and nothing changed."""
-    return "training in this study" if isinstance(study.family, TrainedHere) else ""
 
 
 def _training_jobs(plan: Plan, due: Due) -> list[Job]:
@@ -126,8 +113,7 @@ def _checkpoint_jobs(plan: Plan, due: Due) -> list[Job]:
     jobs = []
     for cell, required in due:
         shape = plan.study.family.models[str(cell.model)]
-        axis = plan.timeline(str(cell.model))
-        entry = axis.entry(int(cell.step or 0)) if axis else None
+        entry = entry_of(plan.storage, cell)
         arguments = {
             "measurement": str(plan.storage.checkpoint_measurement(entry.identity if entry else "")),
             "record": str(CHECKPOINT.path(plan.storage, cell)),
@@ -155,7 +141,6 @@ def _registry_jobs(plan: Plan, due: Due) -> list[Job]:
             "study": plan.storage.study,
             "model": str(cell.model),
             "tokens_per_step": plan.study.family.tokens_per_step_of(str(cell.model)),
-            "place": _place(plan.study),
             "path": str(CHECKPOINT_REGISTRY.path(plan.storage, cell)),
             "required": required_to_json(required),
         }
@@ -164,7 +149,7 @@ def _registry_jobs(plan: Plan, due: Due) -> list[Job]:
 
 
 def _registry_rows(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
-    """The registry with a column per identity rule that says whether the step passes it."""
+    """The registry with a column per identity rule, true where the step passes."""
     table = read_tables([CHECKPOINT_REGISTRY.path(plan.storage, cell) for cell in cells], REGISTRY)
     return rule_frame(table)
 
@@ -185,13 +170,13 @@ TRAINING_RUN = AssetSpec(
     n_bytes=_training_bytes,
     kinds=frozenset({"pytorch"}),
     on_accelerator=True,
-    wanted=lambda study: isinstance(study.family, TrainedHere),
+    wanted=lambda study: study.family.trained_here,
 )
 CHECKPOINT = AssetSpec(
     name="checkpoint",
     stage="checkpoints",
-    description="A checkpoint that is what it claims to be: whole, finite, on the trajectory of the others; identified "
-    "by the hash of its files. Those that are not have no partition and stand in checkpoint_registry.",
+    description="A checkpoint that passes the identity rules: complete, finite, on the trajectory of the others; "
+    "identified by the hash of its files. Others have no partition and are rows of checkpoint_registry only.",
     grid="step",
     inputs=("training_run",),
     make="emergence_assets.checkpoints.identity.worker:register",
@@ -202,7 +187,7 @@ CHECKPOINT = AssetSpec(
     path=lambda storage, cell: storage.checkpoint_record(*cell.at_step),
     stored=record_provenance,
     checks=CHECKPOINT_CHECKS,
-    takes_unjudged=True,
+    takes_unvalidated=True,
     n_bytes=lambda _study, _cell, _counts: RECORD_BYTES,
     kinds=frozenset({"huggingface", "safetensors"}),
     backfill="one_run",

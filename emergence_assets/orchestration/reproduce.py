@@ -7,7 +7,7 @@ without, and nothing of it is changed, because files are replaced and never edit
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,8 +23,7 @@ from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.listeners import ListeningCompute, ProgressListener
 from emergence_assets.plan.plan import Plan
-from emergence_assets.plan.timeline import Timeline, write_timeline
-from emergence_assets.study.family import TrainedHere
+from emergence_assets.plan.timeline import write_timeline
 from resources.compute.local_processes import LocalProcesses
 from resources.errors import EmergenceError
 from resources.files.storage import Storage, prepare_folder
@@ -169,7 +168,7 @@ def _link_given(plan: Plan, scratch: Storage, given: Cells, again: Cells) -> Non
         axis = None if model in trained else plan.timeline(model)
         if axis is None:
             continue
-        write_timeline(scratch.timeline(model), _moved(axis, model, plan, scratch))
+        write_timeline(scratch.timeline(model), axis)
         for entry in axis.entries:
             if entry.identity:
                 _link(storage.checkpoint_measurement(entry.identity), scratch.checkpoint_measurement(entry.identity))
@@ -181,17 +180,6 @@ def _link_given(plan: Plan, scratch: Storage, given: Cells, again: Cells) -> Non
         (storage.imported_saes_folder, scratch.imported_saes_folder),
     ):
         _link(here, there)
-
-
-def _moved(axis: Timeline, model: str, plan: Plan, scratch: Storage) -> Timeline:
-    """The checkpoint timeline of a model as it is for checkpoints that were linked."""
-    if not isinstance(plan.study.family, TrainedHere):
-        return axis
-    entries = (
-        replace(entry, location=str(scratch.checkpoint_folder(model, entry.step))) if entry.location else entry
-        for entry in axis.entries
-    )
-    return replace(axis, entries=tuple(entries))
 
 
 def _link(source: Path, target: Path) -> None:

@@ -90,7 +90,7 @@ class AssetSpec:
     """The cell of the same asset, at an earlier step, that a cell is made from too; given the model's steps."""
     needs_cells: bool = True
     """Whether it cannot be made while an asset that it is made from has no cell at all."""
-    takes_unjudged: bool = False
+    takes_unvalidated: bool = False
     """Whether it has cells of checkpoints that are not validated yet."""
     intake: Intake | None = None
     also: Callable[[Storage, Cell], tuple[Path, ...]] = field(default=lambda _storage, _cell: ())

@@ -12,7 +12,6 @@ from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.text_counts import TextCounts
-from emergence_assets.study.family import Hub
 from resources.errors import EmergenceError
 from resources.files.storage import existing_folder
 
@@ -122,10 +121,10 @@ def room(plan: Plan, forecasts: Sequence[AssetForecast], counts: TextCounts) -> 
 
 
 def cache_growth(plan: Plan) -> int:
-    """Upper bound of the bytes of checkpoints still to be downloaded; 0 for families that are not on a hub."""
-    if not isinstance(plan.study.family, Hub):
+    """Upper bound of the bytes of checkpoints still to be downloaded; 0 for families without downloads."""
+    limit = plan.study.family.cache_bytes
+    if limit == float("inf"):
         return 0
-    limit = plan.study.family.cache_gb * 1e9
     axes = [plan.timeline(model) for model in plan.study.models]
     if all(axes):
         limit = min(limit, sum(entry.weights_bytes for axis in axes if axis for entry in axis.entries))

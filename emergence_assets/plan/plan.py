@@ -43,27 +43,29 @@ class Plan:
             self._axes[model] = read_timeline(self.storage.timeline(model))
         return self._axes[model]
 
-    def steps_of(self, model: str, unjudged: bool = False) -> list[int]:
+    def steps_of(self, model: str, unvalidated: bool = False) -> list[int]:
         """Steps that the study uses of a model, ascending: those wanted and there, without what is left out."""
         axis, listed = self.timeline(model), self.study.listed_steps
         if axis is None:
             return listed or []
         if listed is None:
-            return axis.steps(unjudged)
+            return axis.steps(unvalidated)
         entries = {entry.step: entry for entry in axis.entries}
-        return [step for step in listed if is_used(entries[step].status if step in entries else "unjudged", unjudged)]
+        return [
+            step for step in listed if is_used(entries[step].status if step in entries else "unjudged", unvalidated)
+        ]
 
     def cells(self, spec: AssetSpec, model: str | None = None) -> list[Cell]:
         """Cells of an asset, in order of model, step and layer; of one model if given."""
-        return self._cells(spec.grid, model, spec.takes_unjudged)
+        return self._cells(spec.grid, model, spec.takes_unvalidated)
 
-    def _cells(self, grid: Grid, model: str | None, unjudged: bool) -> list[Cell]:
+    def _cells(self, grid: Grid, model: str | None, unvalidated: bool) -> list[Cell]:
         if grid == "study":
             return [Cell()]
         models = [model] if model else self.study.models
         if grid == "model":
             return [Cell(name) for name in models]
-        grid_of_steps = [Cell(name, step) for name in models for step in self.steps_of(name, unjudged)]
+        grid_of_steps = [Cell(name, step) for name in models for step in self.steps_of(name, unvalidated)]
         if grid == "step":
             return grid_of_steps
         layers = {name: self.study.layers_of(name) for name in models}
@@ -89,7 +91,7 @@ class Plan:
                 continue  # a family that is not trained here has no training run
             one = source.source_cell(cell)
             # By the consumer's axis: a table is not made from a checkpoint that nobody looked at.
-            for candidate in self._cells(source.grid, cell.model, spec.takes_unjudged) if one is None else [one]:
+            for candidate in self._cells(source.grid, cell.model, spec.takes_unvalidated) if one is None else [one]:
                 if candidate.agrees(cell):
                     yield source, candidate
 

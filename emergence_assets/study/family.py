@@ -1,29 +1,110 @@
 """Families of models in a study file: trained here, published on a hub, or in a folder that another program writes."""
 
+import os
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
-from emergence_assets.study.models import HubShape, ModelShape, PublishedShape, WithReplicates
+from emergence_assets.study.models import HubShape, ModelShape, PublishedShape
 from emergence_assets.study.presets import preset
-from emergence_assets.study.strict import Name, Positive, Seed, reject_repeats
+from emergence_assets.study.strict import Name, Positive, Seed, StrictModel, reject_repeats
 from resources.errors import EmergenceError
 
+Shape = TypeVar("Shape", bound=ModelShape | PublishedShape)
+Outside = TypeVar("Outside", bound=PublishedShape)
+OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+"""Environment variables that forbid the use of a hub."""
+_TRUE = ("1", "ON", "YES", "TRUE")
+"""Their values, as huggingface_hub reads them."""
+_OWN = ("replicate_of", "seed", "repository")
+"""Fields in which a replicate differs from its original."""
 
-class TrainedHere(WithReplicates):
-    """A family that the project trains itself on the WordNet glosses it ships."""
 
+class ModelFamily(StrictModel, Generic[Shape]):
+    """Fields and answers that families of all sources have in common.
+
+    Some models may be further training runs of others, as in PolyPythias (arXiv 2503.09543).
+    """
+
+    trained_here: ClassVar[bool] = False
+    """Whether the study trains the models itself, with the corpus and the tokenizer of this project."""
+    models: dict[Name, Shape] = Field(min_length=1)
+    """Model name to shape, smallest first; with a preset a list of names is enough."""
+    context: int = Field(default=64, ge=8, le=2048)
+    """Tokens of the longest text that is read; of a training sequence where models are trained here."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_replicates(cls, declared: Any) -> Any:
+        """Copy unset fields of a replicate from its original; `seed` and `repository` are never copied."""
+        models = declared.get("models") if isinstance(declared, dict) else None
+        if not isinstance(models, dict):
+            return declared
+        runs = {
+            name: shape["replicate_of"]
+            for name, shape in models.items()
+            if isinstance(shape, dict) and shape.get("replicate_of") is not None
+        }
+        filled = dict(models)
+        for name, original in runs.items():
+            if original in runs or not isinstance(models.get(original), dict):
+                sizes = ", ".join(one for one in models if one not in runs) or "the models"
+                raise ValueError(f"{name} is a replicate of {original!r}, which is not among {sizes}; add it")
+            kept = {key: value for key, value in models[original].items() if key not in _OWN}
+            filled[name] = kept | models[name]
+        return declared | {"models": filled}
+
+    @model_validator(mode="after")
+    def _replicates_have_the_shape_of_their_originals(self) -> "ModelFamily":
+        for name, original in self.replicates.items():
+            different = [
+                key
+                for key, value in self.models[name].model_dump().items()
+                if key not in _OWN and value != getattr(self.models[original], key)
+            ]
+            if different:
+                raise ValueError(f"{name} differs from {original} in {different[0]}; a replicate has the same shape")
+        return self
+
+    @property
+    def replicates(self) -> dict[str, str]:
+        """Replicate to the model of which it is another training run; other models are left out."""
+        return {name: shape.replicate_of for name, shape in self.models.items() if shape.replicate_of is not None}
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether no hub may be asked."""
+        return any(os.environ.get(name, "").upper() in _TRUE for name in OFFLINE_VARIABLES)
+
+    @property
+    def cache_bytes(self) -> float:
+        """Limit on the bytes of fetched checkpoints; infinite where none are fetched."""
+        return float("inf")
+
+    def training_of(self, _model: str) -> dict[str, Any]:
+        """Settings of the training of a model; empty where it is not trained here."""
+        return {}
+
+    def check_steps(self, _steps: Literal["all"] | list[int]) -> None:
+        """Refuse steps of a study that the family cannot have.
+
+        Raises:
+            ValueError: names the step.
+        """
+
+
+class TrainedHere(ModelFamily[ModelShape]):
+    """A family that the study trains itself on the WordNet glosses of this project."""
+
+    trained_here: ClassVar[bool] = True
+    begin_token: ClassVar[None] = None
+    blocks: ClassVar[None] = None
     source: Literal["trained-here"]
-    models: dict[Name, ModelShape] = Field(min_length=1)
-    """Model name to shape, smallest first."""
     n_steps: Positive
     """Length of the learning-rate schedule in optimiser steps."""
     batch_size: Positive = 8
     """Sequences per step."""
-    context: int = Field(default=64, ge=8, le=2048)
-    """Tokens per sequence; texts that are read out may be as long."""
     seed: Seed = 0
     """Seed of the initial weights."""
     data_seed: Seed = 1234
@@ -33,42 +114,53 @@ class TrainedHere(WithReplicates):
     def _runs_differ(self) -> "TrainedHere":
         for original in dict.fromkeys(self.replicates.values()):
             runs = [original, *(name for name, of in self.replicates.items() if of == original)]
-            seeds = [self.seeds_of(run)["seed"] for run in runs]
+            seeds = [self.training_of(run)["seed"] for run in runs]
             for run, seed in zip(runs, seeds, strict=True):
                 if seeds.count(seed) > 1:
                     raise ValueError(f"{run} has seed {seed}, as another run of {original}; give each its own")
         return self
 
-    def seeds_of(self, model: str) -> dict[str, int]:
-        """`seed` of the initial weights and `data_seed` of the order of the training tokens of a model.
+    def check_steps(self, steps: Literal["all"] | list[int]) -> None:
+        """Refuse steps beyond the end of training; see `ModelFamily.check_steps`."""
+        if steps == "all":
+            raise ValueError("steps has to list them: a family that is trained here has no others")
+        if steps[-1] > self.n_steps:
+            raise ValueError(
+                f"step {steps[-1]} is beyond family.n_steps {self.n_steps}; raise n_steps or drop the step"
+            )
 
-        A replicate is another run in both, as PolyPythias' are: only then is their spread that of doing it again.
+    def training_of(self, model: str) -> dict[str, Any]:
+        """Settings of the training of a model.
+
+        A replicate has another `seed` of the initial weights and another `data_seed` of the order of the training
+        tokens, as in PolyPythias: only then is the spread between them that of repeating the training.
         """
-        seed = self.models[model].seed
-        if seed is None:
-            return {"seed": self.seed, "data_seed": self.data_seed}
-        return {"seed": seed, "data_seed": self.data_seed + 1 + seed}
+        shape = self.models[model]
+        seeds = {"seed": self.seed, "data_seed": self.data_seed}
+        if shape.seed is not None:
+            seeds = {"seed": shape.seed, "data_seed": self.data_seed + 1 + shape.seed}
+        return {
+            **shape.model_dump(exclude={"replicate_of", "seed"}),
+            **self.model_dump(include={"n_steps", "batch_size", "context"}),
+            **seeds,
+        }
 
     def tokens_per_step_of(self, _model: str) -> int:
-        """Training tokens that one optimiser step sees, the same for all sizes."""
+        """Training tokens of one optimiser step, the same for all models."""
         return self.batch_size * self.context
 
 
-class Published(WithReplicates):
-    """What families from outside have in common."""
+class Published(ModelFamily[Outside]):
+    """Fields of families that are trained elsewhere."""
 
-    models: Mapping[Name, PublishedShape] = Field(min_length=1)
-    """Model name to shape, smallest first."""
     tokens_per_step: Positive
-    """Training tokens that one step of the axis stands for; 2,097,152 for Pythia."""
-    context: int = Field(default=64, ge=8, le=2048)
-    """Longest text in tokens that is read out."""
+    """Training tokens of one step; 2,097,152 for Pythia."""
     begin_token: str | None = None
-    """Token in front of every text; by default the one that the tokenizer itself says."""
+    """Token in front of every text; by default the tokenizer's own."""
     blocks: str | None = Field(default=None, pattern=r"^\w+(\.\w+)*$")
     """Module path of the list of blocks, such as `gpt_neox.layers`; by default it is found."""
     trust_remote_code: list[Name] = Field(default=[])
-    """Models whose own Python code may be run. It can do anything that you can: read it first."""
+    """Models whose own Python code may be run. The code has all rights of the user: read it first."""
 
     def tokens_per_step_of(self, model: str) -> int:
         """Training tokens of one step of a model."""
@@ -76,37 +168,34 @@ class Published(WithReplicates):
 
     @model_validator(mode="after")
     def _trusted_models_exist(self) -> "Published":
-        if strangers := set(self.trust_remote_code) - set(self.models):
-            raise ValueError(f"trust_remote_code names {sorted(strangers)}, but the models are {sorted(self.models)}")
+        if unknown := set(self.trust_remote_code) - set(self.models):
+            raise ValueError(f"trust_remote_code names {sorted(unknown)}, but the models are {sorted(self.models)}")
         return self
 
 
-class Hub(Published):
+class Hub(Published[HubShape]):
     """A published family whose checkpoints are revisions of hub repositories."""
 
     source: Literal["hub"]
-    # A narrower type than the base has, which is safe because nothing is ever assigned.
-    models: Mapping[Name, HubShape] = Field(min_length=1)  # pyright: ignore[reportIncompatibleVariableOverride]
-    """Model name to shape, smallest first; with a preset a list of names is enough."""
     preset: str | None = None
-    """A family that is known by name, such as `pythia`; fills repository, revision, tokens and shapes."""
+    """Name of a known family, such as `pythia`: default of repository, revision, tokens per step and shapes."""
     repository: str = Field(pattern=r"^[\w.{}-]+/[\w.{}-]+$")
     """Repository of one model, for example `EleutherAI/{model}`."""
     revision: str = "step{step}"
     """Name of the revision of one step; `{any}` stands for anything, as in `stage1-step{step}-tokens{any}B`."""
     step_offset: int = Field(default=0, ge=0)
-    """Added to the number in the name: where the first name, `ckpt_000`, is a model that was trained already."""
+    """Added to the number in the name, where the first revision, such as `ckpt_000`, is not the untrained model."""
     lock: str | None = None
     """File that pins every revision to a commit, to be kept under version control; by default in the data folder."""
     cache_gb: float = Field(default=50.0, gt=0)
-    """Weights are kept up to this size, the least recently used go first."""
+    """Fetched weights are kept up to this size in 10^9 bytes; the least recently used are removed first."""
     offline: bool = False
-    """Use the lock and the cache alone."""
+    """Use only the lock file and the cache."""
 
     @model_validator(mode="before")
     @classmethod
     def _fill_from_preset(cls, declared: Any) -> Any:
-        """Let a preset stand for what it knows; what the file says itself goes first."""
+        """Fill fields that the study file leaves out from the preset."""
         if not isinstance(declared, dict) or not isinstance(declared.get("preset"), str):
             return declared
         try:
@@ -115,9 +204,9 @@ class Hub(Published):
             raise ValueError(f"{error.what} {error.remedy}") from None
         models = declared.get("models", list(known.models))
         if isinstance(models, list):
-            if strangers := [name for name in models if name not in known.models]:
+            if unknown := [name for name in models if name not in known.models]:
                 has = ", ".join(sorted(known.models))
-                raise ValueError(f"preset {declared['preset']} has no model {strangers[0]!r}; it has {has}")
+                raise ValueError(f"preset {declared['preset']} has no model {unknown[0]!r}; it has {has}")
             models = {name: known.models[name].model_dump() for name in models}
         filled = {
             "repository": known.repository,
@@ -132,23 +221,33 @@ class Hub(Published):
     def _revision_names_the_step(cls, revision: str) -> str:
         return _one_step(revision)
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether no hub may be asked: the study file or the environment forbids it."""
+        return self.offline or super().is_offline
+
+    @property
+    def cache_bytes(self) -> float:
+        """Limit on the bytes of fetched checkpoints."""
+        return self.cache_gb * 1e9
+
     def repository_of(self, model: str) -> str:
         """Repository of a model."""
         return self.models[model].repository or self.repository.replace("{model}", model)
 
 
-class Local(Published):
+class Local(Published[PublishedShape]):
     """A family in a folder, which another program may still be writing."""
 
     source: Literal["local"]
     root: str
     """Folder of the family; a relative path is relative to the working directory."""
     folder: str = "{model}/step{step}"
-    """Where below it a checkpoint lies."""
+    """Folder of a checkpoint, relative to the root."""
     marker: str | None = Field(default=None, pattern=r"^[\w.-]+$")
-    """File that says that a checkpoint is finished, such as `DONE`; by default none is asked for."""
+    """Name of a file that every finished checkpoint has, such as `DONE`; by default none is required."""
     settle_seconds: float = Field(default=10.0, ge=0)
-    """A checkpoint counts when none of its files changed for so long."""
+    """A checkpoint is complete when none of its files changed for this many seconds."""
 
     @field_validator("folder")
     @classmethod
@@ -167,20 +266,20 @@ def _one_step(pattern: str) -> str:
     return pattern
 
 
-_ADMITTED = re.compile(r"(?P<model>[^/]+)/step(?P<step>\d+)")
+_CHECKPOINT_NAME = re.compile(r"(?P<model>[^/]+)/step(?P<step>\d+)")
 
 
-def admitted_steps(names: list[str], models: list[str]) -> dict[str, list[int]]:
-    """Model to steps from names such as `pythia-70m/step1000`.
+def steps_by_model(names: list[str], models: list[str]) -> dict[str, list[int]]:
+    """Model to steps from names of checkpoints, such as `pythia-70m/step1000`.
 
     Raises:
-        ValueError: a name is none, is repeated, or its model is not in the family.
+        ValueError: a name has another form, is repeated, or has a model that is not in the family.
     """
     reject_repeats(names, "admitted checkpoint")
-    found: dict[str, list[int]] = {model: [] for model in models}
+    steps: dict[str, list[int]] = {model: [] for model in models}
     for name in names:
-        parts = _ADMITTED.fullmatch(name)
-        if parts is None or parts["model"] not in found:
+        parts = _CHECKPOINT_NAME.fullmatch(name)
+        if parts is None or parts["model"] not in steps:
             raise ValueError(f"{name!r} is no checkpoint of this family; write it as {models[0]}/step1000")
-        found[parts["model"]].append(int(parts["step"]))
-    return found
+        steps[parts["model"]].append(int(parts["step"]))
+    return steps

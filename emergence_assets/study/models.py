@@ -1,8 +1,5 @@
 """Shapes of models in a study file."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from pydantic import Field, model_validator
 
 from emergence_assets.study.strict import Name, Positive, Seed, StrictModel
@@ -20,9 +17,9 @@ class ModelShape(StrictModel):
     learning_rate: float = Field(gt=0, le=1)
     """Peak learning rate of AdamW."""
     replicate_of: Name | None = None
-    """Another run of this model: its shape, with a seed of its own. Not counted as a size."""
+    """The model of which this is another training run with another seed; has the same shape and is no further size."""
     seed: Seed | None = None
-    """Of a replicate: seed of its initial weights; the order of its training tokens follows from it too."""
+    """Of a replicate: seed of its initial weights, from which the order of its training tokens follows too."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "ModelShape":
@@ -43,62 +40,14 @@ class PublishedShape(StrictModel):
     d_model: Positive
     n_layers: Positive
     tokens_per_step: Positive | None = None
-    """Where it is not that of the family."""
+    """Training tokens per step; by default that of the family."""
     replicate_of: Name | None = None
-    """The model of which this is another training run, such as `pythia-70m` of `pythia-70m-seed1`; no size of its
-    own."""
+    """The model of which this is another training run, such as `pythia-70m` of `pythia-70m-seed1`; it is no further
+    size."""
 
 
 class HubShape(PublishedShape):
     """A model on a hub."""
 
     repository: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
-    """Where it is not that of the family with the model's name in it."""
-
-
-class WithReplicates(StrictModel):
-    """A family in which some models may be further training runs of others, as PolyPythias has (arXiv 2503.09543)."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_replicates(cls, declared: Any) -> Any:
-        """Let a replicate have what its original says of itself; a repository is its own."""
-        models = declared.get("models") if isinstance(declared, dict) else None
-        if not isinstance(models, dict):
-            return declared
-        runs = {
-            name: shape["replicate_of"]
-            for name, shape in models.items()
-            if isinstance(shape, dict) and shape.get("replicate_of") is not None
-        }
-        filled = dict(models)
-        for name, original in runs.items():
-            if original in runs or not isinstance(models.get(original), dict):
-                sizes = ", ".join(one for one in models if one not in runs) or "the models"
-                raise ValueError(f"{name} is a replicate of {original!r}, which is not among {sizes}; add it")
-            kept = {key: value for key, value in models[original].items() if key not in _OWN}
-            filled[name] = kept | models[name]
-        return declared | {"models": filled}
-
-    @model_validator(mode="after")
-    def _replicates_are_of_their_models(self) -> "WithReplicates":
-        shapes: Mapping[str, Any] = self.models  # pyright: ignore[reportAttributeAccessIssue]
-        for name, original in self.replicates.items():
-            different = [
-                key
-                for key, value in shapes[name].model_dump().items()
-                if key not in _OWN and value != getattr(shapes[original], key)
-            ]
-            if different:
-                raise ValueError(f"{name} differs from {original} in {different[0]}; a replicate has the same shape")
-        return self
-
-    @property
-    def replicates(self) -> dict[str, str]:
-        """Model to the model of which it is another training run; models of their own are left out."""
-        shapes: Mapping[str, Any] = self.models  # pyright: ignore[reportAttributeAccessIssue]
-        return {name: shape.replicate_of for name, shape in shapes.items() if shape.replicate_of is not None}
-
-
-_OWN = ("replicate_of", "seed", "repository")
-"""What a replicate does not share with its original."""
+    """By default that of the family with the model's name in it."""

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from emergence_assets.study.family import Family, TrainedHere, admitted_steps
+from emergence_assets.study.family import Family, steps_by_model
 from emergence_assets.study.probe_set import ProbeDesign
 from emergence_assets.study.sae import SAESettings
 from emergence_assets.study.settings import Activations, Compression, Mechanism, Statistics
@@ -28,7 +28,7 @@ class Study(StrictModel):
     ]
     """Training steps, ascending; `all` are the steps of the source, including later ones."""
     admit: list[str] = Field(default=[])
-    """Checkpoints that are used although they fail a check, by name: `pythia-70m/step1000`."""
+    """Checkpoints that are used although they fail an identity rule, by name: `pythia-70m/step1000`."""
     automation: bool = False
     """Start with sensors and schedule on: new checkpoints are found and their cells made automatically."""
     automation_seconds: int = Field(default=30, ge=1, le=3600)
@@ -92,15 +92,8 @@ class Study(StrictModel):
         return self
 
     @model_validator(mode="after")
-    def _steps_are_trained(self) -> "Study":
-        if not isinstance(self.family, TrainedHere):
-            return self
-        if self.steps == "all":
-            raise ValueError("steps has to list them: a family that is trained here has no others")
-        if self.steps[-1] > self.family.n_steps:
-            raise ValueError(
-                f"step {self.steps[-1]} is beyond family.n_steps {self.family.n_steps}; raise n_steps or drop the step"
-            )
+    def _family_has_the_steps(self) -> "Study":
+        self.family.check_steps(self.steps)
         return self
 
     @model_validator(mode="after")
@@ -118,8 +111,8 @@ class Study(StrictModel):
         return self
 
     @model_validator(mode="after")
-    def _admitted_checkpoints_exist(self) -> "Study":
-        admitted_steps(self.admit, self.models)
+    def _models_of_admitted_checkpoints_exist(self) -> "Study":
+        steps_by_model(self.admit, self.models)
         return self
 
     @property
@@ -127,9 +120,9 @@ class Study(StrictModel):
         """Steps that the file lists; None if it lists `all`."""
         return None if self.steps == "all" else list(self.steps)
 
-    def admitted(self, model: str) -> list[int]:
-        """Steps of a model that are used although they fail a check."""
-        return admitted_steps(self.admit, self.models)[model]
+    def allow_failed(self, model: str) -> list[int]:
+        """Steps of a model that are used although they fail an identity rule."""
+        return steps_by_model(self.admit, self.models)[model]
 
     def science(self) -> dict[str, Any]:
         """The fields that affect results, as plain values."""

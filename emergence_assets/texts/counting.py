@@ -7,7 +7,6 @@ read-out ignores texts that are too long, and other rows are estimated from char
 import numpy as np
 
 from emergence_assets.plan.text_counts import TextCounts
-from emergence_assets.study.family import TrainedHere
 from emergence_assets.study.study import Study
 from emergence_assets.texts.probe_set import ProbeSet, wordnet_training_texts
 from emergence_assets.texts.study_texts import study_probe_set
@@ -47,7 +46,7 @@ def _token_files(study: Study, storage: Storage) -> Tokens | None:
 
 
 def _tokenised(study: Study, probes: ProbeSet) -> Tokens | None:
-    if not isinstance(study.family, TrainedHere):
+    if not study.family.trained_here:
         return None
     settings = study.activations
     training = wordnet_training_texts(settings.training_texts, seed=0, template=probes.template)

@@ -5,7 +5,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from emergence_assets.plan.code_version import code_version
-from emergence_assets.study.offline import is_offline
 from emergence_assets.study.probe_set import WordNetProbes
 from emergence_assets.study.study import Study
 from resources.errors import EmergenceError
@@ -82,4 +81,4 @@ def download_probe_set(study: Study) -> None:
     from emergence_assets.texts.probe_download import fetch
 
     if not isinstance(study.probe_set, WordNetProbes):
-        fetch(study.probe_set.model_dump(), lambda *_: None, offline=is_offline(study.family))
+        fetch(study.probe_set.model_dump(), lambda *_: None, offline=study.family.is_offline)

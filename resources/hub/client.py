@@ -22,8 +22,8 @@ from resources.errors import BrokenCheckpoint, EmergenceError, SourceUnreachable
 from resources.hub.pinned_file import SHA1, PinnedFile
 from resources.progress import Report
 
-PATIENCE = "EMERGENCE_HUB_PATIENCE"
-"""Environment variable: seconds for which a hub that does not answer is asked again; 120 by default."""
+RETRY_VARIABLE = "EMERGENCE_HUB_PATIENCE"
+"""Environment variable: time-out of repeated requests to a hub that does not answer, in seconds; 120 by default."""
 BUSY = (408, 425, 429, 500, 502, 503, 504)
 """Answers that say: ask again."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
@@ -50,13 +50,13 @@ class HubClient:
     def __init__(
         self,
         endpoint: str | None = None,
-        patience_seconds: float | None = None,
+        retry_seconds: float | None = None,
         kind: Literal["model", "dataset"] = "model",
     ):
         """By default the hub that HF_ENDPOINT names, else that of huggingface_hub, and its repositories of models.
 
         Raises:
-            EmergenceError: the environment states a patience that is no number.
+            EmergenceError: the time-out in the environment is no number.
         """
         # Before the first import: huggingface_hub reads them once. Its own protocol for chunks has no hashes that we
         # could pin, and a bar per file has no place among our lines.
@@ -64,10 +64,12 @@ class HubClient:
             os.environ.setdefault(name, "1")
         self._endpoint = endpoint or os.environ.get("HF_ENDPOINT")
         self._kind = kind
-        stated = os.environ.get(PATIENCE, "120")
-        if patience_seconds is None and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", stated):
-            raise EmergenceError(f"{PATIENCE} is {stated!r}.", where=PATIENCE, remedy="give a number of seconds")
-        self._patience = patience_seconds if patience_seconds is not None else float(stated)
+        stated = os.environ.get(RETRY_VARIABLE, "120")
+        if retry_seconds is None and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", stated):
+            raise EmergenceError(
+                f"{RETRY_VARIABLE} is {stated!r}.", where=RETRY_VARIABLE, remedy="give a number of seconds"
+            )
+        self.retry_seconds = retry_seconds if retry_seconds is not None else float(stated)
 
     def revisions(self, repository: str) -> dict[str, str]:
         """Branch or tag to commit; one request. A branch goes before a tag of the same name.
@@ -85,7 +87,7 @@ class HubClient:
                 raise _NoHubError(f"revision {odd[0][:80]!r} is at no commit")
             return revisions
 
-        return self._patiently(ask, repository)
+        return self._retried(ask, repository)
 
     def files(self, repository: str, commit_sha: str, folder: str = "") -> list[HubFile]:
         """Files at the root of a commit, or in a folder of it; one request per thousand files.
@@ -107,7 +109,7 @@ class HubClient:
                     return found
             raise _NoHubError(f"its list of files has more than {MAX_PAGES} pages")
 
-        return self._patiently(ask, f"{repository}@{commit_sha[:12]}")
+        return self._retried(ask, f"{repository}@{commit_sha[:12]}")
 
     def download(
         self, repository: str, commit_sha: str, file: PinnedFile, folder: Path, report: Report, within: str = ""
@@ -128,7 +130,7 @@ class HubClient:
         """
         path = folder / file.name
         for attempt in (1, 2):
-            found = self._patiently(
+            found = self._retried(
                 lambda: self._stream(repository, commit_sha, file, path, report, within),
                 f"{repository} {file.name}",
                 lambda: path.stat().st_size if path.exists() else 0,
@@ -216,28 +218,28 @@ class HubClient:
                 raise _CutOffError(f"{done} of {file.n_bytes} bytes came")
         return digest.hexdigest()
 
-    def _patiently(self, ask: Callable[[], T], what: str, progress: Callable[[], int] = lambda: 0) -> T:
-        """Ask again while the hub is busy or out of reach, with growing pauses, until patience ends.
+    def _retried(self, ask: Callable[[], T], what: str, progress: Callable[[], int] = lambda: 0) -> T:
+        """Repeat a request while the hub is busy or out of reach, with growing pauses, until `retry_seconds` are over.
 
-        Patience begins anew when an attempt came further than all before, or a long download would use it up by itself.
+        The time begins again with every attempt that made progress, so that a long download is no time-out.
         """
         began, pause, furthest = time.monotonic(), FIRST_PAUSE_SECONDS, progress()
         while True:
             try:
                 return ask()
             except Exception as error:
-                again = _again_after(error)
+                again = _pause_before_retry(error)
                 if again is None:
-                    explained = _explained(error, what, self._endpoint or "")
+                    explained = _as_user_error(error, what, self._endpoint or "")
                     if explained is error:
                         raise
                     raise explained from error
                 if (reached := progress()) > furthest:
                     began, pause, furthest = time.monotonic(), FIRST_PAUSE_SECONDS, reached
                 wait = max(again, pause * random.uniform(0.5, 1.0))
-                if time.monotonic() - began + wait > self._patience:
+                if time.monotonic() - began + wait > self.retry_seconds:
                     raise SourceUnreachable(
-                        f"The hub does not answer for {what}: {_in_words(error)}.",
+                        f"The hub does not answer for {what}: {_describe(error)}.",
                         where=self._endpoint or "",
                         remedy="try again later: what was fetched is kept, and goes on from there",
                     ) from error
@@ -258,7 +260,7 @@ def _reading_an_answer() -> Iterator[None]:
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise _NoHubError(_in_words(error)) from error
+        raise _NoHubError(_describe(error)) from error
 
 
 def _hub_file(entry: Any) -> HubFile:
@@ -268,7 +270,7 @@ def _hub_file(entry: Any) -> HubFile:
     return HubFile(str(entry["path"]), n_bytes, str(large.get("oid") or ""), str(entry.get("oid") or ""))
 
 
-def _again_after(error: Exception) -> float | None:
+def _pause_before_retry(error: Exception) -> float | None:
     """Seconds after which it is worth asking again, as the server says; None when it is not."""
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError
@@ -283,12 +285,12 @@ def _again_after(error: Exception) -> float | None:
     return None
 
 
-def _in_words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     said = str(error).strip().splitlines()
     return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
 
 
-def _explained(error: Exception, what: str, where: str) -> BaseException:
+def _as_user_error(error: Exception, what: str, where: str) -> BaseException:
     import httpx2
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -306,7 +308,7 @@ def _explained(error: Exception, what: str, where: str) -> BaseException:
         return EmergenceError(f"{what!r} is no name of a repository.", where=what, remedy=remedy)
     if isinstance(error, _NoHubError | httpx2.HTTPError | httpx2.InvalidURL) and not isinstance(error, HfHubHTTPError):
         return SourceUnreachable(
-            f"What answers for {what} does not talk like a hub: {_in_words(error)}.",
+            f"What answers for {what} does not talk like a hub: {_describe(error)}.",
             where=where,
             remedy="correct HF_ENDPOINT, or try again later",
         )
@@ -335,6 +337,6 @@ def _explained(error: Exception, what: str, where: str) -> BaseException:
         return EmergenceError(f"The hub has no repository {what}.", where=what, remedy=remedy)
     if isinstance(error, HfHubHTTPError):
         return EmergenceError(
-            f"The hub refuses {what}: {_in_words(error)}.", where=what, remedy="correct the study file"
+            f"The hub refuses {what}: {_describe(error)}.", where=what, remedy="correct the study file"
         )
     return error

@@ -1,7 +1,9 @@
 """Names and hashes of files on a hub, checked before use."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
+
+from pydantic import StrictInt
 
 from resources.errors import BrokenCheckpoint
 
@@ -10,12 +12,11 @@ MAX_FILE_BYTES = 2**50
 SHA1, SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True)
-class PinnedFile:
+class PinnedFile(NamedTuple):
     """One file of a revision."""
 
     name: str
-    n_bytes: int
+    n_bytes: StrictInt
     sha256: str
     """Of the content, where the hub keeps large files by it; else empty."""
     blob_id: str

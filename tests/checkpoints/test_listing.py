@@ -93,8 +93,8 @@ def test_what_nobody_looked_at_is_unjudged_and_what_is_not_whole_is_missing(list
     entry = axis.entry(8)
     assert entry is not None
     assert "tokenizer.json" in entry.reason
-    assert reference(axis, MODEL, 8) is None
-    ref = reference(axis, MODEL, 16)
+    assert reference(MODEL, axis.entry(8)) is None
+    ref = reference(MODEL, axis.entry(16))
     assert ref is not None
     assert (ref.step, ref.revision, ref.location) == (16, "step16", str(step_folder(listed.root, MODEL, 16)))
     assert axis == read_timeline(listed.storage.timeline(MODEL))
@@ -132,7 +132,7 @@ def test_nothing_is_judged_or_written_again_while_nothing_changes(measured_befor
     said = tuple(replace(entry, status="outlier", reason="said before") for entry in axis.entries)
     write_timeline(path, replace(axis, entries=said))
     assert set(statuses(measured_before.refresh()).values()) == {"outlier"}
-    write_timeline(path, Timeline(said, judged="other rules"))
+    write_timeline(path, Timeline(said, validated_from="other rules"))
     assert measured_before.refresh() == axis
 
 
@@ -166,7 +166,7 @@ def test_a_damaged_measurement_is_made_again(listed: Listed, place: int) -> None
     path.write_bytes(content)
     # A sample is looked at when there is something to judge.
     axis_file = listed.storage.timeline(MODEL)
-    write_timeline(axis_file, replace(axis, judged="other rules"))
+    write_timeline(axis_file, replace(axis, validated_from="other rules"))
     damaged = listed.refresh()
     assert statuses(damaged) == {step: "unjudged" if step == 8 else "ok" for step in STEPS}
     assert not path.exists()

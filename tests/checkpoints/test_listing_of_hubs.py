@@ -19,12 +19,11 @@ from emergence_assets.checkpoints.listing import (
     refresh_timeline,
     verify_pins,
 )
-from emergence_assets.checkpoints.sources.of_family import hub_source_of
+from emergence_assets.checkpoints.sources.of_family import source_of
 from emergence_assets.pipeline import SPECS
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.timeline import Timeline, TimelineEntry, write_timeline
-from emergence_assets.study.family import Hub
 from emergence_assets.study.load import load_study
 from resources.files.storage import Storage
 from tests.family import step_folder
@@ -75,8 +74,7 @@ def test_a_moved_branch_is_noted_until_it_is_pinned_anew_and_changes_nothing_els
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert verify_pins(study, storage, MODEL) == [noted_again], "what was noted stays when nobody can be asked"
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    assert isinstance(study.family, Hub)
-    hub_source_of(study.family, storage).refresh([MODEL], accept_moved=True)
+    source_of(study.family, storage).refresh([MODEL], accept_moved=True)
     assert verify_pins(study, storage, MODEL) == []
     assert statuses(refresh_timeline(study, storage, MODEL)) == statuses(before)
 

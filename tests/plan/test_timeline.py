@@ -25,7 +25,7 @@ AXIS = Timeline(
 
 def test_only_believed_steps_are_used_and_unjudged_ones_on_request() -> None:
     assert AXIS.steps() == [0, 8, 16]
-    assert AXIS.steps(unjudged=True) == [0, 1, 8, 16]
+    assert AXIS.steps(unvalidated=True) == [0, 1, 8, 16]
     assert [entry.step for entry in AXIS.left_out] == [2]
     assert not set(USED) & set(LEFT_OUT)
 

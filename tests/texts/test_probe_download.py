@@ -53,7 +53,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 
 
 def client(hub: HubServer) -> HubClient:
-    return HubClient(hub.endpoint, patience_seconds=3.0, kind="dataset")
+    return HubClient(hub.endpoint, retry_seconds=3.0, kind="dataset")
 
 
 def test_the_test_split_is_fetched_once_and_becomes_a_probe_set(hub: HubServer, tmp_path: Path):

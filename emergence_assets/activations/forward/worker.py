@@ -207,7 +207,7 @@ def loaded_checkpoint(origin: Mapping[str, Any], report: Any) -> Iterator[Loaded
         ensure_tokens(tokens_file, folder / "tokenizer.json", origin["recipe"])
         tokens = known_tokens(tokens_file)
         compute_dtype = accelerator.model_dtype(origin["recipe"]["activations"]["compute_dtype"])
-        model = source.load(folder, accelerator.device, getattr(torch, compute_dtype))
+        model = source.load(ref, folder, accelerator.device, getattr(torch, compute_dtype))
         yield LoadedCheckpoint(origin, ref, model, tokens, accelerator, folder)
 
 

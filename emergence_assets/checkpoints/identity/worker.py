@@ -4,10 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.checkpoints.identity.measurement import Measurement, read_measurement
+from emergence_assets.checkpoints.identity.measurement import (
+    InvalidCheckpoint,
+    Measurement,
+    measure_checkpoint,
+    read_measurement,
+    write_measurement,
+)
 from emergence_assets.checkpoints.inspection import CONTENT_HASHES
 from emergence_assets.checkpoints.sources.source import CheckpointRef
-from emergence_assets.plan.timeline import Timeline, placed, read_timeline
+from emergence_assets.plan.timeline import Timeline, read_timeline
 from resources.errors import BrokenCheckpoint, EmergenceError
 from resources.files.atomic import clear_disk_errors
 from resources.files.records import record_of, required_from_json, write_record
@@ -18,9 +24,7 @@ from resources.tables.parquet import write_table
 def register(
     measurement: str, record: str, required: str, declared: dict[str, int], origin: dict[str, Any], report: Any
 ) -> None:
-    """Worker: note what a checkpoint is, after it was measured and judged."""
-    from emergence_assets.checkpoints.identity.measurement import Measurement, read_measurement
-
+    """Worker: write the record of a checkpoint that was measured and validated."""
     measured, want = read_measurement(Path(measurement), sample=False), required_from_json(required)
     if not isinstance(measured, Measurement) or any(
         getattr(measured.facts, name) != want.recipe[name] for name in CONTENT_HASHES
@@ -43,19 +47,19 @@ def register(
 
 
 def write_registry(
-    data: str, study: str, model: str, tokens_per_step: int, place: str, path: str, required: str, report: Any
+    data: str, study: str, model: str, tokens_per_step: int, path: str, required: str, report: Any
 ) -> None:
-    """Worker: all checkpoints of a model as a table, with a picture of how alike they are."""
+    """Worker: write the table of all checkpoints of a model."""
     from emergence_assets.checkpoints.identity.registry import registry_frame
     from emergence_assets.checkpoints.table import REGISTRY
 
     storage = Storage(Path(data), study)
-    axis = read_timeline(storage.timeline(model)) or Timeline(())
-    frame = registry_frame(model, tokens_per_step, placed(axis.entries, place), measurements(storage, axis))
+    timeline = read_timeline(storage.timeline(model)) or Timeline(())
+    frame = registry_frame(model, tokens_per_step, timeline.entries, measurements(storage, timeline))
     numbers = {
         "checkpoints": len(frame),
         "on_time_axis": int(frame["on_time_axis"].sum()),
-        "left_out": "; ".join(f"step {entry.step}: {entry.reason}" for entry in axis.left_out),
+        "left_out": "; ".join(f"step {entry.step}: {entry.reason}" for entry in timeline.left_out),
     }
     record = record_of(required_from_json(required), numbers)
     with clear_disk_errors(Path(path)):
@@ -65,18 +69,13 @@ def write_registry(
 def measure(
     source: dict[str, Any], checkpoint: dict[str, Any], path: str, left_out_if_broken: bool, report: Any
 ) -> None:
-    """Worker: fetch one checkpoint, look at every weight once, and note what it is.
+    """Worker: fetch one checkpoint, read every weight once, and write its measurement.
 
-    What is wrong with a checkpoint from outside is noted too, so that it is left out; one that was trained here can be
-    made again, so that it is an error.
+    A broken checkpoint from outside is stored with the reason, so that it is left out; a broken checkpoint that was
+    trained here is an error, as it can be trained again.
     """
     import torch
 
-    from emergence_assets.checkpoints.identity.measurement import (
-        InvalidCheckpoint,
-        measure_checkpoint,
-        write_measurement,
-    )
     from emergence_assets.checkpoints.models.fixed_text import fixed_text_loss
     from emergence_assets.checkpoints.models.loading import is_causal
     from emergence_assets.checkpoints.sources.of_family import source_from
@@ -88,12 +87,12 @@ def measure(
             report(0, 2, "reading the weights")
             measured = measure_checkpoint(folder)
             report(1, 2, "loss on the fixed text")
-            model = origin.load(folder, accelerator.device, torch.float32)
+            model = origin.load(ref, folder, accelerator.device, torch.float32)
             if is_causal(model):
                 measured = replace(measured, loss=fixed_text_loss(model, folder / "tokenizer.json"))
             report(2, 2, "")
     except BrokenCheckpoint as error:
-        # What the disk or the network behind it did not give now it may give next time.
+        # An error of the disk or the network may be gone next time.
         if not left_out_if_broken or getattr(error.__cause__, "errno", None) is not None:
             raise
         measured = InvalidCheckpoint(error.reason)
@@ -102,9 +101,8 @@ def measure(
 
 
 def compare_content(source: dict[str, Any], checkpoint: dict[str, Any], path: str, report: Any) -> str:
-    """Worker: hash a checkpoint again; what differs from its measurement, in words."""
+    """Worker: hash a checkpoint again; returns what differs from its measurement, empty if nothing does."""
     from emergence_assets.checkpoints.files.folder import read_facts
-    from emergence_assets.checkpoints.identity.measurement import Measurement, read_measurement
     from emergence_assets.checkpoints.sources.of_family import source_from
 
     measured = read_measurement(Path(path), sample=False)
@@ -119,11 +117,11 @@ def compare_content(source: dict[str, Any], checkpoint: dict[str, Any], path: st
     return f"{', '.join(altered)} differ from what was measured: the files were altered" if altered else ""
 
 
-def measurements(storage: Storage, axis: Timeline) -> dict[int, Measurement]:
+def measurements(storage: Storage, timeline: Timeline) -> dict[int, Measurement]:
     """Step to measurement, with its sample of weights, of all checkpoints that could be measured."""
     read = {
         entry.step: read_measurement(storage.checkpoint_measurement(entry.identity), sample=True)
-        for entry in axis.entries
+        for entry in timeline.entries
         if entry.identity and storage.checkpoint_measurement(entry.identity).exists()
     }
     return {step: found for step, found in read.items() if isinstance(found, Measurement)}

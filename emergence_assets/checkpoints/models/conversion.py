@@ -4,9 +4,7 @@ A pickle can run any code when it is loaded. It is opened with `weights_only`, w
 and replaced, so that everything behind this module reads safetensors.
 """
 
-import json
 import pickle
-import re
 import zipfile
 from pathlib import Path
 
@@ -14,14 +12,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from emergence_assets.checkpoints.files.safetensors_file import MAX_JSON_BYTES
+from emergence_assets.checkpoints.files.pickles import FETCH_AGAIN, INDEX, pickle_files
 from resources.errors import BrokenCheckpoint, EmergenceError
 from resources.files.atomic import publish
 
-SINGLE, INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 MAX_SHARING = 8
 """Tensors that share memory are as many times larger than their file at most; tied embeddings make it two."""
-_FETCH_AGAIN = "take another revision, or one that is published as safetensors"
 
 
 def convert_pickle(folder: Path) -> None:
@@ -39,14 +35,14 @@ def convert_pickle(folder: Path) -> None:
         n_bytes, most = sum(tensor.nbytes for tensor in loaded.values()), MAX_SHARING * path.stat().st_size
         if n_bytes > most:
             what = f"the weights claim {n_bytes} bytes, more than {MAX_SHARING} times their file"
-            raise BrokenCheckpoint(what, where=path, remedy=_FETCH_AGAIN)
+            raise BrokenCheckpoint(what, where=path, remedy=FETCH_AGAIN)
         for name, tensor in loaded.items():
             if name in tensors:
-                raise BrokenCheckpoint(f"tensor {name} is in two files", where=path, remedy=_FETCH_AGAIN)
+                raise BrokenCheckpoint(f"tensor {name} is in two files", where=path, remedy=FETCH_AGAIN)
             # Tensors may share memory in a pickle; safetensors holds each by itself.
             tensors[name] = tensor.detach().clone().contiguous()
     if not tensors:
-        raise BrokenCheckpoint("the weights hold no tensors", where=folder, remedy=_FETCH_AGAIN)
+        raise BrokenCheckpoint("the weights hold no tensors", where=folder, remedy=FETCH_AGAIN)
     temporary = folder / ".model.safetensors.partial"
     try:
         save_file(tensors, temporary, {"format": "pt"})
@@ -57,36 +53,10 @@ def convert_pickle(folder: Path) -> None:
         ) from error
     except (KeyError, ValueError) as error:  # a type of numbers, or a name, that the format does not know
         what = f"the weights cannot be stored as safetensors: {error}"
-        raise BrokenCheckpoint(what, where=folder, remedy=_FETCH_AGAIN) from error
+        raise BrokenCheckpoint(what, where=folder, remedy=FETCH_AGAIN) from error
     publish(temporary, folder / "model.safetensors")
     for path in [*files, folder / INDEX]:
         path.unlink(missing_ok=True)
-
-
-def pickle_files(folder: Path) -> list[Path]:
-    """Pickled weights of a folder: one file, or those that its index names.
-
-    Raises:
-        BrokenCheckpoint: there are none, the index is odd, or one of them is missing.
-    """
-    if (folder / SINGLE).exists():
-        return [folder / SINGLE]
-    index = folder / INDEX
-    try:
-        if index.stat().st_size > MAX_JSON_BYTES:
-            raise ValueError(f"it is larger than {MAX_JSON_BYTES} bytes")
-        weight_map = json.loads(index.read_bytes())["weight_map"]
-        names = sorted({str(name) for name in weight_map.values()})
-    except FileNotFoundError:
-        raise BrokenCheckpoint(f"{SINGLE} is missing", where=folder / SINGLE, remedy=_FETCH_AGAIN) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BrokenCheckpoint(f"the index cannot be read: {error}", where=index, remedy=_FETCH_AGAIN) from error
-    for name in names:
-        if not re.fullmatch(r"\w[\w.-]*\.bin", name, re.ASCII):
-            raise BrokenCheckpoint(f"the index names an odd file {name!r}", where=index, remedy=_FETCH_AGAIN)
-        if not (folder / name).exists():
-            raise BrokenCheckpoint(f"{name} is missing", where=folder / name, remedy=_FETCH_AGAIN)
-    return [folder / name for name in names]
 
 
 def _load(path: Path) -> dict[str, torch.Tensor]:
@@ -97,17 +67,17 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
         raise BrokenCheckpoint(
             f"the pickle wants to do more than give tensors: {said[0] if said else 'it says not what'}",
             where=path,
-            remedy="do not load it otherwise; " + _FETCH_AGAIN,
+            remedy="do not load it otherwise; " + FETCH_AGAIN,
         ) from None
     except Exception as error:  # a damaged pickle makes the library stumble anywhere
         what = f"the weights cannot be read: {type(error).__name__}: {error}"
-        raise BrokenCheckpoint(what, where=path, remedy=_FETCH_AGAIN) from error
+        raise BrokenCheckpoint(what, where=path, remedy=FETCH_AGAIN) from error
     if not isinstance(loaded, dict) or not all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in loaded.items()
     ):
-        raise BrokenCheckpoint("the weights are no mapping of names to tensors", where=path, remedy=_FETCH_AGAIN)
+        raise BrokenCheckpoint("the weights are no mapping of names to tensors", where=path, remedy=FETCH_AGAIN)
     for name, tensor in loaded.items():
         if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
             kind = "quantized" if tensor.is_quantized else f"{tensor.layout} on {tensor.device}"
-            raise BrokenCheckpoint(f"tensor {name} is {kind}, not dense", where=path, remedy=_FETCH_AGAIN)
+            raise BrokenCheckpoint(f"tensor {name} is {kind}, not dense", where=path, remedy=FETCH_AGAIN)
     return loaded

@@ -18,8 +18,8 @@ from filelock import FileLock
 from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors, process_is_alive, sync
 
-PATIENCE_SECONDS = 600.0
-"""So long a checkpoint waits for room while others are in use."""
+WAIT_SECONDS = 600.0
+"""Time-out of a checkpoint that waits for room while others are in use."""
 _EXPECTED = ".expected_bytes"
 
 
@@ -36,9 +36,9 @@ class Entry(NamedTuple):
 class CheckpointCache:
     """A bounded folder of checkpoints, shared by all processes of this machine."""
 
-    def __init__(self, root: Path, limit_bytes: int, patience_seconds: float = PATIENCE_SECONDS):
+    def __init__(self, root: Path, limit_bytes: int, wait_seconds: float = WAIT_SECONDS):
         """Nothing is read yet."""
-        self.root, self.limit_bytes, self.patience_seconds = root, limit_bytes, patience_seconds
+        self.root, self.limit_bytes, self.wait_seconds = root, limit_bytes, wait_seconds
 
     def contains(self, key: str) -> bool:
         """Whether the entry is there, whole."""
@@ -134,10 +134,10 @@ class CheckpointCache:
                     partial.mkdir(exist_ok=True)
                     (partial / _EXPECTED).write_text(str(n_bytes))
                     return
-            if time.monotonic() - began > self.patience_seconds:
+            if time.monotonic() - began > self.wait_seconds:
                 what = f"No room for {n_bytes / 1e9:.3g} GB: {excess / 1e9:.3g} GB too much are in use."
                 raise EmergenceError(what, where=self.root, remedy=remedy)
-            time.sleep(min(1.0, self.patience_seconds / 10))
+            time.sleep(min(1.0, self.wait_seconds / 10))
 
     def _sweep(self) -> None:
         """Finish evictions whose process was killed: what it left counts as no entry and takes room all the same."""

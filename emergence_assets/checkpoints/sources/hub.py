@@ -6,25 +6,29 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from emergence_assets.checkpoints.sources.cache import CheckpointCache
-from emergence_assets.checkpoints.sources.lock_file import Lock, LockDifference, Pin, difference, read_lock, write_lock
+from emergence_assets.checkpoints.sources.lock_file import (
+    Lock,
+    LockDifference,
+    Pin,
+    PinnedModel,
+    difference,
+    read_lock,
+    write_lock,
+)
 from emergence_assets.checkpoints.sources.revision import RevisionPattern
 from emergence_assets.checkpoints.sources.safety import refuse_unsafe
-from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing
+from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, Source
+from emergence_assets.study.family import Hub
 from resources.errors import BrokenCheckpoint, EmergenceError
 from resources.files.atomic import clear_disk_errors
+from resources.files.storage import Storage
 from resources.hub.client import HubClient, HubFile
 from resources.hub.pinned_file import PinnedFile, refuse_odd_file
 from resources.progress import Report
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
-
 
 NEEDED = ("config.json", "tokenizer.json")
 WELCOME = ("tokenizer_config.json", "special_tokens_map.json")
@@ -37,7 +41,7 @@ _FORMATS = {
 """The file of each weight format, best first, and how its parts are called."""
 
 
-class HubSource:
+class HubSource(Source):
     """A `Source` over revisions of repositories."""
 
     def __init__(
@@ -66,20 +70,41 @@ class HubSource:
         self.trusted, self.offline = frozenset(trusted), offline
         self._client = client or HubClient()
         self._now: dict[str, dict[str, str]] = {}
-        self._trusted_folders: set[Path] = set()
+
+    @classmethod
+    def of(cls, family: Hub, storage: Storage) -> "HubSource":
+        """See `Source.of`."""
+        return cls(
+            {model: family.repository_of(model) for model in family.models},
+            RevisionPattern(family.revision, family.step_offset),
+            Path(family.lock) if family.lock else storage.checkpoint_lock_file(),
+            CheckpointCache(storage.checkpoint_cache() / "hub", int(family.cache_bytes)),
+            trusted=family.trust_remote_code,
+            offline=family.is_offline,
+        )
+
+    @property
+    def lock_file(self) -> Path:
+        """File with the pins."""
+        return self.lock
+
+    @property
+    def can_refresh(self) -> bool:
+        """Whether the hub may be asked."""
+        return not self.offline
 
     def is_pinned(self, model: str) -> bool:
-        """Whether the lock knows the model, in the repository and by the names that the study has."""
-        return bool(self._known(read_lock(self.lock) or Lock(), model))
+        """Whether the lock has revisions of the model that fit the study file."""
+        return bool(self._pins(model))
 
     def list(self, model: str) -> Listing:
-        """What the lock says; no network. See `Source.list`.
+        """Pinned revisions; no network. See `Source.list`.
 
         Raises:
             EmergenceError: the lock cannot be read.
         """
         found, incomplete = [], {}
-        for pin in self._known(read_lock(self.lock) or Lock(), model):
+        for pin in self._pins(model):
             if pin.problem:
                 incomplete[pin.step] = pin.problem
                 continue
@@ -98,25 +123,29 @@ class HubSource:
             )
         return Listing(tuple(found), incomplete)
 
-    def refresh(self, models: Sequence[str] | None = None, accept_moved: bool = False) -> LockDifference:
+    def refresh(
+        self, models: Sequence[str] | None = None, *, accept_moved: bool = False, retry_seconds: float | None = None
+    ) -> LockDifference:
         """Pin revisions that are new, and on request those that moved; the others keep their pins.
 
-        A revision that was no checkpoint yet, because a file was missing, is pinned again when its branch moves.
-
-        One request per model for its branches and tags, and one for each revision that is pinned.
+        A revision that was no checkpoint yet, because a file was missing, is pinned again when its branch moves. One
+        request per model for its branches and tags, and one for each revision that is pinned.
 
         Args:
             models: by default all.
-            accept_moved: take the new commit of branches that moved, and forget those that are gone.
+            accept_moved: also pin the new commit of branches that moved, and remove those that are gone.
+            retry_seconds: see `HubClient`.
 
         Raises:
-            EmergenceError: the hub does not answer, or it is to be left alone.
+            EmergenceError: the hub does not answer, or must not be asked.
         """
         if self.offline:
             raise EmergenceError(
                 "Revisions cannot be pinned offline.", where=self.lock, remedy="set family.offline to false"
             )
-        changes: list[LockDifference] = []
+        if retry_seconds is not None:
+            self._client.retry_seconds = retry_seconds
+        total = LockDifference([], [], [])
         for model in models if models is not None else self.repositories:
             repository = self.repositories[model]
             revisions = self._client.revisions(repository)
@@ -128,17 +157,16 @@ class HubSource:
                     remedy="correct family.revision in the study file",
                 )
             now = {step: (revision, revisions[revision]) for step, revision in steps.items()}
-            old = self._known(read_lock(self.lock) or Lock(), model)
-            changes.append(difference(model, old, now))
-            self._write(model, self._pins(repository, old, now, accept_moved))
-        return LockDifference(
-            tuple(line for change in changes for line in change.added),
-            tuple(line for change in changes for line in change.removed),
-            tuple(line for change in changes for line in change.moved),
-        )
+            old = self._pins(model)
+            change = difference(model, old, now)
+            total.added.extend(change.added)
+            total.removed.extend(change.removed)
+            total.moved.extend(change.moved)
+            self._write(model, self._new_pins(repository, old, now, accept_moved))
+        return total
 
     def verify(self, ref: CheckpointRef) -> str | None:
-        """Whether the revision is still at its pin; see `Source.verify`. One request per model and source."""
+        """Compare the revision with its pin; see `Source.verify`. One request per repository."""
         if self.offline:
             return None
         if ref.location not in self._now:
@@ -179,14 +207,7 @@ class HubSource:
         n_bytes = sum(file.n_bytes for file in pin.others) + ref.weights_bytes * (2 if pickled else 1)
         with self.cache.hold(ref.identity, n_bytes, fill) as folder:
             refuse_unsafe(folder, trusted=is_trusted)  # it may have been fetched when the model was trusted
-            (self._trusted_folders.add if is_trusted else self._trusted_folders.discard)(folder)
             yield folder
-
-    def load(self, folder: Path, device: "str | torch.device", dtype: "torch.dtype") -> "PreTrainedModel":
-        """The model of a fetched folder; see `Source.load`."""
-        from emergence_assets.checkpoints.models.loading import load_model
-
-        return load_model(folder, device, dtype, trusted=folder in self._trusted_folders)
 
     def is_cached(self, ref: CheckpointRef) -> bool:
         """Whether the cache holds it."""
@@ -196,15 +217,13 @@ class HubSource:
         """Remove it from the cache unless it is in use."""
         return self.cache.evict(ref.identity)
 
-    def _known(self, lock: Lock, model: str) -> Sequence[Pin]:
-        """Pins of a model in the repository and by the names that the study has; others are of another study."""
-        if lock.repositories.get(model) != self.repositories[model]:
-            return ()
-        return [pin for pin in lock.pins[model] if self.pattern.step_of(pin.revision) == pin.step]
+    def _pins(self, model: str) -> Sequence[Pin]:
+        """Pins of a model in the repository and with the names that the study file states; others are ignored."""
+        pins = read_lock(self.lock).pins(model, self.repositories[model])
+        return [pin for pin in pins if self.pattern.step_of(pin.revision) == pin.step]
 
     def _pin(self, ref: CheckpointRef) -> Pin:
-        lock = read_lock(self.lock) or Lock()
-        for pin in lock.pins.get(ref.model, ()):
+        for pin in read_lock(self.lock).pins(ref.model, ref.location):
             if (pin.step, pin.commit_sha, pin.identity) == (ref.step, ref.commit_sha, ref.identity):
                 return pin
         raise EmergenceError(
@@ -213,13 +232,9 @@ class HubSource:
             remedy="run again; the lock changed meanwhile",
         )
 
-    def _pins(
-        self,
-        repository: str,
-        old: Sequence[Pin],
-        now: Mapping[int, tuple[str, str]],
-        accept_moved: bool,
-    ) -> Sequence[Pin]:
+    def _new_pins(
+        self, repository: str, old: Sequence[Pin], now: Mapping[int, tuple[str, str]], accept_moved: bool
+    ) -> tuple[Pin, ...]:
         known = {pin.step: pin for pin in old}
         kept = {step: pin for step, pin in known.items() if step in now or not accept_moved}
         ask = [
@@ -234,15 +249,14 @@ class HubSource:
 
         with ThreadPoolExecutor(LISTING_THREADS) as threads:
             kept |= {found.step: found for found in threads.map(pin, ask)}
-        return [kept[step] for step in sorted(kept)]
+        return tuple(kept[step] for step in sorted(kept))
 
-    def _write(self, model: str, pins: Sequence[Pin]) -> None:
+    def _write(self, model: str, pins: tuple[Pin, ...]) -> None:
         with clear_disk_errors(self.lock):
             self.lock.parent.mkdir(parents=True, exist_ok=True)
         with clear_disk_errors(self.lock), FileLock(self.lock.with_name(f".{self.lock.name}.lock")):
-            lock = read_lock(self.lock) or Lock()
-            repositories = dict(lock.repositories) | {model: self.repositories[model]}
-            new = Lock(repositories, dict(lock.pins) | {model: tuple(pins)})
+            lock = read_lock(self.lock)
+            new = Lock({**lock.models, model: PinnedModel(self.repositories[model], pins)})
             if new != lock:
                 write_lock(self.lock, new)
 
@@ -262,8 +276,8 @@ def _pin_of(step: int, revision: str, commit_sha: str, files: Sequence[HubFile])
     try:
         pinned = [_pinned(listed[name]) for name in (*weights, *others)]
     except BrokenCheckpoint as error:
-        return Pin(step, revision, commit_sha, (), (), error.what)
-    return Pin(step, revision, commit_sha, tuple(pinned[: len(weights)]), tuple(pinned[len(weights) :]), problem)
+        return Pin(step, revision, commit_sha, error.what, (), ())
+    return Pin(step, revision, commit_sha, problem, tuple(pinned[: len(weights)]), tuple(pinned[len(weights) :]))
 
 
 def _weights(listed: Collection[str]) -> tuple[list[str], str]:

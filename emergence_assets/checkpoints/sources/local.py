@@ -6,23 +6,21 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from emergence_assets.checkpoints.files.folder import check_whole, weights_files
-from emergence_assets.checkpoints.files.safetensors_file import MAX_JSON_BYTES
+from emergence_assets.checkpoints.files.pickles import INDEX, SINGLE, pickle_files
 from emergence_assets.checkpoints.sources.cache import CheckpointCache
+from emergence_assets.checkpoints.sources.revision import RevisionPattern
 from emergence_assets.checkpoints.sources.safety import refuse_unsafe, refuse_ways_out
-from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing
+from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, Source
+from emergence_assets.study.family import Local
 from resources.errors import BrokenCheckpoint, EmergenceError
+from resources.files.storage import Storage
 from resources.progress import Report
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
-
 
 UNFINISHED = (".tmp", ".partial", ".incomplete", ".part", ".crdownload")
 """Endings of names that programs give to what they are still writing."""
@@ -34,7 +32,9 @@ _whole: dict[tuple[Path, Path, bool], tuple[str, str]] = {}
 once per version of a folder."""
 
 
-class _File(NamedTuple):
+class File(NamedTuple):
+    """A file of a checkpoint folder as its directory entry describes it."""
+
     name: str
     n_bytes: int
     modified_ns: int
@@ -42,7 +42,7 @@ class _File(NamedTuple):
     changed_ns: int
 
 
-class LocalSource:
+class LocalSource(Source):
     """A `Source` over `{root}/{pattern}`."""
 
     def __init__(
@@ -54,8 +54,6 @@ class LocalSource:
         settle_seconds: float = 10.0,
         cache_root: Path | None = None,
         trusted: Collection[str] = (),
-        blocks: str | None = None,
-        own: bool = False,
     ):
         """Nothing is read yet.
 
@@ -66,15 +64,23 @@ class LocalSource:
             settle_seconds: no file may have changed for so long.
             cache_root: where converted copies of pickled weights go; None refuses pickles.
             trusted: models whose own code may be run.
-            blocks: module path of the list of blocks, where it is not found by itself.
-            own: the project wrote them: without a root there are none yet, which is no error, and they are the same
-                after the data were copied.
         """
         self.root, self.pattern, self.marker, self.settle_seconds = root.absolute(), pattern, marker, settle_seconds
-        self.trusted, self.blocks, self.own = frozenset(trusted), blocks, own
+        self.trusted = frozenset(trusted)
         # The folder is there already and bounds what is converted from it.
         self._converted = CheckpointCache(cache_root, sys.maxsize) if cache_root else None
-        self._trusted_folders: set[Path] = set()
+
+    @classmethod
+    def of(cls, family: Local, storage: Storage) -> "LocalSource":
+        """See `Source.of`."""
+        return cls(
+            Path(family.root),
+            family.folder,
+            marker=family.marker,
+            settle_seconds=family.settle_seconds,
+            cache_root=storage.checkpoint_cache() / "converted",
+            trusted=family.trust_remote_code,
+        )
 
     def list(self, model: str) -> Listing:
         """Folders of a model whose names are steps; see `Source.list`.
@@ -95,30 +101,28 @@ class LocalSource:
                 continue
             ending = ".safetensors" if _has_safetensors(folder) else ".bin"
             n_bytes = sum(file.n_bytes for file in files if file.name.endswith(ending))
-            found.append(CheckpointRef(model, step, folder.name, str(folder), "", identity, n_bytes))
+            found.append(CheckpointRef(model, step, folder.name, self.location(folder), "", identity, n_bytes))
         return Listing(tuple(found), incomplete)
 
     def verify(self, ref: CheckpointRef) -> str:
         """Whether the files are those that were listed; see `Source.verify`."""
         try:
-            identity = self._identity(ref.model, ref.step, _files(self._folder(ref)))
+            identity = self._identity(ref.model, ref.step, _files(self.folder_of(ref)))
         except OSError:
-            return f"its folder {ref.location} cannot be read any more"
+            return f"its folder {self.folder_of(ref)} cannot be read any more"
         return "" if identity == ref.identity else "its files changed since it was listed"
 
     @contextlib.contextmanager
     def fetch(self, ref: CheckpointRef, report: Report) -> Iterator[Path]:
         """The folder itself, or a converted copy of pickled weights; see `Source.fetch`."""
-        folder = self._folder(ref)
+        folder = self.folder_of(ref)
         if not folder.is_dir():
             raise EmergenceError("The folder of this checkpoint is gone.", where=folder, remedy="put it back")
-        is_trusted = ref.model in self.trusted
-        refuse_unsafe(folder, trusted=is_trusted, root=self.root)
+        refuse_unsafe(folder, trusted=ref.model in self.trusted, root=self.root)
         self._refuse_changed(ref)
         if self._converted is None:
             weights_files(folder)  # says that there are pickles only, or nothing
         if self._converted is None or _has_safetensors(folder):
-            self._trust(folder, is_trusted)
             yield folder
             return
 
@@ -127,13 +131,12 @@ class LocalSource:
             self._convert(ref, copy)
 
         with self._converted.hold(ref.identity, 2 * ref.weights_bytes, fill) as copy:
-            self._trust(copy, is_trusted)
             yield copy
 
     def _convert(self, ref: CheckpointRef, copy: Path) -> None:
         from emergence_assets.checkpoints.models.conversion import convert_pickle
 
-        folder = self._folder(ref)
+        folder = self.folder_of(ref)
         for file in _files(folder):
             with contextlib.suppress(FileNotFoundError):  # then it changed
                 shutil.copyfile(folder / file.name, copy / file.name)
@@ -145,28 +148,25 @@ class LocalSource:
         if problem := self.verify(ref):
             raise EmergenceError(f"{ref.model} step {ref.step}: {problem}.", where=ref.location, remedy="run again")
 
-    def _folder(self, ref: CheckpointRef) -> Path:
-        # Where own checkpoints were listed last may be where the data lay before they were moved.
-        own = self.pattern.replace("{model}", ref.model).replace("{step}", str(ref.step))
-        return self.root / own if self.own else Path(ref.location)
+    def location(self, folder: Path) -> str:
+        """Where a checkpoint is, as tables and messages name it."""
+        return str(folder)
 
-    def _identity(self, model: str, step: int, files: "list[_File]") -> str:
-        # A copy has other inodes and times of change; what comes from outside is looked at again then.
-        seen = [file[:3] if self.own else file for file in files]
+    def folder_of(self, ref: CheckpointRef) -> Path:
+        """Folder of a listed checkpoint."""
+        return Path(ref.location)
+
+    def identifying(self, file: File) -> tuple[str | int, ...]:
+        """Attributes of a file that are part of a checkpoint's identity."""
+        return file
+
+    def _identity(self, model: str, step: int, files: Sequence[File]) -> str:
+        seen = [self.identifying(file) for file in files]
         return sha256(json.dumps([model, step, *seen]).encode()).hexdigest()[:32]
-
-    def _trust(self, folder: Path, is_trusted: bool) -> None:
-        (self._trusted_folders.add if is_trusted else self._trusted_folders.discard)(folder)
-
-    def load(self, folder: Path, device: "str | torch.device", dtype: "torch.dtype") -> "PreTrainedModel":
-        """The model of a fetched folder; see `Source.load`."""
-        from emergence_assets.checkpoints.models.loading import load_model
-
-        return load_model(folder, device, dtype, trusted=folder in self._trusted_folders)
 
     def is_cached(self, ref: CheckpointRef) -> bool:
         """Whether the folder holds safetensors, or a converted copy is there."""
-        folder = self._folder(ref)
+        folder = self.folder_of(ref)
         return _has_safetensors(folder) or (self._converted is not None and self._converted.contains(ref.identity))
 
     def evict(self, ref: CheckpointRef) -> int:
@@ -175,40 +175,24 @@ class LocalSource:
 
     def _folders(self, model: str) -> dict[int, Path]:
         """Step to folder, by step."""
-        pattern = self.pattern.replace("{model}", model)
-        above, _, name = pattern.rpartition("/")
+        above, _, name = self.pattern.replace("{model}", model).rpartition("/")
         if "{step}" in above:
             raise EmergenceError(
                 f"In {self.pattern!r} the step is not in the last folder's name.", remedy="correct family.folder"
             )
-        parts = [re.escape(part) for part in name.split("{step}")]
-        step_of = re.compile("([0-9]{1,12})".join(parts))
         parent = self.root / above
         try:
             if not self.root.is_dir():
-                if self.own:
-                    return {}  # nothing was trained yet
                 raise EmergenceError(
                     "The folder of the family is not there.", where=self.root, remedy="correct family.root"
                 )
-            paths = sorted(path for path in parent.iterdir() if path.is_dir()) if parent.exists() else []
+            names = [path.name for path in parent.iterdir() if path.is_dir()] if parent.exists() else []
         except OSError as error:
             what = f"The folder of {model} cannot be read: {error.strerror}."
             raise EmergenceError(what, where=parent, remedy="correct family.folder, or change its rights") from None
-        found: dict[int, Path] = {}
-        for path in paths:
-            if match := step_of.fullmatch(path.name):
-                step = int(match[1])
-                if step in found:
-                    raise EmergenceError(
-                        f"{found[step].name} and {path.name} are both step {step}.",
-                        where=parent,
-                        remedy="remove one of them",
-                    )
-                found[step] = path
-        return dict(sorted(found.items()))
+        return {step: parent / name for step, name in RevisionPattern(name).steps(names, where=parent).items()}
 
-    def _unfinished(self, folder: Path, files: "list[_File]") -> str:
+    def _unfinished(self, folder: Path, files: Sequence[File]) -> str:
         """Why a folder is still being written; empty when it is not."""
         unfinished = [path.name for path in folder.iterdir() if path.name.endswith(UNFINISHED)]
         if unfinished:
@@ -247,29 +231,19 @@ def _has_safetensors(folder: Path) -> bool:
 
 
 def _check_pickles(folder: Path, convertible: bool) -> None:
-    names = {path.name for path in folder.iterdir()}
-    if not convertible or not names & {"pytorch_model.bin", "pytorch_model.bin.index.json"}:
+    if not convertible or not ((folder / SINGLE).exists() or (folder / INDEX).exists()):
         weights_files(folder)
     for name in ("config.json", "tokenizer.json"):
-        if name not in names:
+        if not (folder / name).exists():
             raise BrokenCheckpoint(f"{name} is missing", where=folder / name)
-    index = folder / "pytorch_model.bin.index.json"
-    if "pytorch_model.bin" not in names:
-        try:
-            if index.stat().st_size > MAX_JSON_BYTES:
-                raise ValueError
-            listed = {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise BrokenCheckpoint("the index cannot be read", where=index) from None
-        if missing := sorted(listed - names):
-            raise BrokenCheckpoint(f"{missing[0]} is missing", where=folder)
+    pickle_files(folder)
 
 
-def _files(folder: Path) -> "list[_File]":
+def _files(folder: Path) -> list[File]:
     """Files that decide what a checkpoint is, by name."""
     found = []
     for path in sorted(folder.iterdir()):
         if _MATTERS.fullmatch(path.name):
             status = path.stat()
-            found.append(_File(path.name, status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns))
+            found.append(File(path.name, status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns))
     return found

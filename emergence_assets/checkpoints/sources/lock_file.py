@@ -6,36 +6,61 @@ control.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from emergence_assets.checkpoints.files.folder import weights_sha256
 from resources.errors import BrokenCheckpoint, EmergenceError
 from resources.files.atomic import clear_disk_errors, replacing_file
+from resources.files.checked_json import STRICT, read_checked
 from resources.hub.pinned_file import SHA1, PinnedFile, refuse_odd_file
 
-FORMAT = "emergence-checkpoint-lock"
-FORMAT_VERSION = 1
 MAX_BYTES = 200_000_000
 MAX_STEP = 10**13
-"""Beyond what `RevisionPattern` reads."""
+"""Larger than any step that `RevisionPattern` reads."""
+
+
+def _checked(file: PinnedFile) -> PinnedFile:
+    try:
+        refuse_odd_file(file)
+    except BrokenCheckpoint as error:
+        raise ValueError(error.what) from None
+    return file
+
+
+def _commit(commit_sha: str) -> str:
+    if not SHA1.fullmatch(commit_sha):
+        raise ValueError("no hash of a commit")
+    return commit_sha
+
+
+Files = tuple[Annotated[PinnedFile, AfterValidator(_checked)], ...]
 
 
 @dataclass(frozen=True)
 class Pin:
     """One revision at one commit."""
 
-    step: int
+    __pydantic_config__ = STRICT
+    step: Annotated[int, Field(ge=0, le=MAX_STEP)]
     revision: str
-    commit_sha: str
-    weights: tuple[PinnedFile, ...]
+    commit_sha: Annotated[str, AfterValidator(_commit)]
+    problem: str
+    """File that the revision lacks or that cannot be used; empty for a complete checkpoint."""
+    weights: Files
     """Files of one weight format."""
-    others: tuple[PinnedFile, ...]
+    others: Files
     """Config, tokenizer, index."""
-    problem: str = ""
-    """What the revision lacks; it is then no checkpoint."""
+
+    @model_validator(mode="after")
+    def _has_weights(self) -> "Pin":
+        if not self.problem and not self.weights:
+            raise ValueError(f"{self.revision!r} has no weights")
+        return self
 
     @property
     def files(self) -> tuple[PinnedFile, ...]:
@@ -55,135 +80,96 @@ class Pin:
         return weights_sha256(hashes) if hashes and all(hashes.values()) else ""
 
 
+def _ascending(pins: tuple[Pin, ...]) -> tuple[Pin, ...]:
+    steps = [pin.step for pin in pins]
+    if steps != sorted(set(steps)):
+        raise ValueError("the steps do not ascend")
+    return pins
+
+
+@dataclass(frozen=True)
+class PinnedModel:
+    """Pins of one model."""
+
+    __pydantic_config__ = STRICT
+    repository: str
+    checkpoints: Annotated[tuple[Pin, ...], AfterValidator(_ascending)]
+    """By step."""
+
+
 @dataclass(frozen=True)
 class Lock:
     """Pins of all models of a family."""
 
-    repositories: Mapping[str, str] = field(default_factory=dict)
-    """Model to repository."""
-    pins: Mapping[str, tuple[Pin, ...]] = field(default_factory=dict)
-    """Model to its pins, by step."""
+    __pydantic_config__ = STRICT
+    models: Mapping[str, PinnedModel]
+    format: Literal["emergence-checkpoint-lock"] = "emergence-checkpoint-lock"
+    format_version: Literal[1] = 1
+
+    def pins(self, model: str, repository: str) -> tuple[Pin, ...]:
+        """Pins of a model in a repository; none if the model is pinned in another one."""
+        pinned = self.models.get(model)
+        return pinned.checkpoints if pinned and pinned.repository == repository else ()
 
 
 @dataclass(frozen=True)
 class LockDifference:
-    """What changed upstream since a lock was written, in lines that name model, revision and commit."""
+    """Changes at the hub since a lock was written, a line each with model, revision and commit."""
 
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    moved: tuple[str, ...] = ()
+    added: list[str]
+    removed: list[str]
+    moved: list[str]
+
+
+_LOCK = TypeAdapter(Lock)
 
 
 def write_lock(path: Path, lock: Lock) -> None:
     """Write a lock, whole or not at all."""
     parts = []
-    for model in sorted(lock.pins):
-        lines = ",\n".join(f"   {json.dumps(_plain(pin))}" for pin in lock.pins[model])
-        head = f'  {json.dumps(model)}: {{"repository": {json.dumps(lock.repositories[model])}, "checkpoints": [\n'
+    for model, pinned in sorted(lock.models.items()):
+        lines = ",\n".join(f"   {json.dumps(asdict(pin))}" for pin in pinned.checkpoints)
+        head = f'  {json.dumps(model)}: {{"repository": {json.dumps(pinned.repository)}, "checkpoints": [\n'
         parts.append(f"{head}{lines}\n  ]}}")
-    head = json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION})[:-1]
+    head = json.dumps({"format": lock.format, "format_version": lock.format_version})[:-1]
     text = f'{head}, "models": {{\n' + ",\n".join(parts) + "\n}}\n"
     with clear_disk_errors(path), replacing_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def read_lock(path: Path) -> Lock | None:
-    """The lock in a file; None without a file.
+def read_lock(path: Path) -> Lock:
+    """The lock in a file; an empty one without a file.
 
     Raises:
-        EmergenceError: the file is no lock, or a name or hash in it is odd.
+        EmergenceError: the file is no lock, or a field is wrong; names the field.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise _odd(path, "it is too large")
-        record = json.loads(path.read_text(encoding="utf-8"))
+        return read_checked(path, _LOCK, MAX_BYTES)
     except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise _odd(path, str(error)) from None
-    match record:
-        case {"format": str(name), "format_version": int(version), "models": dict(models)} if (
-            name == FORMAT and version == FORMAT_VERSION
-        ):
-            pass
-        case _:
-            raise _odd(path, f"it is no {FORMAT} of version {FORMAT_VERSION}")
-    repositories, pins = {}, {}
-    for model, entry in models.items():
-        match entry:
-            case {"repository": str(repository), "checkpoints": list(checkpoints)}:
-                repositories[model] = repository
-                pins[model] = tuple(_pin(checkpoint, path) for checkpoint in checkpoints)
-            case _:
-                raise _odd(path, f"its entry of {model!r} is odd")
-        steps = [pin.step for pin in pins[model]]
-        if steps != sorted(set(steps)):
-            raise _odd(path, f"the steps of {model!r} do not ascend")
-    return Lock(repositories, pins)
+        return Lock({})
+    except (OSError, ValueError) as error:
+        raise EmergenceError(
+            f"The lock file cannot be used: {error}.",
+            where=path,
+            remedy="take it back from version control, or delete it and type `emergence checkpoints lock`",
+        ) from None
 
 
 def difference(model: str, old: Sequence[Pin], new: Mapping[int, tuple[str, str]]) -> LockDifference:
-    """Compare pins with what the branches are now.
+    """Compare pins with the branches of the hub.
 
     Args:
         model: named in the lines.
         old: pins.
         new: step to revision and commit.
     """
-    known = {pin.step: pin for pin in old}
-    added = [f"{model} {name} at {sha[:12]}" for step, (name, sha) in sorted(new.items()) if step not in known]
-    removed = [f"{model} {pin.revision} at {pin.commit_sha[:12]}" for pin in old if pin.step not in new]
-    moved = [
-        f"{model} {pin.revision} from {pin.commit_sha[:12]} to {new[pin.step][1][:12]}"
-        for pin in old
-        if pin.step in new and new[pin.step][1] != pin.commit_sha
-    ]
-    return LockDifference(tuple(added), tuple(removed), tuple(moved))
-
-
-def _plain(pin: Pin) -> dict[str, Any]:
-    return {
-        "step": pin.step,
-        "revision": pin.revision,
-        "commit_sha": pin.commit_sha,
-        "problem": pin.problem,
-        "weights": [[file.name, file.n_bytes, file.sha256, file.blob_id] for file in pin.weights],
-        "others": [[file.name, file.n_bytes, file.sha256, file.blob_id] for file in pin.others],
-    }
-
-
-def _pin(record: Any, path: Path) -> Pin:
-    match record:
-        case {
-            "step": int(step),
-            "revision": str(revision),
-            "commit_sha": str(commit_sha),
-            "problem": str(problem),
-            "weights": list(weights),
-            "others": list(others),
-        } if type(step) is int and 0 <= step <= MAX_STEP and SHA1.fullmatch(commit_sha):
-            files = [tuple(_file(file, path) for file in listed) for listed in (weights, others)]
-            if not problem and not files[0]:
-                raise _odd(path, f"{revision!r} has no weights")
-            return Pin(step, revision, commit_sha, files[0], files[1], problem)
-    raise _odd(path, f"a checkpoint is odd: {str(record)[:80]}")
-
-
-def _file(record: Any, path: Path) -> PinnedFile:
-    match record:
-        case [str(name), int(n_bytes), str(digest), str(blob_id)]:
-            file = PinnedFile(name, n_bytes, digest, blob_id)
-            try:
-                refuse_odd_file(file)
-            except BrokenCheckpoint as error:
-                raise _odd(path, error.what) from None
-            return file
-    raise _odd(path, f"a file is odd: {str(record)[:80]}")
-
-
-def _odd(path: Path, what: str) -> EmergenceError:
-    return EmergenceError(
-        f"The lock file cannot be used: {what}.",
-        where=path,
-        remedy="take it back from version control, or delete it and type `emergence checkpoints lock`",
+    known = {pin.step for pin in old}
+    return LockDifference(
+        [f"{model} {name} at {sha[:12]}" for step, (name, sha) in sorted(new.items()) if step not in known],
+        [f"{model} {pin.revision} at {pin.commit_sha[:12]}" for pin in old if pin.step not in new],
+        [
+            f"{model} {pin.revision} from {pin.commit_sha[:12]} to {new[pin.step][1][:12]}"
+            for pin in old
+            if pin.step in new and new[pin.step][1] != pin.commit_sha
+        ],
     )

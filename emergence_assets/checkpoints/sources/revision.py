@@ -44,9 +44,9 @@ class RevisionPattern:
                 continue
             if step in found:
                 raise EmergenceError(
-                    f"Revisions {found[step]} and {revision} are both step {step}.",
+                    f"{found[step]} and {revision} are both step {step}.",
                     where=where,
-                    remedy=f"make the pattern {self.pattern!r} of the study file narrower",
+                    remedy=f"remove one of them, or make the pattern {self.pattern!r} of the study file narrower",
                 )
             found[step] = revision
         return dict(sorted(found.items()))

@@ -6,7 +6,6 @@ import polars as pl
 
 from emergence_assets.features.probe_quality.categories import CHANCES, probe_categories, warnings
 from emergence_assets.features.probe_quality.power import N_CHECKPOINTS
-from emergence_assets.study.family import TrainedHere
 from emergence_assets.study.study import Study
 from emergence_assets.texts.probe_set import ProbeSet
 from emergence_assets.texts.study_texts import download_probe_set, study_probe_set
@@ -45,7 +44,7 @@ def probe_report(study: Study) -> ProbeReport:
     """
     download_probe_set(study)
     probes = study_probe_set(study)
-    n_tokens, read_out = _tokens(study, probes) if isinstance(study.family, TrainedHere) else (None, None)
+    n_tokens, read_out = _tokens(study, probes) if study.family.trained_here else (None, None)
     n_checkpoints = len(study.listed_steps or ()) or N_CHECKPOINTS
     table = probe_categories(probes, study.sae.n_latents, n_checkpoints, n_tokens)
     n_units = probes.texts["unit"].n_unique()

@@ -15,7 +15,6 @@ from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell, step_key
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.timeline import Timeline, TimelineEntry, is_used
-from emergence_assets.study.family import TrainedHere
 from emergence_assets.study.study import Study
 from resources.errors import EmergenceError
 from resources.files.provenance import canonical_json
@@ -116,7 +115,7 @@ class _Tick:
         """
         study, found = self.plan.study, []
         for entry in self.timeline.entries:
-            if not entry.identity or not is_used(entry.status, unjudged=True):
+            if not entry.identity or not is_used(entry.status, unvalidated=True):
                 continue
             key = step_key(entry.step)
             if key in known:
@@ -191,7 +190,7 @@ class _Tick:
         """Add partitions of requested checkpoints, in order of steps; delete those that left the timeline."""
         name = step_set_name(self.plan.study, self.model)
         new = [key for entry in wanted if (key := step_key(entry.step)) not in known]
-        used = {step_key(entry.step) for entry in self.timeline.entries if is_used(entry.status, unjudged=True)}
+        used = {step_key(entry.step) for entry in self.timeline.entries if is_used(entry.status, unvalidated=True)}
         gone = sorted(set(known) - used)
         return [
             *([dg.AddDynamicPartitionsRequest(name, new)] if new else []),
@@ -201,7 +200,7 @@ class _Tick:
 
 def arrival_sensors(study: Study, storage: Storage, specs: Sequence[AssetSpec]) -> list[dg.SensorDefinition]:
     """A sensor per model of a family from outside; one that targets several models breaks the code location."""
-    if isinstance(study.family, TrainedHere):
+    if study.family.trained_here:
         return []
     return [_sensor(study, storage, specs, model) for model in study.models]
 

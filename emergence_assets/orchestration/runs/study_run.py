@@ -71,11 +71,11 @@ def follow_timelines(plan: Plan, instance: dg.DagsterInstance, look: bool = True
         EmergenceError: the source cannot be read, or no checkpoint of a model can be used.
     """
     for model in plan.study.models:
-        if look and any(spec.takes_unjudged for spec in plan.specs.values()):
+        if look and any(spec.takes_unvalidated for spec in plan.specs.values()):
             refresh_timeline(plan.study, plan.storage, model)
     plan.reload()
     for model in plan.study.models:
-        follow_timeline(instance, plan.study, model, plan.steps_of(model, unjudged=True))
+        follow_timeline(instance, plan.study, model, plan.steps_of(model, unvalidated=True))
 
 
 @dataclass
@@ -97,7 +97,7 @@ class _Run:
     def make_all(self) -> None:
         """Make the checkpoints, which decide what follows from them, and then all the rest."""
         specs = list(self.plan.specs.values())
-        split = max((position + 1 for position, spec in enumerate(specs) if spec.takes_unjudged), default=0)
+        split = max((position + 1 for position, spec in enumerate(specs) if spec.takes_unvalidated), default=0)
         for is_last, phase in ((False, specs[:split]), (True, specs[split:])):
             if is_last:
                 self.plan.reload()
@@ -109,7 +109,7 @@ class _Run:
     def _looks(self) -> bool:
         """Whether it asks the sources of checkpoints what there is."""
         only = self.only
-        return only is None or any(spec.takes_unjudged and only.get(spec.name) for spec in self.plan.specs.values())
+        return only is None or any(spec.takes_unvalidated and only.get(spec.name) for spec in self.plan.specs.values())
 
     def _text_counts(self) -> TextCounts:
         """Of the study, counted once."""
@@ -148,7 +148,7 @@ class _Run:
 
     def _cells(self, spec: AssetSpec, due: Sequence[Cell]) -> None:
         """Make what is due of an asset with partitions, and record what has no event."""
-        if spec.takes_unjudged:
+        if spec.takes_unvalidated:
             self._take_in(spec, due)
         else:
             self._make_due(spec, [cell for cell in due if (spec.name, cell) not in self._followed])

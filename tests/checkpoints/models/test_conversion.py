@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from emergence_assets.checkpoints.files.pickles import pickle_files
 from emergence_assets.checkpoints.models import conversion
-from emergence_assets.checkpoints.models.conversion import convert_pickle, pickle_files
+from emergence_assets.checkpoints.models.conversion import convert_pickle
 from resources.errors import BrokenCheckpoint
 from tests.conftest import mounted_disk
 from tests.family import as_pickle, evil_pickle, read_weights
@@ -152,6 +153,7 @@ def test_a_huge_index_is_refused_unread(tmp_path: Path, monkeypatch: pytest.Monk
 CONVERTED = """
 import sys
 from pathlib import Path
+from emergence_assets.checkpoints.files.pickles import pickle_files
 from emergence_assets.checkpoints.models.conversion import convert_pickle
 try:
     convert_pickle(Path(sys.argv[1]))

@@ -43,4 +43,4 @@ def root(family: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def cache(tmp_path: Path) -> CheckpointCache:
     """An empty cache that soon gives up waiting for room."""
-    return CheckpointCache(tmp_path / "cache", 1000, patience_seconds=0.2)
+    return CheckpointCache(tmp_path / "cache", 1000, wait_seconds=0.2)

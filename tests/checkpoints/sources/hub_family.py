@@ -24,15 +24,15 @@ def publish(hub: HubServer, family: Path, *steps: int, model: str = MODEL) -> di
 
 
 def make_source(
-    hub: HubServer, folder: Path, *, pattern: str = "step{step}", patience_seconds: float = 5.0, **options: Any
+    hub: HubServer, folder: Path, *, pattern: str = "step{step}", retry_seconds: float = 5.0, **options: Any
 ) -> HubSource:
     """A source of one model, with lock and cache in a folder."""
     return HubSource(
         options.pop("repositories", {MODEL: REPOSITORY}),
         RevisionPattern(pattern, options.pop("offset", 0)),
         folder / "lock.json",
-        CheckpointCache(folder / "cache", options.pop("limit_bytes", 10**9), patience_seconds=0.2),
-        client=HubClient(hub.endpoint, patience_seconds),
+        CheckpointCache(folder / "cache", options.pop("limit_bytes", 10**9), wait_seconds=0.2),
+        client=HubClient(hub.endpoint, retry_seconds),
         **options,
     )
 

@@ -94,7 +94,7 @@ def test_threads_that_want_the_same_fill_it_once(cache: CheckpointCache) -> None
 
 
 def test_threads_that_want_different_ones_stay_within_the_bound(tmp_path: Path) -> None:
-    cache = CheckpointCache(tmp_path / "cache", 1000, patience_seconds=5)
+    cache = CheckpointCache(tmp_path / "cache", 1000, wait_seconds=5)
 
     def want(number: int) -> int:
         with cache.hold(f"{number % 5}", 400, filling(400)) as folder:
@@ -146,7 +146,7 @@ def test_room_is_claimed_before_it_is_filled(cache: CheckpointCache) -> None:
 
 
 def test_who_waits_for_room_gets_it_when_it_is_free(tmp_path: Path) -> None:
-    cache = CheckpointCache(tmp_path / "cache", 1000, patience_seconds=3)
+    cache = CheckpointCache(tmp_path / "cache", 1000, wait_seconds=3)
     with ThreadPoolExecutor(1) as threads:
         with cache.hold("a", 600, filling(600)):
             waiting = threads.submit(put, cache, "b", 600)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from emergence_assets.checkpoints.files.folder import read_facts
-from emergence_assets.checkpoints.sources.lock_file import read_lock
+from emergence_assets.checkpoints.sources.lock_file import Lock, LockDifference, read_lock
 from resources.errors import EmergenceError, SourceUnreachable
 from tests.checkpoints.sources.hub_family import MODEL, REPOSITORY, STEPS, make_source, publish, ref_of
 from tests.family import missing_file, step_folder
@@ -52,8 +52,8 @@ def test_pinning_again_asks_for_branches_alone_and_changes_nothing(
     assert len(source.refresh().added) == len(STEPS)
     before = source.lock.read_bytes(), source.lock.stat().st_ino
     hub.reset_log()
-    assert source.refresh() == type(source.refresh())()
-    assert paths(hub) == [f"{REPOSITORY}/refs"] * 2
+    assert source.refresh() == LockDifference([], [], [])
+    assert paths(hub) == [f"{REPOSITORY}/refs"]
     assert (source.lock.read_bytes(), source.lock.stat().st_ino) == before
 
 
@@ -64,7 +64,7 @@ def test_a_new_revision_costs_one_request_more(hub: HubServer, family: Path, tmp
     kept = source.list(MODEL).checkpoints
     hub.reset_log()
     (sha,) = publish(hub, family, 16).values()
-    assert source.refresh().added == (f"{MODEL} step16 at {sha[:12]}",)
+    assert source.refresh().added == [f"{MODEL} step16 at {sha[:12]}"]
     assert paths(hub) == [f"{REPOSITORY}/refs", f"{REPOSITORY}/tree/{sha}"]
     assert [ref for ref in source.list(MODEL).checkpoints if ref.step != 16] == list(kept)
 
@@ -80,7 +80,7 @@ def test_a_branch_that_moves_keeps_its_pin_until_it_is_accepted(hub: HubServer, 
     said = source.verify(ref_of(source, 8))
     assert f"moved upstream from {old[:12]} to {new[:12]}" in said
     assert source.verify(ref_of(source, 64)) == ""
-    assert source.refresh().moved == (f"{MODEL} step8 from {old[:12]} to {new[:12]}",)
+    assert source.refresh().moved == [f"{MODEL} step8 from {old[:12]} to {new[:12]}"]
     assert source.lock.read_bytes() == before
     source.refresh(accept_moved=True)
     assert ref_of(source, 8).commit_sha == new
@@ -93,7 +93,7 @@ def test_a_branch_that_is_gone_keeps_its_pin_until_it_is_accepted(hub: HubServer
     source.refresh()
     hub.remove_branch(REPOSITORY, "step8")
     assert "step8 is gone upstream" in source.verify(ref_of(source, 8))
-    assert source.refresh().removed == (f"{MODEL} step8 at {old[:12]}",)
+    assert source.refresh().removed == [f"{MODEL} step8 at {old[:12]}"]
     assert ref_of(source, 8).commit_sha == old
     source.refresh(accept_moved=True)
     assert [ref.step for ref in source.list(MODEL).checkpoints] == [0, 64]
@@ -151,7 +151,7 @@ def test_models_of_a_family_share_a_lock_and_nothing_else(hub: HubServer, family
 
 def test_what_was_pinned_before_a_failure_is_kept(hub: HubServer, family: Path, tmp_path: Path) -> None:
     shas = publish(hub, family)
-    source = make_source(hub, tmp_path, patience_seconds=0.1, **TWO_MODELS)
+    source = make_source(hub, tmp_path, retry_seconds=0.1, **TWO_MODELS)
     with pytest.raises(EmergenceError, match="no repository someone/gloss-tinier"):
         source.refresh()
     before = source.lock.read_bytes()
@@ -194,7 +194,7 @@ def test_names_that_are_one_step_or_no_step_are_refused(hub: HubServer, family: 
     hub.add_revision(REPOSITORY, "step08", step_folder(family, MODEL, 8))
     with pytest.raises(EmergenceError, match="step08 and step8 are both step 8"):
         make_source(hub, tmp_path).refresh()
-    assert read_lock(tmp_path / "lock.json") is None
+    assert read_lock(tmp_path / "lock.json") == Lock({})
 
 
 def test_offline_nothing_is_asked(hub: HubServer, family: Path, tmp_path: Path) -> None:

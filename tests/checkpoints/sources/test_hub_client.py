@@ -31,8 +31,8 @@ class Download:
         stored = StoredFile(name, self.content)
         self.pin = PinnedFile(name, len(self.content), stored.sha256 if stored.is_lfs else "", stored.blob_id)
 
-    def fetch(self, patience_seconds: float = 5.0, report=silent) -> None:
-        HubClient(self.hub.endpoint, patience_seconds).download(REPOSITORY, self.sha, self.pin, self.folder, report)
+    def fetch(self, retry_seconds: float = 5.0, report=silent) -> None:
+        HubClient(self.hub.endpoint, retry_seconds).download(REPOSITORY, self.sha, self.pin, self.folder, report)
 
     def is_whole(self) -> bool:
         return (self.folder / self.name).read_bytes() == self.content
@@ -77,7 +77,7 @@ def test_a_connection_that_drops_in_mid_file_goes_on_where_it_was(download: Down
 def test_patience_begins_anew_with_everything_that_arrives(download: Download) -> None:
     download.hub.drop_connection_after(4000, count=30, path_contains=WEIGHTS)
     began = time.monotonic()
-    download.fetch(patience_seconds=0.15)
+    download.fetch(retry_seconds=0.15)
     assert download.is_whole()
     assert len(download.requests()) == 31
     assert time.monotonic() - began > 0.15

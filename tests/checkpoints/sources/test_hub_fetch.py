@@ -159,7 +159,7 @@ def test_code_of_a_model_that_is_not_trusted_stays_where_it_is(
     with trusting.fetch(ref_of(trusting, 8), silent) as folder:
         assert "modeling_evil.py" in contents(folder)
         with contextlib.suppress(BrokenCheckpoint):  # that code calls the head otherwise than the weights do
-            trusting.load(folder, "cpu", torch.float32)
+            trusting.load(ref_of(trusting, 8), folder, "cpu", torch.float32)
     assert (tmp_path / "was-run").exists()
 
     # Who does not trust it any more does not get what was fetched before.
@@ -178,7 +178,7 @@ def test_trust_in_one_model_is_no_trust_in_another(hub: HubServer, family: Path,
         with_remote_code(tmp_path, MODEL, 8, tmp_path / "was-run")
         shutil.copytree(copy, folder, dirs_exist_ok=True)
         assert "auto_map" in json.loads((folder / "config.json").read_text())
-        source.load(folder, "cpu", torch.float32)
+        source.load(ref_of(source, 8), folder, "cpu", torch.float32)
     assert not (tmp_path / "was-run").exists()
 
 
@@ -189,7 +189,7 @@ def test_wrong_offsets_are_found_before_weights_are_read(hub: HubServer, family_
         with pytest.raises(BrokenCheckpoint, match=r"overlap or leave a gap|header describes"):
             check_whole(folder)  # what a measurement begins with
         with pytest.raises(BrokenCheckpoint):
-            source.load(folder, "cpu", torch.float32)
+            source.load(ref_of(source, 8), folder, "cpu", torch.float32)
 
 
 def test_an_index_that_leads_out_of_the_folder_is_refused(hub: HubServer, family_copy: Path, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_lock_that_changed_since_it_was_listed_is_not_mixed_up(
 def test_a_fetched_checkpoint_is_a_model(hub: HubServer, family: Path, tmp_path: Path) -> None:
     source = pinned_source(hub, family, tmp_path, 8)
     with source.fetch(ref_of(source, 8), silent) as folder:
-        model = source.load(folder, "cpu", torch.float32)
+        model = source.load(ref_of(source, 8), folder, "cpu", torch.float32)
     assert type(model).__name__ == "GPTNeoXForCausalLM"
     assert not model.training
 

@@ -21,9 +21,7 @@ INDEX = "model.safetensors.index.json"
 
 
 def pin_of(source: HubSource, step: int = 8) -> Pin:
-    lock = read_lock(source.lock)
-    assert lock is not None
-    return next(pin for pin in lock.pins[MODEL] if pin.step == step)
+    return next(pin for pin in read_lock(source.lock).pins(MODEL, REPOSITORY) if pin.step == step)
 
 
 def pinned(hub: HubServer, family: Path, tmp_path: Path) -> Pin:

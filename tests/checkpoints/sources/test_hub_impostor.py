@@ -63,8 +63,8 @@ def listening(answering: Answering) -> Iterator[Answering]:
             thread.join()
 
 
-def ask_for_branches(endpoint: str, patience_seconds: float = 5.0) -> dict[str, str]:
-    return HubClient(endpoint, patience_seconds).revisions(REPOSITORY)
+def ask_for_branches(endpoint: str, retry_seconds: float = 5.0) -> dict[str, str]:
+    return HubClient(endpoint, retry_seconds).revisions(REPOSITORY)
 
 
 @pytest.mark.parametrize(
@@ -102,11 +102,11 @@ def test_odd_headers_are_no_reason_to_crash(server: Answering) -> None:
             "status": 302 if "Location" in headers else 200,
         }
         with pytest.raises(SourceUnreachable):
-            ask_for_branches(server.endpoint, patience_seconds=0.1)
+            ask_for_branches(server.endpoint, retry_seconds=0.1)
     for stated in ("soon", "-1", "1.5", "", "nan", "9" * 400):
         server.answer = lambda path, asked, stated=stated: {"status": 503, "headers": {"Retry-After": stated}}
         with pytest.raises(SourceUnreachable):
-            ask_for_branches(server.endpoint, patience_seconds=0.1)
+            ask_for_branches(server.endpoint, retry_seconds=0.1)
 
 
 def test_pages_that_never_end_are_not_followed_for_ever(server: Answering) -> None:
@@ -153,9 +153,7 @@ def test_a_server_that_ignores_ranges_sends_all_again(server: Answering, family:
         publish(hub, family, 8)
         source = make_source(hub, tmp_path)
         source.refresh()
-        lock = read_lock(source.lock)
-    assert lock is not None
-    (pin,) = lock.pins[MODEL]
+        (pin,) = read_lock(source.lock).pins(MODEL, REPOSITORY)
     config = next(file for file in pin.others if file.name == "config.json")
     (tmp_path / "config.json").write_bytes(content[:100])
     HubClient(server.endpoint, 5.0).download(REPOSITORY, "a" * 40, config, tmp_path, silent)

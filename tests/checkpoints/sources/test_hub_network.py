@@ -19,8 +19,8 @@ def statuses(hub: HubServer) -> list[int]:
     return [request.status for request in hub.requests]
 
 
-def ask_for_branches(endpoint: str, patience_seconds: float = 5.0) -> dict[str, str]:
-    return HubClient(endpoint, patience_seconds).revisions(REPOSITORY)
+def ask_for_branches(endpoint: str, retry_seconds: float = 5.0) -> dict[str, str]:
+    return HubClient(endpoint, retry_seconds).revisions(REPOSITORY)
 
 
 @pytest.mark.parametrize("status", hub_client.BUSY)
@@ -75,7 +75,7 @@ def test_nobody_waits_longer_than_patience_because_a_hub_says_so(
 
 def test_patience_ends(hub: HubServer, family: Path, tmp_path: Path) -> None:
     publish(hub, family, 8)
-    source = make_source(hub, tmp_path, patience_seconds=0.3)
+    source = make_source(hub, tmp_path, retry_seconds=0.3)
     source.refresh()
     hub.fail(503)
     began = time.monotonic()
@@ -94,7 +94,7 @@ def test_a_hub_that_is_away_is_waited_for(hub: HubServer, family: Path) -> None:
     publish(hub, family, 8)
     hub.unreachable()
     with pytest.raises(SourceUnreachable, match="does not answer"):
-        ask_for_branches(hub.endpoint, patience_seconds=0.2)
+        ask_for_branches(hub.endpoint, retry_seconds=0.2)
     back = threading.Timer(0.3, hub.reachable_again)
     back.start()
     assert "step8" in ask_for_branches(hub.endpoint)
@@ -108,7 +108,7 @@ def test_a_hub_that_never_answers_is_not_waited_for_without_end(
     sha = publish(hub, family, 8)[8]
     monkeypatch.setattr(hub_client, "TIMEOUT_SECONDS", 0.1)
     hub.latency_seconds = 1.5
-    client = HubClient(hub.endpoint, patience_seconds=0.2)
+    client = HubClient(hub.endpoint, retry_seconds=0.2)
     began = time.monotonic()
     with pytest.raises(SourceUnreachable, match="Timeout"):
         client.revisions(REPOSITORY) if ask == "refs" else client.files(REPOSITORY, sha)

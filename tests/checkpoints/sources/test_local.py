@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from emergence_assets.checkpoints.sources.local import UNFINISHED
+from emergence_assets.checkpoints.sources.local import UNFINISHED, LocalSource
+from emergence_assets.checkpoints.sources.trained import TrainedSource
 from resources.errors import EmergenceError
 from tests.checkpoints.sources.hub_family import MODEL
 from tests.checkpoints.sources.local_family import make_source, ref_of, steps, why
@@ -60,7 +61,7 @@ def test_a_root_that_cannot_be_read_is_an_error_and_no_empty_family(root: Path, 
 
 def test_a_model_without_a_folder_has_no_checkpoints_yet(root: Path) -> None:
     assert make_source(root).list("another").checkpoints == ()
-    assert make_source(root.parent / "nowhere", own=True).list(MODEL).checkpoints == ()
+    assert TrainedSource(root.parent / "nowhere").list(MODEL).checkpoints == ()
 
 
 def test_the_step_stands_in_the_last_folder(root: Path) -> None:
@@ -140,24 +141,23 @@ def test_what_is_wrong_for_a_moment_is_not_remembered(root: Path, monkeypatch: p
 
 
 def test_own_checkpoints_are_the_same_after_the_data_were_copied_and_others_are_looked_at_again(root: Path) -> None:
-    def identities(folder: Path, own: bool) -> dict[int, str]:
-        return {ref.step: ref.identity for ref in make_source(folder, own=own).list(MODEL).checkpoints}
+    def identities(source: LocalSource) -> dict[int, str]:
+        return {ref.step: ref.identity for ref in source.list(MODEL).checkpoints}
 
     copy = shutil.copytree(root, root.parent / "copy")
-    assert identities(copy, own=True) == identities(root, own=True)
-    assert not set(identities(copy, own=False).values()) & set(identities(root, own=False).values())
+    before = identities(TrainedSource(root))
+    assert identities(TrainedSource(copy)) == before
+    assert not set(identities(make_source(copy)).values()) & set(identities(make_source(root)).values())
     weights = step_folder(copy, MODEL, 8) / "model.safetensors"
     os.utime(weights, (1, 1))
-    changed = {
-        step for step, identity in identities(copy, own=True).items() if identity != identities(root, own=True)[step]
-    }
+    changed = {step for step, identity in identities(TrainedSource(copy)).items() if identity != before[step]}
     assert changed == {8}
 
 
 def test_an_own_checkpoint_is_fetched_from_where_the_data_are_now(root: Path) -> None:
-    listed = make_source(root, own=True).list(MODEL).checkpoints[0]
+    listed = TrainedSource(root).list(MODEL).checkpoints[0]
     moved = root.rename(root.parent / "moved")
-    with make_source(moved, own=True).fetch(listed, lambda *_: None) as folder:
+    with TrainedSource(moved).fetch(listed, lambda *_: None) as folder:
         assert folder == step_folder(moved, MODEL, listed.step)
     with pytest.raises(EmergenceError, match="is gone"), make_source(moved).fetch(listed, lambda *_: None):
         pass

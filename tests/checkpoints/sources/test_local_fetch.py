@@ -89,5 +89,5 @@ def test_a_folder_with_safetensors_is_used_as_it_is_and_never_removed(root: Path
 def test_a_fetched_checkpoint_is_a_model(root: Path) -> None:
     source = make_source(root)
     with source.fetch(ref_of(source), silent) as folder:
-        model = source.load(folder, "cpu", torch.float32)
+        model = source.load(ref_of(source), folder, "cpu", torch.float32)
     assert model.config.hidden_size == json.loads((folder / "config.json").read_text())["hidden_size"]

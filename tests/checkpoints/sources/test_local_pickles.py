@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emergence_assets.checkpoints.files import safetensors_file
-from emergence_assets.checkpoints.sources import local
+from emergence_assets.checkpoints.files import pickles, safetensors_file
 from emergence_assets.checkpoints.sources.source import CheckpointRef
 from resources.errors import BrokenCheckpoint, EmergenceError
 from tests.checkpoints.sources.hub_family import MODEL, silent
@@ -98,6 +97,6 @@ def test_an_odd_index_of_pickles_does_not_count(root: Path, index: str) -> None:
 
 def test_a_huge_index_is_not_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     as_pickle(root, MODEL, 8, 2)
-    monkeypatch.setattr(local, "MAX_JSON_BYTES", 100)
+    monkeypatch.setattr(pickles, "MAX_JSON_BYTES", 100)
     assert "index cannot be read" in why(make_source(root))
     assert safetensors_file.MAX_JSON_BYTES > 100

@@ -78,5 +78,5 @@ def test_trust_in_one_model_is_no_trust_in_another(root: Path, tmp_path: Path) -
     for trusted, was_run in (["another"], False), ([MODEL], True):
         source = make_source(root, trusted=trusted)
         with source.fetch(ref_of(source), silent) as folder:
-            source.load(folder, "cpu", torch.float32)
+            source.load(ref_of(source), folder, "cpu", torch.float32)
         assert (tmp_path / "was-run").exists() == was_run

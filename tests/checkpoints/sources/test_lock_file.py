@@ -9,9 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emergence_assets.checkpoints.sources.lock_file import MAX_STEP, Lock, Pin, difference, read_lock, write_lock
+from emergence_assets.checkpoints.sources.lock_file import (
+    MAX_STEP,
+    Lock,
+    LockDifference,
+    Pin,
+    PinnedModel,
+    difference,
+    read_lock,
+    write_lock,
+)
 from resources.hub.pinned_file import MAX_FILE_BYTES, PinnedFile
-from tests.checkpoints.sources.pins import LOCK, PIN
+from tests.checkpoints.sources.pins import LOCK, PIN, PINNED, REPOSITORY
 
 HEX = "0123456789abcdef"
 
@@ -31,9 +40,9 @@ FILES = st.one_of(
 SOUND = st.lists(FILES, min_size=1, max_size=3).map(tuple)
 
 
-PINS = st.builds(Pin, st.integers(0, MAX_STEP), st.text(), SHA1S, SOUND, st.lists(FILES, max_size=3).map(tuple)) | (
-    st.builds(Pin, st.integers(0, MAX_STEP), st.text(), SHA1S, st.just(()), st.just(()), st.text(min_size=1))
-)
+PINS = st.builds(
+    Pin, st.integers(0, MAX_STEP), st.text(), SHA1S, st.just(""), SOUND, st.lists(FILES, max_size=3).map(tuple)
+) | st.builds(Pin, st.integers(0, MAX_STEP), st.text(), SHA1S, st.text(min_size=1), st.just(()), st.just(()))
 
 
 PINS_OF_A_MODEL = st.lists(PINS, max_size=4, unique_by=lambda pin: pin.step).map(
@@ -41,9 +50,7 @@ PINS_OF_A_MODEL = st.lists(PINS, max_size=4, unique_by=lambda pin: pin.step).map
 )
 
 
-LOCKS = st.dictionaries(st.text(), st.tuples(st.text(), PINS_OF_A_MODEL), max_size=3).map(
-    lambda models: Lock({name: entry[0] for name, entry in models.items()}, {n: e[1] for n, e in models.items()})
-)
+LOCKS = st.dictionaries(st.text(), st.builds(PinnedModel, st.text(), PINS_OF_A_MODEL), max_size=3).map(Lock)
 
 
 @given(LOCKS)
@@ -55,46 +62,46 @@ def test_a_lock_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFacto
 
 def test_every_checkpoint_has_a_line_of_its_own_and_models_are_sorted(tmp_path: Path) -> None:
     path, other = tmp_path / "lock.json", tmp_path / "other.json"
-    lock = Lock({"b": "x/b", "a": "x/a"}, {"b": LOCK.pins["gloss-tiny"], "a": LOCK.pins["gloss-tiny"]})
+    first, last = PINNED.checkpoints
+    lock = Lock({"b": PinnedModel("x/b", (first, last)), "a": PinnedModel("x/a", (first, last))})
     write_lock(path, lock)
     lines = path.read_text().splitlines()
     assert [json.loads(line.strip().rstrip(","))["step"] for line in lines if '"step"' in line] == [0, 8, 0, 8]
     assert path.read_text().index('"x/a"') < path.read_text().index('"x/b"')
     moved = replace(PIN, commit_sha="d" * 40)
-    write_lock(other, replace(lock, pins=dict(lock.pins) | {"a": (lock.pins["a"][0], moved)}))
+    write_lock(other, Lock({**lock.models, "a": PinnedModel("x/a", (first, moved))}))
     changed = [pair for pair in zip(lines, other.read_text().splitlines(), strict=True) if pair[0] != pair[1]]
     assert len(changed) == 1
 
 
 def test_without_a_file_there_is_no_lock(tmp_path: Path) -> None:
-    assert read_lock(tmp_path / "lock.json") is None
+    assert read_lock(tmp_path / "lock.json") == Lock({})
 
 
 def test_a_lock_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "lock.json"
     write_lock(path, LOCK)
-    with pytest.raises(KeyError):
-        write_lock(path, Lock({}, LOCK.pins))
+    with pytest.raises(TypeError):
+        write_lock(path, Lock({"gloss-tiny": PinnedModel(REPOSITORY, (replace(PIN, revision=object()),))}))
     assert read_lock(path) == LOCK
     assert os.listdir(tmp_path) == ["lock.json"]  # noqa: PTH208
 
 
 def test_a_checkpoint_without_weights_is_kept_when_it_says_why(tmp_path: Path) -> None:
     pin = replace(PIN, weights=(), problem="model.safetensors is missing")
-    write_lock(tmp_path / "lock.json", replace(LOCK, pins={"gloss-tiny": (pin,)}))
-    read = read_lock(tmp_path / "lock.json")
-    assert read is not None
-    assert read.pins["gloss-tiny"] == (pin,)
+    write_lock(tmp_path / "lock.json", Lock({"gloss-tiny": PinnedModel(REPOSITORY, (pin,))}))
+    assert read_lock(tmp_path / "lock.json").pins("gloss-tiny", REPOSITORY) == (pin,)
 
 
 def test_difference_names_what_is_new_gone_and_moved() -> None:
     old = [replace(PIN, step=step, revision=f"step{step}") for step in (0, 8, 64)]
     now = {0: ("step0", "a" * 40), 8: ("step8", "d" * 40), 1: ("step1", "e" * 40)}
     found = difference("gloss-tiny", old, now)
-    assert found.added == ("gloss-tiny step1 at eeeeeeeeeeee",)
-    assert found.removed == ("gloss-tiny step64 at aaaaaaaaaaaa",)
-    assert found.moved == ("gloss-tiny step8 from aaaaaaaaaaaa to dddddddddddd",)
-    assert difference("gloss-tiny", old, {pin.step: (pin.revision, pin.commit_sha) for pin in old}) == type(found)()
+    assert found.added == ["gloss-tiny step1 at eeeeeeeeeeee"]
+    assert found.removed == ["gloss-tiny step64 at aaaaaaaaaaaa"]
+    assert found.moved == ["gloss-tiny step8 from aaaaaaaaaaaa to dddddddddddd"]
+    unchanged = difference("gloss-tiny", old, {pin.step: (pin.revision, pin.commit_sha) for pin in old})
+    assert unchanged == LockDifference([], [], [])
 
 
 def test_identity_is_that_of_the_content_and_of_nothing_else() -> None:
@@ -103,10 +110,10 @@ def test_identity_is_that_of_the_content_and_of_nothing_else() -> None:
     assert len(PIN.identity) == 32
     config, weights = PIN.others[0], PIN.weights[0]
     changed = [
-        replace(PIN, weights=(replace(weights, sha256="e" * 64),)),
-        replace(PIN, weights=(replace(weights, n_bytes=1001),)),
-        replace(PIN, weights=(replace(weights, name="pytorch_model.bin"),)),
-        replace(PIN, others=(replace(config, blob_id="e" * 40),)),
+        replace(PIN, weights=(weights._replace(sha256="e" * 64),)),
+        replace(PIN, weights=(weights._replace(n_bytes=1001),)),
+        replace(PIN, weights=(weights._replace(name="pytorch_model.bin"),)),
+        replace(PIN, others=(config._replace(blob_id="e" * 40),)),
         replace(PIN, others=()),
     ]
     assert len({pin.identity for pin in (PIN, *changed)}) == 6

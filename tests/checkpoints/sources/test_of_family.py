@@ -72,11 +72,10 @@ def test_environment_and_study_can_forbid_the_network(
 def test_a_local_family_is_in_its_folder(tmp_path: Path) -> None:
     declared = PUBLISHED | {"source": "local", "root": str(tmp_path / "in"), "marker": "DONE", "blocks": "model.layers"}
     source = source_of(family_of(declared), Storage(tmp_path, "study"))
-    assert isinstance(source, LocalSource)
+    assert type(source) is LocalSource
     assert (source.root, source.pattern) == (tmp_path / "in", "{model}/step{step}")
-    assert (source.marker, source.settle_seconds, source.blocks) == ("DONE", 10.0, "model.layers")
+    assert (source.marker, source.settle_seconds) == ("DONE", 10.0)
     assert source.trusted == {"gloss-tiny"}
-    assert not source.own
 
 
 def test_a_trained_family_is_where_it_is_trained(tmp_path: Path, family: Path) -> None:
@@ -107,7 +106,7 @@ def test_a_worker_makes_the_same_source_from_plain_values(tmp_path: Path, declar
         return {name: value for name, value in vars(source).items() if isinstance(value, kinds)}
 
     assert values(here) == values(there)
-    assert len(values(here)) >= 5
+    assert len(values(here)) >= 4
     if isinstance(here, HubSource):
         assert isinstance(there, HubSource)
         assert here.pattern.pattern == there.pattern.pattern

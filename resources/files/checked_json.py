@@ -1,0 +1,36 @@
+"""JSON files that anybody may have edited, checked field by field."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+T = TypeVar("T")
+STRICT = ConfigDict(extra="forbid", strict=True)
+"""For `__pydantic_config__` of a dataclass: no unknown fields, and no value of another type is converted."""
+
+
+def read_checked(path: Path, kind: TypeAdapter[T], max_bytes: int) -> T:
+    """Read a JSON file as an instance of a type.
+
+    Raises:
+        ValueError: the file is too large, is not JSON, or a field is wrong; the message names the field.
+        OSError: the file cannot be read.
+    """
+    if path.stat().st_size > max_bytes:
+        raise ValueError(f"it is too large: more than {max_bytes} bytes")
+    return parse_checked(path.read_bytes(), kind)
+
+
+def parse_checked(content: bytes | str, kind: TypeAdapter[T]) -> T:
+    """The same of the content of a file.
+
+    Raises:
+        ValueError: the content is not JSON, or a field is wrong; the message names the field.
+    """
+    try:
+        return kind.validate_json(content)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in problem["loc"])[:200]
+        raise ValueError(f"{field}: {problem['msg']}" if field else problem["msg"]) from None
