@@ -1,9 +1,10 @@
-"""Talking to a hub: revisions, files of a commit, downloads that go on where they stopped, patience with a busy server.
+"""Client of a model hub: revisions, files of a commit, and downloads that continue where they stopped.
 
-Everything goes through the session of huggingface_hub, with its headers, redirects and errors, but not through its
-`HfApi`, which waits without end for a server that stalls, sleeps for as long as a server says, and follows pages for
-ever; nor through `hf_hub_download`, which goes on at multiples of 10 MiB only, not after the process was killed, and
-compares no hashes.
+Requests use the session of huggingface_hub, with its headers, redirects and errors, but not its `HfApi`. In version
+2.4.0, `list_repo_tree` passes `timeout=None` to every request, so that no time-out of `set_client_factory` applies to
+it; it sleeps as long as `Retry-After` states, follows links to the next page to any host with the token of the user,
+and follows any number of them; `list_repo_refs` reads an answer of any length. Nor `hf_hub_download`, which continues
+at multiples of 10 MiB only, not after the process was killed, and compares no hashes.
 """
 
 import hashlib

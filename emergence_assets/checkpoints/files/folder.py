@@ -10,8 +10,9 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from emergence_assets.checkpoints.files.safetensors_file import (
     refuse,
 )
 from resources.errors import BrokenCheckpoint
+from resources.files.checked_json import STRICT
 
 _CONFIG_NAMES = {
     "n_layers": ("num_hidden_layers", "n_layer", "n_layers"),
@@ -40,8 +42,9 @@ _EMBEDDING = re.compile(r"embed(?!_out)|wte")  # the unembedding has the same sh
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """What a checkpoint folder says about itself, after its files were found to agree."""
+    """Facts of a checkpoint folder, stated by files that agree with each other."""
 
+    __pydantic_config__ = STRICT
     model_type: str
     """Family in the words of transformers, as in gpt_neox."""
     architecture: str
@@ -90,10 +93,17 @@ def read_facts(folder: Path, *, check_finite: bool = True) -> CheckpointFacts:
         BrokenCheckpoint: a file is missing or damaged, or the weights do not fit the config or are not finite. It names
             the file.
     """
-    try:
-        return _read_facts(folder, check_finite)
-    except OSError as error:
-        raise _unreadable(error, folder) from error
+    with reading(folder):
+        contents = read_contents(folder)
+        hashes = {}
+        for file in contents.files:
+            running = hashlib.sha256()
+            own = {name: tensor for name, tensor in contents.tensors.items() if tensor.file == file}
+            for name, tensor, _, content in read_blocks(file, own, running.update):
+                if check_finite and (n_bad := n_not_finite(tensor, content)):
+                    refuse_not_finite(name, tensor, n_bad)
+            hashes[file.name] = running.hexdigest()
+    return replace(contents.facts, weights_sha256=weights_sha256(hashes))
 
 
 def check_whole(folder: Path) -> None:
@@ -102,41 +112,19 @@ def check_whole(folder: Path) -> None:
     Raises:
         BrokenCheckpoint: a file is missing or damaged, or they do not fit together. It names the file.
     """
-    try:
+    with reading(folder):
         read_contents(folder)
-    except OSError as error:
-        raise _unreadable(error, folder) from error
 
 
 class Contents(NamedTuple):
     """A checkpoint folder as its small files and headers describe it, found to agree."""
 
-    model_type: str
-    architecture: str
-    sizes: dict[str, int]
-    """n_layers, d_model, n_heads, vocab_size."""
-    config_sha256: str
-    tokenizer_sha256: str
+    facts: CheckpointFacts
+    """With an empty `weights_sha256`: the weights are not read."""
     files: list[Path]
     """Weights files, by name."""
     tensors: dict[str, Tensor]
     """All tensors, by name."""
-    n_params: int
-    n_params_nonemb: int
-
-    def facts(self, weights_sha256: str) -> CheckpointFacts:
-        """The same as facts, with the hash that only a look at the weights gives."""
-        return CheckpointFacts(
-            model_type=self.model_type,
-            architecture=self.architecture,
-            **self.sizes,
-            n_params=self.n_params,
-            n_params_nonemb=self.n_params_nonemb,
-            weights_sha256=weights_sha256,
-            config_sha256=self.config_sha256,
-            tokenizer_sha256=self.tokenizer_sha256,
-            weights_bytes=sum(file.stat().st_size for file in self.files),
-        )
 
 
 def read_contents(folder: Path) -> Contents:
@@ -169,30 +157,18 @@ def read_contents(folder: Path) -> Contents:
     n_params = sum(math.prod(tensor.shape) for tensor in parameters.values())
     embedding_shape = (sizes["vocab_size"], sizes["d_model"])
     n_embeddings = sum(tensor.shape == embedding_shape for tensor in outside.values())
-    return Contents(
+    facts = CheckpointFacts(
         model_type=model_type,
         architecture=architectures[0],
-        sizes=sizes,
-        config_sha256=config_sha256,
-        tokenizer_sha256=tokenizer_sha256,
-        files=files,
-        tensors=tensors,
+        **sizes,
         n_params=n_params,
         n_params_nonemb=n_params - n_embeddings * math.prod(embedding_shape),
+        weights_sha256="",
+        config_sha256=config_sha256,
+        tokenizer_sha256=tokenizer_sha256,
+        weights_bytes=sum(file.stat().st_size for file in files),
     )
-
-
-def _read_facts(folder: Path, check_finite: bool) -> CheckpointFacts:
-    contents = read_contents(folder)
-    hashes = {}
-    for file in contents.files:
-        running = hashlib.sha256()
-        own = {name: tensor for name, tensor in contents.tensors.items() if tensor.file == file}
-        for name, tensor, _, content in read_blocks(file, own, running.update):
-            if check_finite and (n_bad := n_not_finite(tensor, content)):
-                refuse_not_finite(name, tensor, n_bad)
-        hashes[file.name] = running.hexdigest()
-    return contents.facts(weights_sha256(hashes))
+    return Contents(facts, files, tensors)
 
 
 def refuse_not_finite(name: str, tensor: Tensor, n_bad: int) -> None:
@@ -218,9 +194,18 @@ def is_embedding(name: str) -> bool:
     return bool(_EMBEDDING.search(name))
 
 
-def _unreadable(error: OSError, folder: Path) -> BrokenCheckpoint:
-    what = f"cannot read this checkpoint: {error.strerror}"
-    return BrokenCheckpoint(what, where=error.filename or folder, remedy=FETCH_AGAIN)
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Turn an error of the disk into a broken checkpoint.
+
+    Raises:
+        BrokenCheckpoint: a file cannot be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        what = f"cannot read this checkpoint: {error.strerror}"
+        raise BrokenCheckpoint(what, where=error.filename or folder, remedy=FETCH_AGAIN) from error
 
 
 def _read_json(path: Path) -> tuple[dict[str, Any], str]:

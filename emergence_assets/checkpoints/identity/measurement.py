@@ -1,4 +1,4 @@
-"""What is measured of a checkpoint: hashes, norms and a sample of its weights, from one look at every byte.
+"""Measurement of a checkpoint: hashes, norms and a sample of its weights, from one pass over every byte.
 
 The sample is drawn at positions that depend on names and shapes alone, so that samples of different steps of a model
 can be compared weight by weight. A cosine c that is estimated from n sampled weights has a standard error of about
@@ -10,14 +10,15 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 import xxhash
+from pydantic import ConfigDict, TypeAdapter
 
 from emergence_assets.checkpoints.files.folder import (
     CheckpointFacts,
@@ -26,12 +27,14 @@ from emergence_assets.checkpoints.files.folder import (
     is_embedding,
     layer_of_tensors,
     read_contents,
+    reading,
     refuse_not_finite,
     weights_sha256,
 )
-from emergence_assets.checkpoints.files.safetensors_file import FETCH_AGAIN, Tensor, n_not_finite, read_blocks
-from resources.errors import BrokenCheckpoint, EmergenceError
+from emergence_assets.checkpoints.files.safetensors_file import Tensor, n_not_finite, read_blocks
+from resources.errors import EmergenceError
 from resources.files.atomic import replacing_file
+from resources.files.checked_json import STRICT, parse_checked
 
 FORMAT = "emergence-measurement"
 FORMAT_VERSION = 1
@@ -42,8 +45,9 @@ EMBEDDING, UNEMBEDDING, OTHER = "embedding", "unembedding", "other"
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """What one checkpoint is."""
+    """Hashes, norms and a sample of the weights of one checkpoint."""
 
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
     facts: CheckpointFacts
     groups: tuple[str, ...]
     """`embedding`, `block 0`, `block 1` …, `unembedding`, `other`; those that the model has."""
@@ -68,9 +72,13 @@ class Measurement:
 
 @dataclass(frozen=True)
 class InvalidCheckpoint:
-    """Why a checkpoint cannot be used; kept so that it is not fetched again to find out."""
+    """Reason why a checkpoint cannot be used; stored so that it is not fetched again."""
 
+    __pydantic_config__ = STRICT
     reason: str
+
+
+_RECORD = TypeAdapter(dict[Literal["measurement", "refusal"], Measurement | InvalidCheckpoint])
 
 
 def measure_checkpoint(folder: Path) -> Measurement:
@@ -79,12 +87,8 @@ def measure_checkpoint(folder: Path) -> Measurement:
     Raises:
         BrokenCheckpoint: a file is missing or damaged, or weights are not finite.
     """
-    try:
-        contents = read_contents(folder)
-        return _measure(contents)
-    except OSError as error:
-        what = f"cannot read this checkpoint: {error.strerror}"
-        raise BrokenCheckpoint(what, where=error.filename or folder, remedy=FETCH_AGAIN) from error
+    with reading(folder):
+        return _measure(read_contents(folder))
 
 
 def tensor_groups(names: Mapping[str, Tensor]) -> dict[str, str]:
@@ -137,7 +141,7 @@ def _measure(contents: Contents) -> Measurement:
     group_of = tensor_groups(contents.tensors)
     positions = _positions(contents.tensors, group_of)
     groups = {name: _Group() for name in sorted(set(group_of.values()), key=_group_order)}
-    rows = _RowNorms(contents.sizes["vocab_size"], contents.sizes["d_model"])
+    rows = _RowNorms(contents.facts.vocab_size, contents.facts.d_model)
     tokens = next((name for name in contents.tensors if _is_token_embedding(name, contents.tensors[name], rows)), None)
     hashes: dict[str, str] = {}
     for path in contents.files:
@@ -168,7 +172,7 @@ def _measure(contents: Contents) -> Measurement:
         hashes[path.name] = running.hexdigest()
     samples = [group.sample() for group in groups.values()]
     return Measurement(
-        facts=contents.facts(weights_sha256(hashes)),
+        facts=replace(contents.facts, weights_sha256=weights_sha256(hashes)),
         groups=tuple(groups),
         group_hashes=tuple(group.combined(only_matrices=False) for group in groups.values()),
         matrix_hashes=tuple(group.combined(only_matrices=True) for group in groups.values()),
@@ -242,18 +246,14 @@ class _RowNorms:
 
 def write_measurement(path: Path, measured: Measurement | InvalidCheckpoint) -> None:
     """Write one file with the numbers in its metadata and the sample as its tensor, whole or not at all."""
-    if isinstance(measured, InvalidCheckpoint):
-        record, sample = {"refusal": asdict(measured)}, np.zeros(0, np.float32)
-    else:
-        plain = asdict(measured)
-        sample = np.ascontiguousarray(plain.pop("sample"), np.float32)
-        record = {"measurement": plain}
-    said = json.dumps(record)
+    plain = asdict(measured)
+    sample = np.ascontiguousarray(plain.pop("sample", ()), np.float32)
+    record = json.dumps({"refusal" if isinstance(measured, InvalidCheckpoint) else "measurement": plain})
     notes = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
-        "record": said,
-        "record_xxh3": xxhash.xxh3_128_hexdigest(said.encode()),
+        "record": record,
+        "record_xxh3": xxhash.xxh3_128_hexdigest(record.encode()),
         "sample_xxh3": xxhash.xxh3_128_hexdigest(sample.tobytes()),
     }
     with replacing_file(path) as temporary:
@@ -278,20 +278,14 @@ def read_measurement(path: Path, *, sample: bool) -> Measurement | InvalidCheckp
                 raise ValueError(f"it is no {FORMAT} of version {FORMAT_VERSION}")
             if xxhash.xxh3_128_hexdigest(notes["record"].encode()) != notes["record_xxh3"]:
                 raise ValueError("its numbers were altered")
-            record: dict[str, Any] = json.loads(notes["record"])
+            (found,) = parse_checked(notes["record"], _RECORD).values()
             values = file.get_tensor("sample") if sample else np.zeros(0, np.float32)
         if sample and xxhash.xxh3_128_hexdigest(values.tobytes()) != notes["sample_xxh3"]:
             raise ValueError("its sample was altered")
-        if "refusal" in record:
-            return InvalidCheckpoint(str(record["refusal"]["reason"]))
-        plain = dict(record["measurement"])
-        facts = CheckpointFacts(**plain.pop("facts"))
-        lists: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
-        }
-        found = Measurement(facts=facts, sample=values, **lists)
+        if isinstance(found, InvalidCheckpoint):
+            return found
         if sample and sum(found.sample_sizes) != len(values):
-            raise ValueError("its sample has another size than it says")
-    except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError("sample: its size is not the sum of sample_sizes")
+    except (OSError, safetensors.SafetensorError, ValueError, KeyError) as error:
         raise EmergenceError(f"The measurement cannot be read: {error}", where=path, remedy=remedy) from error
-    return found
+    return replace(found, sample=values)

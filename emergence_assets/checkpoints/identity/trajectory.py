@@ -51,27 +51,27 @@ class Trajectory(NamedTuple):
         return self._table(group)[places[:-1], places[1:]]
 
     def added(self, step: int, others: Sequence[int], group: int | None = None) -> np.ndarray:
-        """By how much the way over other steps becomes longer with the weights of a step, for each place among them.
+        """Increase of the trajectory length over other steps when a step is inserted, for each place among them.
 
-        Before the first and behind the last there is one stretch more, between two others a detour. The way of a clean
-        run is shortest in the order of time.
+        Before the first and behind the last there is one stretch more, between two others a detour. The trajectory
+        of a clean run is shortest in the order of time.
         """
         to = self.distances(step, others, group)
         return np.concatenate([to[:1], to[:-1] + to[1:] - self.stretches(others, group), to[-1:]])
 
     def saved_by_exchange(self, step: int, steps: Sequence[int]) -> np.ndarray:
-        """By how much the way over `steps` becomes shorter when one of them exchanges its weights with each of them."""
+        """Decrease of the trajectory length over `steps` when one of them exchanges its weights with each of them."""
         places, row, own = self.places(steps), np.arange(len(steps)), list(steps).index(step)
-        ways = np.tile(places, (len(steps), 1))
-        ways[:, own] = places
-        ways[row, row] = places[own]
-        lengths = self.distances_ss[ways[:, :-1], ways[:, 1:]].sum(axis=1)
+        orders = np.tile(places, (len(steps), 1))
+        orders[:, own] = places
+        orders[row, row] = places[own]
+        lengths = self.distances_ss[orders[:, :-1], orders[:, 1:]].sum(axis=1)
         return lengths[own] - lengths
 
     def unevenness(self, step: int, others: Sequence[int]) -> float:
-        """How much the speed of the weights changes around a step between two others, as a sum of absolute logarithms.
+        """Change of the speed of the weights around a step between two others, as a sum of absolute logarithms.
 
-        0 at the ends of the run, where nothing can be said.
+        0 at the ends of the run, where it is not defined.
         """
         before, after = (
             [other for other in others if other < step][-2:],
@@ -79,8 +79,8 @@ class Trajectory(NamedTuple):
         )
         if not before or not after:
             return 0.0
-        way = [*before, step, *after]
-        speeds = np.maximum(self.stretches(way), 1e-12) / np.diff(way)
+        order = [*before, step, *after]
+        speeds = np.maximum(self.stretches(order), 1e-12) / np.diff(order)
         return float(np.abs(np.diff(np.log(speeds))).sum())
 
     def _table(self, group: int | None) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Which checkpoints of a model are what they claim to be: the identity rules. Pure numpy.
+"""Validation of the checkpoints of a model by the identity rules. Pure numpy.
 
-A rule blames as few steps as possible: the worst one is left out and all others are judged again without it. Thresholds
-were set on families trained here and on faults planted into them (`benchmarks/identity_rules.py`).
+A rule leaves out as few steps as possible: the worst one, after which all others are validated again without it.
+Thresholds were set on families trained here and on faults planted into them (`benchmarks/identity_rules.py`).
 """
 
 import math
@@ -18,13 +18,13 @@ from emergence_assets.checkpoints.identity.measurement import InvalidCheckpoint,
 from emergence_assets.checkpoints.identity.trajectory import Trajectory, trajectory
 
 IDENTITY_RULES = "identity_v1"
-"""Name of this set of rules and thresholds; verdicts are made anew when it changes."""
+"""Name of this set of rules and thresholds; checkpoints are validated again when it changes."""
 UNTRAINED = (0.9, 1.3)
 """Loss of an untrained model in units of ln(vocabulary). No training lowers it by a tenth without learning something;
 logits of random weights are not all equal, which raises it."""
 CLEARLY = 0.8
 """A length is clearly smaller than another when it is below this share of it. Between steps that differ by noise alone
-all lengths are equal; in clean runs a step lengthens the way at any other place by a factor of 1.15 at least."""
+all lengths are equal; in clean runs, inserting a step anywhere else makes the trajectory at least 1.15 times longer."""
 HARDLY_MOVED = 0.02
 """Relative distance below which half precision may leave whole tensors as they were."""
 ROUNDING = 0.001
@@ -52,13 +52,13 @@ class ValidationResult:
 
 
 def validate_checkpoints(
-    measurements: Mapping[int, Measurement | InvalidCheckpoint], admitted: Collection[int] = ()
+    measurements: Mapping[int, Measurement | InvalidCheckpoint], allow_failed: Collection[int] = ()
 ) -> dict[int, ValidationResult]:
     """Validate all measured checkpoints of one model.
 
     Args:
         measurements: step to measurement with its sample, or to the reason why it could not be used.
-        admitted: steps that are used whatever the rules say; it changes nothing for the others.
+        allow_failed: steps that are used although they fail a rule; the results of other steps do not change.
 
     Returns:
         The result for every step.
@@ -66,38 +66,38 @@ def validate_checkpoints(
     validation = _Validation({step: found for step, found in measurements.items() if isinstance(found, Measurement)})
     for step, found in measurements.items():
         if isinstance(found, InvalidCheckpoint):
-            validation.verdicts[step] = ValidationResult(step, "quarantined", found.reason, failed=("files_are_whole",))
+            validation.results[step] = ValidationResult(step, "quarantined", found.reason, failed=("files_are_whole",))
     validation.compare_architectures()
     validation.validate_step_0()
     validation.find_shared_weights()
     validation.find_shared_groups()
     validation.find_other_runs()
     validation.find_misplaced()
-    verdicts = {}
+    results = {}
     for step in sorted(measurements):
-        found = validation.verdicts.get(step, ValidationResult(step, "ok"))
-        # What cannot be loaded cannot be used, whoever admits it.
-        if step in admitted and found.status != "ok" and "files_are_whole" not in found.failed:
+        found = validation.results.get(step, ValidationResult(step, "ok"))
+        # A checkpoint that cannot be loaded cannot be used.
+        if step in allow_failed and found.status != "ok" and "files_are_whole" not in found.failed:
             reason = f"admitted by name although {found.reason}"
             found = ValidationResult(step, "admitted", reason, found.dup_of_step, found.failed)
-        verdicts[step] = found
-    return verdicts
+        results[step] = found
+    return results
 
 
 class _Validation:
-    """Results as they are found; a step that is left out is not compared any more."""
+    """Results so far; a step that is left out is not compared any more."""
 
     def __init__(self, measurements: dict[int, Measurement]):
         self.measurements = measurements
-        self.verdicts: dict[int, ValidationResult] = {}
+        self.results: dict[int, ValidationResult] = {}
 
     @property
     def kept(self) -> list[int]:
-        """Steps that nothing was found against, ascending."""
-        return sorted(step for step in self.measurements if step not in self.verdicts)
+        """Steps that fail no rule so far, ascending."""
+        return sorted(step for step in self.measurements if step not in self.results)
 
-    def leave_out(self, verdict: ValidationResult) -> None:
-        self.verdicts[verdict.step] = verdict
+    def leave_out(self, result: ValidationResult) -> None:
+        self.results[result.step] = result
 
     @cached_property
     def path(self) -> Trajectory:
@@ -155,7 +155,7 @@ class _Validation:
             names = _listed([self.path.groups[group] for group in groups])
             reason = f"its {names} are those {whose}, the rest is not: a part of another upload"
             for step in shared:
-                if step != owner and step not in self.verdicts:
+                if step != owner and step not in self.results:
                     self.leave_out(ValidationResult(step, "outlier", reason, owner, ("weights_are_unique",)))
 
     def find_other_runs(self) -> None:
@@ -179,7 +179,7 @@ class _Validation:
                     self.leave_out(ValidationResult(step, "outlier", reason, failed=("steps_lie_on_one_trajectory",)))
 
     def find_misplaced(self) -> None:
-        """Steps without which, or elsewhere, the way over all steps would be clearly shorter."""
+        """Leave out steps without which, or with which elsewhere, the trajectory would be clearly shorter."""
         while len(kept := self.kept) > 2:
             gains = {step: gain for step in kept if (gain := self._gain_of_moving(step)) > 0}
             if not gains:
@@ -194,7 +194,7 @@ class _Validation:
                 self.leave_out(self._misplaced(step, kept))
 
     def _gain_of_moving(self, step: int) -> float:
-        """How much shorter the way becomes with a step where it fits best; 0 when that is not clearly elsewhere."""
+        """Decrease of the trajectory length with a step where it fits best; 0 if that is not clearly elsewhere."""
         others = [other for other in self.kept if other != step]
         added = self.path.added(step, others)
         own = _place(step, others)
@@ -245,9 +245,9 @@ class _Validation:
         return bool(self.path.relative_ss[first, rest].max() >= HARDLY_MOVED)
 
     def _owner(self, shared: Sequence[int], group: int | None = None) -> int | None:
-        """The step that weights belong to which several steps have; None when it cannot be told.
+        """The step to which weights belong that several steps share; None if that cannot be decided.
 
-        It is the one where they lengthen the way over the others least; of neighbours in time, the one with which the
+        It is the one where they increase the trajectory length least; of neighbours in time, the one with which the
         weights move at an even speed. Where that leaves several, the one whose loss fits between those of the others.
         """
         others = [step for step in self.kept if step not in shared]
@@ -331,7 +331,7 @@ def _place(step: int, others: Sequence[int]) -> int:
 
 
 def _least(steps: Sequence[int], length: Callable[[int], float]) -> list[int]:
-    """Those of the steps than which no other has a clearly smaller length."""
+    """Steps whose trajectory is shortest, within measurement noise."""
     lengths = {step: length(step) for step in steps}
     return [step for step in steps if CLEARLY * lengths[step] <= min(lengths.values())]
 
