@@ -73,7 +73,7 @@ def test_a_file_with_an_odd_field_is_refused(tmp_path: Path, field: str, value: 
     record = json.loads(path.read_text())
     record["entries"][0][field] = value
     path.write_text(json.dumps(record))
-    with pytest.raises(EmergenceError, match="checkpoint timeline") as refused:
+    with pytest.raises(EmergenceError, match=rf"checkpoint timeline.*entries\.0\.{field}") as refused:
         read_timeline(path)
     assert "delete it" in refused.value.remedy
 
