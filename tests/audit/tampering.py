@@ -284,7 +284,7 @@ TAMPERINGS: dict[str, Tampering] = {
         *("orphaned", "", "", "no cell of the study"),
     ),
     "an event of a cell that is not": Tampering(
-        event_of_no_cell, "orphaned", "sae", "gloss-tiny/L07|step000003", "no such cell"
+        event_of_no_cell, "orphaned", "sae", "gloss-tiny/step000003/L07", "no such cell"
     ),
     "an event of something else": Tampering(event_of_something_else, "forked", "sae", SAE_CELL, "0000000000"),
     "a result made again elsewhere": Tampering(made_again, "forked", "sae", SAE_CELL, "2030-01-01"),
