@@ -72,8 +72,8 @@ Notice of changes
 synsets.parquet holds a part of WordNet 3.0 as packaged by Debian (wordnet-base): of every synset its identifier,
 lexicographer file, at most three lemmas, definition and first example. The columns `subject` and `domain` were
 derived from the hypernym pointers. tokenizer.json is a byte-pair encoding learnt from these texts, and token_ids.npz
-holds the texts in this encoding. The files were made by scripts/build_wordnet.py and come under the licence above. WordNet is a registered trademark of Princeton
-University, which neither made nor endorses these files.
+holds the texts in this encoding. The files were made by scripts/build_wordnet.py and come under the licence above.
+WordNet is a registered trademark of Princeton University, which neither made nor endorses these files.
 """
 
 
