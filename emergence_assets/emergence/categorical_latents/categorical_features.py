@@ -8,7 +8,7 @@ from emergence_assets.emergence.categorical_latents.p_values import PValueTally
 from emergence_assets.emergence.categorical_latents.table import CATEGORICAL_FEATURES
 
 LEXICAL_EXCESS = 0.5
-"""Smallest word_excess of a lexical latent: share of its strongest texts with one word, minus the share of all texts."""
+"""Smallest word_excess of a lexical latent: share of its strongest texts with a word, minus the share of all texts."""
 _PLACE = ["model", "layer", "sae_seed", "category_level", "category"]
 
 

@@ -21,7 +21,7 @@ class Claim:
     """One statement, true or false. The grade decides whether it may be repeated."""
 
     kind: str
-    """One of `tables.claims.KINDS`."""
+    """One of `table.KINDS`."""
     statement: str
     """A sentence that is true if the claim holds."""
     estimate: float | None
@@ -31,7 +31,7 @@ class Claim:
     q: float | None
     """False discovery rate over the statements of this kind; None where only one statement is tested."""
     passes_gate: bool | None
-    """Whether the source table's own criteria are met; None where they cannot be computed."""
+    """Whether the source table's own criteria are met; None if they cannot be computed."""
     controls: tuple[Control, ...]
     inputs: tuple[str, ...]
     """Assets and cells that the statement is computed from."""

@@ -1,4 +1,4 @@
-"""Which statements of a study hold in a second run with other seeds throughout.
+"""Replication of a study: the statements that hold in a second run with other seeds throughout.
 
 Grade B is about one run: intervals cover texts and SAE seeds, not the training run.
 """

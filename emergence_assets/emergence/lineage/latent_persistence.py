@@ -1,4 +1,4 @@
-"""Whether a latent of the first third of the layers and its match in the last third are active on the same texts.
+"""Persistence of latents over depth: co-activation of early latents with their matches in the last third.
 
 Three explanations fit an early latent with a match in the last third and none between (`skips_middle`). The latent
 may have returned. The SAEs between may have missed it, as they miss most latents of another seed: `p_missed` is the

@@ -1,4 +1,4 @@
-"""Match the latents of a model with those of the next larger one."""
+"""Match the latents of a model with those of the next larger model."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise

@@ -23,7 +23,7 @@ DECISIVE = 4.0
 NARROW = 0.5
 """Share of the range of log10 sizes within which a threshold completes the middle 80 % of its rise."""
 JUMP = 2 / 3
-"""Share of a count's rise between two neighbouring sizes at which the count is said to jump."""
+"""Share of a count's rise between two neighbouring sizes from which the count counts as jumping."""
 MIN_COUNT_RISE = 3.0
 """Smallest rise of a count that can be a jump."""
 MIDDLE_80 = 4.394
