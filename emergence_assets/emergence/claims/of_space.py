@@ -11,8 +11,8 @@ from emergence_assets.emergence.claims.grading import ONE_RUN, Control
 MAX_SPREAD = 0.5
 """Largest width of a peak's interval, in relative depth, at which its place may be stated."""
 _WHERE_SHOWN = {
-    "representational": ", in the SAEs and in the dense probe",
-    "allocation": " in the SAEs; this is not shown for the dense probe",
+    "representational": ": shown for the SAEs and the dense probe",
+    "allocation": ": shown for the SAEs, not for the dense probe",
 }
 """End of a statement by `verdict`: where the drop and return is shown."""
 
@@ -32,7 +32,7 @@ def claims_of_depth(space: pl.DataFrame) -> list[Claim]:
         claims.append(
             Claim(
                 kind="depth",
-                statement=f"In {row['model']} at step {row['step']:,}, the gain of {subject(row)} is largest in "
+                statement=f"In {row['model']} at step {row['step']:,}, the gain in presence of {subject(row)} is largest in "
                 f"{f'layer {first}' if first == last else f'one of layers {first} to {last}'} "
                 f"(of layers 0 to {row['n_layers'] - 1}).",
                 estimate=row["peak_depth"],

@@ -92,7 +92,8 @@ def _timing(row: Mapping[str, Any], evidence: Iterable[Control]) -> Claim:
     agrees = None if None in (model_free, lo, hi) else lo <= model_free <= hi
     return Claim(
         kind="timing",
-        statement=f"In {row['model']}, half of the rise of {subject(row)} is reached by {_step(row['half_step'])}.",
+        statement=f"In {row['model']}, half of the rise in presence of {subject(row)} is reached by "
+        f"{_step(row['half_step'])}.",
         estimate=row["half_step"],
         interval=(lo, hi),
         unit="step",

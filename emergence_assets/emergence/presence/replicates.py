@@ -64,7 +64,7 @@ def _list_array(table: pl.DataFrame, column: str, what: str) -> NDArray[np.float
     if len(lengths) > 1:
         raise EmergenceError(
             f"rows have {', '.join(str(n) for n in sorted(lengths))} {what}, so they are not paired",
-            remedy="Rematerialise the cells with one recipe.",
+            remedy="Rematerialise the cells with the same settings.",
         )
     if table.is_empty():
         return np.zeros((0, 0))

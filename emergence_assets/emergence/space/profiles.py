@@ -140,6 +140,6 @@ def _lists(frame: pl.DataFrame, column: str, length: int) -> Floats:
     if lengths != [length]:
         raise EmergenceError(
             f"{column} has {', '.join(map(str, sorted(lengths)))} values per row, not {length}",
-            remedy="Rematerialise the cells with one recipe.",
+            remedy="Rematerialise the cells with the same settings.",
         )
     return filled[column].explode().to_numpy().astype(np.float64).reshape(frame.height, length)

@@ -159,7 +159,7 @@ def test_a_return_in_the_late_layers_needs_its_gate_and_silence_of_permuted_labe
     schema = REACTIVATION.schema
     claim = stated(evidence(reactivation=frame(schema, _of(schema, row), _of(schema, quiet))), "reactivation")
     assert claim["grade"] == "B"
-    assert "not shown for the dense probe" in claim["statement"]
+    assert "shown for the SAEs, not for the dense probe" in claim["statement"]
     loud = quiet | {"passes_gate": True}
     claim = stated(evidence(reactivation=frame(schema, _of(schema, row), _of(schema, loud))), "reactivation")
     assert (claim["grade"], claim["controls_failed"]) == ("reject", ["label_shuffle", "dense"])
