@@ -32,8 +32,8 @@ def claims_of_depth(space: pl.DataFrame) -> list[Claim]:
         claims.append(
             Claim(
                 kind="depth",
-                statement=f"In {row['model']} at step {row['step']:,}, the gain in presence of {subject(row)} is largest in "
-                f"{f'layer {first}' if first == last else f'one of layers {first} to {last}'} "
+                statement=f"In {row['model']} at step {row['step']:,}, the gain in presence of {subject(row)} is "
+                f"largest in {f'layer {first}' if first == last else f'one of layers {first} to {last}'} "
                 f"(of layers 0 to {row['n_layers'] - 1}).",
                 estimate=row["peak_depth"],
                 interval=(row["peak_depth_lo"], row["peak_depth_hi"]),
