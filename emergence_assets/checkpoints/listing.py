@@ -91,7 +91,7 @@ def pin_new_revisions(study: Study, storage: Storage, models: Sequence[str], ret
         source.refresh(models, retry_seconds=retry_seconds)
 
 
-def cache_portions(study: Study, plan: Plan, cells: Sequence[Cell]) -> list[list[Cell]]:
+def cache_batches(study: Study, plan: Plan, cells: Sequence[Cell]) -> list[list[Cell]]:
     """Cut checkpoints into batches that fit into the cache together; one batch where nothing is cached."""
     limit = study.family.cache_bytes * CACHE_SHARE
     batches: list[list[Cell]] = []

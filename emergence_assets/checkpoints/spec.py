@@ -10,7 +10,7 @@ from emergence_assets.checkpoints.checks import CHECKPOINT_CHECKS, REGISTRY_CHEC
 from emergence_assets.checkpoints.inspection import CONTENT_HASHES, measurement_tasks
 from emergence_assets.checkpoints.listing import refresh_timeline
 from emergence_assets.checkpoints.table import REGISTRY, rule_frame
-from emergence_assets.plan.asset_spec import AssetSpec, Due, Intake, Job
+from emergence_assets.plan.asset_spec import AssetSpec, Due, Job, Validation
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.table_spec import TableSpec
@@ -191,7 +191,7 @@ CHECKPOINT = AssetSpec(
     n_bytes=lambda _study, _cell, _counts: RECORD_BYTES,
     kinds=frozenset({"huggingface", "safetensors"}),
     backfill="one_run",
-    intake=Intake(refresh_timeline, measurement_tasks),
+    validation=Validation(refresh_timeline, measurement_tasks),
 )
 CHECKPOINT_REGISTRY = TableSpec(
     name=REGISTRY.name,

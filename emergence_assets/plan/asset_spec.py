@@ -39,7 +39,7 @@ Jobs = Callable[["Plan", Due], Sequence[Job]]
 
 
 @dataclass(frozen=True)
-class Intake:
+class Validation:
     """What comes before an asset's cells are known: checkpoints from outside are validated, and some are left out."""
 
     refresh: Callable[[Study, Storage, str], Timeline]
@@ -92,7 +92,7 @@ class AssetSpec:
     """Whether it cannot be made while an asset that it is made from has no cell at all."""
     takes_unvalidated: bool = False
     """Whether it has cells of checkpoints that are not validated yet."""
-    intake: Intake | None = None
+    validation: Validation | None = None
     also: Callable[[Storage, Cell], tuple[Path, ...]] = field(default=lambda _storage, _cell: ())
     """Other files of a cell, beside `path`."""
     n_bytes: Callable[[Study, Cell, TextCounts], float] = field(default=lambda _study, _cell, _counts: TABLE_BYTES)

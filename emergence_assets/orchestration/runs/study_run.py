@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from emergence_assets.checkpoints.listing import cache_portions, pin_new_models, refresh_timeline
+from emergence_assets.checkpoints.listing import cache_batches, pin_new_models, refresh_timeline
 from emergence_assets.orchestration.instance.home import close_dead_runs
 from emergence_assets.orchestration.instance.partitions import follow_timeline
 from emergence_assets.orchestration.runs.batch import Batch, Outcome, run_batch
@@ -173,7 +173,7 @@ class _Run:
         if any(source.name in self.outcome.made for source in self.plan.specs.values() if source.name in spec.inputs):
             follow_timelines(self.plan, self.instance, look=self._looks)  # training made what was expected
         before = _fingerprints(self.plan, spec, due)
-        portions = cache_portions(self.plan.study, self.plan, due)
+        portions = cache_batches(self.plan.study, self.plan, due)
         for portion in portions:
             self._make(spec, portion, force=False)
             if len(portions) > 1:
