@@ -36,9 +36,9 @@ between seeds."""
 NEAR_IN_TIME = 4
 """Steps whose numbers differ by no more than this factor must be related; over a larger factor a model may change
 completely."""
-LOSS_TELLS = 0.05
-"""Difference of losses, in nats per token, that decides between owners if distances do not; in clean runs the loss rises
-by 0.03 at most."""
+CLEAR_LOSS_DIFFERENCE = 0.05
+"""Difference of losses, in nats per token, that decides between owners if distances do not; in clean runs the loss
+rises by 0.03 at most."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class _Validation:
                 self.leave_out(self._misplaced(step, kept))
 
     def _gain_of_moving(self, step: int) -> float:
-        """Return the decrease of the trajectory length with a step at its best place, 0 unless that is clearly shorter."""
+        """Return the decrease of the trajectory length with a step at its best place; 0 unless clear."""
         others = [other for other in self.kept if other != step]
         added = self.path.added(step, others)
         own = _place(step, others)
@@ -264,7 +264,7 @@ class _Validation:
         if is_one_place:
             owners = _least(owners, lambda step: self.path.unevenness(step, others))
         surprises = {step: self._surprise(step, others) for step in owners}
-        owners = [step for step in owners if surprises[step] <= min(surprises.values()) + LOSS_TELLS]
+        owners = [step for step in owners if surprises[step] <= min(surprises.values()) + CLEAR_LOSS_DIFFERENCE]
         if len(owners) > 2 and not is_one_place and owners[-1] > max(others):
             return owners[-1]  # the final model, uploaded in place of earlier steps
         if owners[0] == 0 and group is None and self.measurements[0].loss is not None:

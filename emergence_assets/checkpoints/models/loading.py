@@ -78,7 +78,7 @@ def _is_language_model(config: PreTrainedConfig) -> bool:
 
 
 def is_causal(model: PreTrainedModel) -> bool:
-    """Return whether positions attend only to earlier positions; in an encoder also to later ones and unmasked padding."""
+    """Return whether positions attend only to earlier ones; in an encoder also to later ones and unmasked padding."""
     return _is_language_model(model.config)
 
 
