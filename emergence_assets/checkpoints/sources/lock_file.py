@@ -150,7 +150,7 @@ def read_lock(path: Path) -> Lock:
         raise EmergenceError(
             f"The lock file cannot be used: {error}.",
             where=path,
-            remedy="restore it from version control, or delete it and run `emergence checkpoints lock`",
+            remedy="restore it from version control, or delete it and type `emergence checkpoints lock`",
         ) from None
 
 
