@@ -40,7 +40,7 @@ ACTIVATION_CHECKS = (
     ),
     Check(
         "norms_go_along_with_their_neighbours",
-        "The norm is not over 3.2 times larger, or smaller, than at both neighbouring steps or both neighbouring layers.",
+        "The norm is not 3.2 times larger, or smaller, than at both neighbouring steps or both neighbouring layers.",
         # 0.5 log10 units; in sound studies spikes are below 0.1.
         (between("step_jump", 0, 0.5), between("layer_jump", 0, 0.5)),
         blocking=False,

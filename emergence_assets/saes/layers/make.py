@@ -1,6 +1,6 @@
 """Make the SAEs of one or several layers of a checkpoint: train, measure and compare them, without files.
 
-All layers and seeds of a checkpoint are one stack. Imported SAEs are measured like trained ones.
+All layers and seeds of a checkpoint are one stack. Imported SAEs are measured like trained SAEs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -53,7 +53,7 @@ class LayerRows:
     imported: Mapping[int, SAE] = field(default_factory=dict)
     """Imported SAEs by seed; these seeds are not trained."""
     warm_starts: Mapping[int, WarmStart] = field(default_factory=dict)
-    """Warm starts by seed."""
+    """Warm starts by seed; empty for cold starts."""
     has_control: bool = False
     """Whether a cold control is trained beside each warm-started SAE."""
 
@@ -64,7 +64,7 @@ class LayerSAEs:
 
     saes: dict[int, SAE]
     metrics: list[dict[str, Any]]
-    """Plain values of each seed; `emergence/sae_quality/table.py` describes them."""
+    """Metrics of each seed as plain values; `emergence/sae_quality/table.py` describes them."""
     curves: dict[int, list[list[float]]]
     """Points (step, loss) of each trained seed."""
     inputs: dict[int, Input]
@@ -82,24 +82,24 @@ def make_saes(
     fidelity: MeasureFidelity | None = None,
     states: tuple[TrainingState, TrainingState] | None = None,
 ) -> list[LayerSAEs]:
-    """Train all SAEs that are not imported in one stack, then measure all.
+    """Train all SAEs that are not imported in one stack, then measure all SAEs.
 
     Args:
-        layers: of one checkpoint.
-        seeds: one SAE per seed and layer.
-        settings: of all SAEs.
-        device: for training.
+        layers: layers of one checkpoint.
+        seeds: seeds of the SAEs, one SAE per seed and layer.
+        settings: settings of all SAEs.
+        device: device of the training.
         report: see `train_saes`.
         warm_steps: optimiser steps of warm-started SAEs; by default those of the settings.
-        fidelity: measures what the model keeps; by default nothing does.
-        states: files to continue from after a kill, of the stack and of its cold controls.
+        fidelity: function that measures fidelity; by default fidelity is not measured.
+        states: files to resume from after a kill, of the stack and of its cold controls.
     """
     wanted = [(one, seed) for one in layers for seed in seeds if seed not in one.imported]
     is_warm = any(one.warm_starts for one in layers)
     own = settings.model_copy(update={"n_steps": warm_steps}) if is_warm and warm_steps else settings
     jobs = {(one.layer, seed): _job(one, seed, one.warm_starts.get(seed)) for one, seed in wanted}
     controls = {
-        # Other random directions than those of the seed, which the first SAE of the chain started from.
+        # Random directions other than those of the seed, from which the first SAE of the chain started.
         (one.layer, seed): _job(one, CONTROL_SEEDS + seed, None)
         for one, seed in wanted
         if one.has_control and one.warm_starts
@@ -111,7 +111,7 @@ def make_saes(
 
 
 def _job(one: LayerRows, seed: int, warm_start: WarmStart | None) -> SAEJob:
-    # Every layer starts from other directions, so that matches across layers are not matches of seeds.
+    # Each layer starts from different directions, so that matches across layers are not due to equal seeds.
     return SAEJob(one.rows, seed * 1_000 + one.layer + 1, ~one.is_evaluation_t, warm_start)
 
 

@@ -1,4 +1,4 @@
-"""Workers that make the SAEs of checkpoints: rows and models in, a folder per layer out. The making is in `cell.py`."""
+"""Worker functions that train SAEs on the rows of checkpoints and write one folder per layer; see `make.py`."""
 
 import itertools
 import json
@@ -30,7 +30,7 @@ from resources.files.records import required_from_json, write_folder_record
 
 
 def train_checkpoints(work: list[dict[str, Any]], evict: bool, report: Any) -> None:
-    """Worker: make the SAEs of one checkpoint after the other, and evict their rows afterwards if `evict` is true."""
+    """Make the SAEs of one checkpoint after the other; if `evict`, evict the rows of each afterwards."""
     for number, one in enumerate(work):
 
         def report_part(done: int, total: int, note: str = "", number: int = number) -> None:
@@ -63,8 +63,8 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any)
 
     Args:
         work: see `saes.spec._work`.
-        rows: `activations.reading.Rows` of resid_post by layer; the files need not hold them.
-        report: Called with SAE steps done, all steps, and a note.
+        rows: `activations.files.reading.Rows` of resid_post by layer; need not be stored in the files.
+        report: called with SAE steps done, all steps, and a note.
     """
     places = work["layers"]
     wanted = {layer: required_from_json(place["required"]) for layer, place in places.items()}
@@ -109,12 +109,12 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any)
 
 
 def _warm_starts(folder: Path, seeds: Sequence[int]) -> dict[int, WarmStart]:
-    """Read the SAEs of a cell, with the mean and scale of what they were trained on."""
+    """Read the SAEs of a cell, with the mean and scale of their training rows."""
     inputs = json.loads((folder / METRICS_NAME).read_text("utf-8"))["inputs"]
     starts = {}
     for seed in seeds:
         sae, _ = read_sae(seed_folder(folder, seed))
-        known = inputs.get(str(seed))  # what was imported has none
+        known = inputs.get(str(seed))  # an imported SAE has none
         starts[seed] = WarmStart(sae, torch.tensor(known["mean"]), known["scale"]) if known else WarmStart(sae)
     return starts
 
@@ -125,7 +125,7 @@ def _states(path: Path, fingerprints: Sequence[str]) -> tuple[TrainingState, Tra
 
 
 def _fidelity_of(origin: Mapping[str, Any], tokens: Tokens, n_texts: int) -> MeasureFidelity | None:
-    """How to run the checkpoint on the first held-out texts with a layer replaced; None if it is not wanted."""
+    """Make the function that measures fidelity on the first held-out texts; None if `n_texts` is 0."""
     if n_texts == 0:
         return None
     texts = tokens.training_ids[::EVALUATION_SHARE][:n_texts]
@@ -143,7 +143,7 @@ def _fidelity_of(origin: Mapping[str, Any], tokens: Tokens, n_texts: int) -> Mea
 
 
 def _about(attrs: Mapping[str, Any], tokens: Tokens, settings: Mapping[str, Any], want: Required) -> dict[str, Any]:
-    """What an SAE's folder says of where it comes from."""
+    """Return the metadata of an SAE's folder: model, hook point, tokens, training settings."""
     return {
         "model_name": str(attrs["model"]),
         "hook_name": f"blocks.{attrs['layer']}.hook_resid_post",
@@ -171,7 +171,6 @@ def _write_cell(
     want: Required,
     settings: Mapping[str, Any],
 ) -> None:
-
     with clear_disk_errors(folder), replacing_folder(folder) as temporary:
         for one in found.metrics:
             seed = one["sae_seed"]
@@ -197,7 +196,7 @@ def _write_cell(
 
 
 def _agreement(saes: Mapping[int, SAE]) -> dict[str, float]:
-    """How far decoder rows are from unit length, and how many pairs of seeds are one SAE under two names."""
+    """Return the largest deviation of a decoder row from unit length, and the number of seed pairs with equal SAEs."""
     decoders = [sae.W_dec_nd for sae in saes.values()]
     return {
         "decoder_norm_off": max(float((rows.norm(dim=1) - 1).abs().max()) for rows in decoders),
@@ -206,7 +205,7 @@ def _agreement(saes: Mapping[int, SAE]) -> dict[str, float]:
 
 
 def _summary(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Mean over seeds of every number that some seed has."""
+    """Average every number over the seeds that have it."""
     names = [name for name, value in metrics[0].items() if name != "sae_seed" and not isinstance(value, str | list)]
     found = {name: [one[name] for one in metrics if one[name] is not None] for name in names}
     return {name: sum(values) / len(values) for name, values in found.items() if values}

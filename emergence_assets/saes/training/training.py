@@ -1,4 +1,4 @@
-"""Train SAEs on residual stream rows, several of one shape at a time.
+"""Train SAEs on rows of the residual stream, several SAEs of one shape at a time.
 
 Shape suffixes: g members of the stack, t tokens (rows of a batch), d d_model, n latents.
 """
@@ -27,18 +27,18 @@ CURVE_POINTS = 100
 
 @dataclass(frozen=True, eq=False)
 class TrainedSAE:
-    """A trained SAE and its training record."""
+    """A trained SAE and the record of its training."""
 
     sae: SAE
-    """Works on raw rows of the residual stream."""
+    """SAE on raw rows of the residual stream."""
     curve: tuple[tuple[int, float], ...]
-    """Points (step, loss), at most 100; the loss is the mean FVU of the training batches since the point before."""
+    """Points (step, loss), at most 100; the loss is the mean FVU of the training batches since the previous point."""
     dead_fraction: float
-    """Share of latents active on none of the last `dead_window_tokens` training tokens (of all, when fewer)."""
+    """Share of latents active on none of the last `dead_window_tokens` training tokens (on none of all, if fewer)."""
     n_tokens: int
-    """Training rows, repeated ones counted again."""
+    """Number of training rows; repeated rows count again."""
     input_scale: float
-    """Root mean square of the centred input, which training divides by."""
+    """Root mean square of the centred input, by which training divides."""
     input_mean_d: Tensor
     """Mean of the input [d], which training subtracts."""
 
@@ -51,7 +51,7 @@ def train_saes(
     state: TrainingState | None = None,
     options: TrainingOptions = DEFAULT_OPTIONS,
 ) -> list[TrainedSAE]:
-    """Fit SAEs of one shape to rows of residual streams of one width, all in one stack.
+    """Train SAEs of one shape on rows of one width, all in one stack.
 
     Results are bit-identical for equal jobs, settings, machine and thread count, also after a kill. No step waits for
     the device, except for JumpReLU's. Memory: four times the parameters, one chunk of pre-activations, one batch; and
@@ -59,11 +59,11 @@ def train_saes(
 
     Args:
         jobs: data and seed of each SAE.
-        settings: of all of them.
-        device: for training.
+        settings: settings of all SAEs.
+        device: device of the training.
         report: called about 100 times with (steps done, all steps, note).
-        state: file to save to and to continue from; the caller removes it when results are safe.
-        options: of all of them.
+        state: file to save to and to resume from; the caller removes it when results are stored.
+        options: options of all SAEs.
 
     Returns:
         One result per job.
