@@ -114,7 +114,7 @@ def _jobs(plan: Plan, due: Due) -> list[Job]:
             "layers": {str(cell.layer): str(ACTIVATIONS.path(plan.storage, cell)) for cell, _ in layers},
             "required": {str(cell.layer): required_to_json(required) for cell, required in layers},
             "keep_rows": plan.study.activations.retention != "stream",
-            "asked": now(),
+            "requested_at": now(),
         }
         jobs.append(Job(arguments, tuple(selected), str(checkpoint)))
     return jobs

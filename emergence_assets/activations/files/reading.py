@@ -161,7 +161,7 @@ def first_rows(path: Path, n_rows: int) -> list[np.ndarray]:
     """
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
         parts = [checked(guarded, name) for name in ("preview", "read_out")]
-        return [np.memmap(guarded.stream, one.memory_dtype, "r", one.offset, one.shape)[:n_rows] for one in parts]
+        return [np.memmap(guarded.stream, part.memory_dtype, "r", part.offset, part.shape)[:n_rows] for part in parts]
 
 
 def read_stats(path: Path) -> ActivationStats:
@@ -173,7 +173,7 @@ def read_stats(path: Path) -> ActivationStats:
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
         facts = [checked(guarded, f"stats/{name}") for name in STATS]
         _require_equal_hashes(guarded, facts)
-        return ActivationStats(*(guarded.read(one) for one in facts))
+        return ActivationStats(*(guarded.read(dataset) for dataset in facts))
 
 
 def verify_file(path: Path) -> None:
@@ -233,7 +233,7 @@ def checked(guarded: GuardedFile, name: str) -> DatasetFacts:
 
 
 def _require_equal_hashes(guarded: GuardedFile, facts: list[DatasetFacts]) -> None:
-    damaged = [one.name for one in facts if _hash(guarded, one) != one.xxh3_128]
+    damaged = [dataset.name for dataset in facts if _hash(guarded, dataset) != dataset.xxh3_128]
     if damaged:
         raise guarded.refuse(f"Checksum mismatch: the bytes of {', '.join(damaged)} are not those that were written.")
 

@@ -84,10 +84,10 @@ def _rewrite(path: Path, spec: ActivationSpec, new: Mapping[str, np.ndarray]) ->
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
         attrs = {name: value for name, value in guarded.attrs.items() if name not in RESERVED_ATTRS}
         facts = {name: checked(guarded, name) for name in spec.datasets if name not in new}
-        kept = {name: guarded.read(one) for name, one in facts.items()}
+        kept = {name: guarded.read(dataset) for name, dataset in facts.items()}
         hashes = {name: xxhash.xxh3_128_hexdigest(values.data) for name, values in kept.items()}
         # A copy of damaged bytes under a new hash would hide the damage.
-        if damaged := [name for name, one in facts.items() if one.xxh3_128 != hashes[name]]:
+        if damaged := [name for name, dataset in facts.items() if dataset.xxh3_128 != hashes[name]]:
             raise guarded.refuse(
                 f"Checksum mismatch: the bytes of {', '.join(damaged)} are not those that were written."
             )

@@ -85,7 +85,7 @@ def changed_read_outs(
     """
     parts: dict[int, list[Tensor]] = {layer: [] for layer in layers}
     for start in range(0, len(changes.text_r), rows_at_once):
-        part = Changes(*(one[start : start + rows_at_once] for one in changes))
+        part = Changes(*(column[start : start + rows_at_once] for column in changes))
         with _added(prefix, part):
             found = _last_token(prefix, part.text_r, layers)
         for layer in layers:

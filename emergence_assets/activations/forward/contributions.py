@@ -96,7 +96,7 @@ class Recorder:
             self._kept[self.layers[0], "start"].float(),
             stack["attention"].float(),
             stack["mlp"].float(),
-            torch.stack([one for one, _ in heads]) if heads else None,
+            torch.stack([added_bhd for added_bhd, _ in heads]) if heads else None,
             torch.stack([bias for _, bias in heads]) if heads else None,
             self._kept[self.layers[-1], "end"].float(),
         )

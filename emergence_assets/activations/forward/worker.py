@@ -40,12 +40,12 @@ def capture_layers(
     layers: dict[str, str],
     required: dict[str, str],
     keep_rows: bool,
-    asked: str,
+    requested_at: str,
     report: Any,
 ) -> None:
     """Run the checkpoint over all texts once, and write a file per layer unless another run made it meanwhile."""
     with checkpoint_locked(origin), clear_disk_errors(Path(next(iter(layers.values())))):
-        layers = {layer: path for layer, path in layers.items() if not _made_since(asked, path, required[layer])}
+        layers = {layer: path for layer, path in layers.items() if not _made_since(requested_at, path, required[layer])}
         if not layers:
             return
         with loaded_checkpoint(origin, report) as loaded, contextlib.ExitStack() as open_files:
@@ -250,7 +250,7 @@ def ensure_tokens(path: Path, tokenizer: Path, recipe: Mapping[str, Any]) -> Non
         write_tokens(path, tokens)
 
 
-def _made_since(asked: str, path: str, required: str) -> bool:
+def _made_since(requested_at: str, path: str, required: str) -> bool:
     """Return whether another run made this file while this run waited for the lock."""
     stored = activation_provenance(Path(path))
-    return stored is not None and stored.created >= asked and stored.required == required_from_json(required)
+    return stored is not None and stored.created >= requested_at and stored.required == required_from_json(required)

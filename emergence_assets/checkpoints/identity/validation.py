@@ -221,7 +221,7 @@ class _Validation:
             reason = f"it has the weights of step {owner}"
         else:
             others = [other for other in shared if other != step]
-            reason = f"it has the same weights as {_steps(others)}, and which step is right cannot be told"
+            reason = f"it has the same weights as {_steps(others)}, and the right step cannot be determined"
         failed = ("weights_are_unique",)
         if step == 0 and self._is_trained(0):
             reason, failed = f"{self._trained(0)}; {reason}", ("step_0_is_untrained", *failed)
@@ -277,7 +277,7 @@ class _Validation:
         Returns the factor by which this ratio differs from that between the other steps, in either direction; 1 means
         no difference.
         """
-        hashes = [self.measurements[one].matrix_hashes for one in shared]
+        hashes = [self.measurements[other].matrix_hashes for other in shared]
         positions = [self.measurements[step].groups.index(name) for name in self.path.groups]
         rest = [g for g, position in enumerate(positions) if len({known[position] for known in hashes}) == len(shared)]
         nearest = sorted(others, key=lambda other: abs(other - step))[:2]

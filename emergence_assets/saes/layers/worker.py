@@ -31,18 +31,18 @@ from resources.files.records import required_from_json, write_folder_record
 
 def train_checkpoints(work: list[dict[str, Any]], evict: bool, report: Any) -> None:
     """Make the SAEs of one checkpoint after the other; if `evict`, evict the rows of each afterwards."""
-    for number, one in enumerate(work):
+    for number, part in enumerate(work):
 
         def report_part(done: int, total: int, note: str = "", number: int = number) -> None:
             report(number * total + done, len(work) * total, note)
 
-        if one["streamed"]:
-            _train_streamed(one, report_part)
+        if part["streamed"]:
+            _train_streamed(part, report_part)
         else:
-            _train_stored(one, report_part)
+            _train_stored(part, report_part)
             if evict:
-                for layer in one["layers"].values():
-                    evict_file(layer["activation_file"], one["origin"]["lock"], lambda *_: None)
+                for layer in part["layers"].values():
+                    evict_file(layer["activation_file"], part["origin"]["lock"], lambda *_: None)
 
 
 def _train_stored(work: Mapping[str, Any], report: Any) -> None:
@@ -172,20 +172,22 @@ def _write_cell(
     settings: Mapping[str, Any],
 ) -> None:
     with clear_disk_errors(folder), replacing_folder(folder) as temporary:
-        for one in found.metrics:
-            seed = one["sae_seed"]
+        for entry in found.metrics:
+            seed = entry["sae_seed"]
             write_sae(
-                seed_folder(temporary, seed), found.saes[seed], {**about, "fvu": one["fvu"], "start": one["start"]}
+                seed_folder(temporary, seed), found.saes[seed], {**about, "fvu": entry["fvu"], "start": entry["start"]}
             )
         text = json.dumps({"seeds": found.metrics, "curves": found.curves, "inputs": found.inputs}, allow_nan=False)
         (temporary / METRICS_NAME).write_text(text + "\n", encoding="utf-8")
-        draw_training(found.curves, {one["sae_seed"]: one["density"] for one in found.metrics}, temporary / CURVE_NAME)
+        draw_training(
+            found.curves, {entry["sae_seed"]: entry["density"] for entry in found.metrics}, temporary / CURVE_NAME
+        )
         exactly_k = VARIANTS[settings["variant"]].exactly_k
         summary = _summary(found.metrics) | {
             **facts,
             **_agreement(found.saes),
             "n_seeds": len(found.metrics),
-            "n_imported": sum(one["start"] == "imported" for one in found.metrics),
+            "n_imported": sum(entry["start"] == "imported" for entry in found.metrics),
             "k": settings["k"],
             "l0_limit": settings["k"] if exactly_k else settings["n_latents"],
             "l0_least": (0.9 if exactly_k else 0.5) * settings["k"],
@@ -200,12 +202,12 @@ def _agreement(saes: Mapping[int, SAE]) -> dict[str, float]:
     decoders = [sae.W_dec_nd for sae in saes.values()]
     return {
         "decoder_norm_off": max(float((rows.norm(dim=1) - 1).abs().max()) for rows in decoders),
-        "equal_seeds": sum(torch.equal(one, other) for one, other in itertools.combinations(decoders, 2)),
+        "equal_seeds": sum(torch.equal(first, second) for first, second in itertools.combinations(decoders, 2)),
     }
 
 
 def _summary(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Average every number over the seeds that have it."""
     names = [name for name, value in metrics[0].items() if name != "sae_seed" and not isinstance(value, str | list)]
-    found = {name: [one[name] for one in metrics if one[name] is not None] for name in names}
+    found = {name: [entry[name] for entry in metrics if entry[name] is not None] for name in names}
     return {name: sum(values) / len(values) for name, values in found.items() if values}

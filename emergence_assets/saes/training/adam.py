@@ -14,7 +14,7 @@ BETAS = (0.9, 0.999)
 class Adam(NamedTuple):
     """Adam without weight decay, with one kernel per parameter.
 
-    `torch.optim.Adam` is not used: its constructor imports the compiler (1.2 s per process, as long as a small training).
+    The constructor of `torch.optim.Adam` would import the compiler (1.2 s per process, as long as a small training).
     """
 
     parameters: dict[str, Tensor]

@@ -73,11 +73,11 @@ def optimise(
     first = 0 if state is None else state.load(kept)
     report_every = max(1, settings.n_steps // REPORTS)
     y_gtd = torch.empty(n_members, settings.batch_size, d_model, device=device)
-    streams = [one.rows.batches(first) for one in batches]
+    streams = [member.rows.batches(first) for member in batches]
     dead = None
     for step in range(first, settings.n_steps):
-        for one, stream, y_td in zip(batches, streams, y_gtd, strict=True):
-            one.scaled(next(stream), y_td)
+        for member, stream, y_td in zip(batches, streams, y_gtd, strict=True):
+            member.scaled(next(stream), y_td)
         if aux_k is not None and step % aux_k.every_steps == 0:
             dead = Dead(dead_latents(log.last_fired_gn, step - dead_window_steps(settings)), aux_k)
         guess_g = log.thresholds_pg[step - 1] if step > 0 else None

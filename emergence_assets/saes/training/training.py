@@ -75,16 +75,16 @@ def train_saes(
     if not jobs:
         raise ValueError("a stack has at least one SAE")
     batches = [batches_of(job, settings.batch_size, device) for job in jobs]
-    widths = sorted({one.rows.d_model for one in batches})
+    widths = sorted({member.rows.d_model for member in batches})
     if len(widths) > 1:
         raise EmergenceError(f"rows of widths {widths} do not train together", where="SAE stack")
     parameters = Parameters.stacked(
-        [initial_parameters(settings, job, one) for job, one in zip(jobs, batches, strict=True)]
+        [initial_parameters(settings, job, member) for job, member in zip(jobs, batches, strict=True)]
     )
     log = optimise(parameters, batches, settings, options, report, state)
     window_start = max(0, settings.n_steps - dead_window_steps(settings))
     trained = []
-    for g, (job, one) in enumerate(zip(jobs, batches, strict=True)):
+    for g, (job, member) in enumerate(zip(jobs, batches, strict=True)):
         own = parameters.member(g)
         if not all(bool(torch.isfinite(tensor).all()) for tensor in own.tensors()):
             raise EmergenceError(
@@ -95,12 +95,12 @@ def train_saes(
         selection = variant_of(settings).trained_selection(own, log.thresholds_pg[:, g])
         trained.append(
             TrainedSAE(
-                sae=fold_input_scale(own, one.mean_d, one.scale, *selection),
+                sae=fold_input_scale(own, member.mean_d, member.scale, *selection),
                 curve=_curve(log.losses_pg[:, g]),
                 dead_fraction=float((log.last_fired_gn[g] < window_start).float().mean()),
                 n_tokens=settings.n_steps * settings.batch_size,
-                input_scale=one.scale,
-                input_mean_d=one.mean_d,
+                input_scale=member.scale,
+                input_mean_d=member.mean_d,
             )
         )
     return trained
