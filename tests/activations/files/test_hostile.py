@@ -166,7 +166,7 @@ def test_a_lie_about_shapes_is_not_copied_into_a_new_file(tmp_path: Path) -> Non
     path = write_layer(tmp_path / "layer.h5")
     forge(path, lambda file: put(file, "read_out", np.zeros((5000, D_MODEL), "<f2")))
     before = path.read_bytes()
-    with pytest.raises(EmergenceError, match="attributes say"):
+    with pytest.raises(EmergenceError, match="attributes require"):
         evict_rows(path)
     assert path.read_bytes() == before
 

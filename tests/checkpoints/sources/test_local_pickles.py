@@ -81,9 +81,9 @@ def test_without_a_place_for_converted_copies_pickles_do_not_count(root: Path) -
     ref = ref_of(make_source(root))
     as_pickle(root, MODEL, 8)
     source = make_source(root, cache_root=None)
-    assert "as pickle only" in why(source)
+    assert "only as pickles" in why(source)
     changed = CheckpointRef(**vars(ref) | {"identity": ref_of(make_source(root)).identity})
-    with pytest.raises(BrokenCheckpoint, match="as pickle only"), source.fetch(changed, silent):
+    with pytest.raises(BrokenCheckpoint, match="only as pickles"), source.fetch(changed, silent):
         pass
 
 
