@@ -15,7 +15,8 @@ BLOCK_BYTES = 1 << 20
 """Neighbouring rows that are read together: reads of 1 MiB are as fast as a sequential scan, reads of single rows 60
 times slower."""
 SLAB_BYTES = 1 << 30
-"""Default bytes of rows that are shuffled together; a constant, not measured, because it decides the order of rows."""
+"""Default bytes of rows that are shuffled together; fixed, not derived from free memory, because it decides
+the order of rows."""
 
 
 @dataclass(frozen=True)

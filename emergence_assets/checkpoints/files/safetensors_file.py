@@ -93,14 +93,14 @@ def read_header(path: Path) -> dict[str, Tensor]:
 
 
 def read_blocks(
-    path: Path, tensors: dict[str, Tensor], see: Callable[[bytes], None] = lambda _bytes: None
+    path: Path, tensors: dict[str, Tensor], on_bytes: Callable[[bytes], None] = lambda _bytes: None
 ) -> Iterator[tuple[str, Tensor, int, bytes]]:
     """Read a file once, from its first byte to its last.
 
     Args:
         path: path of the file.
         tensors: header of the file.
-        see: called with every byte in order, the header included.
+        on_bytes: called with every byte in order, the header included.
 
     Yields:
         Name, tensor, offset inside the tensor in bytes, and at most `BLOCK_BYTES` bytes, in the order of the file.
@@ -110,7 +110,7 @@ def read_blocks(
     """
     in_order = sorted(tensors.items(), key=lambda item: item[1].start)
     with path.open("rb") as file:
-        see(file.read(in_order[0][1].start))
+        on_bytes(file.read(in_order[0][1].start))
         for name, tensor in in_order:
             done = 0
             while done < tensor.n_bytes:
@@ -118,7 +118,7 @@ def read_blocks(
                 content = file.read(n_bytes)
                 if len(content) < n_bytes:
                     refuse("file became shorter while it was read", path)
-                see(content)
+                on_bytes(content)
                 yield name, tensor, done, content
                 done += len(content)
 

@@ -103,10 +103,10 @@ class CheckpointCache:
             for path in (self.root / key, self.root / f"{key}.partial"):
                 if path.is_dir():
                     freed += sum(file.stat().st_size for file in path.iterdir() if file.is_file())
-                    going = self.root / f".{path.name}.{os.getpid()}.tmp"
-                    shutil.rmtree(going, ignore_errors=True)  # of a killed process with the same process id
-                    path.rename(going)  # atomic, so that no half-removed entry looks complete
-                    shutil.rmtree(going)
+                    removed = self.root / f".{path.name}.{os.getpid()}.tmp"
+                    shutil.rmtree(removed, ignore_errors=True)  # of a killed process with the same process id
+                    path.rename(removed)  # atomic, so that no half-removed entry looks complete
+                    shutil.rmtree(removed)
         return freed
 
     def _reserve(self, partial: Path, n_bytes: int) -> None:
@@ -141,10 +141,10 @@ class CheckpointCache:
 
     def _sweep(self) -> None:
         """Delete the remains of evictions whose process was killed: they are no entries but take space."""
-        for going in self.root.glob(".*.tmp"):
-            owner = going.name.split(".")[-2]
+        for removed in self.root.glob(".*.tmp"):
+            owner = removed.name.split(".")[-2]
             if owner.isdecimal() and not process_is_alive(int(owner)):
-                shutil.rmtree(going, ignore_errors=True)
+                shutil.rmtree(removed, ignore_errors=True)
 
     @contextlib.contextmanager
     def _lock(self, key: str, how: int) -> Iterator[None]:

@@ -62,7 +62,7 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any)
     """Train an SAE per layer and seed in one stack, measure them on held-out rows, and write a folder per layer.
 
     Args:
-        work: see `saes.spec._work`.
+        work: inputs and outputs of one checkpoint, see `saes.spec._work`.
         rows: `activations.files.reading.Rows` of resid_post by layer; need not be stored in the files.
         report: called with SAE steps done, all steps, and a note.
     """
