@@ -275,7 +275,7 @@ def read_measurement(path: Path, *, sample: bool) -> Measurement | InvalidCheckp
         with safetensors.safe_open(path, framework="np") as file:
             notes = file.metadata() or {}
             if notes.get("format") != FORMAT or notes.get("format_version") != str(FORMAT_VERSION):
-                raise ValueError(f"it is not a {FORMAT} of version {FORMAT_VERSION}")
+                raise ValueError(f"it is not an {FORMAT} of version {FORMAT_VERSION}")
             if xxhash.xxh3_128_hexdigest(notes["record"].encode()) != notes["record_xxh3"]:
                 raise ValueError("its numbers were altered")
             (found,) = parse_checked(notes["record"], _RECORD).values()
