@@ -1,1 +1,1 @@
-"""The report. Specs and checks here; `charts` draws, `page` writes."""
+"""The report: its specification and checks; charts are in `charts`, the page in `page`."""

@@ -1,4 +1,4 @@
-"""Claims about the report."""
+"""Checks of the report."""
 
 from emergence_assets.features.chance import REPORTED_RANGE
 from resources.tables.check import Check, Condition, between
@@ -11,7 +11,7 @@ REPORT_CHECKS = (
     ),
     Check(
         "shuffled_labels_are_at_chance",
-        "The mean AUROC for permuted labels is between {} and {}: otherwise no number of the page is evidence.".format(
+        "The mean AUROC for permuted labels is between {} and {}; otherwise no number of the page is evidence.".format(
             *REPORTED_RANGE
         ),
         (between("p_shuffle", *REPORTED_RANGE),),

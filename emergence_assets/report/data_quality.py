@@ -3,7 +3,7 @@
 The checks are evaluated on the stored cells each time the report is made, with the function that validates cells in a
 run. The page therefore needs neither Dagster's event log nor records beside the cells, and equal cells give an equal
 page. The fingerprint of the report covers the cells, through its inputs. It does not cover the declarations of the
-checks, which decide no number: after a change of a check the page shows its results once it is made again, as Dagster
+checks, because they change no number: the page shows the results of a changed check once it is made again, as Dagster
 does once the cells are validated again.
 """
 
@@ -15,11 +15,11 @@ from emergence_assets.plan.check_results import check_results
 from emergence_assets.plan.plan import Plan
 
 MAX_NAMED = 20
-"""Cells that are named of a check that they do not pass."""
+"""Largest number of failing cells that are named per check."""
 
 
 def check_counts(plan: Plan, spec: AssetSpec, cell: Cell) -> list[dict[str, Any]]:
-    """Evaluate all checks of everything that a cell is made from, directly or not, in flow order.
+    """Evaluate all checks of the cells that a cell is made from, directly or indirectly, in flow order.
 
     Returns:
         A row per asset and check, as plain values: `asset`, `check`, `description`, `blocking`, `n_cells`, `n_failing`,

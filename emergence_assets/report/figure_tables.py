@@ -1,4 +1,4 @@
-"""Which tables each figure of the report is drawn from. Free of the drawing libraries, which no audit needs."""
+"""Tables behind each figure of the report. No drawing library is imported here, because an audit needs none."""
 
 FIGURE_TABLES: dict[str, tuple[str, ...]] = {
     "presence_over_time": ("category_presence",),

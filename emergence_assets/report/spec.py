@@ -45,11 +45,11 @@ def _report_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str,
 
 
 REPORT_BYTES = 1_600_000
-"""The page with its charts, and the charts once more."""
+"""Predicted bytes of the page with its inline charts, and of the charts as PNG."""
 
 
 def _jobs(plan: Plan, due: Due) -> list[Job]:
-    """Make one job; its origin and its checks are worked out from the stored cells."""
+    """Make one job; provenance and check results come from the stored cells."""
     jobs = []
     for cell, required in due:
         origin = [

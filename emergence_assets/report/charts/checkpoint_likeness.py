@@ -1,4 +1,4 @@
-"""Similarity of the checkpoints of a model, as a step × step picture."""
+"""Similarity of the checkpoints of a model, as a step × step heat map."""
 
 from collections.abc import Sequence
 
@@ -8,31 +8,31 @@ import polars as pl
 from emergence_assets.report.charts import theme
 
 LIKENESS = ("#f4f4f2", "#a6c8e4", "#5b94c9", "#08519c", "#08213f")
-"""Unrelated to equal."""
+"""From unrelated (cosine 0) to equal (cosine 1)."""
 MAX_PANELS = 3
 
 
 def cosine_heat_map(registry: pl.DataFrame, models: Sequence[str], width: int = theme.WIDE) -> theme.Chart:
-    """Cosine of the weights between all steps, a panel per model; steps that are left out are crossed.
+    """Draw the cosine of the weights between all steps, a panel per model; cells of steps left out are crossed.
 
     Args:
-        registry: rows of `schema.REGISTRY`.
-        models: those that are shown, in this order.
+        registry: see `REGISTRY`.
+        models: the models that are shown, in this order.
         width: pixels of the whole chart.
     """
     columns, panel = theme.panel_grid(len(models), width, 70)
     panels = [_panel(registry, model, panel, position % columns == 0) for position, model in enumerate(models)]
     return theme.themed(
         alt.concat(*panels, columns=columns).resolve_scale(color="shared"),
-        f"How alike the checkpoints are: {', '.join(models)}",
-        "Cosine of the weights between every two steps, from a sample of every tensor group; crossed: left out",
+        f"Similarity of the checkpoints: {', '.join(models)}",
+        "Cosine between the weights of every two steps, from a sample of every tensor group; crossed: left out",
         width,
         "Heat maps of the cosine between the weights of every two training steps, one panel per model.",
     )
 
 
 def models_worth_showing(registry: pl.DataFrame) -> list[str]:
-    """The largest models, and before them those that have a checkpoint left out; at most a row of panels."""
+    """Choose at most a row of panels: first the models with a checkpoint left out, then the largest."""
     sizes = registry.group_by("model").agg(pl.col("n_params").max(), out=(~pl.col("on_time_axis")).any())
     measured = sizes.filter(pl.col("n_params").is_not_null())
     chosen = measured.sort(["out", "n_params", "model"], descending=[True, True, False]).head(MAX_PANELS)
@@ -40,7 +40,7 @@ def models_worth_showing(registry: pl.DataFrame) -> list[str]:
 
 
 def registry_picture(registry: pl.DataFrame, model: str) -> bytes | None:
-    """The heat map of one model as PNG; None when fewer than two checkpoints were measured."""
+    """Draw the heat map of one model as PNG; None when fewer than two checkpoints were measured."""
     if registry.filter((pl.col("model") == model) & (pl.col("cosines").list.len() > 1)).is_empty():
         return None
     return theme.chart_png(cosine_heat_map(registry, [model], 560), ppi=72)

@@ -1,4 +1,4 @@
-"""What was measured at the last step against every control, mean over categories and layers."""
+"""AUROC at the last step beside every control, mean over categories and layers."""
 
 import altair as alt
 import polars as pl
@@ -9,8 +9,8 @@ NAMES = {
     "step0": "untrained network (step 0)",
     "label_shuffle": "shuffled labels",
     "label_shuffle_within_length": "shuffled within text length",
-    "reinit_full": "weights drawn anew",
-    "reinit_keep_embed": "drawn anew but for embeddings",
+    "reinit_full": "reinitialised weights",
+    "reinit_keep_embed": "reinitialised, embeddings kept",
     "act_gauss": "Gaussian activations",
     "dict_frozen_encoder": "SAE with random encoder",
     "dict_frozen_decoder": "SAE with frozen decoder",
@@ -21,7 +21,7 @@ NAMES = {
 
 
 def control_means(controls: pl.DataFrame, level: str) -> pl.DataFrame:
-    """Mean over layers of the means over categories: model, control_id, p_best, p_measured, above_control."""
+    """Average over layers the means over categories: model, control_id, p_best, p_measured, above_control."""
     means = controls.filter(pl.col("aggregate") == "mean", pl.col("category_level") == level, pl.col("layer") >= 0)
     return (
         means.group_by("model", "n_params_nonemb", "control_id")
@@ -31,7 +31,7 @@ def control_means(controls: pl.DataFrame, level: str) -> pl.DataFrame:
 
 
 def controls_at_last_step(controls: pl.DataFrame, level: str, width: int = theme.WIDE) -> theme.Chart | None:
-    """A row per control, a panel per model: the control as a point, the measurement as a line across all rows.
+    """Draw a row per control and a panel per model: the control as a point, the measurement as a vertical line.
 
     Args:
         controls: see `CATEGORY_CONTROLS`.
@@ -74,9 +74,8 @@ def controls_at_last_step(controls: pl.DataFrame, level: str, width: int = theme
     rows = [alt.hconcat(*panels[start : start + columns]) for start in range(0, len(panels), columns)]
     return theme.themed(
         alt.vconcat(*rows),
-        "The last checkpoint against every control",
-        "Mean over categories and layers. Blue line: AUROC of the best latent as measured; points: the same number of "
-        "each control",
+        "The last checkpoint beside every control",
+        "Mean over categories and layers. Blue line: measured AUROC of the best latent; points: AUROC of each control",
         width,
-        "Dot plot with a row per control and a panel per model; a vertical line marks what was measured.",
+        "Dot plot with a row per control and a panel per model; a vertical line marks the measured AUROC.",
     )

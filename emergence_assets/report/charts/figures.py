@@ -1,4 +1,4 @@
-"""Which charts a report has, in which order, and what is written below each."""
+"""Charts of a report in their order, with the caption of each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from emergence_assets.report.charts.utility_by_compute import utility_by_compute
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart in both widths and the words that belong to it."""
+    """A chart in both widths, with its caption."""
 
     name: str
     """Stem of its file and anchor in the page."""
     caption: str
-    """How to read it and which control guards it, in plain language."""
+    """How to read the chart, and its control."""
     wide: Chart
     """For a desk, a talk, a PNG."""
     narrow: Chart
@@ -34,7 +34,7 @@ class Figure:
 
 
 def draw_figures(tables: ReportTables) -> list[Figure]:
-    """All figures for which there is data, in the order of the page."""
+    """Draw all figures for which there is data, in the order of the page."""
     level, presence = tables.level, tables.presence
     models = models_by_size(presence)
     if not models:
@@ -66,81 +66,88 @@ def draw_figures(tables: ReportTables) -> list[Figure]:
 
 _CAPTIONS = {
     "presence_over_time": (
-        "Read a solid line from left to right: it rises when single latents come to tell categories apart as training "
-        "goes on. The dotted line of the same colour is where the untrained network stands; only the height above it "
-        "was gained. Shuffled labels must stay at 0.5: if they rise too, picking the best of many latents is the "
-        "cause. Dashed: a linear probe on the whole read-out vector; when it is high from the start, the information "
-        "was there before any single latent carried it. Dash-dotted: what the words of the text alone tell."
+        "A solid line rises where single latents separate the categories better as training goes on. The dotted line "
+        "of the same colour is the AUROC of the untrained network; only the height above it was gained. Shuffled "
+        "labels should stay at 0.5; if they rise too, the cause is the choice of the best of many latents. Dashed: a "
+        "linear probe on the whole read-out vector; if it is high at step 0, the information was present before "
+        "training. Dash-dotted: a bag of words, that is, the words of the text without any model."
     ),
     "controls_at_last_step": (
-        "Each row asks how much of the result would be there without what it is meant to show. The longer the line "
-        "from a point to the blue one, the less that control explains. Points at 0.5 are chance. A point right of the "
-        "blue line means that more can be told without a single latent: from the whole vector or from the words."
+        "Each row removes one possible cause of the result. The further a point lies left of the blue line, the less "
+        "that control explains. 0.5 is chance. A point right of the blue line means that the control separates the "
+        "categories better than the best latent; for the dense probe and the bag of words this is common, because they "
+        "use the whole read-out vector or all words."
     ),
     "gain_by_layer": (
-        "Each cell is one layer at one checkpoint, blue where its best latents beat those of the untrained network in "
-        "the same layer, white where nothing changed, brown where they fell behind. All panels share one colour scale. "
-        "The guard is step 0: every cell is a difference to it. Neighbouring cells differ by chance too, so a single "
-        "paler cell is no dip."
+        "Each cell is one layer at one checkpoint: blue where its best latents have a higher AUROC than those of the "
+        "untrained network in the same layer, white where they are equal, brown where they have a lower one. All "
+        "panels share one colour scale. The control is step 0: every cell is a difference from it. Neighbouring cells "
+        "also differ by chance, so a single paler cell is no evidence of a dip."
     ),
     "presence_over_size": (
-        "Further right is a larger model, read at the layer that is best on the other half of the texts. The step 0 "
-        "points show what size alone gives before training, shuffled labels what picking a latent alone gives. Each "
-        "size is one training run, so the bars, which know nothing of other runs, understate the doubt between sizes."
+        "Further right is a larger model, read at its best layer, which is chosen on the other half of the texts. The "
+        "step 0 points show the effect of size before training; shuffled labels show the effect of choosing a latent. "
+        "Each point is one training run, and its bar covers the choice of texts and SAE seeds only, so the bars "
+        "understate the uncertainty between sizes."
     ),
     "share_emerged": (
-        "A line climbs where categories reach half of their rise, and ends at the share that has emerged at all; what "
-        "is missing above it had not emerged by the last checkpoint. Where a line is steepest most categories emerge. "
-        "Dashed: the same rule applied to shuffled labels, which should stay at 0."
+        "A line rises where categories reach half of their rise, and ends at the share that has emerged by the last "
+        "checkpoint. Categories that were present before training are not counted. A category counts as emerged if the "
+        "claim that it emerges has grade A or B. Dashed: shuffled labels, to which only the criteria of the time table "
+        "are applied; this line should stay near 0."
     ),
     "utility_by_compute": (
-        "Further right costs more, higher is worth more: utility is the share of the possible gain over the untrained "
-        "network that the best single latents have made, zero before training. A curve that has gone flat buys "
-        "nothing more. The guard is step 0, and that the layer was chosen on texts that are not scored. Each size is "
-        "one training run, and another family would lie elsewhere: compare points within the figure only."
+        "Further right is more training compute. Utility is the share of the possible gain over the untrained network "
+        "that the best single latents have reached; it is 0 before training. Where a curve is flat, more compute "
+        "brings no more utility. The controls are step 0, and the choice of the layer on texts that are not scored. "
+        "Each curve is one training run, and another family may lie elsewhere: compare points within the figure only."
     ),
     "half_steps_by_category": (
-        "Categories further down emerge later. The point is where half of the rise is reached, the bar its 95 % "
-        "interval, never narrower than the gap between two checkpoints. A category is drawn "
-        "only if a fitted rise beats a constant by a wide margin, is at least 0.05, lasts, and passes the correction "
-        "for testing many categories and layers."
+        "Categories further down emerge later. The point is the half-rise step, the bar its 95 % interval, which is "
+        "never narrower than the gap between two checkpoints. A category is drawn only if the claim that it emerges "
+        "has grade A or B: a fitted rise is much more likely than a constant, is at least 0.05, lasts, stays "
+        "significant after the correction for many categories and layers, and every required control passes."
     ),
     "gain_by_category": (
         "Each row is one category over training: blue is a gain over the untrained network, brown a loss. A dot marks "
-        "a gain whose 95 % interval excludes 0; with this many cells a few dots appear by chance, so look for rows in "
-        "which they last. The guard is step 0, and that the layer was chosen on texts that are not scored here."
+        "a gain or loss whose 95 % interval excludes 0. Among many cells a few dots appear by chance, so look for rows "
+        "in which they persist. The controls are step 0, and the choice of the layer on texts that are not scored."
     ),
     "profiles_by_depth": (
-        "Left is the first layer, right the last. A category falls and returns where its solid line is lower in the "
-        "shaded third than on both sides. If the dense probe falls with it, the model itself carries less there; if "
-        "it stays, only the SAEs of those layers spend their latents elsewhere. These are the deepest falls of all "
-        "categories, so that noise has been picked too: the word below a name is the verdict of its criteria."
+        "Left is the first layer, right the last. A category fades and returns if its solid line is lower in the "
+        "shaded third than on both sides. If the dense probe falls too, the representation itself has less linear "
+        "information there; if it does not, the fall is shown in the SAEs only. The chart shows the deepest falls of "
+        "all categories, so it selects noise too: the word below a name is the result of the criteria."
     ),
     "index_over_steps": (
-        "At 1 the middle third has lost all that both ends gained, at 0 nothing, below 0 it has more. The guard are "
-        "the criteria: a filled point meets all of them at its checkpoint, an open one does not and shows no more than "
-        "that layers differ."
+        "At 1 the middle third has lost the whole gain of the lower end, at 0 it has lost nothing, below 0 it has "
+        "gained more. A filled point meets all criteria at its checkpoint. An open point does not, and is no evidence "
+        "that a category fades and returns."
     ),
     "shares_by_category": (
-        "A bar says where the difference between a category's texts and others comes from in the best latent of a "
-        "late layer: it was in the stream after the worst middle layer already, or attention or MLPs behind that layer "
-        "added it. Bars left of zero work against the latent. Nothing here says that a category faded and came back, "
-        "and a share is no proof of need: the table reactivation_mechanism has the ablation and its control for that."
+        "A bar divides the difference between a category's texts and other texts, in the best latent of a late layer, "
+        "into three parts: present in the residual stream after the weakest middle layer (trough layer), added "
+        "after it by attention, and added after it by MLPs. Bars left of zero reduce the difference. The chart is no "
+        "evidence that a category faded and returned, and a share is no causal effect: the table "
+        "reactivation_mechanism has the ablation and its control."
     ),
     "sae_quality": (
-        "If the SAEs of some step or layer fail, a category may seem to vanish there although the model still has it. "
-        "Compare dips above with peaks here: unexplained variance (FVU, 0 is perfect) and dead latents, which leave "
-        "fewer to choose from. Untrained networks can be reconstructed well too: a low FVU is no sign of emergence."
+        "If the SAEs of a step or layer are poor, a category may seem to vanish there although the model still "
+        "represents it. Compare dips of AUROC with peaks of FVU (0 is perfect reconstruction) and of dead latents, "
+        "which leave fewer latents to choose from. Activations of untrained networks may be reconstructed well too, so "
+        "a low FVU is no evidence of emergence."
     ),
     "latents_found_again": (
-        "An SAE misses most of what another seed finds of the very same activations: the dashed line is that ceiling. "
-        "Only the ratio to it says what share of the latents lasts from one checkpoint to the next; survival is the "
-        "product of these ratios. The dotted line shares its random start with the checkpoint before: what it has "
-        "above the solid one is inertia of the SAE, not identity in the model."
+        "Two SAE seeds find only a part of each other's latents in the same activations; the dashed line is this "
+        "ceiling. The ratio to the ceiling estimates the share of latents that persist from one checkpoint to the "
+        "next; survival is the product of these ratios. With one SAE seed there is neither. The dotted line compares "
+        "SAEs with the same random start: its height above the solid line is inertia of the SAE, not identity in the "
+        "model."
     ),
     "checkpoint_likeness": (
-        "Every cell compares the weights of two checkpoints: dark is alike, pale is unrelated. A clean training run is "
-        "dark along the diagonal and fades away from it. A dark cell far from the diagonal is a checkpoint that was "
-        "published twice; a pale row is one of another run. Crossed ones are left out of every curve of this page."
+        "Every cell compares the weights of two checkpoints: dark is similar, pale is unrelated. A clean training run "
+        "is dark along the diagonal and paler away from it. A dark cell far from the diagonal suggests a checkpoint "
+        "that was published twice, a pale row a checkpoint of another run. Checkpoints with crossed cells are left out "
+        "of every curve of this page."
     ),
 }

@@ -10,7 +10,7 @@ _GAIN = "gain in AUROC over step 0"
 
 
 def gain_by_layer(presence: pl.DataFrame, level: str, width: int = theme.WIDE) -> theme.Chart | None:
-    """Mean gain over step 0 by layer and step, a panel per model on one colour scale.
+    """Draw the mean gain over step 0 by layer and step, a panel per model on one colour scale.
 
     Args:
         presence: see `CATEGORY_PRESENCE`.
@@ -48,15 +48,15 @@ def gain_by_layer(presence: pl.DataFrame, level: str, width: int = theme.WIDE) -
     return theme.themed(
         alt.concat(*panels, columns=columns).resolve_scale(color="shared"),
         f"Gain over the untrained network, by layer and training step: {', '.join(models)}",
-        f"Mean over {level} categories of the best latent's AUROC, minus the same at step 0 in the same layer; "
-        "layer 0 is the first",
+        f"Mean over {level} categories of the best latent's AUROC, minus this mean at step 0 in the same layer; "
+        "layer 0 is the first block",
         width,
         "Heat maps of mean gain over step 0, layers by training steps, one panel per model.",
     )
 
 
 def gain_by_category(presence: pl.DataFrame, level: str, model: str, width: int = theme.WIDE) -> theme.Chart | None:
-    """Gain over step 0 by category and step in one model, each category at its own best layer, largest gain on top.
+    """Draw the gain over step 0 by category and step, each category at its own best layer, largest gain on top.
 
     Args:
         presence: see `CATEGORY_PRESENCE`.
@@ -108,7 +108,7 @@ def _step_columns() -> alt.X:
 
 
 def _gain_colour(gains: pl.DataFrame, width: int) -> alt.Color:
-    # Symmetric, so that white is always "as before training".
+    # Symmetric, so that white is always a gain of 0.
     largest = max((abs(gain) for gain in gains["gain"].drop_nulls().to_list()), default=0.0)
     most = max(largest, 0.01)
     return alt.Color(

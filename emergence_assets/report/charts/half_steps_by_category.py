@@ -1,6 +1,6 @@
-"""When each category emerges: one row per category, the step of half its rise with an interval.
+"""Half-rise step of each category that has emerged, with its interval.
 
-The same as a heat map over all steps: `gains.py`; as a table: `html_tables.py`.
+`gains.py` draws the same categories as a heat map over all steps; `html_tables.py` lists them.
 """
 
 import math
@@ -18,13 +18,13 @@ _PAPER = "#ffffff"
 def half_steps_by_category(
     time: pl.DataFrame, level: str, model: str, domains: Mapping[str, str] | None = None, width: int = theme.WIDE
 ) -> theme.Chart | None:
-    """When each category emerges at the model's best layer: half-rise with interval, tenth of the rise as a tick.
+    """Draw the half-rise step of each category at the model's best layer, with interval and onset (10 %) as a tick.
 
     Args:
-        time: see `EMERGENCE_OVER_TIME`.
+        time: `supported_histories` of `EMERGENCE_OVER_TIME`.
         level: label level.
-        model: whose best layer is shown.
-        domains: category to the group that colours it; plain without.
+        model: the model that is shown.
+        domains: category to the group that gives its colour; by default all categories have one colour.
         width: pixels of the whole chart.
     """
     every = category_histories(time, level, model)
@@ -50,7 +50,7 @@ def half_steps_by_category(
     last = max(every["step_last"].to_list(), default=1)
     steps = {0, *time.filter(pl.col("model") == model)["grid_hi_step"].drop_nulls().to_list(), last}
     x_scale = alt.Scale(domain=[0, math.log10(last + 1)], nice=False, clamp=True)
-    axis = theme.step_axis(sorted(steps), "training step of half the rise, log scale")
+    axis = theme.step_axis(sorted(steps), "half-rise step, log scale")
     colour = theme.colour_by("domain", names, columns=5 if theme.is_wide(width) else 3, symbolType="circle")
     base = alt.Chart(theme.values(rows)).encode(
         alt.Y("category:N", sort=rows["category"].to_list(), title=None, axis=alt.Axis(grid=True, labelLimit=150)),
@@ -73,9 +73,9 @@ def half_steps_by_category(
     chart = alt.layer(*layers).properties(width=width - (170 if theme.is_wide(width) else 128), height=alt.Step(17))
     return theme.themed(
         chart,
-        f"When each {level} gets a latent of its own in {model}",
+        f"When each {level} emerges in {model}",
         f"Layer {', '.join(map(str, layer))}. Drawn: the {rows.height} of {every.height} categories that have emerged. "
-        "Point: half of the rise with 95 % interval, open while still rising at the last step; tick: a tenth of it",
+        "Point: half-rise step with 95 % interval, open if still rising at the last step; tick: onset (10 %)",
         width,
-        f"Step of half the rise, with interval, of {rows.height} categories in {model}, earliest first.",
+        f"Half-rise step, with interval, of {rows.height} categories in {model}, earliest first.",
     )

@@ -1,4 +1,4 @@
-"""How much of a dictionary is found again at the next checkpoint, and how much lasts: raw, ceiling, ratio, survival."""
+"""Share of latents that are found again at the next checkpoint: raw share, ceiling, their ratio, survival."""
 
 import altair as alt
 import polars as pl
@@ -10,11 +10,11 @@ _SHARES = {
     "same checkpoint, another seed (ceiling)": (theme.SERIES[1], [7, 3]),
     "next checkpoint, same seed (inertia)": (theme.CONTROL, [2, 3]),
 }
-_LASTING = {"ratio to the ceiling": (theme.SERIES[0], [1, 0]), "survival": (theme.SERIES[2], [7, 3])}
+_PERSISTENCE = {"ratio to the ceiling": (theme.SERIES[0], [1, 0]), "survival": (theme.SERIES[2], [7, 3])}
 
 
 def stability_rows(stability: pl.DataFrame, model: str) -> pl.DataFrame:
-    """Transitions between neighbouring checkpoints of one model, over all layers and latents with support."""
+    """Select transitions between neighbouring checkpoints of one model, over all layers and latents with support."""
     return stability.filter(
         (pl.col("model") == model)
         & (pl.col("axis") == "step")
@@ -24,11 +24,11 @@ def stability_rows(stability: pl.DataFrame, model: str) -> pl.DataFrame:
 
 
 def latents_found_again(stability: pl.DataFrame, model: str, width: int = theme.WIDE) -> theme.Chart | None:
-    """Shares that are found again against the training step, beside their ratio to the ceiling and its product.
+    """Draw shares of latents found again against the training step, beside their ratio to the ceiling and survival.
 
     Args:
-        stability: `lineage_stability`.
-        model: the one to show.
+        stability: see `LINEAGE_STABILITY`.
+        model: the model that is shown.
         width: pixels of the whole chart.
     """
     rows = stability_rows(stability, model)
@@ -43,13 +43,13 @@ def latents_found_again(stability: pl.DataFrame, model: str, width: int = theme.
             _line(same, "s_raw", names[2]),
         ]
     )
-    lasting = pl.concat([_line(other, "s_norm", "ratio to the ceiling"), _line(other, "survival", "survival")])
+    persistence = pl.concat([_line(other, "s_norm", "ratio to the ceiling"), _line(other, "survival", "survival")])
     steps = rows["step_to"].to_list()
     wide = theme.is_wide(width)
-    # With one SAE seed there is no ceiling, and nothing to show over it.
+    # With one SAE seed there is no ceiling, and no ratio to it.
     drawn = [
         (shares, _SHARES, "share of latents", "Found again"),
-        (lasting, _LASTING, "ratio", "What lasts, over the ceiling"),
+        (persistence, _PERSISTENCE, "ratio", "Persistence: ratio to the ceiling"),
     ]
     drawn = [part for part in drawn if not part[0].is_empty()]
     panel = (width - 85 * len(drawn)) // len(drawn) if wide else width - 78
@@ -58,7 +58,7 @@ def latents_found_again(stability: pl.DataFrame, model: str, width: int = theme.
     return theme.themed(
         joined.resolve_scale(color="independent", strokeDash="independent"),
         f"Latents of {model} that are found again at the next checkpoint",
-        "All layers; 95 % intervals over latents; no ratio where the ceiling is below 0.1",
+        "All layers together; 95 % intervals over latents; no ratio where the ceiling is below 0.1",
         width,
         f"Line charts of the share of latents of {model} found again by another SAE seed at the next checkpoint, with "
         "the ceiling of another seed at the same checkpoint, the same seed, their ratio and survival.",

@@ -1,4 +1,4 @@
-"""Presence against model size, beside its controls, with the bracket of sizes between which half of the rise lies."""
+"""Presence against model size, beside its controls, with the two sizes between which half of the rise lies."""
 
 import altair as alt
 import polars as pl
@@ -9,9 +9,10 @@ from emergence_assets.report.charts.readings import size_points, size_row
 
 
 def presence_over_size(scale: pl.DataFrame, level: str, width: int = theme.WIDE) -> theme.Chart | None:
-    """Mean AUROC of the best latent after as many tokens against the number of parameters, with controls.
+    """Draw the mean AUROC of the best latent at equal training tokens against the number of parameters, with controls.
 
-    The band is the bracket: from the largest size surely below the middle of the rise to the smallest surely above it.
+    The band reaches from the largest size with an upper bound below the middle of the rise to the smallest size with a
+    lower bound above it.
 
     Args:
         scale: see `EMERGENCE_OVER_SCALE`.
@@ -82,7 +83,7 @@ def presence_over_size(scale: pl.DataFrame, level: str, width: int = theme.WIDE)
     return theme.themed(
         chart,
         f"Best latent for a {level} by model size: {listed(models)} and the controls",
-        f"Mean over {level} categories at each model's best layer, after {max(tokens):,} tokens; "
+        f"Mean over {level} categories at each model's best layer, after about {max(tokens):,} tokens; "
         f"bars: 95 % bootstrap interval{band}"
         if tokens
         else "",

@@ -1,4 +1,4 @@
-"""The chart that is read first: presence over training beside its controls; and what it shares with others."""
+"""The first chart of the page: presence over training beside its controls; and parts that other charts share."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ _DASHES = {
 
 
 def presence_over_time(presence: pl.DataFrame, level: str, width: int = theme.WIDE) -> theme.Chart | None:
-    """Mean AUROC of the best latent against the training step, a line per model, with all controls.
+    """Draw the mean AUROC of the best latent against the training step, a line per model, with all controls.
 
     Args:
         presence: see `CATEGORY_PRESENCE`.
@@ -84,17 +84,17 @@ def presence_over_time(presence: pl.DataFrame, level: str, width: int = theme.WI
 
 
 def _control(steps: Sequence[object], p: Sequence[object], line: str) -> pl.DataFrame:
-    """A line that belongs to no single model."""
+    """Make a line that belongs to no single model."""
     frame = pl.DataFrame({"step": steps, "p": p}, schema={"step": pl.Int64, "p": pl.Float64})
     return frame.select(pl.lit("all models").alias("model"), "step", "p", pl.lit(line).alias("line"))
 
 
 def auroc_scale(*shown: pl.Series) -> alt.Scale:
-    """From just below chance, or the lowest value if that is lower, to 1."""
+    """Make a scale from just below chance, or the lowest value if that is lower, to 1."""
     lowest = min((float(value) for series in shown for value in series.drop_nulls().drop_nans()), default=0.5)
     return alt.Scale(domain=[min(0.45, lowest - 0.02), 1.0], nice=False, zero=False)
 
 
 def listed(models: Sequence[str]) -> str:
-    """Their names, or their number where they are many."""
+    """List the names of the models, or their number from five models on."""
     return ", ".join(models) if len(models) < 5 else f"{len(models)} models"

@@ -1,4 +1,4 @@
-"""Fall and return over depth: profiles of the categories that fall most in the middle, and their index over steps."""
+"""Categories that fade and return over depth: profiles with the deepest falls, reactivation index over steps."""
 
 import altair as alt
 import polars as pl
@@ -6,12 +6,12 @@ import polars as pl
 from emergence_assets.report.charts import theme
 
 MAX_CATEGORIES = 4
-"""Profiles that are drawn: a page is read, a table is searched."""
+"""Number of profiles that are drawn; the table has all."""
 _LINES = {"best latent": [1, 0], "dense probe": [7, 3], "step 0": [2, 3]}
 
 
 def falling_categories(reactivation: pl.DataFrame, level: str, model: str) -> pl.DataFrame:
-    """Rows of the model's last step with the largest drop, those with enough layers and something at both ends."""
+    """Select the rows of the last step with the largest drop, enough layers and a gain at both ends."""
     rows = reactivation.filter(
         pl.col("model") == model,
         pl.col("category_level") == level,
@@ -26,13 +26,13 @@ def falling_categories(reactivation: pl.DataFrame, level: str, model: str) -> pl
 def profiles_by_depth(
     reactivation: pl.DataFrame, space: pl.DataFrame, level: str, model: str, width: int = theme.WIDE
 ) -> theme.Chart | None:
-    """Presence by relative depth at the last step, beside the dense probe and step 0; the middle third is shaded.
+    """Draw presence by relative depth at the last step, beside the dense probe and step 0; middle third shaded.
 
     Args:
         reactivation: see `REACTIVATION`.
         space: see `EMERGENCE_OVER_SPACE`.
         level: label level.
-        model: whose last checkpoint is shown.
+        model: the model whose last checkpoint is shown.
         width: pixels of the whole chart.
     """
     shown = falling_categories(reactivation, level, model)
@@ -46,19 +46,19 @@ def profiles_by_depth(
     return theme.themed(
         alt.concat(*panels, columns=columns),
         f"The {level} categories that fall most in the middle layers of {model}",
-        "Last step. Shaded: middle third of the depth. Below each name what may be said of it",
+        "Last step. Shaded: middle third of the depth. Below each name: result of the criteria",
         width,
         f"Line charts of AUROC against relative depth for {shown.height} categories in {model}, beside its controls.",
     )
 
 
 def index_over_steps(reactivation: pl.DataFrame, level: str, model: str, width: int = theme.WIDE) -> theme.Chart | None:
-    """Reactivation index of the same categories against the training step; filled points pass every gate.
+    """Draw the reactivation index of these categories against the training step; filled points meet all criteria.
 
     Args:
         reactivation: see `REACTIVATION`.
         level: label level.
-        model: whose checkpoints are shown.
+        model: the model whose checkpoints are shown.
         width: pixels of the whole chart.
     """
     names = falling_categories(reactivation, level, model)["category"].to_list()
@@ -74,7 +74,7 @@ def index_over_steps(reactivation: pl.DataFrame, level: str, model: str, width: 
         x=theme.log_step(),
         note=pl.format("{}, step {}: {}, {}", "category", "step", pl.col("ri").round(2), "verdict"),
     )
-    y = alt.Y("ri:Q", title="reactivation index (1: gone in the middle)")
+    y = alt.Y("ri:Q", title="reactivation index (1: gain lost in the middle)")
     colour = theme.colour_by("category", names, columns=0 if theme.is_wide(width) else 2, symbolType="circle")
     base = alt.Chart(theme.values(rows.drop("model"))).encode(theme.step_x(rows["step"].to_list()), y, colour)
     points = base.mark_point(size=54, opacity=1, strokeWidth=2).encode(
@@ -88,15 +88,16 @@ def index_over_steps(reactivation: pl.DataFrame, level: str, model: str, width: 
     ).properties(width=width - 78, height=220)
     return theme.themed(
         chart,
-        f"How far {level} categories fall and return in {model}, over training",
-        "Share of the lower end that is lost in the middle; drawn where both ends gain 0.05; filled: passes all gates",
+        f"How far {level} categories fade and return in {model}, over training",
+        "Share of the lower end's gain that is lost in the middle; drawn where both ends gain 0.05; filled: meets all "
+        "criteria",
         width,
         f"Line chart of the reactivation index against training step for {len(names)} categories in {model}.",
     )
 
 
 def _panel(row: dict[str, object], width: int) -> theme.Chart:
-    """One category: three lines over depth."""
+    """Draw one category: three lines over depth."""
     n_layers = int(str(row["n_layers"]))
     lists = {"best latent": row["profile"], "dense probe": row["profile_dense"], "step 0": row["profile_step0"]}
     lines = pl.concat(

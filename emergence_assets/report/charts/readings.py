@@ -1,4 +1,4 @@
-"""The tables that a report is made of, and what is read from them in one line: models by size, means, best layers."""
+"""Tables of a report, and selections from them that charts and page share: models by size, means, best layers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ from emergence_assets.features.statistics.formulas import interval
 
 @dataclass(frozen=True)
 class ReportTables:
-    """Everything that a report shows."""
+    """All tables that a report shows."""
 
     level: str
-    """Label level that the report is about."""
+    """Label level that the report shows."""
     presence: pl.DataFrame
     """See `CATEGORY_PRESENCE`."""
     time: pl.DataFrame
-    """`emergence_over_time` with the columns of `claims.supported.supported_histories`: what the claims support."""
+    """`supported_histories`: a category has emerged if the claims support it."""
     hazard: pl.DataFrame
     """See `EMERGENCE_HAZARD`."""
     space: pl.DataFrame
@@ -40,13 +40,13 @@ class ReportTables:
     sae_metrics: pl.DataFrame
     """Columns model, step, layer, n_layers, sae_seed, fvu, l0, dead_frac, explained_variance, dense_frac."""
     stability: pl.DataFrame
-    """See `emergence.lineage_stability`."""
+    """See `LINEAGE_STABILITY`."""
     registry: pl.DataFrame
-    """See `checkpoints.tables.REGISTRY`."""
+    """See `REGISTRY`."""
     controls: pl.DataFrame = field(default_factory=CATEGORY_CONTROLS.schema.to_frame)
     """See `CATEGORY_CONTROLS`."""
     domains: Mapping[str, str] = field(default_factory=dict)
-    """Category to the larger group it belongs to; may be empty."""
+    """Category to the larger group that contains it; may be empty."""
     reactivation: pl.DataFrame = field(default_factory=REACTIVATION.schema.to_frame)
     """See `REACTIVATION`."""
     seeds: pl.DataFrame = field(default_factory=lambda: MODEL_SEEDS.schema.to_frame())
@@ -54,22 +54,22 @@ class ReportTables:
 
 
 def models_by_size(presence: pl.DataFrame) -> list[str]:
-    """Model names, smallest first."""
+    """List model names, smallest first."""
     sizes = presence.group_by("model").agg(pl.col("n_params_nonemb").max())
     return sizes.sort("n_params_nonemb", "model")["model"].to_list()
 
 
 def measured(presence: pl.DataFrame, level: str, control: str = "none") -> pl.DataFrame:
-    """Rows of one level and control, at block layers: the embedding is the same vector for every text."""
+    """Select rows of one level and control, without the embedding, which is the same vector for every text."""
     return presence.filter(
         (pl.col("category_level") == level) & (pl.col("control_id") == control) & (pl.col("layer") >= 0)
     )
 
 
 def complete_steps(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of the checkpoints that have all layers of their model.
+    """Select the rows of the checkpoints that have all layers of their model.
 
-    While a study is half done, a mean over other layers than at the neighbouring step would look like a change.
+    In an unfinished study, means over different layers at two steps would look like a change.
     """
     layers = rows.group_by("model").agg(n_all=pl.col("layer").n_unique())
     per_step = rows.group_by("model", "step").agg(n=pl.col("layer").n_unique())
@@ -78,9 +78,9 @@ def complete_steps(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def means_by_step(presence: pl.DataFrame, level: str) -> pl.DataFrame:
-    """Mean over categories and layers per model and step: p_best with lo and hi, p_dense, p_bow; sorted.
+    """Average over categories and layers per model and step: p_best with lo and hi, p_dense, p_bow; sorted.
 
-    The interval is that of the mean: replicate b of every category and layer weights the same texts.
+    The 95 % interval is that of the mean: replicate b of every category and layer weights the same texts.
     """
     rows = complete_steps(measured(presence, level)).sort("model", "step", "layer", "category")
     means = rows.group_by("model", "step", maintain_order=True).agg(
@@ -93,7 +93,7 @@ def means_by_step(presence: pl.DataFrame, level: str) -> pl.DataFrame:
 
 
 def shuffled_by_step(presence: pl.DataFrame, level: str) -> pl.DataFrame:
-    """Per step the mean AUROC under shuffled labels, and the smallest and largest mean of one model and layer."""
+    """Average AUROC under shuffled labels per step, with the smallest and largest mean of one model and layer."""
     cells = measured(presence, level, "label_shuffle").group_by("model", "step", "layer")
     per_cell = cells.agg(pl.col("p_best").cast(pl.Float64).mean())
     return (
@@ -104,7 +104,7 @@ def shuffled_by_step(presence: pl.DataFrame, level: str) -> pl.DataFrame:
 
 
 def gains_by_layer(presence: pl.DataFrame, level: str) -> pl.DataFrame:
-    """Mean gain over step 0 per model, layer and step (all categories), the embedding included."""
+    """Average the gain over step 0 over all categories, per model, layer and step, the embedding included."""
     rows = presence.filter((pl.col("category_level") == level) & (pl.col("control_id") == "none"))
     return (
         rows.group_by("model", "layer", "step")
@@ -115,10 +115,10 @@ def gains_by_layer(presence: pl.DataFrame, level: str) -> pl.DataFrame:
 
 
 def gains_at_best_layer(presence: pl.DataFrame, level: str, model: str) -> pl.DataFrame:
-    """Per category and step the gain at the category's own best layer, with its interval.
+    """Select the gain per category and step at the category's own best layer, with its interval.
 
-    The layer is that with the highest `p_select` at the last step: chosen on the other half of the texts, so that the
-    gain is not biased by the choice.
+    The best layer has the highest `p_select` at the last step. It is chosen on the other half of the texts, so that the
+    choice does not bias the gain.
     """
     rows = measured(presence, level).filter(pl.col("model") == model)
     last = rows.filter(pl.col("step") == pl.col("step").max())
@@ -132,7 +132,7 @@ def gains_at_best_layer(presence: pl.DataFrame, level: str, model: str) -> pl.Da
 
 
 def category_histories(time: pl.DataFrame, level: str, model: str) -> pl.DataFrame:
-    """Rows of `emergence_over_time` for the single categories at the model's best layer, largest gain first."""
+    """Select the single categories of `emergence_over_time` at the model's best layer, largest gain first."""
     return time.filter(
         (pl.col("model") == model)
         & (pl.col("category_level") == level)
@@ -143,32 +143,30 @@ def category_histories(time: pl.DataFrame, level: str, model: str) -> pl.DataFra
 
 
 def size_row(scale: pl.DataFrame, level: str, control: str = "none") -> pl.DataFrame:
-    """The mean over categories with equal dictionaries, after as many tokens for all sizes; none or one row."""
+    """Select the mean over categories at equal tokens with dictionaries of equal size; no row or one row."""
     return mean_row(scale, level, control).filter(
         (pl.col("condition") == "equal_tokens") & (pl.col("sae_design") == "fixed_width")
     )
 
 
 def size_points(scale: pl.DataFrame, level: str, control: str = "none") -> pl.DataFrame:
-    """One row per model after as many tokens: the mean over categories at its best layer, with its controls."""
+    """Select one row per model at equal tokens: the mean over categories at its best layer, with its controls."""
     row = size_row(scale, level, control)
     return row.select("p_bow", "size_points").explode("size_points").unnest("size_points")
 
 
 def mean_row(table: pl.DataFrame, level: str, control: str = "none") -> pl.DataFrame:
-    """Rows of the mean over the level's categories."""
+    """Select the rows of the mean over the level's categories."""
     return table.filter(
         (pl.col("category_level") == level) & (pl.col("control_id") == control) & (pl.col("aggregate") == "mean")
     )
 
 
 def of_sizes(frame: pl.DataFrame, sizes: Sequence[str]) -> pl.DataFrame:
-    """Rows of models that are sizes, and rows of no model or of all of them.
-
-    Replicates of a model are no sizes: they stand in a table of their own.
+    """Select rows of the models that are sizes, and rows without a model; replicates have a table of their own.
 
     Args:
-        frame: a table; as it is where it has no column model.
-        sizes: names of the models that count.
+        frame: a table; returned unchanged if it has no column model.
+        sizes: names of the models that are sizes.
     """
     return frame.filter(frame["model"].is_in(list(sizes)).fill_null(True)) if "model" in frame.columns else frame

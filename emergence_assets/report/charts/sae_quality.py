@@ -1,15 +1,15 @@
-"""Whether the SAEs are comparable over training and layers: unexplained variance and dead latents."""
+"""Quality of the SAEs over training and layers: FVU and share of dead latents."""
 
 import altair as alt
 import polars as pl
 
 from emergence_assets.report.charts import theme
 
-_METRICS = {"fvu": "FVU", "dead_frac": "share of latents dead"}
+_METRICS = {"fvu": "FVU", "dead_frac": "share of dead latents"}
 
 
 def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = theme.WIDE) -> theme.Chart:
-    """FVU and share of dead latents against the training step, a line per layer, a column per model.
+    """Draw FVU and share of dead latents against the training step, a line per layer, a column per model.
 
     Args:
         sae_metrics: columns model, step, layer, n_layers, fvu, dead_frac; one row per SAE, seeds are averaged.
@@ -41,8 +41,8 @@ def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = theme
     return theme.themed(
         alt.vconcat(*panels).resolve_scale(color="shared"),
         "SAE quality over training, by model and layer",
-        "Mean over SAE seeds. FVU: variance left unexplained on texts the SAE was not trained on; "
-        "dead: active nowhere in the last stretch of training",
+        "Mean over SAE seeds. FVU: fraction of variance unexplained on held-out activations; "
+        "dead: active on none of the last training tokens",
         width,
         "Line charts of unexplained variance and share of dead latents against training step, per model and layer.",
     )

@@ -1,4 +1,4 @@
-"""When categories emerge: the share that has, against the training step, a line per model beside its control."""
+"""Share of the categories that have emerged against the training step, a line per model beside its control."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _LABELS = {"none": "categories", "label_shuffle": "shuffled labels"}
 def share_emerged(
     hazard: pl.DataFrame, level: str, models: Sequence[str], width: int = theme.WIDE
 ) -> theme.Chart | None:
-    """Share of the categories that have emerged by each checkpoint, at the best layer of every model.
+    """Draw the share of the categories that have emerged by each checkpoint, at the best layer of every model.
 
     Args:
         hazard: see `EMERGENCE_HAZARD`.
@@ -56,7 +56,7 @@ def share_emerged(
 
 
 def emerged_shares(hazard: pl.DataFrame, level: str) -> pl.DataFrame:
-    """Columns model, control_id, step, share, lo, hi: nothing at the first checkpoint, then a row per gap."""
+    """Make columns model, control_id, step, share, lo, hi: share 0 at the first checkpoint, then a row per gap."""
     shown = (pl.col("category_level") == level) & pl.col("control_id").is_in(list(_LABELS))
     rows = hazard.filter(shown & pl.col("emerged_frac").is_not_null())
     keys = ["model", "control_id"]

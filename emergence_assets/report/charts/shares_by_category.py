@@ -1,4 +1,4 @@
-"""Where late latents come from: shares of the trough layer, attention and MLPs, a bar per category."""
+"""Sources of late latents: shares of the trough layer, attention and MLPs, a bar per category."""
 
 import altair as alt
 import polars as pl
@@ -6,14 +6,14 @@ import polars as pl
 from emergence_assets.report.charts import theme
 
 _PARTS = {
-    "share_carried": "there in the trough layer",
+    "share_carried": "present in the trough layer",
     "share_attn": "added by attention",
     "share_mlp": "added by MLPs",
 }
 
 
 def explained_categories(mechanism: pl.DataFrame, level: str, model: str) -> pl.DataFrame:
-    """Rows of `reactivation_mechanism` whose shares are defined, the largest carried share first."""
+    """Select rows of `reactivation_mechanism` with defined shares, the largest share of the trough layer first."""
     rows = mechanism.filter(
         (pl.col("model") == model) & (pl.col("category_level") == level) & pl.col("share_carried").is_not_null()
     )
@@ -21,12 +21,12 @@ def explained_categories(mechanism: pl.DataFrame, level: str, model: str) -> pl.
 
 
 def shares_by_category(mechanism: pl.DataFrame, level: str, model: str, width: int = theme.WIDE) -> theme.Chart | None:
-    """Stacked bars of the three shares; what works against a latent stands left of zero.
+    """Draw stacked bars of the three shares; negative shares are left of zero.
 
     Args:
         mechanism: see `REACTIVATION_MECHANISM`.
         level: label level.
-        model: whose last checkpoint is shown.
+        model: the model whose last checkpoint is shown.
         width: pixels of the whole chart.
     """
     explained = explained_categories(mechanism, level, model)
@@ -56,9 +56,9 @@ def shares_by_category(mechanism: pl.DataFrame, level: str, model: str, width: i
     )
     return theme.themed(
         chart,
-        f"What the late latents of {model} are made of",
-        "Mean on the category's held-out texts minus mean on others, at the last step; the three shares add up to 1. "
-        f"Shown: the {explained.height} categories whose presence drops most between an early and a late layer",
+        f"Sources of the late latents of {model}",
+        "Mean on the held-out texts of the category minus mean on other texts, at the last step; the three shares sum "
+        f"to 1. Shown: the {explained.height} categories whose presence drops most between an early and a late layer",
         width,
         f"Shares of trough layer, attention and MLPs in the late latents of {explained.height} categories of {model}.",
     )

@@ -1,4 +1,4 @@
-"""How every chart looks and how it leaves the program: colours, sizes, titles, PNG and SVG."""
+"""Look of every chart, and export as PNG and SVG: colours, sizes, titles."""
 
 import html
 import math
@@ -13,9 +13,9 @@ import vl_convert
 
 Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.HConcatChart | alt.VConcatChart | alt.ConcatChart | alt.FacetChart
 WIDE = 940
-"""Pixels of a chart on a desk or in a talk."""
+"""Width in pixels of a chart on a desktop screen or in a talk."""
 NARROW = 350
-"""Pixels of the same chart on a phone."""
+"""Width in pixels of the same chart on a phone."""
 COLOURS = {
     # name: (on light paper, on dark paper)
     "paper": ("#ffffff", "#14181d"),
@@ -35,40 +35,40 @@ COLOURS = {
     "series8": ("#882255", "#c9588f"),
     "series9": ("#117733", "#55b573"),
 }
-"""Every colour that is not part of a gradient; the page swaps them for dark paper, and so all of them differ."""
+"""Every colour that is not part of a gradient. All differ, because the page replaces each by its dark version."""
 INK, QUIET, RULE, CONTROL = (COLOURS[name][0] for name in ("ink", "quiet", "rule", "control"))
 SERIES = tuple(light for name, (light, _) in COLOURS.items() if name.startswith("series"))
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right", "triangle-left")
 GAIN_COLOURS = ("#b35806", "#f3b46b", "#f4f4f2", "#74a9d6", "#08519c")
-"""Below step 0, equal to it, above it: brown to blue differ for colour-blind readers and in grey."""
+"""From a loss over no change to a gain: brown and blue differ for colour-blind readers and in grey."""
 DEPTH_COLOURS = ("#dd8a1c", "#b5548c", "#3a76c4")
-"""First to last layer: of middle lightness, so that they are seen on light and dark paper."""
+"""First to last layer, of middle lightness, visible on light and dark paper."""
 FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
 _TITLE_PIXELS, _SUBTITLE_PIXELS = 8.1, 6.3  # mean width of a character at the font sizes below
 
 
 def colours_of(names: Sequence[str]) -> list[str]:
-    """One colour per name, in their order; repeated when there are more names than colours."""
+    """Assign a colour to each name, in order; colours repeat when there are more names than colours."""
     return [SERIES[i % len(SERIES)] for i in range(len(names))]
 
 
 def shapes_of(names: Sequence[str]) -> list[str]:
-    """One point shape per name, so that colour is never the only difference."""
+    """Assign a point shape to each name, so that colour is never the only difference."""
     return [SHAPES[i % len(SHAPES)] for i in range(len(names))]
 
 
 def is_wide(width: int) -> bool:
-    """Whether a chart of so many pixels is for a desk rather than a phone."""
+    """Return whether a chart of this width in pixels is for a desktop screen rather than a phone."""
     return width >= 600
 
 
 def panel_grid(n_panels: int, width: int, margin: int) -> tuple[int, int]:
-    """Panels per row, at most three, and the pixels of each.
+    """Return the number of panels per row, at most three, and the width of each in pixels.
 
     Args:
-        n_panels: panels in all.
+        n_panels: total number of panels.
         width: pixels of the whole chart.
-        margin: pixels that the axis of a panel takes.
+        margin: pixels for the axis of a panel.
     """
     columns = min(n_panels, 3 if is_wide(width) else 1) or 1
     return columns, int((width - margin * columns) / columns)
@@ -79,12 +79,12 @@ LINE_LEGEND = {"symbolType": "stroke", "symbolSize": 500}
 
 
 def colour_by(column: str, names: Sequence[str], colours: Sequence[str] | None = None, **legend: Any) -> alt.Color:
-    """Colour by name, with a legend without a title.
+    """Encode colour by name, with a legend without a title.
 
     Args:
-        column: holds the names.
-        names: in the order of the legend.
-        colours: of the names; by default those of the theme.
+        column: column of the names.
+        names: names in the order of the legend.
+        colours: a colour per name; by default the colours of the theme.
         legend: arguments of `alt.Legend`.
     """
     scale = alt.Scale(domain=list(names), range=list(colours or colours_of(names)))
@@ -92,10 +92,10 @@ def colour_by(column: str, names: Sequence[str], colours: Sequence[str] | None =
 
 
 def dash_by(column: str, dashes: Mapping[str, Sequence[int]], **legend: Any) -> alt.StrokeDash:
-    """Dashes by name; a legend below the chart if it has arguments.
+    """Encode dashes by name, with a legend below the chart if `legend` has arguments.
 
     Args:
-        column: holds the names.
+        column: column of the names.
         dashes: name to lengths of line and gap, in the order of the legend.
         legend: arguments of `alt.Legend`.
     """
@@ -106,30 +106,30 @@ def dash_by(column: str, dashes: Mapping[str, Sequence[int]], **legend: Any) -> 
 
 
 def shape_by(column: str, names: Sequence[str]) -> alt.Shape:
-    """Point shapes by name, so that colour is never the only difference."""
+    """Encode point shapes by name, so that colour is never the only difference."""
     return alt.Shape(f"{column}:N", scale=alt.Scale(domain=list(names), range=shapes_of(names)), legend=None)
 
 
 def level_rule(**place: float) -> alt.Chart:
-    """A quiet line across the chart at one value, by the name of its field."""
+    """Draw a thin line across the chart at one value, given by the name of its field."""
     return alt.Chart(alt.Data(values=[place])).mark_rule(color=QUIET, aria=False)
 
 
 def values(frame: pl.DataFrame) -> alt.Data:
-    """A frame as inline chart data: five decimals, no NaN, no limit on rows."""
+    """Convert a frame to inline chart data: five decimals, no NaN, no limit on rows."""
     floats = [name for name, dtype in frame.schema.items() if dtype.is_float()]
     return alt.Data(values=frame.with_columns(pl.col(floats).cast(pl.Float64).round(5).fill_nan(None)).to_dicts())
 
 
 def themed(chart: Chart, title: str, subtitle: str, width: int, description: str) -> Chart:
-    """The chart with its title wrapped to the width, a description for screen readers, and the theme.
+    """Add a title wrapped to the width, a description for screen readers, and the theme.
 
     Args:
         chart: any chart without a configuration of its own.
-        title: what is compared with what.
-        subtitle: what is averaged and where it is read; may be empty.
-        width: pixels that the title may take.
-        description: what the picture shows, for those who do not see it.
+        title: the comparison that the chart shows.
+        subtitle: averages, layers and intervals of the chart; may be empty.
+        width: width of the title in pixels.
+        description: content of the chart, for screen readers.
     """
     heading = alt.TitleParams(
         textwrap.wrap(title, int(width / _TITLE_PIXELS)),
@@ -174,12 +174,12 @@ def themed(chart: Chart, title: str, subtitle: str, width: int, description: str
 
 
 def panel_title(text: str) -> alt.TitleParams:
-    """Title of one panel of several."""
+    """Make the title of one panel of several."""
     return alt.TitleParams(text, anchor="start", frame="group", fontSize=13, color=INK, offset=6)
 
 
 def step_axis(steps: Sequence[int], title: str = "training step, log scale") -> alt.Axis:
-    """A horizontal axis for log10(step + 1), with labels at the steps that were measured."""
+    """Make a horizontal axis for log10(step + 1), with labels at the measured steps."""
     return alt.Axis(
         values=[math.log10(step + 1) for step in sorted(set(steps))],
         # + 0.5 before floor: the inverse of log10(step + 1) is not exact
@@ -193,32 +193,32 @@ def step_axis(steps: Sequence[int], title: str = "training step, log scale") -> 
 
 
 def step_x(steps: Sequence[int]) -> alt.X:
-    """Encoding of `x`, the column that `log_step` makes."""
+    """Encode `x`, the column that `log_step` makes."""
     return alt.X("x:Q", axis=step_axis(steps), scale=alt.Scale(nice=False))
 
 
 def log_step(column: str = "step") -> pl.Expr:
-    """Where a step lies on `step_axis`."""
+    """Place a step on `step_axis`: log10(step + 1)."""
     return (pl.col(column).cast(pl.Float64) + 1).log10()
 
 
 def chart_png(chart: Chart, ppi: int = 144) -> bytes:
-    """A chart on white paper as PNG; 144 pixels per inch are twice the screen size."""
+    """Render a chart on white paper as PNG; 144 pixels per inch are twice the screen size."""
     return vl_convert.vegalite_to_png(chart.properties(background="#ffffff").to_dict(), ppi=ppi)
 
 
 def chart_svg(chart: Chart, prefix: str) -> str:
-    """A chart as an SVG element that can stand in a page beside others and follows the page's colours.
+    """Render a chart as an SVG element for a page with other charts; its colours follow the page.
 
     Args:
         chart: a themed chart.
-        prefix: put before every id, because ids of two charts in one page must differ.
+        prefix: prefix of every id, because ids of two charts in one page must differ.
     """
     spec = chart.to_dict()
     svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
     label = html.escape(str(spec.get("description", "")))
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
-    # Vega counts its ids through the whole process; counting them anew makes equal charts equal texts.
+    # Vega counts its ids through the whole process; with new numbers, equal charts give equal text.
     for position, own in enumerate(re.findall(r' id="([^"]+)"', svg)):
         svg = svg.replace(f' id="{own}"', f' id="{prefix}-{position}"').replace(
             f"url(#{own})", f"url(#{prefix}-{position})"

@@ -1,4 +1,4 @@
-"""What training buys: the utility of every checkpoint against the compute behind it, a line per model."""
+"""Utility of every checkpoint against its training compute, a line per model."""
 
 import altair as alt
 import polars as pl
@@ -8,7 +8,7 @@ from emergence_assets.report.charts.presence_over_time import listed
 
 
 def costs_of(cost: pl.DataFrame, level: str) -> pl.DataFrame:
-    """Checkpoints after step 0 whose utility is known, by size and step.
+    """Select the checkpoints after step 0 with known utility, by size and step.
 
     Args:
         cost: see `COST_UTILITY`.
@@ -23,7 +23,7 @@ def costs_of(cost: pl.DataFrame, level: str) -> pl.DataFrame:
 
 
 def utility_by_compute(cost: pl.DataFrame, level: str, width: int = theme.WIDE) -> theme.Chart | None:
-    """Utility against training compute with intervals, the efficient checkpoints, and where 90 % is reached.
+    """Draw utility against training compute with intervals, efficient checkpoints, and the compute to reach 90 %.
 
     Args:
         cost: see `COST_UTILITY`.
@@ -82,9 +82,10 @@ def utility_by_compute(cost: pl.DataFrame, level: str, width: int = theme.WIDE) 
     ]
     return theme.themed(
         alt.layer(*layers).properties(width=width - 78, height=340),
-        f"What training compute buys: {listed(models)}",
+        f"Utility over training compute: {listed(models)}",
         f"Mean excess over step 0 of {level} categories at each checkpoint's best layer; shaded: 95 % bootstrap "
-        "interval; dashed: no checkpoint has more for less; bars: where 90 % of a model's end is reached",
+        "interval; dashed: efficient checkpoints, for which no other has more utility for less compute; bars: 90 % of "
+        "the model's final utility, with 95 % interval",
         width,
         f"Utility against training compute for {listed(models)}, with the efficient checkpoints.",
     )

@@ -1,4 +1,4 @@
-"""What the report says about its checkpoints: where they come from, which were left out and why."""
+"""Section about the checkpoints of the report: their sources, and the checkpoints that were left out, with reasons."""
 
 import polars as pl
 
@@ -7,7 +7,7 @@ from emergence_assets.report.page.sentences import number
 
 
 def checkpoint_sentence(registry: pl.DataFrame) -> str:
-    """How many checkpoints there are, where they come from, and whether they are what they claim to be."""
+    """Count the checkpoints, name their sources and the result of the identity rules."""
     if registry.is_empty():
         return "There is no registry of checkpoints yet."
     used = registry.filter(pl.col("on_time_axis"))
@@ -21,21 +21,24 @@ def checkpoint_sentence(registry: pl.DataFrame) -> str:
         "compared with each other and used."
     )
     if (alike := _least_alike(used)) is not None:
-        sentence += f" The least alike neighbours in time have a cosine of {number(alike)}."
+        sentence += f" The lowest cosine between the weights of neighbouring checkpoints is {number(alike)}."
     if out.is_empty():
-        sentence += " None was left out: no two share weights, and all lie on the trajectory of their model."
+        sentence += " None was left out"
+        sentence += "." if len(admitted) else ": no two share weights, and all lie on the trajectory of their model."
     else:
         statuses = out.group_by("status", maintain_order=True).len()
         counts = ", ".join(f"{n} {status}" for status, n in statuses.iter_rows())
-        sentence += f" {len(out)} were left out of every curve ({counts}); the table says why."
+        sentence += (
+            f" {len(out)} {'was' if len(out) == 1 else 'were'} left out of every curve ({counts}); see the table."
+        )
     if len(admitted):
         names = ", ".join(f"{model} step {step}" for model, step in admitted.select("model", "step").iter_rows())
-        sentence += f" Admitted by name in the study file although a check failed: {names}."
+        sentence += f" Used although an identity rule failed, because the study file admits them: {names}."
     return sentence
 
 
 def _least_alike(used: pl.DataFrame) -> float | None:
-    """Lowest cosine between neighbours in time of one model, of those that are used."""
+    """Find the lowest cosine between the weights of neighbouring checkpoints that are used; None if there is none."""
     rows = used.sort("model", "step").with_columns(before=pl.col("step").shift(1).over("model"))
     pairs = rows.select("before", other="cosine_steps", cosine="cosines").explode("other", "cosine")
     lowest = pairs.filter(pl.col("other") == pl.col("before"))["cosine"].min()
@@ -43,7 +46,7 @@ def _least_alike(used: pl.DataFrame) -> float | None:
 
 
 def checkpoint_table(registry: pl.DataFrame) -> str:
-    """Checkpoints that are left out, missing, admitted, or were moved upstream; empty when there are none."""
+    """List the checkpoints that are left out, missing, admitted, or changed upstream; empty if there are none."""
     rows = registry.filter((pl.col("reason") != "") | (pl.col("upstream") != "")).sort("model", "step")
     if rows.is_empty():
         return ""
@@ -52,11 +55,13 @@ def checkpoint_table(registry: pl.DataFrame) -> str:
             (row["model"], row["model"]),
             (f"{row['step']:,}", float(row["step"])),
             (row["status"], row["status"]),
-            (why := "; ".join(part for part in (row["reason"], row["upstream"]) if part), why),
+            (reason := "; ".join(part for part in (row["reason"], row["upstream"]) if part), reason),
             (row["revision"], row["revision"]),
             (row["commit_sha"][:12], row["commit_sha"]),
         ]
         for row in rows.iter_rows(named=True)
     ]
-    columns = ("model", "step", "status", "why", "revision", "commit")
-    return html_table("Checkpoints that need a word", columns, cells, "checkpoints-table")
+    columns = ("model", "step", "status", "reason", "revision", "commit")
+    return html_table(
+        "Checkpoints that were left out, were admitted, or changed upstream", columns, cells, "checkpoints-table"
+    )

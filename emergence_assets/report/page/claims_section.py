@@ -1,4 +1,4 @@
-"""What a study allows to say: the statements with their grades, before anything else on the page."""
+"""Claims of a study with their grades: the first section after the finding."""
 
 from collections import Counter
 from typing import Any
@@ -13,41 +13,42 @@ from emergence_assets.report.page.sentences import UNKNOWN, known
 
 _MEANING = {
     "A": "every control passed",
-    "B": "every control that must pass did",
-    "C": "a control that must pass was not measured",
-    "reject": "its own numbers or a control that must pass speak against it",
+    "B": "every required control passed",
+    "C": "a required control was not measured",
+    "reject": "the criteria of its own table are not met, or a required control failed",
 }
 
 
 def claims_sentence(claims: pl.DataFrame) -> str:
-    """How many statements have which grade, and what the grades mean."""
+    """Count the claims by grade, with the meaning of every grade."""
     if claims.is_empty():
-        return "No statement has been put to its controls yet."
+        return "No claim has been tested against its controls yet."
     counts = Counter(claims["grade"])
     listed = ", ".join(f"{counts[grade]} {grade} ({_MEANING[grade]})" for grade in GRADES)
-    allowed = sum(counts[grade] for grade in SUPPORTED)
+    n_supported = sum(counts[grade] for grade in SUPPORTED)
     return (
-        f"{claims.height} statements were set out beforehand and put to their controls: {listed}. Only the {allowed} "
-        f"of grade {' or '.join(SUPPORTED)} may be repeated without a reservation."
+        f"Number of claims that were fixed in advance and tested against their controls: {claims.height}. Grades: "
+        f"{listed}. Only claims of grade {' or '.join(SUPPORTED)} may be repeated without a reservation: {n_supported}."
     )
 
 
 def claims_table(claims: pl.DataFrame, fingerprint: str) -> str:
-    """The statements that are not about single categories, each with what it failed and its lineage id.
+    """List the claims about means over categories and about all latents, with failed controls and lineage ids.
 
     Args:
-        claims: the table.
-        fingerprint: of that table; empty when it is not known.
+        claims: see `CLAIMS`.
+        fingerprint: fingerprint of the table of claims; empty when it is not known.
     """
     rows = claims.filter(pl.col("category").is_null())
     cells = [
         [_name(row), _text(row["grade"]), _text(row["statement"]), *_evidence(row), _lineage(row, fingerprint)]
         for row in _rows(rows)
     ]
-    columns = ("claim", "grade", "statement", "estimate", "q", "controls failed", "not measured", "lineage id")
+    columns = ("claim", "grade", "statement", "estimate", "q", "controls failed", "controls not measured", "lineage id")
     return html_table(
-        "Statements about means over categories and about all latents; intervals are 95 %. Gate: what the numbers of "
-        "its own table have to show, for a rise that half of it lies before the last checkpoint but one",
+        "Claims about means over categories and about all latents, with 95 % intervals. An entry gate under controls "
+        "failed: the claim does not meet the criteria of its own table. One criterion of a rise is that half of it "
+        "lies before the last checkpoint but one",
         columns,
         cells,
         "claims",
@@ -55,7 +56,7 @@ def claims_table(claims: pl.DataFrame, fingerprint: str) -> str:
 
 
 def single_claims_table(claims: pl.DataFrame) -> str:
-    """Statements about single categories, counted by grade, with the control that rejects most of them."""
+    """Count the claims about single categories by kind, model and grade, with the controls that fail most often."""
     singles = claims.filter(pl.col("category").is_not_null())
     if singles.is_empty():
         return ""
@@ -63,19 +64,19 @@ def single_claims_table(claims: pl.DataFrame) -> str:
     for (kind, model), part in singles.group_by("kind", "model", maintain_order=True):
         counts = Counter(part["grade"])
         failed = Counter(part["controls_failed"].explode().drop_nulls())
-        no_gate = part.height - int(part["passes_gate"].sum())
+        n_criteria_not_met = part.height - int(part["passes_gate"].sum())
         reasons = [f"{name} {number}" for name, number in failed.most_common(3)]
         cells.append(
             [
                 _text(str(kind)),
                 _text(str(model or "all sizes")),
                 *((str(counts[grade]), float(counts[grade])) for grade in GRADES),
-                (str(no_gate), float(no_gate)),
+                (str(n_criteria_not_met), float(n_criteria_not_met)),
                 _text(", ".join(reasons) or UNKNOWN),
             ]
         )
-    columns = ("about", "model", *GRADES, "not shown by their own numbers", "most failed controls")
-    return html_table("Statements about single categories, counted by grade", columns, cells)
+    columns = ("kind", "model", *GRADES, "criteria not met", "controls that fail most often")
+    return html_table("Number of claims about single categories, by grade", columns, cells)
 
 
 def _evidence(row: dict[str, Any]) -> list[Cell]:
@@ -92,7 +93,7 @@ def _evidence(row: dict[str, Any]) -> list[Cell]:
 
 
 def claim_lineage_id(claim_id: int, fingerprint: str) -> str:
-    """What `emergence audit` takes for a statement; empty when the table's fingerprint is not known."""
+    """Make the lineage id of a claim for `emergence audit`; empty when the table's fingerprint is not known."""
     return row_id(fingerprint, {"claim_id": claim_id}) if fingerprint else ""
 
 

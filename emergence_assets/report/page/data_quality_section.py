@@ -1,4 +1,4 @@
-"""Data quality on the page: every check of every asset with its counts, and the cells that do not pass."""
+"""Section on data quality: every check of every asset with its counts, and the cells that do not pass."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ _COUNTS = ("asset", "check", "passed", "warned", "failed")
 
 
 def data_quality_sentence(checks: Sequence[Mapping[str, Any]]) -> str:
-    """How many checks there are and how many are not passed by every cell.
+    """Count the checks, and the checks that some cell does not pass.
 
     Args:
         checks: rows of `data_quality.check_counts`.
@@ -19,24 +19,24 @@ def data_quality_sentence(checks: Sequence[Mapping[str, Any]]) -> str:
     n_assets = len({check["asset"] for check in checks})
     return (
         f"{len(checks)} checks of the {n_assets} assets that this page is made from, on the stored cells: "
-        f"{result}. A cell that fails a check stops what is made from it; a warning does not. The Dagster UI has the "
-        "checks of every partition, and those of assets that this page is not made from."
+        f"{result}. A failed check stops everything that is made from the cell; a warning does not. The Dagster UI "
+        "shows the checks of every partition, and the checks of assets that this page is not made from."
     )
 
 
 def data_quality_tables(checks: Sequence[Mapping[str, Any]]) -> str:
-    """Checks that some cell does not pass, with these cells, and all checks behind a fold.
+    """List the checks that some cell does not pass, with these cells; all checks follow in a folded table.
 
     Args:
         checks: rows of `data_quality.check_counts`.
     """
     failing = [check for check in checks if check["n_failing"]]
     cells = [[*_counts(check), _text(_named(check)), _text("; ".join(check["found"]))] for check in failing]
-    columns = (*_COUNTS, "cells that do not pass", "what was found")
+    columns = (*_COUNTS, "cells that do not pass", "broken conditions")
     shown = html_table("Checks that some cell does not pass", columns, cells, "failing-checks") if failing else ""
     every = html_table(
-        "Cells by result of every check",
-        (*_COUNTS, "what it requires"),
+        "Number of cells by result, for every check",
+        (*_COUNTS, "requirement"),
         [[*_counts(check), _text(check["description"])] for check in checks],
         "checks",
     )

@@ -1,4 +1,4 @@
-"""Tables of the page: what is in a column, and how rows become accessible HTML."""
+"""Tables of the page: columns, cells and accessible HTML."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,17 @@ from emergence_assets.report.page.sentences import UNKNOWN, known, number, signe
 
 MAX_CATEGORIES = 50
 Cell = tuple[str, float | str]
-"""What is shown, and what the column is sorted by."""
+"""Shown text, and the value by which the column is sorted."""
 
 
 def html_table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], name: str = "") -> str:
-    """A table with a caption, column headers and the first cell of a row as its header; everything is escaped.
+    """Make a table with a caption and column headers; the first cell of a row is its header. All text is escaped.
 
     Args:
-        caption: what the table holds.
+        caption: content of the table.
         columns: one header per column.
         rows: cells per row, as many as columns.
-        name: id of the table; tables with a name are made sortable and searchable by the page's script.
+        name: id of the table; the script of the page makes tables with an id sortable.
     """
     is_number = [bool(rows) and not isinstance(rows[0][i][1], str) for i in range(len(columns))]
     head = "".join(
@@ -33,15 +33,15 @@ def html_table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[Cel
         for row in rows
     )
     attributes = f' id="{html.escape(name)}" class="sortable"' if name else ""
-    said = html.escape(caption)
+    heading = html.escape(caption)
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{said}"><table{attributes}>'
-        f"<caption>{said}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{heading}"><table{attributes}>'
+        f"<caption>{heading}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>"
     )
 
 
 def headline_table(headline: pl.DataFrame, level: str) -> str:
-    """One row per model: presence before and after, rise, controls; mean over categories and layers."""
+    """One row per model: presence at the first and last step, rise, controls; mean over categories and layers."""
     rows = headline.filter((pl.col("category_level") == level) & (pl.col("control_id") == "none"))
     cells = [
         [
@@ -65,21 +65,21 @@ def headline_table(headline: pl.DataFrame, level: str) -> str:
         "AUROC first step",
         "AUROC last step",
         "rise",
-        "categories at 0.75 or above",
+        "categories with AUROC ≥ 0.75",
         "shuffled labels, range",
         "dense probe",
         "bag of words",
     )
     return html_table(
-        "Mean over categories and layers, with 95 % intervals; counts are means over layers, "
-        "parameters without embeddings",
+        "Mean AUROC over categories and layers, with 95 % intervals; numbers of categories are means over layers; the "
+        "dense probe is given at the first and last step; parameters without embeddings",
         columns,
         cells,
     )
 
 
 def size_table(scale: pl.DataFrame, level: str) -> str:
-    """One row per model after as many tokens, read at its best layer."""
+    """One row per model, at its checkpoint nearest to the same number of tokens and at its best layer there."""
     cells = [
         [
             _text(row["model"]),
@@ -93,14 +93,15 @@ def size_table(scale: pl.DataFrame, level: str) -> str:
     ]
     columns = ("model", "parameters", "best layer", "AUROC", "same layer at step 0", "dense probe")
     return html_table(
-        "Presence after as many training tokens, at the best layer of each size; parameters without embeddings",
+        "Mean AUROC of the sizes at the checkpoints nearest to the same number of training tokens, at the best layer "
+        "of each size, with 95 % intervals; parameters without embeddings",
         columns,
         cells,
     )
 
 
 def seeds_table(seeds: pl.DataFrame, level: str) -> str:
-    """One row per model that has replicates: how far its training runs differ; empty without any."""
+    """One row per model with replicates: differences between its training runs; empty without replicates."""
     rows = seeds.filter(pl.col("category_level") == level, pl.col("control_id") == "none")
     if rows.is_empty():
         return ""
@@ -131,16 +132,21 @@ def seeds_table(seeds: pl.DataFrame, level: str) -> str:
         "model",
         "runs",
         "gain of each run",
-        "sd between runs",
-        f"sd between runs, one {level}",
-        f"sd over texts, one {level}",
-        "gains of one sign",
+        "sd between runs, mean gain",
+        f"sd between runs, single {level}",
+        f"sd over texts, single {level}",
+        "categories whose gains have one sign in all runs",
     )
-    return html_table("Training runs of one model, at their last common step and best layers", columns, cells)
+    return html_table(
+        "Differences between training runs of one model, at their last common step and the best layer of each run; "
+        "sd: standard deviation, AUROC units",
+        columns,
+        cells,
+    )
 
 
 def category_table(time: pl.DataFrame, level: str, model: str, domains: Mapping[str, str]) -> str:
-    """The categories with the largest gain at the model's best layer, largest first."""
+    """List the categories with the largest gain at the model's best layer, largest first."""
     rows = category_histories(time, level, model)
     cells = [
         [
@@ -153,7 +159,7 @@ def category_table(time: pl.DataFrame, level: str, model: str, domains: Mapping[
             _step(row, "onset_step"),
             _step(row, "half_step"),
             _text(_CURVES.get(row["best_model"], UNKNOWN)),
-            _text({"none": "seen whole", "left": "from the start", "right": "still rising"}.get(row["censor"], UNKNOWN))
+            _text({"none": "complete", "left": "before training", "right": "still rising"}.get(row["censor"], UNKNOWN))
             if row["emerged"]
             else _text(UNKNOWN),
             ("<0.001" if (row["q_emerged"] or 1) < 0.001 else number(row["q_emerged"]), _order(row["q_emerged"])),
@@ -173,7 +179,7 @@ def category_table(time: pl.DataFrame, level: str, model: str, domains: Mapping[
         "onset step",
         "half-rise step",
         "best curve",
-        "history",
+        "rise",
         "q",
         "shuffled labels",
         "dense probe",
@@ -189,10 +195,10 @@ def category_table(time: pl.DataFrame, level: str, model: str, domains: Mapping[
 
 
 def origin_table(provenance: Sequence[Mapping[str, Any]]) -> str:
-    """One row per result that the page was made from; columns are the keys of the rows, in order of appearance."""
+    """One row per cell that the page was made from; columns are the keys of the rows, in order of appearance."""
     columns = list(dict.fromkeys(key for row in provenance for key in row))
     cells = [[_text("" if row.get(key) is None else str(row[key])) for key in columns] for row in provenance]
-    return html_table("What the page was made from", [column.replace("_", " ") for column in columns], cells)
+    return html_table("Cells that the page was made from", [column.replace("_", " ") for column in columns], cells)
 
 
 _NUMBER = ' class="number"'
@@ -223,11 +229,11 @@ def _estimate(value: float | None, low: float | None, high: float | None, shown:
 
 
 def _called_emerged(row: Mapping[str, Any]) -> str:
-    """With the grade of the claim, where its own numbers allow one."""
+    """Format `yes` or `no`; with the grade of the claim if the criteria of the time table are met."""
     if row["emerged"] is None:
         return UNKNOWN
-    said = "yes" if row["emerged"] else "no"
-    return f"{said} ({row['grade']})" if row["passes_gate"] else said
+    answer = "yes" if row["emerged"] else "no"
+    return f"{answer} ({row['grade']})" if row["passes_gate"] else answer
 
 
 def _step(row: Mapping[str, Any], name: str) -> Cell:
@@ -237,7 +243,7 @@ def _step(row: Mapping[str, Any], name: str) -> Cell:
 
 
 def _order(value: float | None) -> float:
-    """Unknown values come last."""
+    """Sort value of a number; unknown values come last."""
     return float("inf") if value is None else float(value)
 
 

@@ -1,4 +1,4 @@
-"""The page of a study: finding, charts, tables, definitions and origin in one HTML file that needs nothing else.
+"""The page of a study: finding, charts, tables, definitions and origin in one HTML file without external files.
 
 The page loads nothing: charts are inline SVG, and its security policy forbids any request.
 """
@@ -48,19 +48,19 @@ def build_page(
     created: str,
     fingerprint: str,
 ) -> str:
-    """The report of a study as one HTML document.
+    """Build the report of a study as one HTML document.
 
     Args:
-        tables: everything that is shown.
+        tables: the tables that are shown.
         figures: `figures.draw_figures(tables)`.
         provenance: one row per result that the page was made from, for example asset, fingerprint, code version, date.
         checks: rows of `data_quality.check_counts`.
         study: name of the study.
-        description: what it is about.
+        description: description of the study.
         recipe: the study file, as YAML or JSON.
-        environment: name to version or setting of what computed the results.
-        created: when the page was made, UTC.
-        fingerprint: of what the page was made from; names its figures for `emergence audit`.
+        environment: name to version or setting of the software and device that computed the results.
+        created: time at which the page was made, UTC.
+        fingerprint: fingerprint of the report; part of the lineage ids of its figures, which `emergence audit` takes.
 
     Returns:
         A document that needs no network and no other file; equal arguments give equal text.
@@ -76,7 +76,7 @@ def build_page(
         seeds if isinstance(seeds, int) else None,
         has_replicates=not tables.seeds.is_empty(),
     )
-    caution = _CAUTION if found.verdict == "control failed" else ""
+    caution = _CAUTION if found.result == "control failed" else ""
     of_claims = next((str(row["fingerprint"]) for row in provenance if row.get("asset") == "claims"), "")
     drawn = {figure.name: _figure(figure, fingerprint) for figure in figures}
     template = files("emergence_assets.report.page").joinpath("page_template.html").read_text(encoding="utf-8")
@@ -90,7 +90,7 @@ def build_page(
         colours_dark=_variables(1),
         font=FONT,
         finding=_finding(found),
-        verdict=found.verdict.replace(" ", "-"),
+        result=found.result.replace(" ", "-"),
         claims_sentence=_paragraph(claims_sentence(tables.claims)),
         claims=claims_table(tables.claims, of_claims),
         single_claims=single_claims_table(tables.claims),
@@ -140,12 +140,12 @@ def build_page(
 
 
 def json_for_script(value: Any) -> str:
-    """JSON that may stand in a script element: nothing in it can end the element or begin a comment."""
+    """Format JSON for a script element: no character sequence in it can end the element or begin a comment."""
     text = json.dumps(value, allow_nan=False, ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-_CAUTION = "A control fails (see the finding), so the numbers below are no evidence of emergence. "
+_CAUTION = "A control failed or is missing (see the finding), so the numbers below are no evidence of emergence. "
 _NOTHING = '<p class="nothing">There is no data for this chart yet.</p>'
 
 

@@ -26,7 +26,7 @@ def write_report(
     checks: list[dict[str, Any]],
     report: Any,
 ) -> None:
-    """Worker: draw the charts and put the page together."""
+    """Worker: draw the charts and write the page."""
     import yaml
 
     from emergence_assets.emergence.claims.supported import supported_histories

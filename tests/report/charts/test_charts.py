@@ -174,7 +174,7 @@ def test_figures_without_data_are_left_out(empty: ReportTables, planted_tables: 
     assert draw_figures(empty) == []
 
 
-def test_charts_of_half_done_studies_compile(planted_tables: Callable[..., ReportTables]) -> None:
+def test_charts_of_unfinished_studies_compile(planted_tables: Callable[..., ReportTables]) -> None:
     for tables in (planted_tables(0.5, steps=(8, 64)), planted_tables(0.5, steps=(0,))):
         assert draw_figures(tables)
         for figure in draw_figures(tables):

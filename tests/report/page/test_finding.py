@@ -1,4 +1,4 @@
-"""The finding says what was planted, and says the opposite when the numbers do."""
+"""The finding states a planted rise, and states no rise when there is none."""
 
 from collections.abc import Callable
 
@@ -26,10 +26,10 @@ def _limits(tables: ReportTables) -> str:
     return "\n".join(_found(tables).limits)
 
 
-def test_a_planted_rise_is_said_with_its_interval_and_controls(rising: ReportTables) -> None:
+def test_the_finding_states_a_planted_rise_with_its_interval_and_controls(rising: ReportTables) -> None:
     found = _found(rising)
     row = rising.headline.filter(pl.col("model") == "large", pl.col("control_id") == "none").row(0, named=True)
-    assert found.verdict == "rise"
+    assert found.result == "rise"
     assert found.lead.startswith("Features emerge during training (claim of grade B): the best single latent of large")
     for value in ("p_first", "p_last", "rise", "rise_lo", "rise_hi"):
         assert f"{row[value]:.3f}" in found.lead
@@ -40,41 +40,41 @@ def test_a_planted_rise_is_said_with_its_interval_and_controls(rising: ReportTab
     assert "bag of words of the text alone reaches 0.970" in found.controls
 
 
-def test_information_that_was_there_before_is_not_said_to_emerge(
+def test_information_present_before_training_is_not_claimed_to_emerge(
     rising: ReportTables, planted_tables: Callable[..., ReportTables]
 ) -> None:
-    assert "A single feature emerges, not the information: the dense probe already reads the untrained" in _limits(
+    assert "Single features emerge, but the information need not: the dense probe has a higher AUROC in" in _limits(
         rising
     )
-    assert "one run with one seed" in _limits(rising)
+    assert "the study has one run of each model" in _limits(rising)
     assert "one SAE seed" in _limits(rising)
     assert "the bag of words beats the best latent" in _limits(rising)
     flat = planted_tables(0.5, dense=0.0)
     assert "does not rise by 0.05" in _limits(flat)
 
 
-def test_a_dense_probe_that_rises_too_leaves_it_open(rising: ReportTables) -> None:
+def test_a_rising_dense_probe_leaves_open_whether_the_information_emerges(rising: ReportTables) -> None:
     headline = rising.headline.with_columns(p_dense_first=pl.lit(0.55), p_dense_last=pl.lit(0.9))
     limits = "\n".join(finding(headline, rising.claims, "subject").limits)
-    assert "Not whether the feature or the information emerges" in limits
+    assert "That only the feature emerges, and not the information: the dense probe rises too" in limits
     assert "SAE seed" not in limits
 
 
 def test_nothing_planted_is_no_emergence(planted_tables: Callable[..., ReportTables]) -> None:
     tables = planted_tables(0.0)
     found = _found(tables)
-    assert found.verdict == "no rise"
+    assert found.result == "no rise"
     assert found.lead.startswith("No emergence is shown")
     assert "an interval that includes 0" in found.lead
-    assert "single feature emerges" not in _limits(tables)
-    assert "Not that nothing emerges: the interval excludes mean rises above" in _limits(tables)
+    assert "features emerge" not in _limits(tables)
+    assert "That nothing emerges: the interval excludes only mean rises above" in _limits(tables)
     assert "0 of 6 categories have emerged." in category_sentence(tables.time, "subject", "large")
 
 
 @pytest.mark.parametrize("shift", [0.06, -0.06])
 def test_a_control_off_chance_forbids_the_claim(planted_tables: Callable[..., ReportTables], shift: float) -> None:
     found = _found(planted_tables(0.5, shuffle_shift=shift))
-    assert found.verdict == "control failed"
+    assert found.result == "control failed"
     assert found.lead.startswith("No emergence may be claimed: the shuffled-label control of small, large fails")
     assert "outside the permitted 0.48 to 0.52" in found.controls
     assert not found.others
@@ -86,18 +86,19 @@ def test_one_cell_off_chance_and_a_missing_control_count_as_failed(rising: Repor
         p_shuffle_max=pl.when(is_small).then(0.53).otherwise(pl.col("p_shuffle_max"))
     )
     found = finding(one_cell, rising.claims, "subject")
-    assert found.verdict == "control failed"
+    assert found.result == "control failed"
     assert "control of small fails" in found.lead
     missing = rising.headline.with_columns(
         pl.lit(None, pl.Float32).alias(f"p_shuffle{end}") for end in ("", "_min", "_max")
     )
     found = finding(missing, rising.claims, "subject")
-    assert found.verdict == "control failed"
+    assert found.result == "control failed"
+    assert "control of small, large was not measured" in found.lead
     assert "Shuffled labels: not measured." in found.controls
 
 
 @pytest.mark.parametrize(
-    ("rise", "lo", "hi", "verdict", "words"),
+    ("rise", "lo", "hi", "result", "words"),
     [
         (0.03, 0.01, 0.05, "small", "too small to be called emergence"),
         (-0.1, -0.12, -0.08, "fall", "they fade"),
@@ -105,30 +106,30 @@ def test_one_cell_off_chance_and_a_missing_control_count_as_failed(rising: Repor
         (0.2, float("nan"), float("nan"), "unknown", "no interval for the rise"),
     ],
 )
-def test_the_words_follow_estimate_and_interval(
-    rising: ReportTables, rise: float, lo: float, hi: float, verdict: str, words: str
+def test_the_result_follows_estimate_and_interval(
+    rising: ReportTables, rise: float, lo: float, hi: float, result: str, words: str
 ) -> None:
     headline = rising.headline.with_columns(rise=pl.lit(rise), rise_lo=pl.lit(lo), rise_hi=pl.lit(hi))
     found = finding(headline, rising.claims, "subject")
-    assert found.verdict == verdict
+    assert found.result == result
     assert words in found.lead
 
 
-def test_half_done_studies_conclude_nothing(planted_tables: Callable[..., ReportTables], rising: ReportTables) -> None:
+def test_unfinished_studies_conclude_nothing(planted_tables: Callable[..., ReportTables], rising: ReportTables) -> None:
     late = planted_tables(0.5, steps=(8, 64))
     assert "large has no checkpoint of step 0" in _found(late).lead
     assert category_sentence(late.time, "subject", "large").startswith("Without step 0")
     assert "one checkpoint only" in _found(planted_tables(0.5, steps=(0,))).lead
-    assert _found(planted_tables(0.5, steps=(0,))).verdict == "unknown"
+    assert _found(planted_tables(0.5, steps=(0,))).result == "unknown"
     assert (
         finding(rising.headline.clear(), rising.claims, "subject").lead
         == "There is no result for subject categories yet."
     )
 
 
-def test_sizes_are_compared_with_the_verdict_of_their_table(rising: ReportTables) -> None:
+def test_the_sentence_about_sizes_has_the_result_of_the_scale_table(rising: ReportTables) -> None:
     said = size_sentence(rising.scale, "subject")
-    assert "Verdict of the scale table: insufficient, fewer than five sizes" in said
+    assert "Result of the scale table: insufficient, fewer than five sizes" in said
     up = rising.scale.with_columns(rise=pl.lit(0.1), rise_lo=pl.lit(0.05), rise_hi=pl.lit(0.15))
     assert "are clearer than those of the smallest" in size_sentence(up, "subject")
     assert "+0.100 (95 % interval +0.050 to +0.150)" in size_sentence(up, "subject")
@@ -139,7 +140,7 @@ def test_sizes_are_compared_with_the_verdict_of_their_table(rising: ReportTables
     assert size_sentence(rising.scale.clear(), "subject") == "There is no comparison of sizes yet."
 
 
-def test_layers_that_cannot_be_told_apart_are_not(rising: ReportTables) -> None:
+def test_no_layer_stands_out_when_the_interval_of_the_peak_is_wide(rising: ReportTables) -> None:
     wide = rising.space.with_columns(peak_depth_lo=pl.lit(0.1), peak_depth_hi=pl.lit(1.0))
     assert "no layer stands out" in layer_sentence(wide, "subject", "large")
     narrow = rising.space.with_columns(peak_depth_lo=pl.lit(0.5), peak_depth_hi=pl.lit(0.6))
@@ -161,20 +162,20 @@ def test_numbers_are_written_with_their_sign_or_as_unknown() -> None:
     assert (span(0.1, float("nan")), span(0.1, 0.2)) == (UNKNOWN, "0.100 to 0.200")
 
 
-def test_a_rise_that_the_claims_do_not_grant_is_not_called_emergence(rising: ReportTables) -> None:
+def test_a_rise_that_the_claims_do_not_support_is_not_called_emergence(rising: ReportTables) -> None:
     failed = pl.Series([["dict_frozen_encoder"]] * len(rising.claims), dtype=pl.List(pl.String))
     doubtful = rising.claims.with_columns(grade=pl.lit("reject"), passes_gate=pl.lit(True), controls_failed=failed)
     found = finding(rising.headline, doubtful, "subject")
-    assert found.verdict == "not granted"
-    assert "may not be called emergence (it fails dict_frozen_encoder)" in found.lead
-    assert finding(rising.headline, rising.claims.clear(), "subject").verdict == "not granted"
+    assert found.result == "not supported"
+    assert "may not be called emergence (failed controls: dict_frozen_encoder)" in found.lead
+    assert finding(rising.headline, rising.claims.clear(), "subject").result == "not supported"
 
 
 def test_limits_name_the_seeds_that_the_study_has(rising: ReportTables) -> None:
     one = "\n".join(finding(rising.headline, rising.claims, "subject", 1).limits)
-    assert "every model is one run with one seed, and the intervals cover which texts were drawn." in one
+    assert "the study has one run of each model, and the intervals cover the choice of texts only." in one
     several = "\n".join(finding(rising.headline, rising.claims, "subject", 2).limits)
-    assert "which texts were drawn and which seeds the SAEs had" in several
+    assert "the choice of texts and of SAE seeds" in several
     replicated = "\n".join(finding(rising.headline, rising.claims, "subject", 2, has_replicates=True).limits)
-    assert "one run with one seed" not in replicated
+    assert "one run of each model" not in replicated
     assert "table of training runs" in replicated

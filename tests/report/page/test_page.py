@@ -1,4 +1,4 @@
-"""The page is complete, safe and says what the tables say."""
+"""The page is complete and safe, and its sentences agree with the tables."""
 
 import dataclasses
 import json
@@ -128,8 +128,8 @@ def test_the_page_is_accessible(page: str) -> None:
 def test_the_page_says_the_finding_and_all_figures(page: str) -> None:
     text = _outline(page).text
     assert "Features emerge during training" in text
-    assert "A single feature emerges, not the information" in text
-    assert "Verdict of the scale table: insufficient" in text
+    assert "Single features emerge, but the information need not" in text
+    assert "Result of the scale table: insufficient" in text
     assert page.count("<figure ") == 12
     assert page.count("<svg ") == 24
     assert "3f" * 16 in text
@@ -153,7 +153,7 @@ def test_the_page_says_which_checkpoints_were_left_out_and_why(page: str, rising
     clean = dataclasses.replace(rising, registry=rising.registry.filter(pl.col("on_time_axis")))
     text = _outline(_page(clean, [])).text
     assert "None was left out" in text
-    assert "Checkpoints that need a word" not in text
+    assert "Checkpoints that were left out" not in text
 
 
 def test_the_page_counts_every_check_and_names_the_cells_that_do_not_pass(page: str, rising: ReportTables) -> None:
@@ -194,14 +194,16 @@ def test_equal_tables_give_equal_pages(page: str, rising: ReportTables) -> None:
     assert _page(rising, draw_figures(rising)) == page
 
 
-def test_null_broken_and_half_done_studies_have_honest_pages(planted_tables: Callable[..., ReportTables]) -> None:
+def test_pages_of_null_broken_and_unfinished_studies_claim_no_emergence(
+    planted_tables: Callable[..., ReportTables],
+) -> None:
     null = _outline(_page(planted_tables(0.0), [])).text
     assert "No emergence is shown" in null
     assert "Features emerge" not in null
     broken = _outline(_page(planted_tables(0.5, shuffle_shift=0.06), [])).text
     assert "No emergence may be claimed" in broken
     assert "Features emerge" not in broken
-    assert broken.count("A control fails (see the finding)") == 2
+    assert broken.count("A control failed or is missing (see the finding)") == 2
     late = _outline(_page(planted_tables(0.5, steps=(8, 64)), [])).text
     assert "No conclusion yet" in late
     assert "There is no data for this chart yet." in late
