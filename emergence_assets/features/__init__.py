@@ -1,1 +1,1 @@
-"""Latent by category statistics of one cell. Files here are light: Dagster loads them."""
+"""Latent × category statistics of one cell. Files here import no heavy library, because Dagster loads them."""

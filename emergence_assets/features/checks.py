@@ -17,7 +17,7 @@ STATISTICS_CHECKS = (
     ),
     Check(
         "no_latent_is_categorical_by_chance",
-        "Under permuted labels the rule accepts at most 1 % of the live latents: otherwise counts mean nothing.",
+        "Under permuted labels the rule accepts at most 1 % of the live latents; otherwise counts are no evidence.",
         (between("share_categorical_by_chance", 0, 0.01),),
         blocking=False,
     ),

@@ -1,4 +1,4 @@
-"""Columns that the tables of this stage share, with each other and with the emergence tables."""
+"""Columns that the tables of this stage share with each other and with the emergence tables."""
 
 import polars as pl
 
@@ -12,7 +12,7 @@ LIFT = ratio("lift", "tpr / max(fpr, 1 / n), split select", 0)
 P_HYPER = p_value("p_hyper", "hypergeometric upper tail of the number of active texts of the category")
 Q_CELL = p_value("q_cell", "p_hyper corrected by Benjamini-Hochberg within the cell and level")
 ENRICHMENT = (TPR, LIFT, P_HYPER, Q_CELL)
-"""How much more often a latent is active on the texts of its category than on others."""
+"""Frequency of a latent on the texts of its category against its frequency on others."""
 N_CATEGORIES_PASSING = count(
     "n_categories_passing", "categories for which the latent passes the rule", "categories", 1, dtype=pl.Int16
 )
@@ -25,7 +25,7 @@ WORD_EXCESS = Column(
     "word_excess", pl.Float32, "share of these texts with the word minus its share in all texts", "probability", -1, 1
 )
 ACTIVE_TEXTS = (STRENGTH, LENGTH_CORR.or_null, WORD, WORD_EXCESS)
-"""What the texts on which a latent is active have in common beside the category."""
+"""Properties of the texts on which a latent is active, besides the category."""
 AUROC_SCORE = auroc("auroc_score", "AUROC on split score, its interval by DeLong's variance")
 TOP_EXAMPLES = list_of("top_examples", "texts with the largest activation, largest first", "activation", TOP_EXAMPLE)
 N_PASSING = Column(

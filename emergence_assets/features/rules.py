@@ -1,4 +1,4 @@
-"""When a latent counts as categorical: named, versioned policies.
+"""Rules by which a latent counts as categorical, with a name and a version.
 
 A rule is never edited: a changed rule gets a new name, so that published counts stay comparable.
 """
@@ -12,18 +12,18 @@ from resources.errors import EmergenceError
 
 @dataclass(frozen=True)
 class Rule:
-    """A policy that turns statistics of a latent and a category into yes or no."""
+    """A rule that accepts or rejects a latent for a category by their statistics."""
 
     rule_id: str
     description: str
     on_select: pl.Expr
-    """Over columns of `latent_stats` that are taken on split select."""
+    """Condition over columns of `latent_stats` that are taken on split select."""
     on_score: pl.Expr
-    """Over columns that are taken on split score; looked at only where `on_select` holds."""
+    """Condition over columns that are taken on split score; it applies only where `on_select` holds."""
 
     @property
     def condition(self) -> pl.Expr:
-        """True = the latent is categorical for this category; null where a statistic is undefined."""
+        """Expression: true if the latent is categorical for this category; null where a statistic is undefined."""
         return self.on_select & self.on_score
 
 
@@ -38,8 +38,8 @@ LIFT_FDR_V1 = Rule(
 PURITY_V1 = Rule(
     "purity_v1",
     "on select: at least half of the texts on which the latent is active are of the category, and at least 5; "
-    "nothing is asked of split score",
-    # The simplest rule that gives counts per category, and the likeliest of the paper (design, science 1c).
+    "no criterion on split score",
+    # The simplest rule that gives counts per category, and probably the rule of the paper (design, science 1c).
     (pl.col("purity") >= 0.5) & (pl.col("k_c") >= 5),
     pl.lit(True),
 )
@@ -55,7 +55,7 @@ RULES: dict[str, Rule] = {rule.rule_id: rule for rule in (LIFT_FDR_V1, PURITY_V1
 
 
 def named_rule(rule_id: str) -> Rule:
-    """The rule of that name.
+    """Return the rule of a name.
 
     Raises:
         EmergenceError: there is no such rule.

@@ -1,4 +1,4 @@
-"""The asset `latent_stats`: per model, step and layer a table of latents, and three that are made with it."""
+"""The asset `latent_stats`: a table per model, step and layer, and three tables that are made with it."""
 
 import functools
 import math
@@ -19,7 +19,7 @@ from resources.files.storage import Storage
 def sections(*names: str) -> Callable[[Study, Storage, Cell], Mapping[str, Any]]:
     """Return the recipe of a table whose result depends on these sections of the study file.
 
-    `sae.warm_start` is left out: it decides how SAEs are trained, and their own recipe has it.
+    `sae.warm_start` is left out: it affects the training of SAEs only, and their own recipe contains it.
     """
 
     def recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
@@ -34,20 +34,21 @@ def sections(*names: str) -> Callable[[Study, Storage, Cell], Mapping[str, Any]]
 
 
 RATE_SPREAD = 1.63
-"""Standard deviation of the logarithm of how often latents are active; fitted to the embedded studies, 2026-11-25."""
+"""Standard deviation of the logarithm of the rates at which latents are active; fitted to the embedded studies,
+2026-11-25."""
 MIN_ACTIVE = 3
 """Pairs with fewer active texts of the category on split select have no row."""
 PAIR_BYTES, PRESENCE_BYTES, REPLICATE_BYTES = 52.0, 20.0, 3.75
-"""Of compressed parquet: a pair of latent and category; the presence of a category; each of its bootstrap replicates,
-float32, which hardly compress."""
+"""Bytes of compressed parquet: a pair of latent and category; the presence of a category; each of its bootstrap
+replicates, float32, which hardly compress."""
 QUANTILES = 200
 
 
 @functools.cache
 def expected_pairs(category_sizes: tuple[int, ...], n_latents: int, k: int) -> float:
-    """Pairs of latent and category with enough active texts to be a row, of one SAE.
+    """Predict the number of pairs of latent and category with enough active texts for a row, of one SAE.
 
-    Latents are active at log-normal rates with mean k / n_latents, half of the texts are on split select.
+    Assumed: latents are active at log-normal rates with mean k / n_latents; half of the texts are on split select.
     """
     from scipy.stats import norm, poisson
 
@@ -64,7 +65,7 @@ def presence_bytes(study: Study, counts: TextCounts, n_measured: int) -> float:
 
 
 def _n_bytes(study: Study, _cell: Cell, counts: TextCounts) -> float:
-    """Pairs; and presence of every SAE seed and of permuted labels, and once that of the dense probe."""
+    """Predict the bytes of pairs, of presence per SAE seed (true and permuted labels), and of the dense probe."""
     n_seeds = len(study.sae.seeds)
     n_pairs = n_seeds * expected_pairs(counts.category_sizes, study.sae.n_latents, study.sae.k)
     return PAIR_BYTES * n_pairs + presence_bytes(study, counts, 2 * n_seeds + 1)

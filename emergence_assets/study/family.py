@@ -16,13 +16,13 @@ Outside = TypeVar("Outside", bound=PublishedShape)
 OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 """Environment variables that forbid the use of a hub."""
 _TRUE = ("1", "ON", "YES", "TRUE")
-"""Their values, as huggingface_hub reads them."""
+"""Values that set these variables, as huggingface_hub reads them."""
 _OWN = ("replicate_of", "seed", "repository")
 """Fields in which a replicate differs from its original."""
 
 
 class ModelFamily(StrictModel, Generic[Shape]):
-    """Fields and answers that families of all sources have in common.
+    """Fields and methods that families of all sources have in common.
 
     Some models may be further training runs of others, as in PolyPythias (arXiv 2503.09543).
     """
@@ -32,7 +32,7 @@ class ModelFamily(StrictModel, Generic[Shape]):
     models: dict[Name, Shape] = Field(min_length=1)
     """Model name to shape, smallest first; with a preset a list of names is enough."""
     context: int = Field(default=64, ge=8, le=2048)
-    """Tokens of the longest text that is read; of a training sequence where models are trained here."""
+    """Length limit of a text in tokens; also the length of a training sequence if models are trained here."""
 
     @model_validator(mode="before")
     @classmethod
@@ -69,17 +69,17 @@ class ModelFamily(StrictModel, Generic[Shape]):
 
     @property
     def replicates(self) -> dict[str, str]:
-        """Replicate to the model of which it is another training run; other models are left out."""
+        """Maps each replicate to the model of which it is another training run; other models are left out."""
         return {name: shape.replicate_of for name, shape in self.models.items() if shape.replicate_of is not None}
 
     @property
     def is_offline(self) -> bool:
-        """Whether no hub may be asked."""
+        """Whether requests to hubs are forbidden."""
         return any(os.environ.get(name, "").upper() in _TRUE for name in OFFLINE_VARIABLES)
 
     @property
     def cache_bytes(self) -> float:
-        """Limit on the bytes of fetched checkpoints; infinite where none are fetched."""
+        """Limit on the bytes of fetched checkpoints; infinite for families without a hub."""
         return float("inf")
 
     def training_of(self, _model: str) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class ModelFamily(StrictModel, Generic[Shape]):
         """Refuse steps of a study that the family cannot have.
 
         Raises:
-            ValueError: names the step.
+            ValueError: the family lacks a step; names the step.
         """
 
 
@@ -126,7 +126,7 @@ class TrainedHere(ModelFamily[ModelShape]):
             raise ValueError("steps has to list them: a family that is trained here has no others")
         if steps[-1] > self.n_steps:
             raise ValueError(
-                f"step {steps[-1]} is beyond family.n_steps {self.n_steps}; raise n_steps or drop the step"
+                f"step {steps[-1]} is beyond family.n_steps {self.n_steps}; raise n_steps or remove the step"
             )
 
     def training_of(self, model: str) -> dict[str, Any]:
@@ -184,7 +184,7 @@ class Hub(Published[HubShape]):
     revision: str = "step{step}"
     """Name of the revision of one step; `{any}` stands for anything, as in `stage1-step{step}-tokens{any}B`."""
     step_offset: int = Field(default=0, ge=0)
-    """Added to the number in the name, where the first revision, such as `ckpt_000`, is not the untrained model."""
+    """Added to the number in the name, if the first revision, such as `ckpt_000`, is not the untrained model."""
     lock: str | None = None
     """File that pins every revision to a commit, to be kept under version control; by default in the data folder."""
     cache_gb: float = Field(default=50.0, gt=0)
@@ -223,7 +223,7 @@ class Hub(Published[HubShape]):
 
     @property
     def is_offline(self) -> bool:
-        """Whether no hub may be asked: the study file or the environment forbids it."""
+        """Whether requests to hubs are forbidden, by the study file or the environment."""
         return self.offline or super().is_offline
 
     @property
@@ -270,7 +270,7 @@ _CHECKPOINT_NAME = re.compile(r"(?P<model>[^/]+)/step(?P<step>\d+)")
 
 
 def steps_by_model(names: list[str], models: list[str]) -> dict[str, list[int]]:
-    """Model to steps from names of checkpoints, such as `pythia-70m/step1000`.
+    """Parse names of checkpoints, such as `pythia-70m/step1000`, to the steps of every model.
 
     Raises:
         ValueError: a name has another form, is repeated, or has a model that is not in the family.

@@ -17,9 +17,9 @@ class ModelShape(StrictModel):
     learning_rate: float = Field(gt=0, le=1)
     """Peak learning rate of AdamW."""
     replicate_of: Name | None = None
-    """The model of which this is another training run with another seed; has the same shape and is no further size."""
+    """The model of which this is another training run with another seed; same shape, and no further size."""
     seed: Seed | None = None
-    """Of a replicate: seed of its initial weights, from which the order of its training tokens follows too."""
+    """Seed of the initial weights of a replicate; the order of its training tokens follows from it too."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "ModelShape":
@@ -40,7 +40,7 @@ class PublishedShape(StrictModel):
     d_model: Positive
     n_layers: Positive
     tokens_per_step: Positive | None = None
-    """Training tokens per step; by default that of the family."""
+    """Training tokens per step; by default the value of the family."""
     replicate_of: Name | None = None
     """The model of which this is another training run, such as `pythia-70m` of `pythia-70m-seed1`; it is no further
     size."""
@@ -50,4 +50,4 @@ class HubShape(PublishedShape):
     """A model on a hub."""
 
     repository: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
-    """By default that of the family with the model's name in it."""
+    """Repository of the model; by default the repository of the family with the model's name filled in."""

@@ -1,6 +1,6 @@
 """Presets of published families: repositories, names of revisions and shapes, from `presets.yaml`.
 
-Presets save typing. Shapes are still checked against the config of every checkpoint.
+Presets shorten a study file. Shapes are still checked against the config of every checkpoint.
 """
 
 import functools
@@ -43,7 +43,7 @@ class Preset(StrictModel):
 
 @functools.cache
 def presets() -> dict[str, Preset]:
-    """All presets by name.
+    """Read all presets, by name.
 
     Raises:
         EmergenceError: the file of the package is damaged.
@@ -55,10 +55,10 @@ def presets() -> dict[str, Preset]:
 
 
 def preset(name: str) -> Preset:
-    """The preset of a name.
+    """Return the preset of a name.
 
     Raises:
-        EmergenceError: there is none of this name; lists all presets.
+        EmergenceError: there is no preset of this name; lists all presets.
     """
     known = presets()
     if name not in known:

@@ -16,7 +16,7 @@ class AuxK(StrictModel):
     coefficient: float = Field(default=1 / 32, gt=0, le=10)
     """Weight of the auxiliary loss: half the mean squared error with which dead latents reconstruct the residual."""
     k: Positive | None = None
-    """Dead latents active per token; by default d_model / 2, and never more than are dead."""
+    """Dead latents active per token; by default d_model / 2, at most the number of dead latents."""
     every_steps: Positive = 10
     """Optimiser steps between two searches for dead latents."""
 
@@ -24,12 +24,12 @@ class AuxK(StrictModel):
 class WarmStartSettings(StrictModel):
     """Start SAEs from those of the step before, instead of from random directions.
 
-    Fewer tokens are needed, and latents keep their numbers. What persists may persist by inertia: at the control steps
+    Fewer tokens are needed, and latents keep their numbers. A latent may persist by inertia alone: at the control steps
     SAEs are also trained from random directions, and compared.
     """
 
     n_steps: Positive | None = None
-    """Optimiser steps of a warm-started SAE; by default as many as of the others."""
+    """Optimiser steps of a warm-started SAE; by default the `n_steps` of the other SAEs."""
     control_steps: list[int] = Field(default=[])
     """Training steps of the model at which a cold control is trained too."""
 
@@ -38,14 +38,15 @@ class SAESettings(StrictModel):
     """Settings of SAE training, equal for every model, step and layer of a study."""
 
     n_latents: Positive
-    """Dictionary size, equal for all model sizes so that the best of N is equal too."""
+    """Dictionary size, equal for all model sizes, so that the best latent is chosen among equally many."""
     k: Positive
     """Active latents per token: exactly (topk), on average over a batch (batchtopk), or as a target (jumprelu)."""
     variant: VariantName = "topk"
     """Rule that turns pre-activations into activations."""
     prefixes: list[Positive] = Field(default=[])
-    """Matryoshka (Bussmann et al. 2025, arXiv 2503.17547): for each number the first so many latents have to
-    reconstruct alone, as the whole dictionary has to; the loss is the mean over them. Ascending, without n_latents."""
+    """Matryoshka (Bussmann et al. 2025, arXiv 2503.17547): for each number n, the first n latents alone are
+    trained to reconstruct, like the whole dictionary; the loss is the mean over all of them. Ascending, without
+    n_latents."""
     n_steps: Positive
     """Optimiser steps."""
     batch_size: Positive = 1024
@@ -56,13 +57,13 @@ class SAESettings(StrictModel):
     """Largest norm of the gradient of half the mean squared error per token, in units of the scaled input; by default
     gradients are not clipped."""
     dead_window_tokens: Positive = 65_536
-    """A latent is dead that was active on none of this many last training tokens, rounded up to whole batches."""
+    """A latent is dead if it was active on none of this many last training tokens, rounded up to whole batches."""
     aux_k: AuxK | None = None
     """Revive dead latents; by default they are left alone."""
     warm_start: WarmStartSettings | None = None
     """Start from the SAE of the step before; by default from random directions, so that identity is never inertia."""
     fidelity_texts: int = Field(default=64, ge=0)
-    """Held-out texts on which the model runs with its layer replaced by the reconstruction; 0 leaves that out."""
+    """Held-out texts on which the model runs with its layer replaced by the reconstruction; 0 omits it."""
     seeds: list[Seed] = Field(default=[0], min_length=1)
     """One SAE per seed and cell."""
 

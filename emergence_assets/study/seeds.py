@@ -1,4 +1,4 @@
-"""Repeat a study with other random seeds, to see whether its results depend on them."""
+"""Repeat a study with other random seeds, to test whether its results depend on them."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -57,4 +57,4 @@ class Compression(StrictModel):
     )
     """Weights rounded to 8 or 4 bits, or the smaller half of them set to zero."""
     layer_skip: bool = True
-    """Also bypass every block once."""
+    """Also measure the model with each block bypassed in turn."""

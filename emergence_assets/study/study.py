@@ -40,7 +40,7 @@ class Study(StrictModel):
     sae: SAESettings
     fixed_expansion: bool = True
     """Also measure sizes with dictionaries that grow with d_model, at the first and the last step: the second SAE
-    design that a verdict on the size axis requires."""
+    design that a result about model size requires."""
     statistics: Statistics = Statistics()
     mechanism: Mechanism = Mechanism()
     compression: Compression | None = None
@@ -52,7 +52,7 @@ class Study(StrictModel):
         if steps == "all":
             return steps
         if not steps:
-            raise ValueError("no step is listed; list them, or say all")
+            raise ValueError("no step is listed; list them, or write all")
         reject_repeats(steps, "step")
         if steps != sorted(steps):
             raise ValueError(f"steps must ascend, but {steps} does not; sort them")
@@ -62,14 +62,14 @@ class Study(StrictModel):
 
     @model_validator(mode="after")
     def _layers_exist(self) -> "Study":
-        if isinstance(self.layers, dict) and (strangers := set(self.layers) - set(self.family.models)):
-            raise ValueError(f"layers names {sorted(strangers)}, but the models are {sorted(self.family.models)}")
-        if isinstance(self.layers, dict) and (forgotten := set(self.family.models) - set(self.layers)):
-            raise ValueError(f"layers does not name {sorted(forgotten)}; list the layers of every model, or say all")
+        if isinstance(self.layers, dict) and (unknown := set(self.layers) - set(self.family.models)):
+            raise ValueError(f"layers names {sorted(unknown)}, but the models are {sorted(self.family.models)}")
+        if isinstance(self.layers, dict) and (missing := set(self.family.models) - set(self.layers)):
+            raise ValueError(f"layers does not name {sorted(missing)}; list the layers of every model, or write all")
         for model, shape in self.family.models.items():
             layers = self.layers_of(model)
             if not layers:
-                raise ValueError(f"layers lists none for {model}; list at least one, or say all")
+                raise ValueError(f"layers lists none for {model}; list at least one, or write all")
             reject_repeats(layers, "layer")
             for layer in layers:
                 if not EMBEDDING_LAYER <= layer < shape.n_layers:
@@ -103,11 +103,11 @@ class Study(StrictModel):
         if self.automation:
             raise ValueError(
                 "sae.warm_start needs the SAEs of one step before those of the next, and automation makes cells in any "
-                "order; drop one of them"
+                "order; remove one of them"
             )
-        strangers = set(self.sae.warm_start.control_steps) - set(self.listed_steps or [])
-        if strangers and self.listed_steps:
-            raise ValueError(f"sae.warm_start.control_steps names {sorted(strangers)}, which steps does not list")
+        unknown = set(self.sae.warm_start.control_steps) - set(self.listed_steps or [])
+        if unknown and self.listed_steps:
+            raise ValueError(f"sae.warm_start.control_steps names {sorted(unknown)}, which steps does not list")
         return self
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SHINGLE_WORDS = 5
-"""Words of a shingle. Shorter ones are shared by chance; longer ones miss copies with a changed word per sentence."""
+"""Words per shingle. Shorter ones are shared by chance; longer ones miss copies with a changed word per sentence."""
 MIN_RESEMBLANCE = 0.5
 """Smallest Jaccard index of two copies: half of their 5-grams are equal."""
 MOST_TEXTS_PER_SHINGLE = 20
@@ -36,12 +36,12 @@ class Shingles(NamedTuple):
 
 
 def words(text: str) -> list[str]:
-    """Words of a text in lower case, without punctuation."""
+    """Split a text into words in lower case, without punctuation."""
     return _WORD.findall(text.lower())
 
 
 def shingles(texts: Sequence[str]) -> Shingles:
-    """Word 5-grams of every text; a text with fewer words is one shingle, and so is a text without words."""
+    """Find the word 5-grams of every text; a text with fewer words, or without words, is one shingle."""
     index: dict[tuple[str, ...], int] = {}
     text_e, shingle_e = [], []
     for p, text in enumerate(texts):
@@ -85,15 +85,15 @@ def clusters(texts: Sequence[str], min_resemblance: float = MIN_RESEMBLANCE) -> 
 
 
 def resembling_pairs(texts: Sequence[str], min_resemblance: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Index pairs (earlier, later) of texts with a resemblance of at least `min_resemblance`."""
+    """Find index pairs (earlier, later) of texts with a resemblance of at least `min_resemblance`."""
     from scipy.sparse import csr_array
 
     found = shingles(texts)
     n_texts_of = np.bincount(found.shingle_e, minlength=found.n_shingles)
-    telling = n_texts_of[found.shingle_e] <= MOST_TEXTS_PER_SHINGLE
-    ones = np.ones(int(telling.sum()), np.int32)
+    is_specific = n_texts_of[found.shingle_e] <= MOST_TEXTS_PER_SHINGLE
+    ones = np.ones(int(is_specific.sum()), np.int32)
     shape = (found.n_texts, found.n_shingles)
-    incidence = csr_array((ones, (found.text_e[telling], found.shingle_e[telling])), shape)
+    incidence = csr_array((ones, (found.text_e[is_specific], found.shingle_e[is_specific])), shape)
     n_own = np.asarray(incidence.sum(axis=1)).ravel()
     shared = (incidence @ incidence.T).tocoo()
     left, right = (axis.astype(np.int64) for axis in shared.coords)
@@ -105,5 +105,5 @@ def resembling_pairs(texts: Sequence[str], min_resemblance: float) -> tuple[NDAr
 
 
 def text_hash(text: str) -> str:
-    """Id of a text without one: the first half of the sha256 of its bytes."""
+    """Make an id for a text without an id: the first half of the sha256 of its bytes."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -35,7 +35,7 @@ class _Pin(StrictModel):
 
 
 def probe_file(settings: Mapping[str, Any]) -> Path | None:
-    """Path of a probe set's file, or None before its download.
+    """Return the path of a probe set's file, or None before its download.
 
     Args:
         settings: fields of a `TableProbes` or `MMLUProbes` as plain values.
@@ -50,7 +50,7 @@ def probe_file_sha256(path: Path) -> str:
     """Hash a probe file, once per version of the file.
 
     Raises:
-        EmergenceError: it cannot be read.
+        EmergenceError: the file cannot be read.
     """
     try:
         return file_sha256(path)

@@ -19,7 +19,7 @@ from emergence_assets.texts.wordnet import corpus
 from resources.errors import EmergenceError
 
 WHOLE = "{text}"
-"""Template that adds nothing."""
+"""Template that leaves the text unchanged."""
 LEFT_OUT_SCHEMA = {"category_level": pl.String, "category": pl.String, "n_texts": pl.Int32, "reason": pl.String}
 
 
@@ -47,7 +47,7 @@ class ProbeSet:
 
 
 def wordnet_probes(texts_per_category: int, seed: int, min_texts_per_category: int = 40) -> ProbeSet:
-    """Held-out synsets with a subject, with the levels subject, area and domain.
+    """Make a probe set of held-out synsets with a subject, with the levels subject, area and domain.
 
     The area is WordNet's lexicographer file, such as noun.animal. The texts are a sample per subject; an area or domain
     contains the texts of its subjects.
@@ -69,7 +69,7 @@ def wordnet_probes(texts_per_category: int, seed: int, min_texts_per_category: i
 
 
 def wordnet_training_texts(n_texts: int, seed: int, template: str = WHOLE) -> pl.DataFrame:
-    """A sample of the nouns on which the embedded models were trained, in the form of the probe texts.
+    """Sample the nouns on which the embedded models were trained, in the form of the probe texts.
 
     Args:
         n_texts: size of the sample.
@@ -190,7 +190,7 @@ def _prompts(text: pl.Expr, template: str) -> pl.Expr:
 
 
 def _left_out(texts: pl.DataFrame, level: str, min_texts_per_category: int) -> pl.DataFrame:
-    """Categories of a level with too few texts or with texts in one half only."""
+    """List the categories of a level with too few texts, or with texts in one half only."""
     counted = texts.filter(pl.col(level).is_not_null()).group_by(pl.col(level).alias("category"))
     counted = counted.agg(pl.len().alias("n_texts"), pl.col("split").n_unique().alias("n_halves")).sort("category")
     few = pl.format("{} texts; {} are needed", "n_texts", pl.lit(min_texts_per_category))
@@ -205,7 +205,7 @@ def _left_out(texts: pl.DataFrame, level: str, min_texts_per_category: int) -> p
 
 
 def _units(texts: pl.DataFrame) -> pl.Series:
-    """The first text_id among the copies of every text."""
+    """Return the first text_id among the copies of every text."""
     number = pl.Series("number", clusters(texts["text"].to_list()))
     return texts.select(pl.col("text_id").min().over(number)).to_series().alias("unit")
 
@@ -220,6 +220,6 @@ def _split(texts: pl.DataFrame) -> pl.Series:
 
 
 def _draws(text_ids: pl.Series, seed: int) -> pl.Series:
-    """A random number for every text, from the seed and its id alone; the n smallest form the sample."""
+    """Draw a random number for every text from the seed and its id alone; the n smallest form the sample."""
     digests = (hashlib.sha256(f"{seed} {text_id}".encode()).digest() for text_id in text_ids)
     return pl.Series("draw", [int.from_bytes(digest[:8], "big") for digest in digests], dtype=pl.UInt64)

@@ -1,4 +1,4 @@
-"""The probe set of a study, and what determines it."""
+"""The probe set of a study, and the recipe that determines it."""
 
 import functools
 import json
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def probe_recipe(study: Study) -> dict[str, Any] | None:
-    """Settings, source hash and code version of the probe set; None before its download.
+    """Return settings, source hash and code version of the probe set; None before its download.
 
     Raises:
         EmergenceError: the file of the probe set cannot be read.
@@ -67,7 +67,7 @@ def study_probe_set(study: Study) -> "ProbeSet":
     """Return the probe set of a study.
 
     Raises:
-        EmergenceError: it is not downloaded, or cannot be read.
+        EmergenceError: the probe set is not downloaded, or cannot be read.
     """
     return probe_set(canonical_json(study.probe_set.model_dump()))
 

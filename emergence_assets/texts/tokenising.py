@@ -35,10 +35,10 @@ def tokenise(
     Args:
         tokenizer: path of a tokenizer.json, or a loaded tokenizer, which is not modified.
         training_texts: columns text_id and text; SAEs are trained on these.
-        probe_texts: columns text_id and text; others are ignored.
+        probe_texts: columns text_id and text; other columns are ignored.
         context: length limit of a text in tokens, including the begin token.
         positions: see `Tokens.positions`.
-        begin_token: token in front of every text; by default the one that the tokenizer adds. Its activation is an
+        begin_token: token in front of every text; by default the token that the tokenizer adds. Its activation is an
             outlier in trained models and is never a row.
         max_rows: maximum number of training rows; texts are taken in order as long as they fit. By default all.
 
@@ -59,7 +59,7 @@ def tokenise(
 
 
 def _first(training: "_Encoded", max_rows: int, positions: Positions) -> "_Encoded":
-    """The texts before the first that does not fit, so that the choice is independent of later texts."""
+    """Keep the texts before the first that does not fit, so that the choice is independent of later texts."""
     n_rows = np.cumsum([1 if positions == "read_out" else len(ids) - 1 for ids in training.ids])
     n_texts = int(np.searchsorted(n_rows, max_rows, side="right"))
     if n_texts == 0:
@@ -79,7 +79,7 @@ class _Frame(NamedTuple):
 
 
 def _frame(tokenizer: Tokenizer, begin_token: str | None, where: object) -> _Frame:
-    """Tokens that the tokenizer adds: begin and end (encoders), begin alone, or none."""
+    """Find the tokens that the tokenizer adds: begin and end (encoders), begin alone, or none."""
     plain = tokenizer.encode("a", add_special_tokens=False).ids
     framed = tokenizer.encode("a", add_special_tokens=True).ids
     n_before = next((n for n in range(len(framed)) if framed[n : n + len(plain)] == plain), 0)
@@ -99,7 +99,7 @@ def _frame(tokenizer: Tokenizer, begin_token: str | None, where: object) -> _Fra
 
 
 def _same_end(tokenizer: Tokenizer, probe: "_Encoded") -> "_Encoded":
-    """Drop texts that end in another token than most, since the read-out token alone would separate them."""
+    """Drop texts that end in another token than most, because the read-out token alone would separate them."""
     ends = np.array([ids[-1] for ids in probe.ids])
     tokens, counts = np.unique(ends, return_counts=True)
     usual = tokens[np.argmax(counts)]

@@ -102,7 +102,7 @@ class Tokens:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of everything that determines the rows of the activation files: ids, names, order, positions."""
+        """sha256 of all that determines the rows of the activation files: ids, names, order, positions."""
         running = hashlib.sha256(f"{FORMAT} {FORMAT_VERSION} {self.positions} {self.context}\n".encode())
         for names, all_ids in ((self.training_text_id, self.training_ids), (self.probe_text_id, self.probe_ids)):
             running.update(f"{len(names)}\n".encode())

@@ -1,1 +1,1 @@
-"""What the texts of a study can show before anything runs."""
+"""Statistical power and confounds of the texts of a study, before anything runs."""

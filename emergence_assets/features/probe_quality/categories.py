@@ -1,4 +1,4 @@
-"""What the texts of a probe set can show, a row per level and category: copies, form, length, power."""
+"""Quality of a probe set, a row per level and category: copies, form, length, statistical power."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +13,10 @@ from emergence_assets.texts.near_duplicates import Shingles, shingles
 from emergence_assets.texts.probe_set import ProbeSet
 
 LOW_POWER_CHANCE = 0.8
-"""A category is of low power when a latent with the second rates of `RATES` (active on 15 % of its texts and on 1 % of
-others) is accepted less often."""
+"""A category has low power if a latent with the second rates of `RATES` (active on 15 % of its texts and on 1 % of
+others) is accepted with a smaller probability."""
 MOST_RISE = 0.5
-"""From chance to a perfect AUROC; a smallest rise beyond it is none, and null."""
+"""Rise from chance to a perfect AUROC; a smallest rise above it is impossible, and stored as null."""
 CHANCES = tuple(f"chance_{round(100 * tpr):02d}_{round(100 * fpr):02d}" for tpr, fpr in RATES)
 """Columns of the chances, as in `chance_10_01`: TPR .10, FPR .01."""
 PROBE_CATEGORY_SCHEMA: dict[str, Any] = {
@@ -49,16 +49,16 @@ PROBE_CATEGORY_SCHEMA: dict[str, Any] = {
 def probe_categories(
     probes: ProbeSet, n_latents: int, n_checkpoints: int, n_tokens: Mapping[str, int] | None = None
 ) -> pl.DataFrame:
-    """One row per level and category, those that lost their label last; see `PROBE_CATEGORY_SCHEMA`.
+    """Make one row per level and category, removed categories last; see `PROBE_CATEGORY_SCHEMA`.
 
-    Counts are texts; `n_units` counts copies once, and standard errors, rises and chances are those of units.
+    Counts are texts; `n_units` counts copies once. Standard errors, rises and chances are based on units.
 
     Args:
         probes: the texts with their labels.
-        n_latents: of the SAE, for the correction in `chance_…`.
-        n_checkpoints: for `min_rise`.
-        n_tokens: tokens of the texts that are read; texts without an entry are too long, or end in another token.
-            None where no tokenizer is at hand.
+        n_latents: number of latents of the SAE, for the correction in `chance_…`.
+        n_checkpoints: number of checkpoints, for `min_rise`.
+        n_tokens: text_id to number of tokens; texts without an entry are too long, or end in another token. None if no
+            tokenizer is available.
     """
     found, stems = shingles(probes.stems), probes.stems
     levels = [_level(probes, level, stems, found, n_latents, n_checkpoints, n_tokens) for level in probes.levels]
@@ -70,7 +70,7 @@ def probe_categories(
 
 
 def surface_form_confounds(probes: ProbeSet) -> frozenset[tuple[str, str]]:
-    """Level and category of those that a shared wording or the length of the texts alone could stand for."""
+    """Find the categories that a shared wording or the length of the texts alone could separate, with their level."""
     found, flagged = shingles(probes.stems), set()
     for level in probes.levels:
         names, codes = _coded(probes, level)
@@ -80,7 +80,7 @@ def surface_form_confounds(probes: ProbeSet) -> frozenset[tuple[str, str]]:
 
 
 def _coded(probes: ProbeSet, level: str) -> tuple[list[str], NDArray[np.int64]]:
-    """Names of the categories of a level, sorted, and the index of every text's; -1 is none."""
+    """Return the sorted categories of a level, and the index of the category of every text; -1 is none."""
     names = probes.texts[level].drop_nulls().unique().sort().to_list()
     index = {name: c for c, name in enumerate(names)}
     return names, np.array([-1 if name is None else index[name] for name in probes.texts[level]])
@@ -136,7 +136,7 @@ def _level(
 
 
 def confusable_pairs(texts: pl.DataFrame) -> pl.DataFrame:
-    """Which categories share copies of a text with which: columns category and confusable_with, `law (3), food (1)`.
+    """Find categories that share copies of a text: columns category and confusable_with, `law (3), food (1)`.
 
     Args:
         texts: columns unit and category.
@@ -163,22 +163,24 @@ def _power(row: Mapping[str, Any], totals: list[int], n_latents: int, n_checkpoi
 
 
 def warnings(categories: pl.DataFrame) -> list[str]:
-    """A line for every reason why a category of the table may not mean what it says."""
+    """Describe every confound of the categories of the table, one line each."""
     used = categories.filter(pl.col("reason") == "")
-    said = (
-        ("is_template", "told by a wording that its texts share"),
-        ("is_long", "told by the length of its texts"),
+    confounds = (
+        ("is_template", "a wording that its texts share can separate"),
+        ("is_long", "the length of its texts alone can separate"),
     )
     lines = []
     for level in used["category_level"].unique(maintain_order=True):
         rows = used.filter(pl.col("category_level") == level)
-        for flag, what in said:
+        for flag, confound in confounds:
             if names := rows.filter(pl.col(flag))["category"].to_list():
-                lines.append(f"{level}: {_listed(names)} can be {what}")
+                lines.append(f"{level}: {confound} {_listed(names)}")
         if names := rows.filter(pl.col("n_confusable") > 0.1 * pl.col("n_texts"))["category"].to_list():
-            lines.append(f"{level}: of {_listed(names)} more than a tenth of the texts are in other categories too")
+            lines.append(f"{level}: more than a tenth of the texts of {_listed(names)} are also in other categories")
         if names := rows.filter(pl.col("n_not_read") > 0.1 * pl.col("n_texts"))["category"].to_list():
-            lines.append(f"{level}: of {_listed(names)} more than a tenth of the texts is too long, or ends otherwise")
+            lines.append(
+                f"{level}: more than a tenth of the texts of {_listed(names)} are too long, or end in another token"
+            )
     if len(gone := categories.filter(pl.col("reason") != "")):
         lines.append(f"{len(gone)} categories are left out: {_listed(gone['category'].to_list())}")
     return lines

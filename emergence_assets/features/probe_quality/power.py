@@ -1,4 +1,4 @@
-"""What so many texts can show, worked out before anything runs: standard errors, smallest rises, chances of a rule."""
+"""Statistical power of a number of texts: standard errors, smallest rises, probabilities that a rule accepts."""
 
 from functools import lru_cache
 
@@ -11,18 +11,18 @@ AUROC = 0.75
 """Presence for which the standard error is stated."""
 N_CHECKPOINTS = 13
 RATES = ((0.10, 0.01), (0.15, 0.01), (0.20, 0.02), (0.30, 0.03), (0.50, 0.10))
-"""TPR and FPR of the latents that the table of chances is about."""
+"""TPR and FPR of the latents in the table of chances."""
 POWER = 0.8
 MIN_RISE = 0.05
-"""No smaller rise is called one, however many texts there are."""
+"""Smallest rise in AUROC, however many texts there are."""
 AICC_GAIN = 10.0
 N_DRAWS = 400
 UNLIKELY = 1e-7
-"""Counts that are less likely than this are left out of sums."""
+"""Counts with a smaller probability are left out of sums."""
 
 
 def auroc_standard_error(n_positive: int, n_negative: int, auroc: float = AUROC) -> float:
-    """Standard error of an AUROC (Hanley and McNeil 1982, eq. 1); NaN without positives or negatives."""
+    """Compute the standard error of an AUROC (Hanley and McNeil 1982, eq. 1); NaN without positives or negatives."""
     if min(n_positive, n_negative) < 1:
         return float("nan")
     both_above, both_below = auroc / (2 - auroc), 2 * auroc**2 / (1 + auroc)
@@ -34,15 +34,15 @@ def auroc_standard_error(n_positive: int, n_negative: int, auroc: float = AUROC)
 def acceptance_chance(
     tpr: float, fpr: float, n_select: tuple[int, int], n_score: tuple[int, int], max_p: float
 ) -> float:
-    """Probability that `lift_fdr_v1` accepts a latent, exact for one that is either off or on at one strength.
+    """Compute the probability that `lift_fdr_v1` accepts a latent; exact if all its activations are equal.
 
     Args:
         tpr: probability that the latent is active on a text of the category.
-        fpr: probability that it is active on another text.
-        n_select: texts of the category, and others, on split select.
-        n_score: the same on split score.
-        max_p: largest p-value whose q is below 0.05: 0.05 / n_latents where as many latents as there are categories
-            are found, 0.05 / (n_latents · n_categories) where this is the only one.
+        fpr: probability that the latent is active on another text.
+        n_select: number of texts of the category, and of others, on split select.
+        n_score: number of texts of the category, and of others, on split score.
+        max_p: largest p-value with q below 0.05: 0.05 / n_latents if as many latents are found as there are categories,
+            0.05 / (n_latents · n_categories) if this latent is the only one.
     """
     if min(*n_select, *n_score) < 2:
         return 0.0
@@ -67,7 +67,7 @@ def _accepted_on_score(
     k_c: NDArray[np.int64], k_o: NDArray[np.int64], n_c: int, n_o: int, _max_p: float
 ) -> NDArray[np.float64]:
     tpr, fpr = k_c / n_c, k_o / n_o
-    # DeLong's variance where activations are 0 or 1: every placement is one of two values that are 1/2 apart.
+    # DeLong's variance if activations are 0 or 1: every placement is one of two values that differ by 1/2.
     variance = (tpr * (1 - tpr) / (n_c - 1) + fpr * (1 - fpr) / (n_o - 1)) / 4
     lower = 0.5 + (tpr - fpr) / 2 - Z_95 * np.sqrt(variance)
     return ((_lift(k_c, k_o, n_c, n_o) >= 2) & (k_c >= 3) & (lower > 0.5)).astype(np.float64)
@@ -86,22 +86,22 @@ def _likely_counts(n: int, rate: float) -> tuple[NDArray[np.int64], NDArray[np.f
 
 
 def smallest_rise(standard_error: float, n_checkpoints: int = N_CHECKPOINTS) -> float:
-    """Rise of presence over training that is found with probability 0.8; never below 0.05.
+    """Compute the rise of presence over training that is found with probability 0.8; never below 0.05.
 
-    Found means what the emergence gate asks of a curve: a sigmoid in log10(step + 1) beats a constant by more than 10
-    of AICc, and the mean of the last three checkpoints lies above the first by its 95 % interval. Checkpoints are
-    taken as independent; they share their texts, which can only help.
+    A rise is found if its curve meets two criteria of emergence: a sigmoid in log10(step + 1) beats a constant by more
+    than 10 in AICc, and the 95 % interval of the mean of the last three checkpoints minus the first lies above 0.
+    Checkpoints are assumed independent; in fact they share their texts, which can only increase the power.
 
     Args:
-        standard_error: of one presence.
-        n_checkpoints: from the first to the last, equally far apart in log steps, the rise in the middle.
+        standard_error: standard error of one presence.
+        n_checkpoints: number of checkpoints, equally spaced in log steps, with the rise in the middle.
     """
     return float(max(MIN_RISE, standard_error * _rise_in_standard_errors(n_checkpoints)))
 
 
 @lru_cache(maxsize=8)
 def _rise_in_standard_errors(n: int) -> float:
-    """Rise, in standard errors of a checkpoint, that the gate finds with probability 0.8; infinite below 7 steps."""
+    """Compute the rise, in standard errors of a checkpoint, found with probability 0.8; infinite below 7 steps."""
     if n < 7:  # AICc is not defined for five parameters
         return float("inf")
     x = np.linspace(0, 1, n)
@@ -111,7 +111,7 @@ def _rise_in_standard_errors(n: int) -> float:
     shapes_sn /= np.linalg.norm(shapes_sn, axis=1, keepdims=True)
     noise = np.random.default_rng(0).normal(size=(N_DRAWS, n))
     truth = 1 / (1 + np.exp(-(x - 0.5) / 0.05))
-    # k = 5 and k = 2 parameters, the variance counted: 2k + 2k(k + 1) / (n - k - 1).
+    # k = 5 and k = 2 parameters, including the variance: 2k + 2k(k + 1) / (n - k - 1).
     penalty = (10 + 60 / (n - 6)) - (4 + 12 / (n - 3))
 
     def power(rise: float) -> float:

@@ -1,4 +1,4 @@
-"""What the texts of a study can show, for the command line: the table, its warnings, and what it says in sentences."""
+"""Quality of the texts of a study for the command line: a table, warnings and sentences."""
 
 from typing import Any, NamedTuple
 
@@ -14,33 +14,33 @@ from emergence_assets.texts.wordnet import corpus
 
 
 class ProbeReport(NamedTuple):
-    """A probe set, judged before anything runs."""
+    """Quality of a probe set, before anything runs."""
 
     name: str
     n_texts: int
     n_units: int
-    """Copies of a text count once."""
+    """Number of texts; copies of a text count once."""
     template: str
     read_out_token: str | None
-    """What all texts end in; None where the tokenizer of the family is not at hand."""
+    """Last token of all texts; None if the tokenizer of the family is not available."""
     categories: pl.DataFrame
     """See `probe_categories`."""
     warnings: list[str]
 
     def sentences(self) -> list[str]:
-        """What the texts of each level can show."""
+        """Describe the statistical power of the texts of each level."""
         return [_sentence(str(level), rows) for (level,), rows in _used(self.categories)]
 
     def plain(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """Return the report as plain values."""
         return self._asdict() | {"categories": self.categories.to_dicts(), "sentences": self.sentences()}
 
 
 def probe_report(study: Study) -> ProbeReport:
-    """Judge the texts of a study; a probe set on a hub is fetched.
+    """Evaluate the texts of a study; a probe set on a hub is downloaded.
 
     Raises:
-        EmergenceError: the texts cannot be fetched or read, or do not end in one token.
+        EmergenceError: the texts cannot be downloaded or read, or end in different tokens.
     """
     download_probe_set(study)
     probes = study_probe_set(study)
@@ -52,7 +52,7 @@ def probe_report(study: Study) -> ProbeReport:
 
 
 def _tokens(study: Study, probes: ProbeSet) -> tuple[dict[str, int], str]:
-    """Tokens of every text that is read, and the one that all end in, where the tokenizer comes with the project."""
+    """Count the tokens of every text that is read, and decode the last token, with the tokenizer of the project."""
     from tokenizers import Tokenizer
 
     tokens = tokenise(corpus.TOKENIZER_PATH, probes.texts, probes.texts, study.family.context, "read_out")
@@ -67,10 +67,14 @@ def _used(categories: pl.DataFrame) -> Any:
 
 def _sentence(level: str, rows: pl.DataFrame) -> str:
     n, score, error, rise = (rows[name].median() for name in ("n_units", "n_score", "se_auroc", "min_rise"))
-    found = "no rise at so few checkpoints" if rise is None else f"a rise of {rise:.2f} four times in five"
+    found = (
+        "no rise, because there are too few checkpoints"
+        if rise is None
+        else f"a rise of {rise:.2f} with probability 0.8"
+    )
     chances = ", ".join(f"{rows[name].median():.2f} for {name[7:9]} % and {int(name[10:])} %" for name in CHANCES)
     return (
-        f"{level}: with {n:.0f} different texts per category (median), {score:.0f} to score on, you will see an AUROC "
-        f"of .75 with a standard error of {error:.3f} and find {found}; "
-        f"lift_fdr_v1 accepts a latent that is active on so many of its texts and of others with probability {chances}"
+        f"{level}: with {n:.0f} different texts per category (median), {score:.0f} of them to score on, an AUROC of "
+        f".75 has a standard error of {error:.3f}, and the study finds {found}. Probability that lift_fdr_v1 accepts a "
+        f"latent, by the shares of the category's texts and of other texts on which it is active: {chances}"
     )

@@ -1,7 +1,7 @@
-"""Categories that are told by wording or by length, whatever they are about.
+"""Categories that wording or length separates, independent of their subject: surface-form confounds.
 
-A category all of whose texts begin with the same sentence has a feature in an untrained network: the sentence. On
-MMLU such categories, and those of long passages, were most of what a random network seemed to know
+If all texts of a category begin with the same sentence, an untrained network has a feature for it: the sentence. On
+MMLU most of the categories that a random network seemed to know had such a sentence or long passages
 (`docs/probe-sets.md`).
 
 Shape suffixes: p texts, c categories.
@@ -16,38 +16,39 @@ from numpy.typing import NDArray
 from emergence_assets.texts.near_duplicates import SHINGLE_WORDS, Shingles, words
 
 COMMON_SHARE = 0.25
-"""A 5-gram is part of a template when at least so many texts of the category have it, and it is twice as frequent
-there as in other categories."""
+"""A 5-gram is part of a template if at least this share of the category's texts contains it, and it is at least twice
+as frequent there as in other categories."""
 TEMPLATE_SHARE = 0.1
-"""From this mean share of template 5-grams in its texts on, a category is a template."""
+"""A category with at least this mean share of template 5-grams in its texts is a template."""
 EDGE_SHARE = 0.5
-"""So many texts more than elsewhere that begin, or end, in the same five words make a template too."""
+"""A category is also a template if the share of its texts with the same first (or last) five words exceeds that in
+other categories by at least this much."""
 LENGTH_AUROC = 0.85
-"""A category whose texts are told from the others this well by their length alone is one of long texts."""
+"""A category is long if the length of its texts alone separates them with at least this AUROC."""
 
 
 class Wording(NamedTuple):
-    """How alike the texts of each category are in form."""
+    """Similarity in form of the texts of each category."""
 
     template_share_c: NDArray[np.float64]
     """Mean share of a text's 5-grams that are common in the category and not elsewhere."""
     prefix_share_c: NDArray[np.float64]
-    """Share of texts with the category's most frequent first five words, less that in other categories."""
+    """Share of texts with the category's most frequent first five words, minus that share in other categories."""
     suffix_share_c: NDArray[np.float64]
-    """The same of the last five words."""
+    """As `prefix_share_c`, for the last five words."""
     length_auroc_c: NDArray[np.float64]
     """AUROC of the number of words for the category; above 0.5 its texts are longer than the others."""
     median_words_c: NDArray[np.float64]
 
     @property
     def is_template_c(self) -> NDArray[np.bool_]:
-        """Whether a shared wording could stand for the category."""
+        """Whether a shared wording could separate the category."""
         edges = np.maximum(self.prefix_share_c, self.suffix_share_c)
         return (self.template_share_c >= TEMPLATE_SHARE) | (edges >= EDGE_SHARE)
 
     @property
     def is_long_c(self) -> NDArray[np.bool_]:
-        """Whether length could stand for the category."""
+        """Whether length could separate the category."""
         return self.length_auroc_c >= LENGTH_AUROC
 
 
@@ -55,13 +56,13 @@ def wording(texts: Sequence[str], found: Shingles, category_p: NDArray[np.intege
     """Compare the form of the texts of each category with that of all others.
 
     Args:
-        texts: without what the prompt adds to all of them.
-        found: their 5-grams, of `near_duplicates.shingles`.
-        category_p: index of the category of every text; -1 is none, and the text takes no part.
-        n_categories: how many there are.
+        texts: texts without the template of the prompt.
+        found: 5-grams of the texts, from `near_duplicates.shingles`.
+        category_p: index of the category of every text; -1 is none, and the text is ignored.
+        n_categories: number of categories.
 
     Returns:
-        NaN where a category, or what it is compared with, has no text.
+        Numbers per category; NaN where the category, or all others together, have no text.
     """
     labelled = np.flatnonzero(category_p >= 0)
     split = [words(texts[p]) for p in labelled.tolist()]
@@ -82,7 +83,7 @@ def _template_share(found: Shingles, category_p: NDArray[np.integer], n_c: NDArr
     category_e = category_p[found.text_e].astype(np.int64)
     kept = category_e >= 0
     text_e, shingle_e, category_e = found.text_e[kept], found.shingle_e[kept], category_e[kept]
-    # Texts that have a 5-gram, by (5-gram, category) and in all.
+    # Number of texts with a 5-gram, by (5-gram, category) and in total.
     pairs, pair_e = np.unique(shingle_e * n_categories + category_e, return_inverse=True)
     n_in = np.bincount(pair_e)
     n_all = np.bincount(shingle_e, minlength=found.n_shingles)[pairs // n_categories]
@@ -101,7 +102,7 @@ def _template_share(found: Shingles, category_p: NDArray[np.integer], n_c: NDArr
 def _edge_share(
     edges: Sequence[tuple[str, ...]], category: NDArray[np.integer], n_c: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """Lead of each category's most frequent edge; edges of fewer than five words count as none."""
+    """Compute the lead of each category's most frequent edge; texts of fewer than five words have no edge."""
     index: dict[tuple[str, ...], int] = {}
     edge = np.array([index.setdefault(one, len(index)) if len(one) == SHINGLE_WORDS else -1 for one in edges], int)
     whole = edge >= 0

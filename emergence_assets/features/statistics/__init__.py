@@ -1,1 +1,1 @@
-"""The statistics themselves, on arrays and frames; needs torch and scikit-learn."""
+"""The statistics, on arrays and frames; needs torch and scikit-learn."""

@@ -1,4 +1,4 @@
-"""What is known of the latents that the study's rule accepts: category, strength, examples, and what else drives them.
+"""Properties of the latents that the study's rule accepts: category, strength, examples, text length and words.
 
 Shape suffixes: p texts, n latents, e active entries, w words.
 """
@@ -18,25 +18,25 @@ from emergence_assets.features.table import CATEGORICAL_LATENTS
 
 _SCHEMA = CATEGORICAL_LATENTS.schema_without("sae_seed")
 N_EXAMPLES = 5
-"""Strongest texts that are kept of a latent."""
+"""Number of a latent's strongest texts that are kept."""
 N_STRONGEST = 50
-"""Strongest texts in which a common word is looked for."""
+"""Number of a latent's strongest texts that are searched for a common word."""
 
 
 @dataclass(frozen=True)
 class TextFacts:
-    """What may drive a latent besides the category, of every probe text."""
+    """Properties of every probe text that may drive a latent besides the category."""
 
     text_id: tuple[str, ...]
     length_p: NDArray[np.int64]
-    """Characters."""
+    """Length in characters."""
     words: tuple[str, ...]
     has_word_pw: csr_matrix
-    """1 where a text contains a word."""
+    """One row per text; 1 where a text contains a word."""
 
     @classmethod
     def of(cls, text_id: Sequence[str], texts: Sequence[str]) -> "TextFacts":
-        """Lengths and words of texts; a word is a run of letters and digits, in lower case."""
+        """Find the lengths and words of texts; a word is a run of letters and digits, in lower case."""
         vectoriser = CountVectorizer(binary=True, token_pattern=r"(?u)\b\w+\b")
         has_word = csr_matrix(vectoriser.fit_transform(texts))
         length = np.array([len(text) for text in texts], dtype=np.int64)
@@ -44,17 +44,17 @@ class TextFacts:
 
 
 def categorical_latents(codes: Codes, stats: pl.DataFrame, facts: TextFacts, norm: float) -> pl.DataFrame:
-    """One row per latent that `passes` at a level, with the category it is given.
+    """Make one row per latent that `passes` at a level, with its assigned category.
 
     `strength`: mean activation on the category (split select, zeros included) over `norm`. `length_corr`: Spearman's
-    correlation of activation and length over all probe texts. `word`: the one that is in more of the latent's
-    `N_STRONGEST` strongest texts than in all texts by the largest difference of shares, `word_excess`. At a fixed
-    read-out the token itself cannot say whether a latent is lexical, since it is the same for all texts.
+    correlation of activation and length over all probe texts. `word`: the word with the largest `word_excess`, its
+    share in the latent's `N_STRONGEST` strongest texts minus its share in all texts. The read-out token itself cannot
+    show whether a latent is lexical, because it is the same for all texts.
 
     Args:
-        codes: of all probe texts.
-        stats: `cell.latent_stats` of the same codes.
-        facts: of the probe texts, in the order of the codes.
+        codes: codes of all probe texts.
+        stats: `cell_tables.latent_stats` of these codes.
+        facts: properties of the probe texts, in the order of the codes.
         norm: root mean square norm of the read-outs about their mean.
     """
     found = assigned(stats.filter("passes"), ("category_level", "latent"))
@@ -83,7 +83,7 @@ def categorical_latents(codes: Codes, stats: pl.DataFrame, facts: TextFacts, nor
 
 
 def _rank_correlation_n(entries: Entries, value_p: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Spearman's correlation of every latent with a number per text; NaN where either is the same everywhere.
+    """Compute Spearman's correlation of every latent with a number per text; NaN where either is constant.
 
     Inactive texts share one rank, so that sums over active entries are enough.
     """
@@ -92,7 +92,7 @@ def _rank_correlation_n(entries: Entries, value_p: NDArray[np.integer]) -> NDArr
     n, latent = entries.n_texts, entries.latent_e
     rank_p = np.asarray(rankdata(value_p), dtype=np.float64)
     centred_p = rank_p - rank_p.mean()
-    # Rank of an active entry less that of the inactive ones.
+    # Rank of an active entry minus the rank of the inactive ones.
     above_e = 0.5 * (n - entries.n_active_n[latent]) + entries.below_e + 0.5 * entries.tied_e
     weights = (above_e, above_e**2, above_e * centred_p[entries.text_e])
     sums = [np.bincount(latent, weight, entries.n_latents) for weight in weights]
@@ -102,7 +102,7 @@ def _rank_correlation_n(entries: Entries, value_p: NDArray[np.integer]) -> NDArr
 
 
 def _strongest(entries: Entries, latent: int, n: int) -> slice:
-    """Where the entries of its strongest texts are, weakest first."""
+    """Locate the entries of the strongest texts of a latent, weakest first."""
     start, stop = int(entries.start_n[latent]), int(entries.start_n[latent + 1])
     return slice(max(start, stop - n), stop)
 

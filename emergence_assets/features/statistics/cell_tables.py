@@ -34,10 +34,10 @@ _PRESENCE = PRESENCE_CELLS.schema_without("sae_seed")
 
 @dataclass(frozen=True)
 class CellRecipe:
-    """Everything that the numbers of a cell depend on besides its inputs."""
+    """Settings that affect the numbers of a cell, besides its inputs."""
 
     rule_id: str = "lift_fdr_v1"
-    """Policy by which a latent counts as categorical."""
+    """Rule by which a latent counts as categorical."""
     n_boot: int = 200
     """Bootstrap replicates over texts."""
     boot_seed: int = 0
@@ -47,7 +47,7 @@ class CellRecipe:
     shuffle_seed: int = 0
     """Seed of the permutations."""
     min_texts_per_split: int = 5
-    """A category with fewer texts on a side of the split gets no presence (see `labels.dropped_categories`)."""
+    """A category with fewer texts on a side of the split has no presence (see `labels.dropped_categories`)."""
     ridge_strength: float = 0.01
     """Penalty of the dense probe per select text, on standardised inputs."""
 
@@ -62,7 +62,7 @@ class CellRecipe:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "CellRecipe":
-        """From the part `statistics` of a study, as plain values."""
+        """Make a recipe from the section `statistics` of a study, as plain values."""
         return cls(
             rule_id=settings["rule_id"],
             n_boot=settings["n_bootstrap"],
@@ -73,12 +73,12 @@ class CellRecipe:
 
 
 def latent_stats(codes: Codes, labels: Sequence[Labels], recipe: CellRecipe) -> pl.DataFrame:
-    """Statistics of every latent × category pair with support; one row each, see `LATENT_STATS`.
+    """Compute statistics of every latent × category pair with support; one row each, see `LATENT_STATS`.
 
     Counts, rates (shares of texts), lift, p, q, mutual information (bits) and mean activations (in units of the
-    latent, zeros included) are taken on split select; columns with `score` in their name on split score, the interval
-    being DeLong's 95 %. `q_cell` is Benjamini-Hochberg over all live latents × categories of the level in this cell.
-    A column of its own says of every rule whether it accepts the pair; `passes` is that of the recipe's rule.
+    latent, zeros included) are taken on split select; columns with `score` in their name on split score, with
+    DeLong's 95 % interval. `q_cell` is Benjamini-Hochberg over all live latents × categories of the level in this cell.
+    Every rule has a column that is true if it accepts the pair; `passes` is the column of the recipe's rule.
     """
     _require_one_label_per_text(codes, labels)
     frames = [pair_statistics(codes, level) for level in labels]
@@ -97,7 +97,7 @@ def latent_stats(codes: Codes, labels: Sequence[Labels], recipe: CellRecipe) -> 
 def dense_scores(
     read_out_pd: NDArray[np.floating], labels: Sequence[Labels], recipe: CellRecipe
 ) -> tuple[ProbeScore, ...]:
-    """The dense probe of every level on the raw read-outs: the same for all SAEs of a cell."""
+    """Score the dense probe of every level on the raw read-outs; the result is the same for all SAEs of a cell."""
     return tuple(
         dense_probe_auroc(
             read_out_pd,
@@ -117,16 +117,16 @@ def presence_cell(
     recipe: CellRecipe,
     dense: Sequence[ProbeScore] | None = None,
 ) -> pl.DataFrame:
-    """How well the best latent tells each category from the rest; one row per control, level and category.
+    """Measure how well the best latent separates each category; one row per control, level and category.
 
     Row `none`: the latent with the highest AUROC on split select (`p_select`), its AUROC on split score (`p_best`) with
     DeLong's 95 % interval, the dense probe on the raw read-out (`p_dense`), and bootstrap replicates of both with
     latent and probe held fixed, joint over all cells. Row `label_shuffle`: means over permuted labels, each with a best
     latent of its own; the interval is the percentile interval of the mean's replicates, `latent` is null.
-    When no live latent is above chance on split select there is no latent: `latent` null, 0.5 everywhere.
+    If no live latent is above chance on split select, `latent` is null and every AUROC is 0.5.
     Categories with too few texts have no row. See `PRESENCE_CELLS`.
 
-    `dense` is `dense_scores` of the same read-outs, where another SAE of the cell needed it already.
+    `dense` is `dense_scores` of these read-outs, if they were computed for another SAE of the cell.
     """
     _require_one_label_per_text(codes, labels)
     dense = dense_scores(read_out_pd, labels, recipe) if dense is None else dense
@@ -200,7 +200,7 @@ def _level_presence(
 
 
 class Scored(NamedTuple):
-    """What the best latents of one labelling show, by category."""
+    """Scores of the best latents under one labelling, by category."""
 
     latent_c: NDArray[np.intp]
     """Chosen on split select; -1 where none is above chance."""
@@ -241,10 +241,10 @@ def score_labelling(
 def _best_latents(
     select: Entries, category_p: NDArray[np.integer], n_categories: int
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """The latent with the highest AUROC per category, -1 when none is above chance.
+    """Find the latent with the highest AUROC per category, -1 when none is above chance.
 
-    Equal AUROC: the one with the larger sum of activations on the category wins, so that the choice does not hang on
-    the numbering of the latents.
+    Of latents with equal AUROC, the latent with the larger sum of activations on the category is chosen, so that the
+    choice is independent of the numbering of the latents.
     """
     auroc_nc = sparse_auroc_nc(select, category_p, n_categories)
     # a category without positives is undefined everywhere; it is dropped later and must not break the maximum

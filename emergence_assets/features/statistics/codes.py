@@ -1,6 +1,6 @@
-"""SAE codes of the probe read-outs, and rank statistics that use that nearly all of them are zero.
+"""SAE codes of the probe read-outs, and rank statistics that use their sparsity.
 
-An inactive latent is a tie at zero, so the work is proportional to the number of active entries, not to texts ×
+An inactive latent is a tie at zero, so the cost is proportional to the number of active entries, not to texts ×
 latents.
 
 Shape suffixes: p texts, k active latents, n latents, c categories, b bootstrap replicates, e active entries.
@@ -22,14 +22,14 @@ class Codes:
     values_pk: NDArray[np.float32]
     """Latent activations, one row per text, one column per active latent."""
     indices_pk: NDArray[np.int32]
-    """Which latent each value belongs to."""
+    """Index of the latent of each value."""
     n_latents: int
     """Dictionary size."""
     _known: dict[bytes, "Entries"] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """Entries by the texts they were asked for: levels share texts, and several tables are made from each."""
+    """Entries by set of texts: levels share texts, and several tables are made from each."""
 
     def __post_init__(self) -> None:
-        """Refuse codes that would give wrong numbers silently."""
+        """Refuse codes that would silently give wrong numbers."""
         values, indices = self.values_pk, self.indices_pk
         remedy = "Rematerialise the SAE of this cell."
         if values.ndim != 2 or values.shape != indices.shape:
@@ -46,17 +46,17 @@ class Codes:
             raise EmergenceError("codes name one latent twice for the same text", remedy=remedy)
 
     def entries(self, rows: NDArray[np.intp]) -> "Entries":
-        """Active entries of the texts `rows`, ranked within each latent; worked out once for the same rows."""
-        asked = np.asarray(rows).tobytes()
-        if asked not in self._known:
-            self._known[asked] = self._ranked(rows)
-        return self._known[asked]
+        """Return the active entries of the texts `rows`, ranked within each latent; computed once per set of rows."""
+        key = np.asarray(rows).tobytes()
+        if key not in self._known:
+            self._known[key] = self._ranked(rows)
+        return self._known[key]
 
     def _ranked(self, rows: NDArray[np.intp]) -> "Entries":
         values, indices = self.values_pk[rows], self.indices_pk[rows]
         text, column = np.nonzero(values > 0)
         latent, value = indices[text, column].astype(np.int64), values[text, column]
-        # One sort of whole numbers instead of two of columns: positive floats are ordered as their bits are.
+        # One sort of integers instead of two of columns: positive floats have the order of their bits.
         order = np.argsort(latent << 32 | value.astype(np.float32).view(np.int32))
         latent, value = latent[order], value[order]
         below, tied = _places_within(latent, value)
@@ -75,11 +75,11 @@ class Entries:
     latent_e: NDArray[np.int64]
     value_e: NDArray[np.float32]
     below_e: NDArray[np.int64]
-    """How many active entries of the same latent are smaller."""
+    """Number of smaller active entries of the same latent."""
     tied_e: NDArray[np.int64]
-    """How many have the same value, this one included."""
+    """Number of active entries of the latent with the same value, this entry included."""
     start_n: NDArray[np.intp]
-    """Where each latent's entries start; one longer than the number of latents."""
+    """Index of the first entry of each latent; n_latents + 1 values."""
 
     @property
     def n_active_n(self) -> NDArray[np.intp]:
@@ -87,7 +87,7 @@ class Entries:
         return np.diff(self.start_n)
 
     def of_latents(self, is_kept_n: NDArray[np.bool_]) -> "Entries":
-        """The same with the entries of some latents alone; the others are then active on nothing."""
+        """Keep the entries of some latents; the other latents become inactive on all texts."""
         kept = is_kept_n[self.latent_e]
         start = np.concatenate([[0], np.cumsum(np.where(is_kept_n, self.n_active_n, 0))])
         return Entries(
@@ -104,18 +104,18 @@ class Entries:
     def sum_nc(
         self, category_p: NDArray[np.integer], n_categories: int, weight_e: NDArray[Any] | None = None
     ) -> NDArray[Any]:
-        """Sum of a weight (default: count) over active entries, latents × categories; category -1 is left out."""
+        """Sum a weight (default: count) over active entries, latents × categories; category -1 is left out."""
         category_e = category_p[self.text_e]
         kept = category_e >= 0
         key = self.latent_e[kept] * n_categories + category_e[kept]
         weight = None if weight_e is None else weight_e[kept]
         total = np.bincount(key, weight, self.n_latents * n_categories).reshape(self.n_latents, n_categories)
-        # numpy counts in integers when there is nothing to weigh
+        # numpy counts in integers when there are no entries
         return total if weight_e is None else total.astype(np.float64)
 
 
 def sparse_auroc_nc(entries: Entries, category_p: NDArray[np.integer], n_categories: int) -> NDArray[np.float64]:
-    """AUROC of every latent for every category, as `statistics.auroc_nc` on the dense activations.
+    """Compute the AUROC of every latent for every category, as `formulas.auroc_nc` on the dense activations.
 
     Args:
         entries: active entries of the texts.
@@ -123,7 +123,7 @@ def sparse_auroc_nc(entries: Entries, category_p: NDArray[np.integer], n_categor
         n_categories: number of categories.
     """
     n_positive = np.bincount(category_p, minlength=n_categories).astype(np.float64)
-    # Every positive beats half of the zeros (a tie); an active one beats the other half too, and what is below it.
+    # Every positive beats half of the zeros (a tie); an active one also beats the other half and the entries below.
     zero_place_n = 0.5 * (entries.n_texts - entries.n_active_n)
     place_e = zero_place_n[entries.latent_e] + entries.below_e + 0.5 * entries.tied_e
     wins = entries.sum_nc(category_p, n_categories, place_e)
@@ -135,10 +135,10 @@ def sparse_auroc_nc(entries: Entries, category_p: NDArray[np.integer], n_categor
 def delong_variance_nc(
     entries: Entries, category_p: NDArray[np.integer], n_categories: int, auroc_nc: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """DeLong's variance of every AUROC (DeLong, DeLong and Clarke-Pearson 1988), latents × categories.
+    """Compute DeLong's variance of every AUROC (DeLong, DeLong and Clarke-Pearson 1988), latents × categories.
 
-    Sum of squared placements of the positives, and of the negatives. A negative's placement changes only where a
-    positive stands, so each group of tied positives accounts for the negatives up to the next one.
+    It needs the sums of squared placements of the positives and of the negatives. A negative's placement changes only
+    at a positive, so each group of tied positives accounts for the negatives up to the next group.
     NaN for categories with fewer than two positives or negatives.
     """
     shape = (entries.n_latents, n_categories)
@@ -167,7 +167,7 @@ def delong_variance_nc(
     first[1:] = (key[1:] != key[:-1]) | (value[1:] != value[:-1])
     key, below, tied = key[first], negatives_below[first], negatives_tied[first]
     above, level = positives_above[first], positives_tied[first]
-    # Above the highest positive no negative is beaten (above = 0), so what stands in its slot of `next_below` is moot.
+    # Above the highest positive no negative is beaten (above = 0), so its slot of `next_below` has no effect.
     next_below = np.append(below[1:], 0)
     square_negative = per_pair(key, tied * (above + 0.5 * level) ** 2 + (next_below - below - tied) * above**2.0)
     lowest = np.ones(len(key), dtype=bool)
@@ -185,13 +185,13 @@ def delong_variance_nc(
 def bootstrap_auroc(
     entries: Entries, category_p: NDArray[np.integer], latent_c: NDArray[np.integer], weights_pb: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """AUROC of one chosen latent per category under text weights.
+    """Compute the AUROC of one chosen latent per category under text weights.
 
     Args:
         entries: active entries of the texts.
         category_p: category of every text.
         latent_c: the latent of each category; -1 (none) gives 0.5 everywhere.
-        weights_pb: how often each text counts in each replicate.
+        weights_pb: count of each text in each replicate.
 
     Returns:
         AUROC, categories × replicates; NaN where a replicate drew no text of the category (or no other).
@@ -224,7 +224,7 @@ def bootstrap_auroc(
 
 
 def _places_within(key: NDArray[np.int64], value: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For entries sorted by key, then value: how many of the same key are smaller, and how many equal (with itself)."""
+    """For entries sorted by key, then value, count the smaller and the equal entries (itself included) of the key."""
     if len(key) == 0:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     new_key = np.ones(len(key), dtype=bool)

@@ -1,4 +1,4 @@
-"""Read-outs as an SAE encodes them, in the form that statistics take.
+"""SAE codes of read-outs, in the form for the statistics.
 
 Shape suffixes: p texts, d d_model, k active latents.
 """
@@ -13,10 +13,10 @@ from emergence_assets.saes.model.sae import SAE
 
 
 def encoded(sae: SAE, read_out_pd: NDArray[np.float32] | Tensor) -> Codes:
-    """Sparse codes of all texts, on the CPU whatever the device of the SAE.
+    """Encode all texts on the device of the SAE; the codes are on the CPU.
 
     Args:
-        sae: encodes on its own device.
+        sae: the SAE.
         read_out_pd: texts × d_model, float32.
     """
     x_pd = torch.from_numpy(read_out_pd) if isinstance(read_out_pd, np.ndarray) else read_out_pd

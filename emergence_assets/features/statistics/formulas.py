@@ -1,4 +1,4 @@
-"""Statistics of one score against one category: AUROC, its margins, and the hypergeometric tail.
+"""Statistics of one score against one category: AUROC, its intervals, and the hypergeometric tail.
 
 Shape suffixes: p texts, n latents (any score), c categories, b bootstrap replicates.
 """
@@ -14,7 +14,7 @@ Z_95 = 1.959963984540054
 
 
 def auroc_nc(scores_pn: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.float64]:
-    """Area under the ROC curve of every score for every category, exact with ties.
+    """Compute the area under the ROC curve of every score for every category, exact with ties.
 
     Args:
         scores_pn: scores, texts × latents.
@@ -35,7 +35,7 @@ def auroc_nc(scores_pn: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.floa
 
 
 def auroc_c(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.float64]:
-    """AUROC of column c of the scores for category c (a probe has one output per category).
+    """Compute the AUROC of column c of the scores for category c (a probe has one output per category).
 
     Args:
         scores_pc: scores, texts × categories.
@@ -50,10 +50,10 @@ def auroc_c(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.float
 
 
 def placements_pc(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.float64]:
-    """Placement of every text: the share of the other side that it is on the right side of, a tie counting half.
+    """Compute the placement of every text: the share of the other side that is ordered correctly, a tie counting half.
 
-    For a text of the category that is the share of other texts below it, for another text the share of the category's
-    texts above it. Means over either side are the AUROC (DeLong, DeLong and Clarke-Pearson 1988).
+    For a text of the category it is the share of other texts below it, for another text the share of the category's
+    texts above it. The mean over either side is the AUROC (DeLong, DeLong and Clarke-Pearson 1988).
 
     Args:
         scores_pc: scores, texts × categories; column c is a score for category c.
@@ -78,7 +78,7 @@ def placements_pc(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np
 
 
 def delong_variance_c(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.float64]:
-    """Variance of every AUROC of `auroc_c` (DeLong, DeLong and Clarke-Pearson 1988).
+    """Compute the variance of every AUROC of `auroc_c` (DeLong, DeLong and Clarke-Pearson 1988).
 
     Returns:
         Variance per category; NaN below two positive or two negative texts.
@@ -97,16 +97,16 @@ def delong_variance_c(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArra
 def bootstrap_auroc_cb(
     scores_pc: ArrayLike, is_category_pc: ArrayLike, weights_pb: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """AUROC of `auroc_c` under text weights, to first order in the weights.
+    """Compute the AUROC of `auroc_c` under text weights, to first order in the weights.
 
     Placements are those of the unweighted texts (Hájek projection of the two-sample U-statistic: van der Vaart 1998,
-    chapter 12), so that all replicates are two matrix products. Left out is the part that is of second order: its
+    chapter 12), so that all replicates are two matrix products. The part of second order is left out; its
     standard deviation is 2 to 4 % of that of the replicates with 50 texts of the category, up to 7 % with 15.
 
     Args:
         scores_pc: scores, texts × categories.
         is_category_pc: truth values, texts × categories.
-        weights_pb: how often each text counts in each replicate.
+        weights_pb: count of each text in each replicate.
 
     Returns:
         Categories × replicates; NaN where a replicate drew no text of the category (or no other).
@@ -124,14 +124,14 @@ def bootstrap_auroc_cb(
         out=np.full(truth.shape[1], np.nan),
         where=truth.any(axis=0),
     )
-    # a category that is all right may leave [0, 1] by the second order
+    # with a perfect separation the value may leave [0, 1] by the second order
     return np.clip(beats_negative + beats_positive - auroc[:, None], 0, 1)
 
 
 def normal_interval(estimate: Floats, variance: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """95 % normal interval of an AUROC, cut to [0, 1].
+    """Compute the 95 % normal interval of an AUROC, clipped to [0, 1].
 
-    A perfect separation (and a score that is the same everywhere) has zero variance, and so zero width.
+    A perfect separation (or a constant score) has zero variance, and so zero width.
     """
     half_width = Z_95 * np.sqrt(variance)
     lo, hi = (np.clip(estimate + sign * half_width, 0, 1).astype(np.float64) for sign in (-1, 1))
@@ -139,7 +139,7 @@ def normal_interval(estimate: Floats, variance: Floats) -> tuple[NDArray[np.floa
 
 
 def interval(replicates: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """95 % percentile interval over the last axis.
+    """Compute the 95 % percentile interval over the last axis.
 
     Replicates that are not finite (undefined for these texts) are left out; NaN when more than half of them are.
     """
@@ -155,7 +155,7 @@ def interval(replicates: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDA
 
 
 def hypergeometric_tail(k: ArrayLike, n: ArrayLike, n_category: ArrayLike, k_total: ArrayLike) -> NDArray[np.float64]:
-    """P(X >= k): that at least k of the texts of a category are among those on which a latent is active, by chance.
+    """Compute P(X >= k): the chance that at least k texts of a category are among the active texts of a latent.
 
     Args:
         k: active texts of the category.
@@ -164,8 +164,8 @@ def hypergeometric_tail(k: ArrayLike, n: ArrayLike, n_category: ArrayLike, k_tot
         k_total: active texts.
 
     Returns:
-        One-sided p-values of the broadcast shape. scipy's `hypergeom.sf` is the same number; this one sums the
-        quickly falling side of the distribution for all pairs at once, which a cell of 50,000 pairs needs.
+        One-sided p-values of the broadcast shape. scipy's `hypergeom.sf` gives the same number; this function sums
+        the quickly falling side of the distribution for all pairs at once, which a cell of 50,000 pairs needs.
     """
     given = np.broadcast_arrays(k, n, n_category, k_total)
     k, n, a, m = (np.asarray(x, dtype=np.float64).ravel() for x in given)
@@ -196,11 +196,11 @@ def hypergeometric_tail(k: ArrayLike, n: ArrayLike, n_category: ArrayLike, k_tot
 
 
 def benjamini_hochberg(p: ArrayLike, n_tests: int | None = None) -> NDArray[np.float64]:
-    """Benjamini-Hochberg q-values of p-values.
+    """Compute Benjamini-Hochberg q-values of p-values.
 
     Args:
-        p: the p-values that matter.
-        n_tests: size of the whole family when it is larger than `p`; the p-values not given count as 1, which can
+        p: the known p-values.
+        n_tests: size of the whole family when it is larger than `p`; the missing p-values count as 1, which can
             only make q larger.
     """
     from scipy.stats import false_discovery_control
@@ -213,7 +213,7 @@ def benjamini_hochberg(p: ArrayLike, n_tests: int | None = None) -> NDArray[np.f
 
 
 def mutual_information_bits(k: ArrayLike, n: ArrayLike, n_category: ArrayLike, k_total: ArrayLike) -> Floats:
-    """Mutual information in bits between "the latent is active" and "the text is of the category".
+    """Compute the mutual information in bits between "the latent is active" and "the text is of the category".
 
     Args:
         k: active texts of the category.
@@ -232,7 +232,7 @@ def mutual_information_bits(k: ArrayLike, n: ArrayLike, n_category: ArrayLike, k
 
 @lru_cache(maxsize=4)
 def bootstrap_weights(n_texts: int, n_boot: int, seed: int) -> NDArray[np.float32]:
-    """How often each text is drawn in each bootstrap replicate, texts × replicates.
+    """Draw the count of each text in each bootstrap replicate, texts × replicates.
 
     The weights depend on nothing but the arguments: replicate b draws the same texts in every cell, so that
     differences between steps, layers and model sizes are paired. The array is shared: it is read-only.
@@ -244,12 +244,12 @@ def bootstrap_weights(n_texts: int, n_boot: int, seed: int) -> NDArray[np.float3
 
 
 def unit_weights(unit_p: NDArray[np.integer], n_boot: int, seed: int) -> NDArray[np.float32]:
-    """The same where texts are drawn in units (copies of one text): the texts of a unit come together.
+    """Draw bootstrap weights by unit (copies of one text): all texts of a unit have the same count.
 
     Args:
         unit_p: number of each text's unit, from 0 and without gaps.
-        n_boot: replicates.
-        seed: of the draws.
+        n_boot: number of replicates.
+        seed: seed of the draws.
     """
     return bootstrap_weights(int(unit_p.max()) + 1, n_boot, seed)[unit_p]
 

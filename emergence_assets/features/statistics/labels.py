@@ -1,4 +1,4 @@
-"""Which category each probe text belongs to, and on which side of the split it stands.
+"""Category of each probe text, and its side of the split.
 
 Shape suffix: p texts.
 """
@@ -24,7 +24,7 @@ DROPPED_SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels of all probe texts at one level; texts without a label at this level take no part in its statistics."""
+    """Labels of all probe texts at one level; its statistics ignore texts without a label at this level."""
 
     level: str
     """Name of the level, for example "subject"."""
@@ -35,7 +35,7 @@ class Labels:
     is_select_p: NDArray[np.bool_]
     """True: latents are chosen on this text; False: they are scored on it."""
     unit_p: NDArray[np.int64] | None = None
-    """Number of each text's unit, from 0; copies of a text share one. None: every text is its own."""
+    """Number of each text's unit, from 0; copies of a text share a unit. None: every text is a unit."""
 
     def __post_init__(self) -> None:
         """Refuse labels whose arrays do not belong together."""
@@ -58,22 +58,22 @@ class Labels:
         is_select: Sequence[bool] | NDArray[np.bool_],
         unit_p: NDArray[np.int64] | None = None,
     ) -> "Labels":
-        """Labels from one name (or None) per text; categories are sorted by name."""
+        """Make labels from one name (or None) per text; categories are sorted by name."""
         categories = tuple(sorted({value for value in values if value is not None}))
         code = {name: i for i, name in enumerate(categories)} | {None: -1}
         codes = np.array([code[value] for value in values], dtype=np.int16)
         return cls(level, categories, codes, np.asarray(is_select, dtype=bool), unit_p)
 
     def rows(self, *, select: bool) -> NDArray[np.intp]:
-        """Texts of one side of the split that have a label at this level."""
+        """Return the texts of one side of the split that have a label at this level."""
         return np.flatnonzero((self.codes_p >= 0) & (self.is_select_p == select))
 
     def counts(self, *, select: bool) -> NDArray[np.int64]:
-        """Number of texts of every category on one side of the split."""
+        """Count the texts of every category on one side of the split."""
         return np.bincount(self.codes_p[self.rows(select=select)], minlength=len(self.categories))
 
     def is_usable(self, min_texts_per_split: int) -> NDArray[np.bool_]:
-        """Whether a category has enough positives, and as many negatives, on both sides of the split."""
+        """Return whether each category has enough texts, and enough other texts, on both sides of the split."""
         usable = np.ones(len(self.categories), dtype=bool)
         for select in (True, False):
             counts = self.counts(select=select)
@@ -82,7 +82,7 @@ class Labels:
 
 
 def dropped_categories(labels: Sequence[Labels], min_texts_per_split: int) -> pl.DataFrame:
-    """The categories that get no numbers, with the reason: one row each, see `DROPPED_SCHEMA`."""
+    """List the categories without statistics, with the reason: one row each, see `DROPPED_SCHEMA`."""
     rows = []
     for level in labels:
         n_select, n_score = level.counts(select=True), level.counts(select=False)
@@ -108,14 +108,14 @@ def dropped_categories(labels: Sequence[Labels], min_texts_per_split: int) -> pl
 def shuffled_labels(
     labels: Labels, n_shuffles: int, seed: int, stratum_p: NDArray[np.integer] | None = None
 ) -> list[Labels]:
-    """Permuted copies: the control `label_shuffle`.
+    """Permute labels: the control `label_shuffle`.
 
-    Permuted among the texts that have a label at this level, on each side of the split by itself: every category keeps
-    its number of texts on both sides, so a shuffled score is as precise as the real one. The permutations depend on
-    the seed and the number of texts only, so that they are the same in every cell.
+    Labels are permuted among the texts that have a label at this level, separately on each side of the split. Every
+    category keeps its number of texts on both sides, so a shuffled score is as precise as the real score. The
+    permutations depend on the seed and the number of texts only, so they are the same in every cell.
 
-    With strata, such as texts of about one length (`length_strata`), labels stay within their stratum too: what is left
-    of a score is what the strata alone tell.
+    With strata, such as texts of similar length (`length_strata`), labels also stay within their stratum: the remaining
+    score is the effect of the strata alone.
     """
     copies = []
     for i in range(n_shuffles):
@@ -134,9 +134,9 @@ def shuffled_labels(
 
 
 def text_weights(level: Labels, n_boot: int, seed: int) -> NDArray[np.float32]:
-    """Bootstrap weights of all texts, texts × replicates; see `statistics.bootstrap_weights`.
+    """Draw bootstrap weights of all texts, texts × replicates; see `formulas.bootstrap_weights`.
 
-    Copies of a text are drawn together, or an interval would take them for independent.
+    Copies of a text are drawn together, because they are not independent.
     """
     if level.unit_p is None:
         return bootstrap_weights(len(level.codes_p), n_boot, seed)
@@ -144,6 +144,6 @@ def text_weights(level: Labels, n_boot: int, seed: int) -> NDArray[np.float32]:
 
 
 def length_strata(length_p: NDArray[np.integer], n_strata: int = 20) -> NDArray[np.int64]:
-    """Texts by length, in strata of about equal numbers; texts of one length share a stratum."""
+    """Assign texts to strata by length, of about equal size; texts of equal length share a stratum."""
     bounds = np.quantile(length_p, np.linspace(0, 1, n_strata + 1)[1:-1])
     return np.searchsorted(np.unique(bounds), length_p, side="right").astype(np.int64)

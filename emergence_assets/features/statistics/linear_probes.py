@@ -1,4 +1,4 @@
-"""Controls that do not use latents: what a linear probe reads from the raw read-out, and from the words alone.
+"""Controls without latents: linear probes on the raw read-out and on the words of the texts.
 
 Shape suffixes: p texts, d d_model (any input dimension), c categories, b bootstrap replicates.
 """
@@ -23,7 +23,7 @@ from emergence_assets.features.statistics.labels import Labels, shuffled_labels
 from resources.errors import EmergenceError
 
 BOW_PENALTY = 1.0
-"""Ridge penalty on TF-IDF rows: they have length 1, so this equals the weight that one text has."""
+"""Ridge penalty on TF-IDF rows. The rows have length 1, so the penalty equals the weight of one text."""
 BOW_SCHEMA: dict[str, type[pl.DataType]] = {
     "control_id": pl.String,
     "category_level": pl.String,
@@ -36,7 +36,7 @@ BOW_SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class ProbeScore:
-    """AUROC of a probe per category, for the true labels and as the mean over shuffled ones; 95 % interval."""
+    """AUROC of a probe per category for the true labels, with 95 % interval, and its mean over shuffled labels."""
 
     p_c: NDArray[np.float64]
     lo_c: NDArray[np.float64]
@@ -44,7 +44,7 @@ class ProbeScore:
     shuffled_c: NDArray[np.float64]
     """NaN without shuffles."""
     replicates_cb: NDArray[np.float64]
-    """Bootstrap replicates of `p_c`; none where the interval is DeLong's."""
+    """Bootstrap replicates of `p_c`; 0 columns where the interval is DeLong's."""
 
 
 def dense_probe_auroc(
@@ -54,15 +54,15 @@ def dense_probe_auroc(
     ridge_strength: float,
     weights_pb: NDArray[np.float32],
 ) -> ProbeScore:
-    """How well a ridge probe on the raw read-out tells each category from the rest.
+    """Measure how well a ridge probe on the raw read-out separates each category from all others.
 
     Args:
         read_out_pd: read-outs of all probe texts; standardised here with the mean and deviation of split select.
-        labels: the level; texts without a label take no part.
+        labels: labels of the level; texts without a label are ignored.
         shuffled: permuted labels of the same level.
         ridge_strength: ridge penalty per select text.
-        weights_pb: how often each text counts in each bootstrap replicate, as for the latents. The probe is held
-            fixed: it is scored on weighted texts, not fitted on them.
+        weights_pb: count of each text in each bootstrap replicate, as for the latents. The probe is held fixed: it is
+            scored on weighted texts, not fitted on them.
 
     Raises:
         EmergenceError: the read-outs are not finite, or are not one per text.
@@ -80,7 +80,7 @@ def dense_probe_auroc(
         nan_c = np.full(len(labels.categories), np.nan)
         return ProbeScore(nan_c, nan_c, nan_c, nan_c, np.full((len(nan_c), weights_pb.shape[1]), np.nan))
     mean_d, deviation_d = select.mean(axis=0), select.std(axis=0)
-    # A dimension that is constant up to rounding would be blown up to unit variance; the embedding layer is all such.
+    # A dimension that is constant up to rounding would be scaled to unit variance; in the embedding layer all are.
     varies = deviation_d > 1e-7 * np.abs(mean_d)
     select = (select - mean_d)[:, varies] / deviation_d[varies]
     score = (score - mean_d)[:, varies] / deviation_d[varies]
@@ -93,9 +93,9 @@ def dense_probe_auroc(
 def bag_of_words_auroc(
     texts: Sequence[str], labels: Sequence[Labels], *, n_shuffles: int = 5, shuffle_seed: int = 0
 ) -> pl.DataFrame:
-    """How well the words alone tell each category from the rest: ridge on TF-IDF, the same split.
+    """Measure how well the words alone separate each category from all others: ridge on TF-IDF, the same split.
 
-    It does not depend on model, step or layer: computed once per probe set.
+    The result is independent of model, step and layer: it is computed once per probe set.
 
     Returns:
         One row per (control_id in none and label_shuffle, category_level, category), see `BOW_SCHEMA`; NaN for
@@ -106,7 +106,7 @@ def bag_of_words_auroc(
         rows_select, rows_score = level.rows(select=True), level.rows(select=False)
         if not len(rows_select) or not len(rows_score):
             continue
-        # fit on split select only: the vocabulary and its weights must not know the texts that are scored
+        # fit on split select only: the vocabulary and its weights must not depend on the scored texts
         vectoriser = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float64)
         try:
             select = vectoriser.fit_transform([texts[i] for i in rows_select])
@@ -152,7 +152,7 @@ def _score_probe(
     *,
     kernel: bool,
 ) -> ProbeScore:
-    """Fit one ridge for all labelings at once (they share the inputs) and score each.
+    """Fit one ridge for all labelings at once, because they share the inputs, and score each.
 
     The interval is the percentile interval of the replicates under `weights_pb`, DeLong's without weights.
 
@@ -181,5 +181,5 @@ def _score_probe(
 
 
 def one_hot(labels: Labels, rows: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Truth values of the texts `rows`, texts × categories."""
+    """Return truth values of the texts `rows`, texts × categories."""
     return (labels.codes_p[rows, None] == np.arange(len(labels.categories))).astype(np.float64)

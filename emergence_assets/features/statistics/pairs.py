@@ -19,19 +19,19 @@ from emergence_assets.features.statistics.labels import Labels
 
 Counts = NDArray[np.integer]
 MIN_SUPPORT = 3
-"""Pairs with fewer active texts of the category on split select have no row (they count as tests all the same)."""
+"""Pairs with fewer active texts of the category on split select have no row, but still count as tests."""
 
 
 def pair_statistics(codes: Codes, level: Labels, candidates: pl.Expr | None = None) -> pl.DataFrame:
-    """Every pair with at least `MIN_SUPPORT` active texts of the category on split select; one row each.
+    """Make one row per pair with at least `MIN_SUPPORT` active texts of the category on split select.
 
-    Columns as in `LATENT_STATS`, without those of rules. AUROC that is undefined is null.
+    Columns are as in `LATENT_STATS`, without the columns of the rules. An undefined AUROC is null.
 
     Args:
-        codes: of all probe texts.
-        level: their labels.
-        candidates: condition over the columns of split select; by default all pairs. What does not meet it has no row,
-            and costs no statistics on split score.
+        codes: codes of all probe texts.
+        level: labels of all probe texts.
+        candidates: condition over the columns of split select; by default all pairs. A pair that does not meet it has
+            no row, and its statistics on split score are not computed.
     """
     rows_select, rows_score = level.rows(select=True), level.rows(select=False)
     n_texts = {"n_texts": len(rows_select) + len(rows_score), "n_texts_select": len(rows_select)}
@@ -48,7 +48,7 @@ def pair_statistics(codes: Codes, level: Labels, candidates: pl.Expr | None = No
 
 
 def count_tests(codes: Codes, level: Labels) -> int:
-    """How many pairs a level tests: live latents × categories."""
+    """Count the tested pairs of a level: live latents × categories."""
     return int((codes.entries(level.rows(select=True)).n_active_n > 0).sum()) * len(level.categories)
 
 
@@ -87,10 +87,10 @@ def _on_select(select: Entries, category: NDArray[np.integer], level: Labels, n_
 def _on_score(pairs: pl.DataFrame, score: Entries, category: NDArray[np.integer], level: Labels) -> pl.DataFrame:
     n_categories = len(level.categories)
     latent, c = pairs["latent"].to_numpy(), pairs["c"].to_numpy()
-    is_asked_n = np.zeros(score.n_latents, dtype=bool)
-    is_asked_n[latent] = True
-    if not is_asked_n.all():
-        score = score.of_latents(is_asked_n)
+    is_needed_n = np.zeros(score.n_latents, dtype=bool)
+    is_needed_n[latent] = True
+    if not is_needed_n.all():
+        score = score.of_latents(is_needed_n)
     k_c, k = score.sum_nc(category, n_categories)[latent, c], score.n_active_n[latent]
     _, _, lift = _rates(k_c, k, level.counts(select=False)[c], len(category))
     auroc_nc = sparse_auroc_nc(score, category, n_categories)
@@ -108,7 +108,7 @@ def _on_score(pairs: pl.DataFrame, score: Entries, category: NDArray[np.integer]
 
 
 def _rates(k_c: Counts, k: Counts, n_c: Counts, n: int) -> tuple[Floats, Floats, Floats]:
-    """True positive rate, false positive rate, and lift = TPR / max(FPR, 1 / n)."""
+    """Compute the true positive rate, false positive rate, and lift = TPR / max(FPR, 1 / n)."""
     tpr = k_c / np.maximum(n_c, 1)
     fpr = (k - k_c) / np.maximum(n - n_c, 1)
     return tpr, fpr, tpr / np.maximum(fpr, 1 / max(n, 1))

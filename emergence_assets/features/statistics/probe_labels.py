@@ -9,7 +9,7 @@ from emergence_assets.texts.study_texts import probe_set
 
 @functools.cache
 def cell_labels(probes: str, tokens_file: Path) -> tuple[Any, ...]:
-    """Labels of the probe texts in the order of the read-outs, a level each; built once per process."""
+    """Make the labels of the probe texts, one per level, in the order of the read-outs; once per process."""
     from emergence_assets.features.statistics.labels import Labels
 
     declared = probe_set(probes)
@@ -21,7 +21,7 @@ def cell_labels(probes: str, tokens_file: Path) -> tuple[Any, ...]:
 
 @functools.cache
 def cell_texts(probes: str, tokens_file: Path) -> Any:
-    """Length and words of the probe texts in the order of the read-outs; built once per process."""
+    """Find length and words of the probe texts, in the order of the read-outs; once per process."""
     from emergence_assets.features.statistics.categorical_latents import TextFacts
 
     texts = probe_texts(probes, tokens_file)
@@ -29,7 +29,7 @@ def cell_texts(probes: str, tokens_file: Path) -> Any:
 
 
 def probe_texts(probes: str, tokens_file: Path) -> Any:
-    """Texts and labels in the order of the read-outs."""
+    """Return texts and labels in the order of the read-outs."""
     import polars as pl
 
     from emergence_assets.texts.tokens import known_tokens

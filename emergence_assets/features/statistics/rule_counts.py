@@ -1,7 +1,7 @@
-"""How many latents count as categorical in a cell: under every rule, with the true labels and with permuted ones.
+"""Number of categorical latents of a cell under every rule, with the true labels and with permuted labels.
 
-A count without its permuted twin says nothing: with 57 categories 8 % of pure-noise latents pass a bare lift of 3 with
-5 texts (design, science 7).
+A count without its permuted control is no evidence: with 57 categories, 8 % of pure-noise latents pass a bare lift of 3
+with 5 texts (design, science 7).
 """
 
 from collections import defaultdict
@@ -19,23 +19,24 @@ from emergence_assets.features.statistics.pairs import pair_statistics
 from emergence_assets.features.table import RULE_COUNTS
 
 N_SHUFFLES = 3
-"""Permutations behind a count. Counts of all categories together are of interest, so that a few are enough."""
+"""Permutations per count. A few are enough, because counts over all categories together are used."""
 
 
 def rule_counts(
     codes: Codes, labels: Sequence[Labels], stats: pl.DataFrame, *, seed: int, min_texts_per_split: int
 ) -> pl.DataFrame:
-    """Categorical latents of one SAE: one row per rule, control, level and category, also where there are none.
+    """Count the categorical latents of one SAE: one row per rule, control, level and category, also with count 0.
 
-    `n_features`: latents that pass and whose category this is, which is the one of highest AUROC on split score among
-    those that they pass for. `n_passing`: all that pass for it. Under `label_shuffle` both are means over `N_SHUFFLES`
-    permutations within each side of the split. `n_live`: latents active on any text with a label at the level.
+    `n_features`: latents that are assigned to the category; a latent is assigned to the category with the highest AUROC
+    on split score among the categories for which it passes. `n_passing`: all latents that pass for the category.
+    Under `label_shuffle` both are means over `N_SHUFFLES` permutations within each side of the split. `n_live`: latents
+    active on any text with a label at the level.
 
     Args:
-        codes: of all probe texts.
-        labels: the levels.
-        stats: `cell.latent_stats` of the same codes and labels.
-        seed: of the permutations.
+        codes: codes of all probe texts.
+        labels: labels of every level.
+        stats: `cell_tables.latent_stats` of these codes and labels.
+        seed: seed of the permutations.
         min_texts_per_split: categories with fewer texts on a side have no row.
     """
     candidates = reduce(or_, (rule.on_select for rule in RULES.values()))
@@ -60,14 +61,14 @@ def rule_counts(
 
 
 def assigned(passing: pl.DataFrame, by: Sequence[str] = ("latent",)) -> pl.DataFrame:
-    """Of the pairs that pass, the one of highest AUROC on split score per latent, and how many there were.
+    """Choose per latent the passing pair with the highest AUROC on split score, and count its passing pairs.
 
     Args:
-        passing: columns of `latent_stats`.
-        by: what a latent is known by.
+        passing: rows of `latent_stats` that pass.
+        by: columns that identify a latent.
 
     Returns:
-        One row per latent with `n_categories_passing` added; equal AUROC: the first category by name.
+        One row per latent with `n_categories_passing` added; of equal AUROC the first category by name.
     """
     return (
         passing.with_columns(n_categories_passing=pl.len().over(by).cast(pl.Int16))
@@ -77,7 +78,7 @@ def assigned(passing: pl.DataFrame, by: Sequence[str] = ("latent",)) -> pl.DataF
 
 
 def _counted(labellings: Sequence[pl.DataFrame], rule: Rule) -> tuple[Mapping[str, float], Mapping[str, float]]:
-    """Latents that a category is given, and latents that pass for it: means over the labellings, by category."""
+    """Count the latents assigned to each category and the latents that pass for it: means over the labellings."""
     features, passes = defaultdict[str, float](float), defaultdict[str, float](float)
     for pairs in labellings:
         passing = pairs.filter(rule.condition)

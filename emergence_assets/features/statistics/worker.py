@@ -21,13 +21,13 @@ from emergence_assets.saes.spec import seed_folder
 
 
 def measure_cell(cells: Sequence[Mapping[str, Any]], probes: str, settings: Mapping[str, Any], report: Any) -> Made:
-    """Rows of `latent_stats` and the tables beside it: read-outs encoded with the SAEs, latents against categories.
+    """Worker: encode the read-outs with the SAEs; make `latent_stats` and the tables beside it.
 
     Args:
-        cells: the one layer, see `input_cells`.
+        cells: the cell of one layer, see `input_cells`.
         probes: JSON of the probe set.
         settings: sections statistics and sae of the study.
-        report: called with SAEs done, all SAEs, and a note.
+        report: called with SAEs done, total SAEs, and a note.
     """
     [cell] = cells
     files, tokens_file = cell["files"], Path(cell["tokens_file"])
@@ -76,6 +76,6 @@ def _summary(frames: Mapping[str, pl.DataFrame], rule_id: str) -> dict[str, Any]
 
 
 def _share_of_live(counts: Any) -> float:
-    """Categorical latents by live ones, the largest of all levels and seeds."""
+    """Return the largest share of categorical latents among live latents, over all levels and seeds."""
     levels = counts.group_by("category_level", "sae_seed").agg(pl.col("n_features").sum(), pl.col("n_live").first())
     return float((levels["n_features"] / levels["n_live"].clip(lower_bound=1)).max() or 0.0)

@@ -52,7 +52,7 @@ def synset_text(lemmas: list[str], definition: str) -> str:
 
 
 def documents(synsets: pl.DataFrame, split: Split) -> list[tuple[str, list[str]]]:
-    """Text and synset ids of every document on one side of the split, in file order.
+    """Return text and synset ids of every document on one side of the split, in file order.
 
     Args:
         synsets: table with the columns of `SCHEMA`.
@@ -100,7 +100,7 @@ def tokenizer_sha256() -> str:
 
 @cache
 def corpus_token_ids(split: Split) -> np.ndarray:
-    """Token ids of one side of the split as one read-only uint16 array, the end-of-text token before every document.
+    """Return token ids of one side of the split as one read-only uint16 array, end-of-text before every document.
 
     Documents are in one fixed permutation: in file order all animals would come first and all verbs last. The ids are
     shipped, because the tokenizer needs five seconds for them in every process that trains a model.

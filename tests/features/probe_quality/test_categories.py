@@ -83,9 +83,9 @@ def test_tokens_that_are_known_are_counted(probes: ProbeSet):
 
 def test_warnings_name_what_was_planted(table: pl.DataFrame):
     assert warnings(table) == [
-        "category: template can be told by a wording that its texts share",
-        "category: long can be told by the length of its texts",
-        "category: of first, second more than a tenth of the texts are in other categories too",
+        "category: a wording that its texts share can separate template",
+        "category: the length of its texts alone can separate long",
+        "category: more than a tenth of the texts of first, second are also in other categories",
         "1 categories are left out: rare",
     ]
 
