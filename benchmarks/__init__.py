@@ -1,1 +1,1 @@
-"""Measurements; `make bench` runs them. Ratios of alternating runs on one machine, never timed tests."""
+"""Measurements, run by `make bench`: ratios of alternating runs on one machine, never timed tests."""

@@ -21,7 +21,7 @@ DISK = "ours, disk"
 
 
 def measure_activation_batches() -> Table:
-    """GB per CPU-second, speed relative to `SELECT`, and peak memory of the disk regime in slabs."""
+    """Measure GB per CPU-second, speed relative to `SELECT`, and peak memory of the disk regime in slabs."""
     return measure_shapes(_measure, N_BYTES)
 
 

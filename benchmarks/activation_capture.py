@@ -34,7 +34,7 @@ TOGETHER, APART = "all layers in one pass", "one pass per layer"
 
 
 def measure_activation_capture() -> Table:
-    """CPU seconds, and their ratio to those of the plain passes."""
+    """Measure CPU seconds, and their ratio to the CPU seconds of the plain passes."""
     torch.set_num_threads(1)
     model, copying, layers = _model(), _model(), list(range(N_LAYERS))
     for block in blocks(copying):
@@ -99,7 +99,7 @@ def _model() -> GPTNeoXForCausalLM:
 
 
 def _texts(n_texts: int) -> Tokens:
-    """Texts of 20 to `CONTEXT` tokens, and one probe text."""
+    """Make texts of 20 to `CONTEXT` tokens, and one probe text."""
     rng = np.random.default_rng(0)
     lengths = rng.integers(20, CONTEXT + 1, n_texts)
     ids = tuple(rng.integers(0, VOCABULARY, length).astype(np.int32) for length in lengths)

@@ -1,4 +1,4 @@
-"""Rows in the form in which they are stored, the activation files that hold them, and the shapes to measure."""
+"""Rows as they are stored, activation files that hold them, and the shapes to measure."""
 
 import tempfile
 from collections.abc import Callable, Iterable
@@ -36,7 +36,7 @@ def measure_shapes(
 
 
 def stored_rows(n_bytes: int, d_model: int, dtype: str) -> np.ndarray:
-    """Rows [t, d] of about `n_bytes`; columns differ in mean and spread, as those of a residual stream do."""
+    """Make rows [t, d] of about `n_bytes`; columns differ in mean and spread, as in a residual stream."""
     generator = torch.Generator().manual_seed(0)
     n_rows = n_bytes // (d_model * (4 if dtype == "float32" else 2))
     spread_d = torch.randn(d_model, generator=generator).exp()
@@ -48,7 +48,7 @@ def stored_rows(n_bytes: int, d_model: int, dtype: str) -> np.ndarray:
 
 
 def blocks_of(stored_td: np.ndarray) -> list[np.ndarray]:
-    """The rows in blocks of about `BLOCK_BYTES`."""
+    """Cut the rows into blocks of about `BLOCK_BYTES`."""
     n_rows = max(1, BLOCK_BYTES // stored_td[0].nbytes)
     return [stored_td[start : start + n_rows] for start in range(0, len(stored_td), n_rows)]
 

@@ -31,13 +31,13 @@ SYSTEMS = {
 
 
 def measure_activation_peers(peers: Path) -> Table:
-    """Rates, bytes on disk, and rates relative to ours.
+    """Measure rates, bytes on disk, and rates relative to ours.
 
     Args:
         peers: environment of the other libraries.
 
     Raises:
-        EmergenceError: it does not exist.
+        EmergenceError: the environment does not exist.
     """
     python = peers_python(peers)
     torch.set_num_threads(1)
@@ -68,7 +68,7 @@ def measure_activation_peers(peers: Path) -> Table:
 
 
 def _rates(costs: dict[str, float], rows_td: np.ndarray) -> tuple[float, float]:
-    """Gigabytes of the given rows per CPU second; a library may store them in another size."""
+    """Compute gigabytes of the given rows per CPU second; a library may store them in another size."""
     read_bytes = costs["rows read"] * rows_td[0].nbytes
     return rows_td.nbytes / costs["write, CPU s"] / 1e9, read_bytes / costs["read, CPU s"] / 1e9
 

@@ -18,7 +18,7 @@ MAP = "np.memmap of a raw file"
 
 
 def measure_activation_read() -> Table:
-    """GB per CPU-second, and speed relative to the plain way of doing the same."""
+    """Measure GB per CPU-second, and speed relative to the plain way of reading the same rows."""
     return measure_shapes(_measure, N_BYTES, ((D_MODEL, "float16"), (D_MODEL, "bfloat16")))
 
 
@@ -79,7 +79,7 @@ def _consume(blocks: Iterable[np.ndarray], buffer_td: np.ndarray) -> None:
 
 
 def _text_offsets(n_rows: int) -> np.ndarray:
-    """Row offsets of texts with 20 to 250 rows."""
+    """Draw row offsets of texts with 20 to 250 rows."""
     lengths = np.random.default_rng(0).integers(20, 251, n_rows // 20)
     ends = np.cumsum(lengths)
     return np.concatenate([[0], ends[ends <= n_rows]])

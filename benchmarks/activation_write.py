@@ -27,7 +27,7 @@ class NoMoments(ColumnMoments):
 
 
 def measure_activation_write() -> Table:
-    """GB per CPU-second, and speed relative to plain writes with a hash."""
+    """Measure GB per CPU-second, and speed relative to plain writes with a hash."""
     return measure_shapes(_measure, N_BYTES)
 
 

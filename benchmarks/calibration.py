@@ -20,7 +20,7 @@ from resources.compute.task import Task
 N_DRAWS = 200
 N_WORKERS = 2
 MODULES = ("planted_categories.py", "planted_study.py", "planted_truth.py", "time_rules.py")
-"""Files of this folder that determine an answer."""
+"""Files of this folder that affect an answer."""
 FUNCTIONS = tuple(
     f"emergence_assets.{name}"
     for name in (
@@ -33,7 +33,7 @@ FUNCTIONS = tuple(
         "saes.training.training:train_saes",
     )
 )
-"""Functions of the pipeline that determine an answer."""
+"""Functions of the pipeline that affect an answer."""
 RUN_SPREAD = 0.05
 """Relative spread of a rise between training runs."""
 NOMINAL = (0.90, 0.99)
@@ -65,7 +65,7 @@ AIMS: Mapping[str, tuple[float, float] | None] = {
     "bracket holds the threshold": (0.9, 1),
     "coverage, size of half the rise": NOMINAL,
 }
-"""Figure → accepted range; None is no promise."""
+"""Figure → accepted range; None has no accepted range."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Figure:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Figure":
-        """Summarise answers: Wilson's interval (1927) for yes and no, a normal one for numbers."""
+        """Summarise answers: Wilson's interval (1927) for yes and no, a normal interval for numbers."""
         n, mean = len(values), statistics.fmean(values)
         if set(values) <= {0, 1}:
             bounds = binomtest(round(sum(values)), n).proportion_ci(method="wilson")
@@ -96,7 +96,7 @@ class Figure:
 
 
 def _version() -> str:
-    """Version of the code that determines the answers of a draw."""
+    """Hash the code that determines the answers of a draw."""
     here = b"".join(Path(__file__).with_name(name).read_bytes() for name in MODULES)
     return f"{code_version(*FUNCTIONS)}-{sha256(here).hexdigest()[:16]}"
 

@@ -18,11 +18,11 @@ from emergence_assets.features.statistics.pairs import MIN_SUPPORT
 from emergence_assets.features.statistics.rule_counts import rule_counts
 
 N_SAMPLED = 300
-"""Pairs of latent and category that the loops compute."""
+"""Number of pairs of latent and category that the loops compute."""
 
 
 def planted_cell(n_texts: int, n_latents: int, n_categories: int, k: int, seed: int = 0) -> tuple[Codes, Labels]:
-    """Codes whose latents are active at log-normal rates; every fourth is more active on one category."""
+    """Draw codes whose latents are active at log-normal rates; every fourth latent is more active on one category."""
     rng = np.random.default_rng(seed)
     category = rng.integers(0, n_categories, n_texts).astype(np.int16)
     log_rate_n = rng.normal(0, 1, n_latents).astype(np.float32)
@@ -39,7 +39,7 @@ def planted_cell(n_texts: int, n_latents: int, n_categories: int, k: int, seed: 
 def measure_cell_statistics(
     n_texts: int = 14_000, n_latents: int = 4_096, n_categories: int = 57, k: int = 32, n_sampled: int = N_SAMPLED
 ) -> dict[str, Any]:
-    """CPU seconds of ours and of the loops, scaled to all pairs, and the largest difference of their results.
+    """Measure CPU seconds of ours and of the loops, scaled to all pairs, and the largest difference of the results.
 
     Raises:
         AssertionError: a result differs by more than 1e-9.
@@ -76,7 +76,7 @@ def measure_cell_statistics(
         began = time.process_time()
         tail = hypergeom.sf(count_nc[n, cat] - 1, len(select), n_c[cat], entries.n_active_n[n])
         loops["hypergeom.sf"] += time.process_time() - began
-        # Dense activations of the latent, as a loop over one array would read them; filling them is not counted.
+        # Dense activations of the latent, as a loop reads them from one array; filling the array is not counted.
         dense_p = np.where(codes.indices_pk[select] == n, codes.values_pk[select], 0).max(axis=1)
         began = time.process_time()
         auroc = roc_auc_score(category == cat, dense_p)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 HBM = 3.0e12
 """Bytes per second of the GPU's memory."""
 L2 = 5.0e12
-"""Bytes per second of its cache, which serves gathered rows."""
+"""Bytes per second of the GPU's L2 cache, from which rows are gathered."""
 SPARSE_PASSES = 4
-"""Rows are gathered to decode, for the slopes, and for both gradients."""
+"""Passes that gather rows: decoding, slopes, and both gradients."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Arithmetic:
     """Operations per second in large products."""
     value_bytes: int
     adam_bytes: int
-    """Read and written per parameter and step: gradient, parameter, two moments; and a half-precision copy."""
+    """Bytes read and written per parameter and step: gradient, parameter, two moments; and a half-precision copy."""
 
 
 BFLOAT16 = Arithmetic(600e12, 2, 34)
@@ -30,11 +30,11 @@ FLOAT32 = Arithmetic(50e12, 4, 28)
 
 
 def seconds_per_token(shape: tuple[int, int, int, int], arithmetic: Arithmetic) -> float:
-    """Seconds of encoder product, writing and reading pre-activations, sparse passes and Adam, per token.
+    """Compute the seconds of encoder product, writing and reading pre-activations, sparse passes and Adam, per token.
 
     Args:
         shape: d_model, n_latents, k, batch size.
-        arithmetic: data type.
+        arithmetic: rates of the data type.
     """
     d_model, n_latents, k, batch_size = shape
     product = 2 * d_model * n_latents / arithmetic.flops

@@ -50,7 +50,7 @@ PAIRS: tuple[tuple[ModelShape, float, int, torch.dtype], ...] = (
 DRAWS_PER_PAIR = 8
 """Draws of every kind of fault."""
 SEED = 100
-"""The thresholds were set on runs with other seeds."""
+"""Seed of the runs; the thresholds were set on runs with other seeds."""
 CLEAN = "clean"
 Weights = dict[str, torch.Tensor]
 
@@ -67,7 +67,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Draw:
-    """Checkpoints as a source would serve them, and their planted faults."""
+    """Checkpoints as a source would serve them, with their planted faults."""
 
     kind: str
     served: Mapping[int, Measurement]
@@ -76,12 +76,12 @@ class Draw:
 
 
 def measure_identity_rules() -> dict[str, float | str | int]:
-    """Rates by kind of fault, and false alarms on clean families."""
+    """Measure rates by kind of fault, and false alarms on clean families."""
     figures: dict[str, float | str | int] = {}
     counts: dict[str, Counter[str]] = {}
     with ProcessPoolExecutor(2, get_context("spawn")) as workers:
         for draw in chain.from_iterable(workers.map(draws_of_pair, range(len(PAIRS)))):
-            counts.setdefault(draw.kind, Counter()).update(judged(draw))
+            counts.setdefault(draw.kind, Counter()).update(counted_results(draw))
     clean = counts.pop(CLEAN)
     figures |= {f"{CLEAN}: {name}": number for name, number in clean.items()}
     for kind, counted in counts.items():
@@ -90,14 +90,14 @@ def measure_identity_rules() -> dict[str, float | str | int]:
     return figures
 
 
-def judged(draw: Draw) -> Counter[str]:
+def counted_results(draw: Draw) -> Counter[str]:
     """Count the results of the rules on a draw."""
-    verdicts = validate_checkpoints(draw.served)
-    blamed = {step for step, verdict in verdicts.items() if verdict.status != "ok"}
+    results = validate_checkpoints(draw.served)
+    blamed = {step for step, result in results.items() if result.status != "ok"}
     if draw.kind == CLEAN:
         steps = sorted(draw.served)
         arriving = [validate_checkpoints({step: draw.served[step] for step in steps[:n]}) for n in range(1, len(steps))]
-        alarms = sum(verdict.status != "ok" for interim in arriving for verdict in interim.values())
+        alarms = sum(result.status != "ok" for interim in arriving for result in interim.values())
         return Counter(
             {
                 "families": 1,
@@ -107,7 +107,7 @@ def judged(draw: Draw) -> Counter[str]:
                 "verdicts against a checkpoint while steps were arriving": alarms,
             }
         )
-    named = all(verdicts[step].dup_of_step == source for step, source in draw.wrong.items() if source is not None)
+    named = all(results[step].dup_of_step == source for step, source in draw.wrong.items() if source is not None)
     return Counter(
         {
             "draws": 1,

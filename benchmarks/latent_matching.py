@@ -15,14 +15,14 @@ from emergence_assets.features.statistics.codes import Codes
 
 N_DRAWS = 10
 N_SHARED = 40
-"""Features, of 60, that both SAEs have found; their other latents have no partner."""
+"""Number of features, of 60, that both SAEs have found; their other latents have no partner."""
 NOISES = (0.1, 0.2, 0.3, 0.4)
 """Standard deviations of noise on coordinates of size 1; true partners have cosines of .99, .96, .92 and .86."""
 D_MODEL, N_LATENTS, K, N_TEXTS = 64, 512, 16, 4000
 
 
 def measure_latent_matching() -> Table:
-    """Recall and false matches of planted pairs, acceptance under each null, and bias of the ratio to a ceiling."""
+    """Measure recall and false matches of planted pairs, acceptance under each null, and bias of ceiling ratios."""
     chances = ((0.3, 0.3), (0.3, 0.6), (0.6, 0.3), (0.6, 0.6))
     return {
         **{f"planted, noise {noise}": planted_matches(noise, N_DRAWS) for noise in NOISES},
@@ -32,7 +32,7 @@ def measure_latent_matching() -> Table:
 
 
 def planted_matches(noise: float, n_draws: int) -> dict[str, float | str]:
-    """Share of true pairs that are accepted, and share of accepted pairs that are not true."""
+    """Measure the share of true pairs that are accepted, and the share of accepted pairs that are not true."""
     n_true = n_accepted = n_right = 0
     for draw in range(n_draws):
         family = PlantedFamily(lambda _key: range(N_SHARED), noise=noise, seed=draw)
@@ -46,7 +46,7 @@ def planted_matches(noise: float, n_draws: int) -> dict[str, float | str]:
 
 
 def untrained_acceptance(power: float, n_draws: int) -> dict[str, float | str]:
-    """Share of an untrained dictionary's latents that match another untrained one on the same read-outs.
+    """Measure the share of an untrained dictionary's latents that match another untrained dictionary on the read-outs.
 
     Args:
         power: read-outs have principal axes whose standard deviations fall as rank ** -power.
@@ -67,13 +67,13 @@ def untrained_acceptance(power: float, n_draws: int) -> dict[str, float | str]:
 
 
 def ratio_to_ceilings(before: float, after: float, lasting: float = 0.8) -> dict[str, float | str]:
-    """Share of kept latents, also over the ceiling of source or target, where SAEs find features by chance.
+    """Measure the share of kept latents, also over the ceiling of source or target, if SAEs find features by chance.
 
     The probability of being found differs between features (beta distribution) and is the same at both checkpoints.
 
     Args:
         before: mean probability that a feature is found at the first checkpoint.
-        after: the same at the second checkpoint.
+        after: mean probability that a feature is found at the second checkpoint.
         lasting: share of features that exist at both.
     """
     draw, n = np.random.default_rng(0), 400_000

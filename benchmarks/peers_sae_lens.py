@@ -19,9 +19,9 @@ from sae_lens.training.activations_store import ActivationsStore
 HOOK = "blocks.3.hook_resid_post"
 SHARD_SEQUENCES = 512
 STORE_SEQUENCES = 32
-"""Sequences that the store reads at a time."""
+"""Number of sequences that the store reads at a time."""
 BUFFER_SEQUENCES = 512
-"""Sequences that the store mixes: a quarter of the rows."""
+"""Number of sequences in the mixing buffer of the store: a quarter of the rows."""
 
 
 def write(rows_td: np.ndarray, folder: Path) -> None:

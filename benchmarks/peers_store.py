@@ -31,7 +31,7 @@ Batches = Callable[[Path, np.ndarray], Iterator[object]]
 
 
 def batch_indices(order: np.ndarray) -> Iterator[np.ndarray]:
-    """The permutation in whole batches."""
+    """Cut the permutation into whole batches."""
     for start in range(0, len(order) // BATCH_SIZE * BATCH_SIZE, BATCH_SIZE):
         yield order[start : start + BATCH_SIZE]
 

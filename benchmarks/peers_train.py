@@ -64,15 +64,15 @@ class Task:
 
 
 class Turns:
-    """Requests for numbers of steps on standard input, answered by seconds on standard output.
+    """Requests for numbers of steps on standard input, answered with seconds on standard output.
 
     Args:
-        device: CPU seconds of this process are measured on a CPU, seconds on the clock on a GPU.
+        device: CPU seconds of this process are measured on a CPU, wall-clock seconds on a GPU.
     """
 
     def __init__(self, device: str):
         self._on_gpu = device != "cpu"
-        # Libraries print when they are imported: answers have a descriptor of their own.
+        # Libraries print when they are imported, so answers have a file descriptor of their own.
         self._answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         self._began = 0.0

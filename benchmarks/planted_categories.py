@@ -31,17 +31,17 @@ def even(depth_l: Floats) -> Floats:
 
 
 def rising(depth_l: Floats) -> Floats:
-    """From nothing at the first to all at the last layer."""
+    """From no rise at the first layer to the whole rise at the last."""
     return depth_l
 
 
-def hump(depth_l: Floats) -> Floats:
-    """Most in the middle."""
+def mode(depth_l: Floats) -> Floats:
+    """The largest rise in the middle layers."""
     return np.asarray(np.exp(-(((depth_l - 0.5) / 0.2) ** 2)), dtype=np.float64)
 
 
-def valley(depth_l: Floats) -> Floats:
-    """A seventh in the middle third of the depth, all at its ends."""
+def dip(depth_l: Floats) -> Floats:
+    """A seventh of the rise in the middle third of the depth, the whole rise at the ends."""
     return np.where((depth_l > 1 / 3) & (depth_l < 2 / 3), 1 / 7, 1.0)
 
 
@@ -51,12 +51,12 @@ def all_sizes(_place: float) -> float:
 
 
 def from_a_size_on(place: float) -> float:
-    """Only the larger half of the sizes; 90 % of the rise lies within a tenth of the range."""
+    """Rise in the larger half of the sizes only; 90 % of it lies within a tenth of the range."""
     return float(expit((place - 0.5) / 0.02))
 
 
 def with_size(place: float) -> float:
-    """In proportion to the logarithm of the size."""
+    """Rise in proportion to the logarithm of the size."""
     return place
 
 
@@ -65,7 +65,7 @@ class Category:
     """Planted rise of one category, in units of AUROC."""
 
     rise: float = 0.0
-    """From step 0 to the end of training, in the strongest layer of the largest size."""
+    """Rise from step 0 to the end of training, in the strongest layer of the largest size."""
     middle: float = 1.5
     """log10(step + 1) of half the rise."""
     width: float = 0.2
@@ -89,9 +89,9 @@ CATEGORIES: Mapping[str, Category] = {
     "rise .2, half at 31, slow": Category(0.2, np.log10(32), 0.4),
     "rise .3, half at 9": Category(0.3, 1.0, 0.2),
     "rise .25, later layers more": Category(0.25, np.log10(61), 0.2, over_depth=rising),
-    "rise .25, middle layers more": Category(0.25, np.log10(32), 0.2, over_depth=hump),
-    "fades and returns": Category(0.35, np.log10(32), 0.2, over_depth=valley),
-    "fades and returns in SAEs": Category(0.35, np.log10(32), 0.2, over_depth=valley, is_spread=True),
+    "rise .25, middle layers more": Category(0.25, np.log10(32), 0.2, over_depth=mode),
+    "fades and returns": Category(0.35, np.log10(32), 0.2, over_depth=dip),
+    "fades and returns in SAEs": Category(0.35, np.log10(32), 0.2, over_depth=dip, is_spread=True),
     "larger half of the sizes": Category(0.3, np.log10(32), 0.2, over_sizes=from_a_size_on),
     "with the size": Category(0.3, np.log10(32), 0.2, over_sizes=with_size),
     "never, 1": Category(),
@@ -124,7 +124,7 @@ class Family:
     texts_per_category: int = 400
     d_model: int = 24
     n_strong: int = 6
-    """Directions that are independent of the category."""
+    """Number of directions that are independent of the category."""
     noise: float = 0.1
     """Standard deviation of a coordinate; a carried direction has an amount of 1 to 2."""
     faithful: float = 0.5

@@ -12,11 +12,11 @@ from emergence_assets.features.statistics.codes import Codes
 N_TEXTS, D, N_FEATURES = 3000, 32, 60
 
 Features = Callable[[SAEKey], Collection[int]]
-"""The features that an SAE has found."""
+"""Features that an SAE has found."""
 
 
 class PlantedFamily:
-    """Features, each with a direction and texts; an SAE has latents for those it found, in a random order."""
+    """Features, each with a direction and texts; an SAE has latents for the features it found, in a random order."""
 
     def __init__(self, found: Features, noise: float = 0.3, seed: int = 0):
         self._found, self._noise, self._seed = found, noise, seed
@@ -27,14 +27,14 @@ class PlantedFamily:
         self._select = draw.random(N_TEXTS) < 0.5
 
     def feature_of(self, key: SAEKey) -> np.ndarray:
-        """Feature of every latent of an SAE; numbers from N_FEATURES on are latents without a feature."""
+        """Return the feature of every latent of an SAE; numbers from N_FEATURES on are latents without a feature."""
         draw = np.random.default_rng([self._seed, *key])
         found = np.array(sorted(self._found(key)), dtype=int)
         strangers = N_FEATURES + np.arange(N_FEATURES - len(found))
         return draw.permutation(np.concatenate([found, strangers]))
 
     def read(self, key: SAEKey) -> ReadSAE:
-        """The SAE, with noise in directions and activations."""
+        """Make the SAE, with noise in directions and activations."""
         if key not in self._known:
             self._known[key] = self._make(key)
         return self._known[key]

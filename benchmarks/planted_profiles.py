@@ -18,9 +18,9 @@ class Noise:
     """Standard deviations, in AUROC."""
 
     texts: float = 0.03
-    """Of presence over texts; the SAEs of a layer share half of its variance."""
+    """Noise of presence over texts; the SAEs of a layer share half of its variance."""
     saes: float = 0.03
-    """Of presence over SAE seeds, beyond the noise of texts."""
+    """Noise of presence over SAE seeds, beyond the noise of texts."""
     n_seeds: int = 2
     n_boot: int = 200
 
@@ -28,14 +28,14 @@ class Noise:
 def planted_presence(
     trained_cl: Floats, step0_cl: Floats, dense_cl: Floats, noise: Noise, rng: np.random.Generator
 ) -> pl.DataFrame:
-    """`category_presence` of one model at steps 0 and 1000, for categories with the given profiles.
+    """Make `category_presence` of one model at steps 0 and 1000, for categories with the given profiles.
 
     Args:
         trained_cl: true p_best at step 1000, categories × layers.
-        step0_cl: at step 0.
+        step0_cl: true p_best at step 0.
         dense_cl: true p_dense, at both steps.
         noise: standard deviations of the estimates.
-        rng: draws the noise.
+        rng: generator of the noise.
     """
     return pl.concat(
         [_checkpoint(step, p_best, dense_cl, noise, rng) for step, p_best in ((0, step0_cl), (1000, trained_cl))]
@@ -88,6 +88,6 @@ def _checkpoint(step: int, p_cl: Floats, dense_cl: Floats, noise: Noise, rng: np
 
 
 def _of_texts(deviation: float, n_rows: int, n_seeds: int, n: int, rng: np.random.Generator) -> Floats:
-    """Noise of texts, rows × seeds × n."""
+    """Draw the noise of texts, rows × seeds × n."""
     shared, own = rng.normal(size=(n_rows, 1, n)), rng.normal(size=(n_rows, n_seeds, n))
     return deviation * np.sqrt(0.5) * (shared + own)

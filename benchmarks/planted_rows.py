@@ -14,7 +14,7 @@ NOISE = 0.1
 
 
 def planted_rows(n_rows: int, d_model: int, n_atoms: int, seed: int = 0) -> NDArray[np.float32]:
-    """Rows [t, d] with variance 1 per coordinate, so that scaling the input changes nothing.
+    """Draw rows [t, d] with variance 1 per coordinate, so that scaling the input changes nothing.
 
     Args:
         n_rows: number of rows.

@@ -34,7 +34,7 @@ SETTINGS = SAESettings(variant="batchtopk", k=3, n_latents=40, n_steps=75, batch
 """A row carries two directions on average. Trainings with other seeds miss other directions, as in a real study.
 
 BatchTopK and not TopK: with k slots per text, latents of noise fill the slots that a text's directions leave free, more
-of them in texts of categories without a direction. This adds 0.035 of AUROC at the last step that nobody planted."""
+of them in texts of categories without a direction. This adds 0.035 of AUROC at the last step that was not planted."""
 TOKENS_PER_STEP = 512
 Place = tuple[Run, int, int]
 
@@ -49,7 +49,7 @@ class Tables:
 
 
 def planted_runs() -> tuple[Run, ...]:
-    """One run per size: the largest is measured at all steps and layers, the others at the first and the last step."""
+    """Make one run per size: the largest is measured at all steps and layers, the others at the first and last step."""
     smaller = tuple(
         Run(f"planted-{n_params}", n_params, N_LAYERS, (STEPS[0], STEPS[-1]), SIZE_LAYERS) for n_params in SIZES[:-1]
     )
@@ -60,7 +60,7 @@ def study_family(family: Family) -> Tables:
     """Train SAEs on every cell of a family and make the tables of its time, space and size axes.
 
     Args:
-        family: with the runs of `planted_runs`.
+        family: a family with the runs of `planted_runs`.
     """
     presence = measured_presence(family)
     largest = presence.filter(model=family.runs[-1].name)
@@ -73,7 +73,7 @@ def study_family(family: Family) -> Tables:
 
 
 def measured_presence(family: Family) -> pl.DataFrame:
-    """`category_presence` of the family; texts have no words, so that p_bow is null."""
+    """Make `category_presence` of the family; texts have no words, so p_bow is null."""
     places = [
         (run, step, layer)
         for run in family.runs
@@ -100,7 +100,7 @@ def measured_presence(family: Family) -> pl.DataFrame:
 
 
 def _train(places: Sequence[Place], cells: Sequence[Cell]) -> list[TrainedSAE]:
-    """Train an SAE per cell and seed; a seed starts all steps of a layer alike, as in a study."""
+    """Train an SAE per cell and seed; a seed gives all steps of a layer the same start, as in a study."""
     jobs = [
         SAEJob(torch.from_numpy(cell.training_td), seed * 1_000 + layer + 1)
         for (_, _, layer), cell in zip(places, cells, strict=True)
@@ -115,7 +115,7 @@ def _codes(trained: TrainedSAE, cell: Cell) -> Codes:
 
 
 def _missing(probe: ProbeScore) -> ProbeScore:
-    """Scores of a dense probe that was not fitted: no table here needs it between the first and the last step."""
+    """Make missing scores of a dense probe, which no table here needs between the first and the last step."""
     return ProbeScore(*(np.full_like(getattr(probe, one.name), np.nan) for one in fields(ProbeScore)))
 
 

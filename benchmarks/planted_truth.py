@@ -1,4 +1,4 @@
-"""Compare the tables of a planted family with what was planted: a list of answers per figure and draw.
+"""Compare the tables of a planted family with the planted truth: a list of answers per figure and draw.
 
 Shape suffixes: c categories, l layers, s steps, g parts of the depth.
 """
@@ -18,13 +18,13 @@ from emergence_assets.emergence.space.thirds import drop, part_means, part_weigh
 Answers = dict[str, list[float]]
 """Figure → answers; 0 is no, 1 is yes."""
 POWER_RISE = 0.14
-"""AUROC between first and last checkpoint; a rise of .15 should be found, and runs vary around it."""
+"""AUROC between first and last checkpoint: a rise of .15 should be found, and runs vary around it."""
 POWER_DROP = 0.29
-"""AUROC; a valley of .3 should be found."""
+"""AUROC: a dip of .3 should be found."""
 
 
 def answers(family: Family, tables: Tables) -> Answers:
-    """Compare the tables of a family with what was planted in it."""
+    """Compare the tables of a family with its planted truth."""
     return {
         **_of_time(family, tables.time),
         **_of_depth(family, tables.reactivation),
@@ -110,11 +110,11 @@ def _of_sizes(family: Family, table: pl.DataFrame) -> Answers:
 
 
 def _in_bracket(row: Mapping[str, Any], middle: float) -> bool:
-    """Whether a bracket holds the size; a missing bound is open."""
+    """Return whether a bracket holds the size; a missing bound is open."""
     return (row["n_lo"] or 0) <= middle <= (row["n_hi"] or np.inf)
 
 
 def _within(row: Mapping[str, Any], name: str, truth: float) -> bool:
-    """Whether an interval holds the truth; a missing interval does not."""
+    """Return whether an interval holds the truth; a missing interval does not."""
     lo, hi = row[f"{name}_lo"], row[f"{name}_hi"]
     return lo is not None and hi is not None and lo <= truth <= hi

@@ -24,7 +24,7 @@ def check_device(device: str) -> None:
 
 
 def peers_python(peers: Path) -> str:
-    """Path of the Python of the other libraries' environment.
+    """Return the path of the Python of the other libraries' environment.
 
     Raises:
         EmergenceError: the environment was not made.

@@ -1,4 +1,4 @@
-"""Error rates of rules for reactivation over depth: a naive rule, the index without its gates, and the gated index.
+"""Error rates of rules for reactivation over depth: a naive rule, the index alone, and the index with all criteria.
 
 Profiles have a known shape and the noise of texts and SAEs (`planted_profiles.py`), 50 categories per study.
 """
@@ -23,7 +23,7 @@ CHANCE, LEVEL = 0.55, 0.3
 
 
 def flat(depth_l: Floats) -> Floats:
-    """The same gain everywhere."""
+    """The same gain in every layer."""
     return LEVEL + 0 * depth_l
 
 
@@ -32,30 +32,30 @@ def rising(depth_l: Floats) -> Floats:
     return LEVEL * depth_l
 
 
-def hump(depth_l: Floats) -> Floats:
-    """Most in the middle."""
+def mode(depth_l: Floats) -> Floats:
+    """The largest gain in the middle."""
     return LEVEL * np.exp(-(((depth_l - 0.5) / 0.2) ** 2))
 
 
-def valley(depth_l: Floats, fall: float = 0.3) -> Floats:
-    """Lower by `fall` in the middle third."""
+def dip(depth_l: Floats, fall: float = 0.3) -> Floats:
+    """A gain that is lower by `fall` in the middle third."""
     return np.where((depth_l > 1 / 3) & (depth_l < 2 / 3), LEVEL - fall, LEVEL)
 
 
 SHAPES: Mapping[str, Callable[[Floats], Floats]] = {
     "flat": flat,
     "rising": rising,
-    "hump": hump,
-    "valley of .3": valley,
-    "valley of .15": lambda depth_l: valley(depth_l, 0.15),
-    "valley of .1": lambda depth_l: valley(depth_l, 0.1),
+    "hump": mode,
+    "valley of .3": dip,
+    "valley of .15": lambda depth_l: dip(depth_l, 0.15),
+    "valley of .1": lambda depth_l: dip(depth_l, 0.1),
 }
 
 
 def measure_reactivation_rules(
     n_studies: int = N_STUDIES, layers: tuple[int, ...] = LAYERS, noise: Noise | None = None
 ) -> dict[str, dict[str, float]]:
-    """Share of categories accepted by each rule, a row per shape and number of layers."""
+    """Measure the share of categories accepted by each rule, a row per shape and number of layers."""
     figures: dict[str, dict[str, float]] = {}
     for n_layers in layers:
         for number, (name, shape) in enumerate(SHAPES.items()):
@@ -63,7 +63,7 @@ def measure_reactivation_rules(
             drawn = [fired(shape, n_layers, noise or Noise(), rng) for _ in range(n_studies)]
             figures[f"{name}, {n_layers} layers"] = _means(drawn)
         rng = np.random.default_rng([n_layers, len(SHAPES)])
-        drawn = [step0_hump(n_layers, noise or Noise(), rng) for _ in range(n_studies)]
+        drawn = [step0_mode(n_layers, noise or Noise(), rng) for _ in range(n_studies)]
         figures[f"flat over a hump at step 0, {n_layers} layers"] = _means(drawn)
     return figures
 
@@ -73,19 +73,19 @@ def _means(drawn: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def fired(shape: Callable[[Floats], Floats], n_layers: int, noise: Noise, rng: np.random.Generator) -> dict[str, float]:
-    """Shares for one study with categories of one shape; the dense probe follows it in every other category."""
+    """Measure the shares for one study of one shape; the dense probe follows it in every other category."""
     gain_cl = np.tile(shape((np.arange(n_layers) + 0.5) / n_layers), (N_CATEGORIES, 1))
     follows_c = np.arange(N_CATEGORIES) % 2 == 0
     dense_cl = np.where(follows_c[:, None], CHANCE + gain_cl, CHANCE + LEVEL)
     presence = planted_presence(CHANCE + gain_cl, np.full_like(gain_cl, CHANCE), dense_cl, noise, rng)
     rows = reactivation(presence).filter(step=1000, aggregate="none").sort("category")
-    return _rules(presence, rows, n_layers) | _right_verdicts(rows, follows_c)
+    return _rules(presence, rows, n_layers) | _right_results(rows, follows_c)
 
 
-def step0_hump(n_layers: int, noise: Noise, rng: np.random.Generator) -> dict[str, float]:
-    """A flat trained model over an untrained one with a hump: the gain has a valley."""
+def step0_mode(n_layers: int, noise: Noise, rng: np.random.Generator) -> dict[str, float]:
+    """Measure a flat trained model over an untrained model with a mode: the gain has a dip."""
     depth_l = (np.arange(n_layers) + 0.5) / n_layers
-    step0_cl = np.tile(CHANCE + 0.5 * hump(depth_l), (N_CATEGORIES, 1))
+    step0_cl = np.tile(CHANCE + 0.5 * mode(depth_l), (N_CATEGORIES, 1))
     trained_cl = np.full_like(step0_cl, CHANCE + LEVEL)
     presence = planted_presence(trained_cl, step0_cl, trained_cl, noise, rng)
     return _rules(presence, reactivation(presence).filter(step=1000, aggregate="none"), n_layers)
@@ -107,15 +107,15 @@ def _rules(presence: pl.DataFrame, rows: pl.DataFrame, n_layers: int) -> dict[st
     }
 
 
-def _right_verdicts(rows: pl.DataFrame, follows_c: NDArray[np.bool_]) -> dict[str, float]:
-    """Share of passing categories whose verdict is the planted one."""
+def _right_results(rows: pl.DataFrame, follows_c: NDArray[np.bool_]) -> dict[str, float]:
+    """Share of passing categories with the planted result."""
     expected = pl.Series(np.where(follows_c, "representational", "allocation"))
     passed = rows["passes_gate"]
     return {"right verdict of those": _share((rows["verdict"] == expected).filter(passed)) if passed.any() else np.nan}
 
 
 def naive_rule(part_l: NDArray[np.integer], profile_cl: Floats) -> NDArray[np.bool_]:
-    """Whether the highest early and the highest late layer lie above the lowest middle layer."""
+    """Return whether the highest early and the highest late layer lie above the lowest middle layer."""
     early, mid, late = (profile_cl[:, part_l == part] for part in range(3))
     lowest = mid.min(axis=1)
     return (early.max(axis=1) > lowest) & (late.max(axis=1) > lowest)

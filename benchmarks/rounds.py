@@ -25,7 +25,7 @@ class Seconds(NamedTuple):
     """Duration of a job."""
 
     cpu: float
-    """Of all threads of a process: comparable on a machine with other load too."""
+    """CPU seconds of all threads of a process: comparable on a machine with other load."""
     wall: float
 
 
@@ -40,7 +40,7 @@ class Costs:
         return statistics.median(seconds.cpu for seconds in self.seconds[job])
 
     def wall(self, job: str) -> float:
-        """Median seconds on the clock."""
+        """Median wall-clock seconds."""
         return statistics.median(seconds.wall for seconds in self.seconds[job])
 
     def speed(self, job: str, against: str) -> float:
@@ -48,15 +48,15 @@ class Costs:
         return statistics.median(self.speeds(job, against))
 
     def speeds(self, job: str, against: str) -> list[float]:
-        """The ratio of CPU seconds in each round."""
+        """Ratio of CPU seconds in each round."""
         return [other.cpu / own.cpu for other, own in self._pairs(against, job)]
 
     def wall_ratio(self, job: str, against: str) -> float:
-        """Median over the rounds of the seconds on the clock, relative to another job."""
+        """Median over the rounds of the wall-clock seconds, relative to another job."""
         return statistics.median(own.wall / other.wall for other, own in self._pairs(against, job))
 
     def rates(self, job: str, n_bytes: int) -> dict[str, float | str]:
-        """Columns of a table: gigabytes per CPU second and per second on the clock."""
+        """Columns of a table: gigabytes per CPU second and per wall-clock second."""
         return {"GB/CPU-s": n_bytes / self.cpu(job) / 1e9, "GB/s wall": n_bytes / self.wall(job) / 1e9}
 
     def _pairs(self, one: str, other: str) -> Iterator[tuple[Seconds, Seconds]]:
@@ -101,7 +101,7 @@ def _cpu_seconds() -> float:
 
 @contextmanager
 def peak_anonymous_bytes() -> Iterator[list[int]]:
-    """Yield a list whose one value is, afterwards, the largest growth of anonymous memory; sampled every 2 ms."""
+    """Yield a list; afterwards its one value is the largest growth of anonymous memory, sampled every 2 ms."""
     start, peak, over = _anonymous_bytes(), [0], threading.Event()
 
     def watch() -> None:

@@ -44,31 +44,31 @@ class Training:
     learning_rate: float
     steps_per_turn: int
     rounds: int
-    """0 measures the error alone."""
+    """Number of rounds; 0 measures the error alone."""
     encoder_length: float | None = 1.0
     """Length of the encoder rows at the start; None leaves the start to each library."""
 
     @property
     def n_steps(self) -> int:
-        """All steps, including the first turn, which is not counted."""
+        """Number of all steps, including the first turn, which is not counted."""
         return self.steps_per_turn * (self.rounds + 1)
 
 
 TRAININGS = (
     Training(4096, 2e-3, steps_per_turn=5, rounds=9),
     Training(16_384, 1e-3, steps_per_turn=2, rounds=4),
-    # A unit encoder reconstructs more than the input and first has to shrink, which takes most of so few steps.
+    # An encoder of unit rows reconstructs more than the input; it has to shrink first, which takes most of the steps.
     Training(4096, 2e-3, steps_per_turn=50, rounds=0, encoder_length=0.5),
     Training(4096, 2e-3, steps_per_turn=50, rounds=0, encoder_length=None),
 )
 
 
 def measure_sae_peers(peers: Path, device: str = "cpu") -> Table:
-    """Tokens per second, speed of ours relative to the others, and FVU on held-out rows after equal tokens.
+    """Measure tokens per second, speed of ours relative to the others, and FVU on held-out rows after equal tokens.
 
     Args:
         peers: environment of the other libraries.
-        device: device of all trainings; CPU seconds are measured on a CPU, seconds on the clock on a GPU.
+        device: device of all trainings; CPU seconds are measured on a CPU, wall-clock seconds on a GPU.
 
     Raises:
         EmergenceError: there is no such environment or device.
@@ -136,7 +136,7 @@ def _compared(folder: Path, python: str, training: Training, device: str) -> Tab
 
 
 def unexplained(x_td: NDArray[np.float32], reconstruction_td: NDArray[np.float32]) -> float:
-    """Σ‖x - x̂‖² / Σ‖x - mean‖², the mean over these rows."""
+    """Compute Σ‖x - x̂‖² / Σ‖x - mean‖², with the mean over these rows."""
     wide_td = x_td.astype(np.float64)
     return float(np.square(wide_td - reconstruction_td).sum() / np.square(wide_td - wide_td.mean(0)).sum())
 
@@ -165,7 +165,7 @@ def _worker(title: str, command: Sequence[str], folder: Path, device: str) -> It
 
 @dataclass(frozen=True)
 class _Worker:
-    """A training process; `peers_train.Turns` is its other end."""
+    """A training process; `peers_train.Turns` is its counterpart."""
 
     process: "subprocess.Popen[str]"
     reconstructed: Path

@@ -25,7 +25,7 @@ STACKED, IN_TURN, IN_TWO = "stacked", "one after the other", "two processes, hal
 
 
 def measure_sae_stack(device: str = "cpu") -> Table:
-    """Milliseconds of a step of all twelve and ratios, as medians over the rounds, by shape.
+    """Measure milliseconds of a step of all twelve and ratios, as medians over the rounds, by shape.
 
     Args:
         device: on a GPU tokens per second, their share of the roofline and memory are measured instead.
@@ -73,12 +73,12 @@ def _seconds_per_step(
 def train_some(
     *, shape: Shape, n_steps: int, members: Sequence[tuple[int, int]], stacked: bool, report: Any
 ) -> dict[str, float]:
-    """Worker: seconds of all steps but the first.
+    """Worker: measure the seconds of all steps but the first.
 
     Args:
-        shape: of every SAE.
-        n_steps: of every SAE.
-        members: layer and seed of each.
+        shape: shape of every SAE.
+        n_steps: number of steps of every SAE.
+        members: layer and seed of each SAE.
         stacked: train them together.
         report: not called.
     """

@@ -1,4 +1,4 @@
-"""Seconds of our trainer's steps, without set-up before the first and clean-up after the last."""
+"""Seconds of our trainer's steps, without set-up before the first step and clean-up after the last."""
 
 import time
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from emergence_assets.study.sae import SAESettings
 Shape = tuple[int, int, int, int]
 """d_model, n_latents, k, batch size."""
 SMALL = (96, 512, 16, 1024)
-"""Of the default study."""
+"""Shape of the default study."""
 MIDDLE, WIDE = (512, 4096, 32, 2048), (512, 16_384, 32, 2048)
 
 
@@ -25,7 +25,7 @@ def settings(shape: Shape, n_steps: int) -> SAESettings:
 
 
 def rows(shape: Shape, n_batches: int = 4, seed: int = 0) -> np.ndarray:
-    """Rows of `n_batches` batches."""
+    """Make rows of `n_batches` batches."""
     d_model, n_latents, _, batch_size = shape
     return planted_rows(n_batches * batch_size, d_model, n_latents, seed)
 
@@ -40,16 +40,16 @@ class StepClock:
     def __init__(self, device: str = "cpu"):
         self._on_gpu = device != "cpu"
         self.cpu_seconds = self.wall_seconds = 0.0
-        """Of all steps but the first."""
+        """Seconds of all steps but the first."""
 
     def report(self, done: int, total: int, _note: str) -> None:
-        """As `train_saes` calls it."""
+        """Progress callback of `train_saes`."""
         if done not in (1, total):
             return
         if self._on_gpu:
             torch.cuda.synchronize()
         cpu, wall = time.process_time(), time.perf_counter()
-        # The start is subtracted, the end added.
+        # Subtract the clock at the start, add the clock at the end.
         sign = -1 if done == 1 else 1
         self.cpu_seconds += sign * cpu
         self.wall_seconds += sign * wall

@@ -1,4 +1,4 @@
-"""Run our trainer as a process that trains in turns, on the task and by the clock of the other libraries."""
+"""Run our trainer as a process that trains in turns, with the task and clock of the other libraries."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ from emergence_assets.study.sae import SAESettings
 
 CONSTANT_RATE = TrainingOptions(warm_up_steps=0, decay_fraction=0.0)
 SEED = 0
-"""Seed of the order of the rows; the batches of the other libraries have the same."""
+"""Seed of the order of the rows; the other libraries have the same batches."""
 
 
 def main() -> None:
@@ -27,12 +27,12 @@ def main() -> None:
     if task.W_enc_nd is not None:
         b_enc_n = task.W_dec_nd.new_zeros(len(task.W_dec_nd))
         start = SAE(task.W_enc_nd, b_enc_n, task.W_dec_nd, task.b_dec_d, task.k)
-    # Copy-on-write, so that the rows need no copy; nothing writes to them.
+    # Copy-on-write, so that the rows need no copy; no code writes to them.
     job = SAEJob(np.load(folder / "rows.npy", mmap_mode="c"), SEED, warm_start=WarmStart(start) if start else None)
     left = turns.begin()
 
     def report(*_: object) -> None:
-        # Below 200 steps every step is reported: here it waits for its next turn.
+        # Below 200 steps every step is reported: the process waits here for its next turn.
         nonlocal left
         left -= 1
         if left == 0:
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def settings_of(task: Task) -> SAESettings:
-    """Settings of the task, with a constant learning rate."""
+    """Return the settings of the task, with a constant learning rate."""
     return SAESettings(
         k=task.k,
         n_latents=len(task.W_dec_nd),

@@ -28,12 +28,12 @@ N_BOOT = 200
 TEXT_SD, SHARED = 0.03, 0.5
 """Standard error of one AUROC with about 80 positives, and the correlation of errors that sizes share by texts."""
 DECADES = 0.5
-"""Between neighbouring sizes, as in Pythia."""
+"""Distance between neighbouring sizes in decades, as in Pythia."""
 DRAWS = 200
 
 
 def measure_scale_rules() -> dict[str, dict[str, Any]]:
-    """Rate of every shape by planted kind and number of sizes, for means and for single categories."""
+    """Measure the rate of every shape by planted kind and number of sizes, for means and for single categories."""
     table = {}
     for kinds, n_categories, suffix in (
         (tuple(KINDS), N_CATEGORIES, ""),
@@ -48,23 +48,23 @@ def measure_scale_rules() -> dict[str, dict[str, Any]]:
 
 
 def rates(curves: Sequence[SizeCurve]) -> dict[str, float]:
-    """Share of every shape."""
+    """Compute the share of every shape."""
     return {shape: n / len(curves) for shape, n in sorted(Counter(curve.shape for curve in curves).items())}
 
 
 def draw_family(kind: str, n_sizes: int, rng: np.random.Generator, n_categories: int = N_CATEGORIES) -> SizeCurve:
-    """Simulate one family and judge the mean over its categories.
+    """Simulate one family and apply the rules to the mean over its categories.
 
     Args:
         kind: one of `KINDS`.
-        n_sizes: how many sizes.
-        rng: of the draw.
-        n_categories: categories behind the mean.
+        n_sizes: number of sizes.
+        rng: generator of the draw.
+        n_categories: number of categories in the mean.
     """
     x_m = 5 + DECADES * np.arange(n_sizes)
     p_cm = 0.55 + _planted(kind, x_m, n_categories, rng)
     run_sd = RUN_SD["none" if n_categories == 1 else "mean"]
-    # A run that goes well goes well for all its categories: as much of its effect is shared as means differ by.
+    # The effect of a run is shared by all its categories, to the extent by which means differ between runs.
     shared = RUN_SD["mean"] if n_categories > 1 else 0.0
     own = np.sqrt(RUN_SD["none"] ** 2 - shared**2)
     p_cm = p_cm + rng.normal(0, shared, p_cm.shape[1]) + rng.normal(0, own, p_cm.shape)
@@ -86,7 +86,7 @@ def draw_family(kind: str, n_sizes: int, rng: np.random.Generator, n_categories:
 
 
 def _planted(kind: str, x_m: np.ndarray, n_categories: int, rng: np.random.Generator) -> np.ndarray:
-    """True gain of every category at every size; categories differ in height."""
+    """Make the true gain of every category at every size; categories differ in height."""
     height_c1 = rng.uniform(0.15, 0.35, (n_categories, 1))
     place_m = (x_m - x_m[0]) / (x_m[-1] - x_m[0])
     if kind == "threshold":
@@ -98,7 +98,7 @@ def _planted(kind: str, x_m: np.ndarray, n_categories: int, rng: np.random.Gener
         return np.zeros((n_categories, len(x_m)))
     if kind == "saturated":
         return np.broadcast_to(height_c1, (n_categories, len(x_m)))
-    # All categories grow evenly and alike, so that all cross the line of strong ones between the same two sizes.
+    # All categories grow evenly and equally, so that all become strong between the same two sizes.
     at = rng.integers(1, len(x_m) - 1)
     line = STRONG - 0.55
     slope = rng.uniform(0.06, 0.09) / (x_m[1] - x_m[0])
@@ -106,6 +106,6 @@ def _planted(kind: str, x_m: np.ndarray, n_categories: int, rng: np.random.Gener
 
 
 def _text_errors(n_categories: int, n_draws: int, n_sizes: int, rng: np.random.Generator) -> np.ndarray:
-    """Errors by category, size and draw; half of their variance is shared by the sizes."""
+    """Draw errors by category, size and draw; half of their variance is shared by the sizes."""
     own = rng.normal(0, TEXT_SD * np.sqrt(1 - SHARED), (n_categories, n_sizes, n_draws))
     return own + rng.normal(0, TEXT_SD * np.sqrt(SHARED), (n_categories, 1, n_draws))

@@ -15,11 +15,11 @@ GRIDS = {"powers of two": 2, "powers of four": 4}
 N_BOOT, DRAWS = 200, 400
 READING_SD, TEXT_SD = 0.01, 0.02
 """Standard deviations of a mean excess: from the SAEs of a checkpoint, and from the texts; checkpoints share half of
-the variance of the latter."""
+the variance from the texts."""
 
 
 def measure_stop_signal() -> dict[str, dict[str, Any]]:
-    """Rate of signals, and regret and saved compute at the first one, by curve and grid; rate without the gate."""
+    """Measure signal rates, regret and saved compute at the first signal, by curve and grid; rate without the gate."""
     return {
         f"{kind}, {name}": _measured(kind, factor, np.random.default_rng([factor, len(kind)]))
         for kind in KINDS

@@ -12,7 +12,7 @@ MODEL_WORK = ("training_run", "activations", "sae")
 
 
 def measure_study_run(study: str) -> dict[str, float]:
-    """Seconds of a first and a second run, and the share of the first outside model work."""
+    """Measure seconds of a first and a second run, and the share of the first outside model work."""
     with tempfile.TemporaryDirectory() as data:
         first, seconds = _run(study, data)
         _, again = _run(study, data)

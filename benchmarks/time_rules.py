@@ -25,9 +25,9 @@ class Planted:
     """A rise of presence over training steps."""
 
     amp: float
-    """AUROC."""
+    """Rise in AUROC."""
     middle: float
-    """log10(step + 1) of half the rise."""
+    """log10(step + 1) at half of the rise."""
     width: float
     """Logistic width in decades; from 10 to 90 % it takes 4.394 times as long."""
 
@@ -37,10 +37,10 @@ class Planted:
 
 
 def drawn_series(truth_s: NDArray[np.float64], steps: NDArray[np.integer], n: int, sd: float, seed: int) -> Series:
-    """Series around a truth: noise with standard deviation sd at every step, and sd shared by all steps.
+    """Draw series around a truth: noise with standard deviation sd at every step, and sd shared by all steps.
 
     SAE seeds and texts each contribute half of the variance at a step. Replicates repeat the noise as in the pipeline:
-    they are centred on the observed values, and draw the seeds from the two that exist.
+    they are centred on the observed values, and draw from the two existing seeds.
     """
     rng = np.random.default_rng(seed)
     size = (n, len(steps))
@@ -56,8 +56,8 @@ def drawn_series(truth_s: NDArray[np.float64], steps: NDArray[np.integer], n: in
     return Series(steps, value, replicates, seeds_rsq)
 
 
-def judged(series: Series) -> dict[str, NDArray[Any]]:
-    """Columns of `emergence_over_time` for series, with the gate; `N_CATEGORIES` of them are corrected together."""
+def with_criteria(series: Series) -> dict[str, NDArray[Any]]:
+    """Make columns of `emergence_over_time`, with `passes_gate`; `N_CATEGORIES` series are corrected together."""
     read = read_rises(series)
     families = np.array_split(read["p_value"], max(1, len(read["p_value"]) // N_CATEGORIES))
     q = np.concatenate([benjamini_hochberg(family) for family in families])
@@ -66,8 +66,8 @@ def judged(series: Series) -> dict[str, NDArray[Any]]:
 
 
 def outcome(truth: Planted, steps: NDArray[np.integer], n: int, sd: float, seed: int) -> dict[str, float]:
-    """Share of emerged series, and for these the bias, spread (decades) and coverage of the half step."""
-    read = judged(drawn_series(truth.at(steps), steps, n, sd, seed))
+    """Measure the share of emerged series, and for these the bias, spread (decades) and coverage of the half step."""
+    read = with_criteria(drawn_series(truth.at(steps), steps, n, sd, seed))
     emerged = read["passes_gate"] & np.isfinite(read["half_step"])
     found: dict[str, float] = {"passes_gate": float(read["passes_gate"].mean())}
     if truth.amp == 0 or emerged.sum() < 10:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.time_rules import N_SEEDS, STEPS, Planted, drawn_series, judged
+from benchmarks.time_rules import N_SEEDS, STEPS, Planted, drawn_series, with_criteria
 from emergence_assets.emergence.time.rises import Series, last_crossing, read_rises
 
 STEP = np.array(STEPS)
@@ -13,11 +13,11 @@ N = 200
 
 @pytest.fixture(scope="module")
 def rise() -> dict[str, np.ndarray]:
-    return judged(drawn_series(Planted(0.15, 2.0, 0.2).at(STEP), STEP, N, 0.02, 1))
+    return with_criteria(drawn_series(Planted(0.15, 2.0, 0.2).at(STEP), STEP, N, 0.02, 1))
 
 
 def test_flat_noise_does_not_emerge() -> None:
-    found = judged(drawn_series(Planted(0, 2, 0.2).at(STEP), STEP, 5 * N, 0.02, 2))
+    found = with_criteria(drawn_series(Planted(0, 2, 0.2).at(STEP), STEP, 5 * N, 0.02, 2))
     assert found["passes_gate"].mean() <= 0.01
 
 
@@ -68,14 +68,14 @@ def test_undefined_replicates_are_left_out(rise: dict[str, np.ndarray]) -> None:
 
 def test_seeds_that_disagree_and_a_rise_at_the_last_checkpoint_only_do_not_emerge() -> None:
     series = drawn_series(Planted(0.2, 2.0, 0.2).at(STEP), STEP, 20, 0.01, 4)
-    assert judged(series)["passes_gate"].all()
+    assert with_criteria(series)["passes_gate"].all()
     seeds = series.seeds_rsq.copy()
     seeds[..., 1] = 0.56
     seeds[:, 0, 1] = 0.6
     other = Series(STEP, series.value_rs, series.replicates_rsb, seeds)
-    assert not judged(other)["passes_gate"].any()
+    assert not with_criteria(other)["passes_gate"].any()
     end = drawn_series(0.56 + 0.3 * (STEP[-1] == STEP), STEP, 20, 0.01, 5)
-    assert not judged(end)["passes_gate"].any()
+    assert not with_criteria(end)["passes_gate"].any()
 
 
 def test_interpolation_and_change_point_agree_with_a_sharp_rise() -> None:

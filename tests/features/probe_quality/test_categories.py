@@ -78,7 +78,7 @@ def test_tokens_that_are_known_are_counted(probes: ProbeSet):
     assert sum(not_read.values()) == 100
     assert set(table["median_tokens"].drop_nulls()) == {7}
     said = "\n".join(warnings(table))
-    assert "of long more than a tenth of the texts is too long" in said
+    assert "more than a tenth of the texts of long are too long" in said
 
 
 def test_warnings_name_what_was_planted(table: pl.DataFrame):
