@@ -1,4 +1,4 @@
-"""What tests of several folders share: the command as a user runs it, a finished study, small families and disks."""
+"""Fixtures of several folders: the command as a user runs it, a finished study, small families and disks."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 
-# A busy machine is no failure: examples are not timed.
+# Examples have no time limit, because the machine may be busy.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -34,7 +34,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def run_emergence(data: Path, *arguments: str, study: str | Path = TINY, **environment: str) -> Any:
-    """Run the command in a process of its own; returns it with stdout, stderr and exit code."""
+    """Run the command in a separate process; return it with stdout, stderr and exit code."""
     inherited = {key: value for key, value in os.environ.items() if key not in ("DAGSTER_HOME", "EMERGENCE_STUDY")}
     return subprocess.run(
         [sys.executable, "-m", "emergence_assets.cli.main", "--study", str(study), "--data", str(data), *arguments],
@@ -47,7 +47,7 @@ def run_emergence(data: Path, *arguments: str, study: str | Path = TINY, **envir
 
 
 def status_of(data: Path, study: str | Path = TINY) -> dict[str, dict[str, Any]]:
-    """Counts of cells by asset."""
+    """Count cells by asset."""
     finished = run_emergence(data, "status", "--json", study=study)
     assert finished.returncode == 0, finished.stderr
     return {entry["asset"]: entry for entry in json.loads(finished.stdout)}
@@ -85,20 +85,20 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder `{model}/step{N}/` of two clean models; read only, tests that change it take `family_copy`."""
-    from tests.family import trained_family  # imports torch, which most tests need not wait for
+    """Folder `{model}/step{N}/` of two clean models; read only. Tests that change it take `family_copy`."""
+    from tests.family import trained_family  # imports torch, which most tests do not need
 
     return made_once(tmp_path_factory, "family", trained_family)
 
 
 @pytest.fixture
 def family_copy(family: Path, tmp_path: Path) -> Path:
-    """A copy of the family of one's own."""
+    """A separate copy of the family."""
     return shutil.copytree(family, tmp_path / "family")
 
 
 def unavailable(what: str) -> None:
-    """Skip on a person's machine; in CI, where everything is installed, a test that does not run is a failure."""
+    """Skip on a user's machine; in CI, where everything is installed, a test that does not run is a failure."""
     if os.environ.get("CI"):
         pytest.fail(what)
     pytest.skip(what)
@@ -106,7 +106,7 @@ def unavailable(what: str) -> None:
 
 @contextlib.contextmanager
 def mounted_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of its own that holds no more than `size`, as in `1m`."""
+    """A separate file system of the given size, as in `1m`."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:

@@ -1,6 +1,6 @@
-"""A small real family of models, trained by the project itself, and ways to plant faults into copies of it.
+"""A small real family of models, trained by the project itself, and functions that plant faults into copies of it.
 
-Every fault is planted in place and returns the folder of the checkpoint that it is in.
+Every fault is planted in place; the function returns the folder of the faulty checkpoint.
 """
 
 import json
@@ -44,12 +44,12 @@ def trained_family(
 
 
 def step_folder(folder: Path, model: str, step: int) -> Path:
-    """Where a checkpoint of the family lies."""
+    """Return the folder of a checkpoint of the family."""
     return folder / model / step_folder_name(step)
 
 
 def read_weights(checkpoint: Path) -> Weights:
-    """All tensors of a checkpoint's safetensors files, by name."""
+    """Read all tensors of a checkpoint's safetensors files, by name."""
     weights: Weights = {}
     for path in sorted(checkpoint.glob("*.safetensors")):
         weights |= safetensors.numpy.load_file(path)
@@ -59,7 +59,7 @@ def read_weights(checkpoint: Path) -> Weights:
 
 
 def write_weights(checkpoint: Path, weights: Weights) -> None:
-    """Let a checkpoint have these tensors, in one file, in place of those that it has."""
+    """Replace the weights of a checkpoint by these tensors, in one file."""
     _remove_weights(checkpoint)
     (checkpoint / "model.safetensors").write_bytes(safetensors.numpy.save(weights, {"format": "pt"}))
 
@@ -80,14 +80,14 @@ def shard(folder: Path, model: str, step: int, n: int = 2) -> Path:
 
 
 def duplicate_step(folder: Path, model: str, source_step: int, onto_step: int) -> Path:
-    """Let a step serve the weights of another one, byte for byte; its other files stay."""
+    """Let a step serve the weights of another step, byte for byte; its other files stay."""
     checkpoint = step_folder(folder, model, onto_step)
     _copy_weights(step_folder(folder, model, source_step), checkpoint)
     return checkpoint
 
 
 def foreign_shard(folder: Path, model: str, step: int, other_step: int, number: int = 1) -> Path:
-    """Replace one file of a checkpoint in parts by that of another step, as published families have had it."""
+    """Replace one file of a sharded checkpoint by that of another step, as in published families."""
     checkpoint = step_folder(folder, model, step)
     files = sorted(checkpoint.glob("model-*-of-*.safetensors"))
     if len(files) < 2:
@@ -101,7 +101,7 @@ def foreign_shard(folder: Path, model: str, step: int, other_step: int, number: 
 
 
 def with_nan(folder: Path, model: str, step: int) -> Path:
-    """Put one NaN into the middle of the weights."""
+    """Write one NaN into the middle of the weights."""
     checkpoint = step_folder(folder, model, step)
     path = sorted(checkpoint.glob("*.safetensors"))[0]
     weights = {name: weight.copy() for name, weight in safetensors.numpy.load_file(path).items()}
@@ -112,7 +112,7 @@ def with_nan(folder: Path, model: str, step: int) -> Path:
 
 
 def trained_step_0(folder: Path, model: str, source_step: int = max(STEPS), noise: float = 1e-3) -> Path:
-    """Let step 0 be late weights with a little noise, so that it is trained but equal to no other step."""
+    """Let step 0 serve late weights with a little noise: trained, but equal to no other step."""
     checkpoint = step_folder(folder, model, 0)
     rng = np.random.default_rng(0)
     late = read_weights(step_folder(folder, model, source_step))
@@ -125,7 +125,7 @@ def trained_step_0(folder: Path, model: str, source_step: int = max(STEPS), nois
 
 
 def other_seed(folder: Path, model: str, step: int, seed: int = 1) -> Path:
-    """Let one step have the weights that another run, of another seed, has there; its notes stay."""
+    """Let one step serve the weights of a run with another seed at that step; its metadata stays."""
     checkpoint = step_folder(folder, model, step)
     notes = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))["recipe"]
     recipe = TrainingRecipe(
@@ -145,7 +145,7 @@ def missing_file(folder: Path, model: str, step: int, name: str = "config.json")
 
 
 def other_architecture(folder: Path, model: str, step: int) -> Path:
-    """Let one step be a whole and loadable GPT-2 of the same width and depth."""
+    """Let one step serve a complete and loadable GPT-2 of the same width and depth."""
     checkpoint = step_folder(folder, model, step)
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     with torch.random.fork_rng(devices=[]):
@@ -168,7 +168,7 @@ def other_architecture(folder: Path, model: str, step: int) -> Path:
 
 
 def as_pickle(folder: Path, model: str, step: int, n: int = 1) -> Path:
-    """Store the weights as pytorch_model.bin in place of safetensors, as early publications did; n > 1: in parts."""
+    """Store the weights as pytorch_model.bin in place of safetensors, as early publications did; n > 1: in shards."""
     checkpoint = step_folder(folder, model, step)
     weights = read_weights(checkpoint)
     _remove_weights(checkpoint)
@@ -186,7 +186,7 @@ def as_pickle(folder: Path, model: str, step: int, n: int = 1) -> Path:
 
 
 class _RunsWhenLoaded:
-    """Unpickled, it makes a folder; it stands for any code."""
+    """Makes a folder when it is unpickled; it stands for any code."""
 
     def __init__(self, marker: Path):
         self.marker = str(marker)
@@ -205,9 +205,9 @@ def evil_pickle(folder: Path, model: str, step: int, marker: Path) -> Path:
 
 
 def with_remote_code(folder: Path, model: str, step: int, marker: Path, model_type: str | None = None) -> Path:
-    """Let a checkpoint bring code of its own that makes `marker` (a folder) when it is run.
+    """Add code to a checkpoint that makes `marker` (a folder) when it is run.
 
-    With `model_type` the config also claims a type that no library knows, so that only the code could load it.
+    With `model_type` the config also names a type that no library knows, so that only the code could load it.
     """
     checkpoint = step_folder(folder, model, step)
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
@@ -229,7 +229,7 @@ def with_remote_code(folder: Path, model: str, step: int, marker: Path, model_ty
 
 
 def wrong_offsets(folder: Path, model: str, step: int) -> Path:
-    """Damage the header of the weights: one tensor is said to begin where another one does."""
+    """Damage the header of the weights: one tensor begins at the offset of another."""
     checkpoint = step_folder(folder, model, step)
     path = sorted(checkpoint.glob("*.safetensors"))[0]
     content = path.read_bytes()
@@ -249,7 +249,7 @@ def _train(recipe: TrainingRecipe, folder: Path, steps: Sequence[int]) -> None:
 
 
 def _parts(weights: Weights, n: int) -> list[list[str]]:
-    """Names of tensors in n parts of about equal size, none empty; the same for all steps of a model."""
+    """Split the names of tensors into n shards of about equal size, none empty; the same for all steps of a model."""
     if not 1 <= n <= len(weights):
         raise ValueError(f"cannot split {len(weights)} tensors into {n} parts")
     parts: list[list[str]] = [[]]

@@ -1,4 +1,4 @@
-"""Checkpoints as they are measured for the identity rules: every weight looked at, and the loss on the fixed text."""
+"""Checkpoints measured for the identity rules: all weights, and the loss on the fixed text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ Measured = dict[int, Measurement | InvalidCheckpoint]
 
 
 def measured(checkpoint: Path) -> Measurement | InvalidCheckpoint:
-    """What a worker notes of one checkpoint from outside; on one thread, as beside other workers."""
+    """Measure a checkpoint from outside as a worker does, on one thread."""
     torch.set_num_threads(1)
     try:
         found, model = measure_checkpoint(checkpoint), load_model(checkpoint)
@@ -28,12 +28,12 @@ def measured(checkpoint: Path) -> Measurement | InvalidCheckpoint:
 
 
 def measured_steps(family: Path, model: str, steps: Sequence[int]) -> Measured:
-    """The same of several steps of a model."""
+    """Measure several steps of a model."""
     return {step: measured(step_folder(family, model, step)) for step in steps}
 
 
 def blamed(measurements: Mapping[int, Measurement | InvalidCheckpoint]) -> dict[int, str]:
-    """Steps that the rules leave out, with the reason."""
+    """Return the steps that the rules leave out, with the reason."""
     return {
         step: verdict.reason for step, verdict in validate_checkpoints(measurements).items() if verdict.status != "ok"
     }

@@ -1,4 +1,4 @@
-"""A pipeline of four assets whose results are nothing but their records, for tests of what is due and why."""
+"""A pipeline of four assets whose results are records only, for tests of stale and missing cells."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,13 +18,13 @@ OTHER_CODE = ("emergence_assets.features.statistics.labels:Labels",)
 
 
 def small_study(k: int = 16) -> Study:
-    """Two models of 2 and 4 layers at steps 0, 1 and 8."""
+    """Make a study of two models with 2 and 4 layers at steps 0, 1 and 8."""
     declared = read_yaml(STUDIES_FOLDER / "quick.yaml")
     return parse_study(declared | {"steps": [0, 1, 8], "sae": declared["sae"] | {"k": k}})
 
 
 def spec(name: str, grid: Grid, *inputs: str, uses_k: bool = False) -> AssetSpec:
-    """An asset that is one JSON file per cell, with a recipe that depends on the study's k or on nothing."""
+    """Make an asset with one JSON file per cell, and a recipe that depends on the study's k or on nothing."""
 
     def path(storage: Storage, cell: Cell) -> Path:
         return storage.root / name / f"{str(cell).replace('/', '-')}.json"
@@ -54,18 +54,18 @@ SPECS = (
 
 
 def with_other_code(specs: Sequence[AssetSpec], name: str) -> list[AssetSpec]:
-    """The specs, one of which is made by another function."""
+    """Replace the function of one spec."""
     return [replace(one, functions=OTHER_CODE) if one.name == name else one for one in specs]
 
 
 def make(plan: Plan, asset: str, cell: Cell) -> None:
-    """Make one cell from what its inputs are now."""
+    """Make one cell from its present inputs."""
     one = plan.specs[asset]
     write_record(one.path(plan.storage, cell), plan.demand_inputs(one, cell), {})
 
 
 def make_all(study: Study, storage: Storage, specs: Sequence[AssetSpec] = SPECS) -> dict[str, list[Cell]]:
-    """Make every cell that is due, in flow order; returns which were."""
+    """Make every stale or missing cell, in flow order; return these cells."""
     made: dict[str, list[Cell]] = {}
     for one in specs:
         plan = Plan(study, storage, specs)
@@ -76,6 +76,6 @@ def make_all(study: Study, storage: Storage, specs: Sequence[AssetSpec] = SPECS)
 
 
 def due(study: Study, storage: Storage, specs: Sequence[AssetSpec] = SPECS) -> dict[str, list[str]]:
-    """Names of the cells that have to be made, by asset; assets without any are left out."""
+    """List stale and missing cells by asset; assets without any are left out."""
     plan = Plan(study, storage, specs)
     return {one.name: [str(cell) for cell in cells] for one in specs if (cells := plan.todo(one))}

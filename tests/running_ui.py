@@ -1,4 +1,4 @@
-"""`emergence ui` as a person starts it: a real web server and a real daemon in processes of their own."""
+"""`emergence ui` as a user starts it: a real web server and a real daemon in separate processes."""
 
 import contextlib
 import json
@@ -35,7 +35,7 @@ class UI:
         return answer["data"]
 
     def is_loaded(self) -> bool:
-        """Whether it answers and has the definitions."""
+        """Return whether it answers and has loaded the definitions."""
         query = "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }"
         try:
             return self.ask(query)["workspaceOrError"]["locationEntries"][0]["loadStatus"] == "LOADED"
@@ -43,18 +43,18 @@ class UI:
             return False
 
     def log(self) -> str:
-        """What server and daemon have printed."""
+        """Return the output of server and daemon."""
         return (self.data / "ui.log").read_text(encoding="utf-8", errors="replace")
 
     def kill(self) -> None:
-        """Kill -9 the server, the daemon, and all that they started."""
+        """Kill the server, the daemon, and all their child processes (SIGKILL)."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
 @contextlib.contextmanager
 def running_ui(data: Path, study: str | Path) -> Iterator[UI]:
-    """Start it on a data folder, wait until it is up, and end it."""
+    """Start the UI on a data folder, wait until it is up, and end it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

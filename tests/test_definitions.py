@@ -1,4 +1,4 @@
-"""The graph as Dagster loads it: keys, groups, checks, partitions; and that loading it is light."""
+"""The graph as Dagster loads it: keys, groups, checks, partitions; and that loading it imports no heavy library."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def definitions() -> dg.Definitions:
 
 
 def described(definitions: dg.Definitions) -> str:
-    """One line per asset: key, group, pool, partitions, parents and checks."""
+    """Describe each asset in one line: key, group, pool, partitions, parents and checks."""
     graph = definitions.resolve_asset_graph()
     lines = []
     for key in sorted(graph.get_all_asset_keys()):

@@ -1,4 +1,4 @@
-"""The recipe for a table in docs/extending.md works as it stands, and makes nothing else stale."""
+"""The recipe for a table in docs/extending.md works, and makes no other result stale."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the README tells people to type exists."""
+"""Commands and names in the README exist."""
 
 import re
 import shlex
@@ -46,7 +46,7 @@ def test_make_targets_exist(target: str) -> None:
 
 @pytest.mark.parametrize("command", [command for command in TYPED if command.startswith("emergence")])
 def test_commands_exist(command: str) -> None:
-    # --study is handed on in the environment: the runner puts these back afterwards.
+    # --study is passed on in the environment: the runner restores it afterwards.
     runner = CliRunner(env={"EMERGENCE_STUDY": None, "EMERGENCE_DATA": None})
     result = runner.invoke(main, [*shlex.split(command)[1:], "--help"])
     assert result.exit_code == 0, result.output

@@ -1,4 +1,4 @@
-"""The wheel holds everything: it is built, installed into an empty environment and used from another folder."""
+"""The wheel is complete: it is built, installed into an empty environment and used from another folder."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def run(*command: object, cwd: Path) -> str:
-    """Run a command without the project on its path; its output."""
+    """Run a command without the project on its path; return its output."""
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "DAGSTER_HOME")}
     finished = subprocess.run(
         [str(part) for part in command],

@@ -1,4 +1,4 @@
-"""A sample file that a test may break, and a table of the faults that were planted and what came of them."""
+"""A sample file that a test may break, and a table of planted faults with their outcomes."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ def forks() -> Iterator[ForkServer]:
 
 @pytest.fixture
 def faults(request: pytest.FixtureRequest) -> Faults:
-    """Takes a fault and how often which outcome was seen; they are shown after the last test."""
+    """Collect the outcomes of planted faults; they are printed after the last test."""
     return lambda fault, outcomes: request.config.stash.setdefault(COUNTED, []).append((fault, outcomes))
 
 

@@ -1,4 +1,4 @@
-"""What the checks of activation files look at: the frame of a finished study, and of one that was tampered with."""
+"""The frame for the checks of activation files, of a finished study and of a tampered study."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ MODEL = "gloss-tiny"
 @pytest.mark.parametrize(
     ("norms", "expected"),
     [
-        ((10.0, 1.0, 100.0), 0.0),  # on the way from one to the other
+        ((10.0, 1.0, 100.0), 0.0),  # an intermediate state
         ((10.0, 1.0, 1.0), 1.0),
         ((1.0, 10.0, 1000.0), 1.0),
         ((10.0, 1.0, None), 0.0),

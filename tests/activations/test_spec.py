@@ -1,4 +1,4 @@
-"""One forward pass per checkpoint, whatever selection asks for it."""
+"""A checkpoint has one forward pass, for every selection of its layers."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_a_selection_of_one_layer_makes_all_that_are_missing_once(finished_study
     assert all(path.exists() for path in paths)
 
     before = [path.stat().st_mtime_ns for path in paths]
-    capture_layers(**job.arguments, report=quiet)  # as a second run that waited for the lock
+    capture_layers(**job.arguments, report=quiet)  # as in a second run that waited for the lock
     assert [path.stat().st_mtime_ns for path in paths] == before
     again = Plan(study, storage, SPECS)
     assert all(again.state(ACTIVATIONS, cell).state == "done" for cell in cells)

@@ -1,4 +1,4 @@
-"""The audit of a copy of the finished study, called as the command calls it."""
+"""The audit of a copy of the finished study, called as by the command."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.conftest import TINY
 
 
 def audit_of(data: Path, home: Path | None = None) -> dict[str, Any]:
-    """What an audit says of the tiny study in a data folder."""
+    """Audit the tiny study in a data folder."""
     study = load_study(str(TINY))
     plan = Plan(study, Storage(data, study.name), specs_for(study))
     with open_event_log(home or data / "dagster", study.name) as events:
@@ -22,7 +22,7 @@ def audit_of(data: Path, home: Path | None = None) -> dict[str, Any]:
 
 
 def fingerprints_of(folder: Path) -> dict[str, str]:
-    """Every file with its content and time."""
+    """Read every file with its content and time."""
     return {
         str(path.relative_to(folder)): f"{sha256(path.read_bytes()).hexdigest()} {path.stat().st_mtime_ns}"
         for path in folder.rglob("*")

@@ -1,4 +1,4 @@
-"""What tests of the audit share."""
+"""Fixtures of the audit tests."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ from tests.conftest import copied
 
 @pytest.fixture
 def copy(finished_study: Path, tmp_path: Path) -> Path:
-    """The finished study in a data folder of one's own."""
+    """Copy the finished study into a separate data folder."""
     return copied(finished_study, tmp_path / "data")

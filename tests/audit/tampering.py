@@ -1,4 +1,4 @@
-"""Ways in which a finished study may be tampered with, each named, with what an audit has to say of it."""
+"""Ways to tamper with a finished study, each with its name and the finding that an audit has to report."""
 
 import json
 import shutil
@@ -18,14 +18,14 @@ STEP = Path("model=gloss-tiny/step=000003")
 
 
 def flip(path: Path, place: int | None = None) -> None:
-    """Turn one bit; in the middle of the file unless a place is given."""
+    """Flip one bit, by default in the middle of the file."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2 if place is None else place] ^= 1
     path.write_bytes(content)
 
 
 def flip_within(path: Path, text: bytes) -> None:
-    """Turn the lowest bit of the last byte of a text in a file."""
+    """Flip the lowest bit of the last byte of a text in a file."""
     flip(path, path.read_bytes().index(text) + len(text) - 1)
 
 
@@ -48,7 +48,7 @@ def flip_tokens(study: Path) -> None:
 
 
 def edit_table(study: Path) -> None:
-    """Another number in a cell of a table, with a right checksum and the old record."""
+    """Write another number into a table, with a correct checksum and the old record."""
     from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE
 
     path = study / "tables/category_presence/model=gloss-tiny.parquet"
@@ -58,7 +58,7 @@ def edit_table(study: Path) -> None:
 
 
 def swap(study: Path) -> None:
-    """Layer 1's SAE under layer 0's name, and the other way round."""
+    """Exchange the SAEs of layers 0 and 1."""
     one, other = (study / "saes" / STEP / f"layer=00{layer}" for layer in (0, 1))
     aside = one.with_name("aside")
     one.rename(aside)
@@ -72,13 +72,13 @@ def swap_activations(study: Path) -> None:
 
 
 def rewrite_record(folder: Path, change: Callable[[Provenance], Provenance]) -> None:
-    """A folder's record with something else in it, and hashes that are right."""
+    """Change the record of a folder; its hashes stay correct."""
     path = folder / RECORD_NAME
     path.write_text(change(Provenance.from_json(path.read_text(), path)).to_json() + "\n")
 
 
 def other_activations(study: Path) -> None:
-    """An SAE that says it was trained on other activations."""
+    """Let an SAE record other activations as its input."""
 
     def change(stored: Provenance) -> Provenance:
         inputs = {
@@ -91,7 +91,7 @@ def other_activations(study: Path) -> None:
 
 
 def other_code(study: Path) -> None:
-    """A result that other code made."""
+    """Let a result record other code."""
     rewrite_record(
         study / "saes" / STEP / "layer=001",
         lambda stored: replace(stored, required=replace(stored.required, code_version=f"{SCHEME}-{16 * 'f'}")),
@@ -108,7 +108,7 @@ def other_settings(study: Path) -> None:
 
 
 def other_weights(study: Path) -> None:
-    """An SAE with other weights and a content hash that fits them."""
+    """Give an SAE other weights, with a content hash that fits them."""
     folder = study / "saes" / STEP / "layer=001"
     flip(next(folder.rglob("sae_weights.safetensors")), -1)
     rewrite_record(
@@ -118,14 +118,14 @@ def other_weights(study: Path) -> None:
 
 
 def improved_summary(study: Path) -> None:
-    """A better loss in the record of a training run."""
+    """Record a better loss of a training run."""
     path = study / "checkpoints/gloss-tiny/training_run.json"
     stored = Provenance.from_json(path.read_text(), path)
     path.write_text(replace(stored, summary={**stored.summary, "final_validation_loss": 1.0}).to_json() + "\n")
 
 
 def made_again(study: Path) -> None:
-    """The same result from the same settings, written somewhere else later."""
+    """Write the same result from the same settings at another place and time."""
     rewrite_record(
         study / "saes" / STEP / "layer=001", lambda stored: replace(stored, created="2030-01-01T00:00:00+00:00")
     )
@@ -163,7 +163,7 @@ def _events(study: Path, statement: str) -> None:
 
 
 def other_record_beside(study: Path) -> None:
-    """Counts of another layer beside a cell's statistics."""
+    """Put counts of another layer beside a cell's statistics."""
     one, other = (study / "tables/rule_counts" / STEP / f"layer=00{layer}.parquet" for layer in (0, 1))
     shutil.copyfile(other, one)
 
@@ -179,7 +179,7 @@ def shorten(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Tampering:
-    """Something that was done to a study, and the finding that has to name it."""
+    """A change to a study, and the finding that has to name it."""
 
     do: Callable[[Path], object]
     kind: str
@@ -293,7 +293,7 @@ TAMPERINGS: dict[str, Tampering] = {
 
 
 def is_named(tampering: Tampering, findings: list[dict[str, str]]) -> bool:
-    """Whether one of the causes that were found is what was done."""
+    """Return whether one of the found causes is the planted change."""
     return any(
         (one["kind"], one["asset"], one["cell"]) == (tampering.kind, tampering.asset, tampering.cell)
         and tampering.says in one["reason"]

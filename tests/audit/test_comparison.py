@@ -1,4 +1,4 @@
-"""What is stored against what was made again: equal is equal, and every kind of difference is named with its size."""
+"""Stored against repeated results: equal files are equal, and every kind of difference has a name and a size."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ REQUIRED = Required("sae", "m/step000008/L01", {"k": 16}, {}, "c0de")
 
 
 def make(folder: Path, change: str = "") -> Path:
-    """A folder of every kind of file; made again with one change."""
+    """Make a folder with every kind of file; make it again with one change."""
     folder.mkdir(parents=True)
     table = frame()
     if change == "number":

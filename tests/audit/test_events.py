@@ -1,4 +1,4 @@
-"""The event log is read as Dagster wrote it, never written, and what is wrong with it is said."""
+"""The event log is read as Dagster wrote it and never written; its faults are reported."""
 
 import shutil
 import sqlite3
@@ -23,7 +23,7 @@ def record(instance: dg.DagsterInstance, study: str, fingerprint: str, seal: str
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An instance with two events of one cell, and one of the same cell of another study."""
+    """An instance with two events of one cell, and an event of the same cell of another study."""
     home = tmp_path_factory.mktemp("home")
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -36,7 +36,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(recorded: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
+    """A copy of the instance's folder."""
     return shutil.copytree(recorded, tmp_path / "home")
 
 

@@ -1,4 +1,4 @@
-"""One question at a time: what contradicts itself is refused before anything is read."""
+"""An audit accepts one question at a time; contradictory options are refused before anything is read."""
 
 import pytest
 from click.testing import CliRunner

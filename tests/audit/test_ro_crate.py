@@ -1,4 +1,4 @@
-"""A study as an RO-Crate: everything named is in it, with the bytes of the study, and says what it was made from."""
+"""A study as an RO-Crate: it contains every named file with the bytes of the study, and the origin of each."""
 
 import json
 import subprocess
@@ -14,8 +14,8 @@ from resources.files.provenance import Provenance
 from tests.conftest import run_emergence
 
 PEERS = Path(__file__).parents[2] / ".peers" / "bin" / "python"
-# The validator wants the context of the vocabulary from the network: here it gets the part that the crate uses, and the
-# two checks that ask whether the network has it are left out.
+# The validator loads the context of the vocabulary from the network: the test provides the part that the crate
+# uses, and leaves out the two checks for its availability.
 VALIDATE = """
 import sys
 import rdflib.plugins.shared.jsonld.context as context

@@ -1,4 +1,4 @@
-"""Two states of a study: nothing changed between a study and its copy, and what was changed is told with its cause."""
+"""Two states of a study: a copy has no difference, and every change is reported with its cause."""
 
 import json
 from pathlib import Path
@@ -26,12 +26,12 @@ def difference(first: Path, second: Path) -> tuple[int, dict[str, Any]]:
 
 @pytest.fixture
 def other(finished_study: Path, tmp_path: Path) -> Path:
-    """A copy to change."""
+    """A copy that the test changes."""
     return copied(finished_study, tmp_path / "other")
 
 
 def rewrite(path: Path, table: Table, frame: pl.DataFrame, **required: Any) -> None:
-    """Another frame, made from something else."""
+    """Write another frame, made from other inputs."""
     record = parquet_provenance(path)
     assert record is not None
     changed = Required(**(vars(record.required) | required))

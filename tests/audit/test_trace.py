@@ -1,4 +1,4 @@
-"""`emergence audit ADDRESS`: from a number to the weights, by every kind of address."""
+"""`emergence audit ADDRESS`: from a number to the weights, for every kind of address."""
 
 import json
 import re

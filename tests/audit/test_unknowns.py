@@ -1,4 +1,4 @@
-"""Where something that an audit needs is absent or odd it says what it cannot know, ends well, and writes nothing."""
+"""If an input of an audit is missing or odd, the audit reports it as unknown, ends normally, and writes nothing."""
 
 import json
 import shutil
@@ -128,7 +128,7 @@ def test_files_that_cannot_be_read_are_named(copy: Path) -> None:
 
 @pytest.mark.parametrize("fill", [b"", b"\0" * 5000, b"{}", b"PAR1" * 9])
 def test_any_file_may_hold_anything(copy: Path, fill: bytes) -> None:
-    """Every file of every kind is replaced; the audit ends, and finds each."""
+    """Every file of every kind is replaced; the audit ends, and reports each."""
     replaced = set()
     for asset_file in sorted((copy / "tiny").rglob("*")):
         kind = (asset_file.parent.parent.name, asset_file.suffix)

@@ -1,4 +1,4 @@
-"""`emergence audit --verify`: a clean study has no finding, and everything that was done to one is named."""
+"""`emergence audit --verify`: a clean study has no finding, and every kind of tampering is named."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The Dagster UI and the report as a person sees them."""
+"""The Dagster UI and the report as a user sees them."""
 
 import time
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_a_stage_shows_its_assets_of_every_model(ui: UI, browser: Browser) -> No
         for asset in ("training_run", "checkpoint", "checkpoint_registry"):
             link = page.locator(f"a[href$='/assets/tiny/{model}/{asset}']")
             expect(link.first).to_be_visible(timeout=60_000)
-    # The graph draws only what is in view: these two are next to each other.
+    # The graph draws only the visible part: these two assets are next to each other.
     page.goto(f"{group}/lineage")
     for asset in ("training_run", "checkpoint"):
         expect(page.get_by_text(asset, exact=True).first).to_be_visible(timeout=60_000)

@@ -1,4 +1,4 @@
-"""What was measured of the small real family, for tests of checkpoints."""
+"""Measurements of the small real family, for tests of checkpoints."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def clean(family: Path) -> dict[int, Measurement]:
 
 @pytest.fixture(scope="session")
 def other_run(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Measurement]:
-    """The same of a run that differs in its seed alone."""
+    """Step to measurement of a run with another seed."""
     folder = trained_family(tmp_path_factory.mktemp("other"), models={"gloss-tiny": MODELS["gloss-tiny"]}, seed=1)
     found = measured_steps(folder, "gloss-tiny", STEPS)
     return {step: one for step, one in found.items() if isinstance(one, Measurement)}

@@ -1,4 +1,4 @@
-"""The picture of how alike checkpoints are: drawn for real, with every pair of steps in it."""
+"""The heat map of checkpoint similarity contains every pair of steps."""
 
 import struct
 from dataclasses import replace
@@ -28,7 +28,7 @@ def registry_of(found: dict[int, Measurement], model: str = "gloss-tiny", n_para
 
 
 def pairs_in(registry: pl.DataFrame, model: str) -> list[dict]:
-    """Rows behind the squares of the chart."""
+    """Read the rows behind the squares of the chart."""
     return cosine_heat_map(registry, [model]).to_dict()["data"]["values"]
 
 

@@ -1,4 +1,4 @@
-"""A model's checkpoint timeline brought up to date over a folder of real checkpoints, measured as workers do it."""
+"""The checkpoint timeline of a model over a folder of real checkpoints, measured as by workers."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ MODEL = "gloss-tiny"
 
 @dataclass
 class Listed:
-    """A model in a folder, as a study over it sees it."""
+    """A model in a folder, as a study lists it."""
 
     root: Path
     storage: Storage
@@ -49,12 +49,12 @@ class Listed:
         return refresh_timeline(self.study(**more), self.storage, MODEL)
 
     def measure(self) -> int:
-        """What workers do for all that was not measured; returns how many there were."""
+        """Measure all unmeasured checkpoints as workers do; return their number."""
         self.refresh()
         return self.measure_listed()
 
     def measure_listed(self) -> int:
-        """The same for what was listed before."""
+        """Measure all checkpoints of an earlier listing."""
         torch.set_num_threads(1)
         tasks = inspection.measurement_tasks(self.study(), self.storage, [Cell(MODEL, step) for step in STEPS])
         for task in tasks:
@@ -75,7 +75,7 @@ def listed(family_copy: Path, tmp_path: Path) -> Listed:
 
 @pytest.fixture(scope="module")
 def measured_before(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Listed:
-    """The clean family, measured and judged; tests change its axis and put it back."""
+    """The clean family, measured and validated; tests change its timeline and restore it."""
     found = Listed(family, Storage(tmp_path_factory.mktemp("measured"), "listed"))
     assert found.measure() == len(STEPS)
     found.refresh()
@@ -115,7 +115,7 @@ def test_measured_checkpoints_are_judged_and_faults_found_by_name(listed: Listed
     found = {entry.step: (entry.status, entry.dup_of_step) for entry in axis.left_out}
     assert found == {2: ("quarantined", None), 4: ("duplicate", 64), 16: ("outlier", None)}
     assert axis.steps() == [0, 1, 8, 32, 64]
-    assert listed.measure() == 0  # a refusal is kept like a measurement
+    assert listed.measure() == 0  # a refusal is stored like a measurement
     assert sorted(worker.measurements(listed.storage, axis)) == [step for step in STEPS if step != 2]
     admitting = listed.refresh(admit=[f"{MODEL}/step4", f"{MODEL}/step2"])
     assert statuses(admitting)[4] == "admitted"
@@ -128,7 +128,7 @@ def test_nothing_is_judged_or_written_again_while_nothing_changes(measured_befor
     before = path.stat()
     assert measured_before.refresh() == axis
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    # What is written there is believed as long as it was made from the same.
+    # A stored result is used as long as its inputs are the same.
     said = tuple(replace(entry, status="outlier", reason="said before") for entry in axis.entries)
     write_timeline(path, replace(axis, entries=said))
     assert set(statuses(measured_before.refresh()).values()) == {"outlier"}
@@ -142,7 +142,7 @@ def test_a_changed_file_makes_its_checkpoint_unjudged_and_the_others_judged_agai
     assert [entry.step for entry in listed.refresh().left_out] == [4]
     os.utime(step_folder(listed.root, MODEL, 64) / "model.safetensors")
     found = statuses(listed.refresh())
-    assert (found[64], found[4]) == ("unjudged", "outlier")  # for now it is a duplicate of nothing
+    assert (found[64], found[4]) == ("unjudged", "outlier")  # for now it is no duplicate
     assert listed.measure() == 1
     assert statuses(listed.refresh()) == {step: "duplicate" if step == 4 else "ok" for step in STEPS}
 
@@ -164,7 +164,7 @@ def test_a_damaged_measurement_is_made_again(listed: Listed, place: int) -> None
     content = bytearray(path.read_bytes())
     content[place] ^= 1
     path.write_bytes(content)
-    # A sample is looked at when there is something to judge.
+    # A sample is read only if there is something to validate.
     axis_file = listed.storage.timeline(MODEL)
     write_timeline(axis_file, replace(axis, validated_from="other rules"))
     damaged = listed.refresh()

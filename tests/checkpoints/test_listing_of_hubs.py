@@ -1,4 +1,4 @@
-"""A model's checkpoint timeline over a hub: branches that move, and portions of checkpoints that fit into the cache."""
+"""The checkpoint timeline of a model over a hub: moved branches, and batches of checkpoints that fit into the cache."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -64,9 +64,9 @@ def test_a_moved_branch_is_noted_until_it_is_pinned_anew_and_changes_nothing_els
     assert noted.step == 8
     assert "moved upstream" in noted.upstream
     after = refresh_timeline(study, storage, MODEL)
-    assert after.entry(8) == noted  # it stays noted
+    assert after.entry(8) == noted  # the note stays
     assert [replace(entry, upstream="") for entry in after.entries] == list(before.entries)
-    # The same files again, at a commit of its own.
+    # The same files again, at another commit.
     hub.move_branch(f"project/{MODEL}", "step8", step_folder(family, MODEL, 8))
     (noted_again,) = verify_pins(study, storage, MODEL)
     assert noted_again == replace(noted, upstream=noted_again.upstream)
@@ -99,6 +99,6 @@ def test_portions_fit_into_the_cache_and_keep_every_checkpoint_in_order(
     limit = cache_gb * 1e9 * CACHE_SHARE
     sizes_of = [[sizes[int(cell.step or 0)] for cell in portion] for portion in portions]
     assert all(sum(portion) <= limit or len(portion) == 1 for portion in sizes_of)
-    # No portion is cut too early.
+    # No batch ends too early.
     assert all(sum(portion) + following[0] > limit for portion, following in pairwise(sizes_of))
     assert portions_of(local_family(tmp_path)) == ([wanted] if wanted else [])

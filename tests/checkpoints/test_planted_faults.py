@@ -1,4 +1,4 @@
-"""The small family is a real one, and every planted fault is what its name says."""
+"""The small family is a real family, and every planted fault has the property in its name."""
 
 import json
 import runpy
@@ -28,7 +28,7 @@ def sha256(folder: Path, step: int) -> str:
 
 
 def distance(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
-    """Euclidean, relative to the first."""
+    """Euclidean distance, relative to the first."""
     assert one.keys() == other.keys()
     difference = sum(float(((one[name].astype(float) - other[name]) ** 2).sum()) for name in one)
     return (difference / sum(float((weight.astype(float) ** 2).sum()) for weight in one.values())) ** 0.5

@@ -1,4 +1,4 @@
-"""`emergence checkpoints`: what it lists, what it finds, what it refuses."""
+"""`emergence checkpoints`: its listing, findings and refusals."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""`emergence claims` on tables that are there, also beside the run with another seed."""
+"""`emergence claims` on existing tables, also beside the run with another seed."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.emergence.claims.test_replication import HERE, THERE
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Claims of the tiny study, and of its run with seed 2."""
     for name in ("EMERGENCE_SEED", "EMERGENCE_STUDY", "EMERGENCE_DATA"):
-        monkeypatch.setenv(name, "")  # the command sets them; this puts them back
+        monkeypatch.setenv(name, "")  # the command sets them; this restores them
     for name, frame in (("tiny", HERE), ("tiny-seed2", THERE)):
         path = Storage(tmp_path, name).study_table("claims")
         path.parent.mkdir(parents=True)

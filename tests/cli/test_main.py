@@ -1,4 +1,4 @@
-"""What the command says when it cannot do what is asked: what, where, what to do; exit code; no traceback."""
+"""Messages of a command that fails: what, where, what to do; exit code; no traceback."""
 
 import os
 import subprocess

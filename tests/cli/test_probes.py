@@ -1,4 +1,4 @@
-"""`emergence probes` says before a run what its texts can show."""
+"""`emergence probes` reports the statistical power of the texts before a run."""
 
 import json
 from pathlib import Path

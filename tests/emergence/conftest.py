@@ -15,7 +15,7 @@ N_TEXTS, N_CATEGORIES, N_LATENTS = 3000, 5, 16
 RECIPE = CellRecipe(n_boot=60, n_shuffles=3)
 
 Strength = Callable[[str, int, int, int], float]
-"""(model, step, layer, category) → how much more often the category's own latent is active on its texts."""
+"""(model, step, layer, category) → excess of the rate of the category's own latent on its texts."""
 
 
 def _labels() -> Labels:
@@ -26,7 +26,7 @@ def _labels() -> Labels:
 
 @pytest.fixture(scope="session")
 def planted_cells() -> Callable[..., pl.DataFrame]:
-    """Cells of a study; the text that a latent fires on is drawn anew in every cell and SAE seed."""
+    """Make the cells of a study; the texts of a latent are drawn independently in every cell and SAE seed."""
 
     def make(
         strength: Strength,
@@ -70,7 +70,7 @@ def planted_cells() -> Callable[..., pl.DataFrame]:
 
 @pytest.fixture(scope="session")
 def bow() -> pl.DataFrame:
-    """A lexical control that is the same everywhere."""
+    """A lexical control with one value for all categories."""
     return pl.DataFrame(
         {
             "control_id": ["none"] * N_CATEGORIES + ["label_shuffle"] * N_CATEGORIES,
@@ -84,7 +84,7 @@ def bow() -> pl.DataFrame:
 
 @pytest.fixture(scope="session")
 def planted_presence(planted_cells: Callable[..., pl.DataFrame], bow: pl.DataFrame) -> Callable[..., pl.DataFrame]:
-    """`category_presence` of `planted_cells`."""
+    """Make `category_presence` of `planted_cells`."""
 
     def make(
         strength: Strength,

@@ -1,4 +1,4 @@
-"""Codes and labels with known contents."""
+"""Codes and labels with known content."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from emergence_assets.features.statistics.labels import Labels
 
 @pytest.fixture
 def random_codes() -> Callable[..., Codes]:
-    """Pure noise: every text activates k random latents; `n_levels` > 0 makes ties among the active ones."""
+    """Draw pure noise: every text activates k random latents; `n_levels` > 0 makes ties among the active latents."""
 
     def make(n_texts: int, n_latents: int, k: int, seed: int = 0, n_levels: int = 0) -> Codes:
         rng = np.random.default_rng(seed)
@@ -26,7 +26,7 @@ def random_codes() -> Callable[..., Codes]:
 
 @pytest.fixture
 def random_labels() -> Callable[..., Labels]:
-    """Random categories of equal probability; a share of the texts has no label."""
+    """Draw random categories of equal probability; a share of the texts has no label."""
 
     def make(n_texts: int, n_categories: int, seed: int = 1, unlabelled: float = 0.1) -> Labels:
         rng = np.random.default_rng(seed)
@@ -39,7 +39,7 @@ def random_labels() -> Callable[..., Labels]:
 
 @pytest.fixture
 def dense() -> Callable[[Codes], np.ndarray]:
-    """Activations as a full array, texts × latents."""
+    """Return activations as a dense array, texts × latents."""
 
     def make(codes: Codes) -> np.ndarray:
         full = np.zeros((len(codes.values_pk), codes.n_latents), dtype=np.float32)

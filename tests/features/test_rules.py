@@ -1,4 +1,4 @@
-"""Every rule accepts what it says and refuses each part that is missing."""
+"""Every rule accepts pairs that meet its description, and rejects a pair that lacks one part."""
 
 import polars as pl
 import pytest

@@ -1,4 +1,4 @@
-"""The same work on an accelerator: close to the CPU, and recorded as done there. Opt in with -m gpu."""
+"""The same work on an accelerator: close to the CPU, and recorded with its device. Opt in with -m gpu."""
 
 from typing import get_args
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 
 def planted_rows(n_rows: int, d_model: int, n_atoms: int, n_active: int) -> torch.Tensor:
-    """Sums of a few unit directions, so that a sparse code exists."""
+    """Make sums of a few unit directions, so that a sparse code exists."""
     generator = torch.Generator().manual_seed(0)
     atoms = torch.nn.functional.normalize(torch.randn(n_atoms, d_model, generator=generator), dim=1)
     chosen = torch.rand(n_rows, n_atoms, generator=generator).topk(n_active).indices

@@ -1,4 +1,4 @@
-"""How the test hub answers on the wire: listings, files, ranges, redirects, refusals, and broken connections."""
+"""HTTP responses of the test hub: listings, files, ranges, redirects, refusals, and broken connections."""
 
 import contextlib
 import http.server
@@ -59,7 +59,7 @@ class Listener(http.server.ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         error = sys.exception()
-        # A client that goes away in mid-answer is no failure of the hub.
+        # A client that disconnects during a response is no failure of the hub.
         if error is not None and not isinstance(error, ConnectionError):
             self.hub.errors.append(error)
 
@@ -103,7 +103,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._send_json({"error": "Not Found"}, 404)
 
     def _find(self, repository: str, revision: str) -> tuple[Repository, Commit | None] | None:
-        """The repository and commit of a request; None when the answer that there is none has been sent."""
+        """Find the repository and commit of a request; None when the 404 response has been sent."""
         found = self.server.hub.repositories.get(repository)
         if found is None:
             self._refuse("RepoNotFound", "Repository not found")
@@ -134,7 +134,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _api(self, asked: dict[str, str], query: dict[str, str], form: dict[str, list[str]]) -> None:
         verb, revision = asked["verb"], asked["revision"]
-        # A dataset is published under the name that its files are fetched by.
+        # The files of a data set have its name in their URL.
         name = asked["repository"] if asked["kind"] == "model" else f"datasets/{asked['repository']}"
         if (found := self._find(name, revision)) is None:
             return
@@ -185,7 +185,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         is_download = self.command == "GET"
         if is_download and self.server.hub.faults.take("corrupt", "GET", path):
-            # Weights begin with a header: some of the data is altered, and nothing else looks wrong.
+            # Weights begin with a header: only data is altered, so that nothing else looks wrong.
             middle = n_bytes * 3 // 4
             altered = bytes(byte ^ 1 for byte in content[middle : middle + 64])
             content = content[:middle] + altered + content[middle + 64 :]
@@ -214,7 +214,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = body[: drop.n_bytes] if drop else body
         for first in range(0, len(body), _CHUNK_BYTES):
             chunk = body[first : first + _CHUNK_BYTES]
-            hub.count_bytes(line, len(chunk))  # before it is sent, so that who has received it finds it counted
+            hub.count_bytes(
+                line, len(chunk)
+            )  # before it is sent, so that a client that has received it finds it counted
             self.wfile.write(chunk)
         if drop:
             self.close_connection = True
@@ -237,7 +239,7 @@ def _file_headers(file: StoredFile, commit_sha: str) -> dict[str, str]:
 
 
 def _range(match: re.Match[str], n_bytes: int) -> tuple[int, int]:
-    """First byte, and one after the last, that a Range header asks for."""
+    """Parse a Range header: first byte, and last byte + 1."""
     first, last = match.groups()
     if first:
         return int(first), min(int(last) + 1, n_bytes) if last else n_bytes

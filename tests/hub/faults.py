@@ -1,4 +1,4 @@
-"""What can go wrong at a model hub, planted on purpose and used up request by request."""
+"""Faults of a model hub, planted on purpose and used up request by request."""
 
 import threading
 import time
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 
 @dataclass
 class Fault:
-    """Something that befalls requests whose path contains a text, as often or as long as it says."""
+    """A fault of requests whose path contains a text, for a number of requests or until a time."""
 
     kind: str
     """`status`, `drop` or `corrupt`."""
     path_contains: str = ""
     method: str = ""
-    """The only one that it befalls, as in `GET`; empty: all."""
+    """The only affected method, as in `GET`; empty: all."""
     count: float = float("inf")
-    """How many requests are still to meet it."""
+    """Number of requests that the fault still affects."""
     until: float = float("inf")
-    """Moment of the monotonic clock when it ends."""
+    """Time of the monotonic clock at which the fault ends."""
     status: int = 500
     retry_after_seconds: int | None = None
     n_bytes: int = 0
-    """Of the body that arrive before the connection is dropped."""
+    """Bytes of the body that are sent before the connection is dropped."""
     with_reset: bool = False
-    """Whether the connection is reset and not closed."""
+    """Whether the connection is reset instead of closed."""
 
 
 class Faults:
@@ -34,17 +34,17 @@ class Faults:
         self._lock = threading.Lock()
 
     def add(self, fault: Fault) -> None:
-        """Plant one."""
+        """Plant a fault."""
         with self._lock:
             self._faults.append(fault)
 
     def clear(self) -> None:
-        """Remove all."""
+        """Remove all faults."""
         with self._lock:
             self._faults.clear()
 
     def take(self, kind: str, method: str, path: str) -> Fault | None:
-        """The first fault of a kind that a request meets; it counts as met."""
+        """Return the first fault of a kind that affects a request, and count it as used."""
         with self._lock:
             for fault in self._faults:
                 is_met = fault.kind == kind and fault.method in ("", method) and fault.path_contains in path

@@ -1,4 +1,4 @@
-"""What a model hub stores: repositories, branches, and commits that stay when a branch moves. No HTTP."""
+"""Storage of the model hub: repositories, branches, and commits that stay when a branch moves. No HTTP."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 LFS_BYTES = 10_000
-"""Files from this size on are stored apart from git, as are weights of any size."""
+"""Files of at least this size are stored apart from git, and so are weights of any size."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class StoredFile:
     """One published file."""
 
     path: str
-    """In the repository, as the tree lists it; hostile ones are listed as they are."""
+    """Path in the repository, as the tree lists it; hostile paths are listed unchanged."""
     content: bytes
 
     @property
@@ -34,24 +34,24 @@ class StoredFile:
 
     @cached_property
     def blob_id(self) -> str:
-        """Git's hash of the file, or of the pointer that stands in its place."""
+        """Git hash of the file, or of its LFS pointer."""
         stored = self._pointer if self.is_lfs else self.content
         return hashlib.sha1(b"blob %d\0" % len(stored) + stored).hexdigest()
 
     @property
     def etag(self) -> str:
-        """What the hub calls the content: sha256 of a large file, git hash of a small one."""
+        """ETag of the content: sha256 of a large file, git hash of a small file."""
         return self.sha256 if self.is_lfs else self.blob_id
 
     def tree_entry(self) -> dict[str, Any]:
-        """As the hub's tree listing has it."""
+        """Entry of the hub's tree listing."""
         entry: dict[str, Any] = {"type": "file", "oid": self.blob_id, "size": len(self.content), "path": self.path}
         if self.is_lfs:
             entry["lfs"] = {"oid": self.sha256, "size": len(self.content), "pointerSize": len(self._pointer)}
         return entry
 
     def sibling(self, with_sizes: bool) -> dict[str, Any]:
-        """As the hub's model info has it."""
+        """Entry of the hub's model info."""
         if not with_sizes:
             return {"rfilename": self.path}
         sibling = {"rfilename": self.path, "size": len(self.content), "blobId": self.blob_id}
@@ -63,25 +63,25 @@ class StoredFile:
 
 @dataclass
 class Commit:
-    """The files of a repository at one moment."""
+    """The files of a repository at one commit."""
 
     sha: str
     files: dict[str, StoredFile]
     unlisted: set[str] = field(default_factory=set)
-    """Files that no listing names."""
+    """Files that no listing contains."""
     unserved: set[str] = field(default_factory=set)
     """Files that cannot be downloaded."""
 
     def listed(self) -> list[StoredFile]:
-        """Files that a listing names, in its order."""
+        """Files of a listing, in its order."""
         return [file for path, file in sorted(self.files.items()) if path not in self.unlisted]
 
     def served(self, path: str) -> StoredFile | None:
-        """The file to download, if there is one."""
+        """The file to download; None if there is none."""
         return None if path in self.unserved else self.files.get(path)
 
     def tree(self, folder: str = "", *, recursive: bool) -> list[dict[str, Any]]:
-        """Entries below a folder: files and folders, or with `recursive` those of all levels."""
+        """Entries below a folder: files and folders, or with `recursive` the entries of all levels."""
         prefix = f"{folder}/" if folder else ""
         entries: dict[str, dict[str, Any]] = {}
         for file in self.listed():
@@ -98,7 +98,7 @@ class Commit:
 
 
 class Repository:
-    """Branches and all commits that ever were."""
+    """Branches and all commits."""
 
     def __init__(self, name: str):
         self.name = name
@@ -108,7 +108,7 @@ class Repository:
         self._n_commits: dict[str, int] = {}
 
     def commit(self, branch: str, files: dict[str, bytes]) -> str:
-        """Put a branch on a new commit with these files; returns its sha, a function of all that led to it."""
+        """Put a branch on a new commit with these files; return its sha, a hash of the commit and its ancestors."""
         stored = {path: StoredFile(path, content) for path, content in files.items()}
         self._n_commits[branch] = self._n_commits.get(branch, 0) + 1
         parent = self.branches.get(branch, "")
@@ -120,12 +120,12 @@ class Repository:
         return sha
 
     def resolve(self, revision: str) -> Commit | None:
-        """The commit that a branch or a sha stands for."""
+        """Return the commit of a branch or a sha."""
         return self.commits.get(self.branches.get(revision, self.tags.get(revision, revision)))
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:
-    """Contents of all files below a folder by relative path; names that begin with a dot are left out."""
+    """Read the contents of all files below a folder by relative path; names that begin with a dot are left out."""
     paths = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
     contents = {
         name.as_posix(): path.read_bytes()

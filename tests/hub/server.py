@@ -21,18 +21,18 @@ _WEIGHTS = re.compile(r"\.(safetensors|bin|pt|pth)$")
 
 
 class Request(NamedTuple):
-    """One line of the log."""
+    """One line of the request log."""
 
     method: str
     path: str
-    """As requested, with percent signs, without the query."""
+    """Path as requested, with percent signs, without the query."""
     status: int
     bytes_sent: int
-    """Of the body; headers do not count."""
+    """Bytes of the body, without headers."""
     range: str
-    """The Range header, as in `bytes=100-`; empty when the whole file was asked for."""
+    """The Range header, as in `bytes=100-`; empty for a whole file."""
     moment: float
-    """Of the monotonic clock, when the answer began."""
+    """Time of the monotonic clock at the start of the response."""
 
 
 class HubServer:
@@ -47,12 +47,12 @@ class HubServer:
         self.page_size = page_size
         self.redirects = redirects
         self.latency_seconds = 0.0
-        """Waited before every answer."""
+        """Delay before every response."""
         self.repositories: dict[str, Repository] = {}
         self.hostile_files: dict[str, tuple[StoredFile, str]] = {}
         self.faults = Faults()
         self.errors: list[BaseException] = []
-        """What went wrong in the hub itself and was not planted."""
+        """Unplanned errors in the hub itself."""
         self._log: list[list[Any]] = []
         self._lock = threading.Lock()
         self._listener: Listener | None = None
@@ -61,7 +61,7 @@ class HubServer:
 
     @property
     def endpoint(self) -> str:
-        """URL without a slash at the end, as HF_ENDPOINT wants it."""
+        """URL without a trailing slash, as HF_ENDPOINT requires."""
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> "HubServer":
@@ -72,30 +72,30 @@ class HubServer:
         if kind is None and self.errors:
             raise AssertionError("the hub itself failed") from self.errors[0]
 
-    # What is published
+    # Published content
 
     def add_revision(self, repository: str, branch: str, folder: Path) -> str:
-        """Publish the files of a folder as a new commit, and put the branch there; returns its sha."""
+        """Publish the files of a folder as a new commit on the branch; return its sha."""
         return self.repositories.setdefault(repository, Repository(repository)).commit(branch, read_folder(folder))
 
     def move_branch(self, repository: str, branch: str, folder: Path) -> str:
-        """Put a branch that exists on a new commit; the old one stays reachable by its sha."""
+        """Put an existing branch on a new commit; the old commit stays reachable by its sha."""
         if branch not in self.repositories[repository].branches:
             raise KeyError(branch)
         return self.add_revision(repository, branch, folder)
 
     def remove_branch(self, repository: str, branch: str) -> None:
-        """Take a branch out of the list; its commits stay reachable by sha."""
+        """Remove a branch from the list; its commits stay reachable by sha."""
         del self.repositories[repository].branches[branch]
 
     def add_tag(self, repository: str, tag: str, revision: str) -> None:
-        """Name the commit of a branch or sha by a tag, which stays there when the branch moves."""
+        """Tag the commit of a branch or sha; the tag stays when the branch moves."""
         self.repositories[repository].tags[tag] = self._commit(repository, revision).sha
 
     def hide(
         self, repository: str, revision: str, filename: str, *, from_tree: bool = True, from_download: bool = True
     ) -> None:
-        """Let a file of a branch's commit, or of a sha, be missing: in listings, on download, or both."""
+        """Hide a file of a branch's commit, or of a sha: in listings, on download, or both."""
         commit = self._commit(repository, revision)
         if filename not in commit.files:
             raise KeyError(filename)
@@ -111,7 +111,7 @@ class HubServer:
         commit.unserved.discard(filename)
 
     def add_hostile_file(self, repository: str, revision: str, name: str, content: bytes) -> None:
-        """List a file of any name, such as `../../evil`, and serve it wherever a client looks for it."""
+        """List a file of any name, such as `../../evil`, and serve it at every path that a client requests for it."""
         commit = self._commit(repository, revision)
         commit.files[name] = StoredFile(name, content)
         for spelling in {revision, commit.sha}:
@@ -119,14 +119,14 @@ class HubServer:
             self.hostile_files[path] = (commit.files[name], commit.sha)
 
     def branches(self, repository: str) -> dict[str, str]:
-        """Branch to commit sha."""
+        """Map branches to commit shas."""
         return dict(self.repositories[repository].branches)
 
     def file_hash(self, repository: str, revision: str, filename: str) -> str:
-        """Sha256 of a large file, git hash of a small one: what an honest download has."""
+        """Sha256 of a large file, git hash of a small file, as an honest download has."""
         return self._commit(repository, revision).files[filename].etag
 
-    # What goes wrong
+    # Faults
 
     def fail(
         self,
@@ -137,7 +137,7 @@ class HubServer:
         path_contains: str = "",
         method: str = "",
     ) -> None:
-        """Answer with an error: for a time, for a number of requests, or until `heal`; empty method: to all."""
+        """Answer with an error: for a time, for a number of requests, or until `heal`; empty method: all methods."""
         until = float("inf") if seconds is None else time.monotonic() + seconds
         n_times = float("inf") if count is None else count
         self.faults.add(Fault("status", path_contains, method, n_times, until, status))
@@ -150,18 +150,18 @@ class HubServer:
     def drop_connection_after(
         self, n_bytes: int, count: int = 1, path_contains: str = "", *, with_reset: bool = False
     ) -> None:
-        """Let the connection die after this many bytes of a file; a request for the rest is answered.
+        """Drop the connection after this many bytes of a file; a request for the rest is answered.
 
-        With `with_reset` it is reset, which clients see as another kind of error, and bytes on their way may be lost.
+        With `with_reset` the connection is reset: clients see another kind of error, and bytes in transit may be lost.
         """
         self.faults.add(Fault("drop", path_contains, count=count, n_bytes=n_bytes, with_reset=with_reset))
 
     def corrupt(self, path_contains: str, count: int | None = None) -> None:
-        """Serve other bytes, of the same length, than the listed hash belongs to."""
+        """Serve bytes of the same length that do not match the listed hash."""
         self.faults.add(Fault("corrupt", path_contains, count=float("inf") if count is None else count))
 
     def heal(self) -> None:
-        """End all of the above and the latency; what is hidden stays hidden."""
+        """End all faults and the latency; hidden files stay hidden."""
         self.faults.clear()
         self.latency_seconds = 0.0
 
@@ -180,11 +180,11 @@ class HubServer:
         if self._listener is None:
             self._listen(self.port)
 
-    # What was asked for
+    # Request log
 
     @property
     def requests(self) -> list[Request]:
-        """The log so far, in the order in which answers began; it holds every byte that a client has received."""
+        """The log, in the order of the starts of responses; it contains every byte that a client has received."""
         with self._lock:
             return [Request(*line) for line in self._log]
 
@@ -194,7 +194,7 @@ class HubServer:
             self._log.clear()
 
     def bytes_sent(self, kind: str = "files") -> int:
-        """Bytes of bodies sent: of `weights`, of `files` of repositories, or of `all` answers."""
+        """Count bytes of bodies sent: of `weights`, of `files` of repositories, or of `all` responses."""
         if kind not in ("weights", "files", "all"):
             raise ValueError(f"kind must be weights, files or all, got {kind!r}")
         paths = {
@@ -217,7 +217,7 @@ class HubServer:
         self._serving.start()
 
     def add_to_log(self, *line: Any) -> list[Any]:
-        """Begin a line, for `count_bytes` to go on with; called by the answers."""
+        """Begin a line that `count_bytes` continues; called by the responses."""
         with self._lock:
             self._log.append([*line])
             return self._log[-1]

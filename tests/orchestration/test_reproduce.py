@@ -1,4 +1,4 @@
-"""A result of a finished study made again: equal bit for bit, and a forged one is not reproduced."""
+"""A result of a finished study is made again: equal bit for bit; a forged result is not reproduced."""
 
 import json
 from hashlib import sha256
@@ -19,7 +19,7 @@ ROW = ("category_presence", "--where", "model=gloss-tinier,layer=0,step=3")
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """All of a study; the locks are no part of it."""
+    """Read all files of a study except locks."""
     found = (
         path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".lock", ".db-shm", ".db-wal")
     )
@@ -34,7 +34,7 @@ def reproduce(data: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
 
 @pytest.fixture
 def presence(finished_study: Path) -> str:
-    """A row of a table, by its lineage id's columns."""
+    """Address a row of a table by the columns of its lineage id."""
     study = load_study(str(TINY))
     frame = pl.read_parquet(Storage(finished_study, study.name).model_table("category_presence", "gloss-tinier"))
     return str(frame["category"].sort()[0])

@@ -1,4 +1,4 @@
-"""The hash of the code behind a result, on a small tree of modules and on a copy of the project."""
+"""The hash of the code of a result, on a small tree of modules and on a copy of the project."""
 
 import inspect
 import shutil
@@ -65,7 +65,7 @@ Version = Callable[..., str]
 
 
 def functions_of(folder: Path) -> tuple[Version, Callable[[str], list[str]]]:
-    """`code_version` and `reached` of a tree as it is now: a process reads every module once."""
+    """Return `code_version` and `reached` of the tree in its present state; a process reads every module once."""
     program = "import sys; from emergence_assets.plan.code_version import *; print(code_version(*sys.argv[1:]))"
 
     def version(*functions: str) -> str:
@@ -100,7 +100,7 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def version(tree: Path) -> Version:
-    """`code_version` of the tree as it is now; functions are named without the package."""
+    """Compute `code_version` of the present tree; functions are named without the package."""
     return functions_of(tree.parent)[0]
 
 
@@ -279,7 +279,7 @@ def in_function(text: str) -> str:
 
 
 def test_other_versions_of_python_see_the_same_code(tree: Path, version: Version) -> None:
-    # The same number under Python 3.11 to 3.14; hashes of `ast.dump` and `ast.unparse` differ between them.
+    # Equal under Python 3.11 to 3.14; hashes of `ast.dump` and `ast.unparse` differ between them.
     (tree / "features/syntax.py").write_text(in_function(SYNTAX))
     assert version("features.syntax:everything") == "2-37b612f51ede21b5"
 

@@ -129,7 +129,7 @@ def test_bytes_are_told_in_words(n_bytes: float, words: str) -> None:
 
 
 def test_what_is_named_twice_to_keep_the_start_light_is_the_same() -> None:
-    """Commands and specs repeat these constants, because they may not import torch or a tokenizer."""
+    """Commands and specs repeat these constants, because they must not import torch or a tokenizer."""
     from emergence_assets.activations.files import export as rows
     from emergence_assets.checkpoints import spec as cells
     from emergence_assets.checkpoints.training import settings as recipe

@@ -1,4 +1,4 @@
-"""Due cells and their reasons, on a pipeline of four assets: weights, codes, curves, summary."""
+"""Stale and missing cells with their reasons, on a pipeline of four assets: weights, codes, curves, summary."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Counts of a study's cells: each counted once, with the reasons why it is not done."""
+"""Counts of a study's cells: each counted once, with the reasons why it is stale or missing."""
 
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def test_a_deleted_input_is_missing_and_its_descendants_are_stale_with_the_reaso
         "curves": (1, 1, 0, 0),
         "summary": (0, 1, 0, 0),
     }
-    # Two layers are stale for one reason: it is told once.
+    # Two layers are stale for one reason: it is listed once.
     assert found["codes"].reasons == ("its input weights of gloss-25k/step000008 is missing",)
 
 

@@ -1,4 +1,4 @@
-"""The worker of tables: what a function gets, and what is written of what it returns."""
+"""The worker of tables: arguments of a function, and the files of its result."""
 
 from pathlib import Path
 from typing import Any

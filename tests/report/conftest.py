@@ -43,18 +43,18 @@ CONTROLS = (*MADE_CONTROLS, "step0", "label_shuffle", "dense", "bow")
 N_TEXTS, N_LATENTS = 4800, 24
 STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 SIZES = {"small": (20_000, 1), "large": (200_000, 2)}
-"""Model to parameters and layers; the largest comes last in size but not in the alphabet."""
+"""Model to parameters and layers; the largest model is last by size but not in the alphabet."""
 CATEGORIES: tuple[str, ...] = ("bird & bee", "</script><script>alert(1)</script>", "fish", "music", "city", "tree")
-"""Names are a user's text and may look like HTML."""
+"""Names are user text and may look like HTML."""
 
 Tables = Callable[..., ReportTables]
 
 
 @pytest.fixture(scope="session")
 def planted_tables() -> Tables:
-    """Tables of a study whose latents gain `strength` (share of the category's texts) after step 8.
+    """Make the tables of a study whose latents gain `strength` (share of the category's texts) after step 8.
 
-    `shuffle_shift` is added to the shuffled-label control, `dense` is how well a dense probe reads every checkpoint.
+    `shuffle_shift` is added to the shuffled-label control; `dense` is the strength of the dense probe at all steps.
     """
 
     @functools.cache
@@ -131,7 +131,7 @@ def empty(rising: ReportTables) -> ReportTables:
 
 @pytest.fixture(scope="session")
 def rising(planted_tables: Tables) -> ReportTables:
-    """Every category gets a latent of its own between step 8 and step 16; the information is there from the start."""
+    """Every category gets a latent of its own between step 8 and step 16; the information exists from the start."""
     return planted_tables(0.5)
 
 
@@ -176,7 +176,7 @@ def _cells(strength: float, dense: float, steps: tuple[int, ...], seed: int) -> 
 
 
 def _control_parts(presence: pl.DataFrame) -> pl.DataFrame:
-    """Every control that a study makes, each as good as permuted labels are."""
+    """Make every control of a study, each equal to permuted labels."""
     last = presence.filter(pl.col("step") == pl.col("step").max(), pl.col("control_id") == "label_shuffle")
     return pl.concat(
         last.with_columns(control_id=pl.lit(control), draw=pl.lit(0)).select(
@@ -187,7 +187,7 @@ def _control_parts(presence: pl.DataFrame) -> pl.DataFrame:
 
 
 def _mechanism() -> pl.DataFrame:
-    """Shares of two categories of the large model; those of a third are not defined."""
+    """Make shares of two categories of the large model; those of a third are undefined."""
     rows = [
         {"category": category, "share_carried": carried, "share_attn": 1 - carried - mlp, "share_mlp": mlp}
         for category, carried, mlp in ((CATEGORIES[0], 0.4, 0.9), (CATEGORIES[1], 0.7, 0.1))
@@ -202,7 +202,7 @@ def _mechanism() -> pl.DataFrame:
 
 @functools.cache
 def _stability() -> pl.DataFrame:
-    """Two SAE seeds that find 40 of 60 latents in common, at every step."""
+    """Make stability of two SAE seeds that find 40 of 60 latents in common, at every step."""
     family, seeds = PlantedFamily(lambda _key: range(40)), [0, 1]
     edges = [
         edges_between(pair.axis, family.read(pair.source), family.read(pair.target), ("large", "large"))
@@ -213,7 +213,7 @@ def _stability() -> pl.DataFrame:
 
 
 def _registry(model: str, n_params: int, n_layers: int, steps: tuple[int, ...]) -> pl.DataFrame:
-    """Checkpoints on a straight way, and among them one with the weights of the last."""
+    """Make checkpoints on a straight trajectory, and among them one with the weights of the last."""
     start, way = np.random.default_rng(n_params).normal(size=(2, 200)).astype(np.float32)
     measured = {step: _measurement(n_params, n_layers, start + way * np.log1p(step) / 8) for step in steps}
     if steps[-1] > 16:

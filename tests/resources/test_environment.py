@@ -95,7 +95,7 @@ def test_a_run_names_its_study_and_every_seed() -> None:
     assert origin_of_run("r1", operated)["study_sha256"] == origin["study_sha256"]
 
 
-# The commit, in repositories that are made for it.
+# The commit, in repositories made for the test.
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""The exception for problems that a user can solve: its text, and its way between processes."""
+"""The exception for problems that a user can solve: its text, and its transfer between processes."""
 
 import pickle
 

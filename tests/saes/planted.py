@@ -12,7 +12,7 @@ from emergence_assets.study.sae import SAESettings
 
 
 def planted(n_rows=6000, d_model=48, n_atoms=96, n_active=4, seed=0):
-    """Rows that are sums of a few known directions, far from the origin and not of unit size."""
+    """Make rows that are sums of a few known directions, far from the origin and not of unit size."""
     generator = torch.Generator().manual_seed(seed)
     atoms_nd = F.normalize(torch.randn(n_atoms, d_model, generator=generator), dim=1)
     # Zipf-like: some directions are ten times as frequent as others.
@@ -25,7 +25,7 @@ def planted(n_rows=6000, d_model=48, n_atoms=96, n_active=4, seed=0):
 
 
 def random_parameters(d_model=24, n_latents=80, seed=0, n_members=1, with_threshold=False, dtype=torch.float32):
-    """A stack of the given shape."""
+    """Make a random stack of the given shape."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape):

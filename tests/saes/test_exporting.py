@@ -1,4 +1,4 @@
-"""A study's SAEs are written for other libraries: an SAE each, an index, a card; again it goes on where it stopped."""
+"""A study's SAEs are exported for other libraries: a folder per SAE, an index, a card; a second export continues."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""SAEs of others take the place of the study's own, are measured as those are, and can be let go again."""
+"""Imported SAEs replace the study's own, are measured in the same way, and can be evicted again."""
 
 import json
 import re
@@ -112,7 +112,7 @@ def test_a_study_goes_on_with_imported_saes_and_back(finished_study: Path, tmp_p
     done = run_emergence(data, "import", str(tmp_path / "theirs"), *where, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["seed"] == 0
-    # The cell and what follows from it.
+    # The cell and its dependants.
     assert {name: one["stale"] for name, one in status_of(data).items() if one["stale"]} == {
         "sae": 1,
         "latent_stats": 1,
@@ -139,7 +139,7 @@ def test_a_study_goes_on_with_imported_saes_and_back(finished_study: Path, tmp_p
     }
     done = run_emergence(data, "run")
     folder = data / "tiny/saes/model=gloss-tiny/step=000006/layer=001"
-    # A random SAE is worse than the mean: measured as ours are, and said so.
+    # A random SAE is worse than the mean: it is measured like ours, with a warning.
     assert "sae_beats_mean_baseline" in done.stderr
     assert torch.equal(read_sae(folder / "seed=0")[0].W_enc_nd, sae_of().W_enc_nd)
     (metrics,) = json.loads((folder / "metrics.json").read_text())["seeds"]

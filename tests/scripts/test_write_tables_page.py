@@ -1,4 +1,4 @@
-"""The page of tables says what is declared, and is current."""
+"""The page of tables agrees with the declarations, and is current."""
 
 from emergence_assets.pipeline import TABLES
 from scripts.write_tables_page import PAGE, tables_page

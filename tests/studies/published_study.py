@@ -1,4 +1,4 @@
-"""Study files over small checkpoints that come from a hub or a folder, for tests of whole studies."""
+"""Study files over small checkpoints from a hub or a folder, for tests of whole studies."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ SMALL: dict[str, Any] = {
     "sae": {"n_latents": 32, "k": 4, "n_steps": 10, "batch_size": 128},
     "statistics": {"n_bootstrap": 20, "n_shuffles": 4},
 }
-"""Instruments that take seconds."""
+"""Settings of measurements that take seconds."""
 
 
 def write_study(path: Path, family: dict[str, Any], **study: Any) -> Path:
@@ -26,10 +26,10 @@ def write_study(path: Path, family: dict[str, Any], **study: Any) -> Path:
 
 
 def hub_family(**more: Any) -> dict[str, Any]:
-    """A family on the hub, repository `project/{model}`."""
+    """Declare a family on the hub, repository `project/{model}`."""
     return {"source": "hub", "repository": "project/{model}", **more}
 
 
 def local_family(root: Path, **more: Any) -> dict[str, Any]:
-    """A family in a folder, counted as soon as it is whole."""
+    """Declare a family in a folder, whose checkpoints count as soon as they are complete."""
     return {"source": "local", "root": str(root), "settle_seconds": 0.0, **more}

@@ -10,7 +10,7 @@ from benchmarks.time_rules import STEPS
 from emergence_assets.features.statistics.formulas import auroc_c
 
 CARRIED = 0.5
-"""A direction is carried with 1 to 2; the noise of a coordinate is 0.1."""
+"""Threshold of a carried direction: carried amounts are 1 to 2, the noise of a coordinate is 0.1."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Every check of every stage: passes on good data, and fails when its data is broken in one named way."""
+"""Every check of every stage passes on good data, and fails when its data is broken in one named way."""
 
 from collections.abc import Sequence
 from typing import Any

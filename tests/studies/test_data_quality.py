@@ -1,4 +1,4 @@
-"""A finished study passes every check of every asset; tables are looked at as they lie on disk."""
+"""A finished study passes every check of every asset; tables are checked as stored on disk."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ STUDY = parse_study(read_yaml(TINY))
 
 
 def failures(data: Path) -> dict[str, set[str]]:
-    """Names of the checks that fail, by asset."""
+    """Return the names of failing checks, by asset."""
     plan = Plan(STUDY, Storage(data, STUDY.name), SPECS)
     used = {spec.name for spec in specs_for(STUDY)}
     found = {}
@@ -79,7 +79,7 @@ Damage = Callable[[pl.DataFrame], pl.DataFrame]
 
 
 def put(name: str, value: Any) -> Damage:
-    """Another value in every row of a column."""
+    """Set another value in every row of a column."""
     return lambda frame: frame.with_columns(pl.lit(value, frame.schema[name]).alias(name))
 
 

@@ -1,4 +1,4 @@
-"""The whole pipeline on the tiny study, through the command line: what is computed, what is kept, what is refused."""
+"""The whole pipeline on the tiny study, through the command line: computed, stored and refused results."""
 
 import contextlib
 import json
@@ -104,7 +104,7 @@ def test_a_new_instance_gets_the_events_without_computing(study: Path) -> None:
 
 
 def test_a_run_that_was_killed_before_it_wrote_its_event_is_told_of_by_the_next(study: Path) -> None:
-    """The event is of what the file was made from before; the file is whole, and nothing is computed for it."""
+    """The event is of the earlier version of the file; the file is complete, and nothing is recomputed for it."""
     index = study / "dagster" / "history" / "runs" / "index.db"
     cell = """SELECT id FROM event_logs WHERE asset_key LIKE '%gloss-tiny%"sae"]' AND partition = 'L00|step000000'"""
     tag = f"key = 'dagster/data_version' AND event_id IN ({cell})"

@@ -67,7 +67,7 @@ def test_a_study_over_a_hub_runs_twice_and_downloads_once(hub: HubServer, family
     assert not any(result_of(again)["made"].values())
     assert "nothing to do" in again.stderr
     assert hub.bytes_sent() == 0
-    # All that was fetched is what was pinned, and offline nothing more is needed.
+    # All fetched files equal their pins, and the study then runs offline.
     hub.unreachable()
     offline = run_emergence(tmp_path, "run", "--json", study=study, HF_ENDPOINT=hub.endpoint, HF_HUB_OFFLINE="1")
     assert not any(result_of(offline)["made"].values())
@@ -123,7 +123,7 @@ def test_planted_faults_are_left_out_by_name_and_the_rest_goes_on(
     assert "NaN" in rows["gloss-tiny", 2]["reason"]
     assert "sha256" in rows["gloss-tinier", 16]["reason"]
     assert len(result["left_out"]) == len(found)
-    # What is left out is in no table but the registry, and in the report by name.
+    # A checkpoint that is left out appears in the registry alone, and by name in the report.
     tables = tmp_path / "faulty" / "tables"
     presence = pl.read_parquet(tables / "category_presence" / "model=gloss-tiny.parquet")
     assert set(presence["step"]) == {0, 1, 8, 64}
@@ -134,7 +134,7 @@ def test_planted_faults_are_left_out_by_name_and_the_rest_goes_on(
     page = Path(result["report"]).read_text(encoding="utf-8")
     assert all(rows[key]["reason"].split(";")[0][:20] in page.replace("&#x27;", "'") for key in found)
 
-    # Named in the study file, a checkpoint is used after all, and only its own cells and the tables are made.
+    # A checkpoint admitted in the study file is used, and only its own cells and the tables are made.
     admitting = write_study(tmp_path / "faulty.yaml", hub_family(), admit=["gloss-tiny/step16"])
     result = result_of(run_emergence(tmp_path, "run", "--json", study=admitting, HF_ENDPOINT=hub.endpoint))
     assert (result["made"]["activations"], result["made"]["sae"]) == (2, 2)
@@ -153,7 +153,7 @@ def test_a_moved_branch_is_reported_and_nothing_is_recomputed(hub: HubServer, fa
     assert "gloss-tiny" in problem
     assert "step 8" in problem
     kept = result_of(run_emergence(tmp_path, *stage, study=study, HF_ENDPOINT=hub.endpoint))
-    assert kept["made"] == {"checkpoint": 0, "checkpoint_registry": 1}  # which says that the branch moved
+    assert kept["made"] == {"checkpoint": 0, "checkpoint_registry": 1}  # the message about the moved branch
     assert any("moved upstream" in line for line in kept["left_out"])
     locked = run_emergence(tmp_path, "checkpoints", "lock", "--update", study=study, HF_ENDPOINT=hub.endpoint)
     assert "step8" in locked.stdout
@@ -179,11 +179,11 @@ def test_checkpoints_dropped_into_a_folder_make_exactly_their_cells(family: Path
     second = result_of(run_emergence(tmp_path, "run", "--json", study=study))
     assert (second["made"]["checkpoint"], second["made"]["activations"], second["made"]["sae"]) == (1, 2, 2)
     assert second["made"]["category_presence"] == 1
-    # The same files delivered again are looked at again, and nothing is made.
+    # The same files delivered again are validated again, and nothing is made.
     shutil.rmtree(step_folder(root, "gloss-tiny", 8))
     shutil.copytree(step_folder(family, "gloss-tiny", 8), step_folder(root, "gloss-tiny", 8))
     assert not any(result_of(run_emergence(tmp_path, "run", "--json", study=study))["made"].values())
-    # One that is no good comes alone: it is left out, and no result changes.
+    # A faulty checkpoint arrives alone: it is left out, and no result changes.
     shutil.copytree(step_folder(family, "gloss-tiny", 16), step_folder(root, "gloss-tiny", 16))
     duplicate_step(root, "gloss-tiny", 2, 16)
     third = result_of(run_emergence(tmp_path, "run", "--json", study=study))

@@ -1,7 +1,7 @@
 """A family that never learns: every checkpoint is a random network of another seed, and nothing may emerge.
 
-The texts are real MMLU questions where EMERGENCE_TEST_MMLU names a file of them (columns question and subject), else
-texts of the same kind: subjects with words of their own, one that is a template, one of long passages.
+If EMERGENCE_TEST_MMLU names a file with MMLU questions (columns question and subject), these are the texts. Otherwise
+the texts are similar: subjects with words of their own, one subject with a template, one with long passages.
 """
 
 import json
@@ -29,7 +29,7 @@ STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 def mmlu_like(path: Path) -> None:
-    """Ten subjects of 80 questions: a tenth of the words is of the subject, as in real questions."""
+    """Make ten subjects of 80 questions: a tenth of the words is specific to the subject, as in real questions."""
     rng = np.random.default_rng(0)
     syllables = ["ba", "co", "di", "fu", "ga", "le", "mi", "no", "pe", "ru", "sa", "ti"]
     vocabulary = ["".join(rng.choice(syllables, 3)) for _ in range(1500)]
@@ -37,7 +37,7 @@ def mmlu_like(path: Path) -> None:
     for subject in range(10):
         own = ["".join(rng.choice(syllables, 4)) for _ in range(30)]
         for _ in range(80):
-            n_words = 40 if subject == 1 else int(rng.integers(8, 20))  # the longest are within the context
+            n_words = 40 if subject == 1 else int(rng.integers(8, 20))  # the longest texts fit into the context
             words = [str(rng.choice(own if rng.random() < 0.1 else vocabulary)) for _ in range(n_words)]
             before = (
                 "which of these two acts is plainly wrong by the common standards of the day: " if subject == 0 else ""
@@ -47,14 +47,14 @@ def mmlu_like(path: Path) -> None:
 
 
 def random_family(root: Path) -> Path:
-    """Step folders whose weights are those of step 0, each of a seed of its own."""
+    """Make step folders with random weights distributed as those of step 0, each of another seed."""
     for position, step in enumerate(STEPS):
         one = trained_family(root / "made", steps=[0], models={MODEL: SHAPE}, seed=100 + position)
         folder = step_folder(root / "family", MODEL, step)
         shutil.copytree(step_folder(one, MODEL, 0), folder)
         shutil.rmtree(root / "made")
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        # Positions are rotary, so that no weight belongs to one: a question may be longer than a gloss.
+        # Positions are rotary, so no weight depends on a position: a question may be longer than a gloss.
         (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": CONTEXT}), encoding="utf-8")
     return root / "family"
 
@@ -73,7 +73,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
             context=CONTEXT,
         ),
         steps=list(STEPS),
-        # Networks that have nothing to do with each other are no training run, and are left out unless they are named.
+        # Unrelated networks are no training run, and are left out unless the study admits them.
         admit=[f"{MODEL}/step{step}" for step in STEPS],
         probe_set={
             "source": "table",
@@ -93,7 +93,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_nothing_may_be_said_of_a_family_that_never_learns(tables: Path) -> None:
     time = pl.read_parquet(tables / "emergence_over_time" / f"model={MODEL}.parquet")
-    assert (time["n_steps"] >= CHECKPOINTS_FOR_A_CLAIM).all()  # with fewer nothing could be claimed of any family
+    assert (time["n_steps"] >= CHECKPOINTS_FOR_A_CLAIM).all()  # with fewer no family could have a claim
     claims = pl.read_parquet(tables / "claims.parquet")
     stated = claims.filter(pl.col("kind") == "emergence")
     assert stated.height >= 9
@@ -114,7 +114,7 @@ def test_presence_is_that_of_the_untrained_network(tables: Path) -> None:
 
 
 def test_categorical_latents_are_no_more_than_at_step_0(tables: Path) -> None:
-    """The rule accepts latents of a random network: it is the excess over step 0 that counts, and there is none."""
+    """The rule accepts latents of a random network: only the excess over step 0 counts, and there is none."""
     passing = dict.fromkeys(STEPS, 0)
     for step in STEPS:
         for layer in range(SHAPE.n_layers):
@@ -124,7 +124,7 @@ def test_categorical_latents_are_no_more_than_at_step_0(tables: Path) -> None:
 
 
 def _is_one_of_them(of_step: Mapping[int, float]) -> None:
-    """Step 0 lies among the others: no further from their mean than a network drawn like them does, by Student's t."""
+    """Require that step 0 is no further from the others' mean than a network drawn like them, by Student's t."""
     later = np.array([of_step[step] for step in STEPS[1:]], float)
     t = (later.mean() - of_step[0]) / (later.std(ddof=1) * (1 + 1 / len(later)) ** 0.5)
     assert abs(t) < scipy.stats.t.ppf(0.999, len(later) - 1), of_step

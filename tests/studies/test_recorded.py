@@ -1,4 +1,4 @@
-"""Every file of a finished study, and every event of it, says what made it and what was written."""
+"""Every file and every event of a finished study records its origin and its content."""
 
 import json
 import sqlite3
@@ -54,7 +54,7 @@ def cells(plan: Plan) -> list[tuple[AssetSpec, Cell, Provenance]]:
 def event(
     instance: dg.DagsterInstance, plan: Plan, spec: AssetSpec, cell: Cell
 ) -> tuple[dg.AssetMaterialization, Mapping[str, str], str]:
-    """The latest of a cell, with its tags and its run."""
+    """Return the latest event of a cell, with its tags and its run."""
     key = asset_key(plan.study, cell.model, spec.name)
     partitions = [partition_key(cell)] if cell.step is not None else None
     wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=partitions)
@@ -105,4 +105,4 @@ def test_an_event_takes_little_room(finished_study: Path) -> None:
             ).fetchall()
         sizes += [length for (length,) in rows]
     assert sizes
-    assert sum(size < 8_000 for size in sizes) > len(sizes) / 2  # the rest hold pictures
+    assert sum(size < 8_000 for size in sizes) > len(sizes) / 2  # the rest contains charts

@@ -23,7 +23,7 @@ SEED = 20261125
 
 
 def tables(data: Path) -> dict[str, tuple[bytes, str]]:
-    """Every table, as the bytes of its columns without dates, and with the fingerprint of what it was made from."""
+    """Read every table: the bytes of its columns without dates, and the fingerprint of its inputs."""
     found = {}
     root = data / "tiny/tables"
     for path in sorted(root.rglob("*.parquet")):
@@ -36,7 +36,7 @@ def tables(data: Path) -> dict[str, tuple[bytes, str]]:
 
 
 def study_with(folder: Path, **settings: object) -> Path:
-    """The tiny study with other settings of `activations`, or of `sae`."""
+    """Write the tiny study with other settings of `activations` or of `sae`."""
     text = TINY.read_text()
     for name, value in settings.items():
         text = text.replace("{training_texts: 600}", f"{{training_texts: 600, {name}: {value}}}")
@@ -56,7 +56,7 @@ def storage_states(data: Path) -> set[str]:
 def test_a_study_killed_five_times_ends_with_the_tables_of_one_that_was_not(
     finished_study: Path, tmp_path: Path
 ) -> None:
-    """With rows that go after their SAEs are trained, so that files are rewritten while it is killed too."""
+    """Rows are evicted once their SAEs are trained, so that files are also rewritten while the study is killed."""
     study = study_with(tmp_path, retention="drop-after-sae")
     draw = random.Random(SEED)
     command = [sys.executable, "-m", "emergence_assets.cli.main", "--study", str(study), "--data", str(tmp_path), "run"]
@@ -122,13 +122,13 @@ def test_evicted_rows_are_known_as_evicted_serve_new_saes_and_come_back(finished
     assert storage_states(data) == {"stored", "evicted"}
     assert run_emergence(data, "storage", "restore").returncode == 0
     assert {path: path.read_bytes() for path in activation_files(data)} == before
-    # A run follows the study's retention also with what an earlier setting left.
+    # A run applies the study's retention also to files of an earlier setting.
     assert run_emergence(data, "run", study=dropping).returncode == 0
     assert storage_states(data) == {"evicted"}
 
 
 def test_rows_that_come_back_different_are_refused(finished_study: Path, tmp_path: Path) -> None:
-    """Another thread count rounds differently; here the record itself says other rows were there."""
+    """Another number of threads rounds differently; here the record itself has other row hashes."""
     data = tmp_path / "data"
     copied(finished_study, data)
     victim = activation_files(data)[0]
@@ -164,7 +164,7 @@ def test_a_cell_that_an_earlier_version_archived_is_refused_by_name_and_made_ane
 
 
 def forge_row_hash(path: Path) -> None:
-    """Rewrite an evicted file so that it claims other rows, consistently."""
+    """Rewrite an evicted file so that it consistently records other rows."""
     import h5py
 
     from emergence_assets.activations.files.layout import content_hash

@@ -1,4 +1,4 @@
-"""Studies with other SAEs than the default ones run to their report; warm starts go from step to step."""
+"""Studies with other SAE variants run to their report; warm starts continue from step to step."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.conftest import TINY, run_emergence, status_of
 
 
 def study_with(folder: Path, **sae: object) -> Path:
-    """The tiny study with one model and other SAEs."""
+    """Write the tiny study with one model and other SAEs."""
     declared = read_yaml(TINY)
     del declared["family"]["models"]["gloss-tiny"]
     declared["sae"] |= sae
@@ -82,7 +82,7 @@ def test_warm_starts_go_from_step_to_step(tmp_path: Path) -> None:
     assert all(one["cold_fvu"] is None for one in metrics(1))
     for one in metrics(3):
         assert one["kept_warm_frac"] > one["kept_cold_frac"]  # pyright: ignore[reportOperatorIssue]
-    # What an SAE was started from is an input: with one lost, all that come after it are made again.
+    # The SAE of a warm start is an input: if one is lost, all later SAEs are made again.
     before = {
         step: (saes / f"step={step:06d}/layer=000/seed=0/sae_weights.safetensors").read_bytes() for step in (0, 6)
     }

@@ -56,7 +56,7 @@ def test_a_preset_alone_is_a_family_of_all_its_models(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "model", "step", "tokens"),
     [
-        # What publishers state for a revision: 300 billion, 3,896 and 4,001 billion, 1.26 trillion, 250 billion.
+        # Published numbers of tokens of a revision: 300 billion, 3,896 and 4,001 billion, 1.26 trillion, 250 billion.
         ("pythia", "pythia-12b", 143_000, 299.9e9),
         ("olmo-2", "olmo-2-7b", 928_646, 3896e9),
         ("olmo-2", "olmo-2-1b", 1_907_359, 4001e9),

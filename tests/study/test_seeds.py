@@ -10,7 +10,7 @@ from resources.errors import EmergenceError
 
 
 def seeds_in(value: Any) -> list[int]:
-    """All seeds of a study, in the order of its fields."""
+    """List all seeds of a study, in the order of its fields."""
     if not isinstance(value, dict):
         return []
     found = []
@@ -25,7 +25,7 @@ def seeds_in(value: Any) -> list[int]:
 
 
 def without_seeds(value: Any) -> Any:
-    """All fields of a study except seeds."""
+    """Return all fields of a study except seeds."""
     if not isinstance(value, dict):
         return value
     return {name: without_seeds(part) for name, part in value.items() if name not in ("seed", "data_seed", "seeds")}

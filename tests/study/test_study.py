@@ -15,7 +15,7 @@ from resources.files.plain_yaml import read_yaml
 
 
 def declared(study: str = "quick", **changes: Any) -> dict[str, Any]:
-    """A shipped study as plain values, with changes such as `sae__k=600`."""
+    """Read a shipped study as plain values, with changes such as `sae__k=600`."""
     values = copy.deepcopy(read_yaml(STUDIES_FOLDER / f"{study}.yaml"))
     for place, value in changes.items():
         *parents, last = place.split("__")
@@ -73,7 +73,7 @@ def test_a_study_that_does_not_exist_is_answered_with_those_that_do(name: str, m
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        # Field, value and what would be right, in this order.
+        # Field, value and remedy, in this order.
         ({"sae__n_latnets": 512}, ["sae.n_latnets", "unknown key", "check its spelling"]),
         ({"sample": 1}, ["sample", "unknown key"]),
         ({"family__models__gloss-25k__width": 3}, ["gloss-25k.width", "unknown key"]),

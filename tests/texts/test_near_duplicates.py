@@ -12,7 +12,7 @@ SENTENCES = st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=12).m
 
 
 def jaccard(left: str, right: str) -> float:
-    """The definition, on sets of 5-grams."""
+    """Compute the index by its definition, on sets of 5-grams."""
 
     def runs(text: str) -> set[tuple[str, ...]]:
         found = words(text)
@@ -50,7 +50,7 @@ def test_case_punctuation_and_white_space_do_not_tell_texts_apart():
 def test_a_turn_of_phrase_is_no_copy():
     phrase = "which one of the following statements is right about"
     few = [f"{phrase} a{i} b{i}" for i in range(MOST_TEXTS_PER_SHINGLE)]
-    assert clusters(few).max() == 0  # as few as a passage has questions
+    assert clusters(few).max() == 0  # as few texts as a passage has questions
     many = [f"{phrase} a{i} b{i}" for i in range(MOST_TEXTS_PER_SHINGLE + 1)]
     assert len(set(clusters(many).tolist())) == len(many)
     assert len(set(clusters([*many, many[3].upper()]).tolist())) == len(many)
@@ -67,7 +67,7 @@ def test_order_of_texts_does_not_matter():
 
 
 def test_many_texts_of_one_template_cost_no_square():
-    """4,000 texts that share 40 words: all their pairs would take 760 MB, the compared ones take 13."""
+    """4,000 texts that share 40 words: all their pairs would take 760 MB, the compared pairs take 13 MB."""
     template = " ".join(f"t{i}" for i in range(40))
     texts = [f"{template} {i} {i + 1} {i + 2} {i + 3} {i + 4} {i + 5}" for i in range(0, 40_000, 10)]
     tracemalloc.start()

@@ -28,11 +28,11 @@ def silent(*_: object) -> None:
 
 
 def questions(n_per_subject: int = 40, word: str = "question") -> pl.DataFrame:
-    """A table like that of the hub; its questions share no 5-gram."""
+    """Make a table like that of the hub; its questions share no 5-gram."""
     subjects = sorted(category_map("mmlu")["area"])
     rows = [(f"{word} {subject} {i}", subject) for subject in subjects for i in range(n_per_subject)]
     frame = pl.DataFrame(rows, schema=["question", "subject"], orient="row")
-    # Stored apart from git, as the hub's file is: it may not be small.
+    # Stored apart from git, like the file on the public hub, so it must not be small.
     choices = [[sha256(question.encode()).hexdigest()] for question in frame["question"]]
     return frame.with_columns(choices=pl.Series(choices), answer=pl.lit(1))
 
@@ -82,7 +82,7 @@ def test_a_branch_that_moves_changes_nothing(hub: HubServer, tmp_path: Path):
     old = hub.branches(REPOSITORY)["main"]
     publish(hub, tmp_path / "upstream", word="other")
     assert probe_file_sha256(fetch(SETTINGS, silent, client=client(hub))) == before
-    # A commit may be named in the study, and is then asked for as it is.
+    # The study may name a commit, which is then requested directly.
     by_commit = SETTINGS | {"revision": old}
     hub.reset_log()
     assert probe_file_sha256(fetch(by_commit, silent, client=client(hub))) == before

@@ -128,5 +128,5 @@ def test_a_damaged_byte_never_crashes(tmp_path: Path, suffix: str):
         try:
             read = read_probe_file(path, ["text", "n"])
         except EmergenceError:
-            continue  # anything else, a panic above all, would fail the test
+            continue  # any other error, including a panic, would fail the test
         assert read.columns == ["text", "n", "place"]

@@ -1,4 +1,4 @@
-"""Probe sets are stable samples, and no latent is scored on a copy of a text it was chosen on."""
+"""Probe sets are stable samples, and no latent is scored on a copy of a text on which it was chosen."""
 
 import tempfile
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_wordnet_texts_are_heldout_synsets_in_the_probe_form(wordnet: ProbeSet):
 def test_both_halves_are_equally_large_in_every_subject(wordnet: ProbeSet):
     is_select = wordnet.texts["split"] == "select"
     assert set(wordnet.texts["split"]) == {"select", "score"}
-    # The hash that splits documents would leave 56 % on one side: in every held-out document the first has a small one.
+    # The hash that splits documents would leave 56 % on one side: held-out documents have a small first hash.
     assert 0.475 < is_select.sum() / len(is_select) < 0.525
     share = wordnet.texts.group_by("subject").agg((pl.col("split") == "select").mean())["split"]
     assert share.is_between(0.25, 0.75).all()
@@ -72,7 +72,7 @@ def test_same_seed_gives_the_same_sample_and_another_seed_another(wordnet: Probe
     assert wordnet_probes(100, seed=0).texts.equals(wordnet.texts)
     other = set(wordnet_probes(100, seed=1).texts["text_id"])
     shared = len(other & set(wordnet.texts["text_id"])) / len(other)
-    assert 0.4 < shared < 0.95  # small subjects are taken whole
+    assert 0.4 < shared < 0.95  # small subjects are complete
 
 
 def test_larger_sample_holds_the_smaller_with_the_same_halves(wordnet: ProbeSet):
@@ -162,7 +162,7 @@ def test_texts_without_names_are_named_by_what_they_say(tmp_path: Path):
     probes = table_probes(write(table, tmp_path), ["category"])
     assert probes.texts["text_id"].n_unique() == 180
     assert probes.texts["text_id"].str.contains("^[0-9a-f]{32}$").all()
-    # Repeated rows count once; the same text under another label is another row and the same unit.
+    # Repeated rows count once; the same text with another label is another row of the same unit.
     other = table.head(3).with_columns(category=pl.lit("music"))
     again = table_probes(write(pl.concat([table, table, other]), tmp_path), ["category"])
     assert len(again.texts) == 183

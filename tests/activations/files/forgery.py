@@ -1,4 +1,4 @@
-"""Files changed as somebody would who knows the format: the hashes fit again where they can."""
+"""Files changed by someone who knows the format: hashes fit again where possible."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ def forge(path: Path, lie: Lie) -> Path:
 
 
 def put(file: h5py.File, name: str, values: np.ndarray) -> None:
-    """A dataset with the hash that belongs to it."""
+    """Write a dataset with its correct hash."""
     if name in file:
         del file[name]
     group, _, own_name = name.rpartition("/")
@@ -32,12 +32,12 @@ def put(file: h5py.File, name: str, values: np.ndarray) -> None:
 
 
 def attrs(**values: str | float) -> Lie:
-    """Other attributes at the root."""
+    """Write other attributes at the root."""
     return lambda file: write_attrs(file, values)
 
 
 def without(*names: str) -> Lie:
-    """Datasets, groups or attributes of the root taken away."""
+    """Remove datasets, groups or attributes of the root."""
 
     def remove(file: h5py.File) -> None:
         for name in names:

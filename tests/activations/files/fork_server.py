@@ -1,8 +1,8 @@
-"""One process that has torch imported and forks for every piece of work, so that fifty of them take seconds.
+"""A process that imports torch once and forks for every task, so that fifty tasks take seconds.
 
-Run as `python -m tests.activations.files.fork_server`; it reads lines of JSON
-`[function of this module, arguments]` and answers with the number of the process that does it; then `null` waits for
-all and answers with their exit codes.
+Run as `python -m tests.activations.files.fork_server`. It reads lines of JSON, `[function of this module, arguments]`,
+and answers each with the id of the process that runs it. `null` waits for all processes, and is answered with their
+exit codes.
 """
 
 import contextlib
@@ -33,17 +33,17 @@ N_ROWS, D_MODEL, N_LAYERS = 6000, 64, 3
 
 
 class ForkServer:
-    """The test's end of it."""
+    """Client of the fork server, for tests."""
 
     def __init__(self, process: subprocess.Popen[str]):
         self._process = process
 
     def start(self, function: str, *arguments: object) -> int:
-        """Fork, and return the number of the new process."""
+        """Fork, and return the id of the new process."""
         return self._ask([function, arguments])
 
     def wait(self) -> list[int]:
-        """Exit codes of what was started since the last time, negative for a signal; waits for all."""
+        """Wait for all processes started since the last call; return their exit codes, negative for a signal."""
         return self._ask(None)
 
     def _ask(self, line: object) -> object:
@@ -56,7 +56,7 @@ class ForkServer:
 
 @contextlib.contextmanager
 def fork_server() -> Iterator[ForkServer]:
-    """Started on entry, ended on exit."""
+    """Start a fork server; end it on exit."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tests.activations.files.fork_server"]
     with subprocess.Popen(
@@ -72,7 +72,7 @@ def fork_server() -> Iterator[ForkServer]:
 
 
 def write_layers(folder: str) -> None:
-    """Several layers at a time, as `capture_layers` does it."""
+    """Write several layers at a time, as `capture_layers` does."""
     with contextlib.ExitStack() as open_files:
         writers = {}
         for layer in range(N_LAYERS):
@@ -100,13 +100,13 @@ def restore(path: str) -> None:
 
 
 def write_again(path: str, seed: int, times: int) -> None:
-    """The same place over and over, the content different each time."""
+    """Write the same file again and again, with different content each time."""
     for turn in range(times):
         write_layer(Path(path), n_rows=2000, seed=seed + turn % 2)
 
 
 def work_without_locks(path: str, code: int) -> None:
-    """On a system whose flock fails: everything that touches a file."""
+    """Do everything that touches a file, on a system without flock."""
     _deny_flock(code)
     write_layer(Path(path))
     evict_rows(Path(path))
@@ -116,7 +116,7 @@ def work_without_locks(path: str, code: int) -> None:
 
 
 def epoch_from_disk(path: str, n_bytes: int, slab_bytes: int) -> None:
-    """An epoch of a file that is much larger than two slabs: memory of one's own must not follow its size."""
+    """Read an epoch of a file that is much larger than two slabs: private memory must not grow with it."""
     d_model, batch_size = 256, 4096
     n_rows, row_bytes = n_bytes // (2 * d_model), 2 * d_model
     with ActivationWriter(Path(path), ActivationSpec(n_rows, 5, d_model), {}) as writer:
@@ -130,7 +130,10 @@ def epoch_from_disk(path: str, n_bytes: int, slab_bytes: int) -> None:
         writer.commit()
     del block_td
     rows = open_rows(Path(path), "resid_post")
-    for warm_up, slab in ((True, 1 << 20), (False, slab_bytes)):  # what torch and threads take once is not of interest
+    for warm_up, slab in (
+        (True, 1 << 20),
+        (False, slab_bytes),
+    ):  # the first allocation of torch and of threads is not counted
         ctypes.CDLL(None).malloc_trim(0)
         before, peak, seen = own_bytes(), 0, 0
         batches = ShuffledRows(rows, batch_size, 0, slab_bytes=slab, regime="disk").batches()
@@ -145,13 +148,13 @@ def epoch_from_disk(path: str, n_bytes: int, slab_bytes: int) -> None:
 
 
 def own_bytes() -> int:
-    """Memory that is not pages of a file."""
+    """Return the bytes of memory that are not pages of a file."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
 def _deny_flock(code: int) -> None:
-    """Let the kernel answer every flock of this process with `code` (seccomp), as a network disk without locks does."""
+    """Make every flock of this process fail with `code` (seccomp), as on a network disk without locks."""
     number = {"x86_64": 73, "aarch64": 32}[os.uname().machine]
     load, if_equal, give = (0x20, 0, 0, 0), (0x15, 0, 1, number), 0x06
     steps = [load, if_equal, (give, 0, 0, 0x00050000 | code), (give, 0, 0, 0x7FFF0000)]

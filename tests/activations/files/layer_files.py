@@ -1,4 +1,4 @@
-"""Whole activation files with random rows, in both storage states, and all that a reader gets out of them."""
+"""Whole activation files with random rows, in both storage states, and their content as a reader sees it."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tests.activations.files.sample_file import SAMPLE_ATTRS, write
 
 
 def random_rows(n_rows: int, d_model: int, seed: int = 0, n_probes: int = 5) -> dict[str, np.ndarray]:
-    """Values of all magnitudes that the three types share."""
+    """Draw values of all magnitudes that the three data types share."""
     random = np.random.default_rng(seed)
     shapes = {name: (n_rows if name == "resid_post" else n_probes, d_model) for name in ROW_DATASETS}
     return {name: random.normal(0, 10, shape).astype(np.float32) for name, shape in shapes.items()}
@@ -34,7 +34,7 @@ def write_layer(
     seed: int = 0,
     attrs: dict[str, AttrValue] = SAMPLE_ATTRS,
 ) -> Path:
-    """One complete file; rows are evicted afterwards, as the pipeline does it."""
+    """Write a complete file; rows are evicted afterwards, as in the pipeline."""
     write(path, random_rows(n_rows, d_model, seed), dtype, attrs)
     if state == "evicted":
         evict_rows(path)
@@ -42,14 +42,14 @@ def write_layer(
 
 
 def stored_rows(dtype: str = "float16", n_rows: int = 60, d_model: int = 16, seed: int = 0) -> Rows:
-    """The rows of `write_layer`, as another capture would give them."""
+    """Return the rows of `write_layer`, as another capture would give them."""
     array = to_storage(random_rows(n_rows, d_model, seed)["resid_post"], dtype)
     assert array.dtype == NUMERIC_TYPES[dtype][1]
     return Rows(array, dtype)
 
 
 def everything(path: Path) -> dict[str, object]:
-    """All that the reader gives, after verification."""
+    """Read everything, after verification."""
     verify_file(path)
     state = read_spec(path).storage_state
     found: dict[str, object] = {"attrs": sorted(read_attrs(path).items())}
@@ -61,5 +61,5 @@ def everything(path: Path) -> dict[str, object]:
 
 
 def temporaries(folder: Path) -> list[Path]:
-    """Files that somebody is building, or left behind."""
+    """List files that a process is writing, or left behind."""
     return sorted(folder.rglob(".*.tmp"))

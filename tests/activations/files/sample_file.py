@@ -1,4 +1,4 @@
-"""The committed sample of format 1, how it was made, and how tests look into a file."""
+"""The committed sample of format 1, the function that made it, and readers without our code."""
 
 from pathlib import Path
 
@@ -15,13 +15,13 @@ SAMPLE_ATTRS = {"model": "planted", "step": 512, "layer": 3, "learning_rate": 6e
 
 
 def sample_rows() -> dict[str, np.ndarray]:
-    """Values that bfloat16 holds exactly."""
+    """Make values that bfloat16 represents exactly."""
     resid_td = np.arange(-12, 12, dtype=np.float32).reshape(6, 4) / 8
     return {"resid_post": resid_td, "read_out": resid_td[::2] * 4, "read_out_mean": resid_td[1::2] * 16}
 
 
 def write(path: Path, rows: dict[str, np.ndarray], dtype: str, attrs: dict[str, str | int | float]) -> Path:
-    """One complete file."""
+    """Write a complete file."""
     spec = ActivationSpec(len(rows["resid_post"]), len(rows["read_out"]), rows["resid_post"].shape[1], dtype)
     with ActivationWriter(path, spec, attrs) as writer:
         for name, block in rows.items():
@@ -31,19 +31,19 @@ def write(path: Path, rows: dict[str, np.ndarray], dtype: str, attrs: dict[str, 
 
 
 def write_sample(path: Path) -> Path:
-    """How format_v1.h5 was made: `python tests/activations/sample_file.py`."""
+    """Write format_v1.h5: `python tests/activations/sample_file.py`."""
     return write(path, sample_rows(), "bfloat16", SAMPLE_ATTRS)
 
 
 def dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    """A dataset by h5py alone, without our reader."""
+    """Read a dataset with h5py alone."""
     found = file[name]
     assert isinstance(found, h5py.Dataset)
     return found
 
 
 def content(path: Path) -> tuple[object, ...]:
-    """All that the reader gives, after verification."""
+    """Read everything, after verification."""
     verify_file(path)
     rows = tuple(open_rows(path, name, verify=True).array.tobytes() for name in ROW_DATASETS)
     stats = tuple(column.tobytes() for column in vars(read_stats(path)).values())

@@ -1,4 +1,4 @@
-"""Writing beside the forward pass: in order, never more than a few blocks ahead, and failures reach who appends."""
+"""Writing beside the forward pass keeps the order, runs at most a few blocks ahead, and raises failures in `append`."""
 
 import contextlib
 import threading
@@ -20,7 +20,7 @@ SPEC = ActivationSpec(600, 5, 8)
 
 
 class SlowWriter(ActivationWriter):
-    """A writer on a slow disk: it waits before each block, and says how many it has taken."""
+    """A writer on a slow disk: it waits before each block, and counts its blocks."""
 
     n_taken = 0
     seconds = 0.0
@@ -57,7 +57,7 @@ def test_blocks_arrive_in_the_order_in_which_they_were_given(tmp_path: Path, sec
     for layer in layers:
         expected = everything(write(tmp_path / "directly.h5", rows[layer], "float16", {}))
         found = everything(tmp_path / f"{layer}.h5")
-        # Statistics are sums of blocks, and the blocks were others.
+        # Statistics are sums of blocks, and the blocks were different.
         assert all(found[name] == expected[name] for name in ROW_DATASETS)
     assert n_writing_threads() == 0
 
@@ -81,7 +81,7 @@ def test_whoever_is_faster_than_the_disk_waits(tmp_path: Path) -> None:
         while n_given <= QUEUED_BLOCKS and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.1)
-        assert n_given == QUEUED_BLOCKS + 1  # one more is in the writer's hands
+        assert n_given == QUEUED_BLOCKS + 1  # the writer works on one more
         assert writer.n_taken == 0
         writer.go_on.set()
         giver.join(30)
@@ -135,7 +135,7 @@ def test_an_unknown_layer_reaches_who_appends(tmp_path: Path) -> None:
 
 
 class FullDiskWriter(ActivationWriter):
-    """Somebody takes the reserved space away: the file is made sparse, and the disk filled, before the tenth block."""
+    """A writer whose reserved space is lost: before the tenth block the file is made sparse and the disk is filled."""
 
     n_taken = 0
 

@@ -1,4 +1,4 @@
-"""Shuffled batches: the same rows in the same order, wherever the rows are."""
+"""Shuffled batches have the same rows in the same order, in memory and on disk."""
 
 import itertools
 import threading
@@ -25,7 +25,7 @@ SLABS = {"larger than the rows": 1 << 20, "smaller than the rows": 50 * ROW_BYTE
 
 @pytest.fixture(scope="module")
 def numbered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows whose first column is their number."""
+    """Make rows whose first column is their number."""
     rows = random_rows(N_ROWS, D_MODEL)
     rows["resid_post"][:, 0] = np.arange(N_ROWS)
     return write(tmp_path_factory.mktemp("rows") / "layer.h5", rows, "float16", {})
@@ -36,7 +36,7 @@ def kept_rows(share: float) -> np.ndarray | None:
 
 
 def take(shuffled: ShuffledRows, n_batches: int, first: int = 0) -> list[torch.Tensor]:
-    """Batches, and the reader ended."""
+    """Take batches, and end the reader."""
     generator = shuffled.batches(first)
     taken = list(itertools.islice(generator, n_batches))
     generator.close()  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,4 +1,4 @@
-"""Flipped bits and lost ends, anywhere in a file of each storage state: found, or without any consequence. Counted."""
+"""Flipped bits and truncation anywhere in a file of each storage state are detected or harmless. Counted."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Exported rows are the rows: by the layouts as they are described, and by the libraries that they are for."""
+"""Exported rows equal the stored rows, by the described layouts and by the libraries that read them."""
 
 import json
 import subprocess
@@ -95,7 +95,7 @@ np.save(sys.argv[5], loaded[:][hook].numpy())
 
 @pytest.mark.peers
 def test_sae_lens_loads_the_data_set(tmp_path: Path) -> None:
-    """By its own loader, which compares shapes; only what the loader asks of the store is given."""
+    """Use the loader of SAELens, which compares shapes, with only the fields of the store that it reads."""
     assert PEERS.exists(), "type `make peers`"
     rows = some_rows("float16")
     export_for_sae_lens(rows, some_tokens(), HOOK, CONTEXT, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Processes that die, write at once, or find no locks: a file under its final name is whole, old or new. Counted."""
+"""Processes are killed, write at once, or have no locks: a file under its final name is whole, old or new. Counted."""
 
 import contextlib
 import errno
@@ -33,7 +33,7 @@ SIZE = {"n_rows": N_ROWS, "d_model": D_MODEL}
 
 
 def killed(forks: ForkServer, function: str, argument: object, moment: float) -> bool:
-    """Start work and kill it after so many seconds; whether it was still at work."""
+    """Start a task and kill it after some seconds; return whether it was still running."""
     pid = forks.start(function, argument)
     time.sleep(moment)
     os.kill(pid, signal.SIGKILL)
@@ -41,14 +41,14 @@ def killed(forks: ForkServer, function: str, argument: object, moment: float) ->
 
 
 def require_rows(path: Path, written: dict[str, np.ndarray]) -> None:
-    """Whole, and what was written."""
+    """Require a whole file with the written rows."""
     verify_file(path)
     for name in ROW_DATASETS:
         np.testing.assert_array_equal(open_rows(path, name).array, to_storage(written[name], "float16"))
 
 
 def seconds_of(forks: ForkServer, function: str, argument: object) -> float:
-    """How long the work takes when nobody kills it."""
+    """Measure the seconds of the task without a kill."""
     start = time.perf_counter()
     forks.start(function, argument)
     assert forks.wait() == [0]
@@ -68,13 +68,13 @@ def test_a_writer_killed_at_any_moment_leaves_whole_layers_or_none(
         folder = tmp_path / str(index)
         folder.mkdir()
         at_work = killed(forks, "write_layers", folder, moments.uniform(0, 1.1) * seconds)
-        seconds *= 1.05 if at_work else 0.9  # the machine may be busy: half of the kills are to hit
+        seconds *= 1.05 if at_work else 0.9  # the machine may be busy: half of the kills have to hit
         for path in folder.glob("layer*.h5"):
             require_rows(path, written[int(path.stem[-1])])
         n_whole = len(list(folder.glob("layer*.h5")))
         outcomes[f"left {n_whole} whole layers"] += 1
         for leftover in temporaries(folder):
-            with contextlib.suppress(EmergenceError):  # refused; or else whole, and only its name was to come
+            with contextlib.suppress(EmergenceError):  # refused; or whole, and only the rename was missing
                 require_rows(leftover, written[int(leftover.name[len(".layer")])])
         sweep_temporaries(folder)
         assert len(list(folder.iterdir())) == n_whole
@@ -176,7 +176,7 @@ def test_a_reader_goes_on_with_the_rows_it_opened(tmp_path: Path, faults: Faults
 
 @contextlib.contextmanager
 def held_lock(path: Path) -> Iterator[None]:
-    """An exclusive lock of somebody else, by a descriptor of its own."""
+    """Hold an exclusive lock through a separate file descriptor."""
     with path.open("r+b") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""A full disk at every stage: a clear error, nothing half-made, and what was finished stays usable. Counted."""
+"""A full disk at every stage gives a clear error and no partial file, and finished files stay usable. Counted."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ SIZE = {"n_rows": 4000, "d_model": 32}  # 256 kB of rows on a disk of 1 MiB
 
 
 def fill(disk: Path, left_bytes: int = 0) -> Path:
-    """Somebody else's file, that leaves so many bytes."""
+    """Fill the disk with another file, except for some bytes."""
     eaten, free = disk / "eaten", os.statvfs(disk)
     with eaten.open("wb") as stream:
         os.posix_fallocate(stream.fileno(), 0, max(1, free.f_bavail * free.f_frsize - left_bytes))
@@ -29,7 +29,7 @@ def fill(disk: Path, left_bytes: int = 0) -> Path:
 
 
 def refused(work: Callable[[], object]) -> str:
-    """How work ends that must not succeed; keeps nothing of it open, or the disk could not be taken away."""
+    """Return the error of a task that must fail; keep no reference to it, because an open file blocks the unmount."""
     try:
         work()
     except (EmergenceError, OSError) as error:
@@ -100,7 +100,7 @@ def test_space_that_vanishes_after_it_was_checked_leaves_nothing_half_made(
     outcomes = Counter[str]()
     for left_bytes in range(0, 1 << 18, 8192):
         before = write_layer(path, state, **size).read_bytes()
-        # The real check, and right after it somebody's file: HDF5, the reservation or a write meets the full disk.
+        # The real check, then another file fills the disk: HDF5, the reservation or a write meets the full disk.
         monkeypatch.setattr(writing, "require_space", lambda folder, _n, left=left_bytes: fill(folder, left))
         try:
             do()

@@ -1,4 +1,4 @@
-"""Whatever is done to the bytes of a file: it is refused in words, or holds after verification what it held before."""
+"""A file with changed bytes is refused with a message, or has unchanged content after verification."""
 
 from collections.abc import Callable
 from functools import cache
@@ -21,14 +21,14 @@ WINDOW = 64
 
 @cache
 def whole(state: StorageState) -> tuple[bytes, dict[str, object]]:
-    """Bytes and content of a sound file."""
+    """Bytes and content of an intact file."""
     with TemporaryDirectory() as folder:
         path = write_layer(Path(folder) / "layer.h5", state)
         return path.read_bytes(), everything(path)
 
 
 def overwrite(at: float, new: bytes) -> Edit:
-    """Bytes put over others."""
+    """Overwrite bytes."""
 
     def edit(old: bytes) -> bytes:
         place = int(at * len(old))
@@ -38,12 +38,12 @@ def overwrite(at: float, new: bytes) -> Edit:
 
 
 def splice(at: float, n_removed: int, new: bytes) -> Edit:
-    """Bytes put in and taken away: what follows moves."""
+    """Insert and remove bytes: the rest moves."""
     return lambda old: old[: int(at * len(old))] + new + old[int(at * len(old)) + n_removed :]
 
 
 def copy_window(source: float, target: float) -> Edit:
-    """A window of the file put over another one: every byte of it is plausible."""
+    """Copy a window of the file over another one: every byte of it is plausible."""
 
     def edit(old: bytes) -> bytes:
         n_windows = len(old) // WINDOW
@@ -94,7 +94,7 @@ def test_an_edited_file_is_refused_or_reads_as_before(state: StorageState, chang
             except EmergenceError:
                 assert path.read_bytes() == data
                 continue
-            if path.read_bytes() != data:  # it had something to do
+            if path.read_bytes() != data:  # at least one fault was planted
                 restore_rows(path, stored_rows())
                 assert everything(path) == whole("stored")[1]
             assert temporaries(Path(folder)) == []

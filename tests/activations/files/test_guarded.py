@@ -1,4 +1,4 @@
-"""Damage is found, hostile files are refused."""
+"""Damage is detected, hostile files are refused."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The order of rows: every row once an epoch, decided by seed and epoch, and neighbours far apart."""
+"""Order of rows: every row once per epoch, determined by seed and epoch, with neighbours far apart."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from emergence_assets.activations.files.row_order import BLOCK_BYTES, RowOrder
 
 
 def rows_in_order(order: RowOrder, epoch: int) -> np.ndarray:
-    """Row numbers of an epoch in the order in which they come."""
+    """Return the row numbers of an epoch in their order."""
     slabs = []
     for slab in range(order.n_slabs):
         rows = np.concatenate([np.arange(start, end) for start, end in order.slab_blocks(epoch, slab)])

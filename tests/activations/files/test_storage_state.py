@@ -1,4 +1,4 @@
-"""Rows evicted and restored: what comes back is what was there, and all else stays as it is."""
+"""Rows are evicted and restored: restored rows equal the original rows, and all other content is unchanged."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ SIZE = {"n_rows": 4000, "d_model": 32}
 
 
 def what_stays(path: Path) -> dict[str, object]:
-    """All of a file but its rows and what says where they are."""
+    """Read all content of a file except its rows and their location."""
     found: dict[str, object] = {name: value for name, value in read_attrs(path).items() if name != "residency"}
     found |= {name: column.tobytes() for name, column in vars(read_stats(path)).items()}
     for name in list(ROW_DATASETS)[1:]:
@@ -40,7 +40,7 @@ def what_stays(path: Path) -> dict[str, object]:
 
 
 def flip(path: Path, name: str, byte: int = 3) -> None:
-    """One bit of a dataset."""
+    """Flip one bit of a dataset."""
     with h5py.File(path) as file:
         place = dataset(file, name).id.get_offset() + byte
     data = bytearray(path.read_bytes())

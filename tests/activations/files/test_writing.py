@@ -1,4 +1,4 @@
-"""The activation file: what is written is what is read, and a killed writer leaves nothing."""
+"""The activation file: reading returns the written rows, and a killed writer leaves no file."""
 
 import doctest
 import os

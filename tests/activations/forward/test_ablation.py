@@ -1,4 +1,4 @@
-"""A changed text runs one token and gives what the whole text would give."""
+"""A changed text runs one token and gives the result of the whole text."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def ids_bt() -> torch.Tensor:
 
 
 def whole_text(model, ids_bt, layer, added_d) -> dict[int, torch.Tensor]:
-    """Written out: the whole text in one pass, its last position changed after one block."""
+    """Run the whole text in one pass, with its last position changed after one block."""
     block = next(module for name, module in model.named_modules() if name.endswith((f"layers.{layer}", f"h.{layer}")))
 
     def add(_module, _args, output):

@@ -1,4 +1,4 @@
-"""Capturing: the rows are those of the blocks, in the order of the tokens, whatever the batches were."""
+"""Captured rows are the block outputs, in the order of the tokens, for every batching."""
 
 import contextlib
 from pathlib import Path
@@ -80,7 +80,7 @@ def capture(folder: Path, model, tokens, layers=LAYERS, dtype="float32", **optio
 
 
 def one_by_one(model, ids: np.ndarray) -> dict[int, np.ndarray]:
-    """Residual stream [tokens, d_model] by transformers' own means; the last layer only after the final norm."""
+    """Compute the residual stream [tokens, d_model] with transformers alone; its last layer is after the final norm."""
     with torch.no_grad():
         states = model(input_ids=torch.from_numpy(ids.astype(np.int64))[None], output_hidden_states=True).hidden_states
     return {layer - 1: state[0].numpy() for layer, state in enumerate(states)}
@@ -95,7 +95,7 @@ def test_rows_are_the_hidden_states_in_the_order_of_the_tokens(tmp_path, model, 
     training = tokens.training_rows
     for layer in LAYERS:
         ours = torch.from_numpy(rows[layer]["resid_post"])
-        # transformers gives the last layer after the norm: bring ours there.
+        # transformers gives the last layer after the norm: apply the norm to ours.
         ours = norm(ours).detach().numpy() if layer == 2 else ours.numpy()
         expected = np.stack(
             [alone[text][layer][at] for text, at in zip(training.text_index_t, training.position_t, strict=True)]
@@ -229,7 +229,7 @@ def test_overflow_of_the_file_is_told_apart_from_a_damaged_model(tmp_path, model
 
 
 def test_a_batch_that_memory_does_not_hold_is_halved_for_good(tmp_path, model):
-    """A device that holds three texts at a time: the error is torch's own, raised where a device raises it."""
+    """Simulate a device that holds three texts: the error is torch's own, raised where a device raises it."""
     sizes = []
 
     def hold_three(_module, _args, kwargs) -> None:

@@ -1,4 +1,4 @@
-"""The stream between two layers is the sum of what attention, heads and MLPs add, whatever the architecture."""
+"""The stream between two layers is the sum of the outputs of attention, heads and MLPs, for every architecture."""
 
 import pytest
 import torch
@@ -75,7 +75,7 @@ def test_parts_add_up_to_the_difference_of_the_streams(name: str, first: int, la
 
 
 def test_a_head_is_what_vanishes_with_its_values(ids_bt) -> None:
-    """The part of one head is what is lost when its columns of the output projection are zero."""
+    """The part of a head is the difference when its columns of the output projection are zero."""
     model, layer, head = made("parallel"), 2, 1
 
     def attention_of(model):

@@ -1,4 +1,4 @@
-"""Weights of few bits, without their smaller half, with noise: what changes, and that all comes back."""
+"""Weights with few bits, pruned weights, weights with noise: the changes, and their reversal."""
 
 import pytest
 import torch
@@ -69,7 +69,7 @@ def test_a_bypassed_block_hands_on_what_it_is_given(name: str) -> None:
     ids_bt = torch.randint(1, 50, (3, 6), generator=torch.Generator().manual_seed(1))
 
     def streams() -> dict[int, torch.Tensor]:
-        # What reads the stream listens behind what changes it: its hooks come later.
+        # Hooks that read the stream are registered after the hooks that change it.
         with torch.no_grad(), residual_stream(model, (0, 1, 2)) as resid:
             model.base_model(input_ids=ids_bt)
             return dict(resid)

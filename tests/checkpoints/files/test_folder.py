@@ -1,4 +1,4 @@
-"""A checkpoint folder is read without loading it, and every kind of damage is found and named."""
+"""A checkpoint folder is read without loading it; every kind of damage is detected and named."""
 
 import hashlib
 import json
@@ -44,7 +44,7 @@ def write_weights(folder: Path, weights: dict[str, np.ndarray]) -> None:
 
 
 def write_header(folder: Path, change) -> None:
-    """Replace the header of the weights file by what `change` makes of it; the data stays."""
+    """Replace the header of the weights file by the result of `change`; the data stays."""
     content = (folder / "model.safetensors").read_bytes()
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])

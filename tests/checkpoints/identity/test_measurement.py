@@ -1,4 +1,4 @@
-"""What is measured of a checkpoint against the same worked out at once with numpy, and the file that keeps it."""
+"""The measurement of a checkpoint equals a direct computation with numpy; its file is stored and read."""
 
 import hashlib
 import json
@@ -44,7 +44,7 @@ def by_group(checkpoint: Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def content(found: Measurement | InvalidCheckpoint) -> dict:
-    """Everything that was measured, in a form that compares by value."""
+    """Return the content of a measurement in a form that compares by value."""
     plain = asdict(found)
     return plain | {"sample": plain["sample"].tolist()} if "sample" in plain else plain
 
@@ -205,7 +205,7 @@ def stored(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read_or_refused(path: Path) -> dict | None:
-    """Content of a measurement; None when it is refused, which any other error than that is not."""
+    """Return the content of a measurement, or None if it is refused; any other error fails the test."""
     try:
         return content(read_measurement(path, sample=True))
     except EmergenceError:

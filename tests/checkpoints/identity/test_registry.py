@@ -1,4 +1,4 @@
-"""The table of all checkpoints: what it holds of clean, faulty and missing steps, and which rules each one fails."""
+"""The table of all checkpoints: clean, faulty and missing steps, and the rules that each fails."""
 
 from pathlib import Path
 
@@ -123,7 +123,7 @@ def test_each_planted_fault_fails_its_own_rule_and_no_other(
         16: {"weights_are_unique"},
     }
     assert registry.filter(~pl.col("on_time_axis"))["step"].to_list() == [0, 1, 2, 4, 8, 16]
-    # What has another architecture is compared with nothing.
+    # A checkpoint of another architecture is compared with no other.
     other = registry.filter(step=2).row(0, named=True)
     assert (other["cosines"], other["cos_to_last"], other["architecture"]) == ([], None, "GPT2LMHeadModel")
     assert all(2 not in steps for steps in registry["cosine_steps"])
@@ -133,7 +133,7 @@ def test_an_admitted_step_is_on_the_axis_and_still_fails_its_rule(clean: dict[in
     registry = registry_of({**clean, 4: clean[64]}, admitted=(4,))
     assert registry.filter(step=4)["on_time_axis"].item()
     assert registry.filter(step=4)["dup_of_step"].item() == 64
-    # Its loss is that of the end, and step 8 has the higher one that it ought to have.
+    # Its loss is that of the last step, and step 8 has the expected higher loss.
     assert failed_rules(registry) == {4: {"weights_are_unique"}, 8: {"loss_falls"}, 16: {"loss_falls"}}
 
 
@@ -153,7 +153,7 @@ def test_a_loss_is_compared_within_its_model_and_not_with_steps_that_are_left_ou
     clean: dict[int, Measurement],
 ) -> None:
     registry = registry_of({**clean, 4: clean[64]})
-    assert failed_rules(registry) == {4: {"weights_are_unique"}}  # whose low loss is no measure for step 8
+    assert failed_rules(registry) == {4: {"weights_are_unique"}}  # its low loss is no reference for step 8
     lower = registry.with_columns(model=pl.lit("another"), loss=pl.col("loss") - 5)
     both = rule_frame(pl.concat([lower, registry]))
     assert both.height == 2 * len(STEPS)

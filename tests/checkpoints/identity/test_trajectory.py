@@ -1,4 +1,4 @@
-"""Distances and cosines between checkpoints against dense ones, and the way from step to step."""
+"""Distances and cosines between checkpoints against dense computations, and the trajectory from step to step."""
 
 import math
 from dataclasses import replace
@@ -17,13 +17,13 @@ from tests.family import STEPS, read_weights, step_folder
 
 
 def flat(family: Path, step: int) -> np.ndarray:
-    """All weights of a checkpoint but vectors, which are not sampled."""
+    """Concatenate all weights of a checkpoint except vectors, which are not sampled."""
     weights = read_weights(step_folder(family, "gloss-tiny", step))
     return np.concatenate([weights[name].ravel() for name in sorted(weights) if weights[name].ndim > 1]).astype(float)
 
 
 def on_a_line(clean: dict[int, Measurement], places: dict[int, float]) -> Trajectory:
-    """Checkpoints of which each is the same weights plus a multiple of one direction."""
+    """Make checkpoints with equal weights plus a multiple of one direction."""
     first = clean[0]
     direction = np.random.default_rng(0).normal(size=len(first.sample)).astype(np.float32)
     return trajectory({step: replace(first, sample=first.sample + at * direction) for step, at in places.items()})

@@ -1,4 +1,4 @@
-"""Every fault that was planted into a trained family is found by name, and nothing else is blamed."""
+"""Every fault planted into a trained family is found by its name, and no other checkpoint is left out."""
 
 import shutil
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ Clean = dict[int, Measurement]
 
 
 def serving(clean: Clean, instead: Mapping[int, int]) -> Measured:
-    """Some steps serve the weights of others."""
+    """Let some steps serve the weights of others."""
     return {step: clean[instead.get(step, step)] for step in clean}
 
 
@@ -190,7 +190,7 @@ def test_an_admitted_step_is_used_and_changes_nothing_for_others(clean: Clean, o
     judged = validate_checkpoints(served, [4, 8])
     assert (judged[4].status, judged[4].dup_of_step, judged[4].failed) == ("admitted", 64, ("weights_are_unique",))
     assert "admitted by name" in judged[4].reason
-    assert judged[8] == ValidationResult(8, "ok")  # nothing was found against it
+    assert judged[8] == ValidationResult(8, "ok")  # no fault was found
     assert judged[16].status == "outlier"
 
 

@@ -1,4 +1,4 @@
-"""Nothing is found against clean runs: whole, still arriving, thinned out, short, hardly trained, partly frozen."""
+"""Clean runs pass all rules: whole, still arriving, thinned out, short, hardly trained, partly frozen."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,7 +27,7 @@ GRIDS = {
 
 
 def parts_of(measurements: Measured) -> list[Measured]:
-    """What was there at each moment while the steps came in one by one, in order."""
+    """Return the steps present at each moment while they arrive one by one, in order."""
     steps = sorted(measurements)
     return [{step: measurements[step] for step in steps[:n]} for n in range(len(steps) + 1)]
 
@@ -81,14 +81,14 @@ def halve(checkpoint: Path) -> None:
 
 def test_neighbours_whose_vectors_did_not_move_yet_are_no_duplicates(clean: Clean) -> None:
     first, second = clean[0], clean[1]
-    position = first.groups.index("other")  # norms alone
+    position = first.groups.index("other")  # only the norms change
     hashes = list(second.group_hashes)
     hashes[position] = first.group_hashes[position]
     assert blamed({**clean, 1: replace(second, group_hashes=tuple(hashes))}) == {}
 
 
 def changed(family: Path, model: str, change: Callable[[int, Weights], Weights]) -> Measured:
-    """The family measured after `change(step, weights)` made new weights of those of every step."""
+    """Measure the family with the weights that `change(step, weights)` returns."""
     for step in STEPS:
         checkpoint = step_folder(family, model, step)
         write_weights(checkpoint, change(step, read_weights(checkpoint)))
@@ -106,7 +106,7 @@ def test_embeddings_that_are_frozen_are_no_part_of_another_upload(family_copy: P
 
 
 def test_a_model_without_an_unembedding_of_its_own_passes_and_its_faults_are_found(family_copy: Path) -> None:
-    """As tied models are stored. Without the loss, which the identity of their weights does not need."""
+    """Tied models are stored like this. The loss is left out, because the identity of the weights does not need it."""
     tied: Clean = {}
     for step in STEPS:
         checkpoint = step_folder(family_copy, "gloss-tiny", step)
@@ -153,7 +153,7 @@ def test_of_two_architectures_the_more_frequent_one_is_the_model_and_then_the_la
 
 
 def test_two_other_seeds_at_steps_far_apart_are_not_called_other_runs(clean: Clean, other_run: Clean) -> None:
-    """Over a factor of more than four a run may forget where it was: nothing can be said."""
+    """Over a factor of more than four in steps, the trajectory gives no evidence."""
     assert blamed({0: clean[0], 16: other_run[16]}) == {}
 
 

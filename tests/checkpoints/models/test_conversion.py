@@ -1,4 +1,4 @@
-"""Pickled weights become safetensors once, bit for bit; what is more than tensors is refused and not run."""
+"""Pickled weights become safetensors once, bit for bit; a pickle with more than tensors is refused and not run."""
 
 import pickle
 import signal
@@ -64,7 +64,7 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(family_copy: Path, tmp_p
     assert caught.value.where == str(folder / PICKLE)
     assert "safetensors" in caught.value.remedy
     assert "model.safetensors" not in names(folder)
-    # It is the guard that kept it from running.
+    # Without the guard it would run.
     torch.load(folder / PICKLE, weights_only=False)
     assert (tmp_path / "was-run").exists()
 
@@ -166,7 +166,7 @@ except Exception as error:
 def test_a_full_disk_is_no_fault_of_the_checkpoint(tmp_path: Path) -> None:
     with mounted_disk(tmp_path / "small", "1m") as folder:
         save(folder, {"a": torch.zeros(150_000)})
-        # In a process of its own: an exception here would hold the mapped file, and so the disk.
+        # In a separate process: an exception here would keep the mapped file open, and so the disk mounted.
         converted = subprocess.run(
             [sys.executable, "-c", CONVERTED, str(folder)], check=True, capture_output=True, text=True
         )
@@ -195,7 +195,7 @@ def test_a_killed_conversion_is_done_again(tmp_path: Path, moment: str) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), moment], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert ("model.safetensors" in names(tmp_path)) == (moment == "after")
-    assert PICKLE in names(tmp_path)  # until what replaces it is safe on disk
+    assert PICKLE in names(tmp_path)  # until its replacement is safe on disk
     convert_pickle(tmp_path)
     assert names(tmp_path) == {"model.safetensors"}
     assert torch.equal(load_file(tmp_path / "model.safetensors")["a"], torch.arange(10.0))

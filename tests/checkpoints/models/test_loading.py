@@ -1,4 +1,4 @@
-"""A checkpoint folder becomes a model that computes what was stored, or a clear refusal."""
+"""A checkpoint folder becomes a model that computes with the stored weights, or is refused with a clear message."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def stored() -> GPTNeoXForCausalLM:
 
 @pytest.fixture
 def folder(stored: GPTNeoXForCausalLM, tmp_path: Path) -> Path:
-    """Written by hand, as `training.py` does: config in words, weights in half precision."""
+    """Write a folder by hand, as `training.py` does: config as text, weights in half precision."""
     stored.config.architectures = ["GPTNeoXForCausalLM"]
     (tmp_path / "config.json").write_text(stored.config.to_json_string())
     names = {"lm_head.weight": "embed_out.weight"}  # in memory and in files

@@ -1,4 +1,4 @@
-"""A hub on loopback, a client that is impatient, a folder that one can write to, a cache of a thousand bytes."""
+"""A hub on loopback, a client with a short retry timeout, a writable folder, a cache of 1,000 bytes."""
 
 import shutil
 from collections.abc import Iterator
@@ -17,24 +17,24 @@ from tests.hub.server import HubServer
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask again after milliseconds; how long patience lasts in all is a matter of each test."""
+    """Retry after milliseconds; each test sets its own retry timeout."""
     monkeypatch.setattr(hub_client, "FIRST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(hub_client, "LONGEST_PAUSE_SECONDS", 0.1)
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    """A hub with nothing on it."""
-    # With telemetry, every process asks the public hub for a list before its first request.
+    """An empty hub."""
+    # With telemetry, every process requests a list from the public hub before its first request.
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
     with HubServer() as server:
         yield server
-        close_session()  # of connections that would be kept for the next test's hub
+        close_session()  # that would be kept for the hub of the next test
 
 
 @pytest.fixture
 def root(family: Path, tmp_path: Path) -> Path:
-    """A folder of one's own with steps 0, 8 and 64 of a model."""
+    """A separate folder with steps 0, 8 and 64 of a model."""
     for step in (0, 8, 64):
         shutil.copytree(step_folder(family, MODEL, step), step_folder(tmp_path / "root", MODEL, step))
     return tmp_path / "root"
@@ -42,5 +42,5 @@ def root(family: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> CheckpointCache:
-    """An empty cache that soon gives up waiting for room."""
+    """An empty cache with a short timeout for free space."""
     return CheckpointCache(tmp_path / "cache", 1000, wait_seconds=0.2)

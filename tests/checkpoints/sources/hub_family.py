@@ -1,4 +1,4 @@
-"""A hub with the small family on it, and a source that asks it; for the tests of this folder."""
+"""A hub with the small family, and a source that reads it; for the tests of this folder."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ STEPS = (0, 8, 64)
 
 
 def publish(hub: HubServer, family: Path, *steps: int, model: str = MODEL) -> dict[int, str]:
-    """Publish steps of a model, by default three; returns step to commit."""
+    """Publish steps of a model, by default three; return step to commit."""
     return {
         step: hub.add_revision(f"someone/{model}", f"step{step}", step_folder(family, model, step))
         for step in steps or STEPS
@@ -26,7 +26,7 @@ def publish(hub: HubServer, family: Path, *steps: int, model: str = MODEL) -> di
 def make_source(
     hub: HubServer, folder: Path, *, pattern: str = "step{step}", retry_seconds: float = 5.0, **options: Any
 ) -> HubSource:
-    """A source of one model, with lock and cache in a folder."""
+    """Make a source of one model, with lock and cache in a folder."""
     return HubSource(
         options.pop("repositories", {MODEL: REPOSITORY}),
         RevisionPattern(pattern, options.pop("offset", 0)),
@@ -38,9 +38,9 @@ def make_source(
 
 
 def ref_of(source: HubSource, step: int, model: str = MODEL) -> CheckpointRef:
-    """The listed checkpoint of a step."""
+    """Return the listed checkpoint of a step."""
     return next(ref for ref in source.list(model).checkpoints if ref.step == step)
 
 
 def silent(_done: int, _total: int, _note: str) -> None:
-    """A report that nobody reads."""
+    """Ignore progress."""

@@ -1,4 +1,4 @@
-"""A small lock file's content, for tests of lock files."""
+"""Content of a small lock file, for tests of lock files."""
 
 from dataclasses import replace
 

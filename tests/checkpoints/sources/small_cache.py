@@ -1,4 +1,4 @@
-"""Entries of a cache of a thousand bytes; for the tests of this folder."""
+"""Entries of a cache of 1,000 bytes; for the tests of this folder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from emergence_assets.checkpoints.sources.cache import CheckpointCache
 
 
 def filling(n_bytes: int) -> Callable[[Path], None]:
-    """Fills a folder with one file."""
+    """Fill a folder with one file."""
 
     def fill(folder: Path) -> None:
         (folder / "weights").write_bytes(b"x" * n_bytes)
@@ -16,7 +16,7 @@ def filling(n_bytes: int) -> Callable[[Path], None]:
 
 
 def never(folder: Path) -> None:
-    """For what is there already."""
+    """Fail, because the entry exists already."""
     raise AssertionError(f"{folder} is filled again")
 
 
@@ -27,5 +27,5 @@ def put(cache: CheckpointCache, key: str, n_bytes: int) -> None:
 
 
 def keys(cache: CheckpointCache) -> list[str]:
-    """Whole entries, least recently used first."""
+    """List complete entries, least recently used first."""
     return [entry.key for entry in cache.entries() if entry.whole]

@@ -1,4 +1,4 @@
-"""The cache stays within its bound, never takes away what is in use, and holds nothing that is not whole."""
+"""The cache stays within its limit, keeps entries in use, and contains complete entries only."""
 
 import os
 import random

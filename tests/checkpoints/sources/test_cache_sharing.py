@@ -1,4 +1,4 @@
-"""Processes and threads share a cache: nothing is filled twice, claimed twice, or taken away from another."""
+"""Processes and threads share a cache: no entry is filled twice, claimed twice, or removed while in use."""
 
 import contextlib
 import signal
@@ -141,7 +141,7 @@ def test_room_is_claimed_before_it_is_filled(cache: CheckpointCache) -> None:
             put(cache, "b", 600)
         other.send_signal(signal.SIGKILL)
         other.wait()
-    put(cache, "b", 600)  # the claim of a process that is gone is worth nothing
+    put(cache, "b", 600)  # the claim of a dead process is void
     assert keys(cache) == [entry.key for entry in cache.entries()] == ["b"]
 
 

@@ -1,4 +1,4 @@
-"""Revisions are pinned with one request each and no download, and stay pinned until someone says otherwise."""
+"""Revisions are pinned with one request each and no download, and stay pinned until the user updates the pin."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def test_a_checkpoint_is_known_before_it_is_fetched(hub: HubServer, family: Path
     source = make_source(hub, tmp_path)
     assert not source.is_pinned(MODEL)
     source.refresh()
-    hub.unreachable()  # from here on the lock is enough
+    hub.unreachable()  # from here on the lock suffices
     assert source.is_pinned(MODEL)
     listing = source.list(MODEL)
     assert [ref.step for ref in listing.checkpoints] == list(STEPS)

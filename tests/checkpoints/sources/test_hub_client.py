@@ -1,4 +1,4 @@
-"""A download goes on after whatever interrupts it, and what arrives is what was pinned or nothing."""
+"""A download continues after every interruption, and a downloaded file equals its pin."""
 
 import json
 import os
@@ -22,7 +22,7 @@ WEIGHTS = "model.safetensors"
 
 
 class Download:
-    """One file on a hub, and where it is brought."""
+    """A file on a hub, and its destination."""
 
     def __init__(self, hub: HubServer, family: Path, folder: Path, name: str = WEIGHTS):
         (self.sha,) = publish(hub, family, 8).values()
@@ -54,7 +54,7 @@ def test_small_and_large_files_are_compared_with_their_pins(
     download.fetch()
     assert download.is_whole()
     hub.reset_log()
-    download.fetch()  # what is there is hashed and not asked for
+    download.fetch()  # existing bytes are hashed and not requested
     assert hub.requests == []
     (tmp_path / name).write_bytes(download.content[:-1] + b"?")
     download.fetch()
@@ -70,7 +70,7 @@ def test_a_connection_that_drops_in_mid_file_goes_on_where_it_was(download: Down
     assert (first.status, first.range) == (200, "")
     begin = int(second.range.removeprefix("bytes=").removesuffix("-"))
     assert second.status == 206
-    assert begin == 70_000 or (with_reset and 0 < begin <= 70_000)  # a reset may overtake what is on its way
+    assert begin == 70_000 or (with_reset and 0 < begin <= 70_000)  # a reset may overtake bytes in transit
     assert second.bytes_sent == len(download.content) - begin
 
 
@@ -117,7 +117,7 @@ def test_a_process_that_is_killed_in_mid_file_goes_on_when_it_is_started_again(
     hub.reset_log()
     with source.fetch(ref, silent) as folder:
         assert (folder / WEIGHTS).read_bytes() == (step_folder(family, MODEL, 8) / WEIGHTS).read_bytes()
-    (request,) = hub.requests  # for the rest of the weights: the small files were there
+    (request,) = hub.requests  # for the rest of the weights: the small files were complete
     begin = int(request.range.removeprefix("bytes=").removesuffix("-"))
     assert 50_000 < begin < ref.weights_bytes
     assert (request.status, request.bytes_sent) == (206, ref.weights_bytes - begin)
@@ -185,7 +185,7 @@ def test_a_file_of_another_length_is_refused(download: Download, n_more: int, sa
     files[WEIGHTS] = StoredFile(WEIGHTS, served)
     with pytest.raises(BrokenCheckpoint, match=said):
         download.fetch()
-    if n_more > 1:  # what is too long is not read to its end
+    if n_more > 1:  # too long a body is not read to its end
         assert sum(request.bytes_sent for request in download.requests()) < n_more
 
 

@@ -1,4 +1,4 @@
-"""A fetched checkpoint is what was pinned, comes once, and holds nothing that would run."""
+"""A fetched checkpoint equals its pin, is fetched once, and contains no file that would run."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ from tests.hub.server import HubServer
 
 
 def pinned_source(hub: HubServer, family: Path, folder: Path, *steps: int, **options: object) -> HubSource:
-    """A source of a published family with everything pinned, and an empty log."""
+    """Make a source of a published family with all pins, and an empty request log."""
     publish(hub, family, *steps)
     source = make_source(hub, folder, **options)  # pyright: ignore[reportArgumentType]
     source.refresh()
@@ -153,7 +153,7 @@ def test_code_of_a_model_that_is_not_trusted_stays_where_it_is(
     assert not [path for path in downloads(hub) if path.endswith((".py", ".safetensors"))]
     assert not source.is_cached(ref_of(source, 8))
 
-    # The remedy of the message is enough: nothing has to be pinned again.
+    # The remedy of the message suffices: no new pin is needed.
     hub.reset_log()
     trusting = make_source(hub, tmp_path, trusted=[MODEL])
     with trusting.fetch(ref_of(trusting, 8), silent) as folder:
@@ -162,8 +162,8 @@ def test_code_of_a_model_that_is_not_trusted_stays_where_it_is(
             trusting.load(ref_of(trusting, 8), folder, "cpu", torch.float32)
     assert (tmp_path / "was-run").exists()
 
-    # Who does not trust it any more does not get what was fetched before.
-    with pytest.raises(BrokenCheckpoint, match="requires running Python code"), source.fetch(ref_of(source, 8), silent):
+    # Without trust, code that was fetched before is not used.
+    with pytest.raises(BrokenCheckpoint, match="asks to run Python code"), source.fetch(ref_of(source, 8), silent):
         pass
 
 
@@ -172,7 +172,7 @@ def test_trust_in_one_model_is_no_trust_in_another(hub: HubServer, family: Path,
     publish(hub, family, 8, model="gloss-tinier")
     source = pinned_source(hub, family, tmp_path, 8, repositories=repositories, trusted=["gloss-tinier"])
     with source.fetch(ref_of(source, 8), silent) as folder:
-        # Even code that gets into the cache after all checks.
+        # Also for code that enters the cache after all checks.
         copy = step_folder(tmp_path, MODEL, 8)
         shutil.copytree(folder, copy)
         with_remote_code(tmp_path, MODEL, 8, tmp_path / "was-run")
@@ -185,9 +185,9 @@ def test_trust_in_one_model_is_no_trust_in_another(hub: HubServer, family: Path,
 def test_wrong_offsets_are_found_before_weights_are_read(hub: HubServer, family_copy: Path, tmp_path: Path) -> None:
     wrong_offsets(family_copy, MODEL, 8)
     source = pinned_source(hub, family_copy, tmp_path, 8)
-    with source.fetch(ref_of(source, 8), silent) as folder:  # it is what was pinned, and not looked into
+    with source.fetch(ref_of(source, 8), silent) as folder:  # it equals the pin, and is not read
         with pytest.raises(BrokenCheckpoint, match=r"overlap or leave a gap|header describes"):
-            check_whole(folder)  # what a measurement begins with
+            check_whole(folder)  # a measurement begins with this
         with pytest.raises(BrokenCheckpoint):
             source.load(ref_of(source, 8), folder, "cpu", torch.float32)
 

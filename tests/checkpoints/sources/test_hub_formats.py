@@ -1,4 +1,4 @@
-"""Which files of a revision are pinned: one weight format and what belongs to it; what a hub lists is not believed."""
+"""Pinned files of a revision: one weight format and its companion files; the listing of a hub is not trusted."""
 
 import shutil
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ def pin_of(source: HubSource, step: int = 8) -> Pin:
 
 
 def pinned(hub: HubServer, family: Path, tmp_path: Path) -> Pin:
-    """The pin of step 8 of a family."""
+    """Return the pin of step 8 of a family."""
     publish(hub, family, 0, 8)
     source = make_source(hub, tmp_path)
     source.refresh()
@@ -97,7 +97,7 @@ def test_parts_left_over_from_another_splitting_are_not_taken(
 
 @dataclass(frozen=True)
 class LyingFile(StoredFile):
-    """A file that a hub lists otherwise than it is."""
+    """A file that a hub lists with wrong values."""
 
     lies: dict[str, Any] = field(default_factory=dict)
 

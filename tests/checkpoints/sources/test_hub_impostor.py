@@ -1,4 +1,4 @@
-"""What answers is no hub, or one that means harm: nobody crashes, waits for ever, or is led elsewhere."""
+"""Hubs that are no hubs, or malicious: the client does not crash, wait forever, or follow links elsewhere."""
 
 import http.server
 import json
@@ -22,7 +22,7 @@ ANYTHING = {"status": 200, "headers": {}, "body": b""}
 
 
 class Answering:
-    """A server that is no hub: it answers every request as it is told to."""
+    """A server that is no hub: it answers every request with the given response."""
 
     def __init__(self):
         self.requests: list[tuple[str, dict[str, str]]] = []
@@ -125,7 +125,7 @@ def test_a_listing_without_end_is_not_kept_in_memory(server: Answering, monkeypa
 
 
 def test_the_next_page_is_asked_for_at_the_same_place(server: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A link elsewhere would carry the user's token there."""
+    """A link to another host would receive the user's token."""
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
 
     def answer(path: str, headers: dict[str, str]) -> dict[str, Any]:

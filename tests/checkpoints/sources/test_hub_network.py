@@ -1,4 +1,4 @@
-"""A hub that is busy, away, or no hub at all: waited for as long as patience lasts, then said clearly."""
+"""Busy and unreachable hubs: the client retries until its timeout, then raises a clear error."""
 
 import contextlib
 import threading

@@ -1,4 +1,4 @@
-"""A folder that another program writes: what is not finished does not count, what changes is something else."""
+"""A folder that another program writes: unfinished checkpoints are ignored, changed ones are new checkpoints."""
 
 import errno
 import os
@@ -76,7 +76,7 @@ def test_a_folder_counts_when_it_has_not_changed_for_a_while(root: Path) -> None
     assert all(reason.startswith("still being written: it changed") for reason in listing.incomplete.values())
     assert len(listing.incomplete) == 3
     for path in root.rglob("*"):
-        os.utime(path, (0, 0))  # programs copy times along: that does not make files old
+        os.utime(path, (0, 0))  # programs copy times with files: a file is not old because of them
     assert steps(waiting) == []
     time.sleep(0.2)
     assert steps(make_source(root, settle_seconds=0.1)) == [0, 8, 64]
@@ -97,7 +97,7 @@ def test_a_marker_that_is_asked_for_is_waited_for(root: Path) -> None:
     assert why(source) == "it has no DONE yet"
     identity = ref_of(make_source(root)).identity
     (step_folder(root, MODEL, 8) / "DONE").touch()
-    assert ref_of(source).identity == identity  # it says nothing of what is in the checkpoint
+    assert ref_of(source).identity == identity  # it is independent of the content of the checkpoint
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])

@@ -1,4 +1,4 @@
-"""A folder is fetched as it was listed or not at all: whatever changes in it makes another checkpoint of it."""
+"""A folder is fetched as listed or not at all: any change to it makes another checkpoint."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def test_a_checkpoint_is_another_one_when_a_file_changes(root: Path, name: str, 
         source.fetch(ref, silent),
     ):
         pass
-    assert not isinstance(caught.value, BrokenCheckpoint)  # nothing is wrong with it: it has to be listed again
+    assert not isinstance(caught.value, BrokenCheckpoint)  # no fault: it has to be listed again
     if change != "gone":
         assert ref_of(source).identity != ref.identity
         with source.fetch(ref_of(source), silent):

@@ -1,4 +1,4 @@
-"""Pickled weights in a folder are converted once, beside it, and by whoever comes first."""
+"""Pickled weights in a folder are converted once, beside it, by the first process."""
 
 import threading
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What leads out of the family's folder, never ends, or would run is refused before it is opened."""
+"""Paths out of the family's folder, endless files and code are refused before they are opened."""
 
 import os
 import shutil
@@ -69,7 +69,7 @@ def test_remote_code_is_refused_unless_it_is_trusted(root: Path, tmp_path: Path)
 
 
 def test_trust_in_one_model_is_no_trust_in_another(root: Path, tmp_path: Path) -> None:
-    """A folder `custom_generate` is run without being named in the config, where remote code is allowed."""
+    """A folder `custom_generate` runs without being named in the config, where remote code is allowed."""
     code = step_folder(root, MODEL, 8) / "custom_generate"
     code.mkdir()
     (code / "generate.py").write_text(

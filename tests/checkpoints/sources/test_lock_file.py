@@ -1,4 +1,4 @@
-"""A lock file is written so that people can read its changes, and read back with distrust."""
+"""A lock file is written in a form with readable changes, and checked when it is read."""
 
 import json
 import os

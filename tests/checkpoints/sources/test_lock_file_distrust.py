@@ -1,4 +1,4 @@
-"""Whatever stands in a lock file is read as a lock or refused with a way out, and nothing else happens."""
+"""Any content of a lock file is read as a lock or refused with a remedy, without side effects."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from tests.checkpoints.sources.pins import LOCK
 
 
 def plain(tmp_path: Path) -> Any:
-    """The lock as JSON has it."""
+    """Return the lock as plain JSON values."""
     write_lock(tmp_path / "sound.json", LOCK)
     return json.loads((tmp_path / "sound.json").read_text())
 
@@ -139,7 +139,7 @@ def test_nesting_of_any_depth_is_refused(tmp_path: Path) -> None:
     write_lock(path, LOCK)
     text = path.read_text()
     for place in ('"step8"', '["model.safetensors", 1000, "' + "b" * 64 + '", ""]'):
-        for depth in range(900, 1000, 3):  # some are read and shown in the message, some are too deep to be read
+        for depth in range(900, 1000, 3):  # some are read and shown in the message, some are too deep for the parser
             path.write_text(text.replace(place, "[" * depth + "]" * depth))
             with pytest.raises(EmergenceError, match="lock file cannot be used"):
                 read_lock(path)

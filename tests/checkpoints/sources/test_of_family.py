@@ -1,4 +1,4 @@
-"""A family's declaration becomes the source that it names, here and in a worker."""
+"""The declaration of a family becomes its source, here and in a worker."""
 
 import json
 import shutil

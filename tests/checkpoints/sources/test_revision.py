@@ -1,4 +1,4 @@
-"""Names of revisions are read as steps by a pattern, and by nothing but the pattern."""
+"""Names of revisions are read as steps by the pattern alone."""
 
 import re
 
@@ -54,7 +54,7 @@ def test_other_names_are_no_steps(pattern: str, revision: str) -> None:
 
 @given(LITERAL, LITERAL, STEP, st.integers(0, 3))
 def test_the_step_of_a_name_made_from_a_pattern_is_its_step(before: str, after: str, step: int, zeros: int) -> None:
-    # Digits beside the step would be read as part of it.
+    # Digits beside the step would become part of it.
     before, after = before.rstrip("0123456789"), after.lstrip("0123456789")
     written = str(step).zfill(min(12, len(str(step)) + zeros))
     assert RevisionPattern(f"{before}{{step}}{after}").step_of(f"{before}{written}{after}") == step

@@ -1,4 +1,4 @@
-"""What a checkpoint folder from outside must not contain is refused, with its name, before anything in it is opened."""
+"""Forbidden content of a checkpoint folder from outside is refused by name, before any file in it is opened."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from resources.hub.pinned_file import refuse_unsafe_name
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """`root/step8/` with two files, and `outside` beside the root."""
+    """Make `root/step8/` with two files, and `outside` beside the root."""
     folder = tmp_path / "root" / "step8"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
@@ -107,7 +107,7 @@ def test_the_root_itself_may_be_a_link(root: Path) -> None:
 
 
 def test_a_link_to_nothing_is_left_to_those_who_need_the_file(root: Path) -> None:
-    (root / "step8" / ".#config.json").symlink_to("someone@somewhere.1234")  # an editor's note that a file is open
+    (root / "step8" / ".#config.json").symlink_to("someone@somewhere.1234")  # a lock file of an editor
     refuse_unsafe(root / "step8", trusted=False, root=root)
 
 
@@ -123,7 +123,7 @@ def test_what_is_no_file_is_refused_and_not_opened(root: Path, kind: str, monkey
     monkeypatch.chdir(root / "step8")  # names of sockets are short
     Path("config.json").unlink()
     if kind == "pipe":
-        os.mkfifo("config.json")  # whoever opens it waits for ever
+        os.mkfifo("config.json")  # opening it would block forever
     else:
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind("config.json")

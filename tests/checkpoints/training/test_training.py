@@ -1,4 +1,4 @@
-"""A run is a function of its recipe: the same bytes at once, after a kill, and when parts of it are made again."""
+"""A training run is a function of its recipe: equal bytes at once, after a kill, and when parts are trained again."""
 
 import dataclasses
 import json
@@ -28,7 +28,7 @@ STEPS = (0, 1, 2, 4, 8, 12)
 
 
 class Killed(Exception):
-    """Stands for a kill where a subprocess would be slow."""
+    """A simulated kill, where a subprocess would be slow."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The study's latents: corrected over all tests, compared with the untrained network of the same layer and seed."""
+"""The study's latents: corrected over all tests, and compared with the untrained network in the same layer and seed."""
 
 import polars as pl
 import pytest

@@ -1,4 +1,4 @@
-"""Counts over training: seeds are averaged, categories summed, step 0 and permuted labels stand beside them."""
+"""Counts over training: means over seeds, sums over categories, beside step 0 and permuted labels."""
 
 import polars as pl
 
@@ -7,7 +7,7 @@ from emergence_assets.emergence.categorical_latents.table import FEATURE_COUNTS
 
 
 def cells(n_at: dict[int, float], by_chance: float = 1.0, seeds: tuple[int, ...] = (0, 1)) -> pl.DataFrame:
-    """Two categories; the second has twice the count of the first, seed 1 two more than seed 0."""
+    """Two categories; the second has twice the count of the first, and seed 1 has two more than seed 0."""
     rows = [
         {
             **{"model": "m", "n_params_nonemb": 10, "step": step, "tokens_seen": step, "layer": 0, "n_layers": 2},

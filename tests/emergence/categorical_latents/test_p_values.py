@@ -1,4 +1,4 @@
-"""The tally gives the q-values that sorting all p-values of a study at once gives."""
+"""The tally gives the q-values of sorting all p-values of a study at once."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What may be said follows from the tables: a control that fails takes the words away."""
+"""Claims follow from the tables: with a failed control, a claim loses its grade."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ def frame(schema: dict[str, Any], *rows: dict[str, Any]) -> pl.DataFrame:
 def evidence(
     rise: dict[str, Any] | None = None, above: dict[str, float] | None = None, doubtful: int = 0, **tables: pl.DataFrame
 ) -> Evidence:
-    """One category that rises, and lies above every control by 0.1 unless `above` says otherwise."""
+    """One category that rises, and lies above every control by 0.1 unless `above` sets another distance."""
     lies = dict.fromkeys((*MUST_BEAT, *SHOULD_BEAT), 0.1) | (above or {})
     controls = [PLACE | {"control_id": name, "above_control_lo": lo} for name, lo in lies.items()]
     none: dict[str, Any] = {
@@ -245,7 +245,7 @@ def test_a_peak_is_said_to_be_where_its_interval_is(low: float, words: str, fail
     claim = stated(evidence(emergence_over_space=space), "depth")
     assert words in claim["statement"]
     assert claim["controls_failed"] == failed
-    # Of one training run: no A, whatever else it survived.
+    # From one training run: no grade A, whichever other controls pass.
     assert (claim["grade"], claim["controls_missing"]) == ("B", ["model_seed"])
 
 

@@ -1,4 +1,4 @@
-"""Grades follow from what controls say, and never improve when one of them gets worse."""
+"""Grades follow from the results of the controls, and never improve when a result gets worse."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The life table counts who emerges between which checkpoints, and is Turnbull's estimate of it."""
+"""The life table counts the categories that emerge between two checkpoints, and equals Turnbull's estimate."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from resources.tables.relation import with_relations
 
 STEPS = (0, 1, 9, 99, 999)
 EVENTS = [(1, 9), (9, 99), (9, 99), None, None, "left"]
-"""Gap in which a category emerges; None if it does not."""
+"""Gap in which a category emerges; None if it does not emerge."""
 
 
 def tables(
@@ -81,7 +81,7 @@ def test_events_and_those_at_risk_are_counted() -> None:
 
 
 def test_the_life_table_is_turnbulls_estimate() -> None:
-    """Expectation and maximisation over the gaps that each category may have emerged in."""
+    """Expectation and maximisation over the gaps in which each category may have emerged."""
     table = emergence_hazard(*tables())
     gaps = [(0, 1), (1, 9), (9, 99), (99, 999), (999, None)]
     may = np.array([[(event is None and gap[1] is None) or event == gap for gap in gaps] for event in EVENTS[:5]])

@@ -1,4 +1,4 @@
-"""Claims of two runs beside each other: what is supported in both, at about the same place, holds."""
+"""Claims of two runs: a claim holds if both runs support it, at about the same place."""
 
 import polars as pl
 
@@ -7,7 +7,7 @@ from emergence_assets.emergence.claims.table import CLAIMS
 
 
 def run(*stated: tuple[str, str | None, str, float, float]) -> pl.DataFrame:
-    """Claims from kind, category, grade and interval."""
+    """Make claims from kind, category, grade and interval."""
     rows = [
         {
             "claim_id": number,
@@ -57,7 +57,7 @@ def test_what_is_supported_in_both_runs_holds() -> None:
     rows = beside(HERE, THERE)
     assert rows["claim_id"].to_list() == HERE["claim_id"].to_list()
     assert rows["grade_other"].to_list() == ["A", "B", "reject", "B", "B", "B", None]
-    # Supported there with an interval elsewhere (timing of fish) does not hold; what is rejected here cannot.
+    # Supported in the other run with a disjoint interval (timing of fish): does not hold. A rejected claim cannot hold.
     assert rows["holds"].to_list() == [True, True, False, None, True, False, False]
 
 

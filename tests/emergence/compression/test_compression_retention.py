@@ -1,4 +1,4 @@
-"""What a changed model keeps: all of it without a change, less the more is changed; and its weights come back."""
+"""Retention of a changed model: complete without a change, lower for larger changes; and its weights are restored."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def instruments(model) -> Instruments:
-    """Two categories that a token of the text decides; each has the latent that points from one mean to the other."""
+    """Two categories that a token of the text determines; each has a latent from one mean towards the other."""
     draw = np.random.default_rng(0)
     category_p = (np.arange(N_TEXTS) % 2).astype(np.int16)
     texts = [np.array([1, *draw.integers(10, 50, 2), 2 + label, 5], np.int32) for label in category_p]
@@ -88,7 +88,7 @@ def test_more_change_loses_more(table: pl.DataFrame) -> None:
     assert int4["fvu_ratio"] != 1
     assert of("prune50")["density"] == pytest.approx(0.5, abs=0.01)
     assert of("prune50", "noise")["relative_norm"] == pytest.approx(of("prune50")["relative_norm"], rel=1e-4)
-    assert of("prune50")["loss_delta"] < 0  # this loss is the size of a matrix
+    assert of("prune50")["loss_delta"] < 0  # this loss has the size of a matrix
     skipped = table.filter(pl.col("changed_layer").is_not_null())
     assert skipped["relative_norm"].is_null().all()
     assert skipped["mean_drop"].max() > int8["mean_drop"]

@@ -1,4 +1,4 @@
-"""Retention counts categories that are not worse beyond doubt, not those without a significant drop."""
+"""Retention counts categories that are certainly not worse, not categories without a significant drop."""
 
 import numpy as np
 import pytest
@@ -40,12 +40,12 @@ def test_a_category_is_kept_if_its_drop_is_small_beyond_doubt(shift: float, expe
     own = presence_of(*codes_of(0.5, 0), latent_c, weights_pb)
     changed = presence_of(*codes_of(shift, 0), latent_c, weights_pb)
     assert retained_c(own - changed).mean() == expected
-    if shift == 0.45:  # a drop of 1.6 to 1.9 points: below the margin, but not beyond doubt
+    if shift == 0.45:  # a drop of 1.6 to 1.9 points: below the margin, but not certainly
         assert 0.01 < float((own.p_c - changed.p_c).mean()) < 0.03
 
 
 def test_few_texts_do_not_make_a_model_well_kept() -> None:
-    """Noise without a drop is not retained when it is too large to tell."""
+    """Noise without a drop is not retained if it is too large for a decision."""
     draw = np.random.default_rng(1)
     drop = Presence(np.zeros(4), draw.normal(0, 0.05, (4, 500)))
     assert not retained_c(drop).any()

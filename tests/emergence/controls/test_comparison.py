@@ -1,4 +1,4 @@
-"""The table of controls: every control beside the measurement, paired over texts; broken data is caught."""
+"""The table of controls: every control beside the measurement, paired over texts; broken data is refused."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def presence(planted_presence: Callable[..., pl.DataFrame]) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def parts(presence: pl.DataFrame) -> pl.DataFrame:
-    """A control that is as good as the measurement less 0.1 in every replicate."""
+    """A control equal to the measurement minus 0.1 in every replicate."""
     real = presence.filter(step=8, control_id="none")
     return real.select(
         pl.lit("reinit_full").alias("control_id"),
@@ -59,7 +59,7 @@ def test_differences_are_paired(table: pl.DataFrame) -> None:
 def test_a_control_that_was_drawn_several_times_is_known_no_better_than_its_draws(
     parts: pl.DataFrame, presence: pl.DataFrame
 ) -> None:
-    """Equal draws change nothing; draws that differ by more than texts do widen the interval by what the mean does."""
+    """Equal draws change nothing; draws that differ by more than texts do widen the interval by their spread."""
     apart = [-0.12, -0.04, 0.04, 0.12]
 
     def drawn(shifts: list[float]) -> pl.DataFrame:

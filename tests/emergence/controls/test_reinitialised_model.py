@@ -1,4 +1,4 @@
-"""Re-drawn weights keep mean and deviation of every parameter and nothing else; embeddings stay if they are to."""
+"""Reinitialised weights keep mean and deviation of every parameter, and nothing else; embeddings stay on request."""
 
 import torch
 from torch import nn

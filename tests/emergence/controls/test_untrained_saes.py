@@ -1,4 +1,4 @@
-"""Controls of an SAE: what is frozen stays, what is random is random, Gaussian rows have the moments and no more."""
+"""Controls of an SAE: frozen parts stay, random parts are random, Gaussian rows have the right moments only."""
 
 from typing import get_args
 
@@ -50,5 +50,5 @@ def test_gaussian_rows_have_mean_and_covariance_and_no_other_structure() -> None
     ratio = np.linalg.norm(np.cov(made.T) - np.cov(x_td.T)) / np.linalg.norm(np.cov(x_td.T))
     assert ratio < 0.1
     z = (made - made.mean(0)) / made.std(0)
-    assert np.abs((z**4).mean(0) - 3).max() < 0.5  # planted rows are far from it
+    assert np.abs((z**4).mean(0) - 3).max() < 0.5  # planted rows are far from Gaussian
     assert np.array_equal(made, gaussian_rows(Rows(x_td, "float32"), seed=1))

@@ -1,4 +1,4 @@
-"""Words change places, and nothing else does: punctuation, template, suffix and read-out token stay."""
+"""Words change places; punctuation, template, suffix and read-out token stay."""
 
 import re
 from collections import Counter

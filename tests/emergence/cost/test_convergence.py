@@ -1,4 +1,4 @@
-"""`emergence convergence` reads the tables that there are and names the models that have none."""
+"""`emergence convergence` reads the existing tables and names the models without tables."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def data(planted_presence: Callable[..., pl.DataFrame], tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("EMERGENCE_STUDY", "EMERGENCE_DATA"):
-        monkeypatch.setenv(name, "")  # the command sets them; here they are put back
+        monkeypatch.setenv(name, "")  # the command sets them; this restores them
 
 
 def said(data: Path, *arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""Cost against utility: what is planted over training comes out as utility, its price, and when to stop."""
+"""Cost against utility: a planted rise over training gives its utility, its cost, and the stop signal."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ Planted = Callable[..., pl.DataFrame]
 
 
 def planted(model: str, step: int, layer: int, c: int) -> float:
-    """All categories but the last rise between steps 10 and 1000, in the second layer; the larger model more."""
+    """All categories but the last rise between steps 10 and 1000, in the second layer; the larger model rises more."""
     height = 0.5 if model == "small" else 0.7
     return height * (layer == 1) * (c < 4) * (step > 10) * (1 if step >= 1000 else 0.5)
 
@@ -52,7 +52,7 @@ def test_utility_is_nothing_before_training_and_what_was_planted_after(costs: pl
     small, large = of(costs, "small"), of(costs, "large")
     assert small["u_excess"][0] == 0
     assert small["layer"].to_list()[3:] == [1] * 4
-    # On 4 of 5 categories the rate rises by 0.5, so the AUROC by 0.25 of the 0.46 that it may.
+    # On 4 of 5 categories the rate rises by 0.5, so the AUROC rises by 0.25 of the possible 0.46.
     assert small["u_excess"][-1] == pytest.approx(0.8 * 0.25 / 0.46, abs=0.08)
     assert (large["u_excess"].to_numpy()[3:] > small["u_excess"].to_numpy()[3:]).all()
     assert small["u_final_present"].to_list()[:3] == [0, 0, 0]
@@ -89,7 +89,7 @@ def test_the_signal_comes_after_the_rise_and_costs_little(costs: pl.DataFrame) -
         assert signals["step"].to_list() == [100_000]  # three checkpoints after the rise
         assert rows.filter(~pl.col("stop_signal"))["regret_after_stop"].is_null().all()
         assert signals["regret_after_stop"].to_list() == [0]
-    # The flat stretch before the rise is no end, and what never rises has none.
+    # The flat stretch before the rise is no end, and a category that never rises has no end.
     assert not of(costs, "small", "label_shuffle")["stop_signal"].any()
 
 

@@ -1,4 +1,4 @@
-"""The signal to stop on simulated runs: it costs next to nothing after one rise, and never comes before it."""
+"""The stop signal on simulated runs: after one rise its regret is almost zero, and it never comes before the rise."""
 
 import numpy as np
 import pytest

@@ -1,3 +1,3 @@
-"""Codes with known contents."""
+"""Codes with known content."""
 
 from tests.features.conftest import random_codes  # noqa: F401 - a fixture

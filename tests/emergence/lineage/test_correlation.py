@@ -1,4 +1,4 @@
-"""Correlation and overlap from sparse codes are those of the full arrays."""
+"""Correlation and overlap from sparse codes equal those from dense arrays."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ EVERY = np.arange(400)
 
 
 def correlation_nm(one: Activity, other: Activity) -> np.ndarray:
-    """All latents of the one with all of the other."""
+    """Correlate all latents of one SAE with all latents of the other."""
     return Correlator(one, other).block(0, len(one.latent_n))
 
 
@@ -54,7 +54,7 @@ def test_overlap_is_counted(both: tuple[Activity, Activity]) -> None:
 
 def test_a_latent_correlates_with_itself_and_a_constant_one_with_nothing(random_codes) -> None:
     codes = random_codes(400, 30, 4)
-    codes.indices_pk[:, 0], codes.values_pk[:, 0] = 0, 2.5  # latent 0 is on everywhere, with one value
+    codes.indices_pk[:, 0], codes.values_pk[:, 0] = 0, 2.5  # latent 0 is active on all texts, with one value
     codes.values_pk[:, 1:][codes.indices_pk[:, 1:] == 0] = 0
     activity = latent_activity(codes, EVERY, 1)
     correlation = correlation_nm(activity, activity)

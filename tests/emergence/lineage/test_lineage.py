@@ -1,4 +1,4 @@
-"""Edges, lineages, stability and persistence of latents whose true fate is known."""
+"""Edges, lineages, stability and persistence of latents with a known fate."""
 
 import numpy as np
 import polars as pl
@@ -43,7 +43,7 @@ def over_steps(family: PlantedFamily) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def born_and_gone(key: SAEKey) -> set[int]:
-    """Features 0–39 are there throughout, 40–49 from step 100 on, 50–59 until step 10."""
+    """Features 0-39 exist throughout, 40-49 from step 100 on, 50-59 until step 10."""
     return {*range(40)} | ({*range(40, 50)} if key.step >= 100 else {*range(50, 60)})
 
 
@@ -119,7 +119,7 @@ def direction_table(family: PlantedFamily, key: SAEKey) -> np.ndarray:
 
 
 def test_stability_over_the_ceiling_is_what_lasts_whatever_an_sae_finds() -> None:
-    """Every SAE finds each feature with a chance of 0.6; a fifth of the features is replaced at each checkpoint."""
+    """Every SAE finds each feature with probability 0.6; a fifth of the features is replaced at each checkpoint."""
     alive = {step: set(range(12 * i, 60)) for i, step in enumerate(STEPS[:3])}
 
     def some(key: SAEKey) -> list[int]:
@@ -158,7 +158,7 @@ def test_the_ceiling_is_that_of_the_target_and_a_low_one_leaves_no_ratio(found) 
     for row in steps.iter_rows(named=True):
         assert row["s_ceiling"] == pytest.approx(ceiling[row["step_to"]])
         assert row["s_norm"] == pytest.approx(row["s_raw"] / row["s_ceiling"], rel=1e-5)
-    # of 60 latents 50 show a feature, and 10 of these go between steps 10 and 100
+    # of 60 latents 50 have a feature, and 10 of these vanish between steps 10 and 100
     row = steps.filter(pl.col("step_from") == 10).row(0, named=True)
     assert row["s_raw"] == pytest.approx(40 / 60, abs=0.03)
     strangers = PlantedFamily(lambda _key: [])
@@ -179,7 +179,7 @@ def test_a_single_seed_is_compared_with_itself_and_says_so() -> None:
     table = lineage_stability(edges, latents, "m", 1000, 6)
     assert set(table["pairing"]) == {"same_seed"}
     assert table["s_ceiling"].null_count() == len(table)
-    # with two seeds the same one is compared too, and has no ceiling either
+    # with two seeds the same seed is compared too, and has no ceiling either
     same = lineage_stability(*over_steps(family), "m", 1000, 6).filter(pl.col("pairing") == "same_seed")
     assert same["s_norm"].null_count() == same["s_ceiling"].null_count() == len(same) > 0
 
@@ -217,7 +217,7 @@ def test_layers_of_two_sizes_are_compared_at_like_relative_depth() -> None:
 
 @pytest.mark.parametrize("shared", [40, 0])
 def test_latents_that_a_larger_model_has_too_are_found_by_their_activations(shared: int) -> None:
-    """The small model (layer 0) shows the first features, the large one (layer 1) all; an SAE finds three quarters."""
+    """The small model (layer 0) has the first features, the large model (layer 1) all; an SAE finds three quarters."""
 
     def some(key: SAEKey) -> list[int]:
         draw = np.random.default_rng([3, *key])
@@ -226,7 +226,7 @@ def test_latents_that_a_larger_model_has_too_are_found_by_their_activations(shar
 
     family = PlantedFamily(some)
     pairs = [Pair("size", SAEKey(9, 0, seed), SAEKey(9, 1, 1 - seed)) for seed in SEEDS]
-    # Directions of two models have nothing in common, not even their number.
+    # Directions of two models are unrelated and differ in number.
     edges = pl.concat(
         edges_between("size", family.read(pair.source), family.read(pair.target), ("small", "large"), share_space=False)
         for pair in pairs

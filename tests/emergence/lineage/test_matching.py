@@ -1,4 +1,4 @@
-"""Matches, their nulls and the assignment, on dictionaries whose true partners are known."""
+"""Matches, their nulls and the assignment, on dictionaries with known partners."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def planted(latent_p: np.ndarray, directions_nd: np.ndarray, seed: int, noise: float = 0.2) -> LatentSet:
-    """Latent j is active on the texts of `latent_p` that say j, with noise in the directions and the values."""
+    """Latent j is active on the texts with `latent_p` = j, with noise in directions and values."""
     draw = np.random.default_rng(seed)
     values = (0.5 + draw.random((N_TEXTS, 1))).astype(np.float32)
     codes = Codes(values, latent_p[:, None].astype(np.int32), len(directions_nd))
@@ -77,7 +77,7 @@ def test_a_split_and_a_merge_are_kept_as_one_sided_edges(truth) -> None:
     latent_p, directions = truth
     later_p, later_directions = latent_p.copy(), np.vstack([directions, directions[7] + 0.1 * directions[8]])
     halves = np.flatnonzero(latent_p == 7)[::2]
-    later_p[halves] = 40  # half of latent 7 becomes a latent of its own
+    later_p[halves] = 40  # half of latent 7 becomes a separate latent
     one, other = planted(latent_p, directions, 1), planted(later_p, unit(later_directions), 2)
     for source, target, name in ((one, other, "split"), (other, one, "merge")):
         edges = match_latents(source, target)

@@ -1,4 +1,4 @@
-"""The benchmark of matching in small: planted partners are found, untrained dictionaries are not."""
+"""A small run of the matching benchmark: planted partners are found, untrained dictionaries are not."""
 
 from benchmarks.latent_matching import planted_matches, ratio_to_ceilings, untrained_acceptance
 

@@ -1,4 +1,4 @@
-"""Survival and half-life of shares that are known."""
+"""Survival and half-life of known shares."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_survival_begins_with_the_first_share_and_ends_at_a_gap() -> None:
 
 def test_half_life_of_an_even_decay_is_its_own() -> None:
     x = np.array([0.0, 0.5, 1.5, 2.0, 4.0])
-    shares = 0.5 ** (np.diff(x) / 0.8)  # half are gone every 0.8 decades
+    shares = 0.5 ** (np.diff(x) / 0.8)  # half vanish every 0.8 decades
     found = half_lives(shares[:, None], x)[:, 0]
     np.testing.assert_allclose(found, 0.8, rtol=1e-9)
 

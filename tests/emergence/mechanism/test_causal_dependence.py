@@ -1,4 +1,4 @@
-"""What is left of a late latent is compared with what was there; controls fire as often."""
+"""A late latent after the ablation is compared with its value before; control latents are active equally often."""
 
 import numpy as np
 import pytest

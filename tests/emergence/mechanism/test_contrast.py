@@ -1,4 +1,4 @@
-"""Shares of a latent's pre-activation: planted parts are found, and nothing is divided by nothing."""
+"""Shares of a latent's pre-activation: planted parts are found, and a zero contrast is not divided."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def is_category_p() -> np.ndarray:
 
 
 def planted(is_category_p: np.ndarray, contrast: float, seed: int = 0) -> np.ndarray:
-    """Parts whose means differ between the sides by the planted shares, beside constants and noise that do not."""
+    """Parts whose means differ between the sides by the planted shares, beside constants and noise."""
     draw = np.random.default_rng(seed)
     parts_xp = SHARES[:, None] * contrast * is_category_p + draw.normal(0, 0.5, (3, N_TEXTS))
     return parts_xp + np.array([7.0, -3.0, 0.0])[:, None]

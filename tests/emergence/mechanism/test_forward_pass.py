@@ -1,8 +1,8 @@
-"""A network built by hand in which it is known what a late latent is made of and what it depends on.
+"""A hand-built network with known parts and causes of a late latent.
 
-The stream is made of directions (e_2k - e_2k+1) / √2, which a layer norm only scales. Block 0 attends to a category's
+The stream consists of directions (e_2k - e_2k+1) / √2, which a layer norm only scales. Block 0 attends to a category's
 own token and writes EARLY at the read-out. Block 2's MLP turns EARLY into COPY; head 1 of block 2 attends to the
-category's token itself and writes ANEW. The rest of all blocks is zero.
+category's token itself and writes ANEW. All other weights of the blocks are zero.
 """
 
 import numpy as np
@@ -61,14 +61,14 @@ def model() -> GPTNeoXForCausalLM:
 
 
 def attend(model: GPTNeoXForCausalLM, layer: int, head: int, read: int, write: int) -> None:
-    """Uniform attention of one head, from one direction to another."""
+    """Set uniform attention of one head, from one direction to another."""
     attention, size = model.gpt_neox.layers[layer].attention, D_MODEL // N_HEADS
     attention.query_key_value.weight[head * 3 * size + 2 * size] = direction(read)
     attention.dense.weight[:, head * size] = 3 * direction(write)
 
 
 def dictionary() -> SAE:
-    """A latent for each of `LATENTS`, active where its direction is in the stream at all."""
+    """A latent for each of `LATENTS`, active where its direction is in the stream."""
     W_nd = torch.stack([direction(k) for k in LATENTS])
     return SAE(W_nd, torch.zeros(4), W_nd, torch.zeros(D_MODEL), threshold_n=torch.full((4,), 0.05))
 
@@ -95,7 +95,7 @@ def target(late: int) -> Target:
 
 @pytest.mark.parametrize("batch_size", [3, 64])
 def test_planted_mechanisms_are_found(model, texts, batch_size: int) -> None:
-    """Carried from the trough, made by an MLP of the early latent, made anew by a head: each is told apart."""
+    """Present in the trough layer, made by an MLP from the early latent, made anew by a head: each is identified."""
     saes = {(0, 0): dictionary(), (2, 0): dictionary()}
     targets = [target(late) for late in (CARRIED_ROW, COPY_ROW, ANEW_ROW)]
     labels = Labels("subject", ("own", "other"), CATEGORY, np.zeros(N_TEXTS, bool))
@@ -120,7 +120,9 @@ def test_planted_mechanisms_are_found(model, texts, batch_size: int) -> None:
     assert anew["cdi"] == pytest.approx(0, abs=0.02)
     assert -0.05 < anew["cdi_lo"] <= anew["cdi_hi"] < 0.05
     for row in (carried, copied, anew):
-        assert row["cdi_control"] == pytest.approx(0, abs=0.15)  # END is in every stream: without it all else is larger
+        assert row["cdi_control"] == pytest.approx(
+            0, abs=0.15
+        )  # END is in every stream; without it all other directions are larger
         assert row["early_rate"] == row["control_rate"] == 1
         assert (row["n_seeds"], row["n_seeds_agree_parts"], row["undefined_because"]) == (1, 1, "none")
 
@@ -132,7 +134,7 @@ def test_a_value_that_stays_changes_nothing_and_others_are_not_run(model, texts)
     own = CATEGORY == 0
     assert (plain.clean_p[own] > 0.05).all()
     assert (plain.changed_vp[0, own] == 0).all()
-    # Given half of what it had, the early latent leaves less of the late one, but some.
+    # With half of its activation, the early latent leaves less of the late latent, but some.
     with torch.no_grad():
         prefix_free = model.gpt_neox(torch.from_numpy(texts[1][None].astype(np.int64)), output_hidden_states=True)
     early = float(prefix_free.hidden_states[1][0, -1] @ direction(EARLY))
@@ -164,7 +166,13 @@ def test_targets_take_the_best_latents_of_a_seed_and_controls_that_fire_as_often
     )
     (found,) = mechanism_targets(chosen, cells, {(0, 0): codes, (0, 1): codes}, labels, 3, 0)
     assert (found.category, found.seed, found.late_latent) == (0, 0, 4)
-    assert found.changed_latents_v.tolist() == [0, 0, 1, 2, 1]  # two others fire: the nearest comes again
+    assert found.changed_latents_v.tolist() == [
+        0,
+        0,
+        1,
+        2,
+        1,
+    ]  # two other latents are active: the nearest is used again
     assert found.new_value_vp.shape == (5, n_texts // 2)
     assert (found.new_value_vp == 0).all()  # texts of other categories do not have the early latent
 

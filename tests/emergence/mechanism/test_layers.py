@@ -1,4 +1,4 @@
-"""Layers of a possible return: best early, worst middle, best late, by thirds of depth."""
+"""Layers of a possible return: best early, worst middle and best late layer, by thirds of the depth."""
 
 import polars as pl
 import pytest

@@ -1,4 +1,4 @@
-"""A small study from nothing to the tables about last checkpoints: one model deep enough for a mechanism, one not."""
+"""A small study up to the tables about last checkpoints: one model is deep enough for a mechanism, one is not."""
 
 import subprocess
 import sys

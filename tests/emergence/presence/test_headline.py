@@ -1,4 +1,4 @@
-"""The headline rises with what was planted, and its controls do not."""
+"""The headline rises with the planted rise, and its controls do not."""
 
 from collections.abc import Callable
 

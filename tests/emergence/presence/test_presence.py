@@ -1,4 +1,4 @@
-"""Presence: mean over seeds, gain over step 0, and the inputs it refuses."""
+"""Presence: mean over seeds, gain over step 0, and refused inputs."""
 
 from collections.abc import Callable
 
@@ -31,7 +31,7 @@ def test_seeds_are_averaged_and_the_gain_is_paired(
     assert row["p_best"] == pytest.approx(seeds["p_best"].to_numpy().mean())
     assert row["p_seeds"] == seeds["p_best"].to_list()
     mean = np.mean([np.array(r) for r in seeds["replicates"]], axis=0)
-    # Replicates are means over seeds, moved by a share of what a draw of the two seeds moves them.
+    # Replicates are means over seeds, shifted by a share of the shift of a draw of the two seeds.
     moved = seeds["p_best"].to_numpy().astype(float) @ seed_draws(("s", 64, 0), 2, 60)
     far = np.abs(moved) > 1e-6
     shares = (np.array(row["replicates"]) - mean)[far] / moved[far]

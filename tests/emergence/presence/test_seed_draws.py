@@ -1,4 +1,4 @@
-"""Seeds are drawn with the variance that they have beyond texts, alike in a cell and independently between cells."""
+"""Seeds are drawn with their variance beyond texts: equal draws within a cell, independent draws between cells."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_the_spread_is_that_of_a_mean_over_seeds() -> None:
 
 
 def test_texts_and_seeds_are_each_counted_once() -> None:
-    """Values have noise of seeds, of texts, and of both together; the bootstrap over texts knows the latter two."""
+    """Values have noise of seeds, of texts, and of both together; the bootstrap over texts contains the latter two."""
     rng = np.random.default_rng(1)
     of_seed, of_texts, of_both, n_categories, n_cells = 0.02, 0.03, 0.025, 40, 60
     n = n_cells * n_categories

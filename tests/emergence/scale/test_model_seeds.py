@@ -1,4 +1,4 @@
-"""Training runs of one model beside each other, and what they say about a point on the size axis."""
+"""Training runs of one model, and their spread at a point on the size axis."""
 
 import itertools
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Planted = Callable[..., pl.DataFrame]
 
 
 def planted(model: str, step: int, layer: int, c: int) -> float:
-    """c0 is the same in every run, c1 grows by 0.2 from run to run, c2 falls in one, c3 and c4 are nowhere."""
+    """c0 is equal in every run, c1 grows by 0.2 from run to run, c2 falls in one run, c3 and c4 are absent."""
     run = list(RUNS).index(model)
     if c == 2:
         return 0.3 * ((step == 0) if run == 2 else (step > 4))
@@ -41,7 +41,7 @@ def test_runs_stand_beside_each_other_with_their_spread(table: pl.DataFrame) -> 
     assert [run["model"] for run in real["c0"]["runs"]] == ["m", "m-seed1", "m-seed2"]
     assert real["c0"]["n_runs"] == 3
     gains = [run["gain"] for run in real["c1"]["runs"]]
-    # A rate that is higher by 0.2 on the category is an AUROC higher by 0.1.
+    # A rate that is higher by 0.2 on the category gives an AUROC that is higher by 0.1.
     assert [b - a for a, b in itertools.pairwise(gains)] == pytest.approx([0.1, 0.1], abs=0.06)
     assert real["c1"]["gain_sd"] == pytest.approx(pl.Series(gains).std(), abs=1e-6)
     assert real["c1"]["gain_sd"] > 2 * real["c0"]["gain_sd"]

@@ -1,4 +1,4 @@
-"""Scale: a planted size is bracketed, few sizes claim no shape, and a verdict needs both SAE designs."""
+"""Scale: a planted size is bracketed, few sizes give no shape, and a result needs both SAE designs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ Planted = Callable[..., pl.DataFrame]
 
 
 def planted(model: str, step: int, layer: int, c: int) -> float:
-    """c0: from m3 on. c1: grows evenly. c2: in every size. c3, c4: nowhere. Only the second layer has them."""
+    """c0: from m3 on. c1: grows evenly. c2: in every size. c3, c4: absent. Only the second layer has them."""
     size = int(model[1:])
     return (step > 0 and layer == 1) * (0.6 * (c == 0 and size >= 3) + 0.14 * size * (c == 1) + 0.5 * (c == 2))
 
@@ -56,7 +56,7 @@ def test_an_even_growth_is_smooth_with_its_slope(over_scale: pl.DataFrame) -> No
     found = row(over_scale, "c1")
     assert found["verdict"] == "smooth"
     assert not found["is_logistic"]
-    # every size adds 0.14 to the rate on the category, so half of that to the AUROC
+    # every size adds 0.14 to the rate on the category, so half of it to the AUROC
     assert found["slope_dec"] == pytest.approx(0.07, abs=0.02)
     assert found["slope_dec_lo"] < found["slope_dec"] < found["slope_dec_hi"]
     assert found["rise"] == pytest.approx(0.35, abs=0.08)
@@ -85,7 +85,7 @@ def test_few_sizes_claim_no_shape(planted_presence: Planted) -> None:
     few = planted_presence(planted, sizes=dict(list(SIZES.items())[:4]), n_layers=2)
     table = emergence_over_scale({FIXED_WIDTH: SizeReading(few), FIXED_EXPANSION: SizeReading(few)})
     assert table["shape"].unique().to_list() == ["insufficient"]
-    assert row(table, "c1")["slope_dec_lo"] > 0  # the size of the difference is still told
+    assert row(table, "c1")["slope_dec_lo"] > 0  # the difference is still reported
     assert row(table, "c0")["n_hi"] == 10**8  # and so is the bracket
     single = emergence_over_scale({FIXED_WIDTH: SizeReading(few.filter(model="m3"))})
     assert single["slope_dec"].is_null().all()
@@ -117,8 +117,8 @@ def test_sizes_are_compared_at_their_ends_after_as_many_tokens_and_after_as_much
         condition: [point["step"] for point in row(table, "c1", condition=condition)["size_points"]]
         for condition in ("final_step", "equal_tokens", "equal_flops")
     }
-    # The larger has seen least tokens (100 steps): the smaller is nearest, by logarithm, at its step 1000 or 8. The
-    # smaller has spent least: 1000 steps of a tenth of the parameters.
+    # The larger model has seen the fewest tokens (100 steps): the smaller is nearest, by logarithm, at step 1000 or
+    # 8. The smaller model has spent the least: 1000 steps of a tenth of the parameters.
     assert read["final_step"] == [1000, 100]
     assert read["equal_tokens"] == [1000, 100]
     assert read["equal_flops"] == [1000, 100]
@@ -133,7 +133,7 @@ def test_a_design_without_the_checkpoints_of_a_condition_has_no_row_for_it(plant
     ends = whole.filter(pl.col("step") != 10)
     table = emergence_over_scale({FIXED_WIDTH: SizeReading(whole), FIXED_EXPANSION: SizeReading(ends)})
     there = table.filter(sae_design=FIXED_EXPANSION)["condition"].unique().sort().to_list()
-    assert there == ["equal_tokens", "final_step"]  # after as much compute the larger stands at step 10
+    assert there == ["equal_tokens", "final_step"]  # at equal compute the larger model is at step 10
     assert table.filter(sae_design=FIXED_WIDTH)["condition"].n_unique() == 3
 
 

@@ -1,4 +1,4 @@
-"""Shapes over sizes: what is planted is found, on arrays whose noise is known."""
+"""Shapes over sizes: planted shapes are found, on arrays with known noise."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ def test_a_count_that_jumps_over_a_smooth_score_is_an_artefact() -> None:
     even = curve(p, np.array([0.0, 6, 12, 18, 24, 30]))
     assert (even.shape, even.count_jumps) == ("smooth", False)
     assert even.metric_sensitivity == pytest.approx(1, abs=0.01)
-    # A score that jumps itself is no artefact of the count.
+    # A jump of the score itself is no artefact of the count.
     assert curve([0.5, 0.5, 0.5, 0.8, 0.8, 0.8], np.array([0.0, 0, 0, 30, 30, 30])).shape == "threshold"
 
 
@@ -81,7 +81,7 @@ def test_what_runs_may_differ_by_is_no_rise() -> None:
 def test_a_simulated_family_is_what_was_planted(kind: str) -> None:
     rng = np.random.default_rng(1)
     found = rates([draw_family(kind, 8, rng) for _ in range(20)])
-    # Whether a count jumps over a smooth score is often a matter of what runs differ by; the score is smooth in both.
+    # Whether a count jumps over a smooth score often depends on the noise between runs; the score is smooth in both.
     if KINDS[kind] in ("smooth", "metric_artifact"):
         assert found.get("smooth", 0) + found.get("metric_artifact", 0) >= 0.9
     assert found.get(KINDS[kind], 0) >= (0.15 if kind == "count artefact" else 0.5 if kind == "smooth" else 0.8)

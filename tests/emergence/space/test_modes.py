@@ -1,4 +1,4 @@
-"""Humps: two that are apart are two, and neither noise nor a single hump is."""
+"""Modes: two separate modes count as two; noise and a single mode do not."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_the_dip_is_the_depth_of_the_deepest_valley(profile: list[float], depth:
 
 
 def test_the_dip_of_one_hump_and_noise_is_at_most_the_swing_of_the_noise() -> None:
-    """The bound that the p-value stands on, for humps, slopes and plateaus of any shape."""
+    """The bound behind the p-value, for modes, slopes and plateaus of any shape."""
     rng = RNG(0)
     peak = rng.integers(0, 12, 2000)
     steps = rng.exponential(size=(2000, 12)) * (rng.random((2000, 12)) < 0.4)

@@ -1,4 +1,4 @@
-"""Space: a planted layer is the peak, and a flat profile claims nothing."""
+"""Space: the planted layer is the peak, and a flat profile gives no claim."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from emergence_assets.emergence.space.table import EMERGENCE_OVER_SPACE
 
 
 def planted(model: str, step: int, layer: int, c: int) -> float:
-    """c0 at layer 4 of 6 and less at its neighbours; c1 at layers 0 and 1; the others nowhere."""
+    """c0 at layer 4 of 6 and less at its neighbours; c1 at layers 0 and 1; the others absent."""
     return (step > 0) * ((c == 0) * {3: 0.15, 4: 0.6, 5: 0.15}.get(layer, 0.0) + (c == 1) * 0.4 * (layer < 2))
 
 

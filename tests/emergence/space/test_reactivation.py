@@ -1,4 +1,4 @@
-"""Reactivation: a planted valley is found and told apart, and nothing else passes the gates."""
+"""Reactivation: a planted dip is found and classified, and no other profile meets the criteria."""
 
 import numpy as np
 import polars as pl
@@ -19,7 +19,7 @@ STEP_0 = np.full((3, 12), 0.55)
 
 
 def presence_of(trained: list[np.ndarray], dense: list[np.ndarray], **noise: float) -> pl.DataFrame:
-    """Three categories with these true profiles."""
+    """Make three categories with these true profiles."""
     n_layers = len(trained[0])
     declared = Noise(**({"texts": 0.01, "saes": 0.01} | noise))  # pyright: ignore[reportArgumentType]
     rng = np.random.default_rng(0)
@@ -32,7 +32,7 @@ def verdicts(table: pl.DataFrame, step: int = 1000) -> list[str]:
 
 @pytest.fixture(scope="module")
 def planted() -> pl.DataFrame:
-    """c000 falls and returns in model and SAE, c001 in the SAE alone, c002 nowhere."""
+    """c000 fades and returns in model and SAE, c001 in the SAE alone, c002 does not."""
     return reactivation(presence_of([VALLEY, VALLEY, FLAT], [VALLEY, FLAT, FLAT]))
 
 

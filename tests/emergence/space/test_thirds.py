@@ -1,4 +1,4 @@
-"""Thirds of the depth: blocks by their centre, and the index of fall and return."""
+"""Thirds of the depth: blocks by their centre, and the reactivation index."""
 
 from fractions import Fraction
 

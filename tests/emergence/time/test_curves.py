@@ -1,4 +1,4 @@
-"""Curves: planted parameters are found, the fit is the least-squares one, and AICc chooses as it should."""
+"""Curves: planted parameters are found, the fit is the least-squares fit, and AICc chooses the right curve."""
 
 import numpy as np
 import pytest

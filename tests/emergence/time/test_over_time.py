@@ -1,4 +1,4 @@
-"""Time: a planted onset is bracketed, noise has none, and censoring is said."""
+"""Time: a planted onset is bracketed, noise has no onset, and censoring is recorded."""
 
 from collections.abc import Callable
 from typing import Any

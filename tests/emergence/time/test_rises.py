@@ -1,4 +1,4 @@
-"""Rises: flat noise does not emerge, planted rises do, and intervals hold what was planted."""
+"""Rises: flat noise does not emerge, planted rises do, and intervals contain the planted values."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_undefined_replicates_are_left_out(rise: dict[str, np.ndarray]) -> None:
     whole = read_rises(series)
     assert found["fit_amp_hi"][0] == pytest.approx(whole["fit_amp_hi"][0], abs=0.02)
     assert np.isnan(found["fit_amp_hi"][1])
-    assert np.isfinite(found["half_step_hi"]).all()  # the checkpoints remain
+    assert np.isfinite(found["half_step_hi"]).all()  # the interval of the checkpoints remains
 
 
 def test_seeds_that_disagree_and_a_rise_at_the_last_checkpoint_only_do_not_emerge() -> None:
@@ -93,6 +93,6 @@ def test_interpolation_and_change_point_agree_with_a_sharp_rise() -> None:
 
 def test_two_seeds_are_drawn_with_the_variance_of_their_mean() -> None:
     series = drawn_series(np.full(len(STEP), 0.6), STEP, 400, 0.02, 7)
-    # what the benchmark gives out for the pipeline's replicates has the spread that the observed values have
+    # the benchmark's replicates have the spread of the observed values, as in the pipeline
     assert series.replicates_rsb.std(axis=2).mean() == pytest.approx(series.value_rs.std(axis=0).mean(), rel=0.1)
     assert N_SEEDS == 2

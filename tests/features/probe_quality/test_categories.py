@@ -1,4 +1,4 @@
-"""A probe set is judged by what was planted in it."""
+"""The quality of a probe set reflects its planted properties."""
 
 import numpy as np
 import polars as pl

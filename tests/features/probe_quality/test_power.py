@@ -1,4 +1,4 @@
-"""What so many texts can show is what the statistics and the rule do on texts that are drawn."""
+"""Predicted power equals the rates of the statistics and of the rule on drawn texts."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_chance_is_how_often_the_rule_accepts(n_c: int, n_o: int, tpr: float, fp
     indices = np.broadcast_to(np.arange(n_latents, dtype=np.int32), active.shape)
     stats = latent_stats(Codes(active.astype(np.float32), indices, n_latents), [labels], CellRecipe())
     of_category = stats.filter(category="c")
-    # q < 0.05 is p < the largest p that passed: Benjamini and Hochberg's threshold in this very cell.
+    # q < 0.05 is p < the largest accepted p: Benjamini and Hochberg's threshold in this cell.
     passed = of_category.filter(of_category["q_cell"] < 0.05)["p_hyper"]
     max_p = float(passed.max()) * (1 + 1e-9)  # pyright: ignore[reportArgumentType]
     expected = acceptance_chance(tpr, fpr, (n_c, n_o), (n_c, n_o), max_p)
@@ -54,7 +54,7 @@ def test_more_texts_and_more_contrast_help_and_a_stricter_level_hurts():
     few, many = (acceptance_chance(0.15, 0.01, (n, 2000), (n, 2000), 1e-5) for n in (40, 120))
     assert few < many
     assert acceptance_chance(0.15, 0.01, (40, 2000), (40, 2000), 1e-3) > few
-    assert acceptance_chance(0.02, 0.01, (400, 2000), (400, 2000), 1e-5) < 1e-6  # TPR >= 0.10 is asked for
+    assert acceptance_chance(0.02, 0.01, (400, 2000), (400, 2000), 1e-5) < 1e-6  # the rule requires TPR >= 0.10
     assert acceptance_chance(0.9, 0.5, (40, 2000), (40, 2000), 1e-5) < 1e-6  # and a lift of 3
     assert acceptance_chance(0.9, 0.0, (1, 20), (1, 20), 1e-5) == 0
 

@@ -1,4 +1,4 @@
-"""Categories that are told by wording or length are flagged, and those that are told by what they say are not."""
+"""Categories that wording or length separates are flagged; categories that content separates are not."""
 
 import numpy as np
 import pytest

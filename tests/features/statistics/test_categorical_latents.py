@@ -1,4 +1,4 @@
-"""What is said of categorical latents: the word behind one, correlation with length, examples, strength."""
+"""Properties of categorical latents: typical word, correlation with length, examples, strength."""
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ RECIPE = CellRecipe(n_boot=20, n_shuffles=3)
 
 
 def facts_of(codes: Codes, fires: np.ndarray, seed: int = 0) -> TextFacts:
-    """Texts of random words and lengths; those on which a latent fires hold "quince"."""
+    """Make texts of random words and lengths; the texts on which a latent is active contain "quince"."""
     rng = np.random.default_rng(seed)
     texts = [
         " ".join(["the", *(f"w{i}" for i in rng.integers(0, 300, rng.integers(3, 30))), *(["quince"] if fire else [])])

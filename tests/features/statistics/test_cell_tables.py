@@ -1,4 +1,4 @@
-"""The two tables of a cell: noise stays noise, a planted latent is found, numbering does not matter."""
+"""The two tables of a cell: noise stays noise, a planted latent is found, numbering has no effect."""
 
 from collections.abc import Callable
 
@@ -40,7 +40,7 @@ def test_noise_has_no_categorical_latents_and_presence_at_chance(
     for (control_id,), part in table.group_by("control_id"):
         assert 0.48 < part["p_best"].to_numpy().mean() < 0.52, control_id
         assert 0.48 < part["p_dense"].to_numpy().mean() < 0.52, control_id
-    assert (table["p_select"] > 0.5).all()  # the maximum over latents on the texts it was chosen on is biased
+    assert (table["p_select"] > 0.5).all()  # the maximum over latents is biased on the texts of the choice
 
 
 def test_a_planted_latent_is_found_with_its_numbers() -> None:
@@ -163,7 +163,7 @@ def test_labels_for_other_texts_and_recipes_without_margins_are_refused() -> Non
 
 
 def test_copies_of_texts_do_not_narrow_intervals() -> None:
-    """Every text four times: bootstrap replicates of units spread as those of the texts themselves do."""
+    """Every text four times: bootstrap replicates of units have the spread of those of the single texts."""
     rng = np.random.default_rng(4)
     n = 400
     category, is_select = rng.integers(0, 2, n).astype(np.int16), rng.random(n) < 0.5

@@ -1,4 +1,4 @@
-"""Sparse rank statistics against the dense formulas."""
+"""Sparse rank statistics equal the dense formulas."""
 
 from collections.abc import Callable
 

@@ -51,7 +51,7 @@ def test_delong_agrees_with_the_bootstrap() -> None:
 
 @pytest.mark.parametrize(("n_positive", "shift"), [(15, 1.0), (60, 0.3), (60, 2.0), (250, 1.0)])
 def test_replicates_of_a_probe_are_those_of_weighted_texts(n_positive: int, shift: float) -> None:
-    """To first order: what is left out is small against a replicate's deviation, and adds nothing to the interval."""
+    """To first order: the omitted part is small against a replicate's deviation, and adds nothing to the interval."""
     rng = np.random.default_rng(n_positive)
     truth = np.arange(500) < n_positive
     scores = np.round(rng.normal(size=500) + shift * truth, 1)
@@ -75,7 +75,7 @@ def test_delong_interval_covers_the_true_value() -> None:
     truth = np.zeros((300, 400), dtype=bool)
     truth[:60] = True
     scores = rng.normal(size=truth.shape) + truth
-    expected = 0.7602499389065233  # Phi(1 / sqrt 2): two unit normals one apart
+    expected = 0.7602499389065233  # Phi(1 / sqrt 2): two unit normals at distance 1
     lo, hi = normal_interval(auroc_c(scores, truth), delong_variance_c(scores, truth))
     assert 0.92 < np.mean((lo < expected) & (expected < hi)) < 0.98
 

@@ -1,4 +1,4 @@
-"""Probes: what they must find, and what they must not."""
+"""Linear probes find planted information, and nothing in noise."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Counts of categorical latents: what is planted is counted once, noise and permuted labels are not."""
+"""Counts of categorical latents: a planted latent counts once, noise and permuted labels do not count."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def test_the_planted_latent_is_counted_in_its_category_and_nowhere_else() -> Non
     codes, _, labels = planted()
     counts = counted(codes, labels)
     assert dict(counts.schema) == RULE_COUNTS.schema_without("sae_seed")
-    assert len(counts) == len(RULES) * 2 * 8  # also where there are none
+    assert len(counts) == len(RULES) * 2 * 8  # also with count 0
     found = counts.filter(control_id="none", rule_id="lift_fdr_v1").filter(pl.col("n_features") > 0)
     assert found.select("category", "n_features", "n_passing").rows() == [("c02", 1.0, 1.0)]
     by_chance = counts.filter(control_id="label_shuffle", rule_id="lift_fdr_v1")
@@ -37,7 +37,7 @@ def test_the_planted_latent_is_counted_in_its_category_and_nowhere_else() -> Non
 def test_a_latent_of_two_categories_is_given_one_and_counted_for_both() -> None:
     codes, _, labels = planted()
     merged = np.where(labels.codes_p == 5, 2, labels.codes_p).astype(np.int16)
-    # Fires on c02, whose texts now carry two names in turn.
+    # Active on c02, whose texts now alternate between two categories.
     halves = np.where((merged == 2) & (np.arange(len(merged)) % 2 == 0), 5, merged).astype(np.int16)
     split = Labels(labels.level, labels.categories, halves, labels.is_select_p)
     counts = counted(codes, split).filter(control_id="none", rule_id="lift_fdr_v1")

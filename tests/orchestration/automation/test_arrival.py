@@ -1,4 +1,4 @@
-"""A folder receives checkpoints while server and daemon run; nobody types a command."""
+"""A folder receives checkpoints while web server and daemon run; no command is typed."""
 
 import shutil
 import time
@@ -19,12 +19,12 @@ MODEL = "gloss-tiny"
 LOOK_SECONDS = 5
 CELLS = ("activations", "sae", "latent_stats")
 FROM_REGISTRY = ("checkpoint_registry", "cost_utility", "emergence_hazard", "claims", "report")
-"""Tables that also say something of checkpoints that are left out."""
+"""Tables that also contain checkpoints that are left out."""
 PATIENCE_SECONDS = 1500
 
 
 class Incoming:
-    """A study over a folder that checkpoints are put into, and the event log of what was made of them."""
+    """A study over a folder of arriving checkpoints, and the event log of its results."""
 
     def __init__(self, folder: Path):
         self.family, self.root, self.data = folder / "family", folder / "incoming", folder / "data"
@@ -36,18 +36,18 @@ class Incoming:
         self.study = write_study(folder / "incoming.yaml", source, automation=True, automation_seconds=LOOK_SECONDS)
 
     def deliver(self, *steps: int) -> None:
-        """Copy checkpoints file by file, as a program that trains would write them."""
+        """Copy checkpoints file by file, as a training program writes them."""
         for step in steps:
             shutil.copytree(step_folder(self.family, MODEL, step), step_folder(self.root, MODEL, step))
 
     def made(self, asset: str) -> dict[str | None, list[str]]:
-        """Data versions of all materialisations of an asset, by partition."""
+        """Return data versions of all materialisations of an asset, by partition."""
         with instance_of(self.data / "dagster") as instance:
             keys = [key for key in instance.all_asset_keys() if key.path[-1] == asset]
             return versions(instance, keys[0]) if keys else {}
 
     def counts(self) -> dict[str, dict[str | None, int]]:
-        """Number of materialisations, by asset and partition, of everything that is made from checkpoints."""
+        """Count materialisations by asset and partition, of everything that is made from checkpoints."""
         with instance_of(self.data / "dagster") as instance:
             return {
                 key.path[-1]: {partition: len(found) for partition, found in versions(instance, key).items()}
@@ -56,16 +56,16 @@ class Incoming:
             }
 
     def steps_in_tables(self) -> list[int]:
-        """Steps of the presence table."""
+        """Return the steps of the presence table."""
         path = self.data / "incoming" / "tables" / "category_presence" / f"model={MODEL}.parquet"
         return sorted(pl.read_parquet(path)["step"].unique()) if path.exists() else []
 
     def is_reported(self) -> bool:
-        """Whether there is a report."""
+        """Return whether there is a report."""
         return (self.data / "incoming" / "report" / "index.html").exists()
 
     def unfinished_runs(self) -> int:
-        """Runs that wait or work."""
+        """Return runs that wait or run."""
         done = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
         with instance_of(self.data / "dagster") as instance:
             return len(
@@ -73,14 +73,14 @@ class Incoming:
             )
 
     def failed_runs(self) -> list[str]:
-        """Assets of runs that failed."""
+        """Return the assets of failed runs."""
         with instance_of(self.data / "dagster") as instance:
             runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
         return [key.path[-1] for run in runs for key in run.asset_selection or ()]
 
 
 def versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str | None, list[str]]:
-    """Data versions of all materialisations, by partition."""
+    """Return data versions of all materialisations, by partition."""
     found: dict[str | None, list[str]] = {}
     for record in instance.fetch_materializations(dg.AssetRecordsFilter(key), limit=1000).records:
         assert record.asset_materialization is not None
@@ -95,7 +95,7 @@ def incoming(tmp_path: Path) -> Incoming:
 
 
 def wait_until(reached: Callable[[], bool], ui: UI, what: str) -> float:
-    """Wait; returns the seconds that it took."""
+    """Wait for a condition; return the seconds."""
     began = time.monotonic()
     while not reached():
         assert ui.process.poll() is None, ui.log()[-5000:]
@@ -105,7 +105,7 @@ def wait_until(reached: Callable[[], bool], ui: UI, what: str) -> float:
 
 
 def rest(incoming: Incoming, ui: UI) -> None:
-    """Two ticks of every sensor after which nothing is under way."""
+    """Wait for two ticks of every sensor without any run in progress."""
     quiet_since = time.monotonic()
     began = time.monotonic()
     while time.monotonic() - quiet_since < 2 * LOOK_SECONDS + 10:
@@ -128,13 +128,13 @@ def test_checkpoints_that_arrive_reach_the_tables_once_and_survive_a_kill(incomi
         counts = incoming.counts()
         cells = {f"L{layer:02d}|step{step:06d}" for layer in (0, 1) for step in (0, 1, 2)}
         assert all(counts[asset] == dict.fromkeys(cells, 1) for asset in CELLS), counts
-        # How often tables are made at the start depends on which look comes first; one more checkpoint makes each once.
+        # How often tables are made at the start depends on the first tick; one more checkpoint makes each once.
         tables = counts.keys() - set(CELLS)
         assert tables > set(FROM_REGISTRY)
         made_once = {table: {None: first[table][None] + 1} for table in tables}
         assert {table: counts[table] for table in tables} == made_once, first
 
-        # The same again is looked at, and nothing follows. The weights of another step stand in the registry alone.
+        # The same delivery again is validated, and nothing follows. Weights of another step are in the registry alone.
         shutil.rmtree(step_folder(incoming.root, MODEL, 2))
         incoming.deliver(2, 4)
         duplicate_step(incoming.root, MODEL, 1, 4)
@@ -149,7 +149,7 @@ def test_checkpoints_that_arrive_reach_the_tables_once_and_survive_a_kill(incomi
         }
         assert incoming.failed_runs() == []
 
-        # Killed in the middle of what follows from the next one.
+        # Killed while the results of the next checkpoint are made.
         incoming.deliver(8)
         wait_until(lambda: "L00|step000008" in incoming.made("activations"), ui, "activations of step 8")
         ui.kill()

@@ -1,4 +1,4 @@
-"""The nightly job: green after a run, red for the asset whose file was altered, green when it was made anew."""
+"""The nightly audit passes after a run, fails for an asset with an altered file, and passes when it is made again."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def red(instance: dg.DagsterInstance) -> list[str]:
-    """Assets whose latest evaluation of the check did not pass."""
+    """Assets whose latest evaluation of the check failed."""
     found = []
     for key in instance.all_asset_keys():
         records = instance.event_log_storage.get_asset_check_execution_history(dg.AssetCheckKey(key, AS_WRITTEN), 1)

@@ -1,4 +1,4 @@
-"""The nightly look at pins: what moved is named, what did not passes, and nothing is recomputed."""
+"""The nightly verification of pins: moved revisions are named, the others pass, and nothing is recomputed."""
 
 from collections.abc import Iterator
 from pathlib import Path

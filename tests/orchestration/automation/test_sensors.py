@@ -1,4 +1,4 @@
-"""What one look at a source leads to: runs, partitions, silence; with real folders, a real hub, real measurements."""
+"""Results of one tick over a source: runs, partitions or nothing; with real folders, a real hub, real measurements."""
 
 import itertools
 import os
@@ -49,18 +49,18 @@ def study_of(source: dict[str, Any], **study: Any) -> Study:
 
 
 class Tick(NamedTuple):
-    """What one tick led to."""
+    """Results of one tick."""
 
     steps: list[int]
-    """Checkpoints that runs were launched for."""
+    """Checkpoints of the launched runs."""
     tables: list[str]
-    """Tables that runs were launched for."""
+    """Tables of the launched runs."""
     said: str
     """Message in the log of the sensor."""
 
 
 class Watch:
-    """A sensor as Dagster drives it: it keeps the cursor, the partitions, and the keys of runs that it launched."""
+    """A sensor as Dagster drives it: it keeps the cursor, the partitions, and the keys of launched runs."""
 
     def __init__(self, study: Study, storage: Storage, instance: dg.DagsterInstance):
         self.study, self.storage, self.instance = study, storage, instance
@@ -68,7 +68,7 @@ class Watch:
         self.keys: set[str] = set()
 
     def tick(self, now: float = NOW) -> Tick:
-        """One tick; runs whose keys were used are not launched again."""
+        """Run one tick; run keys that were used are not launched again."""
         result = look_for_checkpoints(
             self.study, self.storage, ONLY_CHECKPOINTS, MODEL, self.instance, self.cursor, now
         )
@@ -93,7 +93,7 @@ class Watch:
         return [int(name.removeprefix("step")) for name in names]
 
     def run(self, steps: Sequence[int]) -> None:
-        """What the runs do: measure, judge, register what may be used, take away the partitions of the rest."""
+        """Do the work of the runs: measure, validate, register usable steps, remove the partitions of all others."""
         run_checkpoints(self.study, self.storage, steps)
         axis = refresh_timeline(self.study, self.storage, MODEL)
         for entry in axis.left_out:
@@ -103,7 +103,7 @@ class Watch:
 
 
 def nothing(*_: object) -> None:
-    """Progress that nobody looks at."""
+    """Ignore progress."""
 
 
 def run_checkpoints(study: Study, storage: Storage, steps: Sequence[int]) -> None:
@@ -138,7 +138,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Folder into which checkpoints are delivered."""
+    """Folder that receives checkpoints."""
     (tmp_path / "incoming" / MODEL).mkdir(parents=True)
     return tmp_path / "incoming"
 
@@ -161,7 +161,7 @@ def test_a_checkpoint_is_handed_over_once(watch: Watch, family: Path, root: Path
 def test_a_tick_that_dagster_repeats_launches_nothing_twice(watch: Watch, family: Path, root: Path) -> None:
     deliver(family, root, 0)
     assert watch.tick().steps == [0]
-    watch.cursor = None  # killed before it was kept
+    watch.cursor = None  # killed before it was stored
     assert watch.tick().steps == []
 
 
@@ -252,7 +252,7 @@ def test_an_admitted_checkpoint_comes_back(watch: Watch, family: Path, root: Pat
     watch.run([1])
     assert sorted(watch.partitions) == [0, 1, 2, 4]
     assert watch.tick().steps == []
-    watch.study = study_of(local_family(root))  # and is turned away again when the name is taken out
+    watch.study = study_of(local_family(root))  # and is left out again when the study no longer admits it
     watch.tick()
     assert watch.partitions == [0, 2, 4]
 

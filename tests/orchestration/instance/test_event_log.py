@@ -1,4 +1,4 @@
-"""The event log keeps databases open, and loses nothing by it."""
+"""The event log keeps databases open, and loses no event."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The Dagster instance: whose home it has, and what becomes of runs whose process died."""
+"""The Dagster instance: its home folder, and runs whose process died."""
 
 import os
 import socket
@@ -28,7 +28,7 @@ OURS = Path(emergence_assets.orchestration.instance.home.__file__).with_name("da
 
 @pytest.fixture(autouse=True)
 def no_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Set before it is deleted, so that what `prepare_home` sets is undone too.
+    # Set before it is deleted, so that the changes of `prepare_home` are undone too.
     monkeypatch.setenv("DAGSTER_HOME", "")
     monkeypatch.delenv("DAGSTER_HOME")
 
@@ -84,7 +84,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture(scope="module")
 def dead_pid() -> int:
-    """Number of a process that is gone."""
+    """Id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-S", "-c", ""])
     process.wait()
     return process.pid
@@ -93,7 +93,7 @@ def dead_pid() -> int:
 def add_run(
     instance: dg.DagsterInstance, tag: str | None, status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED
 ) -> str:
-    """Add a run; in its tag `{host}` and `{run}` stand for this host and the run's own number."""
+    """Add a run; in its tag `{host}` and `{run}` stand for this host and the run's id."""
     run_id = str(uuid.uuid4())
     tags = {} if tag is None else {OWNER_TAG: tag.format(host=socket.gethostname(), run=run_id)}
     return instance.add_run(dg.DagsterRun(job_name="job", run_id=run_id, status=status, tags=tags)).run_id

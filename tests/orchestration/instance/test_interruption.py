@@ -13,7 +13,7 @@ from emergence_assets.orchestration.instance.interruption import interruptions_k
 
 
 class Interrupting:
-    """Is interrupted while it is finalised."""
+    """An object that is interrupted during its finalisation."""
 
     def __del__(self):
         os.kill(os.getpid(), signal.SIGINT)

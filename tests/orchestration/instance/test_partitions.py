@@ -1,4 +1,4 @@
-"""Cells and Dagster's partition keys: there and back, and cut into the ranges that Dagster understands."""
+"""Cells to Dagster's partition keys and back, and their division into the ranges of Dagster."""
 
 import dagster as dg
 import pytest
@@ -27,7 +27,7 @@ MODEL = "gloss-200k"
 
 @pytest.fixture(scope="module")
 def study() -> Study:
-    """Six steps, and layers with a gap and with the embedding."""
+    """A study with six steps, and layers with a gap and with the embedding."""
     declared = small_study().model_dump()
     declared |= {
         "steps": [0, 1, 2, 4, 8, 16],
@@ -63,7 +63,7 @@ def test_different_cells_have_different_keys(cells: set[tuple[int, int | None]])
 
 @st.composite
 def grids(draw: st.DrawFn) -> tuple[list[Cell], list[int], list[int]]:
-    """Some cells of a grid, in any order, and the steps and layers of the grid; steps need not ascend."""
+    """Draw cells of a grid in any order, and the steps and layers of the grid; steps need not ascend."""
     steps = draw(st.lists(st.integers(0, 999), min_size=1, max_size=7, unique=True))
     layers = sorted(draw(st.sets(st.integers(-1, 9), min_size=1, max_size=5)))
     grid = [Cell(MODEL, step, layer) for step in steps for layer in layers]
@@ -128,7 +128,7 @@ def test_dagster_reads_the_range_of_a_rectangle_as_its_cells(
     definition = partitions(study, MODEL, "cell")
     assert isinstance(definition, dg.MultiPartitionsDefinition)
     with dg.DagsterInstance.ephemeral() as instance:
-        # Checkpoints may arrive in any order: partitions stand in the order in which they came.
+        # Checkpoints may arrive in any order: partitions are in the order of arrival.
         for step in order:
             register_steps(instance, study, MODEL, [step])
         for group in rectangles(cells, order, layers):

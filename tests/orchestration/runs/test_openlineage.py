@@ -1,4 +1,4 @@
-"""OpenLineage events over real HTTP: what is told, and that a receiver that is down or slow costs a run nothing."""
+"""OpenLineage events over real HTTP: their content, and that an unavailable or slow receiver costs a run nothing."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ from tests.conftest import TINY, copied, run_emergence
 
 
 class Receiver:
-    """Takes events on the loopback interface."""
+    """A receiver of events on the loopback interface."""
 
     def __init__(self, status: int = 201, seconds: float = 0.0):
         self.events: list[dict[str, Any]] = []
@@ -71,7 +71,7 @@ def plan() -> Plan:
 
 
 def tell(sender: OpenLineageSender, plan: Plan, n_runs: int = 1, fails: bool = False) -> list[str]:
-    """What some runs that make one cell say; returns their ids."""
+    """Send the events of runs that make one cell; return their ids."""
     run_ids, spec, cells = [str(uuid4()) for _ in range(n_runs)], plan.specs["sae"], [Cell("gloss-tiny", 3, 1)]
     for run_id in run_ids:
         sender.began(run_id, spec, cells)
@@ -113,7 +113,7 @@ def test_a_slow_receiver_is_not_waited_for(receivers: Callable[..., Receiver], p
         tell(sender, plan, n_runs=10)
         began = time.monotonic()
     assert time.monotonic() - began < CLOSING_SECONDS + 1
-    assert sender.lost + sender.sent >= 19  # one may be on its way
+    assert sender.lost + sender.sent >= 19  # one may be in transit
     assert sender.lost > sender.sent
 
 

@@ -39,7 +39,7 @@ ALL = [
 
 
 def _rows(spec: Any) -> list[dict[str, Any]]:
-    """All rows of inline data anywhere in a specification."""
+    """Collect all rows of inline data in a specification."""
     if isinstance(spec, list):
         return [row for part in spec for row in _rows(part)]
     if not isinstance(spec, dict):
@@ -52,7 +52,7 @@ def _rows(spec: Any) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def charts(rising: ReportTables) -> dict[str, tuple[Chart, Chart]]:
-    """Both widths by name."""
+    """Charts of both widths, by name."""
     return {figure.name: (figure.wide, figure.narrow) for figure in draw_figures(rising)}
 
 

@@ -1,4 +1,4 @@
-"""The charts of fall and return: which categories, which numbers, and none where there are too few layers."""
+"""The charts of fade and return: their categories and numbers, and no chart with too few layers."""
 
 import numpy as np
 import polars as pl

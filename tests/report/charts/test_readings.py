@@ -1,4 +1,4 @@
-"""What of its tables the report shows."""
+"""Selections of tables for the report."""
 
 import polars as pl
 

@@ -11,7 +11,7 @@ from resources.environment import environment
 from resources.errors import EmergenceError
 
 IMPORTED = time.monotonic_ns()
-"""When this process imported the module."""
+"""Time at which this process imported the module."""
 
 
 class Unsendable(Exception):
@@ -23,12 +23,12 @@ class Unsendable(Exception):
 
 
 def double(report: Any, number: int) -> int:
-    """Twice the number."""
+    """Double the number."""
     return 2 * number
 
 
 def slowly_double(report: Any, number: int) -> int:
-    """Twice the number, after a moment."""
+    """Double the number after a pause."""
     time.sleep(0.05)
     return 2 * number
 
@@ -94,13 +94,13 @@ def start_and_stay(report: Any, folder: str) -> None:
 
 
 def count_threads(report: Any) -> int:
-    """Size of the thread pool of polars in this worker."""
+    """Return the size of the thread pool of polars in this worker."""
     import polars as pl
 
     return pl.thread_pool_size()
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
+    """Return whether a process runs; a zombie does not."""
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return bool(state.strip()) and not state.startswith("Z")

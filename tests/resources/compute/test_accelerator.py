@@ -1,4 +1,4 @@
-"""An existing device can be chosen; another is refused."""
+"""An existing device can be chosen; any other is refused."""
 
 import dataclasses
 import subprocess

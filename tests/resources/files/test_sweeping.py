@@ -64,7 +64,7 @@ def test_other_files_stay(tmp_path: Path, dead_pid: int) -> None:
 def test_a_process_that_only_waits_to_be_collected_is_not_alive() -> None:
     ended = subprocess.Popen([sys.executable, "-S", "-c", ""], stdout=subprocess.PIPE)
     assert ended.stdout is not None
-    ended.stdout.read()  # its end closes the pipe; nobody has waited for it yet
+    ended.stdout.read()  # its end closes the pipe, but no process has waited for it yet
     deadline = time.monotonic() + 10
     while process_is_alive(ended.pid):
         assert time.monotonic() < deadline

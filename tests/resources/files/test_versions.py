@@ -1,4 +1,4 @@
-"""Files are read once per version; what is missing is asked for each time."""
+"""Files are read once per version; a missing file is looked up each time."""
 
 from pathlib import Path
 

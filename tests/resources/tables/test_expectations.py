@@ -31,7 +31,7 @@ def found(frame: pl.DataFrame, *conditions: Condition) -> Finding:
 
 
 def with_values(column: str, values: Sequence[Any]) -> pl.DataFrame:
-    """The good frame with other values in one column."""
+    """Return the good frame with other values in one column."""
     return GOOD.with_columns(pl.Series(column, values, strict=False))
 
 
@@ -145,7 +145,7 @@ NAMES = ("keys_are_unique", "values_are_present", "values_are_in_range")
 
 
 def failed(frame: pl.DataFrame) -> dict[str, tuple[int, ...]]:
-    """Names of the declared checks that fail, with the rows."""
+    """Return the names of failed checks, with the rows."""
     findings = validate(frame, table_checks(TABLE))
     assert tuple(finding.check.name for finding in findings) == NAMES
     return {finding.check.name: finding.failed_rows for finding in findings if not finding.passed}

@@ -1,4 +1,4 @@
-"""Exported SAEs are the same SAEs: by what is in the folders, and by the libraries that they are for."""
+"""Exported SAEs equal ours, by the content of the folders and by the libraries that read them."""
 
 import json
 import subprocess
@@ -73,7 +73,7 @@ def test_thresholds_are_kept_where_the_library_knows_them(threshold_sae: SAE, tm
 READERS = {
     "sae_lens": "import sae_lens; out = sae_lens.SAE.load_from_disk(folder)(x)",
     "sparsify": "from sparsify import SparseCoder; out = SparseCoder.load_from_disk(folder, device='cpu')(x).sae_out",
-    # Its own class; the package around it imports a tracing library that loading does not need.
+    # The library's own class; the package around it imports a tracing library that loading does not need.
     "dictionary_learning": (
         "import importlib.util, types; package = types.ModuleType('dictionary_learning'); "
         "package.__path__ = importlib.util.find_spec('dictionary_learning').submodule_search_locations; "
@@ -114,9 +114,9 @@ def test_its_library_loads_the_folder_and_gives_the_same(
         "np.save(sys.argv[3], out.detach().numpy())\n"
     )
     arguments = [str(tmp_path / "sae"), str(tmp_path / "x.npy"), str(tmp_path / "y.npy")]
-    # Triton kernels are for GPUs; without this sparsify tries them on a CPU.
+    # Triton kernels are for GPUs; without this setting sparsify tries them on a CPU.
     environment = {"SPARSIFY_DISABLE_TRITON": "1", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     subprocess.run([str(PEERS), "-c", program, *arguments], check=True, timeout=300, env=environment)
     expected_td = sae.reconstruct(x_td).numpy()
-    # Of the largest: where thresholds select, some forty latents add up to thirty.
+    # Relative to the largest value: with thresholds, some forty latents add up to thirty.
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected_td, rtol=0, atol=1e-5 * np.abs(expected_td).max())

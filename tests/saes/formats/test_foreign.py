@@ -1,4 +1,4 @@
-"""SAEs of other libraries: what is read computes what they compute, and what ours cannot express is refused by name."""
+"""SAEs of other libraries: an imported SAE computes the same output, and unsupported settings are refused by name."""
 
 import json
 import os
@@ -88,7 +88,7 @@ def sparsify(sae: SAE, tmp_path: Path) -> Folder:
 
 
 def dense(w: dict[str, Tensor], x_td: Tensor, *, k=None, threshold=0.0, is_rescaled=False, is_centred=True) -> Tensor:
-    """The output by sae_lens' names, in double precision and without any of our code."""
+    """Compute the output by sae_lens' names, in double precision and without our code."""
     w = {name: value.double() for name, value in w.items()}
     x_td = x_td.double()
     length_n = w["W_dec"].norm(dim=1) if is_rescaled else torch.ones(len(w["W_dec"]))
@@ -105,7 +105,7 @@ def assert_same_output(sae: SAE, wanted_td: Tensor, x_td: Tensor) -> None:
 
 
 def assert_ours(sae: SAE, tmp_path: Path) -> None:
-    """What is read can be kept as our own SAEs are."""
+    """Require that an imported SAE can be stored in our format."""
     write_sae(tmp_path / "kept", sae, METADATA)
     assert torch.equal(read_sae(tmp_path / "kept")[0].W_dec_nd, sae.W_dec_nd)
 
@@ -184,7 +184,7 @@ def test_sparsify_names_folders_by_hook_point(sparsify: Folder, tmp_path: Path, 
 def test_short_floats_become_float32(request: pytest.FixtureRequest, kind: str, dtype: torch.dtype) -> None:
     folder: Folder = request.getfixturevalue(kind)
     rounded = {name: value.to(dtype) for name, value in folder.weights.items()}
-    # In so few dimensions lengths are further from one than the tolerance of top-k.
+    # In so few dimensions, lengths differ from 1 by more than the tolerance of top-k.
     folder.set_weights(**rounded)
     sae = folder.read(normalise_decoder=True)
     assert sae.W_dec_nd.dtype == sae.b_dec_d.dtype == torch.float32
@@ -295,7 +295,7 @@ def test_rows_of_a_top_k_sae_are_normalised_when_asked_to(sparsify: Folder) -> N
 
 
 def old(**changes) -> dict:
-    """Settings as version 5 wrote them, with what the versions before called it in `changes`."""
+    """Make settings as version 5 wrote them, with the names of earlier versions in `changes`."""
     return {
         "architecture": "standard",
         "d_in": D_MODEL,
@@ -367,7 +367,7 @@ def test_fine_tuned_scales_are_refused(lens: Folder) -> None:
         lens.read()
 
 
-# What is refused.
+# Refused folders.
 
 
 @pytest.mark.parametrize(
@@ -538,7 +538,7 @@ def test_a_dictionary_learning_folder_is_refused(sae: SAE, tmp_path: Path) -> No
         read_foreign_sae(tmp_path / "sae")
 
 
-# Which folder is what.
+# Detection of formats.
 
 
 def test_a_folder_of_two_layouts_is_read_as_named(lens: Folder, sparsify: Folder) -> None:
@@ -576,7 +576,7 @@ def test_all_saes_below_a_root_are_found(sae: SAE, tmp_path: Path) -> None:
         find_foreign_saes(tmp_path / "nowhere")
 
 
-# What the libraries themselves write.
+# Folders written by the libraries.
 
 WRITER = r"""
 import json, sys, warnings
@@ -677,7 +677,7 @@ for name, config in (
 
 @pytest.fixture(scope="module")
 def written_by_peers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders that the libraries initialised, filled with random numbers and saved; beside each what it computes."""
+    """Folders that the libraries initialised, filled with random numbers and saved; beside each its output."""
     assert PEERS.exists(), "type `make peers`"
     root = tmp_path_factory.mktemp("peers")
     np.save(root / "x.npy", rows(d_model=24).numpy())

@@ -1,4 +1,4 @@
-"""The SAEs of layers as a whole: stacks, imported ones, warm starts with their control, what is measured of them."""
+"""All SAEs of layers: stacks, imported SAEs, warm starts with their control, and their measurements."""
 
 from dataclasses import replace
 
@@ -66,7 +66,7 @@ def test_imported_saes_are_measured_and_not_trained() -> None:
     assert (own["start"], imported["start"]) == ("cold", "imported")
     assert imported["fvu"] == trained.metrics[0]["fvu"]
     assert imported["train_tokens"] is None
-    # Seed 0 is the same SAE in both places: all of it is shared.
+    # Seed 0 is the same SAE in both: all latents are shared.
     assert imported["shared_frac"] == own["shared_frac"] == 1.0
     assert set(found.curves) == {0}
     (only_imported,) = made(layer_rows(imported=trained.saes))

@@ -1,4 +1,4 @@
-"""The forward pass against its definition written densely."""
+"""The forward pass equals a dense implementation of its definition."""
 
 from dataclasses import replace
 

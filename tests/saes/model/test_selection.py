@@ -1,4 +1,4 @@
-"""Selections against their definitions, ties and hostile values included."""
+"""Selections equal their definitions, including ties and hostile values."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def test_selection_is_the_k_largest_also_among_ties(n_latents, k_share, n_tokens
 @pytest.mark.parametrize("n_levels", [2, 50, 10**6])
 @pytest.mark.parametrize("k", [1, 7, BLOCKS_PAY_FROM // BLOCK // 2, 500])
 def test_selection_in_wide_rows_is_the_k_largest(n_levels, k):
-    # Sorted rows put all the largest into few blocks, shuffled ones do not.
+    # Sorted rows put the largest values into few blocks, shuffled rows do not.
     pre_tn = torch.randint(
         -n_levels, n_levels, (9, BLOCKS_PAY_FROM), generator=torch.Generator().manual_seed(k)
     ).float()

@@ -1,4 +1,4 @@
-"""What the model keeps: nothing is lost with a perfect SAE, all with one that gives the mean; only marked positions."""
+"""Fidelity of the model: no loss with a perfect SAE, a total loss with the mean; only marked positions change."""
 
 import numpy as np
 import pytest
@@ -34,13 +34,13 @@ def texts() -> list[np.ndarray]:
 
 
 def perfect_sae() -> SAE:
-    """Every direction and its opposite: reconstructs all rows."""
+    """Make an SAE with every direction and its opposite: it reconstructs all rows."""
     W_nd = torch.cat([torch.eye(D_MODEL), -torch.eye(D_MODEL)])
     return SAE(W_nd, torch.zeros(2 * D_MODEL), W_nd, torch.zeros(D_MODEL), k=D_MODEL)
 
 
 def mean_sae(mean_d: torch.Tensor) -> SAE:
-    """Gives the mean whatever it sees."""
+    """Make an SAE that always returns the mean."""
     W_nd = torch.eye(D_MODEL)
     return SAE(W_nd, torch.full((D_MODEL,), -1e6), W_nd, mean_d, k=1)
 
@@ -67,7 +67,7 @@ def test_padding_changes_nothing(model, texts) -> None:
     half = SAE(torch.eye(D_MODEL), torch.zeros(D_MODEL), torch.eye(D_MODEL), torch.zeros(D_MODEL), k=4)
     together = measure_fidelity(model, texts, 1, [half], mean_d, last_only=False)[0]
     kl_sae = kl_mean = clean = ablated = own = 0.0
-    for text in texts:  # one by one, written out
+    for text in texts:  # one by one
         ids = torch.from_numpy(text.astype(np.int64))[None]
         where = torch.ones(1, len(text), dtype=torch.bool)
         where[0, 0] = False

@@ -1,4 +1,4 @@
-"""Shared latents against the definition written densely, and on SAEs whose overlap is known."""
+"""Shared latents equal a dense implementation of their definition, and a known overlap."""
 
 import math
 from dataclasses import replace

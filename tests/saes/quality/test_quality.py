@@ -1,4 +1,4 @@
-"""Quality of SAEs whose quality is known without measuring."""
+"""Quality of SAEs with known quality."""
 
 from dataclasses import asdict
 
@@ -17,13 +17,13 @@ def rows(n_rows=400, d_model=8, seed=0) -> torch.Tensor:
 
 
 def perfect_sae(d_model=8) -> SAE:
-    """One latent per axis and sign: x = relu(x) - relu(-x)."""
+    """Make one latent per axis and sign: x = relu(x) - relu(-x)."""
     directions_nd = torch.cat([torch.eye(d_model), -torch.eye(d_model)])
     return SAE(directions_nd, torch.zeros(2 * d_model), directions_nd, torch.zeros(d_model), d_model)
 
 
 def mean_sae(mean_d: torch.Tensor) -> SAE:
-    """No latent ever fires, the mean is all that comes out."""
+    """Make an SAE whose latents are never active: its output is the mean."""
     W_nd = F.normalize(torch.ones(4, mean_d.shape[0]), dim=1)
     return SAE(W_nd, torch.full((4,), -1e6), W_nd, mean_d, 2)
 
@@ -107,7 +107,7 @@ def test_half_precision_numpy_rows_are_measured():
 def test_densities_count_every_latent_that_fires_once():
     firings_n = np.array([10_000_000, 3_000_000, 3, 1, 0])
     quality = SAEQuality(0.4, 1.3, 0.2, 0.4, 0.75, n_tokens=10_000_000, firings_n=firings_n)
-    # Always, three times in ten, and so rarely that the first bin takes it.
+    # Rates: always, three times in ten, and so rarely that the first bin contains it.
     assert quality.density_counts() == [2, *[0] * 9, 1, 1]
 
 

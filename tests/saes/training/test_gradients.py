@@ -1,4 +1,4 @@
-"""Gradients against the same objective written densely and differentiated by autograd, in double precision."""
+"""Gradients equal those of a dense objective, differentiated by autograd in double precision."""
 
 import math
 
@@ -19,7 +19,7 @@ N_TOKENS, D_MODEL, N_LATENTS = 257, 24, 80
 
 
 class Jump(torch.autograd.Function):
-    """Pre-activations above the threshold; the threshold's gradient by the rectangle kernel."""
+    """Pre-activations above the threshold; gradient of the threshold by the rectangle kernel."""
 
     @staticmethod
     def forward(ctx, pre_tn, threshold_n, bandwidth):
@@ -39,7 +39,7 @@ class Jump(torch.autograd.Function):
 
 
 class Count(torch.autograd.Function):
-    """1 above the threshold; the threshold's gradient by the rectangle kernel."""
+    """1 above the threshold; gradient of the threshold by the rectangle kernel."""
 
     @staticmethod
     def forward(ctx, pre_tn, threshold_n, bandwidth):
@@ -87,7 +87,7 @@ def dense_objective(y_td, parameters: Parameters, variant: Variant, prefixes=(),
 CASES = [
     TopK(1),
     TopK(6),
-    TopK(60),  # of 80: takes in negative pre-activations, whose gradient is zero
+    TopK(60),  # of 80: includes negative pre-activations, whose gradient is zero
     TopK(N_LATENTS),
     BatchTopK(6),
     JumpReLU(6, bandwidth=0.3, penalty=2.0),

@@ -1,4 +1,4 @@
-"""Training on data whose dictionary is known, alone and in stacks."""
+"""Training on data with a known dictionary, alone and in stacks."""
 
 import math
 from dataclasses import replace
@@ -25,7 +25,7 @@ SMALL = SAESettings(k=4, n_latents=64, n_steps=12, batch_size=128)
 
 
 def changed(settings: SAESettings, **changes: Any) -> SAESettings:
-    """Other settings; values that a study file may not have are let through."""
+    """Make other settings; values that a study file forbids are allowed."""
     return settings.model_copy(update=changes)
 
 
@@ -92,7 +92,7 @@ def test_scaled_input_gives_the_same_dictionary():
 
 def test_decoder_bias_starts_at_the_data_mean():
     x_td, _ = planted(n_rows=1000)
-    # One step at a learning rate near zero: what comes out is what training started from.
+    # One step at a learning rate near zero: the output is the start of the training.
     settings = changed(SMALL, n_steps=1, learning_rate=1e-12)
     torch.testing.assert_close(train_sae(x_td, settings, 0).sae.b_dec_d, x_td.mean(0), rtol=1e-5, atol=1e-4)
 
@@ -117,7 +117,7 @@ def test_curve_has_at_most_a_hundred_points_and_ends_at_the_last_step():
 
 def test_dead_latents_are_counted_over_the_window_only():
     x_td, _ = planted(n_rows=128)
-    # The learning rate moves nothing, so that latents can be counted afterwards. A pass over the rows takes two steps.
+    # The learning rate is almost zero, so that latents can be counted afterwards. A pass over the rows takes two steps.
     settings = SAESettings(k=1, n_latents=256, n_steps=4, batch_size=64, learning_rate=1e-15, dead_window_tokens=128)
     trained = train_sae(x_td, settings, 0)
     assert trained.dead_fraction == measure_quality(trained.sae, x_td).dead_fraction
@@ -219,7 +219,7 @@ def test_sae_on_raw_rows_unfolds_to_the_scaled_one():
 @pytest.mark.parametrize("prefixes", [[], [16]])
 @pytest.mark.parametrize("variant", get_args(VariantName))
 def test_a_stack_trains_every_member_as_if_it_were_alone(variant, prefixes):
-    # Sizes that are no multiples of anything, and members on different rows.
+    # Sizes that are no multiples of block sizes, and members on different rows.
     x_td, _ = planted(n_rows=500, d_model=23)
     y_td, _ = planted(n_rows=400, d_model=23, seed=1)
     settings = changed(
@@ -279,7 +279,7 @@ def test_auxiliary_latents_come_to_life():
     x_td, _ = planted()
     settings = SAESettings(k=4, n_latents=128, n_steps=150, batch_size=512, learning_rate=4e-3, dead_window_tokens=2048)
     sae = train_sae(x_td, changed(settings, learning_rate=1e-2), 0).sae
-    # Every other latent never wins any more, and the gradient of TopK does not reach it.
+    # Every other latent is never selected again, and the gradient of TopK does not reach it.
     W_enc_nd = sae.W_enc_nd.clone()
     W_enc_nd[::2] *= 0.02
     start = SAEJob(x_td, 0, warm_start=WarmStart(replace(sae, W_enc_nd=W_enc_nd)))

@@ -1,4 +1,4 @@
-"""A killed training goes on and ends with the same bits; a state that is not its own is no state."""
+"""A killed training continues and ends with equal bits; the state of another training is not used."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ SETTINGS = SAESettings(
 
 
 class Killed(Exception):
-    """Stands for the end of a process."""
+    """A simulated end of a process."""
 
 
 def trained(settings: SAESettings, state: TrainingState | None, dies_after: int | None = None) -> list[TrainedSAE]:
@@ -54,7 +54,7 @@ def same(first: list[TrainedSAE], second: list[TrainedSAE]) -> bool:
 def test_what_goes_on_ends_with_the_same_bits(tmp_path: Path, variant: VariantName, dies_after: int) -> None:
     settings = SETTINGS.model_copy(update={"variant": variant, "k": 1})
     whole = trained(settings, None)
-    assert any(one.dead_fraction > 0 for one in whole)  # else AuxK would do nothing
+    assert any(one.dead_fraction > 0 for one in whole)  # otherwise AuxK would have no effect
     path = tmp_path / "state.safetensors"
     with pytest.raises(Killed):
         trained(settings, TrainingState(path, "this", every_seconds=0), dies_after)
@@ -63,7 +63,7 @@ def test_what_goes_on_ends_with_the_same_bits(tmp_path: Path, variant: VariantNa
     state = TrainingState(path, "this", every_seconds=1e9)
     members = [SAEJob(x_td, 0), SAEJob(x_td, 1)]
     resumed = train_saes(members, settings, report=lambda done, *_: steps.append(done), state=state)
-    # The report comes before the state is saved, and it is saved when it is looked up which latents are dead.
+    # The report comes before the state is saved; the state is saved when dead latents are determined.
     assert steps[0] == 1 + (dies_after - 1) // EVERY * EVERY
     assert same(whole, resumed)
     state.remove()

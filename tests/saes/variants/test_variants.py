@@ -1,4 +1,4 @@
-"""Selection of latents in training, against its definition; code for a GPU gives the same on the CPU."""
+"""Selection of latents in training equals its definition; the GPU code gives the same result on the CPU."""
 
 from typing import get_args
 
