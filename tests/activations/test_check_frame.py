@@ -33,7 +33,7 @@ MODEL = "gloss-tiny"
         ((None, 1.0, 1.0), 0.0),
     ],
 )
-def test_a_jump_is_what_lies_off_both_neighbours(norms: tuple[float | None, ...], expected: float) -> None:
+def test_a_jump_lies_off_both_neighbours(norms: tuple[float | None, ...], expected: float) -> None:
     assert jump(*norms) == pytest.approx(expected)
 
 

@@ -55,7 +55,7 @@ def make(folder: Path, change: str = "") -> Path:
     return folder
 
 
-def test_what_is_equal_is_equal_whenever_it_was_made(tmp_path: Path) -> None:
+def test_equal_results_are_equal_whatever_their_date(tmp_path: Path) -> None:
     first, second = make(tmp_path / "a"), make(tmp_path / "b")
     record = json.loads((second / "r.json").read_text())
     (second / "r.json").write_text(json.dumps(record | {"created": "2001-01-01", "environment": {"run_id": "other"}}))

@@ -56,7 +56,7 @@ def test_the_latest_event_of_a_cell_is_read(home: Path) -> None:
     assert names(home) == before
 
 
-def test_studies_in_one_instance_are_kept_apart(home: Path) -> None:
+def test_studies_in_one_instance_are_separate(home: Path) -> None:
     with open_event_log(home, "one-more") as log:
         assert {key: event.seal for key, event in log.all().items()} == {KEY: "other"}
     with open_event_log(home, "on") as log:
@@ -64,7 +64,7 @@ def test_studies_in_one_instance_are_kept_apart(home: Path) -> None:
         assert log.latest("sae", CELL) is None
 
 
-def test_the_latest_event_is_the_last_that_was_written_whatever_the_clock_said(home: Path) -> None:
+def test_the_latest_event_is_the_last_written_whatever_its_time(home: Path) -> None:
     with sqlite3.connect(home / "history/runs/index.db") as connection:
         connection.execute("UPDATE event_logs SET timestamp = '2001-01-01 00:00:00' WHERE id = 2")
     connection.close()
@@ -117,7 +117,7 @@ def test_an_event_that_is_no_json_has_no_content(home: Path) -> None:
 @pytest.mark.parametrize(
     "settings", ["event_log_storage: {module: m, class: C}", "storage: {postgres: {}}", "storage: [", "storage: 3"]
 )
-def test_another_storage_is_said(home: Path, settings: str) -> None:
+def test_another_storage_is_reported(home: Path, settings: str) -> None:
     (home / "dagster.yaml").write_text(settings)
     with open_event_log(home, "one") as log:
         assert log.all() == {}

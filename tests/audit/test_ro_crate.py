@@ -102,7 +102,7 @@ def test_records_and_software_are_in_it(crate_file: Path, crate: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("crate")
-def test_more_is_put_in_where_it_is_asked_for(finished_study: Path, tmp_path: Path) -> None:
+def test_further_files_are_included_on_request(finished_study: Path, tmp_path: Path) -> None:
     path = tmp_path / "more.zip"
     ended = run_emergence(finished_study, "export", str(path), "--to", "ro-crate", "--include", "sae")
     assert ended.returncode == 0, ended.stderr

@@ -45,7 +45,7 @@ def test_a_copy_is_the_same(finished_study: Path, other: Path) -> None:
     assert "nothing changed" in run_emergence(other, "audit", "--diff", str(finished_study), str(other)).stdout
 
 
-def test_numbers_that_moved_are_told_with_their_keys(finished_study: Path, other: Path) -> None:
+def test_changed_numbers_are_listed_with_their_keys(finished_study: Path, other: Path) -> None:
     path = Storage(other, "tiny").model_table("category_presence", "gloss-tiny")
     frame = read_table(path, CATEGORY_PRESENCE)
     is_one = (pl.col("step") == 3) & (pl.col("layer") == 1) & (pl.col("control_id") == "none")
@@ -64,7 +64,7 @@ def test_numbers_that_moved_are_told_with_their_keys(finished_study: Path, other
     assert found["cells"]["category_presence"] == {"same": 1, "changed": 1}
 
 
-def test_a_claim_with_another_grade_is_told(finished_study: Path, other: Path) -> None:
+def test_a_claim_with_another_grade_is_listed(finished_study: Path, other: Path) -> None:
     path = Storage(other, "tiny").study_table("claims")
     frame = read_table(path, CLAIMS)
     grade = pl.when(pl.col("claim_id") == 2).then(pl.lit("A")).otherwise(pl.col("grade"))
@@ -76,7 +76,7 @@ def test_a_claim_with_another_grade_is_told(finished_study: Path, other: Path) -
     assert changed["statement"] == frame["statement"][1]
 
 
-def test_what_is_gone_or_damaged_is_counted(finished_study: Path, other: Path) -> None:
+def test_missing_and_damaged_files_are_counted(finished_study: Path, other: Path) -> None:
     storage = Storage(other, "tiny")
     storage.cell_table("latent_stats", "gloss-tiny", 3, 1).unlink()
     damaged = storage.model_table("reactivation", "gloss-tiny")

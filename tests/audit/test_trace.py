@@ -80,7 +80,7 @@ def test_a_row_is_followed_through_its_own_layer_and_step(finished_study: Path) 
         ("latent_stats", "model=gloss-tiny,step=6,layer=1"),
     ],
 )
-def test_a_lineage_id_leads_to_what_it_was_printed_for(finished_study: Path, arguments: tuple[str, ...]) -> None:
+def test_a_lineage_id_leads_to_its_result(finished_study: Path, arguments: tuple[str, ...]) -> None:
     found = traced(finished_study, *arguments)
     again = traced(finished_study, found["lineage_id"])
     assert {name: again[name] for name in ("asset", "cell", "row", "figure")} == {
@@ -104,7 +104,7 @@ def test_the_tree_is_short_and_links_to_the_ui(finished_study: Path) -> None:
     assert len(finished.stdout.splitlines()) < 140
 
 
-def test_what_does_not_exist_is_answered_by_what_does(finished_study: Path) -> None:
+def test_an_unknown_address_is_answered_with_the_known_ones(finished_study: Path) -> None:
     last = pl.read_parquet(finished_study / "tiny/tables/claims.parquet").height
     assert "claims, emergence_hazard, report" in refusal(finished_study, "claimz/3")
     assert f"claim_id '{last + 1}'" in refusal(finished_study, f"claims/{last + 1}")
@@ -119,7 +119,7 @@ def test_what_does_not_exist_is_answered_by_what_does(finished_study: Path) -> N
     assert "--verify" in refusal(finished_study)
 
 
-def test_what_is_ambiguous_is_answered_by_the_choices(finished_study: Path) -> None:
+def test_an_ambiguous_address_is_answered_with_the_choices(finished_study: Path) -> None:
     assert "layer: 0, 1" in refusal(finished_study, "sae", "model=gloss-tiny,step=3")
     said = refusal(finished_study, "category_presence", "--where", "model=gloss-tiny,category=fish")
     assert "step: 0, 1, 3, 6" in said
@@ -127,7 +127,7 @@ def test_what_is_ambiguous_is_answered_by_the_choices(finished_study: Path) -> N
     assert "control_id" not in said, "the measurement is meant"
 
 
-def test_what_is_wrong_on_the_way_is_said_where_it_stands(finished_study: Path, tmp_path: Path) -> None:
+def test_faults_on_the_path_are_reported_at_their_place(finished_study: Path, tmp_path: Path) -> None:
     data = copied(finished_study, tmp_path / "data")
     cell = "model=gloss-tiny/step=000003/layer=001"
     (data / f"tiny/activations/{cell}.h5").unlink()

@@ -85,7 +85,7 @@ def test_a_clock_that_was_set_back_is_noted_and_no_finding_of_its_own(copy: Path
     assert kinds(found) == {"forked"}, "the event tells of a file of another date"
 
 
-def test_a_run_that_goes_on_is_noted(copy: Path) -> None:
+def test_a_run_in_progress_is_noted(copy: Path) -> None:
     holder = copy / "tiny/locks/run.holder"
     holder.write_text("process 1 on elsewhere")
     found = audit_of(copy)

@@ -22,7 +22,7 @@ def test_a_clean_study_has_no_finding_and_nothing_is_changed(finished_study: Pat
 
 
 @pytest.mark.parametrize("name", TAMPERINGS)
-def test_what_was_done_is_named(copy: Path, name: str) -> None:
+def test_every_kind_of_tampering_is_named(copy: Path, name: str) -> None:
     tampering = TAMPERINGS[name]
     tampering.do(copy / "tiny")
     found = audit_of(copy)

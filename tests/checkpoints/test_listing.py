@@ -100,13 +100,13 @@ def test_what_nobody_looked_at_is_unjudged_and_what_is_not_whole_is_missing(list
     assert axis == read_timeline(listed.storage.timeline(MODEL))
 
 
-def test_listed_steps_alone_are_wanted_and_said_to_be_missing_where_there_are_none(listed: Listed) -> None:
+def test_listed_steps_alone_are_wanted_and_reported_as_missing_if_absent(listed: Listed) -> None:
     axis = listed.refresh(steps=[0, 8, 48])
     assert statuses(axis) == {0: "unjudged", 8: "unjudged", 48: "missing"}
     assert axis.entries[-1].reason == "the source has no such step"
 
 
-def test_measured_checkpoints_are_judged_and_faults_found_by_name(listed: Listed) -> None:
+def test_measured_checkpoints_are_validated_and_faults_found_by_name(listed: Listed) -> None:
     duplicate_step(listed.root, MODEL, 64, 4)
     with_nan(listed.root, MODEL, 2)
     other_seed(listed.root, MODEL, 16)
@@ -123,7 +123,7 @@ def test_measured_checkpoints_are_judged_and_faults_found_by_name(listed: Listed
     assert listed.refresh() == axis
 
 
-def test_nothing_is_judged_or_written_again_while_nothing_changes(measured_before: Listed) -> None:
+def test_nothing_is_validated_or_written_again_without_a_change(measured_before: Listed) -> None:
     path, axis = measured_before.storage.timeline(MODEL), measured_before.refresh()
     before = path.stat()
     assert measured_before.refresh() == axis
@@ -174,7 +174,7 @@ def test_a_damaged_measurement_is_made_again(listed: Listed, place: int) -> None
     assert listed.refresh() == axis
 
 
-def test_what_is_trained_here_is_expected_and_a_damaged_checkpoint_of_it_is_an_error(tmp_path: Path) -> None:
+def test_a_trained_checkpoint_is_expected_and_its_damage_is_an_error(tmp_path: Path) -> None:
     shape = {"d_model": 16, "n_layers": 2} | {"n_heads": 2, "learning_rate": 1e-2}
     family = {"source": "trained-here", "models": {MODEL: shape}, "n_steps": 2}
     study = parse_study({"name": "own", "family": family, "steps": [0, 1, 2]} | SMALL)

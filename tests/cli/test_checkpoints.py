@@ -83,7 +83,7 @@ def test_pins_are_written_compared_and_updated(family: Path, tmp_path: Path) -> 
         (("checkpoints", "--model", "gloss-huge"), "gloss-tiny, gloss-tinier"),
     ],
 )
-def test_what_cannot_be_done_is_refused(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
+def test_impossible_requests_are_refused(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
     result = run_emergence(tmp_path, *arguments, study=TINY)
     assert result.returncode == 1
     assert said in result.stderr

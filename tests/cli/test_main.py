@@ -52,7 +52,7 @@ def test_a_hub_that_does_not_answer_is_named(tmp_path: Path) -> None:
     assert "127.0.0.1:9" in message
 
 
-def test_a_hub_study_that_is_offline_says_what_is_missing(tmp_path: Path) -> None:
+def test_an_offline_hub_study_names_the_missing_files(tmp_path: Path) -> None:
     message = refused(run_emergence(tmp_path, "run", study="pythia", HF_HUB_OFFLINE="1"))
     assert "offline" in message
     assert "lock" in message

@@ -22,7 +22,7 @@ def own_study(folder: Path, **probe_set: object) -> Path:
     return folder / "own.yaml"
 
 
-def test_texts_of_ones_own_are_judged_and_nothing_is_made(tmp_path: Path) -> None:
+def test_user_texts_are_evaluated_and_nothing_is_made(tmp_path: Path) -> None:
     study = own_study(tmp_path)
     finished = run_emergence(tmp_path / "data", "probes", "--json", study=study)
     assert finished.returncode == 0, finished.stderr

@@ -86,7 +86,7 @@ def test_a_forged_number_is_not_reproduced(finished_study: Path, tmp_path: Path,
     assert "p_dense: other numbers" in shown.stdout.replace("\n", " ")
 
 
-def test_what_the_study_no_longer_asks_for_is_refused_with_its_commit(finished_study: Path, tmp_path: Path) -> None:
+def test_a_cell_outside_the_study_is_refused_with_its_commit(finished_study: Path, tmp_path: Path) -> None:
     study = tmp_path / "tiny.yaml"
     study.write_text(TINY.read_text().replace("n_shuffles: 4", "n_shuffles: 5"))
     ended = run_emergence(finished_study, "audit", "--reproduce", "claims/1", study=study)

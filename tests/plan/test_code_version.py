@@ -121,7 +121,7 @@ def test_text_for_people_and_layout_do_not_count(tree: Path, version: Version) -
     assert version("features.cell:stats", "saes.fails:fail") == before
 
 
-def test_what_a_column_means_is_documentation_and_what_it_holds_is_not(tree: Path, version: Version) -> None:
+def test_the_meaning_of_a_column_is_documentation_and_its_type_is_not(tree: Path, version: Version) -> None:
     old = version("features.tables:COUNTS")
     replace(tree / "features/tables.py", '"One row."', '"One row per cell."')
     replace(tree / "features/tables.py", 'Int32, "texts"', 'Int32, "texts with a label"')
@@ -183,13 +183,13 @@ def test_code_that_a_module_hands_on_is_followed(tree: Path, version: Version) -
     ("before", "after"),
     [("LIFT = 2.0", "LIFT = 2.5"), ("x * LIFT", "x + LIFT"), ("def lift(x: float)", "def lift(x: float = 1)")],
 )
-def test_a_change_in_what_is_used_counts(tree: Path, version: Version, before: str, after: str) -> None:
+def test_a_change_of_used_code_counts(tree: Path, version: Version, before: str, after: str) -> None:
     old = version("features.cell:stats")
     replace(tree / "features/rules.py", before, after)
     assert version("features.cell:stats") != old
 
 
-def test_a_change_beside_what_is_used_does_not_count(tree: Path, version: Version) -> None:
+def test_a_change_of_unused_code_does_not_count(tree: Path, version: Version) -> None:
     old = version("features.cell:stats")
     replace(tree / "features/rules.py", "FLOOR = 5", "FLOOR = 6")
     replace(tree / "features/labels.py", "3", "4")
@@ -239,7 +239,7 @@ def test_the_order_in_which_functions_are_named_does_not_count(version: Version)
     assert version("saes.sae:sae", "features.cell:stats") != version("features.cell:stats")
 
 
-def test_what_is_not_defined_has_no_version() -> None:
+def test_an_undefined_name_has_no_version() -> None:
     with pytest.raises(ValueError, match="no definition"):
         code_version("emergence_assets.features.rules:no_such_rule")
 

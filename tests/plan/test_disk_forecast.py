@@ -70,7 +70,9 @@ def test_a_limit_of_training_rows_is_predicted_and_kept(tmp_path: Path) -> None:
     assert counts.is_exact
 
 
-def test_a_disk_that_is_too_small_is_named_with_what_would_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_too_small_is_reported_with_settings_that_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = tiny(training_texts=3000, positions="all", dtype="float32")
     plan = plan_of(study, tmp_path)
     counts = text_counts(study, plan.storage)
@@ -85,7 +87,7 @@ def test_a_disk_that_is_too_small_is_named_with_what_would_fit(tmp_path: Path, m
     require_room(plan, counts, stages=["report"])
 
 
-def test_rows_that_pass_by_need_room_for_one_checkpoint(tmp_path: Path) -> None:
+def test_streamed_rows_need_space_for_one_checkpoint(tmp_path: Path) -> None:
     study = tiny(retention="drop-after-sae")
     plan = plan_of(study, tmp_path)
     counts = text_counts(study, plan.storage)
@@ -124,11 +126,11 @@ def test_more_texts_and_more_active_latents_give_more_pairs() -> None:
     ("n_bytes", "words"),
     [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (99_600, "100 kB"), (1.26e9, "1.3 GB"), (2.5e15, "2.5 PB")],
 )
-def test_bytes_are_told_in_words(n_bytes: float, words: str) -> None:
+def test_bytes_are_formatted_with_units(n_bytes: float, words: str) -> None:
     assert format_bytes(n_bytes) == words
 
 
-def test_what_is_named_twice_to_keep_the_start_light_is_the_same() -> None:
+def test_constants_that_are_repeated_for_a_fast_start_are_equal() -> None:
     """Commands and specs repeat these constants, because they must not import torch or a tokenizer."""
     from emergence_assets.activations.files import export as rows
     from emergence_assets.checkpoints import spec as cells
@@ -143,7 +145,7 @@ def test_what_is_named_twice_to_keep_the_start_light_is_the_same() -> None:
 
 
 @pytest.mark.slow
-def test_the_prediction_is_what_a_run_takes(finished_study: Path) -> None:
+def test_the_prediction_equals_the_bytes_of_a_run(finished_study: Path) -> None:
     study = tiny()
     plan = plan_of(study, finished_study)
     for one in by_asset(forecast(plan, text_counts(study, plan.storage))):

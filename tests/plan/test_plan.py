@@ -95,7 +95,7 @@ def test_making_a_deleted_file_again_makes_its_descendants_done_again(finished: 
     assert due(STUDY, finished) == {}
 
 
-def test_a_stale_cell_says_which_input_is_missing(finished: Storage) -> None:
+def test_a_stale_cell_names_the_missing_input(finished: Storage) -> None:
     file_of(finished, "weights", Cell("gloss-25k", 8)).unlink()
     found = states(finished)
     assert found["weights", "gloss-25k/step000008"] == ("missing", "")
@@ -173,7 +173,7 @@ def test_a_cell_is_not_made_from_a_stale_input(finished: Storage) -> None:
     assert "k was 16, is 8" in caught.value.remedy
 
 
-def test_what_waits_for_something_outside_has_no_required_provenance(storage: Storage) -> None:
+def test_a_cell_that_waits_for_an_outside_file_has_no_required_provenance(storage: Storage) -> None:
     def unknown(_study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any] | None:
         return None
 
@@ -185,7 +185,7 @@ def test_what_waits_for_something_outside_has_no_required_provenance(storage: St
         plan.demand_inputs(specs[0], Cell("gloss-25k", 8))
 
 
-def test_something_outside_that_vanished_makes_what_was_made_from_it_stale(finished: Storage) -> None:
+def test_a_vanished_outside_file_makes_its_dependants_stale(finished: Storage) -> None:
     specs = [replace(SPECS[0], recipe=lambda *_: None), *SPECS[1:]]
     plan = Plan(STUDY, finished, specs)
     assert plan.state(specs[0], Cell("gloss-25k", 8)) == ("stale", "an input is missing")

@@ -51,7 +51,7 @@ def made_from(tmp_path: Path, shares: list[float]) -> Path:
     return path
 
 
-def test_a_function_gets_what_it_has_parameters_for_and_facts_are_handed_on(tmp_path: Path) -> None:
+def test_a_function_gets_its_parameters_and_facts_are_passed_on(tmp_path: Path) -> None:
     path = made_from(tmp_path, [0.2, 0.4])
     assert read_table(path, SHARES)["share"].to_list() == [0.2]
     assert read_table(tmp_path / "counted.parquet", COUNTED)["share"].to_list() == [0.2, 0.4]
@@ -61,7 +61,7 @@ def test_a_function_gets_what_it_has_parameters_for_and_facts_are_handed_on(tmp_
     assert stored.summary.items() >= (FACTS | {"rows": 1, "mean": 0.25}).items()
 
 
-def test_what_breaks_the_declaration_of_a_table_beside_is_counted_in_the_summary(tmp_path: Path) -> None:
+def test_violations_of_a_table_beside_are_counted_in_the_summary(tmp_path: Path) -> None:
     stored = parquet_provenance(made_from(tmp_path, [0.2, 1.5]))
     assert stored is not None
     # Both rows have seed 0.

@@ -23,7 +23,7 @@ AXIS = Timeline(
 )
 
 
-def test_only_believed_steps_are_used_and_unjudged_ones_on_request() -> None:
+def test_only_valid_steps_are_used_and_unvalidated_ones_on_request() -> None:
     assert AXIS.steps() == [0, 8, 16]
     assert AXIS.steps(unvalidated=True) == [0, 1, 8, 16]
     assert [entry.step for entry in AXIS.left_out] == [2]

@@ -32,7 +32,7 @@ def test_versions_are_those_that_are_loaded() -> None:
     assert json.loads(json.dumps(here)) == here
 
 
-def test_what_records_were_asked_for_and_computed_on_is_said_in_the_block_alone() -> None:
+def test_device_and_request_of_records_apply_in_the_block_alone() -> None:
     with made_for({"run_id": "r1"}):
         assert (environment()["run_id"], environment()["device"]) == ("r1", "cpu")
         computes_on("a GPU")
@@ -63,7 +63,7 @@ def test_threads_are_counted_without_torch(wanted: str, counted: int) -> None:
     assert json.loads(said.stdout) == counted
 
 
-def test_nothing_of_the_user_or_of_the_host_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_of_the_user_or_of_the_host_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMERGENCE_SECRET", "hunter2")
     with made_for(origin_of_run("r1", load_study(str(TINY)))):
         said = json.dumps(environment())
@@ -71,7 +71,7 @@ def test_nothing_of_the_user_or_of_the_host_is_told(monkeypatch: pytest.MonkeyPa
     assert not [word for word in hidden if word in said]
 
 
-def test_a_run_tells_its_workers_what_they_work_for() -> None:
+def test_a_run_passes_its_metadata_to_its_workers() -> None:
     origin = origin_of_run("r1", load_study(str(TINY)))
     asked = Task("tests.resources.compute.compute_tasks:describe", {}, "one", origin=origin)
     plain = Task("tests.resources.compute.compute_tasks:describe", {}, "other")
@@ -136,7 +136,7 @@ def test_a_changed_file_beside_the_packages_is_not(package: Path) -> None:
     assert checkout()["git_dirty"] is False
 
 
-def test_a_package_in_somebody_elses_checkout_has_no_commit(package: Path) -> None:
+def test_a_package_in_a_foreign_checkout_has_no_commit(package: Path) -> None:
     git(package.parent, "rm", "-q", "--cached", "-r", "emergence_assets")
     git(package.parent, "commit", "-q", "-m", "m")
     assert checkout() == {"git_commit": UNKNOWN, "git_dirty": UNKNOWN}
@@ -166,7 +166,7 @@ def test_a_repository_that_the_caller_works_in_is_not_taken_for_ours(
     assert said["git_commit"] == git(package, "rev-parse", "HEAD")
 
 
-def test_git_is_asked_once_per_process(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git_runs_once_per_process(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
     ask = subprocess.run
     monkeypatch.setattr(subprocess, "run", lambda *given, **named: calls.append(given) or ask(*given, **named))

@@ -41,7 +41,7 @@ def test_one_sae_is_exported_and_is_the_same(finished_study: Path, tmp_path: Pat
     assert read_sae(folder)[0].W_dec_nd.equal(read_sae(ours)[0].W_dec_nd)
 
 
-def test_what_is_not_trained_is_not_exported(tmp_path: Path) -> None:
+def test_an_untrained_sae_is_not_exported(tmp_path: Path) -> None:
     done = run_emergence(tmp_path, "export", str(tmp_path / "out"), "--to", "sae_lens")
     assert done.returncode == 1
     assert "are missing" in done.stderr

@@ -67,7 +67,7 @@ def test_the_layer_is_read_from_the_hook_point(plan: Plan, tmp_path: Path, hook_
         ({}, Place("gloss-tiny", 6), "not known to be the output of a block"),
     ],
 )
-def test_what_does_not_fit_is_refused(
+def test_an_sae_that_does_not_fit_is_refused(
     plan: Plan, tmp_path: Path, shape: dict[str, int], place: Place, message: str
 ) -> None:
     folder = write(tmp_path / "sae", **shape)

@@ -19,7 +19,7 @@ def test_every_column_of_every_table_stands_on_it_with_its_meaning() -> None:
             assert column.description.replace("|", "\\|") in section or "end of the 95 % interval" in column.description
 
 
-def test_every_column_has_a_meaning_and_a_unit_in_words() -> None:
+def test_every_column_has_a_meaning_and_a_unit() -> None:
     for table in TABLES.values():
         assert len({column.name for column in table.columns}) == len(table.columns), table.name
         assert set(table.key) <= set(table.schema), table.name

@@ -33,7 +33,7 @@ def test_a_latent_that_fires_on_the_planted_direction_alone_has_the_true_auroc(f
     np.testing.assert_allclose(found_c, family.presence_cl(run, step)[:, layer], atol=0.03)
 
 
-def test_what_latents_lack_of_a_spread_category_in_a_layer_is_there_for_a_probe(family):
+def test_a_probe_finds_a_spread_category_where_latents_lose_it(family):
     run, place = family.runs[-1], list(CATEGORIES).index("fades and returns in SAEs")
     _, hidden_cd = planted_directions(family, run, 2)
     read_out_pd = draw_cell(family, run, STEPS[-1], 2, 10).read_out_pd
@@ -77,7 +77,7 @@ def test_figures_say_by_how_much_an_aim_is_missed():
 
 
 @pytest.mark.long
-def test_the_chain_finds_what_was_planted():
+def test_the_chain_finds_the_planted_values():
     found = {}
     for seed in (0, 1, 2):
         for name, values in drawn_answers(seed)[0].items():

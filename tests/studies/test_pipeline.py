@@ -51,7 +51,7 @@ def test_a_second_run_computes_nothing(study: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in study.rglob("*.h5")}
 
 
-def test_deleting_one_layer_recomputes_it_and_what_depends_on_it(study: Path) -> None:
+def test_deleting_one_layer_recomputes_it_and_its_dependants(study: Path) -> None:
     layer = activation_file(study)
     others = {path: path.stat().st_mtime_ns for path in (study / "tiny").rglob("layer=*") if path != layer}
     content = layer.read_bytes()
@@ -73,7 +73,7 @@ def test_deleting_one_layer_recomputes_it_and_what_depends_on_it(study: Path) ->
     assert len(layer.read_bytes()) == len(content)
 
 
-def test_events_carry_data_versions_and_pointers_to_their_inputs(
+def test_events_have_data_versions_and_pointers_to_their_inputs(
     finished_study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(finished_study / "dagster"))
@@ -103,7 +103,7 @@ def test_a_new_instance_gets_the_events_without_computing(study: Path) -> None:
     assert "nothing to do" in result.stderr
 
 
-def test_a_run_that_was_killed_before_it_wrote_its_event_is_told_of_by_the_next(study: Path) -> None:
+def test_the_event_of_a_killed_run_is_written_by_the_next_run(study: Path) -> None:
     """The event is of the earlier version of the file; the file is complete, and nothing is recomputed for it."""
     index = study / "dagster" / "history" / "runs" / "index.db"
     cell = """SELECT id FROM event_logs WHERE asset_key LIKE '%gloss-tiny%"sae"]' AND partition = 'L00|step000000'"""

@@ -91,7 +91,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "random" / "tables"
 
 
-def test_nothing_may_be_said_of_a_family_that_never_learns(tables: Path) -> None:
+def test_a_family_that_never_learns_has_no_supported_claim(tables: Path) -> None:
     time = pl.read_parquet(tables / "emergence_over_time" / f"model={MODEL}.parquet")
     assert (time["n_steps"] >= CHECKPOINTS_FOR_A_CLAIM).all()  # with fewer no family could have a claim
     claims = pl.read_parquet(tables / "claims.parquet")

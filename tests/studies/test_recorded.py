@@ -63,7 +63,7 @@ def event(
     return record.asset_materialization, record.asset_materialization.tags or {}, record.run_id
 
 
-def test_every_file_says_what_made_it(plan: Plan, instance: dg.DagsterInstance) -> None:
+def test_every_file_records_its_origin(plan: Plan, instance: dg.DagsterInstance) -> None:
     found = cells(plan)
     assert {spec.name for spec, _, _ in found} == set(plan.specs)
     for spec, cell, stored in found:
@@ -75,7 +75,7 @@ def test_every_file_says_what_made_it(plan: Plan, instance: dg.DagsterInstance) 
     assert len({stored.environment["study_sha256"] for _, _, stored in found}) == 1
 
 
-def test_every_event_says_what_was_written_and_what_made_it(plan: Plan, instance: dg.DagsterInstance) -> None:
+def test_every_event_records_its_content_and_origin(plan: Plan, instance: dg.DagsterInstance) -> None:
     for spec, cell, stored in cells(plan):
         told, tags, run_id = event(instance, plan, spec, cell)
         shown = told.metadata

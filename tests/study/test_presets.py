@@ -74,7 +74,7 @@ def test_tokens_seen_are_those_that_publishers_state(name: str, model: str, step
     assert step * family(name).tokens_per_step_of(model) == pytest.approx(tokens, rel=0.05)
 
 
-def test_what_a_study_says_goes_before_the_preset() -> None:
+def test_fields_of_a_study_override_the_preset() -> None:
     declared = family(
         "olmo-2",
         models={"olmo-2-1b": {"d_model": 2048, "n_layers": 16, "repository": "allenai/OLMo-2-0425-1B-early-training"}},

@@ -165,11 +165,11 @@ def test_a_missing_field_is_named(field: str) -> None:
 
 
 @pytest.mark.parametrize("values", [None, [], "quick", 3, {}])
-def test_what_is_no_study_at_all_is_refused(values: object) -> None:
+def test_a_file_that_is_no_study_is_refused(values: object) -> None:
     assert "error" in refusal(values)
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     what = refusal(declared(sae__k=0, steps=[1], name="X"))
     assert "3 errors" in what
     assert all(f"  - {field}" in what for field in ("sae.k", "steps", "name"))
@@ -210,7 +210,7 @@ SHAPES = {"small": {"d_model": 8, "n_layers": 2}}
 FOLDER = {"source": "local", "root": "runs", "models": SHAPES, "tokens_per_step": 1000}
 
 
-def test_a_preset_fills_in_what_the_file_does_not_say() -> None:
+def test_a_preset_fills_in_missing_fields() -> None:
     family = parse_study(declared(family=PYTHIA | {"tokens_per_step": 5})).family
     assert isinstance(family, Hub)
     assert list(family.models) == ["pythia-14m", "pythia-70m"]

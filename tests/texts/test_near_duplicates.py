@@ -40,7 +40,7 @@ def test_a_chain_of_copies_is_one_cluster_and_numbers_follow_first_occurrence():
     assert clusters(texts).tolist() == [0, 1, 1, 1, 1, 2]
 
 
-def test_case_punctuation_and_white_space_do_not_tell_texts_apart():
+def test_case_punctuation_and_white_space_do_not_distinguish_texts():
     assert clusters(["What is  law?", "what is law", "WHAT IS\nLAW!", "what is food", "?!", "?", "?"]).tolist() == [
         *(0, 0, 0, 1, 2, 3, 3),
     ]
@@ -66,7 +66,7 @@ def test_order_of_texts_does_not_matter():
     assert (same == (shuffled[:, None] == shuffled[None, :])).all()
 
 
-def test_many_texts_of_one_template_cost_no_square():
+def test_many_texts_of_one_template_are_not_all_compared():
     """4,000 texts that share 40 words: all their pairs would take 760 MB, the compared pairs take 13 MB."""
     template = " ".join(f"t{i}" for i in range(40))
     texts = [f"{template} {i} {i + 1} {i + 2} {i + 3} {i + 4} {i + 5}" for i in range(0, 40_000, 10)]

@@ -91,7 +91,7 @@ def test_a_branch_that_moves_changes_nothing(hub: HubServer, tmp_path: Path):
     assert probe_file_sha256(fetch(newest, silent, client=client(hub))) != before
 
 
-def test_a_download_goes_on_after_the_connection_died(hub: HubServer):
+def test_a_download_continues_after_a_lost_connection(hub: HubServer):
     hub.drop_connection_after(5000, 2, "parquet")
     hub.fail(503, count=2)
     path = fetch(SETTINGS, silent, client=client(hub))
@@ -99,7 +99,7 @@ def test_a_download_goes_on_after_the_connection_died(hub: HubServer):
     assert any(request.range.startswith("bytes=") for request in hub.requests)
 
 
-def test_what_is_not_what_was_pinned_is_refused(hub: HubServer):
+def test_a_file_that_differs_from_its_pin_is_refused(hub: HubServer):
     hub.corrupt("parquet")
     with pytest.raises(EmergenceError, match="not what was pinned") as caught:
         fetch(SETTINGS, silent, client=client(hub))
@@ -119,7 +119,7 @@ def test_what_is_not_what_was_pinned_is_refused(hub: HubServer):
         ({"file": "train.parquet"}, "no file train.parquet"),
     ],
 )
-def test_a_wrong_name_is_said(hub: HubServer, wrong: dict[str, str], what: str):
+def test_a_wrong_name_is_reported(hub: HubServer, wrong: dict[str, str], what: str):
     with pytest.raises(EmergenceError, match=what) as caught:
         fetch(SETTINGS | wrong, silent, client=client(hub))
     assert "probe_set.repository" in caught.value.remedy

@@ -33,7 +33,9 @@ def write_as(folder: Path, suffix: str, frame: pl.DataFrame) -> Path:
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 @settings(max_examples=25)
 @given(st.lists(st.tuples(TEXT, st.one_of(st.none(), TEXT)), min_size=1, max_size=8))
-def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, suffix: str, rows: list[tuple[str, str]]):
+def test_reading_returns_the_written_tokens(
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, rows: list[tuple[str, str]]
+):
     frame = pl.DataFrame(rows, schema={"text": pl.String, "label": pl.String}, orient="row")
     path = write_as(tmp_path_factory.mktemp("round"), suffix, frame)
     read = read_probe_file(path, ["label", "text"], optional=["label"])

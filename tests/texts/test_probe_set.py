@@ -157,7 +157,7 @@ def test_users_table_becomes_a_probe_set(tmp_path: Path):
     assert probes.texts["text_id"].is_sorted()
 
 
-def test_texts_without_names_are_named_by_what_they_say(tmp_path: Path):
+def test_texts_without_ids_are_named_by_their_hash(tmp_path: Path):
     table = user_table().drop("text_id")
     probes = table_probes(write(table, tmp_path), ["category"])
     assert probes.texts["text_id"].n_unique() == 180

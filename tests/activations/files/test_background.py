@@ -62,7 +62,7 @@ def test_blocks_arrive_in_the_order_in_which_they_were_given(tmp_path: Path, sec
     assert n_writing_threads() == 0
 
 
-def test_whoever_is_faster_than_the_disk_waits(tmp_path: Path) -> None:
+def test_the_forward_pass_waits_for_a_slow_disk(tmp_path: Path) -> None:
     block_td = np.ones((10, 8), np.float32)
     with SlowWriter(tmp_path / "layer.h5", SPEC, {}) as writer:
         writer.go_on = threading.Event()
@@ -98,9 +98,7 @@ def test_leaving_waits_until_everything_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n_blocks", [1, 3, QUEUED_BLOCKS + 1, 60])
-def test_a_block_that_cannot_be_written_reaches_who_appends_and_nobody_waits_for_ever(
-    tmp_path: Path, n_blocks: int
-) -> None:
+def test_a_failed_write_raises_in_append_and_nothing_blocks(tmp_path: Path, n_blocks: int) -> None:
     too_wide_td = np.ones((10, 9), np.float32)
     raised: list[BaseException] = []
 
@@ -125,7 +123,7 @@ def test_a_block_that_cannot_be_written_reaches_who_appends_and_nobody_waits_for
     assert n_writing_threads() == 0
 
 
-def test_an_unknown_layer_reaches_who_appends(tmp_path: Path) -> None:
+def test_an_unknown_layer_raises_in_append(tmp_path: Path) -> None:
     with (
         ActivationWriter(tmp_path / "layer.h5", SPEC, {}) as writer,
         pytest.raises(KeyError),
@@ -200,7 +198,7 @@ def test_an_error_in_the_forward_pass_leaves_nothing_behind(
     assert n_writing_threads() == 0
 
 
-def test_an_error_of_the_forward_pass_is_not_hidden_by_one_of_the_disk(tmp_path: Path) -> None:
+def test_an_error_of_the_forward_pass_is_not_hidden_by_a_disk_error(tmp_path: Path) -> None:
     def forward_pass() -> None:
         with ActivationWriter(tmp_path / "layer.h5", SPEC, {}) as writer, BackgroundWriter({0: writer}) as background:
             background.append(0, "resid_post", np.ones((10, 9), np.float32))

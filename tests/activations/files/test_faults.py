@@ -192,7 +192,7 @@ def test_a_lock_of_another_program_keeps_nobody_from_reading_or_replacing(tmp_pa
 
 
 @pytest.mark.parametrize("setting", [None, "FALSE", "TRUE"])
-def test_only_who_insists_on_locks_is_kept_from_reading_by_one(tmp_path: Path, setting: str | None) -> None:
+def test_a_lock_blocks_only_readers_that_lock(tmp_path: Path, setting: str | None) -> None:
     path = write_layer(tmp_path / "layer.h5")
     program = "import sys; from emergence_assets.activations.files.reading import verify_file; verify_file(sys.argv[1])"
     environment = {name: value for name, value in os.environ.items() if name != "HDF5_USE_FILE_LOCKING"}

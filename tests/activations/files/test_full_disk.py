@@ -42,7 +42,7 @@ def append_all(writer: ActivationWriter, seed: int) -> None:
         writer.append(name, block_td)
 
 
-def test_what_was_begun_is_finished_whoever_eats_the_disk_meanwhile(small_disk: Path, faults: Faults) -> None:
+def test_a_started_file_is_finished_although_the_disk_fills(small_disk: Path, faults: Faults) -> None:
     spec, paths = ActivationSpec(4000, 5, 32), [small_disk / f"layer{layer}.h5" for layer in (0, 1)]
     with ActivationWriter(paths[0], spec, {}) as first, ActivationWriter(paths[1], spec, {}) as second:
         append_all(first, 0)
@@ -56,7 +56,7 @@ def test_what_was_begun_is_finished_whoever_eats_the_disk_meanwhile(small_disk: 
     faults("disk full while rows are written and committed", Counter({"finished all the same": 2}))
 
 
-def test_a_layer_that_does_not_fit_leaves_the_one_before_it_usable(small_disk: Path) -> None:
+def test_a_layer_that_does_not_fit_leaves_the_previous_layer_usable(small_disk: Path) -> None:
     finished = write_layer(small_disk / "layer0.h5", **SIZE, attrs={})
     eaten = fill(small_disk, left_bytes=200_000)
     with pytest.raises(EmergenceError, match="No space for a file of"):

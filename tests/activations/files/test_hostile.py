@@ -31,15 +31,13 @@ from tests.activations.files.sample_file import dataset
         ("stored", without("content_xxh3_128")),
     ],
 )
-def test_a_storage_state_that_contradicts_what_is_there_is_refused(
-    tmp_path: Path, state: StorageState, lie: Lie
-) -> None:
+def test_a_storage_state_that_contradicts_the_content_is_refused(tmp_path: Path, state: StorageState, lie: Lie) -> None:
     path = forge(write_layer(tmp_path / "layer.h5", state), lie)
     with pytest.raises(EmergenceError):
         verify_file(path)
 
 
-def test_rows_that_the_file_says_it_has_not_are_not_read(tmp_path: Path) -> None:
+def test_evicted_rows_are_not_read(tmp_path: Path) -> None:
     path = write_layer(tmp_path / "layer.h5", "evicted")
     forge(path, lambda file: put(file, "resid_post", np.ones((N_ROWS, D_MODEL), "<f2")))
     with pytest.raises(EmergenceError, match="evicted"):
@@ -205,7 +203,7 @@ def _many_attributes(file: h5py.File) -> None:
 
 
 @pytest.mark.parametrize("addition", [_nested, _named_types, _many_attributes])
-def test_what_is_added_beside_does_not_change_what_is_read(tmp_path: Path, addition: Lie) -> None:
+def test_added_datasets_do_not_change_the_read_content(tmp_path: Path, addition: Lie) -> None:
     path = write_layer(tmp_path / "layer.h5", attrs={})
     expected = everything(path)
     found = everything(forge(path, addition))

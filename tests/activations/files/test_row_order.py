@@ -104,7 +104,7 @@ def test_all_rows_reach_every_place_alike() -> None:
 
 @pytest.mark.parametrize("row_bytes", [64, 1024, 32_768, 4 << 20])
 @pytest.mark.parametrize("slab_bytes", [1 << 10, 1 << 24, 1 << 30])
-def test_slabs_and_blocks_have_the_bytes_that_were_asked_for(row_bytes: int, slab_bytes: int) -> None:
+def test_slabs_and_blocks_have_the_requested_bytes(row_bytes: int, slab_bytes: int) -> None:
     order = RowOrder.for_rows(1 << 40, row_bytes, 0, slab_bytes)
     assert order.block_rows == 1 or order.block_rows * row_bytes <= min(BLOCK_BYTES, slab_bytes // 16)
     assert order.slab_rows == 1 or order.slab_rows * row_bytes <= slab_bytes

@@ -198,7 +198,7 @@ def test_hooks_are_removed_also_after_an_error(model):
     assert n_hooks(model) == 0
 
 
-def test_residual_stream_gives_what_the_blocks_give(model):
+def test_residual_stream_equals_the_outputs_of_the_blocks(model):
     with torch.no_grad(), residual_stream(model, (-1, 2)) as resid:
         output = model.gpt_neox(input_ids=torch.arange(5)[None])
         assert set(resid) == {-1, 2}
@@ -219,7 +219,7 @@ def test_non_finite_weights_are_refused_with_model_and_layer(tmp_path, model, ba
     assert n_hooks(model) == 0
 
 
-def test_overflow_of_the_file_is_told_apart_from_a_damaged_model(tmp_path, model):
+def test_overflow_of_the_file_is_distinguished_from_a_damaged_model(tmp_path, model):
     with torch.no_grad():
         model.gpt_neox.layers[1].mlp.dense_4h_to_h.bias[3] = 1e5
     with pytest.raises(EmergenceError, match=r"after layer 1 of .* overflows float16") as caught:

@@ -74,7 +74,7 @@ def test_parts_add_up_to_the_difference_of_the_streams(name: str, first: int, la
         torch.testing.assert_close(summed_lbd, found.attention_lbd, atol=1e-5, rtol=1e-5)
 
 
-def test_a_head_is_what_vanishes_with_its_values(ids_bt) -> None:
+def test_the_part_of_a_head_vanishes_with_its_values(ids_bt) -> None:
     """The part of a head is the difference when its columns of the output projection are zero."""
     model, layer, head = made("parallel"), 2, 1
 

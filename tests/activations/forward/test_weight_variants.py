@@ -29,7 +29,7 @@ def test_a_row_takes_the_values_that_its_bits_hold(bits: int) -> None:
     assert torch.equal(quantised(rounded_oi, bits).sign(), rounded_oi.sign())
 
 
-def test_the_smaller_half_of_the_weights_goes() -> None:
+def test_the_smaller_half_of_the_weights_is_pruned() -> None:
     weight_oi = torch.tensor([[0.1, -3.0, 0.2], [5.0, -0.3, 2.0]])
     assert pruned(weight_oi, 0.5).tolist() == torch.tensor([[0, -3.0, 0], [5.0, 0, 2.0]]).tolist()
     assert torch.equal(pruned(weight_oi, 0), weight_oi)
@@ -64,7 +64,7 @@ def test_rows_are_quantised_as_outputs_whichever_way_a_matrix_lies() -> None:
 
 
 @pytest.mark.parametrize("name", ["parallel", "llama, grouped keys", "gpt2"])
-def test_a_bypassed_block_hands_on_what_it_is_given(name: str) -> None:
+def test_a_bypassed_block_returns_its_input(name: str) -> None:
     model = made(name)
     ids_bt = torch.randint(1, 50, (3, 6), generator=torch.Generator().manual_seed(1))
 

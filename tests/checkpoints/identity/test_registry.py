@@ -88,7 +88,7 @@ def test_norms_and_facts_are_those_that_were_measured(clean: dict[int, Measureme
     assert row["loss"] == pytest.approx(found.loss, rel=1e-6)
 
 
-def test_what_was_not_measured_is_null_and_fails_no_rule(clean: dict[int, Measurement]) -> None:
+def test_unmeasured_values_are_null_and_fail_no_rule(clean: dict[int, Measurement]) -> None:
     missing = TimelineEntry(128, "missing", "the source has no such step")
     registry = registry_of(dict(clean), missing)
     row = registry.filter(step=128).row(0, named=True)

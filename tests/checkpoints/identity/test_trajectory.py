@@ -29,7 +29,9 @@ def on_a_line(clean: dict[int, Measurement], places: dict[int, float]) -> Trajec
     return trajectory({step: replace(first, sample=first.sample + at * direction) for step, at in places.items()})
 
 
-def test_estimates_lie_within_their_error_of_what_all_weights_give(family: Path, clean: dict[int, Measurement]) -> None:
+def test_estimates_lie_within_their_error_of_the_values_from_all_weights(
+    family: Path, clean: dict[int, Measurement]
+) -> None:
     path = trajectory(clean)
     for one, other in pairwise(STEPS):
         a, b = flat(family, one), flat(family, other)
@@ -92,7 +94,7 @@ def test_runs_of_other_seeds_are_no_kin_and_neighbours_in_time_are(
     assert np.abs(both.similarity_ss[: len(clean), len(clean) :]).max() < 0.15
 
 
-def test_one_group_in_common_makes_no_kin(clean: dict[int, Measurement], other_run: dict[int, Measurement]) -> None:
+def test_one_common_group_makes_no_similarity(clean: dict[int, Measurement], other_run: dict[int, Measurement]) -> None:
     own, other = clean[64], other_run[64]
     bounds = np.cumsum([0, *own.sample_sizes])
     sample = other.sample.copy()
@@ -110,7 +112,7 @@ def test_no_other_order_of_a_clean_run_is_shorter_than_that_of_time(clean: dict[
         assert ways[steps] <= min(ways.values()) * (1 + 1e-9)
 
 
-def test_what_a_step_adds_to_the_way_is_what_the_way_is_longer(clean: dict[int, Measurement]) -> None:
+def test_the_detour_of_a_step_is_the_increase_of_the_trajectory_length(clean: dict[int, Measurement]) -> None:
     path = trajectory(clean)
     others = [step for step in STEPS if step != 8]
     for place, added in enumerate(path.added(8, others)):
@@ -118,7 +120,7 @@ def test_what_a_step_adds_to_the_way_is_what_the_way_is_longer(clean: dict[int, 
         assert added == pytest.approx(way - path.stretches(others).sum(), rel=1e-6)
 
 
-def test_what_an_exchange_saves_is_what_the_way_is_shorter(clean: dict[int, Measurement]) -> None:
+def test_the_saving_of_an_exchange_is_the_decrease_of_the_trajectory_length(clean: dict[int, Measurement]) -> None:
     path, steps = trajectory(clean), list(STEPS)
     way = path.stretches(steps).sum()
     for other, saved in zip(steps, path.saved_by_exchange(4, steps), strict=True):
@@ -126,7 +128,7 @@ def test_what_an_exchange_saves_is_what_the_way_is_shorter(clean: dict[int, Meas
         assert saved == pytest.approx(way - path.stretches(exchanged).sum(), abs=1e-9)
 
 
-def test_a_step_at_an_even_speed_is_even_and_at_the_ends_nothing_is_said(clean: dict[int, Measurement]) -> None:
+def test_a_step_at_an_even_speed_is_even_and_the_ends_are_undefined(clean: dict[int, Measurement]) -> None:
     path = on_a_line(clean, {10: 1.0, 20: 2.0, 40: 4.0, 80: 8.0, 160: 16.0})
     others = [10, 20, 80, 160]
     assert path.unevenness(40, others) == pytest.approx(0, abs=1e-3)

@@ -61,7 +61,7 @@ def test_clean_runs_of_all_seeds_and_steps_pass_while_they_arrive(
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_steps_that_half_precision_hardly_tells_apart_pass(tmp_path: Path, dtype: torch.dtype, seed: int) -> None:
+def test_steps_that_hardly_differ_in_half_precision_pass(tmp_path: Path, dtype: torch.dtype, seed: int) -> None:
     steps = (0, 1, 2, 4, 8, 16)
     recipe = TrainingRecipe(ModelShape(16, 2, 2), 1e-5, 1000, batch_size=2, context=32, warm_up_steps=1000, seed=seed)
     train(recipe, tmp_path / "model", steps)
@@ -127,7 +127,7 @@ def test_without_losses_as_for_encoders_a_run_passes_and_a_repeated_step_is_foun
     assert blamed({**silent, 0: silent[64]}).keys() == {0}
 
 
-def test_nothing_and_a_single_checkpoint_are_judged(clean: Clean) -> None:
+def test_no_checkpoint_and_a_single_checkpoint_are_validated(clean: Clean) -> None:
     assert validate_checkpoints({}) == {}
     assert blamed({8: clean[8]}) == {}
     assert blamed({0: clean[0]}) == {}

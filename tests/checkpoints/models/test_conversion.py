@@ -86,7 +86,9 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(family_copy: Path, tmp_p
         (lambda: dict.fromkeys("abcdefghijkl", torch.zeros(100_000)), "more than 8 times the size of their file"),
     ],
 )
-def test_what_is_no_mapping_of_plain_tensors_is_refused(tmp_path: Path, make: Callable[[], Any], said: str) -> None:
+def test_a_pickle_that_is_no_mapping_of_plain_tensors_is_refused(
+    tmp_path: Path, make: Callable[[], Any], said: str
+) -> None:
     with warnings.catch_warnings(action="ignore"):
         save(tmp_path, make())
         with pytest.raises(BrokenCheckpoint, match=said):

@@ -41,7 +41,7 @@ def folder(stored: GPTNeoXForCausalLM, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_loaded_model_computes_what_was_stored(stored: GPTNeoXForCausalLM, folder: Path):
+def test_a_loaded_model_computes_with_the_stored_weights(stored: GPTNeoXForCausalLM, folder: Path):
     model = load_model(folder)
     assert not model.training
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
@@ -51,7 +51,7 @@ def test_loaded_model_computes_what_was_stored(stored: GPTNeoXForCausalLM, folde
     torch.testing.assert_close(model(tokens_pt).logits, stored(tokens_pt).logits, rtol=1e-2, atol=1e-3)
 
 
-def test_dtype_is_what_is_asked_for(folder: Path):
+def test_dtype_is_as_requested(folder: Path):
     assert load_model(folder, dtype=torch.bfloat16).dtype == torch.bfloat16
 
 

@@ -25,7 +25,7 @@ def test_an_entry_is_filled_once_and_stays(cache: CheckpointCache) -> None:
     assert (entry.key, entry.n_bytes, entry.whole) == ("a", 100, True)
 
 
-def test_what_was_used_least_recently_goes_first(cache: CheckpointCache) -> None:
+def test_the_least_recently_used_entry_is_evicted_first(cache: CheckpointCache) -> None:
     for key in ("a", "b", "c"):
         put(cache, key, 300)
     put(cache, "a", 300)  # used again
@@ -36,7 +36,7 @@ def test_what_was_used_least_recently_goes_first(cache: CheckpointCache) -> None
     assert keys(cache) == ["d", "e"]
 
 
-def test_the_bound_holds_whatever_is_asked_for(cache: CheckpointCache) -> None:
+def test_the_limit_holds_for_every_request(cache: CheckpointCache) -> None:
     rng = random.Random(0)
     for _ in range(60):
         key = rng.choice("abcdefgh")
@@ -46,7 +46,7 @@ def test_the_bound_holds_whatever_is_asked_for(cache: CheckpointCache) -> None:
             assert sum(entry.n_bytes for entry in cache.entries()) <= 1000
 
 
-def test_what_is_in_use_is_not_taken_away(cache: CheckpointCache) -> None:
+def test_an_entry_in_use_is_not_removed(cache: CheckpointCache) -> None:
     with cache.hold("a", 600, filling(600)) as folder:
         assert cache.evict("a") == 0
         with pytest.raises(EmergenceError, match="No room for 6e-07 GB") as caught:
@@ -58,7 +58,7 @@ def test_what_is_in_use_is_not_taken_away(cache: CheckpointCache) -> None:
     assert "a" not in keys(cache)
 
 
-def test_two_users_hold_an_entry_and_the_last_one_lets_it_go(cache: CheckpointCache) -> None:
+def test_an_entry_is_released_by_the_last_of_two_users(cache: CheckpointCache) -> None:
     with cache.hold("a", 100, filling(100)):
         with cache.hold("a", 100, never):
             pass
@@ -66,7 +66,7 @@ def test_two_users_hold_an_entry_and_the_last_one_lets_it_go(cache: CheckpointCa
     assert cache.evict("a") == 100
 
 
-def test_what_is_larger_than_the_cache_is_refused_at_once(cache: CheckpointCache) -> None:
+def test_an_entry_larger_than_the_cache_is_refused_at_once(cache: CheckpointCache) -> None:
     put(cache, "a", 100)
     with pytest.raises(EmergenceError, match="does not fit into a cache") as caught, cache.hold("b", 1001, never):
         pass
@@ -75,7 +75,7 @@ def test_what_is_larger_than_the_cache_is_refused_at_once(cache: CheckpointCache
     put(cache, "b", 1000)
 
 
-def test_evicting_frees_what_was_there(cache: CheckpointCache) -> None:
+def test_evicting_frees_the_entries(cache: CheckpointCache) -> None:
     assert cache.evict("a") == 0
     put(cache, "a", 100)
     assert cache.evict("b") == 0
@@ -85,7 +85,7 @@ def test_evicting_frees_what_was_there(cache: CheckpointCache) -> None:
     assert not [path for path in cache.root.iterdir() if path.is_dir()]
 
 
-def test_what_killed_evictions_left_is_removed_before_room_is_made(cache: CheckpointCache) -> None:
+def test_remains_of_killed_evictions_are_removed_before_entries(cache: CheckpointCache) -> None:
     put(cache, "a", 100)
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
@@ -101,7 +101,7 @@ def test_what_killed_evictions_left_is_removed_before_room_is_made(cache: Checkp
     assert cache.evict("a") == 100  # the number was that of an earlier process
 
 
-def test_a_cache_that_cannot_be_made_is_said_clearly(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_created_gives_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EmergenceError, match="cannot be written"):
         put(CheckpointCache(tmp_path / "file" / "cache", 1000), "a", 100)

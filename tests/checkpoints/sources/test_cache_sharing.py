@@ -55,7 +55,7 @@ def first_line(started: "subprocess.Popen[str]") -> str:
     return started.stdout.readline().strip()
 
 
-def test_what_another_process_uses_is_kept_until_it_ends_even_by_being_killed(cache: CheckpointCache) -> None:
+def test_an_entry_of_another_process_is_kept_until_that_process_ends(cache: CheckpointCache) -> None:
     with process(cache, "a", 600, "stay") as other:
         assert first_line(other) == "600"
         assert cache.evict("a") == 0
@@ -145,7 +145,7 @@ def test_room_is_claimed_before_it_is_filled(cache: CheckpointCache) -> None:
     assert keys(cache) == [entry.key for entry in cache.entries()] == ["b"]
 
 
-def test_who_waits_for_room_gets_it_when_it_is_free(tmp_path: Path) -> None:
+def test_a_request_that_waits_for_space_gets_it_when_it_is_free(tmp_path: Path) -> None:
     cache = CheckpointCache(tmp_path / "cache", 1000, wait_seconds=3)
     with ThreadPoolExecutor(1) as threads:
         with cache.hold("a", 600, filling(600)):

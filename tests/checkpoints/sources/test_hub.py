@@ -18,7 +18,9 @@ def paths(hub: HubServer) -> list[str]:
     return sorted(request.path.removeprefix("/api/models/") for request in hub.requests)
 
 
-def test_pinning_asks_once_per_revision_and_once_for_all(hub: HubServer, family: Path, tmp_path: Path) -> None:
+def test_pinning_makes_one_request_per_revision_and_one_for_the_list(
+    hub: HubServer, family: Path, tmp_path: Path
+) -> None:
     shas = publish(hub, family)
     hub.add_revision(REPOSITORY, "main", step_folder(family, MODEL, 64))
     make_source(hub, tmp_path).refresh()
@@ -44,7 +46,7 @@ def test_a_checkpoint_is_known_before_it_is_fetched(hub: HubServer, family: Path
     assert len({ref.identity for ref in listing.checkpoints}) == len(STEPS)
 
 
-def test_pinning_again_asks_for_branches_alone_and_changes_nothing(
+def test_pinning_again_requests_branches_alone_and_changes_nothing(
     hub: HubServer, family: Path, tmp_path: Path
 ) -> None:
     publish(hub, family)
@@ -99,7 +101,9 @@ def test_a_branch_that_is_gone_keeps_its_pin_until_it_is_accepted(hub: HubServer
     assert [ref.step for ref in source.list(MODEL).checkpoints] == [0, 64]
 
 
-def test_verifying_asks_once_for_all_checkpoints_of_a_model(hub: HubServer, family: Path, tmp_path: Path) -> None:
+def test_verifying_makes_one_request_for_all_checkpoints_of_a_model(
+    hub: HubServer, family: Path, tmp_path: Path
+) -> None:
     publish(hub, family)
     source = make_source(hub, tmp_path)
     source.refresh()
@@ -109,7 +113,7 @@ def test_verifying_asks_once_for_all_checkpoints_of_a_model(hub: HubServer, fami
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
-def test_a_revision_that_lacks_a_file_is_no_checkpoint_and_says_why(
+def test_a_revision_that_lacks_a_file_is_no_checkpoint_and_has_a_reason(
     hub: HubServer, family_copy: Path, tmp_path: Path, name: str
 ) -> None:
     missing_file(family_copy, MODEL, 8, name)
@@ -149,7 +153,7 @@ def test_models_of_a_family_share_a_lock_and_nothing_else(hub: HubServer, family
     assert [ref.step for ref in source.list("gloss-tinier").checkpoints] == [0, 1]
 
 
-def test_what_was_pinned_before_a_failure_is_kept(hub: HubServer, family: Path, tmp_path: Path) -> None:
+def test_pins_from_before_a_failure_are_kept(hub: HubServer, family: Path, tmp_path: Path) -> None:
     shas = publish(hub, family)
     source = make_source(hub, tmp_path, retry_seconds=0.1, **TWO_MODELS)
     with pytest.raises(EmergenceError, match="no repository someone/gloss-tinier"):
@@ -197,7 +201,7 @@ def test_names_that_are_one_step_or_no_step_are_refused(hub: HubServer, family: 
     assert read_lock(tmp_path / "lock.json") == Lock({})
 
 
-def test_offline_nothing_is_asked(hub: HubServer, family: Path, tmp_path: Path) -> None:
+def test_offline_no_request_is_made(hub: HubServer, family: Path, tmp_path: Path) -> None:
     publish(hub, family)
     make_source(hub, tmp_path).refresh()
     hub.remove_branch(REPOSITORY, "step8")
@@ -209,7 +213,7 @@ def test_offline_nothing_is_asked(hub: HubServer, family: Path, tmp_path: Path) 
     assert hub.requests == []
 
 
-def test_a_lock_that_cannot_be_written_is_said_clearly(hub: HubServer, family: Path, tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_written_gives_a_clear_error(hub: HubServer, family: Path, tmp_path: Path) -> None:
     publish(hub, family)
     (tmp_path / "pins").symlink_to("nowhere")
     with pytest.raises(EmergenceError, match="cannot be written"):

@@ -62,7 +62,7 @@ def test_small_and_large_files_are_compared_with_their_pins(
 
 
 @pytest.mark.parametrize("with_reset", [False, True])
-def test_a_connection_that_drops_in_mid_file_goes_on_where_it_was(download: Download, with_reset: bool) -> None:
+def test_a_dropped_download_continues_where_it_stopped(download: Download, with_reset: bool) -> None:
     download.hub.drop_connection_after(70_000, path_contains=WEIGHTS, with_reset=with_reset)
     download.fetch()
     assert download.is_whole()
@@ -83,9 +83,7 @@ def test_patience_begins_anew_with_everything_that_arrives(download: Download) -
     assert time.monotonic() - began > 0.15
 
 
-def test_a_process_that_is_killed_in_mid_file_goes_on_when_it_is_started_again(
-    hub: HubServer, family: Path, tmp_path: Path
-) -> None:
+def test_a_killed_download_continues_in_the_next_process(hub: HubServer, family: Path, tmp_path: Path) -> None:
     publish(hub, family, 8)
     source = make_source(hub, tmp_path)
     source.refresh()
@@ -197,7 +195,7 @@ def test_an_error_of_the_report_is_no_error_of_the_hub(download: Download) -> No
         download.fetch(report=report)
 
 
-def test_a_full_disk_is_said_to_be_full(hub: HubServer, family: Path, small_disk: Path) -> None:
+def test_a_full_disk_gives_an_error_that_names_it(hub: HubServer, family: Path, small_disk: Path) -> None:
     publish(hub, family, 8)
     (small_disk / "filling").write_bytes(b"x" * 900_000)
     source = make_source(hub, small_disk)

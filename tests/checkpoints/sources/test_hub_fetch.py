@@ -44,7 +44,7 @@ def downloads(hub: HubServer) -> list[str]:
 
 
 @pytest.mark.parametrize("redirects", [False, True])
-def test_what_is_fetched_is_what_was_published(family: Path, tmp_path: Path, redirects: bool) -> None:
+def test_a_fetched_checkpoint_equals_the_published_one(family: Path, tmp_path: Path, redirects: bool) -> None:
     with HubServer(redirects=redirects, page_size=2) as hub:
         source = pinned_source(hub, family, tmp_path, 8)
         ref = ref_of(source, 8)
@@ -62,7 +62,7 @@ def test_what_is_fetched_is_what_was_published(family: Path, tmp_path: Path, red
         assert source.is_cached(ref)
 
 
-def test_files_are_asked_for_by_commit_and_never_by_branch(hub: HubServer, family: Path, tmp_path: Path) -> None:
+def test_files_are_requested_by_commit_and_never_by_branch(hub: HubServer, family: Path, tmp_path: Path) -> None:
     old = publish(hub, family, 8)[8]
     source = make_source(hub, tmp_path)
     source.refresh()
@@ -74,7 +74,7 @@ def test_files_are_asked_for_by_commit_and_never_by_branch(hub: HubServer, famil
     assert len(downloads(hub)) == len(hub.requests) == 4
 
 
-def test_what_was_fetched_is_not_fetched_again(hub: HubServer, family: Path, tmp_path: Path) -> None:
+def test_a_fetched_checkpoint_is_not_fetched_again(hub: HubServer, family: Path, tmp_path: Path) -> None:
     source = pinned_source(hub, family, tmp_path, 8)
     with source.fetch(ref_of(source, 8), silent) as folder:
         first = contents(folder)
@@ -94,7 +94,7 @@ def test_steps_of_one_content_are_fetched_once(hub: HubServer, family_copy: Path
     assert len(downloads(hub)) == 4
 
 
-def test_offline_what_is_not_cached_is_not_asked_for(hub: HubServer, family: Path, tmp_path: Path) -> None:
+def test_offline_a_checkpoint_outside_the_cache_is_not_requested(hub: HubServer, family: Path, tmp_path: Path) -> None:
     pinned_source(hub, family, tmp_path, 8)
     source = make_source(hub, tmp_path, offline=True)
     with (

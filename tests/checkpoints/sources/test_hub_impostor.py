@@ -83,7 +83,7 @@ def ask_for_branches(endpoint: str, retry_seconds: float = 5.0) -> dict[str, str
         b"9" * 5000,
     ],
 )
-def test_what_does_not_talk_like_a_hub_is_no_reason_to_crash(server: Answering, body: bytes) -> None:
+def test_a_server_that_is_no_hub_causes_no_crash(server: Answering, body: bytes) -> None:
     server.answer = lambda path, headers: {"body": body}
     client = HubClient(server.endpoint, 5.0)
     with pytest.raises(SourceUnreachable, match="does not talk like a hub") as caught:
@@ -124,7 +124,7 @@ def test_a_listing_without_end_is_not_kept_in_memory(server: Answering, monkeypa
         ask_for_branches(server.endpoint)
 
 
-def test_the_next_page_is_asked_for_at_the_same_place(server: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_page_is_requested_from_the_same_host(server: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
     """A link to another host would receive the user's token."""
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
 

@@ -24,7 +24,7 @@ def ask_for_branches(endpoint: str, retry_seconds: float = 5.0) -> dict[str, str
 
 
 @pytest.mark.parametrize("status", hub_client.BUSY)
-def test_a_busy_hub_is_asked_again(hub: HubServer, family: Path, tmp_path: Path, status: int) -> None:
+def test_a_request_to_a_busy_hub_is_repeated(hub: HubServer, family: Path, tmp_path: Path, status: int) -> None:
     shas = publish(hub, family, 8)
     hub.fail(status, count=2)
     assert ask_for_branches(hub.endpoint) == {"step8": shas[8]}
@@ -50,7 +50,7 @@ def test_a_hub_that_fails_for_a_while_is_outlasted(hub: HubServer, family: Path,
     assert statuses(hub).count(500) > 4
 
 
-def test_a_hub_that_limits_its_rate_is_asked_when_it_says(hub: HubServer, family: Path) -> None:
+def test_a_request_is_repeated_after_the_time_that_a_rate_limit_names(hub: HubServer, family: Path) -> None:
     publish(hub, family, 8)
     hub.rate_limit(1, retry_after_seconds=1)
     assert "step8" in ask_for_branches(hub.endpoint)
@@ -59,9 +59,7 @@ def test_a_hub_that_limits_its_rate_is_asked_when_it_says(hub: HubServer, family
 
 
 @pytest.mark.parametrize("ask", ["refs", "tree", "resolve"])
-def test_nobody_waits_longer_than_patience_because_a_hub_says_so(
-    hub: HubServer, family: Path, tmp_path: Path, ask: str
-) -> None:
+def test_a_rate_limit_cannot_extend_the_retry_timeout(hub: HubServer, family: Path, tmp_path: Path, ask: str) -> None:
     publish(hub, family, 8)
     source = make_source(hub, tmp_path)
     if ask == "resolve":
@@ -119,7 +117,7 @@ def test_a_hub_that_never_answers_is_not_waited_for_without_end(
     ("status", "said"),
     [(401, "does not let us read"), (403, "does not let us read"), (400, "refuses"), (410, "refuses")],
 )
-def test_a_refusal_is_not_asked_again(hub: HubServer, family: Path, status: int, said: str) -> None:
+def test_a_refused_request_is_not_repeated(hub: HubServer, family: Path, status: int, said: str) -> None:
     publish(hub, family, 8)
     hub.fail(status)
     with pytest.raises(EmergenceError, match=said) as caught:
@@ -130,7 +128,7 @@ def test_a_refusal_is_not_asked_again(hub: HubServer, family: Path, status: int,
     assert len(hub.requests) == 1
 
 
-def test_what_a_hub_does_not_have_is_named(hub: HubServer, family: Path, tmp_path: Path) -> None:
+def test_files_that_a_hub_lacks_are_named(hub: HubServer, family: Path, tmp_path: Path) -> None:
     sha = publish(hub, family, 8)[8]
     client = HubClient(hub.endpoint, 5.0)
     with pytest.raises(EmergenceError, match="no repository someone/else"):
@@ -147,7 +145,7 @@ def test_what_a_hub_does_not_have_is_named(hub: HubServer, family: Path, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "../..", "a b", "", "-a/b", "a/b.git", "a/b?x=1", "a/b#c"])
-def test_what_is_no_name_of_a_repository_is_not_asked_for(hub: HubServer, name: str) -> None:
+def test_an_invalid_repository_name_is_not_requested(hub: HubServer, name: str) -> None:
     with pytest.raises(EmergenceError, match="is no name of a repository") as caught:
         HubClient(hub.endpoint, 0.1).revisions(name)
     assert "family.repository" in caught.value.remedy

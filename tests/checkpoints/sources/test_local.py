@@ -90,7 +90,7 @@ def test_names_of_unfinished_files_are_waited_for(root: Path, name: str) -> None
     assert steps(make_source(root)) == [0, 8, 64]
 
 
-def test_a_marker_that_is_asked_for_is_waited_for(root: Path) -> None:
+def test_a_checkpoint_without_the_required_marker_is_incomplete(root: Path) -> None:
     for step in (0, 64):
         (step_folder(root, MODEL, step) / "DONE").touch()
     source = make_source(root, marker="DONE")
@@ -127,7 +127,7 @@ def test_a_checkpoint_that_is_copied_byte_by_byte_counts_only_when_it_is_whole(f
     assert steps(source) == [0, 8, 64]
 
 
-def test_what_is_wrong_for_a_moment_is_not_remembered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_temporary_fault_is_not_stored(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = make_source(root)
     away = OSError(errno.EIO, "Input/output error")
 

@@ -66,7 +66,7 @@ def test_weights_are_counted_once_and_headers_read_once_per_version(
     assert steps(source) == [0, 8, 64]
 
 
-def test_a_folder_that_is_gone_is_said_to_be(root: Path) -> None:
+def test_a_missing_folder_is_named(root: Path) -> None:
     source = make_source(root)
     ref = ref_of(source)
     shutil.rmtree(step_folder(root, MODEL, 8))

@@ -53,7 +53,7 @@ def test_workers_that_want_the_same_pickle_convert_it_once(root: Path) -> None:
     assert len(told) == 1
 
 
-def test_a_folder_that_changes_while_it_is_converted_is_not_taken_for_what_it_was(root: Path) -> None:
+def test_a_folder_that_changes_during_its_conversion_is_refused(root: Path) -> None:
     folder = as_pickle(root, MODEL, 8)
     source = make_source(root)
     ref = ref_of(source)

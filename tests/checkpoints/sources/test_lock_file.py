@@ -87,13 +87,13 @@ def test_a_lock_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
     assert os.listdir(tmp_path) == ["lock.json"]  # noqa: PTH208
 
 
-def test_a_checkpoint_without_weights_is_kept_when_it_says_why(tmp_path: Path) -> None:
+def test_a_checkpoint_without_weights_is_kept_with_a_reason(tmp_path: Path) -> None:
     pin = replace(PIN, weights=(), problem="model.safetensors is missing")
     write_lock(tmp_path / "lock.json", Lock({"gloss-tiny": PinnedModel(REPOSITORY, (pin,))}))
     assert read_lock(tmp_path / "lock.json").pins("gloss-tiny", REPOSITORY) == (pin,)
 
 
-def test_difference_names_what_is_new_gone_and_moved() -> None:
+def test_difference_names_new_missing_and_moved_revisions() -> None:
     old = [replace(PIN, step=step, revision=f"step{step}") for step in (0, 8, 64)]
     now = {0: ("step0", "a" * 40), 8: ("step8", "d" * 40), 1: ("step1", "e" * 40)}
     found = difference("gloss-tiny", old, now)

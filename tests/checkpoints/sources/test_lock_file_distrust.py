@@ -128,7 +128,7 @@ def test_whatever_stands_anywhere_is_read_or_refused(
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"[" * 100_000, b"9" * 5000, b"null", b"", b"{}", b"[1]"])
-def test_what_is_no_lock_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_lock_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "lock.json").write_bytes(content)
     with pytest.raises(EmergenceError, match="lock file cannot be used"):
         read_lock(tmp_path / "lock.json")

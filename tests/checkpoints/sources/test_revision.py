@@ -61,7 +61,7 @@ def test_the_step_of_a_name_made_from_a_pattern_is_its_step(before: str, after: 
 
 
 @given(st.lists(st.text("step0123456789/", max_size=8)))
-def test_every_step_comes_with_the_one_name_that_is_read_as_it(revisions: list[str]) -> None:
+def test_every_step_has_the_only_name_that_is_read_as_it(revisions: list[str]) -> None:
     pattern = RevisionPattern("step{step}")
     unique = {pattern.step_of(name): name for name in revisions if pattern.step_of(name) is not None}
     found = pattern.steps(unique.values())

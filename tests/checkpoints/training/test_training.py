@@ -130,7 +130,7 @@ def test_same_recipe_gives_the_same_bytes_and_another_seed_does_not(unkilled: Pa
 
 
 @pytest.mark.parametrize("at_step", [0, 1, 3, 4, 6, 8, 9, 12])
-def test_killed_run_goes_on_to_the_same_bytes(unkilled: Path, tmp_path: Path, at_step: int):
+def test_a_killed_run_continues_to_the_same_bytes(unkilled: Path, tmp_path: Path, at_step: int):
     folder = tmp_path / "killed"
     train_until_killed(folder, at_step)
     outcome = train(RECIPE, folder, STEPS, resume_every=3)
@@ -138,14 +138,14 @@ def test_killed_run_goes_on_to_the_same_bytes(unkilled: Path, tmp_path: Path, at
     assert contents(folder) == contents(unkilled)
 
 
-def test_run_killed_twice_goes_on_to_the_same_bytes(unkilled: Path, tmp_path: Path):
+def test_a_run_killed_twice_continues_to_the_same_bytes(unkilled: Path, tmp_path: Path):
     train_until_killed(tmp_path / "killed", 4)
     train_until_killed(tmp_path / "killed", 9)
     train(RECIPE, tmp_path / "killed", STEPS)
     assert contents(tmp_path / "killed") == contents(unkilled)
 
 
-def test_what_a_killed_run_was_writing_is_removed(unkilled: Path, tmp_path: Path):
+def test_partial_files_of_a_killed_run_are_removed(unkilled: Path, tmp_path: Path):
     folder = tmp_path / "killed"
     train_until_killed(folder, 4)
     (folder / ".step8.123.tmp").mkdir()

@@ -75,7 +75,7 @@ def stated(found: Evidence, kind: str = "emergence") -> dict[str, Any]:
     return claims(found, "subject", ()).filter(kind=kind).row(0, named=True)
 
 
-def test_a_rise_above_all_controls_is_supported_and_says_what_was_not_measured() -> None:
+def test_a_rise_above_all_controls_is_supported_and_names_unmeasured_controls() -> None:
     claim = stated(evidence())
     assert claim["grade"] == "B"
     assert claim["controls_failed"] == []
@@ -112,7 +112,7 @@ def test_the_rows_own_controls_reject_too(change: dict[str, Any], failed: str) -
     assert (claim["grade"], claim["controls_failed"]) == ("reject", [failed])
 
 
-def test_what_was_not_measured_leaves_grade_c() -> None:
+def test_an_unmeasured_required_control_gives_grade_c() -> None:
     assert stated(evidence({"n_seeds": 1, "n_seeds_agree": 1}))["grade"] == "C"
     found = evidence()
     less = Evidence(
@@ -123,7 +123,7 @@ def test_what_was_not_measured_leaves_grade_c() -> None:
     assert "reinit_full" in claim["controls_missing"]
 
 
-def test_without_a_gate_there_is_no_claim_and_no_time() -> None:
+def test_without_the_criteria_there_is_no_claim_and_no_time() -> None:
     found = claims(evidence({"passes_gate": False}), "subject", ())
     assert found["grade"].to_list() == ["reject"]
     assert found["kind"].to_list() == ["emergence"]
@@ -136,7 +136,7 @@ def test_the_time_of_a_rise_stands_or_falls_with_it() -> None:
     assert "interpolation" in stated(evidence({"half_step_interp": 500.0}), "timing")["controls_failed"]
 
 
-def test_a_category_that_is_told_by_its_wording_claims_nothing() -> None:
+def test_a_category_with_a_surface_form_confound_has_no_supported_claim() -> None:
     told = claims(evidence(), "subject", {("subject", "fish")}).filter(kind="emergence").row(0, named=True)
     assert (told["grade"], told["controls_failed"]) == ("reject", ["wording"])
     other = claims(evidence(), "subject", {("subject", "fowl"), ("area", "fish")})
@@ -152,7 +152,7 @@ def test_doubtful_checkpoints_are_named() -> None:
     assert stated(evidence(doubtful=1))["controls_failed"] == ["checkpoints"]
 
 
-def test_a_return_in_the_late_layers_needs_its_gate_and_silence_of_permuted_labels() -> None:
+def test_a_return_in_the_late_layers_needs_its_criteria_and_none_under_permuted_labels() -> None:
     row = PLACE | {"step": 1000, "control_id": "none", "verdict": "allocation", "passes_gate": True, "q": 0.01}
     row |= {"n_seeds": 2, "n_seeds_agree": 2, "ri": 0.5, "ri_lo": 0.2, "ri_hi": 0.8, "drop_quarters_lo": 0.01}
     quiet = row | {"control_id": "label_shuffle", "passes_gate": False, "verdict": "none"}
@@ -226,7 +226,7 @@ def _of(schema: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     ("low", "words", "failed"),
     [(1.0, "in layer 5 (of layers 0 to 5)", []), (2 / 3, "in one of layers 3 to 5 (of layers 0 to 5)", ["one_layer"])],
 )
-def test_a_peak_is_said_to_be_where_its_interval_is(low: float, words: str, failed: list[str]) -> None:
+def test_a_claim_places_a_peak_within_its_interval(low: float, words: str, failed: list[str]) -> None:
     peak = {
         "model": "m",
         "step": 1000,

@@ -55,7 +55,7 @@ def tables(
     return time, presence, stated.with_columns(grade=pl.lit("B"))
 
 
-def test_what_the_claims_do_not_grant_has_not_emerged() -> None:
+def test_a_category_that_the_claims_do_not_support_has_not_emerged() -> None:
     time, presence, stated = tables()
     doubtful = stated.with_columns(grade=pl.when(pl.col("category") == "c1").then(pl.lit("C")).otherwise("grade"))
     assert emergence_hazard(time, presence, doubtful)["n_events"].to_list() == [0, 1, 1, 0, None]

@@ -53,7 +53,7 @@ THERE = run(
 )
 
 
-def test_what_is_supported_in_both_runs_holds() -> None:
+def test_claims_supported_in_both_runs_hold() -> None:
     rows = beside(HERE, THERE)
     assert rows["claim_id"].to_list() == HERE["claim_id"].to_list()
     assert rows["grade_other"].to_list() == ["A", "B", "reject", "B", "B", "B", None]
@@ -61,7 +61,7 @@ def test_what_is_supported_in_both_runs_holds() -> None:
     assert rows["holds"].to_list() == [True, True, False, None, True, False, False]
 
 
-def test_what_held_is_counted_beside_what_chance_would_hold() -> None:
+def test_held_claims_are_counted_beside_those_expected_by_chance() -> None:
     counts = {(row["kind"], row["of"]): row for row in replication(HERE, THERE).iter_rows(named=True)}
     assert list(counts) == [("emergence", "category"), ("emergence", "mean"), ("timing", "category")]
     each = counts["emergence", "category"]
@@ -77,7 +77,7 @@ def test_a_run_beside_itself_holds_whatever_it_supports() -> None:
     assert replication(HERE.clear(), HERE.clear()).is_empty()
 
 
-def test_two_claims_about_the_same_thing_are_told_apart_by_their_order() -> None:
+def test_two_claims_about_the_same_thing_are_distinguished_by_their_order() -> None:
     twice = run(("depth", None, "B", 0.1, 0.2), ("depth", None, "reject", 0.5, 0.6))
     other = run(("depth", None, "reject", 0.1, 0.2), ("depth", None, "B", 0.5, 0.6))
     assert beside(twice, other)["grade_other"].to_list() == ["reject", "B"]

@@ -38,7 +38,7 @@ def said(data: Path, *arguments: str) -> str:
     return found.output
 
 
-def test_every_model_is_judged_or_named(data: Path) -> None:
+def test_every_model_is_evaluated_or_named(data: Path) -> None:
     answer = json.loads(said(data, "--json"))
     assert answer["without_presence"] == ["gloss-tinier"]
     (row,) = answer["models"]

@@ -48,7 +48,7 @@ def test_compute_is_six_per_parameter_and_token(costs: pl.DataFrame) -> None:
     assert of(costs, "small")["loss"].to_list() == [None, None, None, 3.5, None, None, None]
 
 
-def test_utility_is_nothing_before_training_and_what_was_planted_after(costs: pl.DataFrame) -> None:
+def test_utility_is_zero_before_training_and_as_planted_after(costs: pl.DataFrame) -> None:
     small, large = of(costs, "small"), of(costs, "large")
     assert small["u_excess"][0] == 0
     assert small["layer"].to_list()[3:] == [1] * 4
@@ -120,7 +120,7 @@ def test_checkpoints_with_other_categories_are_refused(presence: pl.DataFrame) -
         list(utility_series(torn))
 
 
-def test_a_prefix_says_what_was_known_then(presence: pl.DataFrame) -> None:
+def test_a_prefix_gives_the_result_of_its_time(presence: pl.DataFrame) -> None:
     whole = next(series for series in utility_series(presence) if series.control_id == "none")
     cut = next(
         series for series in utility_series(presence.filter(pl.col("step") <= 100)) if series.control_id == "none"

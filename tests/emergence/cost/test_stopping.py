@@ -6,7 +6,7 @@ import pytest
 from benchmarks import stop_signal
 
 
-def test_one_rise_is_followed_by_a_signal_that_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_rise_is_followed_by_a_signal_with_little_regret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stop_signal, "DRAWS", 40)
     found = stop_signal._measured("one rise", 2, np.random.default_rng(0))
     assert found["stopped"] > 0.2
@@ -14,7 +14,7 @@ def test_one_rise_is_followed_by_a_signal_that_costs_little(monkeypatch: pytest.
     assert found["compute saved, median"] > 0.4
 
 
-def test_nothing_that_never_rose_is_said_to_have_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_curve_without_a_rise_has_no_stop_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stop_signal, "DRAWS", 40)
     found = stop_signal._measured("never", 2, np.random.default_rng(0))
     assert found["stopped"] == 0

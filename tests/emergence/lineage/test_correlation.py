@@ -36,7 +36,7 @@ def test_correlation_is_that_of_numpy(both: tuple[Activity, Activity]) -> None:
     np.testing.assert_allclose(correlation_of_pairs(*both, pairs), expected[pairs[:, 0], pairs[:, 1]], atol=1e-6)
 
 
-def test_correlation_of_what_fires_is_phi(both: tuple[Activity, Activity]) -> None:
+def test_correlation_of_binary_activity_is_phi(both: tuple[Activity, Activity]) -> None:
     one, other = (part.values_pn.toarray() > 0 for part in both)
     phi = np.corrcoef(one.T, other.T)[:30, 30:]
     np.testing.assert_allclose(correlation_nm(both[0].firing(), both[1].firing()), phi, atol=1e-6)
@@ -52,7 +52,7 @@ def test_overlap_is_counted(both: tuple[Activity, Activity]) -> None:
     np.testing.assert_allclose(jaccard(joint, *counts), joint / either, rtol=1e-6)
 
 
-def test_a_latent_correlates_with_itself_and_a_constant_one_with_nothing(random_codes) -> None:
+def test_a_latent_correlates_with_itself_and_a_constant_latent_with_none(random_codes) -> None:
     codes = random_codes(400, 30, 4)
     codes.indices_pk[:, 0], codes.values_pk[:, 0] = 0, 2.5  # latent 0 is active on all texts, with one value
     codes.values_pk[:, 1:][codes.indices_pk[:, 1:] == 0] = 0

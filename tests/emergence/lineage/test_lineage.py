@@ -118,7 +118,7 @@ def direction_table(family: PlantedFamily, key: SAEKey) -> np.ndarray:
     return table
 
 
-def test_stability_over_the_ceiling_is_what_lasts_whatever_an_sae_finds() -> None:
+def test_stability_over_the_ceiling_is_the_persistence_whatever_share_an_sae_finds() -> None:
     """Every SAE finds each feature with probability 0.6; a fifth of the features is replaced at each checkpoint."""
     alive = {step: set(range(12 * i, 60)) for i, step in enumerate(STEPS[:3])}
 
@@ -167,7 +167,7 @@ def test_the_ceiling_is_that_of_the_target_and_a_low_one_leaves_no_ratio(found) 
     assert nothing["s_norm"].null_count() == nothing["survival"].null_count() == len(nothing)
 
 
-def test_a_single_seed_is_compared_with_itself_and_says_so() -> None:
+def test_a_single_seed_is_compared_with_itself_and_marked() -> None:
     assert next_seeds([4]) == {4: 4}
     family = PlantedFamily(born_and_gone)
     pairs = pairs_over_steps(STEPS, 0, [0])
@@ -246,7 +246,7 @@ def test_latents_that_a_larger_model_has_too_are_found_by_their_activations(shar
     assert shares["survival"].null_count() == len(shares)
 
 
-def test_what_skips_the_middle_and_is_carried_is_told_from_what_is_not() -> None:
+def test_latents_that_skip_the_middle_are_distinguished_from_persistent_ones() -> None:
     """Features 0–19 are in every layer, 20–39 in the first and the last only."""
 
     def by_layer(key: SAEKey) -> range:

@@ -135,7 +135,7 @@ def test_rotation_leaves_angles_and_frequencies_and_nothing_in_common(truth) -> 
     assert 0.1 < null_threshold(one, turned) < 0.6
 
 
-def test_true_partners_exceed_the_nulls_and_strangers_hardly_ever(truth) -> None:
+def test_true_partners_exceed_the_nulls_and_unrelated_latents_hardly_ever(truth) -> None:
     latent_p, directions = truth
     draw = np.random.default_rng(8)
     one, other = planted(latent_p, directions, 1), planted(latent_p, directions, 2)

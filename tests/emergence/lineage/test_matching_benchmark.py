@@ -15,7 +15,7 @@ def test_the_rotated_null_alone_accepts_untrained_dictionaries() -> None:
     assert float(accepted["above both nulls"]) < 0.03
 
 
-def test_the_ceiling_of_the_target_recovers_what_lasts() -> None:
+def test_the_ceiling_of_the_target_recovers_the_persistence() -> None:
     for before, after in ((0.3, 0.6), (0.6, 0.3)):
         found = ratio_to_ceilings(before, after)
         assert abs(float(found["over the target's"]) - 0.8) < 0.03

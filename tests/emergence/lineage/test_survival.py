@@ -10,11 +10,11 @@ def column(*shares: float) -> np.ndarray:
     return np.array(shares)[:, None]
 
 
-def test_survival_is_the_product_of_what_passes() -> None:
+def test_survival_is_the_product_of_the_ratios() -> None:
     np.testing.assert_allclose(survival(column(0.5, 0.8, 0.5))[:, 0], [0.5, 0.4, 0.2])
 
 
-def test_shares_above_one_do_not_raise_the_dead() -> None:
+def test_shares_above_one_do_not_increase_survival() -> None:
     np.testing.assert_allclose(survival(column(1.3, 0.5))[:, 0], [1, 0.5])
 
 
@@ -44,5 +44,5 @@ def test_an_undefined_share_leaves_the_half_life_open_only_if_it_is_reached() ->
     assert 1 < found[2] < 2
 
 
-def test_time_is_told_in_decades_of_steps() -> None:
+def test_time_is_in_decades_of_steps() -> None:
     np.testing.assert_allclose(decades(np.array([0, 9, 999])), [0, 1, 3])

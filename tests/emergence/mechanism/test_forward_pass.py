@@ -177,7 +177,7 @@ def test_targets_take_the_best_latents_of_a_seed_and_controls_that_fire_as_often
     assert (found.new_value_vp == 0).all()  # texts of other categories do not have the early latent
 
 
-def test_what_cannot_be_measured_says_why() -> None:
+def test_an_unmeasured_row_has_a_reason() -> None:
     keys = {"model": "m", "n_params_nonemb": 1, "step": 1, "tokens_seen": 1, "n_layers": 2, "data_version": "v"}
     row = without_mechanism(keys, "subject", "layers").row(0, named=True)
     assert (row["undefined_because"], row["category"], row["cdi"], row["n_seeds"]) == ("layers", None, None, None)

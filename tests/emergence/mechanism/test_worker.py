@@ -44,7 +44,7 @@ def deep_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("deep-study")
-def test_a_study_has_a_mechanism_and_says_where_there_is_none(deep_study: tuple[Path, Path]) -> None:
+def test_a_study_has_a_mechanism_and_names_models_without_one(deep_study: tuple[Path, Path]) -> None:
     data, study = deep_study
     table = data / "deep" / "tables" / "reactivation_mechanism"
     deep = pl.read_parquet(table / "model=gloss-deep.parquet")
@@ -65,7 +65,7 @@ def test_a_study_has_a_mechanism_and_says_where_there_is_none(deep_study: tuple[
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("deep-study")
-def test_compression_is_measured_where_it_is_asked_for(deep_study: tuple[Path, Path]) -> None:
+def test_compression_is_measured_on_request(deep_study: tuple[Path, Path]) -> None:
     data, _ = deep_study
     tables = data / "deep" / "tables" / "compression_retention"
     deep, flat = (pl.read_parquet(tables / f"model={name}.parquet") for name in ("gloss-deep", "gloss-flat"))
@@ -129,7 +129,7 @@ def test_data_broken_in_one_way_fails_exactly_its_check(check: str, damage: dict
     assert failed(damage) == {check}
 
 
-def test_compression_is_an_asset_only_where_it_is_asked_for() -> None:
+def test_compression_is_an_asset_only_on_request() -> None:
     declared = read_yaml(TINY)
     without, asked = (parse_study(declared | extra) for extra in ({}, {"compression": {}}))
     assert {spec.name for spec in specs_for(asked)} - {spec.name for spec in specs_for(without)} == {

@@ -9,7 +9,7 @@ from emergence_assets.emergence.presence.headline import headline
 from emergence_assets.emergence.presence.table import HEADLINE
 
 
-def test_the_headline_tells_rise_and_controls(planted_presence: Callable[..., pl.DataFrame]) -> None:
+def test_the_headline_contains_rise_and_controls(planted_presence: Callable[..., pl.DataFrame]) -> None:
     presence = planted_presence(
         lambda m, step, layer, c: (0.7 if c < 3 else 0.0) * (step >= 64), steps=(0, 8, 64), n_layers=2
     )

@@ -28,7 +28,7 @@ def test_p_value_is_normal_in_units_of_the_bootstrap_error() -> None:
     assert np.isnan(p_not_above_zero(0.2, np.array([np.nan, 1.0])))
 
 
-def test_group_means_leave_out_what_is_undefined() -> None:
+def test_group_means_leave_out_undefined_values() -> None:
     values = np.array([[1.0, np.nan], [3.0, np.nan], [5.0, 7.0]])
     np.testing.assert_array_equal(group_means(values, np.array([2, 1])), [[2, np.nan], [5, 7]])
 

@@ -53,7 +53,7 @@ def test_runs_stand_beside_each_other_with_their_spread(table: pl.DataFrame) -> 
     assert real[None]["aggregate"] == "mean"
 
 
-def test_what_has_no_step_0_has_no_gain(presence: pl.DataFrame) -> None:
+def test_without_step_0_there_is_no_gain(presence: pl.DataFrame) -> None:
     late = presence.filter(pl.col("step") > 0)
     found = model_seeds(late, emergence_over_time(late), REPLICATES)
     assert found["gain_mean"].is_null().all()

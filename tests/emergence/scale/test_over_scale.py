@@ -93,7 +93,7 @@ def test_few_sizes_claim_no_shape(planted_presence: Planted) -> None:
     assert single["n_sizes"].unique().to_list() == [1]
 
 
-def test_a_verdict_needs_both_designs_and_that_they_agree(presence: pl.DataFrame, planted_presence: Planted) -> None:
+def test_a_shape_needs_both_designs_and_their_agreement(presence: pl.DataFrame, planted_presence: Planted) -> None:
     alone = emergence_over_scale({FIXED_WIDTH: SizeReading(presence)})
     assert row(alone, "c0")["shape"] == "threshold"
     assert alone["verdict"].unique().to_list() == ["insufficient"]

@@ -69,7 +69,7 @@ def test_the_interval_of_the_middle_is_never_narrower_than_the_gap() -> None:
     assert found.n_half_lo <= 10**7 < 10**8 <= found.n_half_hi
 
 
-def test_what_runs_may_differ_by_is_no_rise() -> None:
+def test_a_difference_within_the_spread_of_runs_is_no_rise() -> None:
     p = [0.55, 0.56, 0.58, 0.6, 0.61, 0.63]
     assert curve(p, run_sd=0.005).shape == "smooth"
     found = curve(p, run_sd=0.06)
@@ -78,7 +78,7 @@ def test_what_runs_may_differ_by_is_no_rise() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_simulated_family_is_what_was_planted(kind: str) -> None:
+def test_a_simulated_family_has_the_planted_shape(kind: str) -> None:
     rng = np.random.default_rng(1)
     found = rates([draw_family(kind, 8, rng) for _ in range(20)])
     # Whether a count jumps over a smooth score often depends on the noise between runs; the score is smooth in both.

@@ -20,12 +20,12 @@ RNG = np.random.default_rng
         ([7], 0, 0),
     ],
 )
-def test_the_dip_is_the_depth_of_the_deepest_valley(profile: list[float], depth: float, at: int) -> None:
+def test_the_dip_statistic_is_the_depth_of_the_deepest_dip(profile: list[float], depth: float, at: int) -> None:
     found, position = dip(np.array([profile], dtype=float))
     assert (found[0], position[0]) == (depth, at)
 
 
-def test_the_dip_of_one_hump_and_noise_is_at_most_the_swing_of_the_noise() -> None:
+def test_the_dip_of_one_mode_and_noise_is_at_most_the_swing_of_the_noise() -> None:
     """The bound behind the p-value, for modes, slopes and plateaus of any shape."""
     rng = RNG(0)
     peak = rng.integers(0, 12, 2000)
@@ -39,7 +39,7 @@ def test_the_dip_of_one_hump_and_noise_is_at_most_the_swing_of_the_noise() -> No
 
 @pytest.mark.parametrize("n_layers", [6, 24])
 @pytest.mark.parametrize("shape", ["flat", "rising", "hump", "late plateau"])
-def test_noise_on_one_hump_is_rarely_two(shape: str, n_layers: int) -> None:
+def test_noise_on_one_mode_rarely_gives_two(shape: str, n_layers: int) -> None:
     u = (np.arange(n_layers) + 0.5) / n_layers
     true = {
         "flat": 0 * u + 0.3,
@@ -55,7 +55,7 @@ def test_noise_on_one_hump_is_rarely_two(shape: str, n_layers: int) -> None:
     assert (count_modes(profiles, swing) > 1).mean() <= 0.05
 
 
-def test_two_humps_that_are_apart_are_two() -> None:
+def test_two_separate_modes_are_two() -> None:
     u = (np.arange(12) + 0.5) / 12
     true = 0.3 - 0.3 * ((u > 1 / 3) & (u < 2 / 3))
     rng = RNG(3)
@@ -66,7 +66,7 @@ def test_two_humps_that_are_apart_are_two() -> None:
     assert (count_modes(profiles, swing) == 2).mean() > 0.95
 
 
-def test_humps_are_counted_with_those_at_the_ends() -> None:
+def test_modes_at_the_ends_are_counted() -> None:
     profiles = np.array([[5, 0, 5, 0, 5], [0, 5, 5, 5, 0], [5, 4, 3, 2, 1], [5, 0, 0, 0, 4], [5, 4, 5, 4, 5]], float)
     np.testing.assert_array_equal(count_modes(profiles, np.full(5, 2.0)), [3, 1, 1, 2, 1])
 

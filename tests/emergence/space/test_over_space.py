@@ -70,7 +70,7 @@ def test_without_step0_the_profile_is_all_there_is(planted_presence: Callable[..
     assert emergence_over_space(planted_presence(planted, steps=(100,)).clear()).is_empty()
 
 
-def test_onset_and_width_have_intervals_and_a_step_has_one_hump(over_space: pl.DataFrame) -> None:
+def test_onset_and_width_have_intervals_and_a_step_has_one_mode(over_space: pl.DataFrame) -> None:
     late, early = row(over_space, "c0"), row(over_space, "c1")
     assert late["onset_depth"] == late["onset_depth_lo"] == late["onset_depth_hi"] == pytest.approx(5 / 6)
     assert early["onset_depth"] == pytest.approx(1 / 6)
@@ -82,7 +82,7 @@ def test_onset_and_width_have_intervals_and_a_step_has_one_hump(over_space: pl.D
     assert row(over_space, "c0", step=0)["onset_depth"] is None
 
 
-def test_a_category_at_both_ends_has_two_humps(planted_presence: Callable[..., pl.DataFrame]) -> None:
+def test_a_category_at_both_ends_has_two_modes(planted_presence: Callable[..., pl.DataFrame]) -> None:
     ends = planted_presence(lambda m, s, layer, c: 0.5 * (s > 0) * (layer in (0, 5)), steps=(0, 100), n_layers=6)
     found = row(emergence_over_space(ends), "c0")
     assert found["n_modes"] == 2

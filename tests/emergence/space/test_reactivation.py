@@ -36,7 +36,7 @@ def planted() -> pl.DataFrame:
     return reactivation(presence_of([VALLEY, VALLEY, FLAT], [VALLEY, FLAT, FLAT]))
 
 
-def test_a_valley_is_found_and_the_dense_probe_tells_whose_it_is(planted: pl.DataFrame) -> None:
+def test_a_dip_is_found_and_the_dense_probe_classifies_it(planted: pl.DataFrame) -> None:
     assert planted.schema == REACTIVATION.schema
     assert verdicts(planted) == ["representational", "allocation", "none"]
     row = planted.filter(step=1000, category="c000").row(0, named=True)
@@ -92,7 +92,7 @@ def test_layers_that_are_missing_for_some_categories_are_refused() -> None:
     assert reactivation(presence.clear()).is_empty()
 
 
-def test_a_verdict_without_its_gates_breaks_the_check(planted: pl.DataFrame) -> None:
+def test_a_verdict_without_its_criteria_breaks_the_check(planted: pl.DataFrame) -> None:
     assert with_relations(planted, SPEC.relations)["verdicts_follow_from_their_gates"].all()
     forged = planted.with_columns(gate_fdr=pl.lit(False))
     assert not with_relations(forged, SPEC.relations)["verdicts_follow_from_their_gates"].all()
@@ -100,7 +100,7 @@ def test_a_verdict_without_its_gates_breaks_the_check(planted: pl.DataFrame) -> 
     assert not with_relations(too_few, SPEC.relations)["verdicts_follow_from_their_gates"].all()
 
 
-def test_the_gated_index_is_silent_on_noise_where_the_naive_rule_is_not() -> None:
+def test_the_index_with_all_criteria_rejects_noise_that_the_naive_rule_accepts() -> None:
     figures = measure_reactivation_rules(1, (6, 12), Noise(n_boot=100))
     for n_layers, naive in ((6, 0.6), (12, 0.9)):
         assert figures[f"flat, {n_layers} layers"]["naive"] > naive

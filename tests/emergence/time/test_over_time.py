@@ -59,7 +59,7 @@ def test_a_planted_onset_is_bracketed_by_its_checkpoints(over_time: pl.DataFrame
     assert abs(found["p_shuffle"] - 0.5) < 0.1
 
 
-def test_what_is_there_from_the_start_is_left_censored(over_time: pl.DataFrame) -> None:
+def test_a_category_present_at_the_start_is_left_censored(over_time: pl.DataFrame) -> None:
     found = row(over_time, "c1")
     assert found["passes_gate"] is False
     assert found["censor"] == "left"
@@ -72,7 +72,7 @@ def test_a_rise_at_the_last_checkpoint_is_right_censored(over_time: pl.DataFrame
     assert found["stabil_step"] is None
 
 
-def test_what_does_not_last_has_not_emerged(over_time: pl.DataFrame) -> None:
+def test_a_rise_that_does_not_last_has_not_emerged(over_time: pl.DataFrame) -> None:
     for category in ("c3", "c4"):
         found = row(over_time, category)
         assert (found["half_step"], found["onset_step"], found["best_model"]) == (None, None, "constant")

@@ -47,7 +47,7 @@ def test_intervals_are_never_narrower_than_the_gap(rise: dict[str, np.ndarray]) 
     assert (rise["onset_step"] <= rise["half_step"])[rise["is_rising"]].all()
 
 
-def test_what_lies_behind_the_last_checkpoint_is_unknown() -> None:
+def test_a_step_after_the_last_checkpoint_is_unknown() -> None:
     exact = Planted(0.3, 3.2, 0.3).at(STEP)
     found = read_rises(Series(STEP, exact[None], np.repeat(exact[None, :, None], 9, axis=2), exact[None, :, None]))
     assert np.isnan(found["complete_step"]).all()

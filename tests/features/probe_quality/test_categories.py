@@ -81,7 +81,7 @@ def test_tokens_that_are_known_are_counted(probes: ProbeSet):
     assert "more than a tenth of the texts of long are too long" in said
 
 
-def test_warnings_name_what_was_planted(table: pl.DataFrame):
+def test_warnings_name_the_planted_confounds(table: pl.DataFrame):
     assert warnings(table) == [
         "category: a wording that its texts share can separate template",
         "category: the length of its texts alone can separate long",

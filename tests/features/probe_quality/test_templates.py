@@ -48,7 +48,7 @@ def test_a_wording_in_the_middle_is_a_template_too():
     assert found.template_share_c[0] == pytest.approx(7 / 27)
 
 
-def test_what_all_categories_share_tells_none_apart():
+def test_a_wording_of_all_categories_separates_none():
     found = measured(*(texts_of(seed, before="choose the right one of these") for seed in range(3)))
     assert not found.is_template_c.any()
 

@@ -24,7 +24,7 @@ def facts_of(codes: Codes, fires: np.ndarray, seed: int = 0) -> TextFacts:
     return TextFacts.of([f"t{i}" for i in range(len(texts))], texts)
 
 
-def test_an_accepted_latent_is_described_by_what_was_planted(dense) -> None:
+def test_an_accepted_latent_has_the_planted_properties(dense) -> None:
     codes, _, labels = planted()
     facts = facts_of(codes, codes.values_pk[:, 0] > 0)
     stats = latent_stats(codes, [labels], RECIPE)

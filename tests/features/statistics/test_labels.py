@@ -53,7 +53,7 @@ def test_labels_that_do_not_fit_are_refused(
         Labels("subject", categories, np.array(codes, dtype=np.int16), np.array(is_select))
 
 
-def test_labels_permuted_within_lengths_keep_what_lengths_alone_tell(random_labels: Callable[..., Labels]) -> None:
+def test_labels_permuted_within_lengths_keep_the_effect_of_length(random_labels: Callable[..., Labels]) -> None:
     labels = random_labels(2000, 5)
     length = np.random.default_rng(0).integers(10, 400, 2000) + 300 * (labels.codes_p == 2)
     strata = length_strata(length)

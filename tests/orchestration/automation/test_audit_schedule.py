@@ -31,7 +31,7 @@ def night(data: Path, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult
     return audit.job.execute_in_process(instance=instance, raise_on_error=False)
 
 
-def test_what_was_altered_turns_red_and_green_again(
+def test_the_check_fails_for_an_altered_file_and_passes_again(
     finished_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = copied(finished_study, tmp_path / "data")

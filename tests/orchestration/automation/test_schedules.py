@@ -60,7 +60,7 @@ def test_a_quiet_night_passes_and_a_moved_branch_is_named(
     assert [bool(entry.upstream) for entry in axis.entries] == [False, True]
 
 
-def test_a_hub_that_is_away_at_night_fails_the_job_and_keeps_what_was_noted(
+def test_an_unavailable_hub_fails_the_nightly_job_and_keeps_its_notes(
     hub: HubServer, study: Study, tmp_path: Path
 ) -> None:
     storage = Storage(tmp_path / "data", study.name)

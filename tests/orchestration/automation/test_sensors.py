@@ -165,7 +165,7 @@ def test_a_tick_that_dagster_repeats_launches_nothing_twice(watch: Watch, family
     assert watch.tick().steps == []
 
 
-def test_a_lost_cursor_asks_for_nothing_that_is_done(watch: Watch, family: Path, root: Path) -> None:
+def test_a_lost_cursor_requests_no_finished_work(watch: Watch, family: Path, root: Path) -> None:
     deliver(family, root, 0, 1)
     watch.tick()
     watch.run([0, 1])
@@ -182,7 +182,7 @@ def test_many_checkpoints_are_worked_off_in_order(watch: Watch, family: Path, ro
     assert watch.partitions == list(range(MOST_PER_TICK + 3))
 
 
-def test_what_is_not_whole_yet_waits(watch: Watch, family: Path, root: Path) -> None:
+def test_an_incomplete_checkpoint_waits(watch: Watch, family: Path, root: Path) -> None:
     deliver(family, root, 0)
     missing_file(root, MODEL, 0, "tokenizer.json")
     assert watch.tick().steps == []
@@ -205,7 +205,7 @@ def test_the_same_content_delivered_again_changes_no_fingerprint(watch: Watch, f
     assert watch.tick().steps == []
 
 
-def test_a_duplicate_loses_its_partition_and_the_registry_is_asked_for_once(
+def test_a_duplicate_loses_its_partition_and_the_registry_is_requested_once(
     watch: Watch, family: Path, root: Path
 ) -> None:
     deliver(family, root, 0, 1, 2, 4)
@@ -227,7 +227,7 @@ def test_a_duplicate_loses_its_partition_and_the_registry_is_asked_for_once(
     assert watch.tick().tables == []
 
 
-def test_a_table_that_is_under_way_is_not_asked_for(watch: Watch, family: Path, root: Path) -> None:
+def test_a_table_in_progress_is_not_requested(watch: Watch, family: Path, root: Path) -> None:
     deliver(family, root, 0)
     watch.tick()
     watch.run([0])
@@ -289,7 +289,7 @@ def test_a_run_that_came_to_nothing_is_started_again_with_growing_pauses(
     assert watch.tick(now + LONGEST_PAUSE_SECONDS).steps == [], "one that still works is not started again"
 
 
-def test_a_source_that_is_away_is_told_of_once_and_asked_less_and_less_often(
+def test_an_unavailable_source_is_reported_once_and_polled_less_and_less_often(
     watch: Watch, family: Path, root: Path
 ) -> None:
     root.rename(root.with_name("away"))
@@ -336,7 +336,7 @@ def test_new_branches_of_a_hub_are_pinned_and_handed_over(
         assert Cursor.from_json(watch.cursor).n_failures == 0
 
 
-def test_a_branch_that_moved_is_told_in_the_registry_and_recomputes_no_checkpoint(
+def test_a_moved_branch_is_recorded_in_the_registry_and_recomputes_no_checkpoint(
     family: Path, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from emergence_assets.checkpoints.listing import verify_pins
@@ -370,7 +370,7 @@ def test_there_is_a_sensor_per_model_and_none_for_what_is_trained_here(tmp_path:
         assert {sensor.default_status for sensor in sensors} == {status}
 
 
-def test_a_checkpoint_that_somebody_else_registered_is_not_handed_over(watch: Watch, family: Path, root: Path) -> None:
+def test_a_checkpoint_registered_by_another_process_is_not_requested(watch: Watch, family: Path, root: Path) -> None:
     deliver(family, root, 0)
     run_checkpoints(watch.study, watch.storage, [0])
     watch.instance.add_dynamic_partitions(step_set_name(watch.study, MODEL), ["step000000"])

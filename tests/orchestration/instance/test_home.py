@@ -68,7 +68,7 @@ def test_a_home_that_cannot_be_written_is_explained(tmp_path: Path, monkeypatch:
         prepare_home(tmp_path)
 
 
-def test_our_settings_are_accepted_by_dagster_and_tell_nobody(tmp_path: Path) -> None:
+def test_our_settings_are_accepted_by_dagster_and_send_no_telemetry(tmp_path: Path) -> None:
     home = prepare_home(tmp_path)
     with instance_of(home) as instance:
         assert not instance.telemetry_enabled

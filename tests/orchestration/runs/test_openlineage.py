@@ -79,7 +79,7 @@ def tell(sender: OpenLineageSender, plan: Plan, n_runs: int = 1, fails: bool = F
     return run_ids
 
 
-def test_a_receiver_is_told_what_is_made_from_what(receivers: Callable[..., Receiver], plan: Plan) -> None:
+def test_a_receiver_gets_inputs_and_outputs(receivers: Callable[..., Receiver], plan: Plan) -> None:
     receiver = receivers()
     with OpenLineageSender(receiver.address, plan) as sender:
         [run_id] = tell(sender, plan)
@@ -135,7 +135,9 @@ def test_nothing_is_sent_unless_an_address_is_given(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
-def test_a_run_tells_its_receiver(finished_study: Path, tmp_path: Path, receivers: Callable[..., Receiver]) -> None:
+def test_a_run_sends_events_to_its_receiver(
+    finished_study: Path, tmp_path: Path, receivers: Callable[..., Receiver]
+) -> None:
     data = copied(finished_study, tmp_path / "data")
     (data / "tiny" / "tables" / "claims.parquet").unlink()
     receiver = receivers()

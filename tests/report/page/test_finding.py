@@ -148,7 +148,7 @@ def test_no_layer_stands_out_when_the_interval_of_the_peak_is_wide(rising: Repor
     assert layer_sentence(rising.space, "subject", "small") == ""  # one layer
 
 
-def test_category_sentence_counts_what_emerged(rising: ReportTables) -> None:
+def test_category_sentence_counts_emerged_categories(rising: ReportTables) -> None:
     assert "6 of 6 categories have emerged" in category_sentence(rising.time, "subject", "large")
 
 

@@ -125,7 +125,7 @@ def test_the_page_is_accessible(page: str) -> None:
     assert targets <= {f"#{one}" for one in ids}
 
 
-def test_the_page_says_the_finding_and_all_figures(page: str) -> None:
+def test_the_page_contains_the_finding_and_all_figures(page: str) -> None:
     text = _outline(page).text
     assert "Features emerge during training" in text
     assert "Single features emerge, but the information need not" in text
@@ -137,7 +137,7 @@ def test_the_page_says_the_finding_and_all_figures(page: str) -> None:
     assert "no data for this chart" not in text
 
 
-def test_figures_and_claims_carry_the_names_that_the_audit_takes(page: str, rising: ReportTables) -> None:
+def test_figures_and_claims_have_the_lineage_ids_of_the_audit(page: str, rising: ReportTables) -> None:
     text = _outline(page).text
     assert row_id("ab" * 16, figure_key("presence_over_time")) in text
     about_means = rising.claims.filter(pl.col("category").is_null())["claim_id"].to_list()
@@ -145,7 +145,7 @@ def test_figures_and_claims_carry_the_names_that_the_audit_takes(page: str, risi
     assert len(set(re.findall(r"Lineage id <code>(abababab..-[0-9a-f]{8})", page))) == page.count("<figure ")
 
 
-def test_the_page_says_which_checkpoints_were_left_out_and_why(page: str, rising: ReportTables) -> None:
+def test_the_page_lists_the_checkpoints_that_were_left_out_with_reasons(page: str, rising: ReportTables) -> None:
     text = _outline(page).text
     assert "22 checkpoints of 2 models, from project/large, project/small" in text
     assert "2 were left out of every curve (2 duplicate)" in text

@@ -32,7 +32,7 @@ def test_a_processor_never_emulates_a_narrow_data_type(monkeypatch: pytest.Monke
     assert dataclasses.replace(chosen, device="cuda:0").model_dtype("float16") == "float16"
 
 
-def test_auto_takes_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_chooses_an_available_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EMERGENCE_DEVICE", raising=False)
     kind = "cuda" if torch.cuda.is_available() else "cpu"
     for wanted in (None, "auto"):
@@ -51,7 +51,7 @@ def test_the_environment_chooses_unless_an_argument_does(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     "wanted", ["cuda:99", "cuda:", "cuda:-1", "cuda:x", "cuda:0:0", "gpu", "cpu:0", "CPU", " ", "mps"]
 )
-def test_a_device_that_is_not_there_is_refused_with_what_is(wanted: str) -> None:
+def test_a_missing_device_is_refused_with_the_available_ones(wanted: str) -> None:
     with pytest.raises(EmergenceError) as caught:
         choose_accelerator(wanted)
     assert repr(wanted) in caught.value.what

@@ -91,7 +91,7 @@ def test_a_failure_names_its_cell_and_the_other_cells_still_finish(workers: Loca
     assert (error.where, error.remedy) == ("/data/x.h5", "free some space")
 
 
-def test_a_fault_of_the_program_is_told_as_one(workers: LocalProcesses) -> None:
+def test_a_fault_of_the_program_is_reported_as_such(workers: LocalProcesses) -> None:
     arrived, error = failing(workers, task("fail", "m/L01", kind="value"))
     assert arrived == [0, 2, 4, 6]
     assert error.what == "m/L01: ValueError: odd"
@@ -100,7 +100,7 @@ def test_a_fault_of_the_program_is_told_as_one(workers: LocalProcesses) -> None:
     assert isinstance(error.__cause__, ValueError)
 
 
-def test_the_number_of_other_failures_is_told(workers: LocalProcesses) -> None:
+def test_the_number_of_other_failures_is_reported(workers: LocalProcesses) -> None:
     arrived, error = failing(workers, *(task("fail", f"bad {i}", kind="value") for i in range(3)))
     assert arrived == [0, 2, 4, 6]
     assert "(2 more cells failed)" in error.what
@@ -118,9 +118,7 @@ def test_the_number_of_other_failures_is_told(workers: LocalProcesses) -> None:
     ],
     ids=["exception", "result", "argument", "function", "module", "signature"],
 )
-def test_what_cannot_be_sent_or_called_is_a_failure_and_not_a_lost_worker(
-    workers: LocalProcesses, bad: Task, said: str
-) -> None:
+def test_an_unsendable_task_is_a_failure_and_not_a_lost_worker(workers: LocalProcesses, bad: Task, said: str) -> None:
     before = pids(workers)
     arrived, error = failing(workers, bad)
     assert arrived == [0, 2, 4, 6]
@@ -284,7 +282,7 @@ def test_workers_that_report_without_a_pause_can_be_ended() -> None:
 # How many
 
 
-def test_the_environment_says_how_many_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_sets_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMERGENCE_WORKERS", "3")
     assert default_workers() == 3
     assert LocalProcesses().n_workers == 3

@@ -65,7 +65,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
         ("#" * (MAX_BYTES + 1), f"larger than {MAX_BYTES} bytes"),
     ],
 )
-def test_what_is_not_plain_is_refused_naming_the_file(tmp_path: Path, text: str | bytes, said: str) -> None:
+def test_a_file_that_is_not_plain_yaml_is_refused_by_name(tmp_path: Path, text: str | bytes, said: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(EmergenceError) as caught:
         read_yaml(path)

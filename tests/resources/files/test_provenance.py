@@ -68,7 +68,7 @@ def test_a_record_that_lacks_a_part_is_refused(part: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", '"x"', "[" * 100_000, '{"recipe": NaN}', "\x00"])
-def test_what_is_no_record_is_refused(text: str) -> None:
+def test_a_text_that_is_no_record_is_refused(text: str) -> None:
     with pytest.raises(EmergenceError, match="cannot be read"):
         Provenance.from_json(text, "here")
 
@@ -113,7 +113,7 @@ def test_values_that_only_python_holds_equal_are_a_difference(stored: dict[str, 
     assert "k was" in difference(Required("a", "c", stored, {}, "v"), Required("a", "c", required, {}, "v"))
 
 
-def test_a_difference_says_what_changed() -> None:
+def test_a_difference_names_the_change() -> None:
     def changed(**parts: Any) -> str:
         return difference(REFERENCE, Required(**(vars(REFERENCE) | parts)))
 

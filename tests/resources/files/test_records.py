@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_finished_folder_verifies_and_says_what_it_was_made_from(folder: Path) -> None:
+def test_a_finished_folder_verifies_and_records_its_inputs(folder: Path) -> None:
     verify_folder(folder)
     stored = folder_provenance(folder)
     assert stored is not None
@@ -136,7 +136,7 @@ def test_a_record_is_written_whole_and_replaced(tmp_path: Path) -> None:
     ("content", "said"),
     [(b"", "cannot be read"), (b"{}", "cannot be read"), (b"\xff\xfe", "not text"), (b"[" * 10**6, "cannot be read")],
 )
-def test_what_is_no_record_is_refused_with_its_path(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_file_that_is_no_record_is_refused_with_its_path(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "step.json"
     path.write_bytes(content)
     with pytest.raises(EmergenceError, match=said) as caught:
@@ -164,7 +164,7 @@ PLAIN = st.dictionaries(st.text(max_size=5), st.none() | st.integers() | st.text
 
 
 @given(PLAIN, st.dictionaries(st.text(max_size=5), st.text(max_size=5)))
-def test_what_a_worker_gets_is_what_was_required(recipe: dict[str, object], inputs: dict[str, str]) -> None:
+def test_a_worker_gets_the_required_provenance(recipe: dict[str, object], inputs: dict[str, str]) -> None:
     required = Required("sae", "m/step000008/L01", recipe, inputs, "c0de")
     assert required_from_json(required_to_json(required)) == required
     assert required_from_json(required_to_json(required)).fingerprint == required.fingerprint

@@ -21,7 +21,7 @@ def dead_pid() -> int:
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_what_a_killed_writer_left_is_swept(tmp_path: Path, kind: str) -> None:
+def test_partial_results_of_a_killed_writer_are_removed(tmp_path: Path, kind: str) -> None:
     target = tmp_path / "saes" / "model=m" / "step=000008"
     kill_a_writer(kind, target)
     left = list(target.parent.iterdir())
@@ -31,7 +31,7 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path, kind: str) -> None:
     assert list(target.parent.iterdir()) == []
 
 
-def test_what_a_killed_writer_left_of_a_folder_it_replaced_is_swept(tmp_path: Path, dead_pid: int) -> None:
+def test_partial_folders_of_a_killed_writer_are_removed(tmp_path: Path, dead_pid: int) -> None:
     old = tmp_path / f".layer.{dead_pid}.old.tmp"
     old.mkdir()
     (old / f".sae.{dead_pid}.tmp").touch()
@@ -39,7 +39,7 @@ def test_what_a_killed_writer_left_of_a_folder_it_replaced_is_swept(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_living_process_is_writing_stays(tmp_path: Path) -> None:
+def test_partial_results_of_a_living_process_stay(tmp_path: Path) -> None:
     for name in (f".table.{os.getpid()}.tmp", ".table.1.tmp", f".folder.{os.getppid()}.old.tmp"):
         (tmp_path / name).touch()
     assert sweep_temporaries(tmp_path) == 0

@@ -24,7 +24,7 @@ def test_a_file_is_read_again_when_it_was_replaced_and_never_else(tmp_path: Path
     assert per_version(path, read) is None
 
 
-def test_readers_of_one_file_do_not_share_what_they_read(tmp_path: Path) -> None:
+def test_readers_of_one_file_do_not_share_their_result(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("abc")
     assert per_version(path, Path.read_text) == "abc"

@@ -169,7 +169,7 @@ def test_a_frame_as_declared_passes_all_checks_of_its_table() -> None:
         ("replicates", [[0.1], None, [0.3]], {"values_are_present": (1,)}),
     ],
 )
-def test_what_breaks_a_declaration_is_found_by_the_named_check(
+def test_a_broken_declaration_is_found_by_the_named_check(
     column: str, values: list[Any], expected: dict[str, tuple[int, ...]]
 ) -> None:
     assert failed(with_values(column, values)) == expected
@@ -198,7 +198,7 @@ def test_conditions_can_be_declared_without_importing_great_expectations() -> No
     ],
 )
 @pytest.mark.parametrize("missing", [None, float("nan")])
-def test_what_is_missing_breaks_a_condition_that_does_not_allow_it(condition: Condition, missing: float | None) -> None:
+def test_a_missing_value_breaks_a_condition_that_forbids_it(condition: Condition, missing: float | None) -> None:
     finding = found(with_values("low", [0.1, missing, 0.1]), condition)
     assert not finding.passed
     assert 1 in finding.failed_rows

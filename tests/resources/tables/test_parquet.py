@@ -135,7 +135,7 @@ def test_without_a_file_there_is_no_provenance_and_nothing_to_read(tmp_path: Pat
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" * 4, b"text,of,another\nkind", bytes(1000)])
-def test_what_is_no_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "t.parquet"
     path.write_bytes(content)
     for read in (lambda: read_table(path, TABLE), lambda: table_provenance(path)):
@@ -166,7 +166,7 @@ def test_a_flipped_bit_anywhere_is_noticed(path: Path) -> None:
             verify_table(path)
 
 
-def test_a_flipped_bit_anywhere_leaves_what_it_was_made_from_or_is_noticed(path: Path) -> None:
+def test_a_flipped_bit_anywhere_leaves_the_provenance_or_is_detected(path: Path) -> None:
     written, content = Provenance.from_json(RECORD, path).required, path.read_bytes()
     for position in range(len(content)):
         path.write_bytes(

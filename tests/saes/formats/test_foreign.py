@@ -283,7 +283,7 @@ def test_both_foldings_at_once(lens: Folder) -> None:
     assert_same_output(lens.read(), wanted, rows())
 
 
-def test_rows_of_a_top_k_sae_are_normalised_when_asked_to(sparsify: Folder) -> None:
+def test_rows_of_a_top_k_sae_are_normalised_on_request(sparsify: Folder) -> None:
     sparsify.set_weights(W_dec=sparsify.weights["W_dec"] * torch.linspace(1, 1.03, N_LATENTS).unsqueeze(1))
     sae, metadata = read_foreign_sae(sparsify.path, normalise_decoder=True)
     assert metadata["folded"] == ["decoder rows of lengths 1 to 1.03 normalised"]
@@ -326,7 +326,7 @@ def test_an_old_folder_is_read(lens: Folder) -> None:
 
 
 @pytest.mark.parametrize("architecture", ["standard", "topk"])
-def test_an_old_top_k_says_so_in_its_activation(lens: Folder, architecture: str) -> None:
+def test_an_old_top_k_is_recognised_by_its_activation(lens: Folder, architecture: str) -> None:
     lens.write(**old(architecture=architecture, activation_fn_str="topk", activation_fn_kwargs={"k": 4}))
     assert_same_output(lens.read(), dense(lens.weights, rows(), k=4), rows())
 
@@ -717,7 +717,7 @@ def written_by_peers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "sparsify/layers.5/seed1",
     ],
 )
-def test_what_a_library_saved_gives_what_it_computes(written_by_peers: Path, tmp_path: Path, name: str) -> None:
+def test_an_sae_saved_by_a_library_computes_its_output(written_by_peers: Path, tmp_path: Path, name: str) -> None:
     folder = written_by_peers / name
     assert folder in find_foreign_saes(written_by_peers)
     sae, metadata = read_foreign_sae(folder)

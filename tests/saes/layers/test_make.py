@@ -34,7 +34,7 @@ def test_layers_in_one_stack_are_as_good_as_alone_and_start_from_other_direction
     assert not torch.allclose(together[0].saes[0].W_dec_nd, together[1].saes[0].W_dec_nd, atol=0.1)
 
 
-def test_what_is_known_of_each_seed_adds_up() -> None:
+def test_the_numbers_of_each_seed_add_up() -> None:
     (found,) = made(layer_rows())
     rows = layer_rows()
     evaluation_td = torch.from_numpy(rows.rows.array[rows.is_evaluation_t].copy()).float()
@@ -90,7 +90,7 @@ def test_a_warm_start_keeps_its_latents_and_its_control_does_not(variant: str, p
         assert one["kept_warm_frac"] > one["kept_cold_frac"] + 0.1
 
 
-def test_fidelity_is_asked_for_with_the_mean_of_held_out_rows() -> None:
+def test_fidelity_uses_the_mean_of_held_out_rows() -> None:
     asked = []
 
     def fidelity(layer, saes, mean_d):

@@ -52,7 +52,7 @@ def test_selection_survives_nan(n_latents):
     assert indices_tk[0].unique().shape == (2,)
 
 
-def test_what_equals_its_threshold_is_not_above():
+def test_a_value_equal_to_its_threshold_is_not_above_it():
     latents = select_above(torch.tensor([[1.0, 2.0, -1.0], [0.0, 2.5, 3.0]]), torch.tensor([0.5, 2.0, 0.0]))
     assert latents.indices_s.tolist() == [0, 1, 2]
     assert latents.offsets_t.tolist() == [0, 1, 3]

@@ -120,7 +120,7 @@ def test_densities_count_every_latent_that_fires_once():
         (torch.full((5, 8), 0.1), "equal"),
     ],
 )
-def test_rows_that_cannot_be_judged_are_refused(x_td, what):
+def test_rows_that_cannot_be_measured_are_refused(x_td, what):
     with pytest.raises(EmergenceError, match=what):
         measure_quality(perfect_sae(), x_td)
 

@@ -184,7 +184,7 @@ def test_gradient_of_a_latent_that_nothing_activates_is_zero():
     assert math.isfinite(float(step.squared_error_g))
 
 
-def test_gradients_do_not_depend_on_what_was_updated_with_those_before():
+def test_gradients_are_independent_of_earlier_updates():
     y_gtd = torch.randn(1, N_TOKENS, D_MODEL, generator=torch.Generator().manual_seed(1))
     dead = Dead([torch.tensor([1, 2, 3])], AuxK())
     expected = dict(loss_and_gradients(y_gtd, random_parameters(), TopK(6), dead=dead).gradients)

@@ -315,7 +315,7 @@ def test_warm_start_of_another_shape_is_refused():
         train_saes([SAEJob(x_td, 0, warm_start=WarmStart(other))], SMALL)
 
 
-def test_warm_start_on_rows_that_moved_says_of_them_what_it_said_of_the_old():
+def test_a_warm_start_on_shifted_rows_gives_the_output_of_the_old_rows():
     x_td, _ = planted()
     settings = SAESettings(k=4, n_latents=128, n_steps=100, batch_size=512, learning_rate=1e-2)
     cold = train_sae(x_td, settings, 0)

@@ -51,7 +51,7 @@ def same(first: list[TrainedSAE], second: list[TrainedSAE]) -> bool:
 
 @pytest.mark.parametrize("dies_after", [1, 11, 29])
 @pytest.mark.parametrize("variant", get_args(VariantName))
-def test_what_goes_on_ends_with_the_same_bits(tmp_path: Path, variant: VariantName, dies_after: int) -> None:
+def test_a_continued_training_ends_with_the_same_bits(tmp_path: Path, variant: VariantName, dies_after: int) -> None:
     settings = SETTINGS.model_copy(update={"variant": variant, "k": 1})
     whole = trained(settings, None)
     assert any(one.dead_fraction > 0 for one in whole)  # otherwise AuxK would have no effect

@@ -70,7 +70,7 @@ def test_latents_of_a_member_are_numbered_after_those_of_the_members_before():
     assert torch.equal(latents.indices_s.view(3, -1) // 80, torch.arange(3)[:, None].expand(3, 80))
 
 
-def test_members_select_together_what_they_select_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_members_of_a_stack_select_as_they_do_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(product, "CHUNK_ELEMENTS", 3 * 80 * 7)
     parameters = random_parameters(n_members=3)
     centred_gtd = torch.randn(3, 20, 24, generator=torch.Generator().manual_seed(3))
