@@ -105,7 +105,7 @@ _CAPTIONS = {
     "half_steps_by_category": (
         "Categories further down emerge later. The point is the half-rise step, the bar its 95 % interval, which is "
         "never narrower than the gap between two checkpoints. A category is drawn only if the claim that it emerges "
-        "has grade A or B: a fitted rise is much more likely than a constant, is at least 0.05, lasts, stays "
+        "has grade A or B: a fitted rise is much better than a constant, is at least 0.05, lasts, stays "
         "significant after the correction for many categories and layers, and every required control passes."
     ),
     "gain_by_category": (

@@ -29,7 +29,7 @@ def size_sentence(scale: pl.DataFrame, level: str) -> str:
         f"{points[0]['model']} and {number(points[-1]['p_best'])} in {points[-1]['model']}"
     )
     comparison = (
-        f"No difference between sizes is shown: {ends}, {difference}, an interval that includes 0."
+        f"No difference between sizes is shown: {ends}, a difference of {difference}, an interval that includes 0."
         if includes_zero
         else f"The largest model's features are {'clearer' if row['rise'] > 0 else 'weaker'} than those of the "
         f"smallest: {ends}, a difference of {difference}."
