@@ -93,9 +93,9 @@ def category_sentence(time: pl.DataFrame, level: str, model: str) -> str:
     rising = emerged.filter(pl.col("censor") == "right").height
     low, middle, high = (f"{step:,.0f}" for step in steps)
     open_end = (
-        f"; {rising} of them still rise at the last step, so their half-rise steps may move later" if rising else ""
+        f" Categories still rising at the last step, whose half-rise steps may move later: {rising}." if rising else ""
     )
-    return f"{count}. The median half-rise step is {middle} (range over categories: {low} to {high}){open_end}."
+    return f"{count}. The median half-rise step is {middle} (range over categories: {low} to {high}).{open_end}"
 
 
 def number(value: float | None) -> str:
