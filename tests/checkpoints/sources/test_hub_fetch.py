@@ -163,7 +163,7 @@ def test_code_of_a_model_that_is_not_trusted_stays_where_it_is(
     assert (tmp_path / "was-run").exists()
 
     # Without trust, code that was fetched before is not used.
-    with pytest.raises(BrokenCheckpoint, match="asks to run Python code"), source.fetch(ref_of(source, 8), silent):
+    with pytest.raises(BrokenCheckpoint, match="requires running Python code"), source.fetch(ref_of(source, 8), silent):
         pass
 
 
