@@ -25,6 +25,8 @@ _TAGS_OF_EVENT = (
     "json_extract(event, '$.dagster_event.event_specific_data.materialization.tags') END"
 )
 _MAX_SETTINGS_BYTES = 1_000_000
+OUR_EVENT_LOG = "emergence_assets.orchestration.instance.event_log"
+"""Module of an event log that keeps the files of Dagster's own."""
 
 
 class Event(NamedTuple):
@@ -132,7 +134,7 @@ def _database(home: Path) -> tuple[Path, str]:
         storage = settings.get("storage") or {}
         if storage:
             folder = Path(storage["sqlite"]["base_dir"]) / "history"
-        elif "event_log_storage" in settings:
+        elif settings.get("event_log_storage", {"module": OUR_EVENT_LOG})["module"] != OUR_EVENT_LOG:
             raise KeyError("event_log_storage")
     except FileNotFoundError:
         pass
