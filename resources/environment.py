@@ -22,13 +22,13 @@ _task: ContextVar[Mapping[str, Any]] = ContextVar("task", default=MappingProxyTy
 
 
 @contextmanager
-def made_for(origin: Mapping[str, Any]) -> Iterator[None]:
-    """Records that are written in the block say what they were made for.
+def made_for(run_metadata: Mapping[str, Any]) -> Iterator[None]:
+    """Put the metadata of a run into the records that are written in the block.
 
     Args:
-        origin: see `origin.origin_of_run`; plain values.
+        run_metadata: plain values; see `emergence_assets.plan.run_metadata`.
     """
-    before = _task.set({**origin, "device": "cpu"})
+    before = _task.set({**run_metadata, "device": "cpu"})
     try:
         yield
     finally:

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import yaml
 
 from emergence_assets.plan.cell import Cell, cell_of, layer_key, step_key
-from emergence_assets.plan.content_hash import CREATED_TAG, SEAL_TAG, VERSION_TAG
+from emergence_assets.plan.content_hash import CONTENT_HASH_TAG, CREATED_TAG, VERSION_TAG
 
-_TAGS = (VERSION_TAG, SEAL_TAG, CREATED_TAG)
+_TAGS = (VERSION_TAG, CONTENT_HASH_TAG, CREATED_TAG)
 # Dagster keeps an index of some tags of its own only.
 _TAGS_OF_EVENT = (
     "CASE WHEN json_valid(event) THEN "
@@ -37,10 +37,10 @@ class Event(NamedTuple):
     """UTC, to the second."""
     fingerprint: str
     """Of what the cell was made from then; empty when the event has none."""
-    seal: str
-    """Of the content; empty in events of versions that recorded none."""
+    content_hash: str
+    """Empty in events of versions that recorded none."""
     created: str
-    """When the file was written that the event is about, as `seal.moment` spells it."""
+    """Time at which the file of the event was written, in the spelling of `content_hash.tag_time`."""
 
     @property
     def page(self) -> str:

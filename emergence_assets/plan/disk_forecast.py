@@ -125,9 +125,10 @@ def cache_growth(plan: Plan) -> int:
     limit = plan.study.family.cache_bytes
     if limit == float("inf"):
         return 0
-    axes = [plan.timeline(model) for model in plan.study.models]
-    if all(axes):
-        limit = min(limit, sum(entry.weights_bytes for axis in axes if axis for entry in axis.entries))
+    timelines = [plan.timeline(model) for model in plan.study.models]
+    if all(timelines):
+        weights = sum(entry.weights_bytes for timeline in timelines if timeline for entry in timeline.entries)
+        limit = min(limit, weights)
     return max(0, round(limit) - path_bytes(plan.storage.checkpoint_cache()))
 
 

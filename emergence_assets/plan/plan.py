@@ -33,24 +33,24 @@ class Plan:
         self.study = study
         self.storage = storage
         self.specs = {spec.name: spec for spec in specs}
-        self._axes: dict[str, Timeline | None] = {}
+        self._timelines: dict[str, Timeline | None] = {}
         self._required: dict[tuple[str, Cell], Required | None] = {}
         self._states: dict[tuple[str, Cell], CellState] = {}
 
     def timeline(self, model: str) -> Timeline | None:
         """What is known of the checkpoints of a model; None before anybody looked."""
-        if model not in self._axes:
-            self._axes[model] = read_timeline(self.storage.timeline(model))
-        return self._axes[model]
+        if model not in self._timelines:
+            self._timelines[model] = read_timeline(self.storage.timeline(model))
+        return self._timelines[model]
 
     def steps_of(self, model: str, unvalidated: bool = False) -> list[int]:
         """Steps that the study uses of a model, ascending: those wanted and there, without what is left out."""
-        axis, listed = self.timeline(model), self.study.listed_steps
-        if axis is None:
+        timeline, listed = self.timeline(model), self.study.listed_steps
+        if timeline is None:
             return listed or []
         if listed is None:
-            return axis.steps(unvalidated)
-        entries = {entry.step: entry for entry in axis.entries}
+            return timeline.steps(unvalidated)
+        entries = {entry.step: entry for entry in timeline.entries}
         return [
             step for step in listed if is_used(entries[step].status if step in entries else "unjudged", unvalidated)
         ]
@@ -77,7 +77,7 @@ class Plan:
 
     def reload(self) -> None:
         """Read the checkpoint timelines again, and all that follows from them."""
-        self._axes.clear()
+        self._timelines.clear()
         self._required.clear()
         self._states.clear()
 

@@ -9,7 +9,7 @@ from resources.files.provenance import canonical_json
 from resources.git_commit import checkout
 
 
-def origin_of_run(run_id: str, study: Study) -> dict[str, Any]:
+def run_metadata(run_id: str, study: Study) -> dict[str, Any]:
     """Plain values: run_id, study, study_sha256 (of what decides results), seeds by field, git_commit, git_dirty."""
     science = study.science()
     return {

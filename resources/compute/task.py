@@ -19,8 +19,8 @@ class Task:
     """The cell it belongs to; stands in progress and errors."""
     on_accelerator: bool = True
     """Whether it computes on a GPU where there is one. Others are spread over the cores."""
-    origin: Mapping[str, Any] = field(default_factory=dict)
-    """Metadata of the run, for the records that the task writes; decides nothing."""
+    run_metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Metadata of the run, for the records that the task writes; no result depends on it."""
 
 
 class Compute(Protocol):

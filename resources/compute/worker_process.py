@@ -41,7 +41,7 @@ def call_task(task: Task) -> Any:
             _worker_progress.send_bytes(event)
 
     try:
-        with made_for(task.origin):
+        with made_for(task.run_metadata):
             return getattr(importlib.import_module(module), name)(**task.arguments, report=report)
     except Exception as error:
         if _can_be_sent(error):

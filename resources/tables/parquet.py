@@ -34,12 +34,12 @@ def write_table(path: Path, frame: pl.DataFrame, table: Table, provenance: str) 
     content = io.BytesIO()
     keys = {PROVENANCE_KEY: provenance, CHECKSUM_KEY: _NO_CHECKSUM.decode()}
     ordered.write_parquet(content, compression="zstd", metadata=keys)
-    unsealed = content.getvalue()
-    place = _footer_value(unsealed, CHECKSUM_KEY)
+    without_checksum = content.getvalue()
+    place = _footer_value(without_checksum, CHECKSUM_KEY)
     if place is None:
         raise RuntimeError("polars writes its metadata in another way than before")
     with clear_disk_errors(path), replacing_file(path) as temporary:
-        temporary.write_bytes(_with(unsealed, place, sha256(unsealed).hexdigest().encode()))
+        temporary.write_bytes(_with(without_checksum, place, sha256(without_checksum).hexdigest().encode()))
 
 
 def read_table(path: Path, table: Table) -> pl.DataFrame:
