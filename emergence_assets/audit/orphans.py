@@ -11,7 +11,7 @@ _EMPTY = (".lock", ".holder")
 
 
 def orphans(plan: Plan, known: Iterable[Path]) -> list[Path]:
-    """List unknown files; a folder without any known file is listed as a whole. `emergence run` cleans temporary files."""
+    """List unknown files; a folder without known files is one entry. `emergence run` deletes temporary files."""
     root = plan.storage.root
     wanted = set(known) | _kept_beside(plan)
     above = {parent for path in wanted for parent in path.parents}

@@ -60,7 +60,7 @@ class AuditPlan(Plan):
             return Stored(None, f"its record has another format: {error}")
 
     def problems(self, spec: AssetSpec, cell: Cell, stored: Stored, event: Event | None) -> Iterator[tuple[Kind, str]]:
-        """Yield the problems of a cell itself, by its record and its latest event; recorded inputs count as correct."""
+        """Yield the problems of a cell itself, by its record and latest event; its recorded inputs are accepted."""
         record = stored.record
         if record is None:
             yield ("altered", stored.damage) if stored.damage else ("missing", "there is no file")

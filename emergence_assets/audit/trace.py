@@ -93,7 +93,7 @@ class _Tracer:
         return self._node(spec, str(cell), self.target.fingerprint, self._named_inputs())
 
     def _named_inputs(self) -> dict[str, set[str]] | None:
-        """Return the inputs that the row or figure names itself: asset to cells, empty for all cells; None for all assets."""
+        """Return the inputs that the row or figure names: asset to cells, empty for all cells; None for all assets."""
         if self.target.figure:
             return {asset: set() for asset in FIGURE_TABLES[self.target.figure]}
         named = (self.target.row or {}).get("inputs")

@@ -37,7 +37,7 @@ def severity(check: Check) -> dg.AssetCheckSeverity:
 
 def as_written_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
     """Specify the check that fails when a file of an asset was altered, lost or exchanged."""
-    description = "Every file has the bytes that were written. The job `audit` repeats this, nightly or by hand."
+    description = "Every file has the bytes that were written. The job `audit` compares them again."
     return dg.AssetCheckSpec(AS_WRITTEN, asset=key, description=description)
 
 
