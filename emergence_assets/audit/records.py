@@ -60,7 +60,7 @@ class AuditPlan(Plan):
             return Stored(None, f"its record has another format: {error}")
 
     def problems(self, spec: AssetSpec, cell: Cell, stored: Stored, event: Event | None) -> Iterator[tuple[Kind, str]]:
-        """Yield the problems of a cell itself, by its record and latest event; its recorded inputs are accepted."""
+        """Yield the problems of a cell itself, by record and latest event; its recorded inputs are accepted."""
         record = stored.record
         if record is None:
             yield ("altered", stored.damage) if stored.damage else ("missing", "there is no file")
@@ -73,8 +73,8 @@ class AuditPlan(Plan):
             yield (
                 "forked",
                 (
-                    f"run {event.run_id} made {recorded_id} on {event.time}, the file is {stored_id} of {record.created}: "
-                    "other settings, inputs or code, or another machine"
+                    f"run {event.run_id} made {recorded_id} on {event.time}, the file is {stored_id} of "
+                    f"{record.created}: other settings, inputs or code, or another machine"
                 ),
             )
         if changed := self._own_difference(spec, cell, record):

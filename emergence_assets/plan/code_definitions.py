@@ -228,7 +228,7 @@ class _Body:
         return ["Elsewhere", dotted.rsplit(".", 1)[-1] if is_ours else dotted]
 
     def _joined(self, values: list[Any]) -> list[Any]:
-        """Return the parts of an f-string: Python 3.11 joins neighbouring pieces of text, later versions keep empty ones."""
+        """Return the parts of an f-string: Python 3.11 joins neighbouring texts, later versions keep empty ones."""
         parts: list[Any] = []
         for value in values:
             if not isinstance(value, ast.Constant):

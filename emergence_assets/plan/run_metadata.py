@@ -10,7 +10,7 @@ from resources.git_commit import checkout
 
 
 def run_metadata(run_id: str, study: Study) -> dict[str, Any]:
-    """Plain values: run_id, study, study_sha256 (of what decides results), seeds by field, git_commit, git_dirty."""
+    """Return run_id, study, study_sha256 (of settings that decide results), seeds by field, git_commit, git_dirty."""
     science = study.science()
     return {
         "run_id": run_id,

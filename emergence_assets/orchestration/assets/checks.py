@@ -37,12 +37,12 @@ def severity(check: Check) -> dg.AssetCheckSeverity:
 
 def as_written_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
     """Specify the check that fails when a file of an asset was altered, lost or exchanged."""
-    description = "Every file has the bytes that were written. The job `audit` compares them again."
+    description = "Every file has the bytes that were written. The job `audit` repeats this check."
     return dg.AssetCheckSpec(AS_WRITTEN, asset=key, description=description)
 
 
 def as_written(spec: AssetSpec, plan: Plan, kept: Sequence[Cell], key: dg.AssetKey) -> dg.AssetCheckResult:
-    """Return the result of `AS_WRITTEN` for a run: files that the run wrote are trusted, `kept` cells are read again."""
+    """Return the result of `AS_WRITTEN` for a run: files that the run wrote are trusted, kept cells are read again."""
     altered = []
     for cell in kept:
         path = spec.path(plan.storage, cell)
