@@ -1,1 +1,1 @@
-"""Commands: read arguments, call the other packages and print. The imports at the top need neither dagster nor torch."""
+"""Commands: read arguments, call the other packages and print. Their imports need neither dagster nor torch."""
