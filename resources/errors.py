@@ -39,7 +39,7 @@ class BrokenCheckpoint(EmergenceError):
 
 
 class SourceUnreachable(EmergenceError):
-    """A source does not respond at present; no problem of its checkpoints is known."""
+    """A source does not answer at present; no problem of its checkpoints is known."""
 
 
 def require_known(kind: str, names: Iterable[object], known: Iterable[object]) -> None:

@@ -24,7 +24,7 @@ from resources.hub.pinned_file import SHA1, PinnedFile
 from resources.progress import Report
 
 RETRY_VARIABLE = "EMERGENCE_HUB_PATIENCE"
-"""Environment variable: retry timeout for a hub that does not respond, in seconds; 120 by default."""
+"""Environment variable: retry timeout for a hub that does not answer, in seconds; 120 by default."""
 BUSY = (408, 425, 429, 500, 502, 503, 504)
 """Status codes of answers after which a request is repeated."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
@@ -78,7 +78,7 @@ class HubClient:
         Sends one request.
 
         Raises:
-            EmergenceError: the repository does not exist, or the hub does not respond.
+            EmergenceError: the repository does not exist, or the hub does not answer.
         """
 
         def request() -> dict[str, str]:
@@ -96,7 +96,7 @@ class HubClient:
         """List the files at the root of a commit, or in a folder of it; one request per thousand files.
 
         Raises:
-            EmergenceError: the commit does not exist, or the hub does not respond.
+            EmergenceError: the commit does not exist, or the hub does not answer.
         """
 
         def request() -> list[HubFile]:
@@ -129,7 +129,7 @@ class HubClient:
 
         Raises:
             BrokenCheckpoint: the hub sends another content than the pinned content, twice.
-            EmergenceError: the hub does not have the file or does not respond, or the disk is full.
+            EmergenceError: the hub does not have the file or does not answer, or the disk is full.
         """
         path = folder / file.name
         for attempt in (1, 2):
@@ -144,8 +144,8 @@ class HubClient:
             path.unlink()
             if attempt == 2:
                 raise BrokenCheckpoint(
-                    f"{file.name} differs from its pin: its {'sha256' if file.sha256 else 'blob id'} is "
-                    f"{digest[:16]}…, pinned is {expected[:16]}…",
+                    f"{file.name} is not what was pinned: its {'sha256' if file.sha256 else 'blob id'} is "
+                    f"{digest[:16]}…, the lock has {expected[:16]}…",
                     where=f"{repository}@{commit_sha[:12]}",
                     remedy="ask the publisher; `emergence checkpoints lock --update` pins the present file",
                 )
@@ -242,7 +242,7 @@ class HubClient:
                 wait = max(again, pause * random.uniform(0.5, 1.0))
                 if time.monotonic() - began + wait > self.retry_seconds:
                     raise SourceUnreachable(
-                        f"The hub does not respond for {what}: {_describe(error)}.",
+                        f"The hub does not answer for {what}: {_describe(error)}.",
                         where=self._endpoint or "",
                         remedy="try again later; the download continues where it stopped",
                     ) from error

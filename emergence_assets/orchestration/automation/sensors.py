@@ -25,7 +25,7 @@ MOST_PER_TICK = 10
 GRACE_TICKS = 4
 """Number of ticks for which a stale table waits for a request that follows from asset events."""
 RETRY_SECONDS = 15.0
-"""Retry timeout of a tick for a hub that does not respond; Dagster ends a tick after 60 s."""
+"""Retry timeout of a tick for a hub that does not answer; Dagster ends a tick after 60 s."""
 FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 

@@ -159,6 +159,6 @@ def test_a_branch_at_no_commit_pins_nothing(hub: HubServer, family: Path, tmp_pa
     source.refresh()
     before = source.lock.read_bytes()
     hub.repositories[REPOSITORY].branches["step64"] = sha
-    with pytest.raises(SourceUnreachable, match="'step64' is at no commit"):
+    with pytest.raises(SourceUnreachable, match="'step64' has no commit"):
         source.refresh()
     assert source.lock.read_bytes() == before

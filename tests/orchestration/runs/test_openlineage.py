@@ -146,4 +146,4 @@ def test_a_run_tells_its_receiver(finished_study: Path, tmp_path: Path, receiver
     shutil.rmtree(data / "tiny" / "report")
     down = run_emergence(data, "run", OPENLINEAGE_URL="http://127.0.0.1:9")
     assert down.returncode == 0, down.stderr
-    assert "OpenLineage events were not taken" in down.stdout
+    assert "OpenLineage events were not received" in down.stdout
