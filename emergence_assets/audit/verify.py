@@ -212,7 +212,7 @@ class _Verification:
             return
         again = self.plan.stored(one.spec, one.cell).record
         if again is not None and one.stored.record is not None and again.created != one.stored.record.created:
-            self.audit.notes.append(f"{one.name} was made anew during the audit; look at it again")
+            self.audit.notes.append(f"{one.name} was made again during the audit; audit it again")
             return
         kind: Kind = "altered" if path.exists() else "missing"
         self._find(kind, one.spec.name, str(one.cell), path, what, run=one.event.run_id if one.event else "")

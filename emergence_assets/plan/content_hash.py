@@ -30,7 +30,7 @@ def content_hash(spec: AssetSpec, storage: Storage, cell: Cell) -> str:
     """Hash all that is stored of a cell: 32 hexadecimal digits, independent of the place of the data folder.
 
     Raises:
-        EmergenceError: what is stored is damaged.
+        EmergenceError: the stored cell is damaged.
     """
     path = spec.path(storage, cell)
     tables = [path] if path.suffix == ".parquet" else []
