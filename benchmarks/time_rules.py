@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emergence_assets.emergence.time.rises import Series, passes_gate, read_rises
+from emergence_assets.emergence.time.rises import Series, meets_criteria, read_rises
 from emergence_assets.features.statistics.formulas import benjamini_hochberg
 
 STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 2000)
@@ -61,7 +61,8 @@ def judged(series: Series) -> dict[str, NDArray[Any]]:
     read = read_rises(series)
     families = np.array_split(read["p_value"], max(1, len(read["p_value"]) // N_CATEGORIES))
     q = np.concatenate([benjamini_hochberg(family) for family in families])
-    return read | {"passes_gate": passes_gate(read, q, np.full(len(q), N_SEEDS), np.full(len(q), len(series.step_s)))}
+    passes = meets_criteria(read, q, np.full(len(q), N_SEEDS), np.full(len(q), len(series.step_s)))
+    return read | {"passes_gate": passes}
 
 
 def outcome(truth: Planted, steps: NDArray[np.integer], n: int, sd: float, seed: int) -> dict[str, float]:

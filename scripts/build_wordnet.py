@@ -1,4 +1,4 @@
-"""Rebuild the shipped WordNet table, tokenizer and licence from Debian's `wordnet-base` data files.
+"""Rebuild the shipped WordNet table, tokenizer, token ids and licence from Debian's `wordnet-base` data files.
 
 Run once per WordNet version, by a maintainer: `python scripts/build_wordnet.py /usr/share/wordnet`. The package itself
 only reads the results (`texts/wordnet/corpus.py`). Same data files and same versions of polars and
@@ -11,12 +11,15 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from emergence_assets.texts.wordnet import corpus
+from resources.files.versions import file_sha256
 
 VOCAB_SIZE = 2048
+DOCUMENT_ORDER_SEED = 0
 N_SYNSETS = 117_659  # WordNet 3.0, all four parts of speech
 
 LEXNAMES = (  # noqa: SIM905, a literal list would take forty-five lines
@@ -68,9 +71,9 @@ Notice of changes
 -----------------
 synsets.parquet holds a part of WordNet 3.0 as packaged by Debian (wordnet-base): of every synset its identifier,
 lexicographer file, at most three lemmas, definition and first example. The columns `subject` and `domain` were
-derived from the hypernym pointers. tokenizer.json is a byte-pair encoding learnt from these texts. Both files were
-made by scripts/build_wordnet.py and come under the licence above. WordNet is a registered trademark of Princeton
-University, which neither made nor endorses these files.
+derived from the hypernym pointers. tokenizer.json is a byte-pair encoding learnt from these texts, and token_ids.npz
+holds the texts in this encoding. The files were made by scripts/build_wordnet.py and come under the licence above.
+WordNet is a registered trademark of Princeton University, which neither made nor endorses these files.
 """
 
 
@@ -185,8 +188,30 @@ def train_tokenizer(documents: list[str]) -> Tokenizer:
     return tokenizer
 
 
+def encode(tokenizer: Tokenizer, table: pl.DataFrame, split: corpus.Split) -> np.ndarray:
+    """Token ids of one side of the split, see `corpus.corpus_token_ids`."""
+    texts = [text for text, _ in corpus.documents(table, split)]
+    end_of_text = tokenizer.token_to_id(corpus.END_OF_TEXT)
+    encodings = tokenizer.encode_batch(texts)
+    order = np.random.default_rng(DOCUMENT_ORDER_SEED).permutation(len(texts))
+    return np.concatenate([np.array([end_of_text, *encodings[i].ids], dtype=np.uint16) for i in order])
+
+
+def write_token_ids(folder: Path) -> None:
+    """Encode the table of a folder with its tokenizer."""
+    table = pl.read_parquet(folder / corpus.SYNSETS_PATH.name, schema=corpus.SCHEMA)
+    tokenizer = Tokenizer.from_file(str(folder / corpus.TOKENIZER_PATH.name))
+    hashes = [file_sha256(folder / path.name) for path in (corpus.SYNSETS_PATH, corpus.TOKENIZER_PATH)]
+    np.savez_compressed(
+        folder / corpus.TOKEN_IDS_PATH.name,
+        made_from=np.array(" ".join(hashes)),
+        training=encode(tokenizer, table, "training"),
+        heldout=encode(tokenizer, table, "heldout"),
+    )
+
+
 def main() -> None:
-    """Write the three files; the table first, because the tokenizer learns from its training documents."""
+    """Write the four files; the table first, because the tokenizer learns from its training documents."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data_files", type=Path, help="folder with data.noun, data.verb, data.adj and data.adv")
     parser.add_argument("--into", type=Path, default=corpus.SYNSETS_PATH.parent, help="folder to write to")
@@ -199,6 +224,8 @@ def main() -> None:
     table.write_parquet(arguments.into / corpus.SYNSETS_PATH.name, compression="zstd", compression_level=22)
     tokenizer = train_tokenizer([document for document, _ in corpus.documents(table, "training")])
     (arguments.into / corpus.TOKENIZER_PATH.name).write_text(tokenizer.to_str(pretty=True) + "\n", encoding="utf-8")
+
+    write_token_ids(arguments.into)
 
     header = (arguments.data_files / "data.noun").read_text(encoding="ascii").splitlines()
     licence = [re.sub(r"^ +\d+ ?", "", line).rstrip() for line in header if line.startswith("  ")]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emergence_assets.cli.options import as_json_option, open_study, show, table
-from emergence_assets.emergence.claims.grading import GRADES, GRANTED
+from emergence_assets.emergence.claims.grading import GRADES, SUPPORTED
 from emergence_assets.study.seeds import MOST
 from resources.errors import EmergenceError, require_known
 
@@ -52,7 +52,7 @@ def claims(
         return
     columns = ("claim", "grade", f"seed {other_seed}", "statement", "estimate [95 %]")
     of_kinds = table(
-        ("kind", "of", "stated in both", "granted", f"granted with seed {other_seed}", "held", "by chance"),
+        ("kind", "of", "stated in both", "supported", f"supported with seed {other_seed}", "held", "by chance"),
         [(*row[:-1], f"{row[-1]:.1f}") for row in replication(own, other).iter_rows()],
     )
     show(chosen, as_json, table(columns, map(_beside, chosen)), counts, of_kinds)
@@ -79,7 +79,7 @@ def _alone(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _beside(row: Mapping[str, Any]) -> tuple[str, ...]:
     there = row["grade_other"] or "not stated"
-    if row["holds"] is False and there in GRANTED:
+    if row["holds"] is False and there in SUPPORTED:
         there += ", elsewhere"
     return f"claims/{row['claim_id']}", row["grade"], there, row["statement"], _estimate(row)
 

@@ -1,1 +1,1 @@
-"""Tables about presence over time, depth and size, a folder per subject. Files here are light: Dagster loads them."""
+"""Tables about presence over time, depth and size, one folder per subject. Files here are light: Dagster loads them."""

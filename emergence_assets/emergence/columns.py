@@ -1,4 +1,4 @@
-"""Columns that tables of this stage share."""
+"""Columns shared by tables of this stage."""
 
 import polars as pl
 
@@ -18,13 +18,13 @@ SOURCE = (
     Column("src_sae_seed", pl.Int16, "SAE seed of the source", "seed", 0),
     Column("src_latent", pl.Int32, "latent of the source", "index", 0),
 )
-"""Which latent a match starts from, beside model and step."""
+"""Source latent of a match, in addition to model and step."""
 TARGET = (
     layer("dst_layer", "layer of the target"),
     Column("dst_sae_seed", pl.Int16, "SAE seed of the target", "seed", 0),
     Column("dst_latent", pl.Int32, "latent of the target", "index", 0),
 )
-"""Which latent a match leads to, beside model and step."""
+"""Target latent of a match, in addition to model and step."""
 CORR_SCORE = Column("corr_score", pl.Float32, "correlation of activations on split score", "correlation", -1, 1)
 N_JOINT = count("n_joint", "texts on which both latents are active", "texts")
 SAME_CATEGORY = flag("same_category", "whether both latents have one category; null where one of them has none")

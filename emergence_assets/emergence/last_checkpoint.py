@@ -1,4 +1,4 @@
-"""The last checkpoint of a model, as workers need it that run it again with its SAEs and chosen latents."""
+"""The last checkpoint of a model with its SAEs and chosen latents, for workers that run the model again."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class LastCheckpoint:
-    """The last checkpoint of a model.
+    """Inputs of the last checkpoint of a model: run metadata, files, labels and text weights.
 
     Args:
         cells: layers of all checkpoints of the model, see `input_cells`.
-        origins: see `origins.origins`.
+        origins: run metadata of checkpoints by step, see `origins.origins`.
         probes: JSON of the probe set.
         settings: sections sae and statistics of the study.
-        fingerprint: of the table that is made.
+        fingerprint: fingerprint of the table to make.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class LastCheckpoint:
         self.seeds: list[int] = settings["sae"]["seeds"]
 
     def chosen_latents(self) -> pl.DataFrame:
-        """Rows of `presence_cells` of the primary level, the measurement itself, without replicates."""
+        """Return the rows of `presence_cells` of the primary level, without controls and replicates."""
         rows = read_cells(self.cells, PRESENCE_CELLS).drop("replicates")
         return rows.filter(control_id="none", category_level=self.level.level)
 
     def saes(self, layer: int, device: Any) -> "dict[int, SAE]":
-        """SAEs of a layer by seed."""
+        """Return the SAEs of a layer by seed."""
         from emergence_assets.saes.formats.folder import read_sae
 
         folder = Path(self.files[layer]["sae"])

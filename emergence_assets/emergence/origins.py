@@ -1,4 +1,4 @@
-"""Arguments of workers that run checkpoints again."""
+"""Arguments for workers that run checkpoints again."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from emergence_assets.plan.plan import Plan
 
 
 def origins(plan: Plan, cell: Cell) -> dict[str, Any]:
-    """The argument `origins`: of the first and the last step of a model, what `loaded_checkpoint` needs, by step.
+    """Return the argument `origins`: inputs of `loaded_checkpoint` by step, for the first and last step of a model.
 
     Raises:
         EmergenceError: the model has no checkpoint.

@@ -1,4 +1,4 @@
-"""Conditions between rows that several tables of this stage satisfy."""
+"""Relations between rows, shared by several tables of this stage."""
 
 import polars as pl
 
@@ -11,7 +11,7 @@ def measured_from_step_0(*needed: str, has_step_0: pl.Expr | None = None) -> Rel
     can = (pl.col("step") == 0).any().over("model") if has_step_0 is None else has_step_0
     return Relation(
         "changes_are_measured_from_step_0",
-        "Where a model has step 0, every number that compares with it is there; without it none can be.",
+        "If a model has step 0, every number that compares with it is present; without step 0 none can be.",
         ~can | pl.all_horizontal(pl.col(name).is_not_null() for name in needed),
     )
 
@@ -42,4 +42,4 @@ PRESENCE_RELATIONS = (
     at_chance(pl.col("p_best").mean().over("model", "control_id", "category_level"), IS_SHUFFLED),
     beside_every_row("model", "step", "layer", "category_level", "category"),
 )
-"""Of tables with a row per cell, control and category."""
+"""Relations of tables with one row per cell, control and category."""

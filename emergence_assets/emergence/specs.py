@@ -1,4 +1,4 @@
-"""The tables of this stage, in flow order."""
+"""Asset specs of this stage, in flow order."""
 
 from emergence_assets.emergence.categorical_latents.spec import CATEGORICAL_FEATURES, FEATURE_COUNTS
 from emergence_assets.emergence.claims.spec import CLAIMS, EMERGENCE_HAZARD

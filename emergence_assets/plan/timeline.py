@@ -125,9 +125,11 @@ def read_timeline(path: Path) -> Timeline | None:
     return per_version(path, _read)
 
 
-def _read(path: Path) -> Timeline:
+def _read(path: Path) -> Timeline | None:
     try:
         return read_checked(path, _TIMELINE, MAX_BYTES)
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError) as error:
         raise EmergenceError(
             f"The checkpoint timeline cannot be read: {error}.",

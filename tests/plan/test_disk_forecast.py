@@ -135,7 +135,7 @@ def test_what_is_named_twice_to_keep_the_start_light_is_the_same() -> None:
     from emergence_assets.checkpoints.training import settings as recipe
     from emergence_assets.cli import export as export_command
     from emergence_assets.cli import storage as storage_commands
-    from emergence_assets.saes.formats import export as saes
+    from emergence_assets.saes.formats import layouts as saes
 
     assert tuple(saes.LAYOUTS) == export_command.LAYOUT_NAMES
     assert tuple(rows.LAYOUTS) == storage_commands.LAYOUT_NAMES

@@ -1,1 +1,1 @@
-"""Which latents are categorical, and how many."""
+"""Categorical latents: their list and their counts."""

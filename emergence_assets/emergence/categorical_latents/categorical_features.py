@@ -1,4 +1,4 @@
-"""The latents of a study that count as categorical, with what only the whole study can say of them."""
+"""Categorical latents of a study, with the columns that need the whole study."""
 
 from collections.abc import Iterable
 
@@ -8,15 +8,15 @@ from emergence_assets.emergence.categorical_latents.p_values import PValueTally
 from emergence_assets.emergence.categorical_latents.table import CATEGORICAL_FEATURES
 
 LEXICAL_EXCESS = 0.5
-"""A latent is called lexical when one word is in so much more of its strongest texts than of all."""
+"""Smallest word_excess of a lexical latent: share of its strongest texts with a word, minus the share of all texts."""
 _PLACE = ["model", "layer", "sae_seed", "category_level", "category"]
 
 
 def study_p_values(cells: Iterable[tuple[pl.DataFrame, int]]) -> PValueTally:
-    """All p-values of a study; cells may be read one after the other.
+    """Collect all p-values of a study; cells may be read one after the other.
 
     Args:
-        cells: of each cell its `latent_stats` (column p_hyper) and how many tests it made.
+        cells: `latent_stats` (column p_hyper) and number of tests of each cell.
     """
     tally = PValueTally()
     for stats, n_tests in cells:
@@ -25,9 +25,9 @@ def study_p_values(cells: Iterable[tuple[pl.DataFrame, int]]) -> PValueTally:
 
 
 def categorical_features(latents: pl.DataFrame, step0: pl.DataFrame, p_values: PValueTally) -> pl.DataFrame:
-    """One row per categorical latent of the study, see `CATEGORICAL_FEATURES`.
+    """Return one row per categorical latent of the study; see `CATEGORICAL_FEATURES`.
 
-    `q_global`: Benjamini-Hochberg over every test of the study. `excess_vs_step0` = auroc_score less that of the best
+    `q_global`: Benjamini-Hochberg over every test of the study. `excess_vs_step0`: auroc_score minus that of the best
     latent of the untrained network for the same category, layer and SAE seed; null without step 0.
 
     Args:

@@ -1,6 +1,6 @@
-"""How many latents are categorical, over training and layers: beside permuted labels, and less those of step 0.
+"""Counts of categorical latents over training and layers, compared with permuted labels and with step 0.
 
-Counts move with dictionary size, sparsity, dead latents and the number of texts, so that they are secondary to
+Counts depend on dictionary size, sparsity, dead latents and the number of texts. They are therefore secondary to
 presence.
 """
 
@@ -14,11 +14,13 @@ _COUNTS = ("n_features", "n_passing")
 
 
 def feature_counts(rule_counts: pl.DataFrame) -> pl.DataFrame:
-    """One row per (model, step, layer, rule, control, level, category), and per level their sum (`aggregate` "sum").
+    """Return one row per (model, step, layer, rule, control, level, category), and sums over each level.
 
-    `n_features`: latents that are given the category, mean over SAE seeds; `n_shuffle`: the same under permuted labels;
-    `n_excess` = n_features less that of step 0 of the same model, layer, rule and control, null without step 0.
-    `per_1k_live` = 1000 n_features / n_live. In the sum a latent counts once.
+    Sums have `aggregate` "sum"; a latent counts once in a sum.
+
+    * n_features: latents assigned to the category, mean over SAE seeds. n_shuffle: n_features under permuted labels.
+    * n_excess: n_features minus that of step 0 of the same model, layer, rule and control; null without step 0.
+    * per_1k_live: 1000 n_features / n_live.
 
     Args:
         rule_counts: rows of `features.rule_counts.rule_counts` with the key columns, sae_seed and data_version.

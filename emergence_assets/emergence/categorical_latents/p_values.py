@@ -1,14 +1,14 @@
-"""False discovery rate over more p-values than there is memory for: a tally of those that differ."""
+"""False discovery rate over more p-values than fit into memory: a tally of distinct values."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
 class PValueTally:
-    """p-values of many cells, each kept once with how often it came.
+    """Tally of the p-values of many cells: distinct values with their counts.
 
-    Hypergeometric p-values hang on four counts of texts, and all cells are measured on the same texts: a study has far
-    fewer different ones than tests. What is kept grows with those, and the q-values are exact.
+    Hypergeometric p-values depend on four counts of texts, and all cells are measured on the same texts. A study
+    therefore has far fewer distinct p-values than tests. Memory grows with the distinct values, and q-values are exact.
     """
 
     def __init__(self) -> None:
@@ -18,11 +18,11 @@ class PValueTally:
         self._n_waiting = 0
 
     def add(self, p: ArrayLike, n_tests: int) -> None:
-        """Take in the p-values of one cell.
+        """Add the p-values of one cell.
 
         Args:
-            p: those that are known.
-            n_tests: tests of the cell, at least as many; p-values not given count as 1.
+            p: known p-values.
+            n_tests: number of tests of the cell, at least `len(p)`; missing p-values count as 1.
         """
         values = np.asarray(p, dtype=np.float64).ravel()
         if n_tests < len(values):
@@ -30,16 +30,16 @@ class PValueTally:
         self.n_tests += n_tests
         self._waiting.append(values)
         self._n_waiting += len(values)
-        # Merged when as many wait as are kept, so that the work stays in proportion to what comes.
+        # Merging only when as many values wait as are stored keeps the work proportional to the number of values.
         if self._n_waiting > max(len(self._value), 1 << 16):
             self._merge()
 
     def q(self, p: ArrayLike) -> NDArray[np.float64]:
-        """q-values of p-values that were taken in (Benjamini and Hochberg 1995), as if all were sorted at once."""
+        """Return the q-values of added p-values (Benjamini and Hochberg 1995), as if all were sorted at once."""
         self._merge()
-        asked = np.asarray(p, dtype=np.float64)
-        place = np.searchsorted(self._value, asked)
-        if len(self._value) == 0 or (self._value[np.minimum(place, len(self._value) - 1)] != asked).any():
+        wanted = np.asarray(p, dtype=np.float64)
+        place = np.searchsorted(self._value, wanted)
+        if len(self._value) == 0 or (self._value[np.minimum(place, len(self._value) - 1)] != wanted).any():
             raise ValueError("a p-value that was not taken in has no q-value")
         rank = np.cumsum(self._count)
         q = np.minimum.accumulate((self._value * self.n_tests / rank)[::-1])[::-1]

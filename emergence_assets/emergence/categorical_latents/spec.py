@@ -1,4 +1,4 @@
-"""Assets about categorical latents: how many a model has, and which ones a study has."""
+"""Assets `feature_counts` (per model) and `categorical_features` (per study) of categorical latents."""
 
 from emergence_assets.emergence.categorical_latents.table import CATEGORICAL_FEATURES as FEATURES_TABLE
 from emergence_assets.emergence.categorical_latents.table import FEATURE_COUNTS as COUNTS_TABLE
@@ -16,7 +16,7 @@ CATEGORICAL_FEATURES = table_spec(
     ("latent_stats",),
     "emergence_assets.emergence.categorical_latents.worker:collect_features",
     grid="study",
-    # A study in which no latent is categorical has an empty table, which is a result.
+    # A study without any categorical latent has an empty table, which is a valid result.
     checks=(
         all_zero(
             "latents_are_compared_with_step_0",
@@ -25,7 +25,7 @@ CATEGORICAL_FEATURES = table_spec(
         ),
         all_zero(
             "the_study_corrects_at_least_as_much_as_a_test",
-            "q over the study is at least p, and at most 1.",
+            "The q-value over the study is at least the p-value and at most 1.",
             "q_below_p",
         ),
     ),

@@ -1,4 +1,4 @@
-"""Categorical latents: how many, and which."""
+"""Tables of categorical latents: their counts and their list."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""Collect the categorical latents of a study."""
+"""Worker of `categorical_features`: collect the categorical latents of a study."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,11 +13,11 @@ from resources.tables.parquet import parquet_provenance, read_table
 
 
 def collect_features(categorical_latents: pl.DataFrame, cells: Sequence[Mapping[str, Any]], report: Any) -> Made:
-    """Rows of `categorical_features`, corrected over all tests of the study.
+    """Make the rows of `categorical_features`, with p-values corrected over all tests of the study.
 
     Args:
-        categorical_latents: of all models, with key columns.
-        cells: layers of all models, see `input_cells`; their statistics are read one after the other.
+        categorical_latents: `categorical_latents` of all models, with key columns.
+        cells: layers of all models, see `input_cells`; their statistics are read one after another.
         report: called with layers read, all layers, and a note.
     """
 

@@ -1,1 +1,1 @@
-"""Statements, the controls they have to pass, their grades, and whether they hold with other seeds."""
+"""Statements, the controls that each must pass, their grades, and replication with other seeds."""

@@ -1,4 +1,4 @@
-"""A statement of a study with its evidence, before it has a number: one row of the table `claims`."""
+"""One statement of a study with its evidence: a row of the table `claims`, before it is numbered."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,44 +11,44 @@ from emergence_assets.emergence.claims.grading import GRADES, POLICY, Control, g
 from emergence_assets.emergence.claims.table import CLAIMS, KINDS
 
 ALPHA = 0.05
-"""A statement that is one of many needs a smaller false discovery rate."""
+"""Upper bound of the false discovery rate of a statement that is tested among many."""
 SEEDS_NEEDED = 2 / 3
-"""Share of the SAE seeds that have to show the sign (design, 2.6)."""
+"""Share of the SAE seeds whose effect must have the stated sign (design, 2.6)."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement, true or not; the grade decides whether it may be made."""
+    """One statement, true or false. The grade decides whether it may be repeated."""
 
     kind: str
-    """One of `tables.claims.KINDS`."""
+    """One of `table.KINDS`."""
     statement: str
-    """A sentence that is right if the claim holds."""
+    """A sentence that is true if the claim holds."""
     estimate: float | None
     interval: tuple[float | None, float | None]
-    """95 %."""
+    """Bounds of the 95 % interval of the estimate."""
     unit: str
     q: float | None
-    """False discovery rate over the statements of its kind; None where there is one only."""
+    """False discovery rate over the statements of this kind; None where only one statement is tested."""
     passes_gate: bool | None
-    """Whether the table behind it allows the statement by its own numbers."""
+    """Whether the source table's own criteria are met; None if they cannot be computed."""
     controls: tuple[Control, ...]
     inputs: tuple[str, ...]
-    """Assets and cells that the statement was made from."""
+    """Assets and cells that the statement is computed from."""
     figure: str
-    """Name of the figure of the report that shows it; empty when none does."""
+    """Figure of the report that shows the evidence; empty if there is none."""
     model: str | None = None
     category_level: str | None = None
     category: str | None = None
-    """None in statements about the mean over the categories of a level."""
+    """None in a statement about the mean over the categories of a level."""
     step: int | None = None
     layer: int | None = None
 
 
 def claims_table(claims: Sequence[Claim]) -> pl.DataFrame:
-    """All statements, granted ones first within their kind, numbered from 1; see `CLAIMS`.
+    """Return all statements numbered from 1, supported statements first within their kind; see `CLAIMS`.
 
-    The order depends on nothing but the statements, so that equal evidence gives equal numbers.
+    The order depends only on the statements, so that equal evidence gives equal numbers.
     """
     rows = [_row(claim) for claim in claims]
     frame = pl.DataFrame(rows, schema={name: dtype for name, dtype in CLAIMS.schema.items() if name != "claim_id"})
@@ -71,37 +71,45 @@ def subject(row: Mapping[str, Any]) -> str:
     """Name the category of a row, or its level where the row is a mean over categories."""
     if row["category"] is not None:
         return str(row["category"])
-    return f"{one_of_level(row['category_level'])} (mean over all categories)"
+    level = row["category_level"]
+    return f"{with_article(level)} (mean over {all_of_level(level)})"
 
 
-def one_of_level(level: str) -> str:
+def with_article(level: str) -> str:
     """Name any category of a level: `a domain`, `an area`."""
     return f"{'an' if level[0] in 'aeiou' else 'a'} {level}"
 
 
+def all_of_level(level: str) -> str:
+    """Name the categories of a level together: `all domains`, `all categories`."""
+    if level.endswith("y") and level[-2:-1] not in "aeiou":
+        return f"all {level[:-1]}ies"
+    return f"all {level}{'es' if level.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
+
+
 def seeds_agree(n_agree: int | None, n_seeds: int | None) -> bool | None:
-    """Whether enough SAE seeds show the sign; None with one seed, which nothing can agree with."""
+    """Return whether enough SAE seeds have the stated sign; None below two seeds."""
     if n_agree is None or n_seeds is None or n_seeds < 2:
         return None
     return n_agree >= SEEDS_NEEDED * n_seeds
 
 
 def above(value: float | None, bound: float = 0.0) -> bool | None:
-    """Whether a number lies above a bound; None when there is no number."""
+    """Return whether a number lies above a bound; None if the number is missing or NaN."""
     return None if value is None or math.isnan(value) else bool(value > bound)
 
 
 def below(value: float | None, bound: float = ALPHA) -> bool | None:
-    """Whether a number lies below a bound; None when there is no number."""
+    """Return whether a number lies below a bound; None if the number is missing or NaN."""
     return None if value is None or math.isnan(value) else bool(value < bound)
 
 
 def _row(claim: Claim) -> dict[str, Any]:
     lo, hi = claim.interval
-    said = {True: "controls_passed", False: "controls_failed", None: "controls_missing"}
-    named: dict[str, list[str]] = {column: [] for column in said.values()}
+    column_of = {True: "controls_passed", False: "controls_failed", None: "controls_missing"}
+    controls: dict[str, list[str]] = {column: [] for column in column_of.values()}
     for control in claim.controls:
-        named[said[control.passed]].append(control.name)
+        controls[column_of[control.passed]].append(control.name)
     return {
         "kind": claim.kind,
         "statement": claim.statement,
@@ -116,7 +124,7 @@ def _row(claim: Claim) -> dict[str, Any]:
         "unit": claim.unit,
         "q": _finite(claim.q),
         "passes_gate": bool(claim.passes_gate),
-        **named,
+        **controls,
         "grade": grade(claim.passes_gate, claim.controls),
         "policy": POLICY,
         "inputs": list(claim.inputs),
@@ -129,10 +137,10 @@ def _finite(value: float | None) -> float | None:
 
 
 def speaks_against(row: Mapping[str, Any]) -> list[str]:
-    """What speaks against a row of `claims`: `gate` where its own table does not show it, and controls."""
+    """List the reasons against a row of `claims`: `gate` if the criteria of its table fail, then failed controls."""
     return [*([] if row["passes_gate"] else ["gate"]), *row["controls_failed"]]
 
 
 def format_number(value: float) -> str:
-    """An estimate as it is read: three digits, and whole numbers from a thousand on."""
+    """Format an estimate: three significant digits, and whole numbers from 1,000 on."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

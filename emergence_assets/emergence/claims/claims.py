@@ -1,4 +1,4 @@
-"""The statements of a study: one row each, with what supports it, what speaks against it, and its grade."""
+"""The statements of a study: one row each, with passed and failed controls and the grade."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from emergence_assets.emergence.claims.of_time import claims_of_time
 
 @dataclass(frozen=True)
 class Evidence:
-    """The tables that statements are made from, each named as its asset."""
+    """Source tables of the statements. Each field is named as its asset."""
 
     checkpoint_registry: pl.DataFrame
     category_presence: pl.DataFrame
@@ -30,13 +30,13 @@ class Evidence:
 
 
 def claims(evidence: Evidence, level: str, surface_form_confounds: Collection[tuple[str, str]]) -> pl.DataFrame:
-    """Every statement of a study; see `CLAIMS`.
+    """Make every statement of a study; see `CLAIMS`.
 
     Args:
-        evidence: all of one study.
+        evidence: source tables of one study.
         level: the primary label level.
-        surface_form_confounds: level and category of those whose texts share a wording or a
-            length, which has latents of its own in an untrained network (`features/probe_quality/categories.py`).
+        surface_form_confounds: (level, category) of each category whose texts share a wording or a length. Such a
+            surface form has latents of its own in an untrained network (`features/probe_quality/categories.py`).
     """
     stated = [
         *claims_of_time(
@@ -55,7 +55,7 @@ def claims(evidence: Evidence, level: str, surface_form_confounds: Collection[tu
 
 
 def _with_wording(claim: Claim, surface_form_confounds: Collection[tuple[str, str]]) -> Claim:
-    """A statement about one category falls with its wording; one about a mean that has such a category is no A."""
+    """Add the control `wording`: a surface-form confound rejects a category, and keeps a mean from grade A."""
     if claim.category_level is None:
         return claim
     flagged = {category for level, category in surface_form_confounds if level == claim.category_level}
@@ -64,6 +64,6 @@ def _with_wording(claim: Claim, surface_form_confounds: Collection[tuple[str, st
 
 
 def _left_out(registry: pl.DataFrame) -> Mapping[str, int]:
-    """Per model the checkpoints that are in no curve, or are in one although they failed a check."""
+    """Count per model the checkpoints with a status other than `ok`: left out, or kept although a check failed."""
     doubtful = registry.filter(pl.col("status") != "ok").group_by("model").len()
     return dict(doubtful.iter_rows())

@@ -1,8 +1,8 @@
-"""How many categories emerge between two checkpoints, out of those that have not yet: a life table of categories.
+"""Life table of categories: how many emerge between two checkpoints, out of those not yet emerged.
 
-Every category that emerges does so between two neighbouring checkpoints, and all others are censored at the last one.
-For such data Turnbull's estimator (Journal of the Royal Statistical Society B 38, 1976) has no overlapping intervals
-to share out, and is the life table: the share of the events.
+Every emerging category does so between two neighbouring checkpoints; all others are censored at the last checkpoint.
+For such data the intervals of Turnbull's estimator (Journal of the Royal Statistical Society B 38, 1976) do not
+overlap, and the estimator equals the life table: the share of the events.
 """
 
 from collections.abc import Sequence
@@ -21,18 +21,22 @@ _GROUP = ["model", "control_id", "category_level"]
 def emergence_hazard(
     emergence_over_time: pl.DataFrame, category_presence: pl.DataFrame, claims: pl.DataFrame
 ) -> pl.DataFrame:
-    """One row per model, control, level and gap between checkpoints, and one for what is open after the last.
+    """Return one row per model, control, level and gap between checkpoints, and one row for the time after the last.
 
-    Categories are read at the model's best layer. One emerges in the gap (step_lo, step_hi] that holds half of its rise
-    if the claims grant that it does (`supported.py`); one that was there before training (censor "left", counted in
-    n_left) is never at risk; all others are at risk to the end. `hazard`: events per category at risk and decade of
-    steps + 1. `emerged_frac`: share of the categories (without n_left) that have emerged by step_hi. Intervals are
-    exact binomial ones (Clopper and Pearson 1934): they treat categories as independent draws and half steps as known.
-    After the last checkpoint step_hi, n_events and what follows from them are null; without step 0 that is all.
+    Categories are read at the model's best layer. A category emerges in the gap (step_lo, step_hi] that contains its
+    half-rise step, provided that the claims support its emergence (`supported.py`). A category present before training
+    (censor "left", counted in n_left) is never at risk. All other categories are at risk to the end.
+
+    * hazard: events per category at risk and decade of steps + 1.
+    * emerged_frac: share of the categories (without n_left) that have emerged by step_hi.
+
+    Intervals are exact binomial intervals (Clopper and Pearson 1934): they treat categories as independent draws and
+    half-rise steps as known. In the row after the last checkpoint step_hi, n_events and the columns derived from them
+    are null. A model without step 0 has only that row.
 
     Args:
         emergence_over_time: `emergence_over_time`.
-        category_presence: `category_presence` of the same models, for their checkpoints.
+        category_presence: `category_presence` of the same models; source of the list of checkpoints.
         claims: `claims` of the study.
     """
     read = supported_histories(emergence_over_time, claims).filter(pl.col("aggregate") == "none")
@@ -55,7 +59,7 @@ def _life_table(part: pl.DataFrame, steps: Sequence[int]) -> list[dict[str, Any]
     shared = {name: part[name][0] for name in ("model", "n_params_nonemb", "layer", "control_id", "category_level")}
     shared |= {"n_categories": part.height, "n_left": n_left}
     rows = []
-    # Without step 0 nothing is known to have been absent.
+    # Without step 0 no category is known to have been absent.
     for lo, hi in pairwise(steps) if steps[0] == 0 else ():
         n_events = int((events["grid_lo_step"] == lo).sum())
         decades = np.log10((hi + 1) / (lo + 1))
@@ -67,7 +71,7 @@ def _life_table(part: pl.DataFrame, steps: Sequence[int]) -> list[dict[str, Any]
 
 
 def _share(name: str, count: int, of: int, per: float = 1.0) -> dict[str, float | None]:
-    """A share with its exact binomial interval, divided by `per`."""
+    """Return `count / of / per` and its exact binomial interval as columns; None where `of` is 0."""
     from scipy.stats import binomtest
 
     if not of:

@@ -6,15 +6,15 @@ from emergence_assets.emergence.claims.claim import Claim, above
 from emergence_assets.emergence.claims.grading import ONE_RUN, Control
 
 LASTING = 0.5
-"""Of the latents that two SAE seeds share, most have to be found again."""
+"""Share of the seed ceiling that the lower bound must exceed: most latents shared by two SAE seeds are found again."""
 
 
 def claims_of_lineage(stability: pl.DataFrame) -> list[Claim]:
-    """One statement per model: the share of latents that last over its last two checkpoints, of what seeds share.
+    """State per model that most reproducible latents last over its last two checkpoints.
 
     Args:
-        stability: `lineage_stability`; only pairs of different SAE seeds are read: those of one seed begin with the
-            same directions, so that a match may be inertia.
+        stability: `lineage_stability`. Only pairs of different SAE seeds are read: SAEs of one seed start from the same
+            directions, so that their matches may only reflect the common start.
     """
     rows = stability.filter(
         pl.col("axis") == "step",
@@ -26,8 +26,8 @@ def claims_of_lineage(stability: pl.DataFrame) -> list[Claim]:
     return [
         Claim(
             kind="stability",
-            statement=f"Latents of {row['model']} last from step {row['step_from']:,} to {row['step_to']:,}: of those "
-            "that two SAE seeds share, most are found again.",
+            statement=f"In {row['model']}, most latents that two SAE seeds share are found again from step "
+            f"{row['step_from']:,} to step {row['step_to']:,}.",
             estimate=row["s_norm"],
             interval=(row["s_norm_lo"], row["s_norm_hi"]),
             unit="share of the seed ceiling",

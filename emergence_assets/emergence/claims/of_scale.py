@@ -1,4 +1,4 @@
-"""Statements about size: that presence has a threshold in parameters, or grows smoothly with them."""
+"""Claims about model size: presence has a threshold in parameters, or grows smoothly with them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,24 +8,24 @@ import polars as pl
 from emergence_assets.emergence.claims.claim import Claim, subject
 from emergence_assets.emergence.claims.grading import ONE_RUN, Control
 
-_SAID = {
-    "threshold": "Presence of {subject} has a threshold in model size, between {lo} and {hi} parameters.",
+_STATEMENTS = {
+    "threshold": "Presence of {subject} has a threshold in model size, {range}.",
     "smooth": "Presence of {subject} grows smoothly with model size.",
-    "metric_artifact": "The jump of {subject} over model sizes is one of the count: its presence grows smoothly.",
-    "absent": "No size gains presence of {subject} over its untrained network.",
-    "saturated": "Presence of {subject} does not grow with model size: the smallest has it.",
+    "metric_artifact": "The count for {subject} jumps between two model sizes, but presence grows smoothly.",
+    "absent": "At no model size does presence of {subject} exceed that in the untrained network.",
+    "saturated": "Presence of {subject} does not grow with model size: the smallest model has it already.",
     "insufficient": "Presence of {subject} depends on model size.",
 }
 
 
 def claims_of_scale(scale: pl.DataFrame, level: str) -> list[Claim]:
-    """One statement per category, and one per level about the mean, at the last step of every size.
+    """Make one claim per category, and one per level about the mean, at the last step of every model size.
 
-    The statement is what the study's own SAE design says (`shape`); that another design says the same is a control.
+    The claim is the shape under the study's own SAE design (`shape`). The same shape under another design is a control.
 
     Args:
         scale: `emergence_over_scale`.
-        level: the primary label level; statements about other levels are about means only.
+        level: the primary label level; other levels have claims about means only.
     """
     final = scale.filter(pl.col("condition") == "final_step", pl.col("sae_design") == "fixed_width")
     rows = final.filter(
@@ -49,11 +49,11 @@ def claims_of_scale(scale: pl.DataFrame, level: str) -> list[Claim]:
             ),
             ONE_RUN,
         )
-        said = _SAID[shape].format(subject=subject(row), lo=_size(row["n_lo"]), hi=_size(row["n_hi"]))
+        statement = _STATEMENTS[shape].format(subject=subject(row), range=_size_range(row["n_lo"], row["n_hi"]))
         claims.append(
             Claim(
                 kind="size",
-                statement=said,
+                statement=statement,
                 estimate=row["slope_dec"],
                 interval=(row["slope_dec_lo"], row["slope_dec_hi"]),
                 unit="AUROC per decade of parameters",
@@ -73,8 +73,13 @@ def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["category_level"], row["aggregate"], row["category"]
 
 
-def _size(value: int | None) -> str:
-    return "an unknown number of" if value is None else f"{value:,}"
+def _size_range(lo: int | None, hi: int | None) -> str:
+    """Describe the range of a threshold: largest size surely below it, smallest size surely above it."""
+    if lo is None and hi is None:
+        return "at an unknown number of parameters"
+    if lo is None:
+        return f"below {hi:,} parameters"
+    return f"above {lo:,} parameters" if hi is None else f"between {lo:,} and {hi:,} parameters"
 
 
 def _same(other: str | None, shape: str) -> bool | None:
@@ -82,5 +87,5 @@ def _same(other: str | None, shape: str) -> bool | None:
 
 
 def _differs(other: str | None, shape: str) -> bool | None:
-    """Whether permuted labels do not have the same shape; that nothing is there, both may say."""
+    """Return whether permuted labels have another shape; `absent` and `insufficient` may be shared by both."""
     return None if other is None else other != shape or shape in ("absent", "insufficient")

@@ -1,4 +1,4 @@
-"""Statements about depth: where presence peaks, and that a category fades in the middle layers and returns."""
+"""Claims about depth: where presence peaks, and that a category fades in the middle layers and returns."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,15 +9,16 @@ from emergence_assets.emergence.claims.claim import Claim, above, below, seeds_a
 from emergence_assets.emergence.claims.grading import ONE_RUN, Control
 
 MAX_SPREAD = 0.5
-"""A peak whose interval covers more of the depth than this is no place."""
-_RETURNS = {
-    "representational": "fades in the middle layers of {model} and returns, in its SAEs and in the representation",
-    "allocation": "fades in the middle layers of {model} and returns in its SAEs; of the dense probe it is not shown",
+"""Largest width of a peak's interval, in relative depth, at which its place may be stated."""
+_WHERE_SHOWN = {
+    "representational": ": shown for the SAEs and the dense probe",
+    "allocation": ": shown for the SAEs, not for the dense probe",
 }
+"""End of a statement by `verdict`: where the drop and return is shown."""
 
 
 def claims_of_depth(space: pl.DataFrame) -> list[Claim]:
-    """One statement per model and level about the mean over categories at the last step: where its gain peaks.
+    """State per model and level, for the mean over categories at the last step, the layer with the largest gain.
 
     Args:
         space: `emergence_over_space`.
@@ -31,9 +32,9 @@ def claims_of_depth(space: pl.DataFrame) -> list[Claim]:
         claims.append(
             Claim(
                 kind="depth",
-                statement=f"The gain of {subject(row)} in {row['model']} is largest in "
-                f"{f'layer {first}' if first == last else f'one of the layers {first} to {last}'} "
-                f"of 0 to {row['n_layers'] - 1} (step {row['step']:,}).",
+                statement=f"In {row['model']} at step {row['step']:,}, the gain in presence of {subject(row)} is "
+                f"largest in {f'layer {first}' if first == last else f'one of layers {first} to {last}'} "
+                f"(of layers 0 to {row['n_layers'] - 1}).",
                 estimate=row["peak_depth"],
                 interval=(row["peak_depth_lo"], row["peak_depth_hi"]),
                 unit="relative depth",
@@ -56,12 +57,12 @@ def claims_of_depth(space: pl.DataFrame) -> list[Claim]:
 
 
 def claims_of_reactivation(reactivation: pl.DataFrame, mechanism: pl.DataFrame, level: str) -> list[Claim]:
-    """One statement per model and category at the last step: that it is lost in the middle layers and comes back.
+    """State per model and category at the last step that presence fades in the middle layers and returns.
 
     Args:
-        reactivation: `reactivation`; models whose verdict is "insufficient" get no statement.
-        mechanism: `reactivation_mechanism`; whether the late latent depends on the early one.
-        level: the primary label level; statements about other levels are about means only.
+        reactivation: `reactivation`; rows with verdict "insufficient" give no claim.
+        mechanism: `reactivation_mechanism`; source of the control `ablation`.
+        level: the primary label level; other levels have claims about means only.
     """
     rows = _last(reactivation).filter(
         pl.col("control_id") == "none",
@@ -75,7 +76,6 @@ def claims_of_reactivation(reactivation: pl.DataFrame, mechanism: pl.DataFrame, 
     }
     claims = []
     for row in rows.iter_rows(named=True):
-        said = _RETURNS.get(row["verdict"], "fades in the middle layers of {model} and returns")
         controls = (
             Control("fdr", below(row["q"])),
             Control("sae_seed", seeds_agree(row["n_seeds_agree"], row["n_seeds"])),
@@ -89,7 +89,8 @@ def claims_of_reactivation(reactivation: pl.DataFrame, mechanism: pl.DataFrame, 
         claims.append(
             Claim(
                 kind="reactivation",
-                statement=f"Presence of {subject(row)} {said.format(model=row['model'])} (step {row['step']:,}).",
+                statement=f"In {row['model']} at step {row['step']:,}, presence of {subject(row)} fades in the middle "
+                f"layers and returns in the late layers{_WHERE_SHOWN.get(row['verdict'], '')}.",
                 estimate=row["ri"],
                 interval=(row["ri_lo"], row["ri_hi"]),
                 unit="reactivation index",
@@ -105,7 +106,7 @@ def claims_of_reactivation(reactivation: pl.DataFrame, mechanism: pl.DataFrame, 
 
 
 def _layers(row: Mapping[str, Any]) -> tuple[int, int]:
-    """First and last layer that the interval of a peak leaves open; its own where there is no interval."""
+    """Return the first and last layer of the interval of a peak; the peak layer twice if there is no interval."""
     if row["peak_depth_lo"] is None:
         return row["peak_layer"], row["peak_layer"]
     low, high = (round(row[name] * row["n_layers"]) - 1 for name in ("peak_depth_lo", "peak_depth_hi"))
@@ -113,7 +114,7 @@ def _layers(row: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _last(table: pl.DataFrame, control: str = "none") -> pl.DataFrame:
-    """Rows of one control at every model's last step."""
+    """Return the rows of one control at every model's last step."""
     return table.filter(pl.col("step") == pl.col("step").max().over("model"), pl.col("control_id") == control)
 
 

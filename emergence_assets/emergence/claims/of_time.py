@@ -1,4 +1,4 @@
-"""Statements about training: that a category emerges, and at what step half of its rise is reached."""
+"""Claims about training: that a category emerges, and its half-rise step."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -6,15 +6,25 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from emergence_assets.emergence.claims.claim import Claim, above, below, one_of_level, seeds_agree, subject
+from emergence_assets.emergence.claims.claim import (
+    Claim,
+    above,
+    all_of_level,
+    below,
+    seeds_agree,
+    subject,
+    with_article,
+)
 from emergence_assets.emergence.claims.grading import Control
 from emergence_assets.emergence.presence.replicates import group_means, replicate_array
 from emergence_assets.features.statistics.formulas import interval
 
 MUST_BEAT = ("label_shuffle", "label_shuffle_within_length", "reinit_full", "reinit_keep_embed", "dict_frozen_encoder")
-"""Controls of `category_controls` without which a feature is one of chance, length, architecture or any dictionary."""
+"""Controls of `category_controls` that presence must exceed; they stand for chance, text length, architecture and
+untrained dictionaries."""
 SHOULD_BEAT = ("act_gauss", "dict_frozen_decoder", "text_wordshuffle", "bow")
-"""Where presence does not beat these it may be one of words, or of directions that any decoder would do for."""
+"""Controls that keep a claim from grade A: presence that does not exceed them may be due to single words, or to
+directions that any decoder has."""
 _KEYS = ("model", "layer", "category_level", "aggregate", "category")
 
 
@@ -25,14 +35,14 @@ def claims_of_time(
     model_seeds: pl.DataFrame,
     broken_checkpoints: Mapping[str, int],
 ) -> list[Claim]:
-    """Two statements per model and category, and per model and mean: that it emerges, and when.
+    """Make two claims per model and category (or mean over a level): emergence, and the half-rise step.
 
     Args:
         time: `emergence_over_time`.
         controls: `category_controls`.
-        presence: `category_presence`; asked whether the dense probe rises too.
-        model_seeds: `model_seeds`; empty where no model has a second run.
-        broken_checkpoints: per model the number of its checkpoints that were left out.
+        presence: `category_presence`; source of the control `dense`: whether the dense probe rises too.
+        model_seeds: `model_seeds`; empty if no model has a second training run.
+        broken_checkpoints: number of checkpoints per model with a status other than `ok`.
     """
     rows = time.filter(
         pl.col("layer_choice") == "best",
@@ -82,7 +92,8 @@ def _timing(row: Mapping[str, Any], evidence: Iterable[Control]) -> Claim:
     agrees = None if None in (model_free, lo, hi) else lo <= model_free <= hi
     return Claim(
         kind="timing",
-        statement=f"Half of the rise of {subject(row)} in {row['model']} is reached by step {_step(row['half_step'])}.",
+        statement=f"In {row['model']}, half of the rise in presence of {subject(row)} is reached by "
+        f"{_step(row['half_step'])}.",
         estimate=row["half_step"],
         interval=(lo, hi),
         unit="step",
@@ -108,17 +119,17 @@ def _emergence_statement(row: Mapping[str, Any]) -> str:
     if row["category"] is not None:
         return f"In {row['model']}, a latent that identifies {row['category']} emerges during training ({where})."
     return (
-        f"In {row['model']}, latents that identify {one_of_level(row['category_level'])} emerge during training "
-        f"(mean over all categories, {where})."
+        f"In {row['model']}, latents that identify {with_article(row['category_level'])} emerge during training "
+        f"(mean over {all_of_level(row['category_level'])}, {where})."
     )
 
 
 def _step(value: float | None) -> str:
-    return "an unknown one" if value is None else f"{value:,.0f}"
+    return "an unknown step" if value is None else f"step {value:,.0f}"
 
 
 def _beaten(controls: pl.DataFrame) -> dict[tuple[Any, ...], bool | None]:
-    """Whether presence lies above a control with its whole interval, by key and control."""
+    """Return by key and control whether the whole interval of presence minus control is above 0."""
     return {
         (*(row[name] for name in _KEYS), row["control_id"]): above(row["above_control_lo"], 0.0)
         for row in controls.select(*_KEYS, "control_id", "above_control_lo").iter_rows(named=True)
@@ -126,11 +137,11 @@ def _beaten(controls: pl.DataFrame) -> dict[tuple[Any, ...], bool | None]:
 
 
 def _dense_rises(presence: pl.DataFrame, rows: pl.DataFrame) -> dict[tuple[Any, ...], bool | None]:
-    """Whether the dense probe's AUROC at the last step lies above that of step 0 with its whole interval."""
+    """Return by key whether the whole interval of the dense probe's rise in AUROC since step 0 is above 0."""
     wanted = rows.select("model", "layer", "category_level").unique()
     measured = presence.filter(pl.col("control_id") == "none").join(wanted, on=wanted.columns, how="semi")
     ends = measured.filter((pl.col("step") == 0) | (pl.col("step") == pl.col("step").max().over("model")))
-    answers: dict[tuple[Any, ...], bool | None] = {}
+    rises: dict[tuple[Any, ...], bool | None] = {}
     for (model, layer, level), part in ends.group_by("model", "layer", "category_level"):
         first, last = (part.filter(pl.col("step") == step).sort("category") for step in (0, part["step"].max()))
         if first["category"].to_list() != last["category"].to_list() or last["step"].max() == 0:
@@ -139,8 +150,8 @@ def _dense_rises(presence: pl.DataFrame, rows: pl.DataFrame) -> dict[tuple[Any, 
         lower = np.append(interval(rise_cb)[0], interval(group_means(rise_cb, np.array([len(rise_cb)])))[0])
         names = [("none", name) for name in last["category"]] + [("mean", None)]
         for (aggregate, category), lo in zip(names, lower, strict=True):
-            answers[model, layer, level, aggregate, category] = above(float(lo), 0.0)
-    return answers
+            rises[model, layer, level, aggregate, category] = above(float(lo), 0.0)
+    return rises
 
 
 def _runs_agree(model_seeds: pl.DataFrame) -> dict[tuple[Any, ...], bool | None]:

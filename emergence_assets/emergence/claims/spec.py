@@ -1,4 +1,4 @@
-"""Assets of claims: the statements of a study with their grades, and the hazard table that follows from them."""
+"""Assets `claims` (statements with their grades) and `emergence_hazard` (derived from them)."""
 
 import polars as pl
 
@@ -20,7 +20,7 @@ EVIDENCE = (
     "emergence_over_scale",
     "model_seeds",
 )
-"""Assets that statements rest on, named as the fields of `claims.Evidence`."""
+"""Source assets of the statements, named as the fields of `claims.Evidence`."""
 _AT_RISK_NEXT = (pl.col("n_at_risk") - pl.col("n_events")).shift(1)
 _OF_CURVE = ("model", "control_id", "category_level")
 
@@ -34,7 +34,7 @@ CLAIMS = table_spec(
     relations=(
         Relation(
             "grades_follow_from_controls",
-            "A statement that its own numbers do not allow is rejected, and grade A has failed or missed no control.",
+            "A statement that fails the criteria of its table is rejected; grade A has no failed or missing control.",
             (pl.col("passes_gate") | (pl.col("grade") == "reject"))
             & (
                 (pl.col("grade") != "A")
@@ -50,7 +50,7 @@ EMERGENCE_HAZARD = table_spec(
     relations=(
         Relation(
             "who_emerged_is_at_risk_no_more",
-            "Categories at risk are those at risk before, less those that emerged in between.",
+            "The number at risk is the number at risk before, minus the categories that emerged in between.",
             pl.col("n_at_risk")
             == _AT_RISK_NEXT.over(_OF_CURVE, order_by="step_lo").fill_null(pl.col("n_categories") - pl.col("n_left")),
         ),

@@ -1,22 +1,22 @@
-"""What the claims grant, put back onto the tables that the claims were made from."""
+"""Grades of the claims joined to their source tables."""
 
 import polars as pl
 
-from emergence_assets.emergence.claims.grading import GRANTED
+from emergence_assets.emergence.claims.grading import SUPPORTED
 
 _KEYS = ["model", "category_level", "category"]
 
 
-def granted(claims: pl.DataFrame, kind: str) -> pl.DataFrame:
-    """The statements of a kind that may be repeated."""
-    return claims.filter(pl.col("kind") == kind, pl.col("grade").is_in(GRANTED))
+def supported(claims: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """Return the statements of a kind that may be repeated without a reservation."""
+    return claims.filter(pl.col("kind") == kind, pl.col("grade").is_in(SUPPORTED))
 
 
 def supported_histories(time: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
-    """Rows of `emergence_over_time` at every model's best layer, with the columns `emerged` and `grade`.
+    """Return rows of `emergence_over_time` at every model's best layer, with the columns `emerged` and `grade`.
 
-    `emerged`: the claim that the row's category (or the mean) emerges is granted; null without step 0. Permuted labels
-    are put to no controls: there the gate of the table alone decides, and says how often chance passes it.
+    `emerged`: whether the claim that the row's category (or the mean) emerges is supported; null without step 0.
+    Permuted labels are tested against no controls: `passes_gate` alone decides, and shows how often chance meets it.
 
     Args:
         time: `emergence_over_time`.
@@ -27,7 +27,7 @@ def supported_histories(time: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFram
         stated, on=_KEYS, how="left", nulls_equal=True, validate="m:1", maintain_order="left"
     )
     is_measured = pl.col("control_id") == "none"
-    allowed = ~is_measured | pl.col("grade").is_in(GRANTED).fill_null(False)
-    # Without step 0 the gate is null, and so is what it allows: null and false would be false.
+    allowed = ~is_measured | pl.col("grade").is_in(SUPPORTED).fill_null(False)
+    # Without step 0 the result is null like passes_gate; a plain "and" would turn null and false into false.
     emerged = pl.when(pl.col("passes_gate").is_not_null()).then(pl.col("passes_gate") & allowed)
     return rows.with_columns(grade=pl.when(is_measured).then("grade"), emerged=emerged)

@@ -1,4 +1,4 @@
-"""Claims and the life table of emergence."""
+"""Tables `claims` and `emergence_hazard`, the life table of emergence."""
 
 import polars as pl
 
@@ -9,13 +9,13 @@ from resources.tables.columns import choice, count, list_of, share, step, string
 from resources.tables.table import Column, Ordered, Table, with_interval
 
 KINDS = ("emergence", "timing", "depth", "reactivation", "size", "stability")
-"""Subjects of statements, in the order in which a reader meets them."""
+"""Kinds of statements, in the order of the report."""
 CLAIMS = Table(
     "claims",
-    "One row per statement that a study may or may not make: its evidence, its controls, its grade.",
+    "One row per statement of a study, supported or not: its evidence, its controls, its grade.",
     (
         Column("claim_id", pl.Int32, "number of the statement in this study, from 1", "number", 1),
-        choice("kind", "subject of the statement", KINDS),
+        choice("kind", "kind of the statement", KINDS),
         string("statement", "a sentence that is true if the claim holds", "text"),
         keys.MODEL.or_null,
         keys.CATEGORY_LEVEL.or_null,
@@ -33,7 +33,7 @@ CLAIMS = Table(
         list_of("controls_missing", "controls that were not measured", "name", pl.String).or_null,
         choice("grade", "A, B: may be repeated; C: a control that must pass was not measured; reject", GRADES),
         string("policy", "rule by which the statement was graded"),
-        list_of("inputs", "assets and cells that the statement was made from", "name", pl.String).or_null,
+        list_of("inputs", "assets and cells that the statement is computed from", "name", pl.String).or_null,
         string("figure", "figure of the report that shows the evidence"),
     ),
     ("claim_id",),

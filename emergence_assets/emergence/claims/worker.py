@@ -11,11 +11,11 @@ from emergence_assets.texts.study_texts import probe_set
 
 
 def collect_claims(probes: str, model_seeds: pl.DataFrame | None = None, **tables: pl.DataFrame) -> Made:
-    """Rows of `claims`: every statement of the study, graded.
+    """Make the rows of `claims`: every statement of the study, graded.
 
     Args:
         probes: JSON of the probe set.
-        model_seeds: None for a family without second runs of a model.
+        model_seeds: None for a family without a second training run of any model.
         tables: the other fields of `Evidence`.
     """
     runs = MODEL_SEEDS.schema.to_frame() if model_seeds is None else model_seeds

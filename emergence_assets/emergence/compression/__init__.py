@@ -1,1 +1,1 @@
-"""Which features a compressed model keeps."""
+"""Features that a compressed model keeps."""

@@ -1,7 +1,7 @@
-"""The table `compression_retention`: what is left of a model's categories when its weights are compressed.
+"""Rows of `compression_retention`: presence of categories after compression of a model's weights.
 
-SAEs and chosen latents stay as they were; only the model changes. Beside every variant stands Gaussian noise of the
-same size per matrix (`control_id` noise), and every block is bypassed once and read at the last layer (`skip_l`).
+SAEs and chosen latents stay fixed; only the model changes. Every variant has a control with Gaussian noise of the same
+size per matrix (`control_id` noise). Every block is also bypassed once and the model read at its last layer (`skip_l`).
 
 Shape suffixes: p texts, c categories, d d_model.
 """
@@ -41,27 +41,27 @@ from emergence_assets.saes.model.sae import SAE
 
 @dataclass(frozen=True, eq=False)
 class Instruments:
-    """What is held fixed while the model changes."""
+    """Texts, SAEs, latents and weights that stay fixed while the model changes."""
 
     texts: Sequence[np.ndarray]
     """Token ids of the labelled texts of split score."""
     category_p: NDArray[np.integer]
     kept_c: NDArray[np.bool_]
-    """Categories with enough texts."""
+    """Whether each category has enough texts."""
     weights_pb: NDArray[np.float32]
     saes: Mapping[int, Mapping[int, SAE]]
-    """By layer and seed."""
+    """SAE by layer and seed."""
     latents: Mapping[int, Mapping[int, NDArray[np.integer]]]
     """Latent of every category, -1 for none, by layer and seed."""
     loss: Callable[[PreTrainedModel], float | None]
-    """Loss on the fixed text; None where the model predicts nothing."""
+    """Loss on the fixed text; None for a model that is not causal."""
     batch_size: int
     device: torch.device | str
     blocks_name: str | None = None
 
 
 class Version(NamedTuple):
-    """One state of the model."""
+    """One version of the model: unchanged, compressed, with noise, or with a bypassed block."""
 
     variant: str
     control_id: str
@@ -70,8 +70,8 @@ class Version(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Found:
-    """Of one version."""
+class _Measurements:
+    """Measurements of one version: loss, and presence and FVU by layer."""
 
     loss: float | None
     presence: dict[int, Presence] = field(default_factory=dict)
@@ -88,16 +88,16 @@ def compression_retention(
     instruments: Instruments,
     report: Callable[[int, int, str], None],
 ) -> pl.DataFrame:
-    """One row per version and layer; see `COMPRESSION_RETENTION`. The model is as it was afterwards.
+    """Return one row per version and layer; see `COMPRESSION_RETENTION`. The model is restored afterwards.
 
     Args:
         keys: model, n_params_nonemb, step, tokens_seen, n_layers and data_version of the checkpoint.
         level: label level.
-        model: in evaluation mode.
+        model: model in evaluation mode.
         variants: see `activations.weight_variants.VARIANTS`.
         layer_skip: whether every block is bypassed once.
-        seed: of the noise.
-        instruments: what is held fixed.
+        seed: seed of the noise.
+        instruments: everything that stays fixed.
         report: called with versions done, all versions, and a note.
     """
     layers = sorted(instruments.saes)
@@ -125,7 +125,7 @@ def compression_retention(
 def _versions(
     model: PreTrainedModel, variants: Sequence[str], skipped: Sequence[int], seed: int, instruments: Instruments
 ) -> Iterator[Version]:
-    """The model itself first: all others are compared with it."""
+    """Yield the versions, the unchanged model first: all others are compared with it."""
     name = instruments.blocks_name
     yield Version("none", "none", None, nullcontext)
     for variant in variants:
@@ -137,9 +137,9 @@ def _versions(
         yield Version(f"skip_{layer}", "none", layer, lambda layer=layer: bypassed_block(model, layer, name))
 
 
-def _measured(model: PreTrainedModel, layers: Sequence[int], given: Instruments) -> _Found:
+def _measured(model: PreTrainedModel, layers: Sequence[int], given: Instruments) -> _Measurements:
     read_out = text_read_outs(model, given.texts, layers, given.batch_size, given.device, given.blocks_name)
-    found = _Found(given.loss(model))
+    found = _Measurements(given.loss(model))
     for layer in layers:
         seeds, latents = given.saes[layer], given.latents[layer]
         presence = [
@@ -153,7 +153,7 @@ def _measured(model: PreTrainedModel, layers: Sequence[int], given: Instruments)
     return found
 
 
-def _row(found: _Found, own: _Found, layer: int, given: Instruments) -> dict[str, Any]:
+def _row(found: _Measurements, own: _Measurements, layer: int, given: Instruments) -> dict[str, Any]:
     kept = given.kept_c
     drop = own.presence[layer] - found.presence[layer]
     lo, hi = interval(np.nanmean(drop.p_cb[kept], axis=0))

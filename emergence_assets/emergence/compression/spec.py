@@ -1,4 +1,4 @@
-"""The asset `compression_retention`, of studies that ask for it (`compression` in the study file)."""
+"""Asset `compression_retention`, for studies with the section `compression` in the study file."""
 
 import polars as pl
 
@@ -19,7 +19,7 @@ COMPRESSION_RETENTION = table_spec(
     relations=(
         Relation(
             "unchanged_models_lose_nothing",
-            "The row of the model itself has no drop, retains every category and explains as much.",
+            "The row of the unchanged model has no drop, retains every category and has an FVU ratio of 1.",
             (pl.col("variant") != "none") | (_LOST <= 1e-6).fill_null(True),
         ),
     ),

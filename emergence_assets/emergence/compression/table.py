@@ -1,4 +1,4 @@
-"""Table of what compressed models keep."""
+"""Table of the retention of categories in compressed models."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""Compress the last checkpoint of a model and measure how much of its features is left."""
+"""Worker of `compression_retention`: compress the last checkpoint of a model and measure its features."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,12 +23,12 @@ def compress_model(
     fingerprint: str,
     report: Any,
 ) -> Made:
-    """Rows of `compression_retention`: the last checkpoint as it is, compressed, disturbed, and without some blocks.
+    """Make the rows of `compression_retention`: last checkpoint unchanged, compressed, with noise, without a block.
 
-    Arguments as of `LastCheckpoint`.
+    For the arguments see `LastCheckpoint`.
     """
     last = LastCheckpoint(cells, origins, probes, settings, fingerprint)
-    level, asked = last.level, settings["compression"]
+    level, compression = last.level, settings["compression"]
     with loaded_checkpoint(last.origin, report) as loaded:
         device, tokenizer = loaded.accelerator.device, loaded.folder / "tokenizer.json"
         instruments = Instruments(
@@ -47,8 +47,8 @@ def compress_model(
             last.keys,
             level.level,
             loaded.model,
-            asked["variants"],
-            asked["layer_skip"],
+            compression["variants"],
+            compression["layer_skip"],
             settings["statistics"]["seed"],
             instruments,
             report,
@@ -59,7 +59,7 @@ def compress_model(
 
 
 def _by_layer(rows: pl.DataFrame, categories: Sequence[str]) -> dict[int, dict[int, Any]]:
-    """Latent of every category by layer and seed; -1 where there is none."""
+    """Return the latent of every category by layer and seed; -1 for a missing latent."""
     latents: dict[int, dict[int, Any]] = {}
     for row in rows.iter_rows(named=True):
         by_seed = latents.setdefault(row["layer"], {})

@@ -1,1 +1,1 @@
-"""What the same measurement gives with other weights, other texts or other dictionaries."""
+"""Controls: the same measurement with other weights, other texts or other dictionaries."""

@@ -1,4 +1,4 @@
-"""Every control of presence at the last step, beside what was measured there.
+"""Every control of presence at the last step, compared with the measurement.
 
 Shape suffixes: r rows, b bootstrap replicates.
 """
@@ -19,18 +19,18 @@ _NUMBERS = ["p_select", "p_best", "p_dense"]
 
 
 def category_controls(parts: pl.DataFrame, presence: pl.DataFrame, chosen: Sequence[str]) -> pl.DataFrame:
-    """One row per (layer, control, level, category) at the last step, and per layer their mean (`aggregate` "mean").
+    """Return one row per (layer, control, level, category) at the last step, and per layer their mean.
 
-    `p_measured` is the p_best of the same cell; `above_control` = p_measured − p_best of the control, with the interval
-    of the paired replicates. Of a control that was drawn several times the mean is taken, and its replicates draw it
-    anew, as those of the measurement draw SAE seeds. The controls `dense` and `bow` are probes: their AUROC stands as
-    p_best. The bag of words has no replicates: the interval of what is above it, or below, knows the measurement's
-    doubt alone.
+    Means have `aggregate` "mean". `p_measured` is the p_best of the measurement in the same cell; `above_control` =
+    p_measured − p_best of the control, with the interval of the paired replicates. For a control with several random
+    draws the mean over draws is taken, and its replicates resample the draws as those of the measurement resample SAE
+    seeds. The controls `dense` and `bow` are probes: p_best is their AUROC. The bag of words has no replicates, so that
+    the interval of its above_control covers the uncertainty of the measurement alone.
 
     Args:
-        parts: rows of `features.control_rows.control_rows` with layer and control_id.
+        parts: rows of `rows.control_rows` with layer and control_id.
         presence: `category_presence` of one model: the measurement, and the controls step0, label_shuffle, dense, bow.
-        chosen: controls that the study wants.
+        chosen: controls of the study.
     """
     last = presence.filter(pl.col("step") == pl.col("step").max())
     measured = last.filter(pl.col("control_id") == "none").sort("layer", "category_level", "category")
@@ -71,7 +71,7 @@ def category_controls(parts: pl.DataFrame, presence: pl.DataFrame, chosen: Seque
 
 
 def _over_draws(parts: pl.DataFrame, model: str) -> pl.DataFrame:
-    """The mean over the draws of each control, with replicates over texts and draws."""
+    """Return the mean over the draws of each control, with replicates over texts and draws."""
     kept = [*_ROW, *_NUMBERS, "replicates", "n_draws"]
     rows = parts.sort(*_ROW, "draw")
     drawn = rows.group_by(_ROW, maintain_order=True).agg(pl.col(_NUMBERS).mean(), n_draws=pl.len().cast(pl.Int16))
@@ -90,7 +90,7 @@ def _over_draws(parts: pl.DataFrame, model: str) -> pl.DataFrame:
 
 
 def _from_presence(presence: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFrame:
-    """The controls that category_presence holds already."""
+    """Return the controls that `category_presence` already contains."""
     step0 = presence.filter(pl.col("step") == 0, pl.col("control_id") == "none")
     shuffled = presence.filter(pl.col("step") == pl.col("step").max(), pl.col("control_id") == "label_shuffle")
     none = pl.lit(None, dtype=pl.List(pl.Float32)).alias("replicates")
@@ -114,7 +114,7 @@ def _from_presence(presence: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFra
 
 
 def _replicates(rows: pl.DataFrame, column: str) -> np.ndarray:
-    """Replicates of the rows; where there are none, the one value that is known."""
+    """Return the replicates of the rows; a row without replicates repeats its estimate."""
     n_boot = int(rows["n_boot"][0])
     fixed = pl.concat_list([pl.col("p_best").fill_null(float("nan"))] * n_boot)
     filled = rows.select(replicates=pl.coalesce(pl.col(column), fixed))

@@ -35,13 +35,13 @@ from emergence_assets.texts.tokens import Tokens, known_tokens
 from resources.compute.accelerator import choose_accelerator
 
 SEED = 20_000
-"""Seeds of controls are counted from here and from the seed of the statistics: none is shared with what is measured."""
+"""Offset of the seeds of controls, added to the seed of the statistics: no seed is shared with the measurement."""
 DRAW_SEEDS = 1_000
-"""Between the seeds of two draws."""
+"""Distance between the seeds of two draws."""
 
 
 class Layer(NamedTuple):
-    """A layer and the files that its control is made from."""
+    """A layer and the files from which its control is computed."""
 
     layer: int
     activation_file: Path
@@ -49,7 +49,7 @@ class Layer(NamedTuple):
 
 
 class Material(NamedTuple):
-    """Training rows of SAEs and read-outs of the probe texts of one layer."""
+    """Training rows of the SAEs and read-outs of the probe texts, for one layer."""
 
     rows: Rows
     read_out_pd: np.ndarray
@@ -63,7 +63,7 @@ def measure_control(
     settings: Mapping[str, Any],
     report: Any,
 ) -> Made:
-    """Rows of `control_parts`: one control of one model in all its layers at the last step.
+    """Make the rows of `control_parts`: one control of one model in all layers at the last step.
 
     Args:
         control_id: one of `study.controls.MADE_CONTROLS`.
@@ -84,7 +84,7 @@ def measure_control(
     strata = length_strata(cell_texts(probes, tokens_file).length_p) if control_id.endswith("within_length") else None
     frames = []
     for position, (place, read_out_pd, drawn) in enumerate(
-        _instruments(control_id, origins[last], places, settings, probes)
+        _encoders(control_id, origins[last], places, settings, probes)
     ):
         rows = control_rows((encoded(sae, read_out_pd) for sae in drawn), read_out_pd, labels, recipe, strata)
         frames.append(rows.with_columns(layer=pl.lit(place.layer, pl.Int16), control_id=pl.lit(control_id)))
@@ -93,10 +93,10 @@ def measure_control(
     return Made(frame, {"mean_p_best": frame["p_best"].mean()})
 
 
-def _instruments(
+def _encoders(
     control_id: str, origin: Mapping[str, Any], places: Sequence[Layer], recipe: Mapping[str, Any], probes: str
 ) -> Iterator[tuple[Layer, np.ndarray, Sequence[SAE]]]:
-    """Per layer the read-outs that are encoded, and the SAEs that encode them, one per draw."""
+    """Yield per layer the read-outs of the control and the SAEs that encode them, one SAE per draw."""
     device = choose_accelerator().device
     settings, seed = SAESettings.model_validate(recipe["sae"]), int(recipe["sae"]["seeds"][0])
     own_seed = SEED + int(recipe["statistics"]["seed"])
@@ -172,7 +172,7 @@ def _shuffled_read_outs(
 def _captured(
     loaded: LoadedCheckpoint, tokens: Tokens, places: Sequence[Layer], *, with_training: bool
 ) -> dict[tuple[int, str], np.ndarray]:
-    """Rows of a forward pass over all layers, in memory and in single precision: re-drawn weights may overflow half."""
+    """Capture all layers in memory, in single precision: activations of re-drawn weights may overflow float16."""
     parts: dict[tuple[int, str], list[np.ndarray]] = {}
     capture_checkpoint(
         loaded.model,

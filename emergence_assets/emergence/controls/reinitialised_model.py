@@ -1,7 +1,8 @@
-"""A checkpoint whose weights say nothing: the controls `reinit_full` and `reinit_keep_embed`. T: imports torch.
+"""A checkpoint with re-drawn weights: the controls `reinit_full` and `reinit_keep_embed`. T: imports torch.
 
-Heap, Lawson, Farnik and Aitchison (arXiv 2501.17727): SAEs on transformers with re-sampled weights look much like those
-on trained ones, so that what holds there too is no sign of training. Unlike at step 0, norms and scales are trained.
+Heap, Lawson, Farnik and Aitchison (arXiv 2501.17727): SAEs on transformers with re-sampled weights look much like SAEs
+on trained transformers. A result that holds for re-drawn weights is therefore no sign of training. Unlike at step 0,
+means and scales of the weights are those of the trained model.
 """
 
 import zlib
@@ -12,14 +13,15 @@ from torch import nn
 
 @torch.no_grad()
 def reinitialise(model: nn.Module, seed: int, *, keep_embedding: bool) -> None:
-    """Replace every parameter, in place, by Gaussian numbers with the mean and deviation that it has.
+    """Replace every parameter, in place, by Gaussian numbers with its own mean and standard deviation.
 
-    The numbers of a parameter hang on the seed and its name alone: both controls share those they have in common.
+    The numbers of a parameter depend only on the seed and its name, so that the two controls draw common parameters
+    alike.
 
     Args:
         model: any model.
-        seed: of the numbers.
-        keep_embedding: leave embeddings as they were trained, those of positions too.
+        seed: seed of the numbers.
+        keep_embedding: keep the trained embeddings, position embeddings included.
     """
     kept = {
         id(parameter)

@@ -1,4 +1,4 @@
-"""Presence of every category in codes that stand for a control: one row per category and draw, with replicates."""
+"""Presence of every category in the codes of a control: one row per category and draw, with replicates."""
 
 from collections.abc import Iterable, Sequence
 
@@ -22,14 +22,14 @@ def control_rows(
     recipe: CellRecipe,
     stratum_p: NDArray[np.integer] | None = None,
 ) -> pl.DataFrame:
-    """Presence as in a cell (`cell.presence_cell`), without permuted labels; see `CONTROL_DRAWS`.
+    """Measure presence as in `cell_tables.presence_cell`, without permuted labels; see `CONTROL_DRAWS`.
 
     Args:
-        drawn: codes of the control, as often as its SAE was drawn at random.
-        read_out_pd: what the codes are of; the dense probe reads it.
-        labels: the levels.
-        recipe: of the study's cells: replicates weight the same texts as there, so that differences are paired.
-        stratum_p: permute the labels within these strata, as often as the recipe says, and take means.
+        drawn: codes of the control, one item per random draw of its SAE.
+        read_out_pd: encoded read-outs, texts × d_model; also the input of the dense probe.
+        labels: labels of every level.
+        recipe: settings of the study's cells: replicates weight the same texts, so that differences are paired.
+        stratum_p: permute the labels within these strata, `recipe.n_shuffles` times, and take means.
     """
     frames, every_draw = [pl.DataFrame(schema=_SCHEMA)], list(drawn)
     for level in labels:

@@ -1,4 +1,4 @@
-"""The asset `category_controls`: presence with other weights, texts or dictionaries, at the last step."""
+"""Asset `category_controls`: presence with other weights, texts or dictionaries, at the last step."""
 
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,13 @@ MEASURE = "emergence_assets.emergence.controls.measurement:measure_control"
 
 
 def _n_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
-    """Every draw of every control in all layers, with its replicates."""
+    """Estimate bytes: every draw of every control in all layers, with replicates."""
     n_draws = len(_made(study)) + ENCODER_DRAWS - 1
     return presence_bytes(study, counts, n_draws * len(study.layers_of(str(cell.model))))
 
 
 def _part_jobs(plan: Plan, due: Due) -> list[Job]:
-    """One job per control of a model that has to be made, those that take longest first."""
+    """List one job per missing control of a model, the longest first."""
     jobs = []
     for cell, required in due:
         arguments = origins(plan, cell)
@@ -52,7 +52,7 @@ def _arguments(plan: Plan, cell: Cell) -> dict[str, Any]:
 
 
 def _made(study: Study) -> list[str]:
-    """Controls of the study that have to be made, those that take longest first."""
+    """List the controls of the study that need computation of their own, the longest first."""
     made = [control for control in study.statistics.controls if control in MADE_CONTROLS]
     return sorted(made, key=lambda one: LARGEST_FIRST.index(one) if one in LARGEST_FIRST else len(LARGEST_FIRST))
 
@@ -62,7 +62,7 @@ def _part(storage: Storage, cell: Cell, control: str) -> Path:
 
 
 def _is_made(path: Path, required: Required) -> bool:
-    """Whether a run that was stopped had finished this part, from the same inputs."""
+    """Return whether an interrupted run already finished this part from the same inputs."""
     try:
         stored = parquet_provenance(path)
         return stored is not None and stored.required == required_from_json(required_to_json(required))

@@ -1,4 +1,4 @@
-"""Controls beside the measurement, at the last step."""
+"""Tables of controls and their comparison with the measurement, at the last step."""
 
 import polars as pl
 
@@ -9,8 +9,8 @@ from resources.tables.columns import auroc, count, difference
 from resources.tables.table import Column, Table, with_interval
 
 ENCODER_DRAWS = 4
-"""Random encoders of `dict_frozen_encoder` in each layer. They cost no training, and what a trained dictionary has
-above one of them is hardly more than a draw moves (`docs/method.md`)."""
+"""Random encoders of `dict_frozen_encoder` in each layer. They need no training, and the advantage of a trained
+dictionary over one of them is hardly larger than the difference between draws (`docs/method.md`)."""
 CONTROL_DRAWS = (
     Column("draw", pl.Int16, "number of the random draw of the control, from 0", "index", 0),
     keys.CATEGORY_LEVEL,
@@ -20,7 +20,7 @@ CONTROL_DRAWS = (
     P_DENSE,
     REPLICATES.or_null,
 )
-"""Presence of one category under one draw of a control of the last step."""
+"""Columns: presence of one category under one draw of a control at the last step."""
 CONTROL_PARTS = Table(
     "control_parts",
     "One row per layer, category and draw of one control at the last step, with replicates.",

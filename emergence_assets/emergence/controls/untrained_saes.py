@@ -1,7 +1,7 @@
-"""SAEs that learned nothing, or half of it, and rows that hold nothing but their covariance: controls of a trained SAE.
+"""Controls of a trained SAE: SAEs with a random encoder or decoder, and Gaussian rows with the same covariance.
 
-arXiv 2602.14111: dictionaries with a frozen random encoder or decoder come near trained ones in
-interpretability scores and probing, so that what they reach is no merit of training.
+arXiv 2602.14111: dictionaries with a frozen random encoder or decoder come near trained dictionaries in
+interpretability scores and probing. A result that they reach too is no effect of training.
 
 Shape suffixes: t tokens (rows), d d_model.
 """
@@ -20,10 +20,10 @@ from emergence_assets.study.sae import SAESettings
 
 
 def random_encoder(job: SAEJob, settings: SAESettings, device: torch.device | str) -> SAE:
-    """Control `dict_frozen_encoder`: random directions, the input's mean and scale, and TopK; nothing is trained.
+    """Make the control `dict_frozen_encoder`: random directions, the input's mean and scale, and TopK, untrained.
 
-    Codes hang on the encoder alone, so that a decoder trained behind it would change none. Every variant has the k of
-    the settings, that is, equal sparsity.
+    Codes depend on the encoder alone, so that training the decoder would not change them. The k of the settings holds
+    for every SAE variant, so that sparsity is equal.
     """
     batches = batches_of(job, settings.batch_size, device)
     parameters = initial_parameters(settings.model_copy(update={"variant": "topk"}), job, batches)
@@ -31,16 +31,16 @@ def random_encoder(job: SAEJob, settings: SAESettings, device: torch.device | st
 
 
 def frozen_decoder(job: SAEJob, settings: SAESettings, device: torch.device | str) -> SAE:
-    """Control `dict_frozen_decoder`: encoder and biases are trained, the decoder keeps its random directions."""
+    """Make the control `dict_frozen_decoder`: encoder and biases are trained, the decoder keeps random directions."""
     return train_saes([job], settings, device, options=TrainingOptions(frozen_decoder=True))[0].sae
 
 
 def gaussian_rows(rows: Rows, seed: int) -> np.ndarray:
-    """Control `act_gauss`: as many Gaussian rows with the mean and covariance of the given ones, float32.
+    """Make the control `act_gauss`: as many Gaussian rows, float32, with the mean and covariance of the given rows.
 
     Args:
-        rows: any.
-        seed: of the numbers.
+        rows: rows × d_model.
+        seed: seed of the numbers.
     """
     n_rows, d_model = rows.array.shape
     total_d, product_dd = np.zeros(d_model), np.zeros((d_model, d_model))

@@ -18,12 +18,12 @@ _NO_LIMIT = 1 << 30
 
 
 def shuffle_words(prompt: str, seed: int, template: str = WHOLE) -> str:
-    """The words of a text in random order, in the places where words stood.
+    """Put the words of a text into random order; everything between words stays in place.
 
     Args:
         prompt: the text in its template.
-        seed: of the order, together with the prompt itself.
-        template: of the probe set; what it puts around the text stays as it is.
+        seed: seed of the order, combined with the prompt.
+        template: template of the probe set; its own words around the text stay.
     """
     before, after = template.split("{text}")
     stop = len(prompt) - len(after)
@@ -37,20 +37,20 @@ def shuffle_words(prompt: str, seed: int, template: str = WHOLE) -> str:
 def with_shuffled_words(
     tokens: Tokens, prompts: Sequence[str], tokenizer: Path, begin_token: str | None, *, template: str, seed: int
 ) -> tuple[Tokens, int]:
-    """The same probe texts with their words in random order, for the same rows.
+    """Shuffle the words of every probe text and tokenise the texts again, in the same rows.
 
-    A text that then has more tokens than the context keeps its order; the control is higher for it, not lower.
+    A shuffled text with more tokens than the context keeps its order. This can raise the control, but not lower it.
 
     Args:
-        tokens: of the study.
+        tokens: tokens of the study.
         prompts: the probe texts in their template, in the order of the tokens.
-        tokenizer: A tokenizer.json, the one that made the tokens.
+        tokenizer: the tokenizer.json that made the tokens.
         begin_token: see `tokenise`.
-        template: of the probe set.
-        seed: of the orders.
+        template: template of the probe set.
+        seed: seed of the orders.
 
     Returns:
-        Tokens that differ in `probe_ids` alone, and how many texts kept their order.
+        Tokens that differ only in `probe_ids`, and the number of texts that kept their order.
     """
     shuffled = pl.DataFrame(
         {"text_id": tokens.probe_text_id, "text": [shuffle_words(prompt, seed, template) for prompt in prompts]}

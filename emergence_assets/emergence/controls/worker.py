@@ -1,4 +1,4 @@
-"""Join the controls of a model into one table."""
+"""Worker of `category_controls`: join the controls of a model into one table."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +14,11 @@ from resources.tables.parquet import read_table
 
 
 def join_controls(parts: list[str], category_presence: pl.DataFrame, settings: Mapping[str, Any]) -> Made:
-    """Rows of `category_controls` of one model.
+    """Make the rows of `category_controls` of one model.
 
     Args:
-        parts: files of the controls that were made.
-        category_presence: of the model; the measurement that controls are compared with.
+        parts: files of the computed controls.
+        category_presence: `category_presence` of the model; the measurement that controls are compared with.
         settings: section statistics of the study, with its controls.
 
     Raises:
@@ -27,7 +27,7 @@ def join_controls(parts: list[str], category_presence: pl.DataFrame, settings: M
     chosen, nothing = settings["statistics"]["controls"], CONTROL_PARTS.schema.to_frame()
     made = pl.concat([nothing, *(read_table(Path(part), CONTROL_PARTS) for part in parts)])
     frame = category_controls(made, category_presence, chosen)
-    # A model whose step 0 is left out cannot be compared with it; claims list that control as missing.
+    # A model without step 0 has no control step0; claims list it as missing.
     possible = set(chosen) if (category_presence["step"] == 0).any() else set(chosen) - {"step0"}
     if missing := possible - set(frame["control_id"]):
         raise EmergenceError(f"Controls {sorted(missing)} have no rows.", where=parts, remedy="run again")

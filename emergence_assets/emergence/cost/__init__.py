@@ -1,1 +1,1 @@
-"""What training cost, what it bought, and when features stop gaining."""
+"""Cost of training, utility of features, and the stopping rule."""

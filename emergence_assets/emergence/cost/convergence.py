@@ -1,4 +1,4 @@
-"""Whether a model that may still be training has stopped gaining features, and what more it takes to say so."""
+"""Convergence of a model that may still be training: whether it stopped gaining features, and what a decision needs."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from emergence_assets.features.statistics.formulas import interval
 
 @dataclass(frozen=True)
 class Convergence:
-    """How far one model has come, read from the checkpoints it has."""
+    """Convergence of one model and level at its last checkpoint."""
 
     model: str
     category_level: str
@@ -25,29 +25,29 @@ class Convergence:
     utility_lo: float | None
     utility_hi: float | None
     slope_per_decade: float | None
-    """Of the last three checkpoints, per tenfold of steps; None before there are three."""
+    """Slope of the last three checkpoints, per decade of steps; None below three trained checkpoints."""
     slope_lo: float | None
     slope_hi: float | None
     share_of_last_present: float | None
-    """Of the categories present now, those that were present three checkpoints ago."""
+    """Share of the categories present at the last checkpoint that were present at the third to last; None below 3."""
     stop: bool
-    """Utility has risen, and the upper end of the slope is below 0.02."""
+    """Whether utility has risen and the upper bound of the slope is below 0.02."""
     verdict: str
     """`stop`, `rising`, `unclear`, `not risen`, `too few checkpoints` or `no step 0`."""
     next_step: int | None
-    """Where a further checkpoint would decide an unclear slope, or show a rising one; None when nothing is needed."""
+    """Step at which a further checkpoint would decide an unclear slope or extend a rising one; None if not needed."""
     needed: str
-    """What more it takes, in words."""
+    """Missing evidence, as text."""
 
 
 def convergence(presence: pl.DataFrame) -> list[Convergence]:
-    """Every model and level of `category_presence`, in the order of model and level; controls are left out."""
+    """Return the convergence of every model and level of `category_presence`, in this order, without controls."""
     real = presence.filter(pl.col("control_id") == "none")
-    return [judge(series) for series in utility_series(real)]
+    return [convergence_of(series) for series in utility_series(real)]
 
 
-def judge(series: UtilitySeries) -> Convergence:
-    """What the checkpoints of one series say about going on."""
+def convergence_of(series: UtilitySeries) -> Convergence:
+    """Return the convergence of one series."""
     u_b = series.excess_sb[-1]
     lo, hi = interval(u_b)
     slope = trend(series.step_s, series.excess_s, series.excess_sb)
@@ -88,7 +88,7 @@ def _verdict(series: UtilitySeries, slope: Trend) -> tuple[str, int | None, str]
     if slope.lo > 0:
         doubling = slope.slope * math.log10(2)
         return "rising", _later(last, math.log10(2)), f"going on: doubling the steps adds about {doubling:.3f}"
-    # The error of a slope falls as the distance of its ends grows; its estimate is taken as it is.
+    # The error of a slope falls with the distance between its ends; the estimate is assumed to stay.
     spare = FLAT - slope.slope
     if spare <= 0:
         return "unclear", _later(last, slope.decades), "a later checkpoint: the slope is above what would be flat"

@@ -1,4 +1,4 @@
-"""What a checkpoint costs and what it is worth: training compute against the utility of its features.
+"""Cost and utility of checkpoints: training compute against the utility of the features.
 
 Shape suffixes: s steps, b bootstrap replicates.
 """
@@ -16,26 +16,30 @@ from emergence_assets.emergence.cost.utility import UtilitySeries, utility_serie
 from emergence_assets.features.statistics.formulas import interval
 
 ENOUGH = 0.9
-"""Share of the final utility whose cost is told."""
+"""Share of the final utility whose compute is reported (flops_to_90)."""
 
 
 def cost_utility(category_presence: pl.DataFrame, checkpoint_registry: pl.DataFrame) -> pl.DataFrame:
-    """One row per (model, step, level, control): training compute and utility, with paired 95 % intervals over texts.
+    """Return one row per (model, step, level, control): training compute and utility, with paired 95 % intervals.
 
     * train_flops: 6 N D with N the non-embedding parameters and D the tokens seen.
     * u_excess: mean excess over categories at the checkpoint's best layer, chosen on split select.
-    * u_final_present: share of the categories present at the model's last checkpoint that are present here already;
-      present is a gain of at least 0.05 with a lower bound above 0. Null when none is present at the end.
-    * loss: on the fixed text of the registry of checkpoints, nats per token; null where it was not measured.
-    * marginal_u_dec: utility gained since the checkpoint before, per decade of compute; null up to the first step.
-    * trend_u_dec: slope of the last three checkpoints up to this one. stop_signal: utility has risen at all (0.05,
-      lower bound above 0) and the upper end of the trend is below 0.02 per decade.
-    * regret_after_stop, flops_saved_frac: where the signal is on, the utility that training on to the last checkpoint
-      still added, and the share of all compute that it took.
-    * u_frac_of_final: u_excess over that of the last checkpoint. flops_to_90: compute from which on utility stays at
-      90 % of it or above, between checkpoints by log10 of compute, its interval never narrower than their gap; the
-      same in all rows of a series. Both null unless the last utility has a lower bound above 0.
+    * u_final_present: share of the categories present at the model's last checkpoint that are present at this one.
+      Present means a gain of at least 0.05 with a lower bound above 0. Null if no category is present at the end.
+    * loss: loss on the fixed text of the registry of checkpoints, nats per token; null if not measured.
+    * marginal_u_dec: utility gained since the previous checkpoint, per decade of compute; null up to the first step.
+    * trend_u_dec: slope of the last three checkpoints up to this one, per decade of steps.
+    * stop_signal: utility has risen (at least 0.05, lower bound above 0), and the upper bound of the trend is below
+      0.02 per decade.
+    * regret_after_stop, flops_saved_frac: with the signal on, the utility added by training on to the last checkpoint,
+      and the share of all compute that this took.
+    * u_frac_of_final: u_excess / u_excess of the last checkpoint.
+    * flops_to_90: compute from which utility stays at 90 % of its last value or above, interpolated between checkpoints
+      in log10 of compute. Its interval is never narrower than the gap between checkpoints. The value is equal in all
+      rows of a series. u_frac_of_final and flops_to_90 are null unless the last utility has a lower bound above 0.
     * pareto: no other checkpoint of any model has more utility at no more compute; step 0 is not counted.
+
+    Intervals are over texts.
 
     Args:
         category_presence: see `CATEGORY_PRESENCE`; models without step 0 have no utility.
@@ -66,7 +70,10 @@ def cost_utility(category_presence: pl.DataFrame, checkpoint_registry: pl.DataFr
 
 
 def is_efficient(flops: Sequence[float], utility: Sequence[float | None]) -> list[bool]:
-    """Whether no other point has more utility at no more compute, or as much for less; points without cost never."""
+    """Return whether each point is efficient.
+
+    No other point has more utility at no more compute, or equal utility at less. Points without cost are not efficient.
+    """
     order = sorted(range(len(flops)), key=lambda i: (flops[i], -(utility[i] or 0.0)))
     found, best = [False] * len(flops), float("-inf")
     for i in order:
@@ -130,20 +137,20 @@ def _marginal(
 def _flops_to_share(
     flops_s: NDArray[np.float64], u_s: NDArray[np.float64], u_sb: NDArray[np.float64]
 ) -> tuple[float | None, float | None, float | None]:
-    """Compute from which on utility stays at 90 % of its last value or above, with an interval."""
-    # Step 0 has no place on the axis: what is reached before the first step is put there.
+    """Return the compute from which utility stays at 90 % of its last value or above, with its interval."""
+    # Step 0 has no position on a log axis: it is placed at the compute of the first trained checkpoint.
     x_s = np.log10(np.maximum(flops_s, flops_s[flops_s > 0].min() if (flops_s > 0).any() else 1.0))
     x, before = _last_rise(x_s, u_s[:, None])
     if not np.isfinite(x[0]):
         return None, None, None
     lo, hi = interval(_last_rise(x_s, u_sb)[0])
     i = int(before[0])
-    # fmin, fmax ignore NaN: when the replicates say nothing the checkpoints around it are the interval
+    # fmin and fmax ignore NaN: without defined replicates the checkpoints around it are the interval.
     return 10 ** float(x[0]), 10 ** float(np.fmin(lo, x_s[i])), 10 ** float(np.fmax(hi, x_s[i + 1]))
 
 
 def _last_rise(x_s: NDArray[np.float64], u_sb: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """X of the last rise through 90 % of the last value, and the checkpoint before it; NaN if it is never below."""
+    """Find the last rise through 90 % of the last value: x (NaN if never below) and the checkpoint before it."""
     target_b = ENOUGH * u_sb[-1]
     below_sb = u_sb[:-1] < target_b
     crosses_b = (u_sb[-1] > 0) & below_sb.any(axis=0)

@@ -1,4 +1,4 @@
-"""The asset `cost_utility`: what every checkpoint cost, and what it is worth."""
+"""Asset `cost_utility`: training compute and utility of every checkpoint."""
 
 from emergence_assets.emergence.cost.table import COST_UTILITY as TABLE
 from emergence_assets.emergence.relations import beside_every_row, measured_from_step_0

@@ -1,4 +1,4 @@
-"""Whether a curve of utility has stopped rising: the trend of its last checkpoints, and what it takes to call it flat.
+"""Stopping rule: the trend of the last checkpoints of a utility curve, and the criteria of a flat curve.
 
 Shape suffixes: s steps, b bootstrap replicates.
 """
@@ -12,31 +12,31 @@ from emergence_assets.emergence.presence.replicates import MARGIN
 from emergence_assets.features.statistics.formulas import interval
 
 LAST = 3
-"""Checkpoints behind a trend."""
+"""Number of checkpoints of a trend."""
 FLAT = 0.02
-"""Utility per decade of steps: a trend that is surely below it is not worth a tenfold in compute."""
+"""Utility per decade of steps: a trend surely below it is not worth ten times the compute."""
 
 
 class Trend(NamedTuple):
-    """Least-squares slope of the last checkpoints, per decade of steps, with its 95 % interval; NaN when unknown."""
+    """Least-squares slope of the last checkpoints, per decade of steps, with its 95 % interval; NaN if undefined."""
 
     slope: float
     lo: float
     hi: float
     decades: float
-    """Distance of the first and the last of these checkpoints, log10 of steps."""
+    """Distance between the first and the last of these checkpoints, in decades of steps."""
 
 
 def trend(
     step_s: NDArray[np.integer], utility_s: NDArray[np.floating], utility_sb: NDArray[np.floating], last: int = LAST
 ) -> Trend:
-    """Slope of the last checkpoints against log10 of the step; step 0 has no place on this axis.
+    """Fit the slope of the last checkpoints against log10 of the step; step 0 is left out.
 
     Args:
         step_s: training steps, ascending.
-        utility_s: utility of each.
-        utility_sb: its joint bootstrap replicates.
-        last: checkpoints that the slope is fitted to.
+        utility_s: utility at each step.
+        utility_sb: joint bootstrap replicates of the utility.
+        last: number of checkpoints of the fit.
     """
     after = np.flatnonzero(step_s > 0)[-last:]
     if len(after) < last:
@@ -49,13 +49,13 @@ def trend(
 
 
 def has_risen(utility: float, utility_b: NDArray[np.floating]) -> bool:
-    """Whether there is utility that could have stopped rising: at least 0.05, with a lower bound above 0.
+    """Return whether utility has risen: at least 0.05, with a lower bound above 0.
 
-    Without this, the flat stretch before anything emerges would be taken for the end.
+    Without this criterion, the flat stretch before emergence would be mistaken for the end of the rise.
     """
     return bool(utility >= MARGIN and interval(utility_b)[0] > 0)
 
 
 def is_flat(found: Trend) -> bool:
-    """Whether the upper end of the trend's interval is below `FLAT`; False when there is no trend."""
+    """Return whether the upper bound of the trend is below `FLAT`; False without a trend."""
     return bool(found.hi < FLAT)

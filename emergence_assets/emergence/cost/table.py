@@ -1,4 +1,4 @@
-"""What training costs, and what the features of its checkpoints are worth."""
+"""Table of training compute and utility of checkpoints."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""What training has bought so far: the utility of every checkpoint of a model, with its joint bootstrap replicates.
+"""Utility of every checkpoint of a model, with joint bootstrap replicates.
 
 Shape suffixes: s steps, c categories, b bootstrap replicates.
 """
@@ -37,14 +37,14 @@ class UtilitySeries:
     step_s: NDArray[np.int64]
     tokens_s: NDArray[np.int64]
     layer_s: NDArray[np.int64]
-    """The layer that is read: the best of the checkpoint, chosen on split select."""
+    """Best layer of each checkpoint, chosen on split select."""
     excess_s: NDArray[np.float64]
     """Mean excess over categories; NaN without step 0."""
     excess_sb: NDArray[np.float64]
     is_present_sc: NDArray[np.bool_]
     """Whether a category's gain is at least 0.05 with a lower bound above 0."""
     is_present_scb: NDArray[np.bool_]
-    """The same of every replicate, its own gain in the place of the estimate."""
+    """Whether a category is present in each replicate, with the replicate's gain in place of the estimate."""
 
     @property
     def flops_s(self) -> NDArray[np.float64]:
@@ -53,18 +53,18 @@ class UtilitySeries:
 
     @property
     def n_final_present(self) -> int:
-        """Categories that are present at the last checkpoint."""
+        """Number of categories present at the last checkpoint."""
         return int(self.is_present_sc[-1].sum())
 
     def share_of_final(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Share of the categories present at the last checkpoint that are present at each: estimate, replicates.
+        """Return the share of the finally present categories that are present at each checkpoint: estimate, replicates.
 
-        NaN when there is none. A replicate has its own set of categories at the end.
+        The share is NaN if no category is present at the end. Every replicate has its own set of final categories.
         """
         return _share(self.is_present_sc[:, :, None])[:, 0], _share(self.is_present_scb)
 
     def until(self, n_steps: int) -> "UtilitySeries":
-        """The first so many checkpoints: what was known while the model was still training."""
+        """Return the series of the first `n_steps` checkpoints, as known during training."""
         along = ("step_s", "tokens_s", "layer_s", "excess_s", "excess_sb", "is_present_sc", "is_present_scb")
         same = ("model", "n_params_nonemb", "category_level", "control_id")
         return UtilitySeries(
@@ -81,11 +81,11 @@ def _share(is_present_scb: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def utility_series(presence: pl.DataFrame) -> Iterator[UtilitySeries]:
-    """Every model, level and control of `category_presence` as a series over its checkpoints.
+    """Yield every model, level and control of `category_presence` as a series over its checkpoints.
 
-    A checkpoint is read at its own best layer (highest mean `p_select` of the level), so that what was said of a
-    checkpoint stays said whatever comes after it. Excess is (p_best − p_step0) / (1 − p_step0) at that layer;
-    categories with p_step0 >= 0.98 have none. Layer -1 (the embedding) is left out.
+    A checkpoint is read at its own best layer (highest mean `p_select` of the level), so that later checkpoints do not
+    change its utility. Excess is (p_best − p_step0) / (1 − p_step0) at that layer; it is undefined for categories with
+    p_step0 >= 0.98. Layer -1 (the embedding) is left out.
 
     Raises:
         EmergenceError: cells were measured on different texts, or lack categories that others have.
@@ -134,7 +134,7 @@ def _series(
     gain, gain_b = p_best[rows] - before, replicates_rb[rows] - before_b
     lower = interval(gain_b)[0]
     is_present = (gain >= MARGIN) & (lower > 0)
-    # The replicate's own lower bound is as far below it as that of the estimate is below the estimate.
+    # The lower bound of a replicate is assumed as far below it as the lower bound of the estimate below the estimate.
     is_present_b = (gain_b >= MARGIN) & (gain_b > (gain - lower)[:, None])
     room = np.where(before < TRIVIAL, 1 - before, np.nan)
     room_b = np.where(np.isfinite(room)[:, None] & (before_b < 1), 1 - before_b, np.nan)
@@ -152,7 +152,7 @@ def _series(
 
 
 def _mean(values_sc: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Over categories, without those that are undefined; NaN where all are."""
+    """Average over the categories with a defined value; NaN if there are none."""
     defined = np.isfinite(values_sc)
     total, count = np.where(defined, values_sc, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64)
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)

@@ -1,7 +1,7 @@
 """The one-to-one assignment of latents with the largest total score: a check on mutual nearest neighbours.
 
-Mutual nearest neighbours leave out whoever is second best; the assignment (the Hungarian problem) gives everybody a
-partner. A match that is in both does not hang on which of the two is used.
+Mutual nearest neighbours leave out a latent that is only second best for its partner; the assignment (the Hungarian
+problem) gives every latent a partner. A match found by both methods does not depend on the choice between them.
 """
 
 import numpy as np
@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from emergence_assets.emergence.lineage.matching import Best, Edges
 
 N_CANDIDATES = 32
-"""Partners that take part of every latent, from both sides (SAE Match, arXiv 2410.07656, assigns densely)."""
+"""Candidate partners per latent, from both sides (SAE Match, arXiv 2410.07656, assigns densely)."""
 
 
 def in_assignment(best: Best, edges: Edges) -> NDArray[np.bool_]:
-    """Whether each pair is in the assignment with the largest total score, among the best partners from both sides.
+    """Return for each pair whether it is in the assignment with the largest total score.
 
-    Staying alone is allowed at a score of 0, so that a pair worse than unrelated is never forced.
+    Only the best partners from both sides are candidates. A latent may stay alone at a score of 0, so that no pair with
+    a negative score is forced.
 
     Args:
-        best: partners of every latent, `N_CANDIDATES` ranks say.
-        edges: the pairs in question.
+        best: best partners of every latent, for instance `N_CANDIDATES` ranks.
+        edges: the pairs to look up.
     """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
@@ -35,7 +36,7 @@ def in_assignment(best: Best, edges: Edges) -> NDArray[np.bool_]:
     key = np.concatenate([source * m + target, source_2 * m + target_2])
     key, first = np.unique(key, return_index=True)
     cost = 1 - np.maximum(np.concatenate([score, score_2])[first], 0)
-    # Everybody may stay alone, at the cost of a score of 0; a cost of 0 would be no entry at all.
+    # Every latent may stay alone, at the cost of a score of 0. A sparse matrix has no entry for a cost of 0.
     alone = np.arange(n)
     rows, columns = np.concatenate([key // m, alone]), np.concatenate([key % m, m + alone])
     weights = np.concatenate([np.maximum(cost, 1e-9), np.ones(n)])

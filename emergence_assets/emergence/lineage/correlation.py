@@ -1,9 +1,9 @@
-"""How alike two latents are active over the same texts: Pearson's correlation, phi and overlap, from sparse codes.
+"""Similarity of two latents' activations over the same texts: Pearson correlation, phi and overlap, from sparse codes.
 
-Nearly all activations are zero, so the work goes with the pairs of active entries of a text, not with texts ×
-latents².
+Nearly all activations are zero. The work is therefore proportional to the pairs of active entries per text, not to
+texts × latents².
 
-Shape suffixes: p texts, n latents of the one SAE, m latents of the other.
+Shape suffixes: p texts, n latents of one SAE, m latents of the other SAE.
 """
 
 import functools
@@ -18,11 +18,11 @@ from emergence_assets.features.statistics.codes import Codes
 from resources.errors import EmergenceError
 
 MIN_SUPPORT = 20
-"""Latents that are active on fewer texts are not compared: one text in common would already look like a likeness."""
+"""Active texts below which a latent is not compared: a single common text would already give a high correlation."""
 
 
 class _Standardised(NamedTuple):
-    """Activations over their standard deviation, twice, and their means in that unit; a constant latent becomes 0."""
+    """Activations divided by their standard deviation, in two layouts, and their means; a constant latent becomes 0."""
 
     by_text_pn: Any
     by_latent_np: Any
@@ -31,21 +31,21 @@ class _Standardised(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Activity:
-    """Latents of one SAE that are active often enough, and what they do on a set of texts."""
+    """Activations on a set of texts of those latents of one SAE that are active often enough."""
 
     latent_n: NDArray[np.int32]
-    """Their numbers in the dictionary, ascending."""
+    """Indices of the latents in the dictionary, ascending."""
     values_pn: Any
-    """`scipy.sparse.csr_array` of activations above zero, float32, a row per text."""
+    """`scipy.sparse.csr_array` of activations above zero, float32, one row per text."""
 
     @property
     def n_active_n(self) -> NDArray[np.int64]:
-        """Texts on which each is active."""
+        """Number of texts on which each latent is active."""
         return np.bincount(self.values_pn.indices, minlength=len(self.latent_n)).astype(np.int64)
 
     @functools.cached_property
     def standardised(self) -> _Standardised:
-        """What correlations are made of; kept, because each SAE is compared with several."""
+        """Standardised activations; cached, because each SAE is compared with several others."""
         values_pn, value = self.values_pn, self.values_pn.data.astype(np.float64)
         n_texts, n_latents = values_pn.shape
         mean_n = np.bincount(values_pn.indices, value, n_latents) / max(n_texts, 1)
@@ -59,18 +59,18 @@ class Activity:
         return _Standardised(scaled_pn, scaled_pn.T.tocsr(), mean_n * factor_n)
 
     def firing(self) -> "Activity":
-        """The same with 1 for every activation: its correlation is phi."""
+        """Return the same latents with every activation set to 1: their correlation is phi."""
         ones = self.values_pn.copy()
         ones.data = np.ones_like(ones.data)
         return Activity(self.latent_n, ones)
 
     def on(self, text_p: NDArray[np.integer]) -> "Activity":
-        """The same latents on other texts, or in another order of texts."""
+        """Return the same latents on a selection or another order of the texts."""
         return Activity(self.latent_n, self.values_pn[text_p])
 
 
 def latent_activity(codes: Codes, text_p: NDArray[np.integer], min_support: int = MIN_SUPPORT) -> Activity:
-    """Activity on the given texts of the latents that are active on at least `min_support` of them."""
+    """Return the activity on the given texts of the latents that are active on at least `min_support` of them."""
     from scipy.sparse import csr_array
 
     values, indices = codes.values_pk[text_p], codes.indices_pk[text_p]
@@ -85,13 +85,13 @@ def latent_activity(codes: Codes, text_p: NDArray[np.integer], min_support: int 
 
 
 class Correlator:
-    """Pearson's correlation between all latents of two SAEs, a block of the one's latents at a time."""
+    """Pearson correlation between all latents of two SAEs, for one block of the first SAE's latents at a time."""
 
     def __init__(self, one: Activity, other: Activity):
-        """Standardise both.
+        """Standardise both SAEs' activations.
 
         Raises:
-            EmergenceError: they are about different numbers of texts.
+            EmergenceError: the numbers of texts differ.
         """
         if one.values_pn.shape[0] != other.values_pn.shape[0]:
             raise EmergenceError(
@@ -103,7 +103,7 @@ class Correlator:
         self._n_texts = one.values_pn.shape[0]
 
     def block(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Correlations of the one's latents start … stop with all of the other, in [-1, 1]."""
+        """Correlate latents `start` to `stop` of the first SAE with all latents of the other; values in [-1, 1]."""
         one_np = self._one.by_latent_np
         block_np = one_np if stop - start == one_np.shape[0] else one_np[start:stop]
         together = (block_np @ self._other.by_text_pn).toarray() / self._n_texts
@@ -114,7 +114,7 @@ class Correlator:
 def correlation_of_pairs(
     one: Activity, other: Activity, pairs: Sequence[tuple[int, int]] | NDArray[np.integer]
 ) -> NDArray[np.float32]:
-    """Pearson's correlation of the given pairs of places only."""
+    """Return the Pearson correlation of the given pairs of positions only."""
     place = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
     left, right = one.standardised, other.standardised
     together = _product_sum(left.by_latent_np, right.by_latent_np, place) / one.values_pn.shape[0]
@@ -122,25 +122,25 @@ def correlation_of_pairs(
 
 
 def joint_counts(one: Activity, other: Activity, pairs: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Texts on which both latents of each pair of places are active."""
+    """Count the texts on which both latents of each pair of positions are active."""
     place = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
     fires_np, fires_mp = (_indicator(part.standardised.by_latent_np) for part in (one, other))
     return _product_sum(fires_np, fires_mp, place).round().astype(np.int64)
 
 
 def jaccard(n_joint: NDArray[Any], n_one: NDArray[Any], n_other: NDArray[Any]) -> NDArray[np.float32]:
-    """Texts on which both are active as a share of those on which either is."""
+    """Return the texts on which both latents are active as a share of the texts on which either is active."""
     return (n_joint / np.maximum(n_one + n_other - n_joint, 1)).astype(np.float32)
 
 
 def _indicator(matrix: Any) -> Any:
-    """1 at every entry, be its value 0 or not."""
+    """Return the matrix with 1 at every stored entry, even if the stored value is 0."""
     from scipy.sparse import csr_array
 
     return csr_array((np.ones_like(matrix.data), matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def _product_sum(one_np: Any, other_mp: Any, place: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sum over texts of the products of the rows of each pair."""
+    """Return for each pair of rows the sum over texts of their products."""
     products = one_np[place[:, 0]].multiply(other_mp[place[:, 1]])
     return np.asarray(products.sum(axis=1), dtype=np.float64).ravel()

@@ -1,4 +1,4 @@
-"""Edges between latents of two SAEs: who is matched with whom, above which nulls, and how well on texts unseen.
+"""Edges between latents of two SAEs: matched pairs, their null thresholds, and their correlation on held-out texts.
 
 Shape suffix: e edges.
 """
@@ -22,16 +22,18 @@ METHOD = "mnn"
 def edges_between(
     axis: str, source: ReadSAE, target: ReadSAE, models: tuple[str, str], share_space: bool = True
 ) -> pl.DataFrame:
-    """Edges above both nulls; see `FEATURE_LINEAGE`. Mutual ones are accepted, the others tell of splits and merges.
+    """Return the edges above both nulls; see `FEATURE_LINEAGE`.
+
+    Mutual edges are accepted. The other edges show splits and merges.
 
     Args:
         axis: step, seed, layer or size.
-        source: one SAE.
-        target: the other.
-        models: names of the models that they read.
-        share_space: whether decoder directions can be compared, that is, whether it is one model.
+        source: SAE whose latents the edges start from.
+        target: SAE whose latents the edges lead to.
+        models: names of the source's and the target's model.
+        share_space: whether decoder directions can be compared, that is, whether both SAEs belong to one model.
     """
-    one, other = (_placed(read.latents, share_space) for read in (source, target))
+    one, other = (_in_common_space(read.latents, share_space) for read in (source, target))
     best = best_partners(one, other, N_CANDIDATES)
     edges = edges_of(best.first(N_RANKS))
     null = null_threshold(one, rotated(other, seed=0))
@@ -94,9 +96,9 @@ def _constants(
 
 @functools.lru_cache(8)
 def _untrained_threshold(latents: LatentSet, untrained: LatentSet, share_space: bool) -> float:
-    """Remembered for a while: an SAE meets the same untrained dictionary once for each seed on the other side."""
-    return null_threshold(_placed(latents, share_space), _placed(untrained, share_space))
+    """Return the untrained null; cached, because an SAE is compared with one untrained dictionary once per seed."""
+    return null_threshold(_in_common_space(latents, share_space), _in_common_space(untrained, share_space))
 
 
-def _placed(latents: LatentSet, share_space: bool) -> LatentSet:
+def _in_common_space(latents: LatentSet, share_space: bool) -> LatentSet:
     return latents if share_space else replace(latents, direction_nd=None)

@@ -1,10 +1,10 @@
-"""Whether a latent of the first third of the layers and its match in the last third are active on the same texts.
+"""Persistence of latents over depth: co-activation of early latents with their matches in the last third.
 
-An early latent that is matched late and in no layer between (`skips_middle`) may have come back; or the SAEs between
-have missed it, as they miss most of what another seed finds: `p_missed` is the chance of that. Or two unrelated latents
-share a label. Carry lift tells these apart: P(late active | early active) / P(late active). It is measured
-on split score; the match was chosen on split select. The control asks the same of late latents that are active
-equally often and were not matched.
+Three explanations fit an early latent with a match in the last third and none between (`skips_middle`). The latent
+may have returned. The SAEs between may have missed it, as they miss most latents of another seed: `p_missed` is the
+chance of that. Or two unrelated latents share a label. The persistence lift (column `carry_lift`) separates them:
+P(late active | early active) / P(late active). It is measured on split score; the match was chosen on split select.
+The control is the same lift of late latents that are active equally often and were not matched.
 
 Shape suffixes: p texts, e pairs, b bootstrap replicates.
 """
@@ -22,18 +22,20 @@ from emergence_assets.emergence.lineage.stability_table import LATENT_CARRY
 from emergence_assets.features.statistics.formulas import bootstrap_weights
 
 N_CONTROLS = 5
-"""Late latents of nearest frequency that stand in for the match, one after the other; their mean is the control."""
+"""Late latents of nearest frequency that replace the match, one at a time; the mean of their lifts is the control."""
 _EARLY = ["src_layer", "src_sae_seed", "src_latent"]
 
 
 class _Lift(NamedTuple):
+    """Persistence lift of each pair, its 95 % interval, and the number of texts with both latents active."""
+
     value_e: NDArray[np.float64]
     lo_e: NDArray[np.float64]
     hi_e: NDArray[np.float64]
     n_joint_e: NDArray[np.int64]
 
 
-def latent_carry(
+def latent_persistence(
     edges: pl.DataFrame,
     stability: pl.DataFrame,
     read: Callable[[SAEKey], ReadSAE],
@@ -42,14 +44,16 @@ def latent_carry(
     n_boot: int = 200,
     boot_seed: int = 0,
 ) -> pl.DataFrame:
-    """One row per accepted edge from the first third of the layers to the last, at the last step; see `LATENT_CARRY`.
+    """Return one row per accepted edge from the first to the last third of the layers; see `LATENT_CARRY`.
+
+    Only the last step is read.
 
     Args:
         edges: `feature_lineage` of one model.
-        stability: `lineage_stability` of the model, for the ceilings of the middle layers.
-        read: gives an SAE of the last step.
-        layers: that were read.
-        n_layers: of the model.
+        stability: `lineage_stability` of the model; source of the ceilings of the middle layers.
+        read: returns an SAE of the last step with its activity.
+        layers: layers of the study.
+        n_layers: number of blocks of the model.
         n_boot: bootstrap replicates over texts.
         boot_seed: seed of the text weights.
     """
@@ -71,7 +75,7 @@ def latent_carry(
             for side in ("src", "dst")
         )
         parts.append(
-            part.with_columns(pl.Series(n, v) for n, v in _carried(part, early, later, n_boot, boot_seed).items())
+            part.with_columns(pl.Series(n, v) for n, v in _persistence(part, early, later, n_boot, boot_seed).items())
         )
     return (
         pl.concat(parts)
@@ -79,7 +83,7 @@ def latent_carry(
             n_mid_layers=pl.lit(len(middle)),
             p_missed=pl.lit(_missed(stability, middle), pl.Float64),
             n_mid_matched=pl.col("n_mid_matched").fill_null(0),
-            # without a layer between nothing can be skipped
+            # Without a middle layer no latent can skip the middle.
             skips_middle=(pl.col("n_mid_matched").fill_null(0) == 0) & bool(middle),
             n_boot=pl.lit(n_boot),
         )
@@ -90,7 +94,7 @@ def latent_carry(
 
 
 def _missed(stability: pl.DataFrame, middle: list[int]) -> float | None:
-    """Chance that SAEs of every middle layer miss a latent that is there, by what two seeds find of each other's."""
+    """Return the chance that the SAEs of all middle layers miss an existing latent: product of 1 - seed ceiling."""
     ceilings = stability.filter(
         (pl.col("axis") == "seed") & (pl.col("population") == "firing") & pl.col("layer").is_in(middle)
     ).filter(pl.col("step_from") == pl.col("step_from").max())
@@ -99,7 +103,8 @@ def _missed(stability: pl.DataFrame, middle: list[int]) -> float | None:
     )
 
 
-def _carried(part: pl.DataFrame, early: ReadSAE, later: ReadSAE, n_boot: int, boot_seed: int) -> dict[str, Any]:
+def _persistence(part: pl.DataFrame, early: ReadSAE, later: ReadSAE, n_boot: int, boot_seed: int) -> dict[str, Any]:
+    """Return the columns of the edges between two SAEs: category, counts of texts, lift and control lift."""
     early_e = np.searchsorted(early.latents.latent_n, part["src_latent"].to_numpy())
     late_e = np.searchsorted(later.latents.latent_n, part["dst_latent"].to_numpy())
     fires_early, fires_late = early.score.firing().values_pn.tocsc(), later.score.firing().values_pn.tocsc()
@@ -124,9 +129,9 @@ def _carried(part: pl.DataFrame, early: ReadSAE, later: ReadSAE, n_boot: int, bo
 
 
 def _lift(early_pe: Any, late_pe: Any, weights_pb: NDArray[np.float32], n_mean: int = 1) -> _Lift:
-    """Carry lift of each pair of columns with its bootstrap interval; nan where either is never active.
+    """Return the lift of each pair of columns with its bootstrap interval; NaN if either latent is never active.
 
-    With `n_mean`, so many neighbouring pairs become one by their mean.
+    With `n_mean` above 1, the mean of each group of `n_mean` neighbouring pairs is returned.
     """
     both_pe = early_pe.multiply(late_pe).tocsc()
     all_pb = np.column_stack([np.ones(len(weights_pb), dtype=np.float32), weights_pb])
@@ -144,7 +149,7 @@ def _lift(early_pe: Any, late_pe: Any, weights_pb: NDArray[np.float32], n_mean: 
 
 
 def _equally_frequent(n_active_n: NDArray[np.int64], late_e: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For every late latent the others that are nearest in frequency on split select, pairs × controls."""
+    """Return for every late latent the nearest others by frequency on split select, pairs × controls."""
     n = min(N_CONTROLS, len(n_active_n) - 1)
     distance_en = np.abs(n_active_n[None] - n_active_n[late_e, None]).astype(np.float64)
     distance_en[np.arange(len(late_e)), late_e] = np.inf

@@ -1,10 +1,10 @@
-"""Which latents of two SAEs are one and the same: nearest by direction and by activity, from both sides.
+"""Match the latents of two SAEs: nearest neighbours by decoder direction and activity, from both sides.
 
 The score of a pair is the mean of the cosine of its decoder directions and the correlation of its activations on the
-same texts; where the two live in different spaces (models of different width) it is the correlation alone. All pairs
-are scored, in blocks: a preselection of candidates by cosine needs the same product and can miss the best partner.
+same texts. For SAEs of different models, whose spaces differ, it is the correlation alone. All pairs are scored, in
+blocks: a preselection of candidates by cosine needs the same product and can miss the best partner.
 
-Shape suffixes: n latents of the one SAE, m latents of the other, d d_model, r ranks, e edges.
+Shape suffixes: n latents of one SAE, m latents of the other SAE, d d_model, r ranks, e edges.
 """
 
 from collections.abc import Iterator
@@ -24,9 +24,9 @@ from emergence_assets.emergence.lineage.correlation import (
 from resources.errors import EmergenceError
 
 N_RANKS = 3
-"""Partners that are kept of every latent: more than one, so that splits and merges are seen."""
+"""Partners kept per latent: more than one, so that splits and merges are visible."""
 BLOCK_PAIRS = 1 << 24
-"""Pairs that are scored at a time: 64 MB in single precision."""
+"""Pairs scored at a time: 64 MB in single precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,39 +34,39 @@ class LatentSet:
     """Latents of one SAE that can be matched."""
 
     activity: Activity
-    """Which they are, and when they are active."""
+    """Indices of the latents and their activations."""
     direction_nd: NDArray[np.float32] | None
-    """Their decoder directions, of unit length; None where they cannot be compared."""
+    """Decoder directions of unit length; None if they cannot be compared."""
 
     def __len__(self) -> int:
         return len(self.activity.latent_n)
 
     @property
     def latent_n(self) -> NDArray[np.int32]:
-        """Their numbers in the dictionary."""
+        """Indices of the latents in the dictionary."""
         return self.activity.latent_n
 
 
 class Edges(NamedTuple):
-    """Pairs of which at least one is the other's best, and both among the other's best three."""
+    """Pairs of latents: at least one is the other's best partner, and each is among the other's best three."""
 
     source_e: NDArray[np.int64]
-    """Place in the one set."""
+    """Position in the source set."""
     target_e: NDArray[np.int64]
-    """Place in the other set."""
+    """Position in the target set."""
     score_e: NDArray[np.float32]
     rank_target_e: NDArray[np.int64]
-    """Place of the target among the source's partners, from 1."""
+    """Rank of the target among the source's partners, from 1."""
     rank_source_e: NDArray[np.int64]
-    """Place of the source among the target's partners, from 1."""
+    """Rank of the source among the target's partners, from 1."""
 
     @property
     def mutual_e(self) -> NDArray[np.bool_]:
-        """Whether both are each other's best."""
+        """Whether the two latents are each other's best partner."""
         return (self.rank_target_e == 1) & (self.rank_source_e == 1)
 
     def where(self, kept_e: NDArray[np.bool_]) -> "Edges":
-        """Some of them."""
+        """Return the edges selected by a mask."""
         return Edges(
             self.source_e[kept_e],
             self.target_e[kept_e],
@@ -77,18 +77,18 @@ class Edges(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What a pair's score is made of."""
+    """Components of the scores of pairs, and their overlap."""
 
     cosine_e: NDArray[np.float32]
-    """Of decoder directions; nan where they cannot be compared."""
+    """Cosine of the decoder directions; NaN if they cannot be compared."""
     correlation_e: NDArray[np.float32]
     n_joint_e: NDArray[np.int64]
-    """Texts on which both are active."""
+    """Texts on which both latents are active."""
     jaccard_e: NDArray[np.float32]
 
 
 class Best(NamedTuple):
-    """The best partners of every latent of both sets, best first, and their scores; -1 and -inf where there is none."""
+    """Best partners of every latent of both sets, best first, and their scores; -1 and -inf for a missing partner."""
 
     target_nr: NDArray[np.int64]
     score_nr: NDArray[np.float32]
@@ -96,24 +96,24 @@ class Best(NamedTuple):
     score_mr: NDArray[np.float32]
 
     def first(self, n_ranks: int) -> "Best":
-        """The best few of them."""
+        """Return the first `n_ranks` partners of each latent."""
         few = slice(0, n_ranks)
         return Best(self.target_nr[:, few], self.score_nr[:, few], self.source_mr[:, few], self.score_mr[:, few])
 
 
 def match_latents(one: LatentSet, other: LatentSet) -> Edges:
-    """All pairs of which at least one is the other's best partner, and both are among the other's best three.
+    """Return all pairs in which one latent is the other's best partner and each is among the other's best three.
 
-    Whatever the numbering of the latents, the pairs are the same (equal scores aside).
+    The pairs do not depend on the numbering of the latents, except for equal scores.
     """
     return edges_of(best_partners(one, other))
 
 
 def best_partners(one: LatentSet, other: LatentSet, n_ranks: int = N_RANKS) -> Best:
-    """The partners with the highest scores, from both sides.
+    """Return the partners with the highest scores, from both sides.
 
     Raises:
-        EmergenceError: the sets were read on different texts, or only one has directions.
+        EmergenceError: the sets were read on different numbers of texts, or only one set has directions.
     """
     n, m = len(one), len(other)
     target_nr, score_nr = _nothing(n, n_ranks)
@@ -121,7 +121,7 @@ def best_partners(one: LatentSet, other: LatentSet, n_ranks: int = N_RANKS) -> B
     for start, stop, score_bm in _scores(one, other):
         target_nr[start:stop], score_nr[start:stop] = _largest(score_bm, n_ranks)
         found, found_score = _largest(score_bm.T, n_ranks)
-        # those found before come first, so that the lower number wins a tie
+        # Earlier partners come first, so that the lower index wins a tie.
         merged, merged_score = np.hstack([source_mr, found + start]), np.hstack([score_mr, found_score])
         order = np.argsort(-merged_score, axis=1, kind="stable")[:, :n_ranks]
         source_mr = np.take_along_axis(merged, order, axis=1)
@@ -130,7 +130,7 @@ def best_partners(one: LatentSet, other: LatentSet, n_ranks: int = N_RANKS) -> B
 
 
 def edges_of(best: Best) -> Edges:
-    """See `match_latents`."""
+    """Return the pairs among the best partners from both sides; see `match_latents`."""
     m = len(best.source_mr)
     source, place = np.nonzero(best.target_nr >= 0)
     target, rank = best.target_nr[source, place], place + 1
@@ -146,7 +146,7 @@ def edges_of(best: Best) -> Edges:
 
 
 def measure_edges(one: LatentSet, other: LatentSet, edges: Edges) -> Measured:
-    """Cosine, correlation and overlap of the given pairs, on the texts that the sets were read on."""
+    """Measure cosine, correlation and overlap of the given pairs, on the texts of the two sets."""
     pairs = np.stack([edges.source_e, edges.target_e], axis=1)
     if one.direction_nd is None or other.direction_nd is None:
         cosine_e = np.full(len(pairs), np.nan, dtype=np.float32)
@@ -159,7 +159,7 @@ def measure_edges(one: LatentSet, other: LatentSet, edges: Edges) -> Measured:
 
 
 def _scores(one: LatentSet, other: LatentSet) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
-    """Scores of the one's latents with all of the other, block by block."""
+    """Yield the scores of the first set's latents with all latents of the other, block by block."""
     if (one.direction_nd is None) != (other.direction_nd is None):
         raise EmergenceError("only one of two sets of latents has directions", where="matching of latents")
     correlator, n, m = Correlator(one.activity, other.activity), len(one), len(other)
@@ -174,7 +174,7 @@ def _scores(one: LatentSet, other: LatentSet) -> Iterator[tuple[int, int, NDArra
 
 
 def _largest(score_bm: NDArray[np.float32], n_ranks: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Places and values of the largest of every row, in order; by removing one after the other: there are few."""
+    """Return positions and values of the `n_ranks` largest entries per row, in order, found by repeated argmax."""
     place, value = _nothing(len(score_bm), n_ranks)
     left, every = np.array(score_bm), np.arange(len(score_bm))
     for rank in range(min(n_ranks, score_bm.shape[1])):

@@ -1,12 +1,12 @@
-"""From what score on a pair of latents counts as a match: two nulls, both of which have to be exceeded.
+"""Score thresholds of a match: two nulls, both of which a pair of latents must exceed.
 
-* rotated: the other SAE's directions turned by one random rotation, its texts permuted. Nothing is left in common but
-  dictionary sizes, norms and how often latents are active. Necessary and far from sufficient: two dictionaries that
-  nobody trained are both active where the read-outs are, and a third of their latents pass it (docs/method.md).
-* untrained: a TopK dictionary of random directions on the other's own read-outs. What exceeds it was learnt.
+* rotated: the other SAE's directions turned by one random rotation, its texts permuted. The two sets then share only
+  dictionary sizes, norms and activation frequencies. This null is necessary and far from sufficient: two untrained
+  dictionaries are both active where the read-outs lie, and a third of their latents exceed it (docs/method.md).
+* untrained: a TopK dictionary of random directions on the other SAE's read-outs. A score above this null was learnt.
 
-Both take the best partner of every latent, from both sides, as a match would be taken, and of these the 99.5 %
-quantile.
+Each null is the 99.5 % quantile of the scores of the best partners, taken for every latent and from both sides like a
+match.
 """
 
 import numpy as np
@@ -17,11 +17,11 @@ QUANTILE = 0.995
 
 
 def rotated(latents: LatentSet, seed: int) -> LatentSet:
-    """The same latents in a randomly turned space and on permuted texts.
+    """Return the same latents in a randomly rotated space and on permuted texts.
 
     Args:
-        latents: to be turned; angles between them stay.
-        seed: decides rotation and permutation.
+        latents: latents to rotate; the angles between them stay.
+        seed: seed of rotation and permutation.
     """
     draw = np.random.default_rng(seed)
     text_p = draw.permutation(latents.activity.values_pn.shape[0])
@@ -35,14 +35,14 @@ def rotated(latents: LatentSet, seed: int) -> LatentSet:
 
 
 def null_threshold(one: LatentSet, null: LatentSet) -> float:
-    """99.5 % quantile of the best scores that latents of a set find in a set that has nothing to do with it.
+    """Return the 99.5 % quantile of the best scores between a set of latents and an unrelated set.
 
     Args:
-        one: a trained SAE.
-        null: what takes the place of the other.
+        one: latents of a trained SAE.
+        null: unrelated latents in place of the other SAE.
 
     Returns:
-        A score; nan where either set is empty.
+        A score; NaN if either set is empty.
     """
     if not len(one) or not len(null):
         return float("nan")

@@ -1,8 +1,8 @@
 """Lineages: chains of latents that are matched from checkpoint to checkpoint.
 
-Edges go from each SAE seed to the next seed at the next checkpoint, so that a lineage never rests on a shared random
-start; with a single seed it does, and says so (`pairing`). A latent has at most one partner on either side, so a
-component of edges is a chain. Latents without any match are no lineage; `lineage_stability` counts them.
+Edges go from each SAE seed to the next seed at the next checkpoint, so that no lineage rests on a shared random start.
+With a single seed it does, and `pairing` is `same_seed`. A latent has at most one partner on either side, so every
+connected component of edges is a chain. Latents without any match form no lineage; `lineage_stability` counts them.
 """
 
 from collections.abc import Callable
@@ -16,22 +16,22 @@ from emergence_assets.emergence.lineage.read_latents import SAEKey
 from emergence_assets.emergence.lineage.table import LINEAGE_NODES
 
 Directions = Callable[[SAEKey], NDArray[np.float32]]
-"""Decoder directions of an SAE, rows are latents, of unit length."""
+"""Returns the decoder directions of an SAE, [latents, d_model], of unit length."""
 _MEMBER = ["layer", "step", "sae_seed", "latent"]
 
 
 def lineage_nodes(edges: pl.DataFrame, latents: pl.DataFrame, model: str, directions: Directions) -> pl.DataFrame:
-    """One row per lineage, see `LINEAGE_NODES`.
+    """Return one row per lineage; see `LINEAGE_NODES`.
+
+    Birth and death are intervals between checkpoints. Birth lies between the last checkpoint without the lineage and
+    the first with it; death between the last checkpoint with the lineage and the first without it. The outer bound is
+    null where the data begin or end. `drift_cos` is the cosine of each member's direction with that of the last member.
 
     Args:
         edges: `feature_lineage` of the model.
         latents: `matched_latents` of the model.
-        model: its name.
-        directions: gives the decoder of an SAE; asked for each SAE once.
-
-    Birth and death are intervals between checkpoints: the last without and the first with it, the last with and the
-    first without it; null where the data begin or end. `drift_cos` is the cosine of each member's direction with the
-    last one's.
+        model: name of the model.
+        directions: returns the decoder of an SAE; called once per SAE.
     """
     seeds = latents["sae_seed"].unique().sort().to_list()
     if not seeds:
@@ -80,7 +80,7 @@ def lineage_nodes(edges: pl.DataFrame, latents: pl.DataFrame, model: str, direct
 
 
 def _members(accepted: pl.DataFrame) -> pl.DataFrame:
-    """Latents of accepted edges with the number of the chain they belong to."""
+    """Return the latents of accepted edges with the number of their chain."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -98,7 +98,7 @@ def _members(accepted: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_relatives(members: pl.DataFrame, one_sided: pl.DataFrame) -> pl.DataFrame:
-    """How many others each member became besides its match (splits), and how many came together in it (merges)."""
+    """Add to each member its counts of splits (further targets) and merges (further sources) besides its match."""
     splits = one_sided.filter(pl.col("rank_src") == 1).group_by(f"src_{name}" for name in _MEMBER)
     merges = one_sided.filter(pl.col("rank_dst") == 1).group_by(f"dst_{name}" for name in _MEMBER)
     for side, grouped, name in (("src", splits, "n_splits"), ("dst", merges, "n_merges")):
@@ -108,7 +108,7 @@ def _with_relatives(members: pl.DataFrame, one_sided: pl.DataFrame) -> pl.DataFr
 
 
 def _drift(members: pl.DataFrame, directions: Directions) -> pl.Series:
-    """Cosine of each member with the last of its chain; members are sorted by chain and step."""
+    """Return the cosine of each member with the last of its chain; members are sorted by chain and step."""
     place = members.with_row_index("place")
     vectors: NDArray[np.float32] | None = None
     for part in place.partition_by("step", "layer", "sae_seed"):

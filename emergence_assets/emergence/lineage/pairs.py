@@ -1,11 +1,11 @@
-"""Which SAEs of a model are compared, and what for.
+"""Pairs of SAEs that are compared, by axis.
 
-* step: a checkpoint with the next one, layer by layer, between different SAE seeds. SAEs of one layer and seed start
-  from the same random directions at every step; what they share may be that start. The same seed is compared too, and
-  shows how much of it is.
-* seed: different SAE seeds of one cell: the ceiling of everything else.
-* layer: a layer with the next, and those of the first third with all later ones, at the last step.
-* size: a layer with the one of the next larger model that lies nearest in relative depth, at the last step of both.
+* step: a checkpoint with the next checkpoint, layer by layer, between different SAE seeds. SAEs of one layer and seed
+  start from the same random directions at every step and may share only that start. Equal seeds are compared too, to
+  measure the effect of the common start.
+* seed: different SAE seeds of one cell; the ceiling of all other comparisons.
+* layer: each layer with the next, and each layer of the first third with all later layers, at the last step.
+* size: a layer with the layer of the next larger model nearest in relative depth, at the last step of both models.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from emergence_assets.emergence.lineage.read_latents import SAEKey
 
 
 class Pair(NamedTuple):
-    """Two SAEs to be compared."""
+    """Two SAEs to compare."""
 
     axis: str
     """step, seed, layer or size."""
@@ -25,13 +25,13 @@ class Pair(NamedTuple):
 
 
 def next_seeds(seeds: Sequence[int]) -> dict[int, int]:
-    """Each SAE seed to the one that it is compared with, in a circle; a single one has only itself."""
+    """Map each SAE seed to its comparison seed, in a circle; a single seed maps to itself."""
     ordered = sorted(seeds)
     return dict(zip(ordered, [*ordered[1:], ordered[0]], strict=True))
 
 
 def pairs_over_steps(steps: Sequence[int], layer: int, seeds: Sequence[int]) -> list[Pair]:
-    """Comparisons within one layer, in order of steps: between neighbouring checkpoints, and between seeds."""
+    """List the comparisons within one layer, in order of steps: between neighbouring checkpoints and between seeds."""
     partner, ordered = next_seeds(seeds), sorted(steps)
     found = [
         Pair("step", SAEKey(step, layer, seed), SAEKey(later, layer, other))
@@ -39,14 +39,14 @@ def pairs_over_steps(steps: Sequence[int], layer: int, seeds: Sequence[int]) -> 
         for seed in sorted(seeds)
         for other in sorted({seed, partner[seed]})
     ]
-    # Two seeds are compared once: a match is one from both sides.
+    # Two seeds are compared once: matching is symmetric.
     circle = sorted({tuple(sorted(pair)) for pair in partner.items() if pair[0] != pair[1]})
     found += [Pair("seed", SAEKey(step, layer, a), SAEKey(step, layer, b)) for step in ordered for a, b in circle]
     return sorted(found, key=lambda pair: (pair.source.step, pair.target.step))
 
 
 def pairs_over_layers(step: int, layers: Sequence[int], n_layers: int, seeds: Sequence[int]) -> list[Pair]:
-    """Comparisons between layers of one checkpoint; the embedding (-1) is the same vector for every text."""
+    """List the comparisons between layers of one checkpoint, without the embedding (-1): one vector for all texts."""
     blocks = sorted(layer for layer in layers if layer >= 0)
     early = [layer for layer in blocks if third(layer, n_layers) == 0]
     between = set(pairwise(blocks)) | {(a, b) for a in early for b in blocks if b > a and third(b, n_layers) > 0}
@@ -60,25 +60,25 @@ def pairs_over_layers(step: int, layers: Sequence[int], n_layers: int, seeds: Se
 def pairs_over_sizes(
     steps: tuple[int, int], layers: tuple[Sequence[int], Sequence[int]], n_layers: tuple[int, int], seeds: Sequence[int]
 ) -> list[Pair]:
-    """Comparisons of a model with a larger one, between different SAE seeds.
+    """List the comparisons of a model with a larger model, between different SAE seeds.
 
     Args:
-        steps: step of each that is compared.
-        layers: layers of each that there are SAEs of.
-        n_layers: depth of each.
-        seeds: of the SAEs.
+        steps: compared step of each model.
+        layers: layers of each model that have SAEs.
+        n_layers: number of blocks of each model.
+        seeds: SAE seeds.
     """
     own, others = (sorted(layer for layer in known if layer >= 0) for known in layers)
     return [
         Pair("size", SAEKey(steps[0], layer, seed), SAEKey(steps[1], nearest, other))
         for layer in own
         if others
-        # Of two that lie as near, the shallower.
+        # The shallower layer wins a tie.
         for nearest in [min(others, key=lambda at: abs((at + 1) / n_layers[1] - (layer + 1) / n_layers[0]))]
         for seed, other in next_seeds(seeds).items()
     ]
 
 
 def third(layer: int, n_layers: int) -> int:
-    """0, 1 or 2: the third of the depth, (layer + 1) / n_layers, that a layer lies in."""
+    """Return the third of the depth, (layer + 1) / n_layers, that contains a layer: 0, 1 or 2."""
     return min(2, 3 * (layer + 1) // n_layers)

@@ -1,4 +1,4 @@
-"""Shares of latents over the ceiling that another SAE seed sets, with margins, and how long they last.
+"""Shares of latents relative to the seed ceiling, with intervals; survival and half-lives.
 
 Shape suffixes: r rows, b draws, t checkpoints.
 """
@@ -12,23 +12,23 @@ from numpy.typing import NDArray
 from emergence_assets.emergence.lineage.survival import decades, half_lives, survival
 
 MIN_CEILING = 0.1
-"""Below it a ratio says nothing: the same SAE design does not find its own latents again."""
+"""Ceiling below which no ratio is formed: the SAE design hardly finds its own latents again."""
 N_DRAWS = 2000
 
 
 def with_ratios(table: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Add shares, ceilings, their ratio, survival and half-lives with their margins to rows of counts.
+    """Add shares, ceilings, their ratio, survival and half-lives with their intervals to rows of counts.
 
     Args:
-        table: axis, pairing, population, step_from, step_to, layer, layer_to, n_latents, n_matched; rows of axis seed
-            are the ceilings of those whose target they are.
-        seed: of the draws.
+        table: columns axis, pairing, population, step_from, step_to, layer, layer_to, n_latents, n_matched. A row of
+            axis seed is the ceiling of the rows with its cell as target.
+        seed: seed of the draws.
     """
     draw = np.random.default_rng(seed)
     n, k = (table[name].to_numpy() for name in ("n_latents", "n_matched"))
     raw_rb = draw.beta(k[:, None] + 0.5, (n - k)[:, None] + 0.5, (len(n), N_DRAWS))
     ceiling_r = _ceiling_rows(table)
-    # another seed is no ceiling for those that share a random start
+    # Another seed is no ceiling for SAEs that share a random start.
     has_one = (pl.col("axis") != "seed") & (pl.col("pairing") == "other_seed")
     known_r = (ceiling_r >= 0) & table.select(has_one).to_series().to_numpy()
     ceiling_rb = raw_rb[ceiling_r]
@@ -46,7 +46,7 @@ def with_ratios(table: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 
 def _ceiling_rows(table: pl.DataFrame) -> NDArray[np.int64]:
-    """For every row the row of the seeds of its target's cell, -1 where there is none."""
+    """Return for every row the number of the row with the seed ceiling of its target's cell; -1 if it is missing."""
     seeds = table.with_row_index("row").filter(pl.col("axis") == "seed")
     seeds = seeds.select("population", pl.col("step_from").alias("step_to"), pl.col("layer").alias("layer_to"), "row")
     keys = ["population", "step_to", "layer_to"]
@@ -55,7 +55,7 @@ def _ceiling_rows(table: pl.DataFrame) -> NDArray[np.int64]:
 
 
 def _lasting(table: pl.DataFrame, s_norm: NDArray[np.float64], norm_rb: NDArray[np.float64]) -> dict[str, Any]:
-    """Survival since the first checkpoint with a ratio, and half-life from each checkpoint on; axis step only."""
+    """Return survival since the first checkpoint with a ratio, and half-life from each checkpoint; axis step only."""
     n, names = len(table), ("survival", "survival_lo", "survival_hi", "half_life", "half_life_lo", "half_life_hi")
     columns = {name: np.full(n, np.nan) for name in names}
     series = table.with_row_index("row").filter(pl.col("axis") == "step").sort("step_from")
@@ -64,7 +64,7 @@ def _lasting(table: pl.DataFrame, s_norm: NDArray[np.float64], norm_rb: NDArray[
         x_t = decades(np.append(part["step_from"].to_numpy(), part["step_to"].to_numpy()[-1]))
         together_tb = np.column_stack([s_norm[row], norm_rb[row]])
         for name, found_tb in (("survival", survival(together_tb)), ("half_life", half_lives(together_tb, x_t))):
-            # more than half outlast the data: no number, as a right-censored time has none
+            # A half-life beyond the last checkpoint is right-censored: null.
             columns[name][row] = np.where(np.isinf(found_tb[:, 0]), np.nan, found_tb[:, 0])
             defined = np.isfinite(s_norm[row]) & ~np.isnan(found_tb).any(axis=1)
             if defined.any():
@@ -75,6 +75,7 @@ def _lasting(table: pl.DataFrame, s_norm: NDArray[np.float64], norm_rb: NDArray[
 
 
 def _bounds(name: str, draws_rb: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Return the 95 % interval of draws as two columns; NaN where the draws are undefined."""
     bounds = {f"{name}_lo": np.full(len(draws_rb), np.nan), f"{name}_hi": np.full(len(draws_rb), np.nan)}
     defined = np.isfinite(draws_rb[:, 0])
     if defined.any():

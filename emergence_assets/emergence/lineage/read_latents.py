@@ -1,4 +1,4 @@
-"""The latents of one SAE as lineages see them: where they point, when they are active, what they stand for."""
+"""Latents of one SAE as used by lineages: decoder direction, activity and category."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,29 +28,29 @@ class Texts(NamedTuple):
     """The probe texts that latents are compared on."""
 
     select_p: NDArray[np.integer]
-    """Rows of the read-outs on split select: matches are chosen there."""
+    """Rows of the read-outs on split select, used to choose matches."""
     score_p: NDArray[np.integer]
-    """Rows on split score: what is said of a match is measured there."""
+    """Rows on split score, used to measure matches."""
     level: str
-    """Label level whose categories latents stand for."""
+    """Label level of the latents' categories."""
 
 
 @dataclass(frozen=True, eq=False)
 class ReadSAE:
-    """One SAE, as far as its latents are active often enough to be compared."""
+    """One SAE, restricted to the latents that are active often enough to be compared."""
 
     key: SAEKey
     latents: LatentSet
-    """On split select: what is matched is chosen there."""
+    """Latents on split select, used to choose matches."""
     score: Activity
     """The same latents on split score."""
     untrained: LatentSet
-    """What a dictionary that nobody trained makes of the same read-outs, on split select."""
+    """Latents of an untrained dictionary on the same read-outs, on split select."""
     category_n: NDArray[np.object_]
-    """The category that each latent stands for; None for most."""
+    """Category of each latent; None for most."""
 
     def frame(self) -> pl.DataFrame:
-        """One row per latent; see `MATCHED_LATENTS`."""
+        """Return one row per latent; see `MATCHED_LATENTS`."""
         return pl.DataFrame(
             {
                 "step": np.full(len(self.latents), self.key.step, dtype=np.int32),
@@ -75,16 +75,16 @@ def read_latents(
     """Encode the read-outs of a cell with its SAEs and with an untrained one.
 
     Args:
-        step: of the checkpoint.
-        layer: of the cell.
-        read_out_pd: texts × d_model.
-        saes: SAE seed to SAE, all of one dictionary size.
-        latent_stats: of the cell.
-        k: active latents per text by design; what the untrained dictionary gets.
-        texts: which texts, and whose categories.
+        step: step of the checkpoint.
+        layer: layer of the cell.
+        read_out_pd: read-outs, texts × d_model.
+        saes: SAE by SAE seed, all of one dictionary size.
+        latent_stats: `latent_stats` of the cell.
+        k: active latents per text of the untrained dictionary.
+        texts: rows of the two splits, and the label level.
 
     Returns:
-        SAE seed to what was read.
+        The latents by SAE seed.
     """
     from emergence_assets.emergence.lineage.untrained_sae import untrained_sae
     from emergence_assets.features.statistics.encoded import encoded
@@ -92,7 +92,7 @@ def read_latents(
     passing = latent_stats.filter(pl.col("passes") & (pl.col("category_level") == texts.level))
     categories = assigned(passing, by=("sae_seed", "latent"))
     n_latents = next(iter(saes.values())).n_latents
-    # The same directions in every cell would make untrained dictionaries of neighbouring steps alike by construction.
+    # With equal directions in every cell, untrained dictionaries of neighbouring steps would be alike by construction.
     own = untrained_sae(read_out_pd, n_latents, k, seed=1000 * (step + 1) + layer + 1)
     own_activity = latent_activity(encoded(own, read_out_pd), texts.select_p)
     untrained = LatentSet(own_activity, own.W_dec_nd.numpy()[own_activity.latent_n])
@@ -103,11 +103,11 @@ def read_latents(
         category_n = np.full(n_latents, None, dtype=object)
         own_rows = categories.filter(pl.col("sae_seed") == seed)
         category_n[own_rows["latent"].to_numpy()] = own_rows["category"].to_list()
-        everything = latent_activity(codes, texts.score_p, min_support=0)
+        all_latents = latent_activity(codes, texts.score_p, min_support=0)
         read[seed] = ReadSAE(
             SAEKey(step, layer, seed),
             LatentSet(activity, sae.W_dec_nd.numpy()[activity.latent_n]),
-            Activity(activity.latent_n, everything.values_pn[:, activity.latent_n]),
+            Activity(activity.latent_n, all_latents.values_pn[:, activity.latent_n]),
             untrained,
             category_n[activity.latent_n],
         )

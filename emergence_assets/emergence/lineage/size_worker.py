@@ -1,4 +1,4 @@
-"""Match the latents of a model with those of the next larger one."""
+"""Match the latents of a model with those of the next larger model."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -24,7 +24,7 @@ from resources.tables.parquet import read_table
 
 
 class _Size(NamedTuple):
-    """A model at its last step."""
+    """One model at its last step."""
 
     n_params_nonemb: int
     name: str
@@ -32,11 +32,11 @@ class _Size(NamedTuple):
     step: int
     cells: Layers
     latents: pl.DataFrame
-    """Its `matched_latents` of that step."""
+    """`matched_latents` of the model at that step."""
 
     @property
     def layers(self) -> list[int]:
-        """Blocks that there are SAEs of."""
+        """Blocks with SAEs."""
         return [cell["layer"] for cell in self.cells]
 
 
@@ -48,14 +48,14 @@ def make_size_lineage(
     settings: Mapping[str, Any],
     report: Any,
 ) -> Made:
-    """Rows of `size_lineage` and `size_stability`: edges between neighbouring sizes at their last steps.
+    """Make the rows of `size_lineage` and `size_stability`: edges between neighbouring sizes at their last steps.
 
-    Two models with different tokenizers were run over different tokens: such a pair is left out and counted.
+    Models with different tokenizers read different tokens. Such a pair is left out and counted.
 
     Args:
         cells: layers of all checkpoints of all models.
-        files: of `matched_latents`, in the order of the models.
-        feature_lineage: of all models.
+        files: files of `matched_latents`, in the order of the models.
+        feature_lineage: `feature_lineage` of all models.
         probes: JSON of the probe set.
         settings: section sae of the study.
         report: called with pairs of models done, all pairs, and a note.
@@ -74,12 +74,12 @@ def make_size_lineage(
         targets.append(large.latents)
         report(position + 1, len(ordered) - 1, "")
     frame, stability = pl.concat(edges), pl.concat(found)
-    nobody = MATCHED_LATENTS.schema.to_frame()
+    none = MATCHED_LATENTS.schema.to_frame()
     pooled = stability.filter(pl.col("layer").is_null(), pl.col("population") == "firing")
     numbers = {
         "pairs_of_models": len(ordered) - 1,
         "pairs_without_common_texts": unlike,
-        **edge_counts(frame, pl.concat([nobody, *sources]), pl.concat([nobody, *targets])),
+        **edge_counts(frame, pl.concat([none, *sources]), pl.concat([none, *targets])),
         "largest_s_raw": pooled["s_raw"].max(),
         "ratios_over_a_low_ceiling": ratios_over_a_low_ceiling(stability),
     }
@@ -108,7 +108,7 @@ def _compared(
     edges = pl.concat(
         [
             SIZE_LINEAGE.schema.to_frame(),
-            # Decoder directions of two models cannot be compared; the texts on which latents are active can.
+            # Decoder directions of two models cannot be compared; activations on the same texts can.
             *(
                 edges_between("size", read(pair.source), read_to(pair.target), names, share_space=False)
                 for pair in pairs

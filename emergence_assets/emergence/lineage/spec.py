@@ -1,6 +1,7 @@
-"""Assets of lineages: per model edges, lineages, stability, what early layers carry on; and edges between sizes.
+"""Assets of lineages: edges, lineages, stability and persistence over depth per model; edges between model sizes.
 
-A model of two layers carries nothing to a last third: tables without rows are no fault, and summaries are checked.
+A model of two layers has no matches from the first third to the last. Tables may therefore be empty, and the checks
+read summaries.
 """
 
 from emergence_assets.emergence.lineage import stability_table, table
@@ -17,7 +18,7 @@ FEATURE_LINEAGE = table_spec(
     checks=(
         all_zero(
             "matches_are_mutual_and_above_both_nulls",
-            "Whatever is accepted is each other's best, exceeds both nulls, and is among the latents compared.",
+            "Every accepted pair is mutually best, exceeds both nulls, and consists of compared latents.",
             *_BROKEN_EDGES,
         ),
     ),
@@ -30,7 +31,7 @@ LINEAGE_NODES = table_spec(
     checks=(
         all_zero(
             "lineages_are_chains",
-            "No latent belongs to two lineages, and each begins before it ends.",
+            "No latent belongs to two lineages, and every lineage begins before it ends.",
             "latents_of_two_lineages",
             "ends_before_it_begins",
         ),
@@ -41,16 +42,20 @@ LINEAGE_STABILITY = table_spec(
     ("feature_lineage",),
     "emergence_assets.emergence.lineage.worker:make_lineage_stability",
     checks=(
-        all_zero("ratios_have_a_ceiling", "Nothing is divided by a ceiling below .1.", "ratios_over_a_low_ceiling"),
+        all_zero("ratios_have_a_ceiling", "No share is divided by a ceiling below 0.1.", "ratios_over_a_low_ceiling"),
     ),
 )
 LATENT_CARRY = table_spec(
     stability_table.LATENT_CARRY,
     ("activations", "sae", "latent_stats", "feature_lineage", "lineage_stability"),
-    "emergence_assets.emergence.lineage.worker:make_latent_carry",
+    "emergence_assets.emergence.lineage.worker:make_latent_persistence",
     recipe=sections("probe_set", "sae", "statistics"),
     checks=(
-        all_zero("joint_texts_are_part_of_both", "Both are active on no more texts than either.", "joint_above_either"),
+        all_zero(
+            "joint_texts_are_part_of_both",
+            "No more texts have both latents active than either alone.",
+            "joint_above_either",
+        ),
     ),
 )
 SIZE_LINEAGE = table_spec(
@@ -62,7 +67,7 @@ SIZE_LINEAGE = table_spec(
     checks=(
         all_zero(
             "matches_are_mutual_and_ratios_have_a_ceiling",
-            "Whatever is accepted is each other's best and exceeds both nulls; no ratio is over a ceiling below .1.",
+            "Every accepted pair is mutually best and exceeds both nulls; no share is divided by a ceiling below 0.1.",
             *_BROKEN_EDGES,
             "ratios_over_a_low_ceiling",
         ),

@@ -1,8 +1,8 @@
-"""How much of a dictionary is found again: at the next checkpoint or layer, and by another SAE seed on the same one.
+"""Share of a dictionary that is found again: at the next checkpoint or layer, and by another SAE seed of the same cell.
 
-A latent is found again with the chance that it lasts times the chance that an SAE finds it at all. The second is
-measured: it is what another seed finds of the same cell, the ceiling. Over the ceiling of the target stands how much
-lasts.
+The chance that a latent is found again is the chance that it lasts times the chance that an SAE finds it at all. The
+second factor is measured: it is the share that another seed of the same cell finds, the ceiling. The share divided by
+the ceiling of the target estimates the first factor.
 """
 
 from collections.abc import Sequence
@@ -21,20 +21,21 @@ _COMPARISON = ["axis", "pairing", "population", "step_from", "step_to", "layer",
 def lineage_stability(
     edges: pl.DataFrame, latents: pl.DataFrame, model: str, n_params_nonemb: int, n_layers: int, seed: int = 0
 ) -> pl.DataFrame:
-    """Shares of latents that are found again, raw, by another seed, and their ratio; see `LINEAGE_STABILITY`.
+    """Return shares of latents that are found again, raw and relative to the seed ceiling; see `LINEAGE_STABILITY`.
+
+    Rows of axis `seed` are the ceilings. Population `firing` is every latent with support; `categorical` is every
+    latent with a category, counted as found if its match has the same category. Pairing `other_seed` is the
+    measurement; with `same_seed` source and target share their random start. Intervals are 95 %, over latents, from
+    Jeffreys' posterior (Brown, Cai and DasGupta 2001); they hold SAEs and texts fixed. Rows without a layer pool all
+    layers.
 
     Args:
         edges: `feature_lineage` of one model.
-        latents: `matched_latents` of the model: who could have been matched.
-        model: its name.
-        n_params_nonemb: its size.
-        n_layers: its depth.
-        seed: of the draws.
-
-    Rows of axis `seed` are the ceilings. Population `firing` is every latent with support, `categorical` those that
-    stand for a category, which their match has to stand for too. Pairing `other_seed` is the measurement, `same_seed`
-    shares its random start with the target. Intervals are 95 %, over latents, from Jeffreys' posterior (Brown, Cai
-    and DasGupta 2001); they hold SAEs and texts fixed. Rows without a layer are over all layers.
+        latents: `matched_latents` of the model: every latent that could be matched.
+        model: name of the model.
+        n_params_nonemb: non-embedding parameters of the model.
+        n_layers: number of blocks of the model.
+        seed: seed of the draws.
     """
     if latents.is_empty():
         return LINEAGE_STABILITY.schema.to_frame()
@@ -52,17 +53,17 @@ def size_stability(
     n_params_nonemb: int,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Shares of the latents of a model that a larger one has too, over what two SAEs of the larger one share.
+    """Return shares of a model's latents found in a larger model, relative to the seed ceiling of the larger model.
 
     Args:
-        pairs: what was compared, axis size.
-        edges: between the two models, at the step of each that is compared.
-        latents: `matched_latents` of the smaller model at that step.
+        pairs: compared SAEs, axis size.
+        edges: edges between the two models, at the compared step of each.
+        latents: `matched_latents` of the smaller model at its step.
         seed_edges: `feature_lineage` of the larger model, axis seed, at its step.
-        latents_to: `matched_latents` of the larger model at that step.
-        models: names of both, the smaller one first.
-        n_params_nonemb: size of the smaller one.
-        seed: of the draws.
+        latents_to: `matched_latents` of the larger model at its step.
+        models: names of the smaller and the larger model.
+        n_params_nonemb: non-embedding parameters of the smaller model.
+        seed: seed of the draws.
 
     Returns:
         Rows of axis size; see `lineage_stability`.
@@ -97,7 +98,7 @@ def _stability(counts: pl.DataFrame, seed: int, model: str, model_to: str, n_par
 
 
 def _counts(accepted: pl.DataFrame, latents: pl.DataFrame, n_layers: int) -> pl.DataFrame:
-    """Latents and matched ones of every comparison; layer by layer, because all latents × comparisons are many."""
+    """Count latents and matched latents of every comparison, layer by layer to bound memory."""
     steps, seeds = (latents[name].unique().sort().to_list() for name in ("step", "sae_seed"))
     layers = latents["layer"].unique().sort().to_list()
     over_layers = pairs_over_layers(steps[-1], layers, n_layers, seeds)
@@ -110,7 +111,7 @@ def _counts(accepted: pl.DataFrame, latents: pl.DataFrame, n_layers: int) -> pl.
 
 
 def _comparisons(pairs: list[Pair], seeds: list[int]) -> pl.DataFrame:
-    """Pairs as rows; two seeds of a cell count from both sides."""
+    """Return pairs as rows; two seeds of a cell are counted from both sides."""
     partner = next_seeds(seeds)
     both = pairs + [Pair(axis, target, source) for axis, source, target in pairs if axis == "seed"]
     rows = [
@@ -134,8 +135,8 @@ def _counts_of(comparisons: pl.DataFrame, latents: pl.DataFrame, accepted: pl.Da
             for part, order in ((accepted, forward), (accepted.filter(pl.col("axis") == "seed"), backward))
         ]
     )
-    asked = comparisons.join(latents.select(*_SAE, "latent", "category"), on=_SAE)
-    known = asked.join(found.with_columns(hit=True), on=[*_SAE, "latent", *_TARGET], how="left")
+    candidates = comparisons.join(latents.select(*_SAE, "latent", "category"), on=_SAE)
+    known = candidates.join(found.with_columns(hit=True), on=[*_SAE, "latent", *_TARGET], how="left")
     counted = known.group_by("axis", "pairing", "step", "step_to", "layer", "layer_to").agg(
         pl.len().alias("n_firing"),
         pl.col("hit").is_not_null().sum().alias("k_firing"),

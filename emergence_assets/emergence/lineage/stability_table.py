@@ -1,4 +1,4 @@
-"""Shares of latents that are found again over time, layers and sizes, and the persistence of early latents in depth."""
+"""Shares of latents that are found again over steps, layers and sizes; persistence of early latents over depth."""
 
 from dataclasses import replace
 

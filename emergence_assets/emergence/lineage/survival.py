@@ -1,7 +1,7 @@
-"""How long latents last: survival over checkpoints and half-life, in decades of steps.
+"""Survival of latents over checkpoints and their half-life, in decades of steps.
 
-The share that is still there after several checkpoints is the product of the shares that pass from one to the next
-(Kaplan and Meier 1958, with entry whenever a latent appears: everybody who is there at a checkpoint is at risk).
+The share of latents left after several checkpoints is the product of the shares that pass from each checkpoint to the
+next (Kaplan and Meier 1958, with entry whenever a latent appears: every latent present at a checkpoint is at risk).
 
 Shape suffixes: t transitions between neighbouring checkpoints, b draws.
 """
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 
 def decades(step: NDArray[np.integer]) -> NDArray[np.float64]:
-    """log10(step + 1): the time in which half-lives are told."""
+    """Return log10(step + 1), the time axis of half-lives."""
     return np.log10(np.asarray(step, dtype=np.float64) + 1)
 
 
 def survival(share_tb: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Share of those there at the first checkpoint that are still there after each transition.
+    """Return the share of the latents of the first checkpoint that is left after each transition.
 
-    Counts from the first transition whose share is defined (not nan); after a gap it is nan. Shares above 1, which
-    ratios of noisy numbers can have, count as 1.
+    Survival starts at the first transition with a defined share (not NaN) and is NaN after an undefined share. Shares
+    above 1, possible for ratios of noisy numbers, count as 1.
     """
     share = np.minimum(np.asarray(share_tb, dtype=np.float64), 1)
     begun = np.maximum.accumulate(np.isfinite(share), axis=0)
@@ -27,15 +27,15 @@ def survival(share_tb: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def half_lives(share_tb: NDArray[np.floating], x_t: NDArray[np.floating]) -> NDArray[np.float64]:
-    """From the start of each transition, decades until half are gone; inf where more than half outlast the data.
+    """Return the decades from the start of each transition until half of the latents are lost.
 
     Args:
-        share_tb: shares that pass each transition, nan where undefined.
-        x_t: time of all checkpoints, one more than there are transitions, see `decades`.
+        share_tb: shares that pass each transition; NaN if undefined.
+        x_t: times of all checkpoints, one more than transitions; see `decades`.
 
     Returns:
-        Transitions × draws; nan where an undefined share comes before half are gone. Within a transition the loss is
-        taken as even in log survival.
+        Transitions × draws; inf if more than half outlast the data, NaN if an undefined share comes before half are
+        lost. Within a transition log survival is taken as linear in time.
     """
     share = np.clip(np.asarray(share_tb, dtype=np.float64), 1e-12, 1)
     n, width = len(share), np.diff(x_t)
@@ -44,7 +44,7 @@ def half_lives(share_tb: NDArray[np.floating], x_t: NDArray[np.floating]) -> NDA
         left, open_b = np.full(share.shape[1], np.log(0.5)), np.ones(share.shape[1], dtype=bool)
         for t in range(start, n):
             loss = np.log(share[t])
-            # comparisons with nan are false: an undefined share ends the search without an answer
+            # Comparisons with NaN are false: an undefined share ends the search, and the result is NaN.
             ends = open_b & (loss <= left)
             with np.errstate(divide="ignore", invalid="ignore"):
                 found[start, ends] = (x_t[t] - x_t[start] + width[t] * left / loss)[ends]

@@ -1,4 +1,4 @@
-"""Latents that are matched with each other, and the chains that they form."""
+"""Tables of matched latents and of the chains that they form."""
 
 from dataclasses import replace
 

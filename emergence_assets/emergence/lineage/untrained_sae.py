@@ -1,4 +1,4 @@
-"""The dictionary that nobody trained: what an SAE is before its first step, on the same read-outs."""
+"""An untrained dictionary on the same read-outs: an SAE before its first training step."""
 
 import numpy as np
 import torch
@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 from emergence_assets.saes.model.sae import SAE
 
 SEED_OFFSET = 1_000_003
-"""Away from the seeds of trained SAEs, which start from such directions: a null with one of those were a relative."""
+"""Offset from the seeds of trained SAEs, which start from such directions: a null must not share their start."""
 
 
 def untrained_sae(read_out_pd: NDArray[np.float32], n_latents: int, k: int, seed: int) -> SAE:
-    """A TopK SAE of random unit directions, encoder along them, centred at the mean of the read-outs.
+    """Return a TopK SAE of random unit directions, with equal encoder, centred at the mean of the read-outs.
 
     Args:
-        read_out_pd: texts × d_model.
+        read_out_pd: read-outs, texts × d_model.
         n_latents: dictionary size.
         k: active latents per text.
-        seed: decides the directions; unlike those of any SAE that is trained.
+        seed: seed of the directions, shifted so that no trained SAE starts from the same.
     """
     generator = torch.Generator().manual_seed(SEED_OFFSET + seed)
     direction_nd = F.normalize(torch.randn(n_latents, read_out_pd.shape[1], generator=generator), dim=1)

@@ -1,4 +1,4 @@
-"""Make the tables about lineages of one model: read the files of its layers and call the functions of this folder."""
+"""Workers of the lineage tables of one model: they read the files of its layers."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ import polars as pl
 
 from emergence_assets.activations.files.reading import open_rows
 from emergence_assets.emergence.lineage.edges import edges_between
-from emergence_assets.emergence.lineage.latent_persistence import latent_carry
+from emergence_assets.emergence.lineage.latent_persistence import latent_persistence
 from emergence_assets.emergence.lineage.nodes import lineage_nodes
 from emergence_assets.emergence.lineage.pairs import Pair, pairs_over_layers, pairs_over_steps
 from emergence_assets.emergence.lineage.read_latents import ReadSAE, SAEKey, Texts, read_latents
@@ -24,20 +24,20 @@ from emergence_assets.saes.spec import seed_folder
 from resources.tables.parquet import read_table
 
 KEPT_CELLS = 4
-"""Layers whose latents are in memory at a time: two neighbours, and their next."""
+"""Layers whose latents are in memory at a time: two neighbours and the next of each."""
 Layers = Sequence[Mapping[str, Any]]
-"""Layers of checkpoints with the files of their inputs, see `input_cells`."""
+"""Layers of checkpoints with the files of their inputs; see `input_cells`."""
 
 
 def make_feature_lineage(cells: Layers, probes: str, model: str, settings: Mapping[str, Any], report: Any) -> Made:
-    """Rows of `feature_lineage` and `matched_latents`: latents of one model matched over steps, seeds and layers.
+    """Make the rows of `feature_lineage` and `matched_latents`: matches over steps, seeds and layers of one model.
 
     Args:
         cells: layers of all checkpoints of the model.
         probes: JSON of the probe set.
-        model: its name.
+        model: name of the model.
         settings: section sae of the study.
-        report: called with layers done, layers and one more, and a note.
+        report: called with layers done, number of layers plus one, and a note.
     """
     read, seeds = reader(cells, probes, settings["sae"]), sorted(settings["sae"]["seeds"])
     steps, layers = (sorted({cell[name] for cell in blocks(cells)}) for name in ("step", "layer"))
@@ -58,7 +58,7 @@ def make_feature_lineage(cells: Layers, probes: str, model: str, settings: Mappi
     for position, layer in enumerate(layers):
         match(pairs_over_steps(steps, layer, seeds))
         for key in (SAEKey(step, layer, seed) for step in steps for seed in seeds):
-            if key not in members:  # of a study with nothing to compare it with
+            if key not in members:  # the study has no SAE to compare it with
                 read_and_note(key)
         report(position + 1, len(layers) + 1, "")
     match(pairs_over_layers(steps[-1], layers, cells[0]["n_layers"], seeds))
@@ -68,13 +68,13 @@ def make_feature_lineage(cells: Layers, probes: str, model: str, settings: Mappi
 
 
 def make_lineage_nodes(cells: Layers, feature_lineage: pl.DataFrame, matched_latents: pl.DataFrame, model: str) -> Made:
-    """Rows of `lineage_nodes`: chains of matched latents of one model.
+    """Make the rows of `lineage_nodes`: chains of matched latents of one model.
 
     Args:
         cells: layers with SAEs.
-        feature_lineage: of the model.
-        matched_latents: of the model.
-        model: its name.
+        feature_lineage: `feature_lineage` of the model.
+        matched_latents: `matched_latents` of the model.
+        model: name of the model.
     """
     folders = {(cell["step"], cell["layer"]): Path(cell["files"]["sae"]) for cell in cells}
 
@@ -96,9 +96,9 @@ def make_lineage_nodes(cells: Layers, feature_lineage: pl.DataFrame, matched_lat
 def make_lineage_stability(
     feature_lineage: pl.DataFrame, matched_latents: pl.DataFrame, model: str, n_params_nonemb: int, n_layers: int
 ) -> Made:
-    """Rows of `lineage_stability`: the share of latents of one model that is found again.
+    """Make the rows of `lineage_stability`: the share of latents of one model that is found again.
 
-    Arguments as of `stability.lineage_stability`.
+    For the arguments see `stability.lineage_stability`.
     """
     frame = shares_found_again(feature_lineage, matched_latents, model, n_params_nonemb, n_layers)
     whole = frame.filter(pl.col("layer").is_null(), pl.col("population") == "firing", pl.col("pairing") == "other_seed")
@@ -107,24 +107,24 @@ def make_lineage_stability(
     return Made(frame, numbers | {"ratios_over_a_low_ceiling": ratios_over_a_low_ceiling(frame)})
 
 
-def make_latent_carry(
+def make_latent_persistence(
     cells: Layers,
     probes: str,
     feature_lineage: pl.DataFrame,
     lineage_stability: pl.DataFrame,
     settings: Mapping[str, Any],
 ) -> Made:
-    """Rows of `latent_carry`: what latents of the first third of the layers share with their matches in the last.
+    """Make the rows of `latent_carry`: co-activation of latents of the first third with their matches in the last.
 
     Args:
-        cells: layers of all checkpoints of the model; the last are read.
+        cells: layers of all checkpoints of the model; those of the last step are read.
         probes: JSON of the probe set.
-        feature_lineage: of the model.
-        lineage_stability: of the model.
+        feature_lineage: `feature_lineage` of the model.
+        lineage_stability: `lineage_stability` of the model.
         settings: sections sae and statistics of the study.
     """
     last = last_blocks(cells)
-    frame = latent_carry(
+    frame = latent_persistence(
         feature_lineage,
         lineage_stability,
         reader(last, probes, settings["sae"]),
@@ -143,18 +143,18 @@ def make_latent_carry(
 
 
 def blocks(cells: Layers) -> Layers:
-    """Layers whose latents are compared: the embedding is the same vector at every text."""
+    """Return the layers whose latents are compared, without the embedding: it is one vector for all texts."""
     return [cell for cell in cells if cell["layer"] >= 0]
 
 
 def last_blocks(cells: Layers) -> Layers:
-    """The same of the last step alone."""
+    """Return the blocks of the last step."""
     step = max(cell["step"] for cell in cells)
     return [cell for cell in blocks(cells) if cell["step"] == step]
 
 
 def reader(cells: Layers, probes: str, sae: Mapping[str, Any]) -> Callable[[SAEKey], ReadSAE]:
-    """Give an SAE with its activity; a few layers stay in memory.
+    """Return a function that reads an SAE with its activity and keeps a few layers in memory.
 
     Args:
         cells: layers of one model.
@@ -178,12 +178,12 @@ def reader(cells: Layers, probes: str, sae: Mapping[str, Any]) -> Callable[[SAEK
 
 
 def edge_counts(frame: pl.DataFrame, sources: pl.DataFrame, targets: pl.DataFrame) -> dict[str, Any]:
-    """Numbers of edges that are shown and checked.
+    """Count the edges for the summary and the checks of an asset.
 
     Args:
-        frame: the edges.
-        sources: `matched_latents` of the models that edges start from.
-        targets: of those that they end in.
+        frame: edges.
+        sources: `matched_latents` of the source models.
+        targets: `matched_latents` of the target models.
     """
     accepted = frame.filter(pl.col("accepted"))
     return {
@@ -197,12 +197,12 @@ def edge_counts(frame: pl.DataFrame, sources: pl.DataFrame, targets: pl.DataFram
 
 
 def ratios_over_a_low_ceiling(stability: pl.DataFrame) -> int:
-    """Rows whose share is divided by a ceiling below 0.1."""
+    """Count the rows whose share is divided by a ceiling below 0.1."""
     return stability.filter(pl.col("s_norm").is_not_null() & (pl.col("s_ceiling") < 0.1)).height
 
 
 def _unknown(frame: pl.DataFrame, side: str, matched: pl.DataFrame) -> int:
-    """Ends of edges that are not among the latents that could be matched."""
+    """Count the ends of edges that are not among the matchable latents."""
     names = ("step", "layer", "sae_seed", "latent")
     ends = frame.select(pl.col(f"{side}_{name}").alias(name) for name in names)
     return ends.join(matched, on=names, how="anti").height

@@ -1,1 +1,1 @@
-"""Which blocks write a feature that comes back: direct contributions and ablation."""
+"""Mechanism of a feature that returns in late layers: direct contributions of blocks, and ablation."""

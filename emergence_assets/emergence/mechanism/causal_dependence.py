@@ -1,15 +1,15 @@
-"""How far a late latent depends on an early one: what is left of it when the early one is taken away.
+"""Causal dependence index (CDI) of a late latent on an early latent: the part of its activation lost by ablation.
 
-    CDI = 1 - E[z_late | the early latent changed] / E[z_late]      over the category's texts.
+    CDI = 1 - E[z_late | early latent changed] / E[z_late]      over the category's texts.
 
-1: the late latent is silent without the early one; 0: it does not notice; below 0: it is held down by it. The change is
-made in the residual stream after the early layer, at the read-out token alone: z_early times the latent's decoder row
-is subtracted and everything else, the SAE's error too, stays. At the read-out and nowhere else because that is where
-both latents were chosen and, by default, the only place that the SAEs were trained on: at other tokens their codes mean
-nothing. What passes from an early latent through other tokens is not seen.
+CDI 1: the late latent is silent without the early latent. CDI 0: it does not change. CDI below 0: the early latent
+suppresses it. The change is made in the residual stream after the early layer, at the read-out token only: z_early
+times the latent's decoder row is subtracted; everything else stays, including the SAE's error. Only the read-out token
+is changed because both latents were chosen there and, by default, the SAEs were trained on this token alone: their
+codes at other tokens are not meaningful. Effects of an early latent through other tokens are not measured.
 
-Controls: the same with other latents that fire as often on these texts (any direction of the size would do it), and
-with the latent's own value on another text instead of zero (resample-ablation: a stream that the model knows).
+Controls: ablation of other latents that fire as often on these texts (is any direction of this size enough?), and the
+latent's value on another text instead of zero (resample ablation: a residual stream that the model knows).
 
 Shape suffixes: v changes, p texts, b bootstrap replicates, n latents.
 """
@@ -19,21 +19,22 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 MIN_ACTIVE = 5
-"""Texts of the category that the late latent has to be active on: a share of nearly nothing has no limit."""
+"""Active texts of the category below which the CDI is undefined: a share of almost zero is unbounded."""
 
 
 def causal_dependence(
     clean_p: Floats, changed_vp: Floats, weights_pb: Floats
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """CDI of every change, and under text weights.
+    """Compute the CDI of every change, as estimate and for each replicate.
 
     Args:
-        clean_p: late latent activation of every text of the category; texts on which the early latent is silent count.
-        changed_vp: the same after each change.
-        weights_pb: how often each text counts in each replicate.
+        clean_p: activation of the late latent on every text of the category, including texts on which the early latent
+            is silent.
+        changed_vp: activation of the late latent after each change.
+        weights_pb: weight of each text in each bootstrap replicate.
 
     Returns:
-        [v] and [v, b]; NaN where the late latent is active on fewer than `MIN_ACTIVE` texts.
+        Arrays [v] and [v, b]; NaN if the late latent is active on fewer than `MIN_ACTIVE` texts.
     """
     if (clean_p > 0).sum() < MIN_ACTIVE:
         return np.full(len(changed_vp), np.nan), np.full((len(changed_vp), weights_pb.shape[1]), np.nan)
@@ -44,12 +45,13 @@ def causal_dependence(
 
 
 def equally_frequent(rate_n: Floats, latent: int, n_wanted: int) -> NDArray[np.intp]:
-    """The latents whose firing rates are nearest to that of one: as many texts are changed as with itself.
+    """Return the latents with firing rates nearest to that of `latent`, so that as many texts are changed.
 
     Args:
-        rate_n: share of the category's texts on which each latent fires; silent ones change nothing and are left out.
-        latent: the one that they are compared with, itself left out.
-        n_wanted: fewer are returned where fewer fire.
+        rate_n: share of the category's texts on which each latent fires; silent latents change nothing and are left
+            out.
+        latent: the reference latent, itself left out.
+        n_wanted: number of latents; fewer are returned if fewer fire.
     """
     distance_n = np.abs(rate_n - rate_n[latent])
     nearest_n = np.argsort(distance_n, kind="stable")

@@ -1,14 +1,15 @@
-"""Which part of a late latent's pre-activation comes from attention, from MLPs, or was there in the trough layer.
+"""Decomposition of a late latent's pre-activation: the stream after the trough layer, attention, and MLPs.
 
-A latent's pre-activation is linear in the residual stream: encoder row e (input scale folded in, see `saes.sae`) times
-the stream. The stream after the late layer is that after the trough layer plus what attention and MLPs between them
-add, so that e times each of them are parts of the pre-activation, in its units. What is taken apart is the contrast:
-mean over the category's texts minus mean over all others, in which biases and all that texts share cancel.
+A latent's pre-activation is linear in the residual stream: encoder row e (input scale folded in, see
+`saes.model.stack`) times the stream. The stream after the late layer is the stream after the trough layer plus the
+outputs of attention and MLPs between them. Multiplied by e, each of these is a part of the pre-activation, in its
+units. The decomposed quantity is the contrast: mean over the category's texts minus mean over all other texts. Biases
+and everything common to all texts cancel in it.
 
     contrast = carried + attention + MLP,   share = part / contrast,   shares sum to 1.
 
-A share below 0 works against the latent; then others exceed 1. Shares say from where a difference comes, not what would
-be left without it: that is `causal_dependence.py`.
+A share below 0 works against the latent; other shares then exceed 1. Shares show the source of a difference, not the
+effect of removing it: for that see `causal_dependence.py`.
 
 Shape suffixes: x parts, p texts, b bootstrap replicates, l blocks, h heads.
 """
@@ -20,24 +21,24 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 PARTS = ("carried", "attn", "mlp")
-"""Order of the parts: from the trough layer, attention between, MLPs between."""
+"""Order of the parts: stream after the trough layer, attention between the layers, MLPs between the layers."""
 HEAD_SHARE = 0.05
-"""Heads with a smaller share, of either sign, are not listed."""
+"""Smallest share, of either sign, of a listed head."""
 
 
 class Shares(NamedTuple):
-    """Parts of one latent's contrast."""
+    """Contrast of one latent and the shares of its parts."""
 
     contrast: float
-    """Mean pre-activation on the category minus on others, in units of the latent."""
+    """Mean pre-activation on the category minus that on other texts, in units of the latent."""
     contrast_b: NDArray[np.float64]
     share_x: NDArray[np.float64]
-    """In the order of `PARTS`; NaN where the contrast is not above zero beyond doubt."""
+    """Shares in the order of `PARTS`; NaN if the contrast is not significantly above zero."""
     share_xb: NDArray[np.float64]
 
 
 class HeadShare(NamedTuple):
-    """What one head adds to the contrast."""
+    """Share of the contrast added by one attention head."""
 
     layer: int
     head: int
@@ -47,10 +48,10 @@ class HeadShare(NamedTuple):
 def contrasts(
     values_xp: Floats, is_category_p: NDArray[np.bool_], weights_pb: Floats
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean over the category minus mean over other texts, and the same under text weights.
+    """Compute mean over the category minus mean over other texts, as estimate and for each replicate.
 
     Returns:
-        [x] and [x, b]; NaN in a replicate that drew no text of one side.
+        Arrays [x] and [x, b]; NaN for a replicate without texts of one side.
     """
     values_xp = values_xp.astype(np.float64)
     own_p, other_p = is_category_p.astype(np.float64), (~is_category_p).astype(np.float64)
@@ -62,15 +63,15 @@ def contrasts(
 
 
 def shares(parts_xp: Floats, is_category_p: NDArray[np.bool_], weights_pb: Floats) -> Shares:
-    """The shares of one latent, with bootstrap replicates over texts.
+    """Compute the shares of one latent, with bootstrap replicates over texts.
 
-    They are undefined (NaN) where the 2.5 % quantile of the contrast is not above zero: a part of nothing has no
-    meaning, and near nothing it has no limit.
+    Shares are undefined (NaN) unless the 2.5 % quantile of the contrast is above zero: a share of a contrast of zero
+    has no meaning, and a share of almost zero is unbounded.
 
     Args:
-        parts_xp: e times the stream after the trough layer, times the attention between, times the MLPs between.
-        is_category_p: which texts are of the category.
-        weights_pb: how often each text counts in each replicate.
+        parts_xp: e times each part: stream after the trough layer, attention outputs, MLP outputs.
+        is_category_p: whether each text belongs to the category.
+        weights_pb: weight of each text in each bootstrap replicate.
     """
     point_x, replicates_xb = contrasts(parts_xp, is_category_p, weights_pb)
     contrast, contrast_b = float(point_x.sum()), replicates_xb.sum(axis=0)
@@ -84,10 +85,10 @@ def shares(parts_xp: Floats, is_category_p: NDArray[np.bool_], weights_pb: Float
 
 
 def top_heads(share_lh: Floats, layers: tuple[int, ...]) -> list[HeadShare]:
-    """Heads with a share of at least 5 % of either sign, largest first.
+    """List the heads with a share of at least 5 % of either sign, largest first.
 
     Args:
-        share_lh: contrast of each head divided by the latent's, of blocks `layers`; NaN or 0 where there is none.
+        share_lh: contrast of each head of the blocks `layers`, divided by that of the latent; NaN or 0 if undefined.
         layers: block indexes.
     """
     sizes_lh = np.nan_to_num(np.abs(share_lh))

@@ -1,7 +1,8 @@
-"""One pass of a checkpoint over the probe texts in which late latents are taken apart and early ones are taken away.
+"""One forward pass of a checkpoint over the probe texts: decompose late latents and ablate early latents.
 
-Each batch of texts of one length is run once up to its last token; that token is then run as it is, with every module
-between the layers recorded, and again with the changes of all categories, SAE seeds and controls together.
+Each batch of texts of one length is run once up to its last token. The last token is then run unchanged, with the
+outputs of all modules between the layers recorded, and again with the changes of all categories, SAE seeds and controls
+together.
 
 Shape suffixes: n targets, p texts, b texts of a batch, r changed texts, v changes of a target, l blocks, h heads,
 d d_model.
@@ -24,41 +25,41 @@ from emergence_assets.emergence.mechanism.contrast import PARTS
 from emergence_assets.saes.model.sae import SAE
 
 SAEs = Mapping[tuple[int, int], SAE]
-"""By layer and seed."""
+"""SAE by (layer, seed)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """One category with one SAE seed: a late latent, and an early one that it may depend on."""
+    """One category and SAE seed: a late latent, and an early latent on which it may depend."""
 
     category: int
-    """Code of the category."""
+    """Index of the category in the labels."""
     seed: int
     early_layer: int
     trough_layer: int
     late_layer: int
     late_latent: int
     changed_latents_v: NDArray[np.integer]
-    """Latents of the early layer: the early latent, the same again for resampling, and its controls."""
+    """Latents of the early layer: the early latent, the early latent again for resampling, and its controls."""
     new_value_vp: NDArray[np.float32]
-    """Activation that each of them is given, of every text: zero, but for resampling."""
+    """New activation of each changed latent on every text: zero, except for resampling."""
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What the pass found of one target; texts in the order in which they were given."""
+    """Measurements of one target; texts in the order of the argument."""
 
     parts_xp: NDArray[np.float32] | None
-    """Parts of the late latent's pre-activation, see `features.mechanism.PARTS`; None: an unknown architecture."""
+    """Parts of the late latent's pre-activation, see `contrast.PARTS`; None for an unknown architecture."""
     heads_lh: NDArray[np.float64] | None
-    """Contrast of every head of the blocks `layers`, 0 unless between trough and late layer; None: unknown."""
+    """Contrast of every head of the blocks `layers`, 0 unless between trough and late layer; None if unknown."""
     layers: tuple[int, ...]
     clean_p: NDArray[np.float32]
-    """Late latent activation; NaN on texts of other categories, which are not changed."""
+    """Activation of the late latent; NaN on texts of other categories, which are not changed."""
     changed_vp: NDArray[np.float32]
-    """The same after each change."""
+    """Activation of the late latent after each change."""
     fires_vp: NDArray[np.bool_]
-    """Whether the latent that is changed was active."""
+    """Whether the changed latent was active."""
 
 
 @torch.no_grad()
@@ -76,17 +77,17 @@ def measure_mechanism(
     """Run the texts once and measure all targets.
 
     Args:
-        model: causal, in evaluation mode, on `device`.
+        model: causal model in evaluation mode, on `device`.
         texts: token ids, the read-out token last.
         category_p: category of every text.
-        targets: at least one.
-        saes: of the early and late layers and seeds of the targets, on `device`.
+        targets: at least one target.
+        saes: SAEs of the early and late layers and seeds of the targets, on `device`.
         batch_size: texts per forward pass.
-        device: where the model is.
+        device: device of the model.
         report: called with texts done, all texts, and a note.
-        blocks_name: module path of the list of blocks; by default it is found.
+        blocks_name: module path of the list of blocks; detected by default.
     """
-    found = _Sums(model, targets, saes, category_p, device, blocks_name)
+    found = _Accumulator(model, targets, saes, category_p, device, blocks_name)
     done = 0
     for chosen, ids_bt in batches_of_one_length(texts, batch_size, device):
         found.add(chosen, ids_bt)
@@ -95,8 +96,8 @@ def measure_mechanism(
     return found.measured()
 
 
-class _Sums:
-    """What has been measured so far."""
+class _Accumulator:
+    """Measurements of all targets, summed over the batches so far."""
 
     def __init__(
         self,
@@ -132,7 +133,7 @@ class _Sums:
         self.reads, self.late_layers = sorted(reads), sorted({one.late_layer for one in targets})
 
     def add(self, texts_b: NDArray[np.intp], ids_bt: Tensor) -> None:
-        """Run one batch."""
+        """Run one batch and add its measurements."""
         prefix = run_prefix(self.model, ids_bt, self.blocks_name)
         recording = (
             recorded_contributions(self.model, self.first, self.last, self.blocks_name)
@@ -142,10 +143,10 @@ class _Sums:
         with recording as recorder:
             clean = read_outs(prefix, self.reads)
             if recorder is not None:
-                self._take_apart(texts_b, clean, recorder.contributions())
-        self._change(texts_b, prefix, clean)
+                self._decompose(texts_b, clean, recorder.contributions())
+        self._run_changes(texts_b, prefix, clean)
 
-    def _take_apart(self, texts_b: NDArray[np.intp], clean: Mapping[int, Tensor], found: Contributions) -> None:
+    def _decompose(self, texts_b: NDArray[np.intp], clean: Mapping[int, Tensor], found: Contributions) -> None:
         start_nb = torch.stack(
             [clean[one.trough_layer].float() @ row_d for one, row_d in zip(self.targets, self.encoder_nd, strict=True)]
         )
@@ -161,8 +162,8 @@ class _Sums:
         sums_nslh = torch.einsum("lbhn,snb,ln->nslh", onto_lbhn, side_snb, self.between_ln)
         self.heads_nslh += sums_nslh.double().cpu().numpy()
 
-    def _change(self, texts_b: NDArray[np.intp], prefix: Prefix, clean: Mapping[int, Tensor]) -> None:
-        """Run the changes of all targets that a text of the batch belongs to."""
+    def _run_changes(self, texts_b: NDArray[np.intp], prefix: Prefix, clean: Mapping[int, Tensor]) -> None:
+        """Run the changes of all targets whose category has a text in the batch."""
         target_i, text_i = np.nonzero(self.category_n[:, None] == self.category_p[texts_b])
         clean_i = self._late(target_i, {layer: clean[layer][text_i] for layer in self.late_layers})
         self.clean_np[target_i, texts_b[text_i]] = clean_i
@@ -194,7 +195,7 @@ class _Sums:
         self.changed_nvp[target_r, v_r, texts_b[text_r]] = self._late(target_r, changed)
 
     def _late(self, target_r: NDArray[np.integer], stream: Mapping[int, Tensor]) -> NDArray[np.float32]:
-        """Activation of each row's late latent; `stream` holds the rows at every late layer."""
+        """Return the activation of each row's late latent; `stream` is the residual stream by late layer."""
         late_r = np.zeros(len(target_r), np.float32)
         where = np.array([(self.targets[one].late_layer, self.targets[one].seed) for one in target_r]).reshape(-1, 2)
         for layer, seed in np.unique(where, axis=0).tolist():
@@ -206,7 +207,7 @@ class _Sums:
         return late_r
 
     def measured(self) -> list[Measured]:
-        """Of every target."""
+        """Return the measurements of every target."""
         is_own_np = self.category_n[:, None] == self.category_p
         count_ns = np.stack([is_own_np.sum(1), (~is_own_np).sum(1)], axis=1)
         mean_nslh = self.heads_nslh / np.maximum(count_ns, 1)[:, :, None, None]

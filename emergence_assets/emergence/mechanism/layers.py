@@ -1,7 +1,7 @@
-"""Between which layers a return of a category is looked for: its best early and late layer, and the trough between.
+"""Layers of the mechanism of a return: the best early and late layer of a category, and the trough between them.
 
-Thirds of depth are those of `emergence/space/thirds.py`. All is chosen on split select. Whether a category returns is
-decided in `emergence/space/reactivation.py`.
+Thirds of the depth are those of `emergence/space/thirds.py`. All layers are chosen on split select. Whether a category
+returns is decided in `emergence/space/reactivation.py`.
 """
 
 import polars as pl
@@ -12,17 +12,20 @@ THIRDS = ("early", "trough", "late")
 
 
 def mechanism_layers(cells: pl.DataFrame, n_layers: int, n_categories: int) -> pl.DataFrame:
-    """The layers of each category, one row each: category, early_layer, trough_layer, late_layer, drop_select.
+    """Choose the layers of each category.
 
-    Early and late are the layers of the first and last third with the highest p_select (mean over SAE seeds), the
-    trough is the layer of the middle third with the lowest; the lower layer wins a tie. drop_select =
-    min(early, late) - trough of p_select. Without a layer in every third there are no rows.
+    Early and late layer are the layers of the first and last third with the highest p_select (mean over SAE seeds). The
+    trough layer is the layer of the middle third with the lowest p_select. The lower layer wins a tie.
 
     Args:
-        cells: rows of `presence_cells` of one checkpoint and level, the measurement itself: columns category, layer,
-            p_select, one row per SAE seed.
-        n_layers: blocks of the model.
-        n_categories: at most so many categories, those with the largest drop.
+        cells: rows of `presence_cells` of one checkpoint and level, without controls: columns category, layer,
+            p_select; one row per SAE seed.
+        n_layers: number of blocks of the model.
+        n_categories: largest number of categories; those with the largest drop are kept.
+
+    Returns:
+        One row per category: category, early_layer, trough_layer, late_layer, drop_select. drop_select is
+        min(early, late) - trough of p_select. No rows if a third has no layer.
     """
     means = (
         cells.filter(pl.col("layer") >= 0).group_by("category", "layer").agg(pl.col("p_select").cast(pl.Float64).mean())

@@ -1,4 +1,4 @@
-"""The table `reactivation_mechanism`: shares of a late latent and its dependence on an early one, a row per category.
+"""Rows of `reactivation_mechanism`: shares of a late latent and its dependence on an early latent, one per category.
 
 Shape suffixes: p texts, b bootstrap replicates, s seeds, v changes, x parts.
 """
@@ -20,7 +20,7 @@ from emergence_assets.features.statistics.labels import Labels
 
 Floats = NDArray[np.float64]
 Estimates = dict[str, tuple[float, Floats]]
-"""Name to value and bootstrap replicates."""
+"""Estimate and bootstrap replicates by column name."""
 
 
 def reactivation_mechanism(
@@ -31,15 +31,15 @@ def reactivation_mechanism(
     measured: Sequence[Measured],
     weights_pb: NDArray[np.float32],
 ) -> pl.DataFrame:
-    """One row per chosen category; see `REACTIVATION_MECHANISM`.
+    """Return one row per chosen category; see `REACTIVATION_MECHANISM`.
 
     Args:
         keys: model, n_params_nonemb, step, tokens_seen, n_layers and data_version of the checkpoint.
-        chosen: see `mechanism_layers`.
-        labels: of all probe texts.
-        targets: what was measured.
-        measured: in the same order, on the texts of split score.
-        weights_pb: text weights of all probe texts.
+        chosen: result of `mechanism_layers`.
+        labels: labels of all probe texts.
+        targets: measured targets.
+        measured: measurements in the order of the targets, on the texts of split score.
+        weights_pb: bootstrap weights of all probe texts.
     """
     score = labels.rows(select=False)
     rows = []
@@ -65,7 +65,7 @@ def reactivation_mechanism(
 
 
 def without_mechanism(keys: Mapping[str, Any], level: str, why: str) -> pl.DataFrame:
-    """The one row of a model of which nothing can be measured; `why` is a value of `undefined_because`."""
+    """Return the single row of a model without any measurement; `why` is a value of `undefined_because`."""
     return _frame([{**keys, "category_level": level, "undefined_because": why, "n_boot": 0}])
 
 
@@ -79,7 +79,7 @@ def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
 def _seed_estimates(
     target: Target, measured: Measured, is_own_p: NDArray[np.bool_], weights_pb: NDArray[np.float32]
 ) -> tuple[Estimates, NDArray[np.float64] | None, Measured]:
-    """Estimates of one seed, and the share of every head."""
+    """Return the estimates of one seed, the share of every head, and the measurements."""
     own_weights_pb = weights_pb[is_own_p]
     cdi_v, cdi_vb = causal_dependence(measured.clean_p[is_own_p], measured.changed_vp[:, is_own_p], own_weights_pb)
     control, control_b = cdi_v[FIRST_CONTROL:].mean(), cdi_vb[FIRST_CONTROL:].mean(axis=0)
@@ -100,7 +100,7 @@ def _seed_estimates(
 
 
 def _row(found: Sequence[tuple[Estimates, NDArray[np.float64] | None, Measured]]) -> dict[str, Any]:
-    """Means over seeds with intervals, and how many seeds agree with them."""
+    """Average over seeds, with intervals, and count the seeds that agree with the mean."""
     if not found:
         return {"undefined_because": "no_latent"}
     estimates = [one for one, _, _ in found]
@@ -128,7 +128,7 @@ def _row(found: Sequence[tuple[Estimates, NDArray[np.float64] | None, Measured]]
 
 
 def _mean(values_s: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Mean over seeds; those in which the value is undefined are left out."""
+    """Average over the seeds with a defined value; NaN if there are none."""
     is_known = np.isfinite(values_s)
     n_known = is_known.sum(axis=0)
     total = np.where(is_known, values_s, 0.0).sum(axis=0)

@@ -1,4 +1,4 @@
-"""The asset `reactivation_mechanism`: one forward pass of a model's last checkpoint over its probe texts."""
+"""Asset `reactivation_mechanism`: one forward pass of a model's last checkpoint over its probe texts."""
 
 import polars as pl
 
@@ -17,7 +17,7 @@ REACTIVATION_MECHANISM = table_spec(
     relations=(
         Relation(
             "shares_add_up",
-            "Carried, attention and MLP are the whole of the contrast.",
+            "The shares of the trough layer (carried), attention and MLPs sum to 1.",
             pl.sum_horizontal("share_carried", "share_attn", "share_mlp", ignore_nulls=False)
             .is_between(0.999, 1.001)
             .fill_null(True),

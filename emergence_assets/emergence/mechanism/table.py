@@ -1,4 +1,4 @@
-"""Where a late latent comes from, and whether it needs an early one."""
+"""Table of the sources of late latents and their dependence on early latents."""
 
 import polars as pl
 

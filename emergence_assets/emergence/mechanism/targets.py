@@ -1,7 +1,7 @@
-"""Which latents the mechanism of a return is measured on, and which others are changed as controls.
+"""Targets of the mechanism of a return: measured latents, and other latents that are changed as controls.
 
-Per category and SAE seed: the best latent (chosen on split select, as for presence) of the late and of the early layer.
-Controls are early latents that fire on as many of the category's texts on split select.
+A target is a category and SAE seed with the best latents (chosen on split select, as for presence) of its late and
+early layer. Controls are early latents that fire on as many of the category's texts on split select.
 
 Shape suffixes: p texts, n latents, v changes of a target.
 """
@@ -19,7 +19,7 @@ from emergence_assets.features.statistics.codes import Codes
 from emergence_assets.features.statistics.labels import Labels
 
 ZERO, RESAMPLE, FIRST_CONTROL = 0, 1, 2
-"""Order of a target's changes: taken away, given the value of another text, and then the controls, taken away."""
+"""Order of a target's changes: ablation, resampling from another text, then ablation of the controls."""
 
 
 def mechanism_targets(
@@ -30,15 +30,15 @@ def mechanism_targets(
     n_controls: int,
     seed: int,
 ) -> list[Target]:
-    """The targets of every category and SAE seed that have a latent early and late.
+    """Return the targets: every category and SAE seed with an early and a late latent.
 
     Args:
-        chosen: see `mechanism_layers`.
+        chosen: result of `mechanism_layers`.
         cells: rows of `presence_cells` of one checkpoint and level: category, layer, sae_seed, latent.
-        codes: by early layer and seed, of all probe texts.
-        labels: of all probe texts.
-        n_controls: control latents of each target.
-        seed: decides on which texts are donors of resampled values.
+        codes: codes of all probe texts by (early layer, seed).
+        labels: labels of all probe texts.
+        n_controls: control latents per target.
+        seed: seed of the choice of texts that donate resampled values.
     """
     latent_of = {
         (category, layer, sae_seed): latent
@@ -70,7 +70,7 @@ def mechanism_targets(
 
 
 def _donors(is_own_p: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.intp]:
-    """For every text one of another category."""
+    """Draw for every text a text of another category."""
     return draw.choice(np.flatnonzero(~is_own_p), len(is_own_p))
 
 

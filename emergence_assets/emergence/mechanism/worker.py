@@ -1,4 +1,4 @@
-"""Measure the mechanism of features at the last checkpoint of a model."""
+"""Worker of `reactivation_mechanism`: measure the last checkpoint of a model."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ def measure_model(
     fingerprint: str,
     report: Any,
 ) -> Made:
-    """Rows of `reactivation_mechanism` of one model; arguments as of `LastCheckpoint`."""
+    """Make the rows of `reactivation_mechanism` of one model; for the arguments see `LastCheckpoint`."""
     frame = _measured(LastCheckpoint(cells, origins, probes, settings, fingerprint), settings, report)
     explained = frame.filter(pl.col("undefined_because") == "none")
     numbers = {f"mean_{name}": explained[name].mean() for name in ("share_attn", "share_mlp", "cdi", "cdi_control")}
@@ -35,7 +35,7 @@ def measure_model(
 
 
 def _measured(last: LastCheckpoint, settings: Mapping[str, Any], report: Any) -> pl.DataFrame:
-    """Rows of the table; one row with the reason where nothing can be measured."""
+    """Return the rows of the table; a single row with the reason if no measurement is possible."""
     level, latents, limits = last.level, last.chosen_latents(), settings["mechanism"]
     chosen = mechanism_layers(latents, last.keys["n_layers"], limits["n_categories"])
     if chosen.is_empty():

@@ -1,1 +1,1 @@
-"""How well the best latent of every category identifies it."""
+"""Presence of categories: how well the best latent of every category identifies it."""

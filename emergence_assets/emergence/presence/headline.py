@@ -1,4 +1,4 @@
-"""The few numbers that are read first: does presence rise with training, and do the controls not."""
+"""Headline numbers: the rise of presence with training, and the controls."""
 
 from typing import Any
 
@@ -10,23 +10,25 @@ from emergence_assets.emergence.presence.table import HEADLINE
 from emergence_assets.features.statistics.formulas import interval
 
 STRONG = 0.75
-"""AUROC from which on a category counts as strongly present."""
+"""Smallest AUROC of a strongly present category."""
 
 
 def headline(presence: pl.DataFrame) -> pl.DataFrame:
-    """One row per (model, level, control): means over categories and block layers at the first and last checkpoint.
+    """Return one row per (model, level, control): means over categories and layers, first and last checkpoint.
 
-    Layers that one of the two checkpoints lacks are left out, and so is the embedding (layer -1): with one fixed
+    A layer missing at one of the two checkpoints is left out, and so is the embedding (layer -1): with one fixed
     read-out token it is the same vector for every text.
-    `p_first` is the untrained model when step_first is 0. `rise` has a paired interval. `n_strong_*`: number of
-    categories with p_best >= 0.75, counted per layer and averaged over layers. `p_shuffle*`: AUROC under permuted
-    labels, mean over all steps, layers and categories, and the smallest and largest mean of a single cell.
+
+    * p_first: the untrained model if step_first is 0. rise: p_last - p_first, with a paired interval.
+    * n_strong_*: number of categories with p_best >= 0.75, counted per layer and averaged over layers.
+    * p_shuffle*: AUROC under permuted labels: mean over all steps, layers and categories, and the smallest and largest
+      mean of a single cell.
     """
     blocks = presence.filter(pl.col("layer") >= 0)
     rows: list[dict[str, Any]] = []
     for part in blocks.partition_by(["model", "category_level", "control_id"], maintain_order=True):
         ends = [part.filter(pl.col("step") == step) for step in (part["step"].min(), part["step"].max())]
-        # While a study is half done the ends may have different layers: only what both have can be compared.
+        # In an unfinished study the two checkpoints may have different layers: only common layers are compared.
         both = set(ends[0]["layer"]) & set(ends[1]["layer"])
         if not both:
             continue

@@ -1,6 +1,6 @@
-"""Category presence: how well the best latent of a cell tells a category from the rest, beside all its controls.
+"""Category presence: AUROC of a cell's best latent for a category against all other texts, with its controls.
 
-This is the primary quantity; every other table of this stage is derived from it.
+Presence is the primary quantity; most other tables of this stage are derived from it.
 
 Shape suffixes: r rows, b bootstrap replicates.
 """
@@ -18,25 +18,27 @@ from emergence_assets.features.statistics.formulas import interval
 from resources.errors import EmergenceError
 
 TRIVIAL = 0.98
-"""A category that a latent of the untrained network tells apart this well is a matter of words (design, 2.2)."""
+"""AUROC of an untrained network's best latent from which a category counts as lexical (design, 2.2)."""
 
 _ROW = ("model", "step", "layer", "control_id", "category_level", "category")
 
 
 def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
-    """Presence of every category in every cell: one row per (model, step, layer, control, level, category).
+    """Return the presence of every category in every cell: one row per (model, step, layer, control, level, category).
 
-    `p_best`: AUROC on split score of the latent chosen on split select, mean over SAE seeds (seed by seed in
-    `p_seeds`); its interval is the percentile interval of replicates that draw texts and seeds (`seed_draws.py`); with
-    one seed they draw texts only. `gain` = p_best − p_step0 (same model, layer and control),
-    `excess` = gain / (1 − p_step0), the share of the possible gain: both null without step 0, excess also when
-    `trivially_lexical`. That is p_step0 >= 0.98, as in the design; that `p_bow` exceeds `p_best` makes no category
-    trivial, since a probe on all words nearly always beats one latent. `alloc_gap` = p_dense − p_best.
+    * p_best: AUROC on split score of the latent chosen on split select, mean over SAE seeds (single seeds in
+      `p_seeds`). Its interval is the percentile interval of replicates that draw texts and seeds (`seed_draws.py`);
+      with one seed they draw texts only.
+    * gain: p_best − p_step0 (same model, layer and control); null without step 0.
+    * excess: gain / (1 − p_step0), the share of the possible gain; null without step 0 or if trivially_lexical.
+    * trivially_lexical: p_step0 >= 0.98, as in the design. `p_bow` above `p_best` makes no category trivial, since a
+      probe on all words nearly always beats one latent.
+    * alloc_gap: p_dense − p_best.
 
     Args:
-        cells: rows of `features.cell.presence_cell` with the key columns model, n_params_nonemb, step, tokens_seen,
+        cells: rows of `cell_tables.presence_cell` with the key columns model, n_params_nonemb, step, tokens_seen,
             layer, n_layers, rel_depth, sae_seed, data_version.
-        bow: `features.controls.bag_of_words_auroc` of the same probe set.
+        bow: result of `linear_probes.bag_of_words_auroc` for the same probe set.
 
     Returns:
         See `CATEGORY_PRESENCE`. AUROC columns: 0.5 = chance, 1 = perfect.
@@ -61,7 +63,7 @@ def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
     table = cells.group_by(_ROW, maintain_order=True).agg(
         pl.col(*(key for key in CELL_KEYS if key not in _ROW), "n_category", "n_texts", "n_category_score").first(),
         pl.col("p_select", "p_best").mean(),
-        # the raw read-out does not depend on the SAE
+        # The raw read-out does not depend on the SAE.
         pl.col("p_dense", "p_dense_lo", "p_dense_hi", "replicates_dense").first(),
         pl.col("data_version"),
         p_seeds=pl.col("p_best"),
@@ -80,7 +82,7 @@ def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
     step0_rb = np.where((row0 >= 0)[:, None], replicates_rb[row0], np.nan)
     gain, gain_rb = p_best - p_step0, replicates_rb - step0_rb
     room = np.where(p_step0 < TRIVIAL, 1 - p_step0, np.nan)
-    # The denominator is resampled too: what is possible to gain is as uncertain as what was there.
+    # The denominator is resampled too: the possible gain is as uncertain as p_step0.
     room_rb = np.where((np.isfinite(room)[:, None]) & (step0_rb < 1), 1 - step0_rb, np.nan)
     bounds = {
         "p_best": interval(replicates_rb),
@@ -117,5 +119,5 @@ def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
 
 
 def joined_version(versions: Iterable[str]) -> str:
-    """One data version for several: 16 hex digits of the sha256 of the sorted, distinct versions."""
+    """Join data versions into one: 16 hex digits of the sha256 of the sorted, distinct versions."""
     return hashlib.sha256("\n".join(sorted(set(versions))).encode()).hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""Bootstrap replicates in tables: stacked, paired with step 0, averaged over categories, turned into intervals.
+"""Bootstrap replicates in tables: arrays, pairing with step 0, means over categories, intervals.
 
-Replicate b weights the same texts in every row, so a difference of two rows is the row-wise difference of their
-replicates.
+Replicate b weights the same texts in every row, so that the replicates of a difference of two rows are the differences
+of their replicates.
 
 Shape suffixes: r rows, b bootstrap replicates.
 """
@@ -14,7 +14,7 @@ from emergence_assets.features.statistics.formulas import interval
 from resources.errors import EmergenceError
 
 MARGIN = 0.05
-"""AUROC units: a smaller gain is not called one. The standard error of one AUROC with 42 positives is near 0.04."""
+"""Smallest gain that counts, in AUROC units. The standard error of one AUROC with 42 positives is near 0.04."""
 SERIES_COLUMNS = (
     "model",
     "n_params_nonemb",
@@ -42,7 +42,7 @@ CELL_KEYS = ("model", "n_params_nonemb", "step", "tokens_seen", "layer", "n_laye
 
 
 def replicate_array(table: pl.DataFrame, column: str = "replicates") -> NDArray[np.float64]:
-    """A column of replicates as an array, rows × replicates.
+    """Return a column of replicates as an array, rows × replicates.
 
     Raises:
         EmergenceError: the rows do not all have the same number of replicates.
@@ -51,7 +51,7 @@ def replicate_array(table: pl.DataFrame, column: str = "replicates") -> NDArray[
 
 
 def seed_array(table: pl.DataFrame) -> NDArray[np.float64]:
-    """Column `p_seeds` as an array, rows × SAE seeds.
+    """Return column `p_seeds` as an array, rows × SAE seeds.
 
     Raises:
         EmergenceError: the rows do not all have the same number of seeds.
@@ -64,7 +64,7 @@ def _list_array(table: pl.DataFrame, column: str, what: str) -> NDArray[np.float
     if len(lengths) > 1:
         raise EmergenceError(
             f"rows have {', '.join(str(n) for n in sorted(lengths))} {what}, so they are not paired",
-            remedy="Rematerialise the cells with one recipe.",
+            remedy="Rematerialise the cells with the same settings.",
         )
     if table.is_empty():
         return np.zeros((0, 0))
@@ -72,16 +72,17 @@ def _list_array(table: pl.DataFrame, column: str, what: str) -> NDArray[np.float
 
 
 def p_not_above_zero(estimate: ArrayLike, replicates: NDArray[np.floating]) -> NDArray[np.float64]:
-    """One-sided p-value of "the true value is not above zero", normal with the bootstrap's standard error.
+    """Return the one-sided p-value of "the true value is not above zero", normal with the bootstrap's standard error.
 
-    Normal, because 200 replicates cannot show a p-value below 0.005, too coarse to correct for 50 categories.
+    The normal approximation is needed because 200 replicates give no p-value below 0.005, which is too coarse to
+    correct for 50 categories.
 
     Args:
         estimate: values of any shape.
-        replicates: the same shape and, as last axis, replicates.
+        replicates: array of the same shape with replicates as last axis.
 
     Returns:
-        NaN where an estimate is not finite, or fewer than two replicates are.
+        P-values; NaN if the estimate is not finite or fewer than two of its replicates are finite.
     """
     from scipy.special import ndtr
 
@@ -97,7 +98,7 @@ def p_not_above_zero(estimate: ArrayLike, replicates: NDArray[np.floating]) -> N
 
 
 def step0_rows(table: pl.DataFrame, keys: tuple[str, ...]) -> NDArray[np.int64]:
-    """For every row the number of the row with step 0 and equal `keys`; -1 when there is none."""
+    """Return for every row the number of the row with step 0 and equal `keys`; -1 if it is missing."""
     numbered = table.select(*keys, "step").with_row_index("row")
     first = numbered.filter(pl.col("step") == 0).select(*keys, pl.col("row").cast(pl.Int64).alias("row0"))
     joined = numbered.join(first, on=list(keys), how="left", nulls_equal=True, validate="m:1").sort("row")
@@ -105,10 +106,10 @@ def step0_rows(table: pl.DataFrame, keys: tuple[str, ...]) -> NDArray[np.int64]:
 
 
 def with_category_mean(presence: pl.DataFrame) -> pl.DataFrame:
-    """The rows of `category_presence` (column `aggregate` = "none") and, per cell and level, their mean ("mean").
+    """Append to `category_presence` (`aggregate` "none") the mean over categories per cell and level ("mean").
 
-    The mean has equal weights, `category` null, and an interval from the means of the replicates, which keeps that the
-    categories share texts. Only `SERIES_COLUMNS` are kept.
+    The mean has equal weights and `category` null. Its interval comes from the means of the replicates and so accounts
+    for the texts that categories share. Only `SERIES_COLUMNS` are kept.
     """
     table = presence.with_columns(aggregate=pl.lit("none")).select(SERIES_COLUMNS)
     if table.is_empty():
@@ -136,7 +137,7 @@ def with_category_mean(presence: pl.DataFrame) -> pl.DataFrame:
 
 
 def group_means(replicates_rb: NDArray[np.floating], sizes: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Means over consecutive groups of rows; a replicate undefined in one row is left out of its group's mean."""
+    """Average consecutive groups of rows; a replicate undefined in one row is left out of its group's mean."""
     starts = group_starts(sizes)
     defined = np.isfinite(replicates_rb)
     total = np.add.reduceat(np.where(defined, replicates_rb, 0.0), starts, axis=0)
@@ -145,15 +146,18 @@ def group_means(replicates_rb: NDArray[np.floating], sizes: NDArray[np.integer])
 
 
 def group_starts(sizes: NDArray[np.integer]) -> NDArray[np.intp]:
-    """First row of each of consecutive groups of rows."""
+    """Return the first row of each of consecutive groups of rows."""
     return np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.intp)
 
 
 def best_layers(presence: pl.DataFrame) -> pl.DataFrame:
-    """Per model, step and level the layer with the highest mean `p_select`: columns model, step, category_level, layer.
+    """Choose per model, step and level the layer with the highest mean `p_select`.
 
-    Chosen on split select and on the real labels, so that `p_best` at that layer is not biased by the choice. The
-    lowest layer wins a tie.
+    The choice uses split select and the real labels, so that it does not bias `p_best` at that layer. The lowest layer
+    wins a tie.
+
+    Returns:
+        Columns model, step, category_level, layer.
     """
     group = ["model", "step", "category_level", "layer"]
     means = presence.filter(pl.col("control_id") == "none").group_by(group).agg(pl.col("p_select").mean())
@@ -162,7 +166,7 @@ def best_layers(presence: pl.DataFrame) -> pl.DataFrame:
 
 
 def require_same_texts(table: pl.DataFrame) -> None:
-    """Refuse rows that were not measured on the same texts, whose replicates cannot be paired.
+    """Refuse rows that were measured on different texts: their replicates cannot be paired.
 
     Raises:
         EmergenceError: a category does not have the same number of texts everywhere.

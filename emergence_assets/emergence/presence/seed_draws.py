@@ -1,9 +1,10 @@
-"""Bootstrap nested in SAE seeds: every replicate draws texts, and draws which seeds its mean is taken over.
+"""Bootstrap nested in SAE seeds: every replicate draws texts, and draws the seeds of its mean.
 
-All seeds of a cell see the same texts, and each has latents of its own. So a part of what makes two seeds differ is the
-noise of texts, which the bootstrap over texts has in it already. Drawing seeds as they are would count it again, as in
-Owen's pigeonhole bootstrap (Annals of Applied Statistics 1, 2007). Here deviations of seeds are shrunk to what texts do
-not explain, by one factor for all categories of a cell: that of one category would be known from R seeds only.
+All seeds of a cell are measured on the same texts, and each seed has its own latents. A part of the difference between
+two seeds is therefore noise of the texts, which the bootstrap over texts already includes. Drawing seeds without
+correction would count this noise twice, as in Owen's pigeonhole bootstrap (Annals of Applied Statistics 1, 2007). Here
+the deviations of seeds are shrunk to the part that texts do not explain. The factor is common to all categories of a
+cell: for a single category it would be estimated from R seeds only.
 
 Shape suffixes: r rows, g groups of rows (a row per seed), q seeds, b bootstrap replicates.
 """
@@ -26,18 +27,18 @@ def nested_means(
     cells: Sequence[tuple[object, ...]],
     kinds: Sequence[tuple[object, ...]],
 ) -> Floats:
-    """Means over the seeds of each group of consecutive rows, with seeds drawn anew in every replicate.
+    """Average the seeds of each group of consecutive rows, with seeds drawn anew in every replicate.
 
     Args:
         replicates_rb: replicates over texts with the SAE held fixed, AUROC.
-        values_r: what the replicates are of.
-        n_seeds_g: rows per group; with one seed the replicates stay as they are.
-        cells: model, step and layer of each group: groups of one cell draw the same seeds, since they are measured on
-            the same SAEs; cells draw independently (`docs/method.md` says what was measured).
-        kinds: control and level of each group: deviations are shrunk alike within a cell and kind.
+        values_r: estimates of the rows.
+        n_seeds_g: rows per group; with one seed the replicates are unchanged.
+        cells: model, step and layer of each group. Groups of one cell draw the same seeds, since they are measured on
+            the same SAEs; cells draw independently (measured in `docs/method.md`).
+        kinds: control and level of each group. The shrinkage factor is common to a cell and kind.
 
     Returns:
-        Groups × replicates, cut to [0, 1].
+        Groups × replicates, clipped to [0, 1].
     """
     mean_gb = group_means(replicates_rb, n_seeds_g)
     if n_seeds_g.max(initial=1) == 1:
@@ -59,14 +60,14 @@ def nested_means(
 
 
 def seed_draws(cell: Sequence[object], n_seeds: int, n_boot: int) -> Floats:
-    """By how much each seed's deviation moves the mean over seeds in every replicate, seeds × replicates.
+    """Return the weight of each seed's deviation in the mean of every replicate, seeds × replicates.
 
-    R seeds are drawn with replacement and their mean is moved away from that of all by sqrt(R / (R - 1)): the mean of R
-    drawn with replacement has only (R - 1) / R of the variance of the mean of R seeds, with two seeds half. With one
-    seed there is nothing to draw: zeros. Draws depend on nothing but the arguments.
+    R seeds are drawn with replacement. The distance of their mean from the mean of all seeds is multiplied by
+    sqrt(R / (R - 1)), because the mean of R seeds drawn with replacement has only (R - 1) / R of the variance of the
+    mean of R seeds (half, with two seeds). With one seed all weights are 0. Draws depend only on the arguments.
 
     Args:
-        cell: what identifies the cell: model, step, layer.
+        cell: identity of the cell: model, step, layer.
         n_seeds: SAE seeds of the cell.
         n_boot: replicates.
     """
@@ -78,14 +79,14 @@ def seed_draws(cell: Sequence[object], n_seeds: int, n_boot: int) -> Floats:
 
 
 def _variance(deviation_r: Floats, n_seeds_g: NDArray[np.integer]) -> Floats:
-    """Variance between the seeds of each group; 0 for one seed."""
+    """Return the variance between the seeds of each group; 0 for one seed."""
     return np.add.reduceat(deviation_r**2, group_starts(n_seeds_g)) / np.maximum(n_seeds_g - 1, 1)
 
 
 def _variance_from_texts(
     replicates_rb: NDArray[np.floating], mean_gb: Floats, n_seeds_g: NDArray[np.integer]
 ) -> Floats:
-    """Variance between the seeds of each group that the drawing of texts alone makes; replicates undefined left out."""
+    """Return the variance between seeds expected from the drawing of texts alone, without undefined replicates."""
     apart_rb = replicates_rb - np.repeat(mean_gb, n_seeds_g, axis=0)
     known = np.isfinite(apart_rb)
     n_known = np.maximum(known.sum(axis=1), 1)

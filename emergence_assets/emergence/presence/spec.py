@@ -1,4 +1,4 @@
-"""The asset `category_presence`: AUROC of the best latent of every category, in every layer of every checkpoint."""
+"""Asset `category_presence`: AUROC of the best latent of every category, in every layer of every checkpoint."""
 
 from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE as TABLE
 from emergence_assets.emergence.relations import PRESENCE_RELATIONS
@@ -10,7 +10,7 @@ from emergence_assets.study.study import Study
 
 
 def _n_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
-    """The latents, permuted labels and the dense probe in all layers of all steps."""
+    """Estimate bytes: the latents, permuted labels and the dense probe in all layers of all steps."""
     n_cells = len(study.listed_steps or ()) * len(study.layers_of(str(cell.model)))
     return presence_bytes(study, counts, 3 * n_cells)
 

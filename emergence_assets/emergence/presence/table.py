@@ -1,4 +1,4 @@
-"""Presence of categories: the primary curve, and its summary for the headline."""
+"""Tables of the presence of categories: the primary curve, and its summary for the headline."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""Join the presence of all layers and checkpoints of a model."""
+"""Worker of `category_presence`: join all layers and checkpoints of a model."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,11 +15,11 @@ from emergence_assets.plan.table_worker import Made
 def collect_presence(
     presence_cells: pl.DataFrame, cells: Sequence[Mapping[str, Any]], probes: str, settings: Mapping[str, Any]
 ) -> Made:
-    """Rows of `category_presence` of one model.
+    """Make the rows of `category_presence` of one model.
 
     Args:
-        presence_cells: of all layers and checkpoints, with key columns.
-        cells: these layers, see `input_cells`.
+        presence_cells: `presence_cells` of all layers and checkpoints, with key columns.
+        cells: layers of all checkpoints of the model, see `input_cells`.
         probes: JSON of the probe set.
         settings: section statistics of the study.
     """

@@ -1,4 +1,4 @@
-"""The quality of all SAEs of one model as a table."""
+"""Worker of `sae_metrics`: quality of all SAEs of one model."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ from emergence_assets.saes.spec import METRICS_NAME
 
 
 def sae_metrics(cells: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Made:
-    """One row per SAE, see `SAE_METRICS`.
+    """Make one row per SAE; see `SAE_METRICS`.
 
     Args:
         cells: layers with SAEs, see `input_cells`.
-        settings: n_latents, k, arch and d_model, the same for all SAEs of a model.
+        settings: n_latents, k, arch and d_model, common to all SAEs of a model.
     """
     expansion = {"expansion": settings["n_latents"] / settings["d_model"]}
     rows = []

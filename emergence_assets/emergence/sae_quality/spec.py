@@ -1,4 +1,4 @@
-"""The asset `sae_metrics`: quality of all SAEs of a model."""
+"""Asset `sae_metrics`: quality of all SAEs of a model."""
 
 from collections.abc import Mapping
 from typing import Any

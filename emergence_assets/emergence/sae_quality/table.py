@@ -1,4 +1,4 @@
-"""Quality of SAEs."""
+"""Table of the quality of SAEs."""
 
 from typing import get_args
 

@@ -1,6 +1,6 @@
-"""Presence in SAEs whose dictionary grows with the width of the model: the second design of the size axis.
+"""Presence in SAEs whose dictionary grows with the width of the model, the second SAE design of the size axis.
 
-These SAEs are not stored.
+These SAEs are trained and measured, but not stored.
 """
 
 import json
@@ -38,15 +38,15 @@ def measure_expansion(
     settings: Mapping[str, Any],
     report: Any,
 ) -> Made:
-    """Rows of `expansion_presence`: the first and last checkpoint of one model, with dictionaries that grow.
+    """Make the rows of `expansion_presence`: first and last checkpoint of one model, dictionaries scaled with d_model.
 
     Args:
         cells: layers of all checkpoints of the model, see `input_cells`.
         origins: see `origins.origins`.
         probes: JSON of the probe set.
-        category_presence: of the model, for the AUROC of its words.
+        category_presence: `category_presence` of the model; source of the bag-of-words AUROC.
         settings: sections sae, with the dictionary size of the model, and statistics of the study; `is_trained`,
-            whether SAEs of this size have to be trained.
+            whether SAEs of this dictionary size must be trained.
         report: called with layers done, all layers, and a note.
     """
     by_step = {step: {c["layer"]: c for c in cells if c["step"] == step and c["layer"] >= 0} for step in origins}
@@ -76,7 +76,7 @@ def measure_expansion(
 def _measured(
     layers: Mapping[int, Mapping[str, Any]], origin: Mapping[str, Any], probes: str, settings: Mapping[str, Any]
 ) -> Iterator[tuple[int, pl.DataFrame, pl.DataFrame, pl.DataFrame]]:
-    """Layers of a checkpoint, each with its presence by SAE seed, FVU and L0 by SAE seed, and categorical latents."""
+    """Yield per layer of a checkpoint: presence, FVU and L0 by SAE seed, and counts of categorical latents."""
     files = {layer: {name: Path(file) for name, file in cell["files"].items()} for layer, cell in layers.items()}
     if settings["is_trained"]:
         for layer, rows in training_rows(origin, {layer: own["activations"] for layer, own in files.items()}):
@@ -94,7 +94,7 @@ def _measured(
 def _trained(
     layer: int, rows: Rows, read_out: Rows, tokens_file: Path, probes: str, settings: Mapping[str, Any]
 ) -> tuple[pl.DataFrame, pl.DataFrame, Sequence[Mapping[str, Any]]]:
-    """Presence and statistics of latents by SAE seed, and the metrics of the SAEs."""
+    """Train the SAEs of a layer; return presence and latent statistics by SAE seed, and the SAEs' metrics."""
     is_evaluation_t = known_tokens(tokens_file).training_rows.text_index_t % EVALUATION_SHARE == 0
     [made] = make_saes(
         [LayerRows(layer, rows, is_evaluation_t)],
@@ -115,11 +115,11 @@ def _trained(
 
 
 def _quality(metrics: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """FVU and L0 of every SAE."""
+    """Return FVU and L0 of every SAE."""
     return pl.DataFrame([{name: float(one[name]) for name in ("fvu", "l0")} for one in metrics])
 
 
 def _counts(latents: pl.DataFrame, n_seeds: int) -> pl.DataFrame:
-    """Categorical latents of every category that has one, mean over SAE seeds."""
+    """Count the categorical latents of every category that has any, mean over SAE seeds."""
     passing = latents.filter("passes").group_by("category_level", "category").agg(n_passing=pl.len() / n_seeds)
     return passing.with_columns(control_id=pl.lit("none"))

@@ -1,4 +1,4 @@
-"""How far training runs of one model differ: presence, gain and half-rise of every run, and their spread.
+"""Differences between training runs of one model: presence, gain and half-rise step of every run, and their spread.
 
 Shape suffix: r rows, b bootstrap replicates.
 """
@@ -26,20 +26,21 @@ _CATEGORY = ("control_id", "aggregate", "category_level", "category")
 def model_seeds(
     category_presence: pl.DataFrame, emergence_over_time: pl.DataFrame, replicates: Mapping[str, str]
 ) -> pl.DataFrame:
-    """One row per (model, control, aggregate, level, category) with its training runs beside each other.
+    """Return one row per (model, control, aggregate, level, category) that compares the training runs of the model.
 
-    Runs are read at the last step that all of them have, each at its best layer (highest mean `p_select`).
+    Runs are read at the last step common to all runs, each at its best layer (highest mean `p_select`).
 
     * p_mean, gain_mean, p_sd, gain_sd: mean and standard deviation over runs of p_best and of the gain over step 0.
-    * gain_text_sd: standard deviation of a run's gain over bootstrap replicates, root mean square over runs: what the
-      choice of texts contributes. Runs share the texts, so gain_sd does not contain it.
-    * half_step_sd_dex: standard deviation of log10(half_step + 1) over the runs that have one; null below two.
+    * gain_text_sd: standard deviation of a run's gain over bootstrap replicates, root mean square over runs. It is the
+      contribution of the choice of texts. Runs share the texts, so gain_sd does not contain it.
+    * half_step_sd_dex: standard deviation of log10(half_step + 1), in log10 units (decades), over the runs with a
+      half-rise step; null below two runs.
     * signs_agree: the gains of all runs have one sign; n_confirmed: runs whose gain has an interval without 0.
 
     Args:
         category_presence: see `CATEGORY_PRESENCE`, of all models.
         emergence_over_time: see `EMERGENCE_OVER_TIME`, of all models.
-        replicates: model to the model of which it is another run.
+        replicates: original model by the name of each of its further training runs.
     """
     parts = [
         _runs_of(
@@ -54,7 +55,9 @@ def model_seeds(
 
 
 def run_spread(table: pl.DataFrame) -> dict[tuple[str, str], float]:
-    """Standard deviation of p_best between runs by (category level, aggregate), pooled over categories and models.
+    """Return the standard deviation of p_best between runs by (category level, aggregate).
+
+    It is pooled over categories and models.
 
     Args:
         table: see `MODEL_SEEDS`.
@@ -119,7 +122,7 @@ def _runs_of(presence: pl.DataFrame, over_time: pl.DataFrame, original: str, run
 
 
 def _variance(values_rb: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Over replicates that are defined; NaN where none is."""
+    """Return the variance of each row over its defined replicates; NaN if none is defined."""
     defined_rb = np.isfinite(values_rb)
     known_r = defined_rb.any(axis=1)
     found_r = np.full(len(values_rb), np.nan)

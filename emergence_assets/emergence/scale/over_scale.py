@@ -1,4 +1,4 @@
-"""From what model size on a category is present: presence against non-embedding parameters, under two SAE designs.
+"""Presence of categories against model size (non-embedding parameters), under two SAE designs.
 
 Shape suffixes: m models (sizes), b bootstrap replicates.
 """
@@ -33,32 +33,32 @@ _COUNTS = _PLACE | {"category_level": pl.String, "category": pl.String, "n_passi
 
 @dataclass(frozen=True)
 class SizeReading:
-    """Presence of all sizes under one SAE design, and what is known of its dictionaries."""
+    """Presence of all model sizes under one SAE design, with FVU, L0 and counts of its dictionaries."""
 
     presence: pl.DataFrame
-    """See `CATEGORY_PRESENCE`; step 0 and the steps that are compared."""
+    """See `CATEGORY_PRESENCE`; step 0 and the compared steps."""
     dictionaries: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_DICTIONARIES))
     """Columns model, step, layer, n_latents, fvu, l0: means over SAE seeds."""
     counts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_COUNTS))
-    """Columns model, step, layer, category_level, category, n_passing: latents that pass, mean over SAE seeds."""
+    """Columns model, step, layer, category_level, category, n_passing: categorical latents, mean over SAE seeds."""
 
 
 def emergence_over_scale(
     readings: Mapping[str, SizeReading], run_sd: Mapping[tuple[str, str], float] | None = None
 ) -> pl.DataFrame:
-    """One row per (condition, SAE design, control, aggregate, level, category) over the sizes.
+    """Return one row per (condition, SAE design, control, aggregate, level, category) over the model sizes.
 
-    Each size is read at the checkpoint that the condition chooses, at its best layer there (highest mean `p_select` of
-    the level). Numbers and gates are those of `size_curves.size_curve`; the score is p_best, what is counted the
-    categorical latents of a category, or for a mean the categories with p_best of 0.75 at least (none of a control).
-    `shape` is what this design alone says. `verdict` is that, if the other design has the same checkpoints and says
-    the same, and "insufficient" otherwise.
+    Each model is read at the checkpoint chosen by the condition, at its best layer there (highest mean `p_select` of
+    the level). Numbers and criteria are those of `size_curves.size_curve`. The score is p_best. The count is the number
+    of categorical latents of a category; for a mean it is the number of categories with p_best >= 0.75; controls have
+    no count. `shape` is the shape under this design alone. `verdict` equals `shape` if the other design has the same
+    checkpoints and the same shape, and is "insufficient" otherwise.
 
     Args:
-        readings: by SAE design; `fixed_width` decides the checkpoints. A condition whose checkpoints another design
-            lacks has no row for it.
+        readings: readings by SAE design; `fixed_width` decides the checkpoints. A design that lacks a checkpoint of a
+            condition has no row for this condition.
         run_sd: standard deviation between training runs by (category level, aggregate), see `model_seeds.run_spread`;
-            `size_curves.RUN_SD` where there is none.
+            `size_curves.RUN_SD` for missing entries.
 
     Raises:
         EmergenceError: sizes were measured on different texts.
@@ -93,12 +93,12 @@ def emergence_over_scale(
 
 
 def _of_design(reading: SizeReading, chosen: pl.DataFrame, run_sd: Mapping[tuple[str, str], float]) -> pl.DataFrame:
-    """Rows of one design at one checkpoint per size; without rows when it lacks one of them."""
+    """Return the rows of one design at one checkpoint per model; empty if a checkpoint is missing."""
     blocks = reading.presence.filter(pl.col("layer") >= 0)
     at = blocks.join(chosen, on=["model", "step"], how="semi")
     if at["model"].n_unique() < chosen.height:
         return pl.DataFrame()
-    # step 0 stays in: the gain at the layer that is read needs it
+    # Step 0 is kept for the gain at the chosen layer.
     table = with_category_mean(
         pl.concat([at, blocks.filter(pl.col("step") == 0).join(at, on=["model", "step"], how="anti")])
     )
@@ -151,7 +151,7 @@ def _of_design(reading: SizeReading, chosen: pl.DataFrame, run_sd: Mapping[tuple
 
 
 def _counted(at: pl.DataFrame, counts: pl.DataFrame) -> pl.DataFrame:
-    """Column n_count by cell and series: categorical latents of a category, strong categories of a mean."""
+    """Return n_count by cell and series: categorical latents of a category, strongly present categories of a mean."""
     group = [*_CELL, "category_level"]
     single = counts.select(
         *_CELL,

@@ -1,4 +1,4 @@
-"""Checkpoint at which each size is compared: its last one, equal tokens, or equal compute."""
+"""Checkpoint at which each model size is compared: the last one, or at equal tokens or equal compute."""
 
 import numpy as np
 import polars as pl
@@ -7,16 +7,20 @@ from emergence_assets.emergence.cost.utility import FLOPS_PER_PARAMETER_AND_TOKE
 
 
 def chosen_steps(checkpoints: pl.DataFrame) -> pl.DataFrame:
-    """Columns condition, model, step, tokens_seen, mismatch_dex: one checkpoint per size and condition.
+    """Choose one checkpoint per model size and condition.
 
     * final_step: the last checkpoint of each size.
-    * equal_tokens, equal_flops: of each size the trained checkpoint nearest, by logarithm, to what the size with the
-      least has seen (or spent) at its end; mismatch_dex is the distance in decades, 0 for final_step.
+    * equal_tokens, equal_flops: the checkpoint after step 0 nearest, in log10, to the smallest final value of all sizes
+      (tokens seen, or training FLOPs).
 
-    A condition is left out when a size has no checkpoint after step 0.
+    The matched conditions are left out if a size has no checkpoint after step 0.
 
     Args:
-        checkpoints: columns model, n_params_nonemb, step, tokens_seen; of the sizes to compare.
+        checkpoints: columns model, n_params_nonemb, step, tokens_seen, of the models to compare.
+
+    Returns:
+        Columns condition, model, step, tokens_seen, mismatch_dex. mismatch_dex is the distance from the condition in
+        log10 units (decades); 0 for final_step.
     """
     known = checkpoints.select("model", "n_params_nonemb", "step", "tokens_seen").unique().sort("model", "step")
     last = known.group_by("model", maintain_order=True).last()

@@ -1,7 +1,7 @@
-"""The shape of a curve over model sizes: a threshold, a smooth growth, or neither; on arrays, with its gates.
+"""Shape of a curve over model sizes (threshold, smooth growth or neither) and its criteria, on arrays.
 
 Sizes are placed at x = log10 of the non-embedding parameters. Shape suffixes: m models (sizes), b bootstrap replicates,
-g shapes of a grid.
+g grid points (middle and width of a logistic).
 """
 
 from dataclasses import dataclass
@@ -14,29 +14,29 @@ from emergence_assets.emergence.presence.replicates import MARGIN
 from emergence_assets.features.statistics.formulas import interval
 
 MIN_SIZES = 5
-"""With fewer sizes no shape of the curve is claimed."""
+"""Sizes below which no shape of the curve is claimed."""
 RUN_SD = {"mean": 0.025, "none": 0.05}
-"""Standard deviation of a point between training runs by `aggregate`, AUROC units, where no replicate says it: three
-runs of the default study's smallest model differ so (docs/method.md)."""
+"""Standard deviation of a point between training runs by `aggregate`, in AUROC units, for families without repeated
+runs; measured on three runs of the default study's smallest model (docs/method.md)."""
 DECISIVE = 4.0
-"""Difference of AIC from which on a logistic is preferred to a line (Burnham and Anderson 2002, section 2.6)."""
+"""Difference of AIC above which a logistic is preferred to a line (Burnham and Anderson 2002, section 2.6)."""
 NARROW = 0.5
-"""A threshold does the middle 80 % of its rise within this share of the range of log sizes."""
+"""Share of the range of log10 sizes within which a threshold completes the middle 80 % of its rise."""
 JUMP = 2 / 3
-"""Share of a count's rise between two neighbouring sizes from which on the count jumps."""
+"""Share of a count's rise between two neighbouring sizes from which the count counts as jumping."""
 MIN_COUNT_RISE = 3.0
-"""A count that rises by less does not jump."""
+"""Smallest rise of a count that can be a jump."""
 MIDDLE_80 = 4.394
 """Distance from 10 to 90 % of a logistic's rise in units of its width: 2 ln 9."""
 _N_MIDDLES = 41
 _WIDTHS = np.geomspace(0.01, 0.6, 10)
-"""Of the logistic, as shares of the range of x."""
+"""Widths of the logistic that are tried, as shares of the range of x."""
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class SizeCurve:
-    """What one series over sizes shows. Numbers are NaN, and sizes None, where they are not defined."""
+    """Numbers, criteria and shape of one series over sizes; undefined numbers are NaN, undefined sizes None."""
 
     n_sizes: int
     rise: float
@@ -73,38 +73,46 @@ def size_curve(
     count_m: Floats | None = None,
     run_sd: float = RUN_SD["none"],
 ) -> SizeCurve:
-    """Judge one series over sizes.
+    """Return numbers, criteria and shape of one series over model sizes.
 
-    All intervals are 95 %, of replicates that draw texts and, with `run_sd`, training runs.
+    All intervals are 95 %, from replicates that draw texts and, with `run_sd`, training runs.
 
-    * rise, slope_dec: last minus first, least-squares slope per decade of parameters; n_lo, n_hi: largest size
-      whose upper bound is below the middle of the lowest and highest value, smallest larger size whose lower bound is
-      above it; jump_share: largest rise between neighbours as a share of the whole.
-    * d_aic_vs_linear: AIC of a line minus that of a logistic, both in x, by generalised least squares with the
-      covariance of the replicates. From 5 sizes on.
-    * n_half, n_width_dec: middle of that logistic and the decades in which it does the middle 80 % of its rise; the
-      interval is from the replicates and never narrower than the gap of the two sizes around it.
-    * count_jump_share: jump_share of `count_m`; metric_sensitivity: that over jump_share of the score.
+    * rise, slope_dec: last minus first value; least-squares slope per decade of parameters.
+    * n_lo, n_hi: largest size with an upper bound below the middle of the lowest and highest value; smallest larger
+      size with a lower bound above that middle.
+    * jump_share: largest rise between neighbouring sizes as a share of the whole rise.
+    * d_aic_vs_linear: AIC of a line minus AIC of a logistic, both in x, by generalised least squares with the
+      covariance of the replicates; from 5 sizes on.
+    * n_half, n_width_dec: middle of that logistic, and decades of parameters of the middle 80 % of its rise. The
+      interval comes from the replicates and is never narrower than the gap between the two sizes around the middle.
+    * count_jump_share: jump_share of `count_m`; metric_sensitivity: count_jump_share / jump_share of the score.
 
-    Gates: is_rising (rise of at least 0.05, lower bound above 0), is_logistic (d_aic_vs_linear > 4), is_narrow
-    (n_width_dec at most half of the range of x), count_jumps (two thirds of a rise of at least 3 between neighbours).
+    Criteria:
 
-    shape: "insufficient" below 5 sizes or without gains; "absent": no size gains 0.05 with a lower bound above 0
-    (Bonferroni over sizes);
-    "saturated": no rise, and present in the smallest; "threshold": rising, logistic, narrow; "metric_artifact": rising
-    without being a threshold, while the count jumps (Schaeffer et al. 2023, arXiv 2304.15004); "smooth": rising
-    otherwise; "insufficient" when none of these holds.
+    * is_rising: rise of at least 0.05 with a lower bound above 0.
+    * is_logistic: d_aic_vs_linear > 4.
+    * is_narrow: n_width_dec is at most half of the range of x.
+    * count_jumps: the count rises by at least 3, two thirds of it between two neighbouring sizes.
+
+    Shapes:
+
+    * insufficient: below 5 sizes, without gains, or if no other shape applies.
+    * absent: no size gains 0.05 with a lower bound above 0 (Bonferroni over sizes).
+    * saturated: no rise, and present in the smallest model.
+    * threshold: rising, logistic and narrow.
+    * metric_artifact: rising, no threshold, but the count jumps (Schaeffer et al. 2023, arXiv 2304.15004).
+    * smooth: rising otherwise.
 
     Args:
         n_params_m: non-embedding parameters, ascending.
         p_m: score of each size.
-        p_mb: its replicates, joint over sizes.
-        gain_m: score minus that of the untrained network of the same size; NaN without step 0.
-        gain_mb: its replicates.
-        count_m: something counted per size, such as categorical latents.
+        p_mb: replicates of the scores, joint over sizes.
+        gain_m: score minus score of the untrained network of the same size; NaN without step 0.
+        gain_mb: replicates of the gains.
+        count_m: a count per size, such as categorical latents.
         run_sd: standard deviation of a score between training runs.
     """
-    # Another run of a size would give another point: replicates draw runs too, the same draw for score and gain.
+    # Another training run would give another point: replicates draw runs too, with one draw for score and gain.
     run_mb = run_sd * np.random.default_rng(0).standard_normal(p_mb.shape)
     p_mb, gain_mb = p_mb + run_mb, gain_mb + run_mb
     x_m = np.log10(n_params_m.astype(np.float64))
@@ -134,7 +142,7 @@ def size_curve(
 def _shape(row: dict[str, float | int | bool | str | None], gain_m: Floats, gain_mb: Floats) -> str:
     if not np.isfinite(gain_m).all():
         return "insufficient"
-    # As many chances as sizes: the bound is that of Bonferroni.
+    # One test per size: Bonferroni bound.
     z = NormalDist().inv_cdf(1 - 0.025 / len(gain_m))
     is_present_m = (gain_m >= MARGIN) & (gain_m > z * np.nanstd(gain_mb, axis=1))
     if not is_present_m.any():
@@ -161,7 +169,7 @@ def _slope(x_m: Floats, p_m: Floats, p_mb: Floats) -> dict[str, float]:
 
 
 def _bracket(n_params_m: NDArray[np.integer], p_m: Floats, p_mb: Floats) -> dict[str, int | None]:
-    """The largest size surely below the middle of the rise, and the smallest larger one surely above it."""
+    """Return the largest size surely below the middle of the rise, and the smallest larger size surely above it."""
     middle = (p_m.min() + p_m.max()) / 2
     lo_m, hi_m = interval(p_mb)
     below = np.flatnonzero(hi_m < middle)
@@ -208,15 +216,15 @@ class _Fit:
 
 
 def _compare(x_m: Floats, p_m: Floats, p_mb: Floats) -> _Fit:
-    """A logistic with four parameters against a line with two, for the estimate and for every replicate.
+    """Compare a logistic with four parameters with a line with two, for the estimate and for every replicate.
 
-    The error of a point is known beforehand, from replicates that draw texts and runs. So chi-square plus
-    twice the number of parameters is compared, without the small-sample term of AICc, which pays for estimating a
-    variance from the residuals and is infinite for a logistic on five sizes.
+    The error of a point is known beforehand, from replicates that draw texts and runs. The criterion is therefore
+    chi-square plus twice the number of parameters, without the small-sample term of AICc. That term compensates for
+    estimating a variance from the residuals, and is infinite for a logistic on five sizes.
     """
     whole_b = np.isfinite(p_mb).all(axis=0)
     covariance_mm = np.cov(p_mb[:, whole_b])
-    # Replicates that all agree (no texts, no runs drawn) would leave nothing to divide by.
+    # Without drawn texts and runs all replicates agree, and the covariance would be singular.
     covariance_mm += 1e-10 * np.eye(len(x_m))
     whiten_mm = np.linalg.inv(np.linalg.cholesky(covariance_mm))
     z_mb = whiten_mm @ np.column_stack([p_m, p_mb[:, whole_b]])
@@ -231,12 +239,12 @@ def _compare(x_m: Floats, p_m: Floats, p_mb: Floats) -> _Fit:
     chi2_gb, amplitude_gb = _chi2(whiten_mm @ bases_gm2, z_mb)
     chi2_gb = np.where(amplitude_gb > 0, chi2_gb, np.inf)
     least_b = chi2_gb.min(axis=0)
-    # A step between two sizes fits as well wherever in the gap it is: the middle of all that fit as well is taken.
+    # A step fits equally well anywhere in the gap between two sizes: the mean of all equally good fits is taken.
     is_best_gb = chi2_gb <= least_b + 1e-3
     n_best_b = is_best_gb.sum(axis=0)
     x_half_b = middle_g @ is_best_gb / n_best_b
     width = np.exp(np.log(width_g) @ is_best_gb[:, 0] / n_best_b[0])
-    if not np.isfinite(least_b[0]):  # it falls
+    if not np.isfinite(least_b[0]):  # no rising logistic fits
         return _Fit(float("-inf"), *[float("nan")] * 4)
     x_half = float(x_half_b[0])
     lo, hi = interval(np.where(np.isfinite(least_b[1:]), x_half_b[1:], np.nan))
@@ -251,7 +259,7 @@ def _compare(x_m: Floats, p_m: Floats, p_mb: Floats) -> _Fit:
 
 
 def _chi2(basis_gm2: Floats, z_mb: Floats) -> tuple[Floats, Floats]:
-    """Squared residuals and second coefficient of every whitened basis for every whitened series."""
+    """Return chi-square and second coefficient of every whitened basis for every whitened series."""
     q_gm2, r_g22 = np.linalg.qr(basis_gm2)
     projected_g2b = np.einsum("gmk,mb->gkb", q_gm2, z_mb)
     chi2_gb = np.maximum((z_mb**2).sum(axis=0) - (projected_g2b**2).sum(axis=1), 0.0)

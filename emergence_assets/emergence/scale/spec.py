@@ -1,4 +1,4 @@
-"""Assets of the size axis: dictionaries that grow with the model, training runs of one model, presence over sizes."""
+"""Assets of the size axis: presence with scaled dictionaries, training runs of one model, presence over sizes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ from resources.files.storage import Storage
 
 
 def expanded_latents(study: Study, model: str) -> int:
-    """Dictionary size of a model at the expansion with which the widest model gets the study's n_latents."""
+    """Return a model's dictionary size at the expansion that gives the widest model the study's n_latents."""
     widest = max(study.family.models[name].d_model for name in study.models)
     return max(study.sae.k, round(study.sae.n_latents * study.family.models[model].d_model / widest))
 
@@ -31,7 +31,7 @@ def _expansion_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str
 
 
 def _expansion_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
-    """The latents, permuted labels and the dense probe in all layers, at the first and the last step."""
+    """Estimate bytes: the latents, permuted labels and the dense probe in all layers, at first and last step."""
     n_steps = min(2, len(study.listed_steps or ()))
     return presence_bytes(study, counts, 3 * n_steps * len(study.layers_of(str(cell.model))))
 

@@ -1,4 +1,4 @@
-"""How presence grows with model size, and how far training runs differ."""
+"""Tables of presence over model sizes, and of differences between training runs."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""Compare the sizes of a family."""
+"""Worker of `emergence_over_scale`: compare the model sizes of a family."""
 
 from collections.abc import Sequence
 
@@ -26,16 +26,16 @@ def compare_sizes(
     expansion_presence: pl.DataFrame | None = None,
     model_seeds: pl.DataFrame | None = None,
 ) -> Made:
-    """Rows of `emergence_over_scale`: presence over the sizes of the family, under every SAE design of the study.
+    """Make the rows of `emergence_over_scale`: presence over model sizes under every SAE design of the study.
 
     Args:
-        sae_metrics: of all models, as the following.
+        sae_metrics: see `SAE_METRICS`; like the following tables, of all models.
         category_presence: see `CATEGORY_PRESENCE`.
         feature_counts: see `FEATURE_COUNTS`.
-        sizes: models without replicates.
-        rule_id: rule by which latents count as categorical.
-        expansion_presence: None where dictionaries do not grow with the model.
-        model_seeds: None where no model was trained twice.
+        sizes: models of the family without repeated training runs.
+        rule_id: rule by which a latent counts as categorical.
+        expansion_presence: None for a study without scaled dictionaries.
+        model_seeds: None for a family in which no model was trained twice.
     """
     of_size = pl.col("model").is_in(sizes)
     is_real = (pl.col("control_id") == "none") & (pl.col("aggregate") == "none")

@@ -1,12 +1,13 @@
-"""Modes of a profile over depth: how many humps it has, and whether a second one is more than noise.
+"""Modes of a profile over depth: their number, and whether a second mode is more than noise.
 
-The dip of a profile is the depth of its deepest valley: the largest min(higher side left, higher side right) minus the
-value between them. It is twice the distance, in the supremum norm, to the nearest profile with one hump, as Hartigan
-and Hartigan (1985) measure how far a distribution is from one with a single mode.
+The dip of a profile is the largest value of min(maximum to the left, maximum to the right) minus the value between
+them. It is twice the distance, in the supremum norm, to the nearest profile with one mode, as Hartigan and Hartigan
+(1985) measure the distance of a distribution from unimodality.
 
-For any profile with one hump plus noise the dip is at most the largest fall or rise of the noise along the layers: left
-of the peak the profile rises, so that a valley there is a fall of the noise, and right of it a rise. The distribution
-of that bound gives a p-value that holds for every profile with one hump, flat and monotone ones among them.
+For any profile with one mode plus noise the dip is at most the largest fall or rise of the noise along the layers. Left
+of the peak the profile rises, so that a dip there is a fall of the noise; right of the peak it is a rise of the noise.
+The distribution of that bound gives a p-value that is valid for every profile with one mode, including flat and
+monotone profiles.
 
 Shape suffixes: s series (any leading axes), l layers, b replicates.
 """
@@ -18,7 +19,7 @@ Floats = NDArray[np.float64]
 
 
 def dip(profile_sl: Floats) -> tuple[Floats, NDArray[np.intp]]:
-    """Depth of the deepest valley and its position along the last axis; depth 0, position 0 without a valley."""
+    """Return depth and position of the deepest dip along the last axis; depth 0 and position 0 without a dip."""
     left = np.maximum.accumulate(profile_sl, axis=-1)
     right = np.flip(np.maximum.accumulate(np.flip(profile_sl, -1), axis=-1), -1)
     depth = np.minimum(left, right) - profile_sl
@@ -27,17 +28,17 @@ def dip(profile_sl: Floats) -> tuple[Floats, NDArray[np.intp]]:
 
 
 def largest_swing(noise_sl: Floats) -> Floats:
-    """Largest fall or rise of the noise from any layer to any later one: what a dip is at most without a valley."""
+    """Return the largest fall or rise of the noise from any layer to a later layer: the largest dip with one mode."""
     highest, lowest = (bound.accumulate(noise_sl, axis=-1) for bound in (np.maximum, np.minimum))
     return np.maximum((highest - noise_sl).max(axis=-1), (noise_sl - lowest).max(axis=-1))
 
 
 def dip_test(profile_sl: Floats, replicates_slb: Floats) -> tuple[Floats, Floats]:
-    """P-value of "one hump", and the swing of the noise that 95 % of the replicates stay below.
+    """Return the p-value of "one mode" and the 95 % quantile of the swing of the noise over replicates.
 
     Args:
-        profile_sl: estimates.
-        replicates_slb: bootstrap replicates of the same profiles; their deviations from the estimates are the noise.
+        profile_sl: estimated profiles.
+        replicates_slb: bootstrap replicates of the profiles; their deviations from the estimates are the noise.
 
     Returns:
         p_s (at least 1 / (b + 1)) and swing_s; NaN where most replicates are undefined.
@@ -56,9 +57,9 @@ def dip_test(profile_sl: Floats, replicates_slb: Floats) -> tuple[Floats, Floats
 
 
 def count_modes(profile_sl: Floats, prominence_s: Floats) -> NDArray[np.int64]:
-    """Humps that are separated from each other by falls and rises of more than `prominence`.
+    """Count the modes separated from each other by falls and rises of more than `prominence_s`.
 
-    A hump at the first or the last layer counts like any other.
+    A mode at the first or the last layer counts like any other.
     """
     shape = profile_sl.shape[:-1]
     n_modes, falling = np.ones(shape, dtype=np.int64), np.zeros(shape, dtype=bool)

@@ -1,7 +1,7 @@
-"""Where a category is present: the profile of presence over the layers of one checkpoint.
+"""Depth of presence: profiles of presence over the layers of one checkpoint.
 
-Everything that weighs layers weighs the gain over step 0 (AUROC units), not the excess: a margin of 0.05 then means the
-same as in the other tables, and no layer counts more because its untrained model was better.
+Layers are weighted by the gain over step 0 (AUROC units), not by the excess. A margin of 0.05 then means the same as in
+the other tables, and no layer counts more because the untrained model was better there.
 
 Shape suffixes: s series, l layers, b bootstrap replicates.
 """
@@ -24,22 +24,22 @@ _SERIES = ["model", "step", "control_id", "aggregate", "category_level", "catego
 
 
 def emergence_over_space(category_presence: pl.DataFrame) -> pl.DataFrame:
-    """One row per (model, step, control, aggregate, level, category) with its profile over layers.
+    """Return one row per (model, step, control, aggregate, level, category) with its profile over layers.
 
-    * peak_layer, peak_depth: the layer with the highest p_best; the interval holds the peaks of the replicates.
+    * peak_layer, peak_depth: the layer with the highest p_best; the interval is that of the replicates' peaks.
     * onset_depth: the first layer with at least half of the largest gain whose lower bound is above 0.
     * com_depth: centre of mass in relative depth, weighted by the gain over step 0 (negative gains count 0).
     * width: share of the layers with at least half of the largest gain.
-    * max_gain: gain at the layer where it is largest, a maximum over noisy values and so biased upwards: a
-      description, not a claim. best_gain: gain at best_layer, the layer with the highest p_select of this row: chosen
-      on other texts, hence unbiased. Both with paired 95 % intervals at the chosen layer.
-    * n_modes: humps of the gain that are apart by more than the noise and 0.05; 0 where no gain reaches 0.05. dip_p: of
-      "no more than one hump" (`modes.py`); null below three layers.
-    * embed_presence: p_best of the embedding, where it was read.
+    * max_gain: largest gain over layers. As a maximum of noisy values it is biased upwards: a description, not a claim.
+    * best_gain: gain at best_layer, the layer with the highest p_select of this row. The layer is chosen on other
+      texts, so that the gain is unbiased. max_gain and best_gain have paired 95 % intervals at the chosen layer.
+    * n_modes: modes of the gain separated by dips of more than 0.05 and the noise; 0 if no gain reaches 0.05.
+    * dip_p: p-value of "at most one mode" (`modes.py`); null below three layers.
+    * embed_presence: p_best of the embedding, if it was read.
     * layers, profile, profile_step0, profile_dense: p_best, p_step0 and p_dense by layer; -1 is the embedding.
 
-    Intervals hold texts and SAE seeds uncertain (`profiles.py`). What weighs gains
-    is null when there is none (step 0 itself, or no step 0). See `EMERGENCE_OVER_SPACE`.
+    Intervals cover the uncertainty of texts and SAE seeds (`profiles.py`). Columns computed from gains are null without
+    gains (at step 0 itself, or without step 0). See `EMERGENCE_OVER_SPACE`.
     """
     frames = [_of_checkpoint(profiles) for profiles in depth_profiles(category_presence)]
     return pl.concat(frames).sort(_SERIES) if frames else EMERGENCE_OVER_SPACE.schema.to_frame()
@@ -68,7 +68,7 @@ def _of_checkpoint(profiles: Profiles) -> pl.DataFrame:
     columns |= _with_interval("max_gain", gain_sl[rows, largest_s], gain_slb[rows, largest_s])
     columns |= _with_interval("best_gain", gain_sl[rows, best_s], gain_slb[rows, best_s])
     columns |= _depths(depth_l, gain_sl, gain_slb)
-    columns |= _humps(gain_sl, gain_slb)
+    columns |= _modes(gain_sl, gain_slb)
     frame = profiles.series.with_columns(
         *(
             pl.Series(name, value, dtype=EMERGENCE_OVER_SPACE.schema[name], strict=False)
@@ -83,7 +83,7 @@ def _of_checkpoint(profiles: Profiles) -> pl.DataFrame:
 
 
 def _depths(depth_l: Floats, gain_sl: Floats, gain_slb: Floats) -> Mapping[str, Floats]:
-    """Onset, centre and width; NaN where no layer gains."""
+    """Return onset, centre of mass and width with intervals; NaN if no layer gains."""
     surely_sl = interval(gain_slb)[0] > 0
     estimates = [f[..., 0] for f in _onset_centre_width(depth_l, gain_sl[..., None], surely_sl)]
     columns: dict[str, Floats] = {}
@@ -108,7 +108,7 @@ def _onset_centre_width(depth_l: Floats, gain_slb: Floats, surely_sl: NDArray[np
     return onset_sb, centre_sb, np.where(gains_sb, high_slb.mean(axis=1), np.nan)
 
 
-def _humps(gain_sl: Floats, gain_slb: Floats) -> Mapping[str, list[float | int | None]]:
+def _modes(gain_sl: Floats, gain_slb: Floats) -> Mapping[str, list[float | int | None]]:
     p_s, swing_s = dip_test(gain_sl, gain_slb)
     if gain_sl.shape[1] < 3:
         p_s[:] = np.nan

@@ -1,7 +1,7 @@
 """Profiles over depth: presence of every series of one checkpoint as arrays, series × layers.
 
-Every layer has SAEs of its own, so that comparing layers compares SAEs too: replicates draw SAE seeds layer by layer
-(`seed_draws.py`).
+Every layer has its own SAEs, so that a comparison of layers also compares SAEs. Replicates therefore draw SAE seeds
+layer by layer (`seed_draws.py`).
 
 Shape suffixes: s series, l layers, k SAE seeds, b bootstrap replicates, r rows.
 """
@@ -29,18 +29,18 @@ class Profiles:
     """Columns model, n_params_nonemb, step, tokens_seen, n_layers, control_id, aggregate, category_level, category,
     n_seeds; one row per series."""
     layers: NDArray[np.int64]
-    """Layers that were read, rising; -1 is the embedding."""
+    """Layers of the study, ascending; -1 is the embedding."""
     depth_l: Floats
-    """(layer + 1) / n_layers."""
+    """Relative depth, (layer + 1) / n_layers."""
     p_select_sl: Floats
     p_best_sl: Floats
     step0_sl: Floats
-    """p_best at step 0; NaN where it was not measured."""
+    """p_best at step 0; NaN if not measured."""
     dense_sl: Floats
     p_best_slb: Floats
     """Replicates over texts and SAE seeds."""
     dense_slb: Floats
-    """Replicates over texts; NaN for controls, which have none."""
+    """Replicates over texts; NaN for controls, which have no replicates of the dense probe."""
     gain_slb: Floats
     """Replicates of the gain over texts and SAE seeds."""
     gain_slk: Floats
@@ -53,12 +53,12 @@ class Profiles:
 
     @property
     def compared_l(self) -> NDArray[np.bool_]:
-        """Blocks whose gain is known; the embedding is none."""
+        """Layers with a known gain, without the embedding."""
         return (self.layers >= 0) & np.isfinite(self.gain_sl).all(axis=0)
 
 
 def depth_profiles(presence: pl.DataFrame) -> Iterator[Profiles]:
-    """The profiles of every checkpoint in `category_presence`, by model and step.
+    """Yield the profiles of every checkpoint in `category_presence`, by model and step.
 
     Raises:
         EmergenceError: the categories of a checkpoint were not all measured in the same layers.
@@ -116,13 +116,13 @@ def _of_checkpoint(part: pl.DataFrame, first: pl.DataFrame) -> Profiles:
 
 
 def _means_of(own: pl.DataFrame) -> list[NDArray[np.int64]]:
-    """Rows of the series that are averaged together: those of a control and level."""
+    """Return the groups of rows to average: one group per control and level."""
     numbered = own.with_row_index("row").group_by("control_id", "category_level", maintain_order=True)
     return [rows.to_numpy().astype(np.int64) for rows in numbered.agg("row")["row"]]
 
 
 def _with_means(values: Floats, groups: list[NDArray[np.int64]]) -> Floats:
-    """Series and, below them, the mean of each group; what is undefined in one category is left out of the mean."""
+    """Append the mean of each group to the series; undefined values of single categories are left out of the mean."""
     means = []
     for rows in groups:
         part = values[rows]
@@ -133,13 +133,13 @@ def _with_means(values: Floats, groups: list[NDArray[np.int64]]) -> Floats:
 
 
 def _lists(frame: pl.DataFrame, column: str, length: int) -> Floats:
-    """A list column as an array, rows × length; NaN where a list is null."""
+    """Return a list column as an array, rows × length; NaN for a null list."""
     empty = [float("nan")] * length
     filled = frame.select(pl.col(column).fill_null(pl.lit(empty, dtype=pl.List(pl.Float32))))
     lengths = filled[column].list.len().unique().to_list()
     if lengths != [length]:
         raise EmergenceError(
             f"{column} has {', '.join(map(str, sorted(lengths)))} values per row, not {length}",
-            remedy="Rematerialise the cells with one recipe.",
+            remedy="Rematerialise the cells with the same settings.",
         )
     return filled[column].explode().to_numpy().astype(np.float64).reshape(frame.height, length)

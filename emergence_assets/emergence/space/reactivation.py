@@ -1,9 +1,10 @@
-"""Reactivation of categories: does a category that the early layers have, and the middle lacks, come back late?
+"""Reactivation of categories: presence in early layers that drops in the middle layers and returns in late layers.
 
-A row says what was measured and which gates it passes; that a category is reactivated is for the claims to say.
+A row contains the measurement and the criteria that it meets. Whether a category is reactivated is a claim
+(`claims/of_space.py`).
 
-Everything is in gains over step 0 (AUROC units), whose margin of 0.05 means the same in all tables. The dense probe has
-no gain to look at: it may read most before training. Its own presence is asked whether it falls in the middle.
+Drops are computed from gains over step 0 (AUROC units), so that the margin of 0.05 means the same in all tables. The
+dense probe is an exception: it may read most categories before training. Its drop is computed from its own AUROC.
 
 Shape suffixes: s series, l layers, k SAE seeds, g parts of the depth, b bootstrap replicates.
 """
@@ -16,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emergence_assets.emergence.presence.replicates import MARGIN, p_not_above_zero
-from emergence_assets.emergence.space.dip import smoothed_valley, valley_p
+from emergence_assets.emergence.space.dip import permutation_p, smoothed_dip
 from emergence_assets.emergence.space.profiles import Profiles, depth_profiles
 from emergence_assets.emergence.space.table import REACTIVATION
 from emergence_assets.emergence.space.thirds import (
@@ -31,33 +32,33 @@ from emergence_assets.features.statistics.formulas import benjamini_hochberg, in
 
 Floats = NDArray[np.float64]
 MIN_LAYERS = 6
-"""Layers that have to be read before anything is said: two for each part of the depth."""
+"""Layers below which the verdict is "insufficient": two for each third of the depth."""
 MIN_SEEDS = 2
-"""SAE seeds that have to have been trained: one alone shows nothing of what another would find."""
-GATES = ("gate_layers", "gate_drop", "gate_interval", "gate_fdr", "gate_seeds", "gate_presence")
+"""SAE seeds below which the verdict is "insufficient": one seed does not show what another would find."""
+CRITERIA = ("gate_layers", "gate_drop", "gate_interval", "gate_fdr", "gate_seeds", "gate_presence")
 _KEY = ["model", "step", "control_id", "aggregate", "category_level", "category"]
 
 
 def reactivation(category_presence: pl.DataFrame) -> pl.DataFrame:
-    """One row per (model, step, control, aggregate, level, category): the thirds of its profile, and a verdict.
+    """Return one row per (model, step, control, aggregate, level, category): means over thirds of the depth, a verdict.
 
-    * early, mid, late: mean gain over the blocks of each third of the depth (`depth_parts.part_weights`); drop =
-      min(early, late) - mid; ri = drop / min(early, late), null where that is below 0.05.
-    * drop_quarters: the same with the middle between 1/4 and 1/2. drop_presence: the same of p_best itself, without
-      step 0. dense_drop: the same of the dense probe.
-    * valley_depth: where the smoothed profile is lowest between two higher sides; perm_p: how often permuted layers
-      have as deep a valley (`dip.py`); no gate, because six layers have too few orders to tell.
-    * p_value: of "no drop", normal with the replicates' deviation; q: Benjamini-Hochberg over the categories of the
-      model, step, control and level.
-    * Gates: at least 6 layers; drop >= 0.05; its lower bound above 0; q < 0.05; a drop in at least two thirds of the
-      SAE seeds, of which there are two or more; and a drop of p_best itself with the same margin and bound, so that a
-      hump of the untrained model is not taken for a valley of the trained one. passes_gate: all of them.
-    * verdict: "insufficient" with fewer than 6 layers (without step 0 none can be compared) or 2 seeds; "undefined"
-      where min(early, late) is below 0.05; "none" where a gate is not passed; "representational" where the dense
-      probe drops by 0.05 too, its lower bound above 0; "allocation" otherwise: only in the SAEs a drop is shown.
+    * early, mid, late: mean gain over the blocks of each third of the depth (`thirds.part_weights`).
+    * drop: min(early, late) - mid. ri: drop / min(early, late), null if that minimum is below 0.05.
+    * drop_quarters: drop with the middle between 1/4 and 1/2 of the depth. drop_presence: drop of p_best itself,
+      without step 0. dense_drop: drop of the dense probe.
+    * valley_depth: relative depth of the deepest dip of the smoothed profile. perm_p: share of permutations of the
+      layers with a dip as deep (`dip.py`); not a criterion, because six layers have too few orders.
+    * p_value: of "no drop", normal with the standard deviation of the replicates. q: Benjamini-Hochberg over the
+      categories of the model, step, control and level.
+    * criteria (columns gate_*): at least 6 layers; drop >= 0.05; drop_lo > 0; q < 0.05; at least two SAE seeds, two
+      thirds of which drop; and a drop of p_best itself with the same margin and bound, so that a mode of the untrained
+      model is not mistaken for a dip of the trained model. passes_gate: all criteria are met.
+    * verdict: "insufficient" below 6 layers (without step 0 no layer can be compared) or below 2 seeds; "undefined" if
+      min(early, late) is below 0.05; "none" if a criterion is not met; "representational" if the dense probe drops by
+      0.05 too, with a lower bound above 0; otherwise "allocation": the drop is shown only for the SAEs.
 
-    Intervals hold texts and SAE seeds uncertain (`profiles.py`), that of dense_drop texts alone.
-    See `REACTIVATION`.
+    Intervals cover the uncertainty of texts and SAE seeds (`profiles.py`); the interval of dense_drop covers texts
+    only. See `REACTIVATION`.
     """
     frames = [_of_checkpoint(profiles) for profiles in depth_profiles(category_presence)]
     return pl.concat(frames).sort(_KEY) if frames else REACTIVATION.schema.to_frame()
@@ -79,10 +80,10 @@ def _of_checkpoint(profiles: Profiles) -> pl.DataFrame:
     columns |= _drop_of("drop_quarters", part_weights(layers, n_layers, QUARTERS), gain_sl, gain_slb)
     columns |= _drop_of("drop_presence", weights, profiles.p_best_sl[:, compared], profiles.p_best_slb[:, compared])
     columns |= _drop_of("dense_drop", weights, profiles.dense_sl[:, compared], profiles.dense_slb[:, compared])
-    valley_s = smoothed_valley(gain_sl)
+    dip_s = smoothed_dip(gain_sl)
     columns |= {
-        "valley_depth": [None if at is None else float((layers[at] + 1) / n_layers) for at in valley_s],
-        "perm_p": valley_p(gain_sl),
+        "valley_depth": [None if at is None else float((layers[at] + 1) / n_layers) for at in dip_s],
+        "perm_p": permutation_p(gain_sl),
         "p_value": p_not_above_zero(drop_s, drop_sb),
         "n_seeds_agree": (drop(part_means(weights, profiles.gain_slk[:, compared])) > 0).sum(axis=-1),
         "n_boot": gain_slb.shape[-1],
@@ -94,7 +95,7 @@ def _of_checkpoint(profiles: Profiles) -> pl.DataFrame:
 
 
 def _with_q(frame: pl.DataFrame) -> pl.DataFrame:
-    """Benjamini-Hochberg over the categories of a control and level; a mean is a family of its own."""
+    """Add q: Benjamini-Hochberg over the categories of a control and level; a mean forms its own family."""
     families = []
     for family in frame.partition_by("control_id", "category_level", "aggregate", maintain_order=True):
         p = family["p_value"].to_numpy()
@@ -105,7 +106,7 @@ def _with_q(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_verdict(frame: pl.DataFrame) -> pl.DataFrame:
-    """The gates, each by itself, and what they allow to say."""
+    """Add the criteria, one column each, and the verdict that follows from them."""
     seeds, agree = pl.col("n_seeds"), pl.col("n_seeds_agree")
     enough = (pl.col("n_layers_read") >= MIN_LAYERS) & (seeds >= MIN_SEEDS)
     return (
@@ -118,7 +119,7 @@ def _with_verdict(frame: pl.DataFrame) -> pl.DataFrame:
             gate_presence=(pl.col("drop_presence").fill_null(0.0) >= MARGIN)
             & (pl.col("drop_presence_lo").fill_null(0.0) > 0),
         )
-        .with_columns(passes_gate=pl.all_horizontal(*GATES) & pl.col("ri").is_not_null())
+        .with_columns(passes_gate=pl.all_horizontal(*CRITERIA) & pl.col("ri").is_not_null())
         .with_columns(
             verdict=pl.when(~enough)
             .then(pl.lit("insufficient"))
@@ -138,7 +139,7 @@ def _drop_of(name: str, weights_gl: Floats, profile_sl: Floats, profile_slb: Flo
 
 
 def _estimate(name: str, value_s: Floats, replicates_sb: Floats) -> Mapping[str, Floats]:
-    """A column with its interval; no interval where there is no value."""
+    """Return a column with its interval; the interval of an undefined value is undefined."""
     lo, hi = np.where(np.isnan(value_s), np.nan, interval(replicates_sb))
     return {name: value_s, f"{name}_lo": lo, f"{name}_hi": hi}
 

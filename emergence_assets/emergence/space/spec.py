@@ -1,4 +1,4 @@
-"""Assets about presence over layers."""
+"""Assets `emergence_over_space` and `reactivation`: presence over layers."""
 
 import polars as pl
 
@@ -8,7 +8,7 @@ from emergence_assets.emergence.space.table import REACTIVATION as REACTIVATION_
 from emergence_assets.plan.table_spec import table_spec
 from resources.tables.relation import Relation
 
-_GATES = pl.all_horizontal(pl.col("^gate_.*$"))
+_CRITERIA = pl.all_horizontal(pl.col("^gate_.*$"))
 
 EMERGENCE_OVER_SPACE = table_spec(
     SPACE_TABLE,
@@ -23,9 +23,9 @@ REACTIVATION = table_spec(
     relations=(
         Relation(
             "verdicts_follow_from_their_gates",
-            "A fall and return is stated exactly where every gate is passed, six layers among them.",
+            "A drop and return is stated exactly where every criterion is met, including that of six layers.",
             pl.col("verdict").is_in(["representational", "allocation"])
-            == (_GATES & (pl.col("n_layers_read") >= 6) & pl.col("ri").is_not_null()),
+            == (_CRITERIA & (pl.col("n_layers_read") >= 6) & pl.col("ri").is_not_null()),
         ),
         beside_every_row("model", "step", "level", "aggregate", "category_level", "category"),
     ),

@@ -1,9 +1,9 @@
 """Curves fitted to many series at once: constant, line, one logistic rise, two rises; compared by AICc.
 
-A rise is nonlinear in its middle and width only: for given ones the base and the amplitude follow in closed form
-(variable projection, Golub and Pereyra 1973). So every series meets a grid of middles and widths in one matrix product,
-and the best grid point is refined by Gauss-Newton steps. Both rises of the two-step curve share one width: with a dozen
-checkpoints a second width costs more in AICc than it ever explains.
+A rise is nonlinear only in its middle and width: for given values the base and the amplitude follow in closed form
+(variable projection, Golub and Pereyra 1973). All series are projected on a grid of middles and widths in one matrix
+product, and the best grid point is refined by Gauss-Newton steps. Both rises of the two-step curve share one width:
+with a dozen checkpoints a second width costs more in AICc than it ever explains.
 
 Shape suffixes: r series, s steps, k rises of a curve (1 or 2), g grid points.
 """
@@ -19,9 +19,9 @@ from resources.errors import EmergenceError
 Floats = NDArray[np.float64]
 MODELS = ("constant", "linear", "sigmoid", "two_step")
 N_PARAMETERS = {"constant": 2, "linear": 3, "sigmoid": 5, "two_step": 7}
-"""Free parameters, the variance of the residuals counted."""
+"""Free parameters of each curve, including the variance of the residuals."""
 RESOLUTION = 1e-4
-"""Root mean square residual below which fits count as equally perfect: no AUROC is known better."""
+"""Root mean square residual, in AUROC units, below which fits count as equally good: no AUROC is more precise."""
 RISE_10_TO_90 = 4.394
 """Distance from 10 to 90 % of a logistic rise in units of its width: 2 ln 9."""
 _MIDDLES, _WIDTHS = {1: 67, 2: 23}, {1: 12, 2: 6}
@@ -44,18 +44,18 @@ class Rises:
     """Sum of squared residuals."""
 
     def at(self, x_g: Floats) -> Floats:
-        """Values of every curve, series × points."""
+        """Evaluate every curve at the points x_g, series × points."""
         return self.base_r[:, None] + np.einsum("rk,rkg->rg", self.amp_rk, _logistic(x_g, self.middle_rk, self.width_r))
 
 
 def fit_rises(x_s: Floats, y_rs: Floats, n_rises: int = 1) -> Rises:
-    """Least-squares curves with one or two rises (or falls: amplitudes may be negative).
+    """Fit least-squares curves with one or two rises (or falls: amplitudes may be negative).
 
-    Middles lie within the measured range, and a rise takes at most all of it from 10 to 90 % and at least half of its
-    smallest gap: what is sharper looks the same at every checkpoint.
+    Middles lie within the measured range. From 10 to 90 % a rise takes at most the whole range and at least half of the
+    smallest gap between points: a sharper rise looks the same at every checkpoint.
 
     Args:
-        x_s: where the series were measured, ascending; at least two points.
+        x_s: points of the series, ascending; at least two.
         y_rs: finite values, series × steps.
         n_rises: 1 or 2.
 
@@ -75,10 +75,10 @@ def fit_rises(x_s: Floats, y_rs: Floats, n_rises: int = 1) -> Rises:
 
 
 def aicc(sse: NDArray[np.floating], n_points: int, n_parameters: int) -> Floats:
-    """Akaike's criterion with its correction for small samples (Hurvich and Tsai 1989), of normal residuals.
+    """Compute Akaike's criterion, corrected for small samples (Hurvich and Tsai 1989), for normal residuals.
 
     Returns:
-        n ln(SSE / n) + 2 k + 2 k (k + 1) / (n - k - 1); infinite when there are too few points for so many parameters.
+        n ln(SSE / n) + 2 k + 2 k (k + 1) / (n - k - 1); infinite if the points are too few for the parameters.
     """
     room = n_points - n_parameters - 1
     if room <= 0:
@@ -89,10 +89,10 @@ def aicc(sse: NDArray[np.floating], n_points: int, n_parameters: int) -> Floats:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The four curves of every series and which of them is best by AICc."""
+    """Comparison of the four curves of every series by AICc."""
 
     best_r: NDArray[np.str_]
-    """Name of the curve with the smallest AICc, the simplest of equals."""
+    """Name of the curve with the smallest AICc; the simplest curve wins a tie."""
     d_aicc_r: Floats
     """AICc of the constant minus that of the sigmoid: above 0 the sigmoid is better; -inf with too few points."""
     sigmoid: Rises
@@ -100,14 +100,14 @@ class Comparison:
 
 
 def compare_curves(x_s: Floats, y_rs: Floats) -> Comparison:
-    """Fit all four curves to every series. See `fit_rises` for the arguments."""
+    """Fit all four curves to every series; see `fit_rises` for the arguments."""
     n = len(x_s)
     centred_rs = y_rs - y_rs.mean(axis=1, keepdims=True)
     constant = (centred_rs**2).sum(axis=1)
     direction = (x_s - x_s.mean()) / np.linalg.norm(x_s - x_s.mean())
     linear = constant - (centred_rs @ direction) ** 2
     sigmoid, two_step = fit_rises(x_s, y_rs), fit_rises(x_s, y_rs, 2)
-    # One up and one down is a bump and no second step; kept at one sign, its amplitude would be 0: the sigmoid.
+    # A rise and a fall are a bump, not two steps. With one sign enforced, one amplitude would be 0: the sigmoid.
     two_steps = np.where(two_step.amp_rk.prod(axis=1) > 0, two_step.sse_r, np.inf)
     errors = {"constant": constant, "linear": linear, "sigmoid": sigmoid.sse_r, "two_step": two_steps}
     criteria = np.stack([aicc(errors[name], n, N_PARAMETERS[name]) for name in MODELS])
@@ -118,7 +118,7 @@ def compare_curves(x_s: Floats, y_rs: Floats) -> Comparison:
 
 
 def _grid(x_s: Floats, n_rises: int) -> tuple[Floats, Floats]:
-    """All combinations of middles and widths that are tried, grid points × rises, and grid points."""
+    """Return the grid of middles (grid points × rises) and widths (grid points)."""
     sharp, wide = np.diff(x_s).min() / _SHARPEST, (x_s[-1] - x_s[0]) / RISE_10_TO_90
     widths = np.geomspace(sharp, max(wide, sharp), _WIDTHS[n_rises])
     middles = np.linspace(x_s[0], x_s[-1], _MIDDLES[n_rises])
@@ -127,13 +127,13 @@ def _grid(x_s: Floats, n_rises: int) -> tuple[Floats, Floats]:
 
 
 def _logistic(x_s: Floats, middle_rk: Floats, width_r: Floats) -> Floats:
-    """Rise curves from 0 to 1, series × rises × points."""
-    # tanh does not overflow, and numpy has it vectorised
+    """Evaluate logistic curves from 0 to 1, series × rises × points."""
+    # tanh does not overflow, and numpy vectorises it.
     return 0.5 + 0.5 * np.tanh((x_s - middle_rk[..., None]) / (2 * width_r[:, None, None]))
 
 
 def _orthonormal(basis_gks: Floats) -> Floats:
-    """The same curves without their mean, orthonormal among the rises of a grid point; zeros where they are flat."""
+    """Centre the curves and orthonormalise the rises of each grid point; flat curves become zeros."""
     centred = basis_gks - basis_gks.mean(axis=-1, keepdims=True)
     for k in range(centred.shape[1]):
         for earlier in range(k):
@@ -182,13 +182,13 @@ def _fit(x_s: Floats, y_rs: Floats, grid_gk: Floats, width_g: Floats, basis_gks:
 
 
 def _linear(x_s: Floats, y_rs: Floats, middle_rk: Floats, width_r: Floats) -> Rises:
-    """Base and amplitudes of least squares for given middles and widths."""
+    """Solve for base and amplitudes by least squares, for given middles and widths."""
     basis_rks = _logistic(x_s, middle_rk, width_r)
     mean_rk = basis_rks.mean(axis=-1)
     centred_rks = basis_rks - mean_rk[..., None]
     y_mean = y_rs.mean(axis=1)
     gram = np.einsum("rks,rjs->rkj", centred_rks, centred_rks)
-    # Two rises in one place have no amplitudes of their own: a trace of ridge shares them out.
+    # Amplitudes of two rises with equal middles are not identified: a small ridge term splits them.
     gram[:, range(gram.shape[1]), range(gram.shape[1])] += 1e-9
     amp_rk = np.linalg.solve(gram, np.einsum("rks,rs->rk", centred_rks, y_rs - y_mean[:, None])[..., None])[..., 0]
     residual = y_rs - y_mean[:, None] - np.einsum("rk,rks->rs", amp_rk, centred_rks)
@@ -198,7 +198,7 @@ def _linear(x_s: Floats, y_rs: Floats, middle_rk: Floats, width_r: Floats) -> Ri
 
 
 def _gauss_newton(x_s: Floats, y_rs: Floats, fit: Rises, damping_r: Floats) -> Floats:
-    """Step in (middles, log width): Kaufman's variable projection, the linear parameters moving along."""
+    """Return the step in (middles, log width): Kaufman's variable projection with adjusted linear parameters."""
     basis_rks = _logistic(x_s, fit.middle_rk, fit.width_r)
     slope_rks = fit.amp_rk[..., None] * basis_rks * (1 - basis_rks) / fit.width_r[:, None, None]
     from_middle = x_s - fit.middle_rk[..., None]

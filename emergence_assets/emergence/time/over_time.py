@@ -1,4 +1,4 @@
-"""When a category emerges: the series of presence over the training steps of one model, read as rises.
+"""Emergence over training: rises in the series of presence over the steps of each model.
 
 Shape suffixes: r series, s steps, b bootstrap replicates, q SAE seeds.
 """
@@ -16,7 +16,7 @@ from emergence_assets.emergence.presence.replicates import (
     seed_array,
     with_category_mean,
 )
-from emergence_assets.emergence.time.rises import Series, bounds, passes_gate, read_rises
+from emergence_assets.emergence.time.rises import Series, bounds, meets_criteria, read_rises
 from emergence_assets.emergence.time.table import EMERGENCE_OVER_TIME
 from emergence_assets.features.statistics.formulas import benjamini_hochberg, interval
 
@@ -26,24 +26,24 @@ _SERIES_AT_ONCE = 512
 
 
 def emergence_over_time(category_presence: pl.DataFrame) -> pl.DataFrame:
-    """One row per (model, layer_choice, layer, control, aggregate, level, category) with its history over steps.
+    """Return one row per (model, layer_choice, layer, control, aggregate, level, category): its rise over steps.
 
-    `layer_choice` "each": every layer; "best": again the row of the layer with the highest mean `p_select` at the
+    `layer_choice` "each": every layer; "best": a second row for the layer with the highest mean `p_select` at the
     model's last step. `aggregate` "mean": the series of the mean over the level's categories (category null).
 
-    * base, p_end, amp: p_best at step 0, at the last checkpoint, and the difference.
-    * late_gain, best_model, d_aicc, the fitted columns, half_step_interp, changepoint_step: see `rises.read_rises`.
-    * half_tokens: training tokens at the half step, by interpolation between checkpoints; half_flops = 6 N D with N
-      parameters without embeddings and D those tokens.
-    * censor: "left" = there before training: no rise and base above 0.55 with its lower bound, or half of the rise
-      before step 1; "right" = no rise yet, or not seen to its end (slope of the last three checkpoints above a tenth of
-      the rise per decade, or half of it after the last checkpoint but one); "none" = seen whole.
-    * stabil_step: first checkpoint from which on p_best stays within 0.05 of p_end; null if only the last does.
-    * p_value: of "the mean of the last three checkpoints is not above step 0"; q_emerged: Benjamini-Hochberg over the
-      layers and categories of the model and level. passes_gate: `rises.passes_gate`.
+    * base, p_end, amp: p_best at step 0, p_best at the last checkpoint, and their difference.
+    * late_gain, best_model, d_aicc, fitted columns, half_step_interp, changepoint_step: see `rises.read_rises`.
+    * half_tokens: training tokens at the half-rise step, by interpolation between checkpoints. half_flops: 6 N D with N
+      non-embedding parameters and D half_tokens.
+    * censor: "left": present before training, that is, no rise and a lower bound of base above 0.55, or half of the
+      rise before step 1. "right": no rise yet, or an incomplete rise (slope of the last three checkpoints above a tenth
+      of the rise per decade, or half of the rise after the last checkpoint but one). "none": complete rise.
+    * stabil_step: first checkpoint from which p_best stays within 0.05 of p_end; null if only the last does.
+    * p_value: of "the mean of the last three checkpoints is not above step 0". q_emerged: Benjamini-Hochberg over the
+      layers and categories of the model and level. passes_gate: `rises.meets_criteria`.
 
-    Rows with control_id "label_shuffle" hold the same numbers for permuted labels. Without step 0 everything that
-    compares with it is null, `passes_gate` too. See `EMERGENCE_OVER_TIME`.
+    Rows with control_id "label_shuffle" have the same numbers for permuted labels. Without step 0 all columns that
+    compare with it are null, including `passes_gate`. See `EMERGENCE_OVER_TIME`.
     """
     if category_presence.is_empty():
         return EMERGENCE_OVER_TIME.schema.to_frame()
@@ -59,7 +59,7 @@ def emergence_over_time(category_presence: pl.DataFrame) -> pl.DataFrame:
     best_layer = best_layers(category_presence.join(last_step, on=["model", "step"], how="semi")).drop("step")
     best = each.join(best_layer, on=["model", "category_level", "layer"], how="semi")
     both = pl.concat([each, best.with_columns(layer_choice=pl.lit("best"))])
-    tested = [_with_gate(family) for family in both.partition_by(_FAMILY, maintain_order=True)]
+    tested = [_with_criteria(family) for family in both.partition_by(_FAMILY, maintain_order=True)]
     return (
         pl.concat(tested)
         .select(pl.col(name).cast(dtype) for name, dtype in EMERGENCE_OVER_TIME.schema.items())
@@ -68,7 +68,7 @@ def emergence_over_time(category_presence: pl.DataFrame) -> pl.DataFrame:
 
 
 def _each_series(table: pl.DataFrame) -> pl.DataFrame:
-    """A row per series; those with the same checkpoints are read together."""
+    """Return one row per series; series with the same checkpoints are fitted together."""
     replicates_rb, seeds_rq = replicate_array(table), seed_array(table)
     value_r = table["p_best"].to_numpy().astype(np.float64)
     series = (
@@ -96,7 +96,7 @@ def _each_series(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _histories(series: Series, tokens_rs: NDArray[np.integer], n_params_r: NDArray[np.integer]) -> dict[str, Any]:
-    """Columns of series with the same checkpoints."""
+    """Return the columns of series with the same checkpoints."""
     step_s, value_rs = series.step_s, series.value_rs
     n = len(value_rs)
     columns: dict[str, Any] = {
@@ -109,13 +109,13 @@ def _histories(series: Series, tokens_rs: NDArray[np.integer], n_params_r: NDArr
     columns |= {
         name: pl.Series([None] * n, dtype=EMERGENCE_OVER_TIME.schema[name]) for name in _COMPARED if name not in columns
     }
-    columns |= {name: np.full(n, np.nan) for name in _GATE}
+    columns |= {name: np.full(n, np.nan) for name in _CRITERIA_ONLY}
     if step_s[0] != 0:
         return columns
     base_lo, base_hi = interval(series.replicates_rsb[:, 0])
     columns |= {"base": value_rs[:, 0], "base_lo": base_lo, "base_hi": base_hi, "p_step0": value_rs[:, 0]}
     if len(step_s) == 1:
-        return columns | {"censor": _words(np.where(base_lo > 0.5 + MARGIN, "left", "right"))}
+        return columns | {"censor": _strings(np.where(base_lo > 0.5 + MARGIN, "left", "right"))}
     read = read_rises(series)
     columns["amp"] = value_rs[:, -1] - value_rs[:, 0]
     columns |= bounds("amp", series.replicates_rsb[:, -1] - series.replicates_rsb[:, 0])
@@ -128,16 +128,16 @@ def _histories(series: Series, tokens_rs: NDArray[np.integer], n_params_r: NDArr
         "grid_lo_step": _steps(step_s, read["grid_lo"]),
         "grid_hi_step": _steps(step_s, read["grid_hi"]),
         "changepoint_step": _steps(step_s, read["changepoint"]),
-        "censor": _words(_censoring(series, read, base_lo)),
+        "censor": _strings(_censoring(series, read, base_lo)),
     }
-    kept = {*EMERGENCE_OVER_TIME.schema, *_GATE} - {"base"}
+    kept = {*EMERGENCE_OVER_TIME.schema, *_CRITERIA_ONLY} - {"base"}
     return columns | {
-        name: _words(value) if value.dtype.kind == "U" else value for name, value in read.items() if name in kept
+        name: _strings(value) if value.dtype.kind == "U" else value for name, value in read.items() if name in kept
     }
 
 
-_GATE = ("fit_amp_sigmoid", "grid_hi")
-"""Needed for `passes_gate`, not kept."""
+_CRITERIA_ONLY = ("fit_amp_sigmoid", "grid_hi")
+"""Columns needed for `meets_criteria` and then dropped."""
 _COMPARED = tuple(
     name
     for name in EMERGENCE_OVER_TIME.schema
@@ -148,18 +148,18 @@ _COMPARED = tuple(
         *("half_step_interp", "changepoint_step", "censor", "p_value", "p_step0", "n_seeds_agree", "seed_sd_dex"),
     }
 )
-"""Columns that are null where there is nothing to compare with."""
+"""Columns that are null for a series without step 0 or without later checkpoints."""
 
 
-def _with_gate(family: pl.DataFrame) -> pl.DataFrame:
-    """The rows that are tested together, with q_emerged and passes_gate."""
+def _with_criteria(family: pl.DataFrame) -> pl.DataFrame:
+    """Add q_emerged and passes_gate to rows that are tested together."""
     p_value = family["p_value"].cast(pl.Float64).to_numpy()
     q = np.full(len(p_value), np.nan)
     q[np.isfinite(p_value)] = benjamini_hochberg(p_value[np.isfinite(p_value)])
     names = ("d_aicc", "fit_amp_sigmoid", "late_gain_lo", "n_seeds_agree", "grid_hi")
-    gate = {name: family[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in names}
+    measured = {name: family[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in names}
     counts = (family[name].to_numpy().astype(np.int64) for name in ("n_seeds", "n_steps"))
-    passes = passes_gate(gate, q, *counts)
+    passes = meets_criteria(measured, q, *counts)
     return family.with_columns(
         q_emerged=pl.Series(q).fill_nan(None),
         passes_gate=pl.when(pl.col("base").is_not_null()).then(pl.Series(passes)),
@@ -167,6 +167,7 @@ def _with_gate(family: pl.DataFrame) -> pl.DataFrame:
 
 
 def _censoring(series: Series, read: dict[str, NDArray], base_lo_r: NDArray[np.float64]) -> NDArray[np.str_]:
+    """Return the column censor; see `emergence_over_time`."""
     x_s, step_s = np.log10(series.step_s + 1.0), series.step_s
     late_x = x_s[-3:] - x_s[-3:].mean()
     slope_r = series.value_rs[:, -3:] @ late_x / (late_x @ late_x)
@@ -178,17 +179,18 @@ def _censoring(series: Series, read: dict[str, NDArray], base_lo_r: NDArray[np.f
 
 
 def _stabilisation(value_rs: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Position of the first checkpoint from which on a series stays near its end; -1 if only the last does."""
+    """Return the position of the first checkpoint from which a series stays near its end; -1 if only the last does."""
     near = np.abs(value_rs - value_rs[:, -1:]) <= MARGIN
     first = np.logical_and.accumulate(near[:, ::-1], axis=1)[:, ::-1].argmax(axis=1)
     return np.where(first < value_rs.shape[1] - 1, first, -1)
 
 
 def _steps(step_s: NDArray[np.integer], position_r: NDArray[np.integer]) -> pl.Series:
-    """Checkpoints at positions; null at -1."""
+    """Return the steps at positions; null at -1."""
     known = position_r >= 0
     return pl.Series(np.where(known, step_s[position_r], -1), dtype=pl.Int32).set(pl.Series(~known), None)
 
 
-def _words(values: NDArray[np.str_]) -> pl.Series:
+def _strings(values: NDArray[np.str_]) -> pl.Series:
+    """Convert numpy strings to a String series."""
     return pl.Series(values.tolist(), dtype=pl.String)

@@ -1,4 +1,4 @@
-"""When series over training steps rise: half-rise, onset, completion and rate with intervals, and whether they rise.
+"""Rises of series over training steps: half-rise step, onset, completion and rate with intervals, and criteria.
 
 Steps are placed at x = log10(step + 1). Shape suffixes: r series, s steps, b bootstrap replicates, q SAE seeds.
 """
@@ -22,12 +22,12 @@ from emergence_assets.emergence.time.curves import (
 from emergence_assets.features.statistics.formulas import interval
 
 EVIDENCE = 10.0
-"""AICc by which a sigmoid has to be better than a constant. Flat noise passes other gates in a tenth of cases."""
+"""AICc by which a sigmoid must be better than a constant. Flat noise meets the other criteria in a tenth of cases."""
 N_LATE = 3
 """Checkpoints whose mean is compared with step 0."""
 CHECKPOINTS_FOR_A_CLAIM = 11
-"""With fewer, AICc's correction outweighs many a rise of 0.15 under noise of 0.02 (`benchmarks/time_rules.py`): 88 %
-are found with 11 checkpoints, 55 % with 10, 22 % with 9, 1 % with 8."""
+"""Checkpoints needed to detect most rises. With fewer, AICc's correction outweighs many rises of 0.15 under noise of
+0.02 (`benchmarks/time_rules.py`): 88 % are found with 11 checkpoints, 55 % with 10, 22 % with 9, 1 % with 8."""
 TRANSITIONS = ("onset_step", "half_step", "complete_step")
 _LEVELS = (0.1, 0.5, 0.9)
 _LOGIT_90 = RISE_10_TO_90 / 2
@@ -41,27 +41,28 @@ class Series:
     step_s: NDArray[np.integer]
     """Checkpoints, ascending."""
     value_rs: Floats
-    """What is followed, AUROC."""
+    """Values of the series, AUROC."""
     replicates_rsb: Floats
     """Bootstrap replicates of the values, paired over steps."""
     seeds_rsq: Floats
-    """Values of the single SAE seeds."""
+    """Values of each SAE seed."""
 
 
 def read_rises(series: Series) -> dict[str, NDArray]:
-    """Columns of `EMERGENCE_OVER_TIME` for every series, by name; NaN (or -1 for a checkpoint) is unknown.
+    """Return columns of `EMERGENCE_OVER_TIME` for every series, by name; NaN (-1 for a checkpoint) if undefined.
 
-    * late_gain: mean of the last three checkpoints minus step 0; p_value of "it is not above zero".
+    * late_gain: mean of the last three checkpoints minus step 0. p_value: of "late_gain is not above zero".
     * best_model, d_aicc: see `curves.compare_curves`.
-    * is_rising: the best curve is not the constant and goes up. Only then there are:
-      fit_base, fit_amp, onset_step (10 % of the rise), half_step, complete_step (90 %), rise_rate (steepest slope,
-      AUROC per decade), width_dec (decades from 10 to 90 %), the checkpoints around the half step (grid_lo, grid_hi,
-      positions), seed_sd_dex. They are read from the two-step curve where that is best, else from the sigmoid, also
-      where a line is best: its half step is then known badly, and the interval says so.
-    * Intervals: 2.5 to 97.5 % of the curves fitted to every replicate; of the three steps never narrower than the gap
-      between the checkpoints around them.
-    * half_step_interp: half of the rise from first to last checkpoint by interpolation; changepoint: position of the
-      first checkpoint after the split into two means that fits best, where it beats one mean by AICc and goes up.
+    * is_rising: the best curve is not the constant and rises. The columns of the next item need it.
+    * fit_base, fit_amp, onset_step (10 % of the rise), half_step, complete_step (90 %), rise_rate (steepest slope,
+      AUROC per decade), width_dec (decades from 10 to 90 %), grid_lo and grid_hi (positions of the checkpoints around
+      the half-rise step), seed_sd_dex (log10 units): read from the two-step curve if it is best, otherwise from the
+      sigmoid. If a line is best, the half-rise step is poorly determined and its interval is wide.
+    * Intervals: 2.5 to 97.5 % of the curves fitted to every replicate. Intervals of the three steps are never narrower
+      than the gap between the checkpoints around the step.
+    * half_step_interp: step at half of the rise from first to last checkpoint, by interpolation.
+    * changepoint: position of the first checkpoint after the best split into two means, if the split beats one mean by
+      AICc and rises.
     """
     x_s, y_rs = np.log10(series.step_s + 1.0), series.value_rs
     late_r, late_rb = _late_gain(y_rs), _late_gain(series.replicates_rsb)
@@ -80,31 +81,33 @@ def read_rises(series: Series) -> dict[str, NDArray]:
 
 
 def bounds(name: str, replicates: Floats) -> dict[str, Floats]:
-    """The interval of replicates (last axis) as two columns."""
+    """Return the interval of replicates (last axis) as two columns."""
     lo, hi = interval(replicates)
     return {f"{name}_lo": lo, f"{name}_hi": hi}
 
 
 def is_rising(found: Comparison) -> NDArray[np.bool_]:
-    """Whether the best curve of each series is not the constant and goes up."""
+    """Return whether the best curve of each series is not the constant and rises."""
     up = np.where(found.best_r == "two_step", found.two_step.amp_rk.sum(axis=1), found.sigmoid.amp_rk[:, 0]) > 0
     return (found.best_r != "constant") & up
 
 
-def passes_gate(
+def meets_criteria(
     columns: Mapping[str, NDArray], q_r: Floats, n_seeds_r: NDArray[np.integer], n_steps_r: NDArray[np.integer]
 ) -> NDArray[np.bool_]:
-    """The gate: every condition has to hold.
+    """Return the column passes_gate: whether each series meets all criteria of emergence.
 
-    A sigmoid beats the constant by 10 in AICc and rises by at least 0.05; the mean of the last three checkpoints is
-    above step 0 with its interval; q < 0.05; two thirds of the SAE seeds agree on the sign; half of the rise lies
-    before the last checkpoint but one, so that a single odd checkpoint at the end is no emergence.
+    * A sigmoid beats the constant by 10 in AICc and rises by at least 0.05.
+    * The whole interval of the mean of the last three checkpoints minus step 0 is above 0.
+    * q < 0.05.
+    * Two thirds of the SAE seeds agree on the sign.
+    * Half of the rise lies before the last checkpoint but one, so that a single odd last checkpoint is no emergence.
 
     Args:
         columns: d_aicc, fit_amp_sigmoid, late_gain_lo, n_seeds_agree and grid_hi of `read_rises`.
         q_r: false discovery rate of p_value within the series that are tested together.
-        n_seeds_r: SAE seeds.
-        n_steps_r: checkpoints.
+        n_seeds_r: number of SAE seeds.
+        n_steps_r: number of checkpoints.
     """
     with np.errstate(invalid="ignore"):
         return (
@@ -119,15 +122,18 @@ def passes_gate(
 
 
 def last_crossing(x_s: Floats, p_sb: Floats) -> tuple[Floats, NDArray[np.intp]]:
-    """X of the last rise through the middle of first and last value, and the checkpoint before it; NaN if no rise.
+    """Find the last rise of each series through the middle of its first and last value.
 
     Args:
         x_s: at least two points.
-        p_sb: steps × series.
+        p_sb: values, steps × series.
+
+    Returns:
+        x of the crossing, NaN for a series that does not rise; position of the checkpoint before it.
     """
     middle_b = (p_sb[0] + p_sb[-1]) / 2
     rises_b = p_sb[-1] > p_sb[0]
-    # With a rise the first value is below the middle and the last is not, so there is a last one below.
+    # In a rise the first value is below the middle and the last is not, so that a last value below it exists.
     below_sb = p_sb[:-1] < middle_b
     before_b = len(below_sb) - 1 - below_sb[::-1].argmax(axis=0)
     columns = np.arange(p_sb.shape[1])
@@ -143,7 +149,7 @@ def _late_gain(values: Floats) -> Floats:
 
 
 def _read_curves(series: Series, x_s: Floats, found: Comparison, rising: NDArray[np.bool_]) -> dict[str, NDArray]:
-    """What is read from the curves of the series that rise; the others stay unknown."""
+    """Return the columns read from fitted curves; undefined for a series that does not rise."""
     n = len(rising)
     names = ["fit_base", "fit_amp", "rise_rate", "width_dec", *TRANSITIONS]
     with_interval = [name for name in names if name != "fit_base"]
@@ -159,16 +165,16 @@ def _read_curves(series: Series, x_s: Floats, found: Comparison, rising: NDArray
         read = _read(_rows(fits, at), x_s)
         for name, value in read.items():
             columns[name][at] = value
-        again = _refit(x_s, series.replicates_rsb[at], n_rises)
+        refitted = _refit(x_s, series.replicates_rsb[at], n_rises)
         for name in with_interval:
-            columns[f"{name}_lo"][at], columns[f"{name}_hi"][at] = interval(again[name])
-        # Seeds are compared by their sigmoid: a single one is too noisy for two rises.
-        columns["seed_sd_dex"][at] = _spread_dex(_refit(x_s, series.seeds_rsq[at], 1)["half_step"])
+            columns[f"{name}_lo"][at], columns[f"{name}_hi"][at] = interval(refitted[name])
+        # Seeds are compared by their sigmoid: the series of one seed is too noisy for two rises.
+        columns["seed_sd_dex"][at] = _spread_log10(_refit(x_s, series.seeds_rsq[at], 1)["half_step"])
         below = np.clip(np.searchsorted(x_s, np.log10(read["half_step"] + 1)), 1, len(x_s) - 1) - 1
         columns["grid_lo"][at], columns["grid_hi"][at] = below, below + 1
     for name in TRANSITIONS:
         _not_narrower_than_gap(columns, name, series.step_s)
-    # What lies behind the last checkpoint was not seen.
+    # Steps after the last checkpoint were not observed.
     unseen = columns["complete_step"] > series.step_s[-1]
     for side in ("", "_lo", "_hi"):
         columns[f"complete_step{side}"] = np.where(unseen, np.nan, columns[f"complete_step{side}"])
@@ -176,7 +182,7 @@ def _read_curves(series: Series, x_s: Floats, found: Comparison, rising: NDArray
 
 
 def _read(fits: Rises, x_s: Floats) -> dict[str, Floats]:
-    """Steps and rates of curves that rise; NaN for those that fall."""
+    """Return steps and rates of rising curves; NaN for falling curves."""
     amp_r = fits.amp_rk.sum(axis=1)
     if fits.amp_rk.shape[1] == 1:
         middle, width = fits.middle_rk[:, 0], fits.width_r
@@ -199,32 +205,32 @@ def _read(fits: Rises, x_s: Floats) -> dict[str, Floats]:
 
 
 def _passes(x_g: Floats, curve_rg: Floats, level_r: Floats) -> Floats:
-    """Where each curve last comes from below its level to stay above it; the first point if it is never below."""
+    """Return the last point of each curve below its level; the first point if the curve is never below."""
     below = curve_rg < level_r[:, None]
     last = np.where(below.any(axis=1), below.shape[1] - 1 - below[:, ::-1].argmax(axis=1), 0)
     return x_g[last]
 
 
 def _refit(x_s: Floats, values_rsb: Floats, n_rises: int) -> dict[str, Floats]:
-    """Readings of curves that are fitted to every replicate, series × replicates; NaN where one is undefined."""
+    """Return readings of curves fitted to every replicate, series × replicates; NaN for an undefined replicate."""
     n, n_steps, n_boot = values_rsb.shape
     values = values_rsb.transpose(0, 2, 1).reshape(n * n_boot, n_steps)
     defined = np.isfinite(values).all(axis=1)
     read = _read(fit_rises(x_s, values[defined], n_rises), x_s)
-    again = {}
+    refitted = {}
     for name, value in read.items():
         whole = np.full(n * n_boot, np.nan)
         whole[defined] = value
-        again[name] = whole.reshape(n, n_boot)
-    return again
+        refitted[name] = whole.reshape(n, n_boot)
+    return refitted
 
 
 def _rows(fits: Rises, at: NDArray[np.intp]) -> Rises:
     return Rises(*(getattr(fits, name)[at] for name in Rises.__annotations__))
 
 
-def _spread_dex(half_step_rq: Floats) -> Floats:
-    """Standard deviation of log10(step + 1) over seeds; NaN below two seeds that rise."""
+def _spread_log10(half_step_rq: Floats) -> Floats:
+    """Return the standard deviation of log10(step + 1) over seeds; NaN below two rising seeds."""
     x_rq = np.log10(half_step_rq + 1)
     n_r = np.isfinite(x_rq).sum(axis=1)
     mean_r = np.divide(np.nansum(x_rq, axis=1), n_r, out=np.full(len(n_r), np.nan), where=n_r > 0)
@@ -233,16 +239,19 @@ def _spread_dex(half_step_rq: Floats) -> Floats:
 
 
 def _not_narrower_than_gap(columns: dict[str, NDArray], name: str, step_s: NDArray[np.integer]) -> None:
-    """Widen an interval to the two checkpoints around the estimate: nothing was measured between them."""
+    """Widen an interval to the two checkpoints around the estimate: no checkpoint lies between them."""
     known = np.isfinite(columns[name])
     after = np.clip(np.searchsorted(step_s, columns[name]), 1, len(step_s) - 1)
-    # fmin, fmax ignore NaN: where the replicates say nothing the checkpoints are the interval
+    # fmin and fmax ignore NaN: without defined replicates the checkpoints are the interval.
     columns[f"{name}_lo"] = np.where(known, np.fmin(columns[f"{name}_lo"], step_s[after - 1]), np.nan)
     columns[f"{name}_hi"] = np.where(known, np.fmax(columns[f"{name}_hi"], step_s[after]), np.nan)
 
 
 def _change_points(y_rs: Floats) -> NDArray[np.intp]:
-    """Position of the first checkpoint after the best split into two means; -1 where one mean does, or they fall."""
+    """Return the position of the first checkpoint after the best split into two means.
+
+    It is -1 if one mean fits as well by AICc, or if the second mean is lower.
+    """
     n = y_rs.shape[1]
     before = np.arange(1, n)
     total = y_rs.sum(axis=1, keepdims=True)
@@ -252,6 +261,6 @@ def _change_points(y_rs: Floats) -> NDArray[np.intp]:
     best = gained.argmax(axis=1)
     rows = np.arange(len(y_rs))
     sse = ((y_rs - y_rs.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
-    # two means, the place of the split, the variance
+    # Four parameters: two means, the position of the split, the variance.
     better = aicc(sse - gained[rows, best], n, 4) < aicc(sse, n, 2)
     return np.where(better & (jump[rows, best] > 0), best + 1, -1)

@@ -1,4 +1,4 @@
-"""The asset `emergence_over_time`."""
+"""Asset `emergence_over_time`."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""When presence rises."""
+"""Table of rises of presence over training steps."""
 
 import polars as pl
 

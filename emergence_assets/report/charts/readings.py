@@ -22,7 +22,7 @@ class ReportTables:
     presence: pl.DataFrame
     """See `CATEGORY_PRESENCE`."""
     time: pl.DataFrame
-    """`emergence.granted.supported_histories`: what is called emerged is what the claims grant."""
+    """`emergence_over_time` with the columns of `claims.supported.supported_histories`: what the claims support."""
     hazard: pl.DataFrame
     """See `EMERGENCE_HAZARD`."""
     space: pl.DataFrame

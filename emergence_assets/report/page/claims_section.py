@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from emergence_assets.emergence.claims.claim import format_number, speaks_against
-from emergence_assets.emergence.claims.grading import GRADES, GRANTED
+from emergence_assets.emergence.claims.grading import GRADES, SUPPORTED
 from emergence_assets.plan.lineage_id import row_id
 from emergence_assets.report.page.html_tables import Cell, html_table
 from emergence_assets.report.page.sentences import UNKNOWN, known
@@ -25,10 +25,10 @@ def claims_sentence(claims: pl.DataFrame) -> str:
         return "No statement has been put to its controls yet."
     counts = Counter(claims["grade"])
     listed = ", ".join(f"{counts[grade]} {grade} ({_MEANING[grade]})" for grade in GRADES)
-    allowed = sum(counts[grade] for grade in GRANTED)
+    allowed = sum(counts[grade] for grade in SUPPORTED)
     return (
         f"{claims.height} statements were set out beforehand and put to their controls: {listed}. Only the {allowed} "
-        f"of grade {' or '.join(GRANTED)} may be repeated without a reservation."
+        f"of grade {' or '.join(SUPPORTED)} may be repeated without a reservation."
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from emergence_assets.emergence.claims.grading import GRANTED
+from emergence_assets.emergence.claims.grading import SUPPORTED
 from emergence_assets.emergence.presence.replicates import MARGIN
 from emergence_assets.features.chance import REPORTED_RANGE
 from emergence_assets.report.page.sentences import UNKNOWN, known, number, signed, span
@@ -53,7 +53,7 @@ def finding(
     main = each[-1]
     verdict: Verdict = "control failed" if _broken(each) else _verdict(main)
     stated = _statement(claims, main["model"], level)
-    if verdict == "rise" and (stated is None or stated["grade"] not in GRANTED):
+    if verdict == "rise" and (stated is None or stated["grade"] not in SUPPORTED):
         verdict = "not granted"
     limits = tuple(_limits(verdict, main, level, n_seeds, has_replicates))
     others = "" if verdict in ("unknown", "control failed") else _other_models(each[:-1])

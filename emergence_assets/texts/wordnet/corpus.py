@@ -13,10 +13,12 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from resources.errors import EmergenceError
 from resources.files.versions import file_sha256
 
 SYNSETS_PATH = Path(__file__).with_name("synsets.parquet")
 TOKENIZER_PATH = Path(__file__).with_name("tokenizer.json")
+TOKEN_IDS_PATH = Path(__file__).with_name("token_ids.npz")
 SCHEMA = pl.Schema(
     {
         "synset_id": pl.String,
@@ -34,7 +36,6 @@ PADDING = "<|padding|>"  # id 1
 Split = Literal["training", "heldout"]
 SYNSETS_PER_DOCUMENT = 8
 HELDOUT_FRACTION = 0.2
-_DOCUMENT_ORDER_SEED = 0
 
 
 def read_synsets() -> pl.DataFrame:
@@ -98,21 +99,30 @@ def tokenizer_sha256() -> str:
 
 
 @cache
-def corpus_token_ids(kind: Split) -> np.ndarray:
+def corpus_token_ids(split: Split) -> np.ndarray:
     """Token ids of one side of the split as one read-only uint16 array, the end-of-text token before every document.
 
-    Documents are in one fixed permutation: in file order all animals would come first and all verbs last.
-    """
-    texts = training_documents() if kind == "training" else heldout_documents()
-    from tokenizers import Tokenizer  # definitions load without it
+    Documents are in one fixed permutation: in file order all animals would come first and all verbs last. The ids are
+    shipped, because the tokenizer needs five seconds for them in every process that trains a model.
 
-    tokenizer = Tokenizer.from_file(str(TOKENIZER_PATH))
-    end_of_text = tokenizer.token_to_id(END_OF_TEXT)
-    encodings = tokenizer.encode_batch(texts)
-    order = np.random.default_rng(_DOCUMENT_ORDER_SEED).permutation(len(texts))
-    token_ids = np.concatenate([np.array([end_of_text, *encodings[i].ids], dtype=np.uint16) for i in order])
+    Raises:
+        EmergenceError: the shipped ids are of another table or another tokenizer.
+    """
+    with np.load(TOKEN_IDS_PATH, allow_pickle=False) as shipped:
+        if str(shipped["made_from"]) != token_ids_origin():
+            raise EmergenceError(
+                "The shipped token ids are of another table or tokenizer.",
+                where=TOKEN_IDS_PATH,
+                remedy="install the package again; after a change of the corpus run scripts/build_wordnet.py",
+            )
+        token_ids = shipped[split]
     token_ids.flags.writeable = False  # one array serves all callers
     return token_ids
+
+
+def token_ids_origin() -> str:
+    """Hashes of the table and of the tokenizer that token ids are made from."""
+    return f"{corpus_sha256()} {tokenizer_sha256()}"
 
 
 def _line(lemmas: list[str], definition: str, example: str | None) -> str:

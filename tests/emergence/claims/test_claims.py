@@ -9,7 +9,7 @@ from emergence_assets.emergence.claims.claim import format_number, speaks_agains
 from emergence_assets.emergence.claims.claims import Evidence, claims
 from emergence_assets.emergence.claims.of_time import MUST_BEAT, SHOULD_BEAT
 from emergence_assets.emergence.claims.spec import CLAIMS as SPEC
-from emergence_assets.emergence.claims.supported import granted, supported_histories
+from emergence_assets.emergence.claims.supported import supported, supported_histories
 from emergence_assets.emergence.claims.table import CLAIMS
 from emergence_assets.emergence.controls.table import CATEGORY_CONTROLS
 from emergence_assets.emergence.lineage.stability_table import LINEAGE_STABILITY
@@ -75,7 +75,7 @@ def stated(found: Evidence, kind: str = "emergence") -> dict[str, Any]:
     return claims(found, "subject", ()).filter(kind=kind).row(0, named=True)
 
 
-def test_a_rise_above_all_controls_is_granted_and_says_what_was_not_measured() -> None:
+def test_a_rise_above_all_controls_is_supported_and_says_what_was_not_measured() -> None:
     claim = stated(evidence())
     assert claim["grade"] == "B"
     assert claim["controls_failed"] == []
@@ -159,7 +159,7 @@ def test_a_return_in_the_late_layers_needs_its_gate_and_silence_of_permuted_labe
     schema = REACTIVATION.schema
     claim = stated(evidence(reactivation=frame(schema, _of(schema, row), _of(schema, quiet))), "reactivation")
     assert claim["grade"] == "B"
-    assert "of the dense probe it is not shown" in claim["statement"]
+    assert "shown for the SAEs, not for the dense probe" in claim["statement"]
     loud = quiet | {"passes_gate": True}
     claim = stated(evidence(reactivation=frame(schema, _of(schema, row), _of(schema, loud))), "reactivation")
     assert (claim["grade"], claim["controls_failed"]) == ("reject", ["label_shuffle", "dense"])
@@ -191,15 +191,15 @@ def test_a_shape_over_sizes_needs_both_designs() -> None:
     assert alone["grade"] == "C"
 
 
-def test_only_granted_categories_have_emerged() -> None:
+def test_only_supported_categories_have_emerged() -> None:
     found = evidence()
-    assert granted(claims(found, "subject", ()), "emergence").height == 1
+    assert supported(claims(found, "subject", ()), "emergence").height == 1
     assert supported_histories(found.emergence_over_time, claims(found, "subject", ()))["emerged"].to_list() == [True]
     doubtful = evidence(above={"dict_frozen_encoder": -0.1})
     histories = supported_histories(doubtful.emergence_over_time, claims(doubtful, "subject", ()))
     assert histories["emerged"].to_list() == [False]
     assert histories["grade"].to_list() == ["reject"]
-    assert not granted(claims(doubtful, "subject", ()), "emergence").height
+    assert not supported(claims(doubtful, "subject", ()), "emergence").height
 
 
 def test_the_table_is_as_declared_and_a_grade_without_its_controls_is_found() -> None:
@@ -224,7 +224,7 @@ def _of(schema: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("low", "words", "failed"),
-    [(1.0, "in layer 5 of 0 to 5", []), (2 / 3, "in one of the layers 3 to 5 of 0 to 5", ["one_layer"])],
+    [(1.0, "in layer 5 (of layers 0 to 5)", []), (2 / 3, "in one of layers 3 to 5 (of layers 0 to 5)", ["one_layer"])],
 )
 def test_a_peak_is_said_to_be_where_its_interval_is(low: float, words: str, failed: list[str]) -> None:
     peak = {

@@ -1,4 +1,4 @@
-"""Claims of two runs beside each other: what is granted in both, at about the same place, holds."""
+"""Claims of two runs beside each other: what is supported in both, at about the same place, holds."""
 
 import polars as pl
 
@@ -53,11 +53,11 @@ THERE = run(
 )
 
 
-def test_what_is_granted_in_both_runs_holds() -> None:
+def test_what_is_supported_in_both_runs_holds() -> None:
     rows = beside(HERE, THERE)
     assert rows["claim_id"].to_list() == HERE["claim_id"].to_list()
     assert rows["grade_other"].to_list() == ["A", "B", "reject", "B", "B", "B", None]
-    # Granted there with an interval elsewhere (timing of fish) does not hold; what is rejected here cannot.
+    # Supported there with an interval elsewhere (timing of fish) does not hold; what is rejected here cannot.
     assert rows["holds"].to_list() == [True, True, False, None, True, False, False]
 
 
@@ -65,15 +65,15 @@ def test_what_held_is_counted_beside_what_chance_would_hold() -> None:
     counts = {(row["kind"], row["of"]): row for row in replication(HERE, THERE).iter_rows(named=True)}
     assert list(counts) == [("emergence", "category"), ("emergence", "mean"), ("timing", "category")]
     each = counts["emergence", "category"]
-    assert (each["stated"], each["granted"], each["granted_there"], each["held"]) == (4, 3, 3, 2)
+    assert (each["stated"], each["supported"], each["supported_there"], each["held"]) == (4, 3, 3, 2)
     assert each["by_chance"] == 3 * 3 / 4
     timing = counts["timing", "category"]
-    assert (timing["stated"], timing["granted"], timing["held"]) == (1, 1, 0)
+    assert (timing["stated"], timing["supported"], timing["held"]) == (1, 1, 0)
 
 
-def test_a_run_beside_itself_holds_whatever_it_grants() -> None:
+def test_a_run_beside_itself_holds_whatever_it_supports() -> None:
     counts = replication(HERE, HERE)
-    assert (counts["held"] == counts["granted"]).all()
+    assert (counts["held"] == counts["supported"]).all()
     assert replication(HERE.clear(), HERE.clear()).is_empty()
 
 

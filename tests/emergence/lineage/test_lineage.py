@@ -1,4 +1,4 @@
-"""Edges, lineages, stability and carry of latents whose true fate is known."""
+"""Edges, lineages, stability and persistence of latents whose true fate is known."""
 
 import numpy as np
 import polars as pl
@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.planted_family import PlantedFamily
 from emergence_assets.emergence.lineage.edges import edges_between
-from emergence_assets.emergence.lineage.latent_persistence import latent_carry
+from emergence_assets.emergence.lineage.latent_persistence import latent_persistence
 from emergence_assets.emergence.lineage.nodes import lineage_nodes
 from emergence_assets.emergence.lineage.pairs import (
     Pair,
@@ -189,7 +189,7 @@ def test_nothing_matched_makes_empty_tables() -> None:
     assert lineage_nodes(edges, latents, "m", lambda _key: np.zeros((1, 1), np.float32)).is_empty()
     assert lineage_stability(edges, latents, "m", 1, 6).is_empty()
     stability = lineage_stability(edges, latents, "m", 1, 6)
-    assert latent_carry(edges, stability, lambda key: pytest.fail(str(key)), [0, 1], 2).is_empty()
+    assert latent_persistence(edges, stability, lambda key: pytest.fail(str(key)), [0, 1], 2).is_empty()
 
 
 def test_three_seeds_go_round_in_a_circle() -> None:
@@ -257,7 +257,7 @@ def test_what_skips_the_middle_and_is_carried_is_told_from_what_is_not() -> None
     latents = pl.concat(family.read(SAEKey(1000, layer, seed)).frame() for layer in range(6) for seed in SEEDS)
     between = edges_of(family, [Pair("seed", SAEKey(1000, one, 0), SAEKey(1000, one, 1)) for one in range(6)])
     stability = lineage_stability(pl.concat([edges, between]), latents, "m", 1000, 6)
-    table = latent_carry(edges, stability, family.read, list(range(6)), 6, n_boot=50)
+    table = latent_persistence(edges, stability, family.read, list(range(6)), 6, n_boot=50)
     assert violations(table, LATENT_CARRY) == CLEAN
     feature = pl.Series(
         [

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.planted_profiles import Noise, planted_presence
 from benchmarks.reactivation_rules import SHAPES, measure_reactivation_rules
 from emergence_assets.emergence.space.profiles import depth_profiles
-from emergence_assets.emergence.space.reactivation import GATES, reactivation
+from emergence_assets.emergence.space.reactivation import CRITERIA, reactivation
 from emergence_assets.emergence.space.spec import REACTIVATION as SPEC
 from emergence_assets.emergence.space.table import REACTIVATION
 from resources.errors import EmergenceError
@@ -47,7 +47,7 @@ def test_a_valley_is_found_and_the_dense_probe_tells_whose_it_is(planted: pl.Dat
     assert row["ri_lo"] < row["ri"] < row["ri_hi"]
     assert row["valley_depth"] == pytest.approx(0.5, abs=0.1)
     assert row["n_seeds_agree"] == 2
-    assert all(row[gate] for gate in GATES)
+    assert all(row[name] for name in CRITERIA)
     assert row["q"] >= row["p_value"]
     assert 0 < row["drop_quarters"] < row["drop"]
 

@@ -11,6 +11,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from emergence_assets.texts.wordnet import corpus
+from resources.errors import EmergenceError
 
 BUILD_SCRIPT = Path(__file__).parents[3] / "scripts" / "build_wordnet.py"
 DATA_FILES = Path(os.environ.get("WORDNET_DATA_FILES", "/usr/share/wordnet"))
@@ -124,6 +125,22 @@ def test_token_ids_hold_the_documents_in_another_order():
     assert first_documents != corpus.heldout_documents()[:40]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("split", ["training", "heldout"])
+def test_shipped_token_ids_are_those_of_the_shipped_table_and_tokenizer(build, split):
+    tokenizer = Tokenizer.from_file(str(corpus.TOKENIZER_PATH))
+    expected = build.encode(tokenizer, corpus.read_synsets(), split)
+    np.testing.assert_array_equal(corpus.corpus_token_ids(split), expected)
+
+
+def test_token_ids_of_another_tokenizer_are_refused(tmp_path, monkeypatch):
+    other = tmp_path / "tokenizer.json"
+    other.write_bytes(corpus.TOKENIZER_PATH.read_bytes() + b"\n")
+    monkeypatch.setattr(corpus, "TOKENIZER_PATH", other)
+    with pytest.raises(EmergenceError, match="of another table or tokenizer"):
+        corpus.corpus_token_ids.__wrapped__("heldout")
+
+
 def test_hashes_are_those_of_the_files():
     assert corpus.corpus_sha256() == hashlib.sha256(corpus.SYNSETS_PATH.read_bytes()).hexdigest()
     assert corpus.tokenizer_sha256() == hashlib.sha256(corpus.TOKENIZER_PATH.read_bytes()).hexdigest()
@@ -155,5 +172,11 @@ def test_a_line_of_a_data_file_is_read(build):
 def test_shipped_files_are_what_the_script_builds(build, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["build_wordnet.py", str(DATA_FILES), "--into", str(tmp_path)])
     build.main()
-    for path in (corpus.SYNSETS_PATH, corpus.TOKENIZER_PATH, corpus.SYNSETS_PATH.parent / "LICENSE"):
+    shipped = (
+        corpus.SYNSETS_PATH,
+        corpus.TOKENIZER_PATH,
+        corpus.TOKEN_IDS_PATH,
+        corpus.SYNSETS_PATH.parent / "LICENSE",
+    )
+    for path in shipped:
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
