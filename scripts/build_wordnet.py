@@ -189,7 +189,7 @@ def train_tokenizer(documents: list[str]) -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, table: pl.DataFrame, split: corpus.Split) -> np.ndarray:
-    """Token ids of one side of the split, see `corpus.corpus_token_ids`."""
+    """Encode one side of the split: uint16 array of shape (n_tokens,), see `corpus.corpus_token_ids`."""
     texts = [text for text, _ in corpus.documents(table, split)]
     end_of_text = tokenizer.token_to_id(corpus.END_OF_TEXT)
     encodings = tokenizer.encode_batch(texts)
@@ -198,7 +198,7 @@ def encode(tokenizer: Tokenizer, table: pl.DataFrame, split: corpus.Split) -> np
 
 
 def write_token_ids(folder: Path) -> None:
-    """Encode the table of a folder with its tokenizer."""
+    """Encode the texts of the table in a folder with its tokenizer, and write their token ids."""
     table = pl.read_parquet(folder / corpus.SYNSETS_PATH.name, schema=corpus.SCHEMA)
     tokenizer = Tokenizer.from_file(str(folder / corpus.TOKENIZER_PATH.name))
     hashes = [file_sha256(folder / path.name) for path in (corpus.SYNSETS_PATH, corpus.TOKENIZER_PATH)]

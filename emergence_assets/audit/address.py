@@ -145,22 +145,24 @@ def _row(spec: AssetSpec, filters: Filters, plan: AuditPlan) -> Target:
     columns = table.schema.names()
     require_known(f"column of {spec.name}", sorted({*filters} - {*CELL_FIELDS}), columns)
     cells = _cells(spec, {name: value for name, value in filters.items() if name in CELL_FIELDS}, plan)
-    found: list[tuple[Cell, dict[str, Any]]] = []
+    matches: list[tuple[Cell, dict[str, Any]]] = []
     problem: EmergenceError | None = None
     for cell in cells:
         try:
-            found += [(cell, key) for key in _matching(spec, cell, table, filters, plan)]
+            matches += [(cell, key) for key in _matching(spec, cell, table, filters, plan)]
         except EmergenceError as error:
             problem = error
-    if not found:
+    if not matches:
         raise problem or EmergenceError(f"{spec.name} was not made yet.", remedy="type `emergence run`")
     for name, value in MEASUREMENT.items():
-        if len(found) > 1 and name not in filters and any(key.get(name) == value for _, key in found):
-            found = [(cell, key) for cell, key in found if key.get(name) == value]
-    if len(found) > 1:
-        keys = {name: [key[name] for _, key in found] for name in table.key}
-        raise _ambiguous(spec.name, len(found), {name: values for name, values in keys.items() if len(set(values)) > 1})
-    cell, key = found[0]
+        if len(matches) > 1 and name not in filters and any(key.get(name) == value for _, key in matches):
+            matches = [(cell, key) for cell, key in matches if key.get(name) == value]
+    if len(matches) > 1:
+        keys = {name: [key[name] for _, key in matches] for name in table.key}
+        raise _ambiguous(
+            spec.name, len(matches), {name: values for name, values in keys.items() if len(set(values)) > 1}
+        )
+    cell, key = matches[0]
     return Target(spec, cell, _stored(spec, cell, plan), _whole_row(spec, cell, table, key, plan), key)
 
 
@@ -192,19 +194,19 @@ def _by_name(address: str, cell_digits: str, row_digits: str, plan: AuditPlan, e
     tables = ((spec, cell) for spec in specs if not spec.has_partitions for cell in plan.cells(spec))
     logged = ((plan.specs[name], cell) for name, cell in events.with_fingerprint(cell_digits) if name in plan.specs)
     partitions = ((spec, cell) for spec in specs if spec.has_partitions for cell in plan.cells(spec))
-    found: list[tuple[AssetSpec, Cell]] = []
+    matches: list[tuple[AssetSpec, Cell]] = []
     for candidates in (tables, logged, partitions):
-        found = found or [one for one in candidates if _stored(*one, plan).startswith(cell_digits)]
-    if not found:
+        matches = matches or [one for one in candidates if _stored(*one, plan).startswith(cell_digits)]
+    if not matches:
         raise EmergenceError(
             f"No stored result has the lineage id {address}.",
             where=plan.storage.root,
             remedy="a result made again from other inputs has another id; take the id from the current report, or "
             "name an asset",
         )
-    if len(found) > 1:
-        raise _ambiguous(address, len(found), {"cell": [f"{spec.name} {cell}" for spec, cell in found]})
-    spec, cell = found[0]
+    if len(matches) > 1:
+        raise _ambiguous(address, len(matches), {"cell": [f"{spec.name} {cell}" for spec, cell in matches]})
+    spec, cell = matches[0]
     fingerprint = _stored(spec, cell, plan)
     if not row_digits:
         return Target(spec, cell, fingerprint)

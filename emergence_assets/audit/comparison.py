@@ -68,13 +68,13 @@ def compare(first: Path, second: Path, root: Path) -> list[Difference]:
 
 
 def _files(first: Path, second: Path) -> list[Path]:
-    found = {
+    names = {
         path.relative_to(folder)
         for folder in (first, second)
         for path in folder.rglob("*")
         if path.is_file() and path.name not in IGNORED_FILES
     }
-    return sorted(found)
+    return sorted(names)
 
 
 def _frame(path: Path) -> pl.DataFrame:
@@ -111,10 +111,10 @@ def _activations(path: Path) -> dict[str, np.ndarray]:
     from emergence_assets.activations.files.reading import open_rows, read_attrs, read_spec, read_stats
 
     kept = [name for name in ROW_DATASETS if name != "resid_post" or read_spec(path).storage_state == "stored"]
-    found = {name: open_rows(path, name, verify=True).float32() for name in kept}
-    found |= {f"stats/{name}": column for name, column in vars(read_stats(path)).items()}
+    arrays = {name: open_rows(path, name, verify=True).float32() for name in kept}
+    arrays |= {f"stats/{name}": column for name, column in vars(read_stats(path)).items()}
     rows_hash = str(read_attrs(path)["resid_post_xxh3_128"])  # stored also without the rows
-    return found | {"hash of resid_post": np.array([rows_hash])}
+    return arrays | {"hash of resid_post": np.array([rows_hash])}
 
 
 def _tensors(path: Path) -> dict[str, np.ndarray]:

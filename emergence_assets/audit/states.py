@@ -85,7 +85,7 @@ class StateDifference:
 def compare_states(first: Plan, second: Plan) -> StateDifference:
     """Compare two states of one study."""
     before, after = AuditPlan(first), AuditPlan(second)
-    found = StateDifference(str(first.storage.data), str(second.storage.data))
+    difference = StateDifference(str(first.storage.data), str(second.storage.data))
     made: tuple[dict[str, set[str]], dict[str, set[str]]] = ({}, {})
     for spec in first.specs.values():
         counts: dict[str, int] = {}
@@ -99,22 +99,22 @@ def compare_states(first: Plan, second: Plan) -> StateDifference:
             if kind:
                 counts[kind] = counts.get(kind, 0) + 1
             if one.record and other.record and kind == "changed":
-                _add_reasons(found, spec, one.record, other.record)
-        found.cells[spec.name] = counts
+                _add_reasons(difference, spec, one.record, other.record)
+        difference.cells[spec.name] = counts
     names = sorted({*made[0], *made[1]})
     values = {name: [sorted(part.get(name, ())) for part in made] for name in names}
-    found.environment = {name: both for name, both in values.items() if both[0] != both[1]}
+    difference.environment = {name: both for name, both in values.items() if both[0] != both[1]}
     for name, spec in first.specs.items():
         table = spec.own_table
         if table is not None and not spec.has_partitions:
             try:
                 if name == "claims":
-                    found.grades = list(_grades(before, after, spec, table))
+                    difference.grades = list(_grades(before, after, spec, table))
                 elif change := _table(before, after, spec, table):
-                    found.tables.append(change)
+                    difference.tables.append(change)
             except EmergenceError as error:
-                found.tables.append(TableChange(name, problem=str(error)))
-    return found
+                difference.tables.append(TableChange(name, problem=str(error)))
+    return difference
 
 
 def _kind(one: Provenance | None, other: Provenance | None, is_damaged: bool) -> str:
@@ -125,18 +125,18 @@ def _kind(one: Provenance | None, other: Provenance | None, is_damaged: bool) ->
     return "same" if one.fingerprint == other.fingerprint else "changed"
 
 
-def _add_reasons(found: StateDifference, spec: AssetSpec, one: Provenance, other: Provenance) -> None:
+def _add_reasons(difference: StateDifference, spec: AssetSpec, one: Provenance, other: Provenance) -> None:
     settings = {
         name: [one.required.recipe.get(name), other.required.recipe.get(name)]
         for name in sorted({*one.required.recipe, *other.required.recipe})
         if one.required.recipe.get(name) != other.required.recipe.get(name)
     }
     if settings:
-        found.settings.setdefault(spec.name, {}).update(settings)
+        difference.settings.setdefault(spec.name, {}).update(settings)
     if one.required.code_version != other.required.code_version:
-        found.code[spec.name] = [one.required.code_version, other.required.code_version]
+        difference.code[spec.name] = [one.required.code_version, other.required.code_version]
     elif not settings:
-        found.inputs[spec.name] = found.inputs.get(spec.name, 0) + 1
+        difference.inputs[spec.name] = difference.inputs.get(spec.name, 0) + 1
 
 
 def _frame(plan: Plan, spec: AssetSpec, table: Table) -> pl.DataFrame:

@@ -166,10 +166,10 @@ def _similarity(cell: Cell | None, about: Cell) -> tuple[int, int, int]:
     return (agree, cell.step if cell.step is not None else -1, cell.layer if cell.layer is not None else -1)
 
 
-def trace_as_dict(found: Trace) -> dict[str, Any]:
+def trace_as_dict(result: Trace) -> dict[str, Any]:
     """Return the whole trace as plain values: every cell once, by name, with its inputs."""
     cells: dict[str, Any] = {}
-    pending = [found.root]
+    pending = [result.root]
     while pending:
         node = pending.pop()
         name = f"{node.asset} {node.cell}"
@@ -177,15 +177,15 @@ def trace_as_dict(found: Trace) -> dict[str, Any]:
             continue
         cells[name] = node_as_dict(node)
         pending += [child for group in node.groups for child in group.nodes]
-    target = found.target
+    target = result.target
     return {
         "asset": target.spec.name,
         "cell": str(target.cell),
         "lineage_id": target.lineage_id,
         "figure": target.figure or None,
         "row": _plain(target.row) if target.row else None,
-        "event_log": found.event_problem or "read",
-        "root": f"{found.root.asset} {found.root.cell}",
+        "event_log": result.event_problem or "read",
+        "root": f"{result.root.asset} {result.root.cell}",
         "cells": cells,
     }
 
@@ -193,25 +193,25 @@ def trace_as_dict(found: Trace) -> dict[str, Any]:
 def node_as_dict(node: Node) -> dict[str, Any]:
     """Return one cell as plain values."""
     record, event = node.stored.record, node.event
-    found: dict[str, Any] = {"lineage_id": cell_id(node.fingerprint), "fingerprint": node.fingerprint}
-    found |= {"problem": node.problem or None}
+    values: dict[str, Any] = {"lineage_id": cell_id(node.fingerprint), "fingerprint": node.fingerprint}
+    values |= {"problem": node.problem or None}
     if record:
-        found |= {"created": record.created, "code_version": record.required.code_version}
-        found |= {"recipe": dict(record.required.recipe), "summary": dict(record.summary)}
-        found |= {"environment": dict(record.environment)}
+        values |= {"created": record.created, "code_version": record.required.code_version}
+        values |= {"recipe": dict(record.required.recipe), "summary": dict(record.summary)}
+        values |= {"environment": dict(record.environment)}
     if event:
-        found |= {
+        values |= {
             "run": event.run_id,
             "run_page": event.page,
             "recorded": event.time,
             "seal": event.content_hash or None,
         }
-    found["inputs"] = {
+    values["inputs"] = {
         group.asset: {"cells": dict(group.fingerprints), "told": [child.cell for child in group.nodes]}
         | {"compared": group.n_read, "differing": group.differing}
         for group in node.groups
     }
-    return found
+    return values
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

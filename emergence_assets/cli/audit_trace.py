@@ -33,17 +33,17 @@ def audit_trace(address: str, filters: tuple[str, ...], everything: bool, ui: st
     plan = AuditPlan(open_study())
     with open_event_log(instance_home(plan.storage.data), plan.study.name) as events:
         target = resolve(address, parse_filters(filters), plan, events)
-        found = trace(target, plan, events, everything=everything)
-    problem = [warning(f"runs are unknown: {found.event_problem}")] if found.event_problem else []
-    show(trace_as_dict(found), as_json, _heading(found), *problem, _TreeOfCells(ui.rstrip("/")).tree(found.root))
+        result = trace(target, plan, events, everything=everything)
+    problem = [warning(f"runs are unknown: {result.event_problem}")] if result.event_problem else []
+    show(trace_as_dict(result), as_json, _heading(result), *problem, _TreeOfCells(ui.rstrip("/")).tree(result.root))
     return True
 
 
-def _heading(found: "Trace") -> "Text":
+def _heading(result: "Trace") -> "Text":
     """Return name and lineage id of the result, and the columns of its row."""
     from rich.text import Text
 
-    target = found.target
+    target = result.target
     name = (f"figure {target.figure}", " of the report") if target.figure else (target.spec.name, f" {target.cell}")
     heading = Text.assemble((name[0], "bold"), name[1], "   lineage ", (target.lineage_id or "unknown", "cyan"))
     for column, value in (target.row or {}).items():

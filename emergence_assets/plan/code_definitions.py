@@ -168,12 +168,12 @@ class _Body:
             place = _description_place(self._chain(node.func))
             arguments = [argument for position, argument in enumerate(node.args) if position != place]
             node = ast.Call(node.func, arguments, node.keywords)
-        found = {
+        plain_fields = {
             name: self.plain(value)
             for name, value in ast.iter_fields(node)
             if name not in ("ctx", "type_comment", *without)
         }
-        return [type(node).__name__, {name: value for name, value in found.items() if value not in (None, [])}]
+        return [type(node).__name__, {name: value for name, value in plain_fields.items() if value not in (None, [])}]
 
     def _inner(self, names: Mapping[str, str | None], **changes: bool) -> "_Body":
         """Return the scope inside this scope."""

@@ -57,22 +57,22 @@ def _closure(function: str) -> dict[Key, list[tuple[int, tuple[str, ...]]]]:
     if start is None:
         raise ValueError(f"There is no definition {function}.")
     order: dict[Key, int] = {start[0]: 0}
-    found: dict[Key, list[tuple[int, tuple[str, ...]]]] = {}
+    closure: dict[Key, list[tuple[int, tuple[str, ...]]]] = {}
     pending = [start[0]]
     while pending:
         key = pending.pop(0)
         module, name = key
-        found[key] = []
+        closure[key] = []
         for reference in _module(module).definitions[name].references:
             target = _find(f"{module}{reference}" if reference.startswith(".") else reference)
             if target is None:
-                found[key].append((-1, (reference.rsplit(".", 1)[-1],)))
+                closure[key].append((-1, (reference.rsplit(".", 1)[-1],)))
                 continue
             if target[0] not in order:
                 order[target[0]] = len(order)
                 pending.append(target[0])
-            found[key].append((order[target[0]], target[1]))
-    return found
+            closure[key].append((order[target[0]], target[1]))
+    return closure
 
 
 def _version(function: str) -> str:

@@ -193,9 +193,9 @@ def _opened_twice(path: Path) -> Iterator[tuple[BinaryIO, h5py.File]]:
 
 
 def _check_format(guarded: GuardedFile, format_name: str, format_version: int) -> None:
-    found, version = guarded.attrs.get("format"), guarded.attrs.get("format_version")
-    if found != format_name:
-        raise guarded.refuse(f"The file's format is {found!r}, expected {format_name!r}.")
+    format_found, version = guarded.attrs.get("format"), guarded.attrs.get("format_version")
+    if format_found != format_name:
+        raise guarded.refuse(f"The file's format is {format_found!r}, expected {format_name!r}.")
     if version != format_version:
         raise EmergenceError(
             f"The file has version {version!r} of format {format_name}, this program reads version {format_version}.",

@@ -138,9 +138,9 @@ def _footer_value(content: bytes, key: str) -> slice | None:
     Thrift, compact protocol).
     """
     marker = key.encode() + b"\x18"
-    found = content.rfind(marker)
+    start = content.rfind(marker)
     length = shift = 0
-    for position in range(found + len(marker), len(content) if found >= 0 else 0):
+    for position in range(start + len(marker), len(content) if start >= 0 else 0):
         length |= (content[position] & 0x7F) << shift
         shift += 7
         if content[position] < 0x80:
@@ -154,12 +154,12 @@ def _with(content: bytes, place: slice, value: bytes) -> bytes:
 
 
 def _conform(frame: pl.DataFrame, table: Table, path: Path) -> pl.DataFrame:
-    expected, found = table.schema, frame.schema
-    missing, unknown = set(expected) - set(found), set(found) - set(expected)
+    expected, actual = table.schema, frame.schema
+    missing, unknown = set(expected) - set(actual), set(actual) - set(expected)
     if missing or unknown:
         raise _damaged(path, f"table {table.name} lacks {sorted(missing)} and has unknown {sorted(unknown)}")
     ordered = frame.select(list(expected))
-    wrong = [f"{name} is {found[name]}, not {dtype}" for name, dtype in expected.items() if found[name] != dtype]
+    wrong = [f"{name} is {actual[name]}, not {dtype}" for name, dtype in expected.items() if actual[name] != dtype]
     if wrong:
         raise _damaged(path, f"table {table.name}: " + "; ".join(wrong))
     return ordered

@@ -141,8 +141,8 @@ def _detail(result: Any) -> str:
     )
     if "unexpected_count" not in result.result:
         return f"{columns}: cannot be checked: {_exception(result.exception_info)}"
-    found = (result.result.get("partial_unexpected_list") or [])[:5]
-    return f"{columns}: {result.result.get('unexpected_count')} rows break it, among them {found}"
+    examples = (result.result.get("partial_unexpected_list") or [])[:5]
+    return f"{columns}: {result.result.get('unexpected_count')} rows break it, among them {examples}"
 
 
 def _exception(info: dict[str, Any]) -> str:
