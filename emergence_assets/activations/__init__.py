@@ -1,1 +1,1 @@
-"""Residual-stream rows of every checkpoint and layer. Files here are light: Dagster loads them."""
+"""Residual-stream rows of every checkpoint and layer. Modules here import fast, because Dagster loads them."""

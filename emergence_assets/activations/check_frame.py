@@ -1,4 +1,4 @@
-"""Frame for the checks of activation files: a row per file, compared with its token file and its neighbours."""
+"""Frame for the checks of activation files: one row per file, with values of its token file and neighbours."""
 
 import math
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.summaries import summaries
 
 FIRST_ROWS = 256
-"""Rows that are compared with each other: a hook or a buffer that repeats itself does so at once."""
+"""Number of first rows compared with each other; a stuck hook or buffer repeats rows from the start."""
 
 
 def activation_frame(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
-    """Summaries of activation files with the values that they have to agree with.
+    """Return the summaries of activation files with the values to compare them with.
 
-    Columns added: `expected_n_rows`, `expected_n_probes` and `expected_tokens` of the token file; `repeated_share`, the
-    share of the first rows that repeat an earlier one; `step_jump` and `layer_jump`, see `jump`.
+    The added columns are `expected_n_rows`, `expected_n_probes` and `expected_tokens` of the token file;
+    `repeated_share`, the share of the first rows that repeat an earlier row; `step_jump` and `layer_jump`, see `jump`.
     """
     frame = summaries(plan.specs["activations"], plan, cells)
     norms = _Norms(plan)
@@ -39,9 +39,9 @@ def activation_frame(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
 
 
 def jump(norm: float | None, before: float | None, after: float | None) -> float:
-    """Distance of a norm from the nearer neighbour, in log10 units; 0 if it lies between both, or one is unknown.
+    """Return the distance of a norm from the nearer neighbour in log10 units; 0 between both, or if one is unknown.
 
-    Norms grow a hundredfold over training, and from layer to layer: a change is no fault, and a spike is one.
+    Norms grow a hundredfold over training and from layer to layer: a trend is normal, a spike is a fault.
     """
     if not norm or not before or not after:
         return 0.0
@@ -50,26 +50,26 @@ def jump(norm: float | None, before: float | None, after: float | None) -> float
 
 
 class _Norms:
-    """Norms of all files of a study that are there."""
+    """Norms of the existing files of a study."""
 
     def __init__(self, plan: Plan):
         self._plan = plan
         self._steps = {model: plan.steps_of(model) for model in plan.study.models}
 
     def of(self, cell: Cell) -> float | None:
-        """Root mean square norm of a file's rows; None where there is none, or it is not finite."""
+        """Return the root mean square norm of a file's rows; None if there is no file or the norm is not finite."""
         spec = self._plan.specs["activations"]
         stored = stored_provenance(spec, spec.path(self._plan.storage, cell))
         norm = stored.summary["norm_rms"] if stored else None
         return norm if norm and math.isfinite(norm) else None
 
     def over_time(self, cell: Cell) -> list[float | None]:
-        """Norms at the steps before and after."""
+        """Return the norms at the steps before and after."""
         around = _beside(self._steps[str(cell.model)], cell.step)
         return [None if step is None else self.of(cell._replace(step=step)) for step in around]
 
     def over_depth(self, cell: Cell) -> list[float | None]:
-        """Norms at the layers before and after."""
+        """Return the norms at the layers before and after."""
         around = _beside(self._plan.study.layers_of(str(cell.model)), cell.layer)
         return [None if layer is None else self.of(cell._replace(layer=layer)) for layer in around]
 
@@ -80,7 +80,7 @@ def _beside(line: Sequence[int], own: int | None) -> tuple[int | None, int | Non
 
 
 def _expected(file: Path) -> dict[str, int | str | None]:
-    """Shapes and fingerprint in the shared token file; None where there is no such file."""
+    """Read shapes and fingerprint of the shared token file; None without the file."""
     from emergence_assets.texts.tokens import known_tokens
 
     if not file.is_file():
@@ -94,7 +94,7 @@ def _expected(file: Path) -> dict[str, int | str | None]:
 
 
 def _repeated_share(path: Path) -> float:
-    """Share of repeated rows among the first training rows or read-outs, whichever is larger."""
+    """Return the share of repeated rows among the first training rows or among the first read-outs, the larger one."""
     from emergence_assets.activations.files.reading import first_rows
 
     return max(1 - len({row.tobytes() for row in rows_td}) / len(rows_td) for rows_td in first_rows(path, FIRST_ROWS))

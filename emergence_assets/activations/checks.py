@@ -1,4 +1,4 @@
-"""Claims about activation files, on a frame with a row per cell."""
+"""Checks of activation files, on a frame with one row per cell."""
 
 from resources.tables.check import Check, Condition, between
 
@@ -10,7 +10,7 @@ ACTIVATION_CHECKS = (
     ),
     Check(
         "shapes_are_as_declared",
-        "As wide as the study says, with the rows and probe texts of the shared token file.",
+        "The width is that of the study; the numbers of rows and probe texts are those of the shared token file.",
         (
             Condition("equal", ("d_model", "expected_d_model")),
             Condition("equal", ("n_rows", "expected_n_rows")),
@@ -19,12 +19,12 @@ ACTIVATION_CHECKS = (
     ),
     Check(
         "tokens_are_the_shared_ones",
-        "The tokens are those of the token file that all layers of all checkpoints share: rows may be compared.",
+        "The tokens are those of the token file shared by all layers of all checkpoints, so that rows are comparable.",
         (Condition("equal", ("tokens_fingerprint", "expected_tokens")),),
     ),
     Check(
         "activations_vary",
-        "The residual stream differs between texts: a constant one would come from a broken hook or read-out.",
+        "The residual stream differs between texts; a constant stream means a broken hook or read-out.",
         (between("variance", 0, strict=True),),
     ),
     Check(
@@ -35,13 +35,13 @@ ACTIVATION_CHECKS = (
     ),
     Check(
         "rows_differ",
-        "At most a quarter of the first rows repeats an earlier one; more comes from a hook that is stuck.",
+        "At most a quarter of the first rows repeats an earlier row; more means a stuck hook.",
         (between("repeated_share", 0, 0.25),),
     ),
     Check(
         "norms_go_along_with_their_neighbours",
-        "The norm is not three times off the norms at both neighbouring steps, nor at both neighbouring layers.",
-        # Half a decade; in studies that are sound spikes are below 0.1.
+        "The norm is not 3.2 times larger, or smaller, than at both neighbouring steps or both neighbouring layers.",
+        # 0.5 log10 units; in sound studies spikes are below 0.1.
         (between("step_jump", 0, 0.5), between("layer_jump", 0, 0.5)),
         blocking=False,
     ),

@@ -1,4 +1,4 @@
-"""Asset of the activation files: a file per model, step and layer, from one forward pass per checkpoint."""
+"""Asset of the activation files: one file per model, step and layer, from one forward pass per checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -42,7 +42,7 @@ def _activations_recipe(study: Study, _storage: Storage, _cell: Cell) -> dict[st
 
 
 def activation_provenance(path: Path) -> Provenance | None:
-    """Provenance in the attributes of an activation file, with a summary from its statistics; None without a file.
+    """Read the provenance of an activation file, with a summary of its statistics; None without a file.
 
     Raises:
         EmergenceError: the file is damaged.
@@ -81,7 +81,7 @@ def _verify(path: Path) -> None:
 
 
 def _activation_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
-    """Exact: shapes follow from the texts."""
+    """Compute the exact size of a file, whose shapes follow from the texts."""
     from emergence_assets.activations.files.layout import METADATA_BYTES, OVERHEAD_BYTES, ActivationSpec
 
     d_model, settings = study.family.models[str(cell.model)].d_model, study.activations
@@ -91,16 +91,16 @@ def _activation_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
 
 
 def tokens_path(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> Path:
-    """One file for all checkpoints with the same tokenizer and all layers."""
+    """Return the path of the token file, shared by all layers of all checkpoints with the same tokenizer."""
     made_from = [_content(plan, checkpoint)["tokenizer_sha256"], dict(recipe)]
     return plan.storage.tokens_file(sha256(canonical_json(made_from).encode()).hexdigest()[:16])
 
 
 def _jobs(plan: Plan, due: Due) -> list[Job]:
-    """One job per checkpoint, which makes all layers that the checkpoint still lacks and not only the selected ones.
+    """List one job per checkpoint, for all layers that the checkpoint still lacks, selected or not.
 
-    Dagster cuts a backfill of many steps × few layers into one run per layer. The first of them makes the forward pass
-    for all; the others find their files.
+    Dagster splits a backfill of many steps × few layers into one run per layer. The first run makes the forward pass
+    for all layers; the other runs find their files.
     """
     jobs = []
     for checkpoint, selected in by_checkpoint(due).items():
@@ -114,14 +114,14 @@ def _jobs(plan: Plan, due: Due) -> list[Job]:
             "layers": {str(cell.layer): str(ACTIVATIONS.path(plan.storage, cell)) for cell, _ in layers},
             "required": {str(cell.layer): required_to_json(required) for cell, required in layers},
             "keep_rows": plan.study.activations.retention != "stream",
-            "asked": now(),
+            "requested_at": now(),
         }
         jobs.append(Job(arguments, tuple(selected), str(checkpoint)))
     return jobs
 
 
 def by_checkpoint(due: Due) -> dict[Cell, dict[Cell, Required]]:
-    """Cells that are due, by the checkpoint that they are layers of."""
+    """Group stale or missing cells by their checkpoint."""
     grouped: dict[Cell, dict[Cell, Required]] = {}
     for cell, required in due:
         grouped.setdefault(Cell(cell.model, cell.step), {})[cell] = required
@@ -129,10 +129,10 @@ def by_checkpoint(due: Due) -> dict[Cell, dict[Cell, Required]]:
 
 
 def capture_arguments(plan: Plan, checkpoint: Cell) -> dict[str, Any]:
-    """Plain values with which a worker runs a checkpoint over the texts of the study.
+    """Return the plain values with which a worker runs a checkpoint over the texts of the study.
 
     Raises:
-        EmergenceError: there is no such checkpoint.
+        EmergenceError: the checkpoint does not exist.
     """
     model, step = checkpoint.at_step
     recipe = _activations_recipe(plan.study, plan.storage, checkpoint) or {}
@@ -154,7 +154,7 @@ def capture_arguments(plan: Plan, checkpoint: Cell) -> dict[str, Any]:
 
 
 def _content(plan: Plan, checkpoint: Cell) -> Mapping[str, Any]:
-    """Hashes of a registered checkpoint's files."""
+    """Return the content hashes of a registered checkpoint."""
     required = plan.required(CHECKPOINT, checkpoint)
     if required is None:
         raise EmergenceError(f"{checkpoint} is not registered.", remedy="materialise its checkpoint first")

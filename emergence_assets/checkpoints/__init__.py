@@ -1,1 +1,1 @@
-"""Which checkpoints there are, and whether they are what they claim. Files here are light: Dagster loads them."""
+"""Checkpoints: sources, training, identity rules, and their assets. Modules here import fast: Dagster loads them."""

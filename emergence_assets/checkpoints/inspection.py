@@ -1,4 +1,4 @@
-"""Tasks that measure new checkpoints, and compare measured ones with their files again."""
+"""Tasks that measure new checkpoints, and tasks that hash the files of measured checkpoints again."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,13 +16,13 @@ CONTENT_HASHES = ("weights_sha256", "config_sha256", "tokenizer_sha256")
 
 
 def measurement_tasks(study: Study, storage: Storage, cells: Sequence[Cell]) -> list[Task]:
-    """One task per checkpoint that is not measured yet; checkpoints with equal identities are measured once."""
+    """List one task per checkpoint that is not measured yet; checkpoints with equal identities are measured once."""
     more = {"left_out_if_broken": not study.family.trained_here}
     return [task for task, measured, _ in _tasks("measure", study, storage, cells, more) if not measured]
 
 
 def content_tasks(study: Study, storage: Storage, cells: Sequence[Cell]) -> list[Task]:
-    """One task per measured checkpoint that is on this machine: hash its files again."""
+    """List one task per measured checkpoint on this machine; the task hashes its files again."""
     tasks = _tasks("compare_content", study, storage, cells, {})
     return [task for task, measured, is_cached in tasks if measured and is_cached]
 
@@ -30,7 +30,7 @@ def content_tasks(study: Study, storage: Storage, cells: Sequence[Cell]) -> list
 def _tasks(
     worker: str, study: Study, storage: Storage, cells: Sequence[Cell], more: dict[str, bool]
 ) -> list[tuple[Task, bool, bool]]:
-    """A task per identity of a checkpoint, whether it is measured, and whether it is on this machine."""
+    """List a task per checkpoint identity, with two flags: it is measured; it is on this machine."""
     source, plain = source_of(study.family, storage), source_arguments(study.family, storage)
     tasks = {}
     for cell in cells:

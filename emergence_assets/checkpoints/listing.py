@@ -22,14 +22,14 @@ if TYPE_CHECKING:  # numpy is slow to import, and definitions load this module
     from emergence_assets.checkpoints.identity.validation import ValidationResult
 
 CACHE_SHARE = 0.8
-"""Share of the cache that a batch of checkpoints may fill; the rest is room for checkpoints that are being fetched."""
+"""Share of the cache that a batch of checkpoints may fill; the rest is for checkpoints during their download."""
 
 
 def refresh_timeline(study: Study, storage: Storage, model: str, source: Source | None = None) -> Timeline:
     """List the checkpoints of a model, validate those that are measured, and store both.
 
-    As fast as the listing of the source: checkpoints are only validated again when a checkpoint, the rules or the
-    study's list of allowed failures changed.
+    Takes as long as the listing of the source: checkpoints are validated again only after a change of a checkpoint, of
+    the rules, or of the study's list of allowed failures.
 
     Raises:
         EmergenceError: the source cannot be read.
@@ -45,13 +45,13 @@ def refresh_timeline(study: Study, storage: Storage, model: str, source: Source 
 
 
 def verify_pins(study: Study, storage: Storage, model: str) -> list[TimelineEntry]:
-    """Ask the source whether every checkpoint is unchanged, and store the answers; nothing is recomputed.
+    """Compare every checkpoint with its source and store the changes; nothing is recomputed.
 
     Returns:
         Entries of checkpoints that changed upstream.
 
     Raises:
-        EmergenceError: the source cannot be asked.
+        EmergenceError: the source does not answer.
     """
     source = source_of(study.family, storage)
     timeline = refresh_timeline(study, storage, model, source)
@@ -70,10 +70,10 @@ def verify_pins(study: Study, storage: Storage, model: str) -> list[TimelineEntr
 
 
 def pin_new_models(study: Study, storage: Storage) -> None:
-    """Pin the models that the lock file of the family does not have yet; others keep their pins.
+    """Pin the models that are not in the lock file of the family yet; other models keep their pins.
 
     Raises:
-        EmergenceError: the hub cannot be asked, or there is no network and nothing is pinned.
+        EmergenceError: the hub does not answer, or there is no network and nothing is pinned.
     """
     source = source_of(study.family, storage)
     if unpinned := [model for model in study.models if not source.is_pinned(model)]:
@@ -81,18 +81,18 @@ def pin_new_models(study: Study, storage: Storage) -> None:
 
 
 def pin_new_revisions(study: Study, storage: Storage, models: Sequence[str], retry_seconds: float) -> None:
-    """Pin new revisions of these models; nothing offline, and in families without commits.
+    """Pin new revisions of these models; do nothing offline, or for a family without commits.
 
     Raises:
-        EmergenceError: the hub did not answer within the time-out.
+        EmergenceError: the hub did not answer within the retry timeout.
     """
     source = source_of(study.family, storage)
     if source.can_refresh:
         source.refresh(models, retry_seconds=retry_seconds)
 
 
-def cache_portions(study: Study, plan: Plan, cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Cut checkpoints into batches that fit into the cache together; one batch where nothing is cached."""
+def cache_batches(study: Study, plan: Plan, cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Split checkpoints into batches, each of which fits into the cache; one batch for a family without a cache."""
     limit = study.family.cache_bytes * CACHE_SHARE
     batches: list[list[Cell]] = []
     filled = 0
@@ -110,7 +110,7 @@ def cache_portions(study: Study, plan: Plan, cells: Sequence[Cell]) -> list[list
 def _measured(
     storage: Storage, refs: Sequence[CheckpointRef], *, sample: bool = False
 ) -> "dict[int, Measurement | InvalidCheckpoint]":
-    """Step to measurement, of checkpoints that are measured."""
+    """Read the existing measurements, by step."""
     from emergence_assets.checkpoints.identity.measurement import read_measurement
 
     measured: dict[int, Measurement | InvalidCheckpoint] = {}
@@ -162,7 +162,7 @@ def _timeline(study: Study, storage: Storage, model: str, listing: Listing, befo
 def _unvalidated(
     step: int, ref: CheckpointRef | None, listing: Listing, trained_here: bool, known: TimelineEntry | None
 ) -> TimelineEntry:
-    """The entry of a step before it is validated."""
+    """Make the timeline entry of a step before its validation."""
     if ref is None:
         if trained_here:
             return TimelineEntry(step, "expected")

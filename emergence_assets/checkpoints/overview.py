@@ -1,4 +1,4 @@
-"""Rows of all checkpoints, their verification and their pins, for `emergence checkpoints`."""
+"""List, verify and pin checkpoints, for `emergence checkpoints`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from resources.files.storage import Storage
 
 
 def checkpoint_rows(study: Study, storage: Storage, models: Sequence[str]) -> list[dict[str, Any]]:
-    """One row per step of every model: the entry of its checkpoint timeline, and whether it is cached.
+    """List one row per step of every model: its timeline entry, and whether the checkpoint is cached.
 
     Raises:
         EmergenceError: the source cannot be read.
@@ -33,13 +33,13 @@ def checkpoint_rows(study: Study, storage: Storage, models: Sequence[str]) -> li
 
 
 def verify_checkpoints(study: Study, storage: Storage, models: Sequence[str], progress: TaskListener) -> list[str]:
-    """Measure new checkpoints, hash those on this machine again, and ask the source about their pins.
+    """Measure new checkpoints, hash the files on this machine again, and compare the pins with the source.
 
     Returns:
-        A line per checkpoint that is left out, altered or moved.
+        One line per checkpoint that is left out, altered or moved.
 
     Raises:
-        EmergenceError: the source cannot be asked.
+        EmergenceError: the source does not answer.
     """
     pin_new_models(study, storage)
     problems: list[str] = []
@@ -51,7 +51,7 @@ def verify_checkpoints(study: Study, storage: Storage, models: Sequence[str], pr
             for entry in refresh_timeline(study, storage, model).entries
             if entry.identity
         ]
-        again = content_tasks(study, storage, cells)  # not those that are measured now
+        again = content_tasks(study, storage, cells)  # checkpoints that are measured below need no second pass
         for task, problem in compute.run([*again, *measurement_tasks(study, storage, cells)], lambda *_: None):
             if problem:
                 problems.append(f"{task.label}: {problem}")
@@ -67,13 +67,13 @@ def verify_checkpoints(study: Study, storage: Storage, models: Sequence[str], pr
 def pin_revisions(
     study: Study, storage: Storage, models: Sequence[str], update: bool
 ) -> tuple[Path | None, dict[str, list[str]]]:
-    """Refresh the lock file of a hub family; with `update`, also the pins of branches that moved.
+    """Refresh the lock file of a hub family; with `update`, also pin the new commits of branches that moved.
 
     Returns:
-        Its path, and what was added, removed and moved, a line each.
+        Path of the lock file, and one line per revision that was added, removed or moved.
 
     Raises:
-        EmergenceError: the family is not on a hub, or the hub cannot be asked.
+        EmergenceError: the family is not on a hub, or the hub does not answer.
     """
     source = source_of(study.family, storage)
     changes = source.refresh(models, accept_moved=update)

@@ -1,4 +1,4 @@
-"""Specifications of the assets of this stage: training runs, checkpoints, and the table of checkpoints."""
+"""Specifications of the assets `training_run`, `checkpoint` and `checkpoint_registry`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from emergence_assets.checkpoints.checks import CHECKPOINT_CHECKS, REGISTRY_CHEC
 from emergence_assets.checkpoints.inspection import CONTENT_HASHES, measurement_tasks
 from emergence_assets.checkpoints.listing import refresh_timeline
 from emergence_assets.checkpoints.table import REGISTRY, rule_frame
-from emergence_assets.plan.asset_spec import AssetSpec, Due, Intake, Job
+from emergence_assets.plan.asset_spec import AssetSpec, Due, Job, Validation
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.table_spec import TableSpec
@@ -24,9 +24,9 @@ from resources.tables.parquet import parquet_provenance, read_tables, verify_tab
 
 TRAINING_RECORD = "training_run.json"
 TRAINING_START = "started.json"
-"""Record of the settings of the training run, written before the first checkpoint."""
+"""Name of the record of a training run's settings, written before its first checkpoint."""
 FILES = "files_sha256"
-"""Key of a training run's summary: folder of a checkpoint to the hash over all its files."""
+"""Key in the summary of a training run: maps each checkpoint folder to the hash of all its files."""
 
 
 def _training_recipe(study: Study, _storage: Storage, cell: Cell) -> Mapping[str, Any]:
@@ -41,7 +41,7 @@ def _training_recipe(study: Study, _storage: Storage, cell: Cell) -> Mapping[str
 
 
 def _training_provenance(path: Path) -> Provenance | None:
-    """Provenance of a finished training run; None also when a checkpoint of it is gone, so that it is trained again."""
+    """Read the provenance of a finished training run; None if it lacks a checkpoint, so that it is trained again."""
     stored = record_provenance(path)
     if stored is None:
         return None
@@ -50,15 +50,15 @@ def _training_provenance(path: Path) -> Provenance | None:
 
 
 VOCABULARY = 2048
-"""Of the models that are trained here, as `recipe.TrainingRecipe` has it."""
+"""Vocabulary size of the models that are trained here, equal to `settings.TrainingRecipe.vocab_size`."""
 OWN_FILES_BYTES = 127_000
-"""Tokenizer, configs and the header of the weights of a checkpoint that is trained here."""
+"""Bytes of tokenizer, configs and weights header of a checkpoint that is trained here."""
 RECORD_BYTES = 1000
-"""Registered checkpoints."""
+"""Bytes of the record of a checkpoint."""
 
 
 def _training_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
-    """A GPT-NeoX in half precision per listed step."""
+    """Compute the size of one GPT-NeoX in half precision per listed step."""
     shape = study.family.models[str(cell.model)]
     d, n_layers = shape.d_model, shape.n_layers
     n_params = n_layers * (12 * d * d + 13 * d) + 2 * d + 2 * VOCABULARY * d
@@ -66,7 +66,7 @@ def _training_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
 
 
 def _checkpoint_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any] | None:
-    """Hashes of the content of a checkpoint, whatever its source."""
+    """Return the content hashes of a checkpoint from any source; None if it is not measured or invalid."""
     from emergence_assets.checkpoints.identity.measurement import Measurement, read_measurement
 
     entry = entry_of(storage, cell)
@@ -80,13 +80,13 @@ def _checkpoint_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[st
 
 
 def _registry_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any] | None:
-    """The timeline with the checkpoints that are left out and therefore no inputs."""
+    """Return all timeline entries, those of checkpoints that are left out included: they are not inputs."""
     timeline = read_timeline(storage.timeline(str(cell.model)))
     if timeline is None:
         return None
     names = ("step", "status", "reason", "revision", "location", "commit_sha", "upstream")
     entries = [
-        # A used checkpoint is an input, by its content; of another one only the identity at its source is known.
+        # A used checkpoint is an input, identified by its content; any other one only by its identity at the source.
         {name: getattr(entry, name) for name in names} | ({} if is_used(entry.status) else {"identity": entry.identity})
         for entry in timeline.entries
     ]
@@ -94,7 +94,7 @@ def _registry_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str,
 
 
 def _training_jobs(plan: Plan, due: Due) -> list[Job]:
-    """One process per model, the largest first: the run ends with its slowest."""
+    """List one job per model, largest first, because the slowest job decides when the run ends."""
     family = plan.study.family
     jobs = []
     for cell, required in sorted(due, key=lambda entry: -plan.study.models.index(str(entry[0].model))):
@@ -109,7 +109,7 @@ def _training_jobs(plan: Plan, due: Due) -> list[Job]:
 
 
 def _checkpoint_jobs(plan: Plan, due: Due) -> list[Job]:
-    """One job per checkpoint."""
+    """List one job per checkpoint."""
     jobs = []
     for cell, required in due:
         shape = plan.study.family.models[str(cell.model)]
@@ -133,7 +133,7 @@ def _checkpoint_jobs(plan: Plan, due: Due) -> list[Job]:
 
 
 def _registry_jobs(plan: Plan, due: Due) -> list[Job]:
-    """One job per model."""
+    """List one job per model."""
     jobs = []
     for cell, required in due:
         arguments = {
@@ -149,7 +149,7 @@ def _registry_jobs(plan: Plan, due: Due) -> list[Job]:
 
 
 def _registry_rows(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
-    """The registry with a column per identity rule, true where the step passes."""
+    """Return the registry with one column per identity rule, true where the step passes."""
     table = read_tables([CHECKPOINT_REGISTRY.path(plan.storage, cell) for cell in cells], REGISTRY)
     return rule_frame(table)
 
@@ -175,12 +175,12 @@ TRAINING_RUN = AssetSpec(
 CHECKPOINT = AssetSpec(
     name="checkpoint",
     stage="checkpoints",
-    description="A checkpoint that passes the identity rules: complete, finite, on the trajectory of the others; "
-    "identified by the hash of its files. Others have no partition and are rows of checkpoint_registry only.",
+    description="A checkpoint that passes the identity rules: complete, finite, on the trajectory of the other steps; "
+    "identified by the hash of its files. Any other checkpoint has no partition, only a row of checkpoint_registry.",
     grid="step",
     inputs=("training_run",),
     make="emergence_assets.checkpoints.identity.worker:register",
-    # A checkpoint is its bytes: new code that measures them must not make everything behind them stale.
+    # A checkpoint is its bytes: a change of the measuring code must not make all downstream assets stale.
     functions=(),
     jobs=_checkpoint_jobs,
     recipe=_checkpoint_recipe,
@@ -191,7 +191,7 @@ CHECKPOINT = AssetSpec(
     n_bytes=lambda _study, _cell, _counts: RECORD_BYTES,
     kinds=frozenset({"huggingface", "safetensors"}),
     backfill="one_run",
-    intake=Intake(refresh_timeline, measurement_tasks),
+    validation=Validation(refresh_timeline, measurement_tasks),
 )
 CHECKPOINT_REGISTRY = TableSpec(
     name=REGISTRY.name,

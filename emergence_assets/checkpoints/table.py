@@ -11,7 +11,7 @@ from resources.tables.table import Column, Table
 
 REGISTRY = Table(
     "checkpoint_registry",
-    "One row per step of a model that a study wants or a source offers: identity, likeness to other steps, status.",
+    "One row per step of a model that a study lists or a source offers: identity, similarity to other steps, status.",
     (
         keys.MODEL,
         keys.STEP,
@@ -29,19 +29,21 @@ REGISTRY = Table(
         Column("embed_norm_median", pl.Float32, "median norm of the rows of the token embedding", "norm").or_null,
         Column("weight_norm", pl.Float32, "L2 norm of all parameters", "norm", 0).or_null,
         Column("cos_to_step0", pl.Float32, "cosine of the weights with those of step 0", "cosine", -1, 1).or_null,
-        Column("cos_to_prev", pl.Float32, "cosine with the weights of the step before", "cosine", -1, 1).or_null,
-        Column("cos_to_last", pl.Float32, "cosine with the weights of the last step", "cosine", -1, 1).or_null,
+        Column(
+            "cos_to_prev", pl.Float32, "cosine of the weights with those of the previous step", "cosine", -1, 1
+        ).or_null,
+        Column("cos_to_last", pl.Float32, "cosine of the weights with those of the last step", "cosine", -1, 1).or_null,
         Column("loss", pl.Float32, "mean next-token loss on the fixed text", "nats/token", 0).or_null,
         step("dup_of_step", "step whose weights this step repeats").or_null,
         choice("status", "result of the identity rules", get_args(Status)),
-        string("reason", "why the step is not used, or was admitted; empty when nothing is wrong", "text"),
+        string("reason", "why the step is not used, or was admitted; empty if it passes all rules", "text"),
         list_of("failed", "identity rules that the step fails", "name", pl.String),
         flag("on_time_axis", "whether the study uses the step"),
-        string("upstream", "what the last verification of the pin found; empty when nothing changed", "text"),
+        string("upstream", "change that the last verification of the pin found; empty if none", "text"),
         list_of("groups", "tensor groups", "name", pl.String),
         list_of("group_hashes", "xxh3-128 of each group", "hash", pl.String),
         list_of("group_norms", "L2 norm of each group", "norm"),
-        list_of("cosine_steps", "steps with which `cosines` compares", "steps", pl.Int32),
+        list_of("cosine_steps", "steps that `cosines` compares with", "steps", pl.Int32),
         list_of("cosines", "cosine of the weights with those of each step in `cosine_steps`", "cosine"),
     ),
     ("model", "step"),
@@ -55,15 +57,15 @@ RULES = (
     "weights_are_unique",
     "steps_lie_on_one_trajectory",
 )
-"""Names of the identity rules, in the order in which they are judged."""
+"""Names of the identity rules, in the order in which they are applied."""
 LOSS_MAY_RISE = 0.3
-"""Nats by which the loss may exceed that of an earlier step: more is a warning."""
+"""Largest rise of the loss over an earlier step, in nats per token; more is a warning."""
 
 
 def rule_frame(registry: pl.DataFrame) -> pl.DataFrame:
-    """Model and step with a column per identity rule, true where the step passes; and whether the loss falls.
+    """Return one column per identity rule and step, true where the step passes, and the column `loss_falls`.
 
-    A step that is missing fails no rule: there is nothing to judge.
+    A missing step fails no rule: there is nothing to check.
     """
     losses = registry.select("model", "step", "loss", "on_time_axis").sort("model", "step")
     earlier = pl.when("on_time_axis").then("loss").otherwise(None).cum_min().shift(1).forward_fill().over("model")

@@ -39,7 +39,7 @@ Jobs = Callable[["Plan", Due], Sequence[Job]]
 
 
 @dataclass(frozen=True)
-class Intake:
+class Validation:
     """Steps before the cells of an asset are known: external checkpoints are validated, and some are left out."""
 
     refresh: Callable[[Study, Storage, str], Timeline]
@@ -92,7 +92,7 @@ class AssetSpec:
     """Whether the asset cannot be made while an input asset has no cell."""
     takes_unvalidated: bool = False
     """Whether the asset has cells of checkpoints that are not validated yet."""
-    intake: Intake | None = None
+    validation: Validation | None = None
     also: Callable[[Storage, Cell], tuple[Path, ...]] = field(default=lambda _storage, _cell: ())
     """Other files of a cell, beside `path`."""
     n_bytes: Callable[[Study, Cell, TextCounts], float] = field(default=lambda _study, _cell, _counts: TABLE_BYTES)

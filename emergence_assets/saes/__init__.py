@@ -1,1 +1,1 @@
-"""Train, measure, store, export and import SAEs. Files here are light: Dagster loads them."""
+"""Train, measure, store, export and import SAEs. Modules here import fast, because Dagster loads them."""

@@ -10,7 +10,7 @@ SAE_CHECKS = (
     ),
     Check(
         "l0_is_at_most_its_limit",
-        "No token has more active latents than the design allows: k of TopK, all of the other variants.",
+        "No token has more active latents than the variant allows: k for TopK, all latents for the others.",
         (Condition("ordered", ("l0", "l0_limit")),),
     ),
     Check(
@@ -21,13 +21,13 @@ SAE_CHECKS = (
     ),
     Check(
         "decoder_directions_have_unit_length",
-        "Every row of the decoder has length 1 to a thousandth: latent activations of two SAEs are in the same unit.",
+        "The length of every decoder row is 1 within 0.001: latent activations of two SAEs have the same unit.",
         (between("decoder_norm_off", 0, 1e-3),),
         blocking=False,
     ),
     Check(
         "seeds_differ",
-        "No two seeds are the same SAE: agreement between them would be no evidence.",
+        "No two seeds have the same SAE, which would make their agreement meaningless.",
         (between("equal_seeds", 0, 0),),
     ),
     Check(

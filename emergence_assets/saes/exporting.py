@@ -20,32 +20,32 @@ seed and quality, and whether they were trained here or imported.
 * Models: {models}.
 * Hook point: output of block `layer` (`resid_post`), counted from 0. The first token of a text is left out of training
   and of all figures.
-* Trained on {positions} of {training_texts} WordNet glosses; context {context} tokens, begin token in front.
+* Trained on {positions} of {training_texts} WordNet glosses; context {context} tokens, with a begin token in front.
 * {n_latents} latents, {k} active per token{prefixes}, {n_steps} steps of {batch_size} rows; seeds {seeds}.
-* What a token activates: {selection}.
+* Active latents of a token: {selection}.
 * FVU: sum of squared errors over sum of squared deviations from the mean, over the whole held-out set; 0 is perfect,
   1 is the mean alone.
-* An input scale used in training is folded into biases and thresholds: they take raw activations.
+* The input scale of training is folded into biases and thresholds: the SAEs take raw activations.
 """
 
 
 def export_saes(
     plan: Plan, selection: Selection, seeds: Sequence[int], layout: str, folder: Path
 ) -> list[dict[str, Any]]:
-    """Write the selected SAEs; existing folders are left alone.
+    """Write the selected SAEs; existing folders are not changed.
 
     Args:
-        plan: of the study.
+        plan: plan of the study.
         selection: cells to export.
-        seeds: SAE seeds to export; empty is all.
+        seeds: SAE seeds to export; all if empty.
         layout: key of `formats.layouts.LAYOUTS`.
         folder: parent of all SAE folders.
 
     Returns:
-        The entries of the index.
+        Entries of the index.
 
     Raises:
-        EmergenceError: a selected SAE is not trained, or out of date; it is damaged; or the disk is full.
+        EmergenceError: a selected SAE is missing, stale or damaged, or the disk is full.
     """
     from emergence_assets.saes.formats.folder import read_sae
     from emergence_assets.saes.formats.layouts import LAYOUTS
@@ -60,10 +60,10 @@ def export_saes(
             raise EmergenceError(
                 f"The SAEs of {cell} are {state.state}{f': {state.reason}' if state.reason else ''}.",
                 where=path,
-                remedy="type `emergence run --stage saes`, or choose others with --model, --step, --layer",
+                remedy="type `emergence run --stage saes`, or select other cells with --model, --step, --layer",
             )
         SAE.verify(path)
-        quality = {one["sae_seed"]: one for one in json.loads((path / METRICS_NAME).read_text("utf-8"))["seeds"]}
+        quality = {entry["sae_seed"]: entry for entry in json.loads((path / METRICS_NAME).read_text("utf-8"))["seeds"]}
         for seed in chosen:
             sae, metadata = read_sae(seed_folder(path, seed))
             name = f"{cell}-seed{seed}".replace("/", "-")

@@ -1,4 +1,4 @@
-"""Import of SAEs that others trained: the study uses them in place of its own."""
+"""Import SAEs that were trained elsewhere: the study uses them in place of its own."""
 
 import re
 import shutil
@@ -16,12 +16,12 @@ from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors
 
 BLOCK_OUTPUT = re.compile(r"(?:blocks\.(\d+)\.hook_resid_(pre|post))|(?:(?:\w+\.)*(?:layers|h|blocks|block)\.(\d+))")
-"""Names of hook points in the residual stream: those of TransformerLens, and module paths of a whole block."""
+"""Names of hook points in the residual stream: names of TransformerLens, and module paths of blocks."""
 SEED_FOLDER = re.compile(r"seed[=_-]?(\d+)")
 
 
 class Place(NamedTuple):
-    """Place of an imported SAE in the study; None is read from its settings or the name of its folder."""
+    """Place of an imported SAE in the study; a value of None is read from its settings or its folder name."""
 
     model: str
     step: int
@@ -34,12 +34,12 @@ def import_saes(
 ) -> list[dict[str, Any]]:
     """Import every SAE in a folder or below it; earlier imports in the same places are replaced.
 
-    Nothing is written before all of them are read and fit.
+    All SAEs are read and checked before any is written.
 
     Args:
-        plan: of the study.
-        folder: written by sae_lens or sparsify, or a tree of such folders.
-        place: of the SAEs in the study; layer and seed only for a single SAE.
+        plan: plan of the study.
+        folder: folder of sae_lens or sparsify, or a tree of such folders.
+        place: place of the SAEs in the study; layer and seed only for a single SAE.
         layout: see `read_foreign_sae`.
         normalise_decoder: see `read_foreign_sae`.
 
@@ -57,11 +57,11 @@ def import_saes(
         raise EmergenceError(
             "There is no SAE here.",
             where=folder,
-            remedy="name a folder with cfg.json and a safetensors file, as sae_lens or sparsify write it, or one above",
+            remedy="choose a folder with cfg.json and a safetensors file of sae_lens or sparsify, or a folder above it",
         )
     if len(found) > 1 and place.layer is not None:
         raise EmergenceError(
-            f"{len(found)} SAEs cannot all be of layer {place.layer}.", where=folder, remedy="leave --layer out"
+            f"{len(found)} SAEs cannot all belong to layer {place.layer}.", where=folder, remedy="omit --layer"
         )
     taken: dict[Path, tuple[Any, dict[str, Any], dict[str, Any]]] = {}
     for source in found:
@@ -89,7 +89,7 @@ def import_saes(
 
 
 def forget_imported(plan: Plan, selection: Selection, seeds: Sequence[int]) -> list[str]:
-    """Remove imported SAEs, so that the study trains its own again; returns the cells and seeds."""
+    """Remove imported SAEs, so that the study trains its own; returns the cells and seeds of the removed SAEs."""
     removed = []
     for cell in selection.of(plan.cells(SAE)):
         for seed in plan.study.sae.seeds:
@@ -105,7 +105,7 @@ def _layer(source: Path, about: dict[str, Any]) -> int:
     """Return the block of an SAE, by its hook point.
 
     Raises:
-        EmergenceError: the hook point is missing, or not in the residual stream.
+        EmergenceError: the hook point is missing or not in the residual stream.
     """
     name = str(about.get("hf_hook_name") or about.get("hook_name") or source.name)
     match = BLOCK_OUTPUT.fullmatch(name)
@@ -113,16 +113,16 @@ def _layer(source: Path, about: dict[str, Any]) -> int:
         raise EmergenceError(
             f"The hook point {name!r:.80} is not known to be the output of a block.",
             where=source,
-            remedy="if it is, give the block by --layer; SAEs of MLPs or attention cannot be imported",
+            remedy="if it is, set the block with --layer; SAEs of MLPs or attention cannot be imported",
         )
     if match[1] is None:
         return int(match[3])
-    # The input of a block is the output of the one before; that of the first is the embedding.
+    # The input of a block is the output of the previous block; the input of the first block is the embedding.
     return int(match[1]) - (match[2] == "pre")
 
 
 def _require_fit(plan: Plan, source: Path, cell: Cell, seed: int, sae: Any) -> None:
-    """Raise EmergenceError where the study has no such place, or has SAEs of another design."""
+    """Raise EmergenceError if the study has no such cell or seed, or has SAEs of another design."""
     from emergence_assets.saes.variants.registry import VARIANTS
 
     study: Study = plan.study
@@ -155,7 +155,7 @@ def _require_fit(plan: Plan, source: Path, cell: Cell, seed: int, sae: Any) -> N
 
 
 def _notes(about: dict[str, Any]) -> list[str]:
-    """Describe settings by which an SAE was trained on other activations than those of this study."""
+    """Describe settings of the SAE by which its training activations differ from those of this study."""
     notes = []
     if about["library"] == "sae_lens" and about.get("center_writing_weights") is not False:
         notes.append(

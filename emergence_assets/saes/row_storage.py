@@ -22,7 +22,7 @@ from resources.files.atomic import replacing_file
 
 
 def storage_states(plan: Plan, selection: Selection) -> dict[Cell, StorageState]:
-    """Storage state of every activation file; cells without a file are left out.
+    """Read the storage state of every activation file; cells without a file are left out.
 
     Raises:
         EmergenceError: a file is damaged.
@@ -35,13 +35,13 @@ def evict(plan: Plan, selection: Selection, untrained_too: bool, progress: TaskL
     """Evict the rows of the selected files.
 
     Args:
-        plan: Of the study.
-        selection: Which cells.
-        untrained_too: Also where no SAE has been trained on the rows.
-        progress: called with the tasks that are done.
+        plan: plan of the study.
+        selection: cells whose rows are evicted.
+        untrained_too: also evict rows on which no SAE has been trained.
+        progress: called with finished tasks.
 
     Returns:
-        Counts of cells changed and spared, and bytes freed.
+        Numbers of evicted and of spared cells, and bytes freed.
     """
     stored = [cell for cell, state in storage_states(plan, selection).items() if state == "stored"]
     spared = {cell for cell in stored if not untrained_too and plan.state(SAE, cell).state != "done"}
@@ -59,17 +59,17 @@ def evict(plan: Plan, selection: Selection, untrained_too: bool, progress: TaskL
 
 
 def follow_retention(plan: Plan, progress: TaskListener) -> dict[str, Any] | None:
-    """Evict rows that the study does not keep: an earlier run was killed before, or had another retention."""
+    """Evict rows that the study does not keep, left by an earlier run that was killed or had another retention."""
     if plan.study.activations.retention != "drop-after-sae":
         return None
     return evict(plan, Selection(), untrained_too=False, progress=progress)
 
 
 def restore(plan: Plan, selection: Selection, progress: TaskListener) -> dict[str, Any]:
-    """Bring evicted rows back by running their checkpoint again.
+    """Restore evicted rows by running their checkpoints again.
 
     Raises:
-        EmergenceError: an evicted cell is stale, or the rows captured now differ from those that were evicted.
+        EmergenceError: an evicted cell is stale, or the rows captured now differ from the evicted rows.
     """
     evicted = [cell for cell, state in storage_states(plan, selection).items() if state == "evicted"]
     by_step: dict[Cell, list[Cell]] = {}
@@ -93,7 +93,7 @@ def _require_done(plan: Plan, spec: AssetSpec, cell: Cell) -> None:
         raise EmergenceError(
             f"The rows of {cell} were evicted, and the file is {state.state}: {state.reason}.",
             where=spec.path(plan.storage, cell),
-            remedy="type `emergence run`: it is made anew",
+            remedy="type `emergence run`: it is made again",
         )
 
 
@@ -103,17 +103,17 @@ def _run(tasks: Sequence[Task], progress: TaskListener) -> list[tuple[Task, Any]
 
 
 def export(plan: Plan, selection: Selection, layout: str, context_size: int, folder: Path) -> list[dict[str, Any]]:
-    """Write the rows of the selected cells for another trainer, a folder per cell, and an index.
+    """Write the rows of the selected cells for another trainer: one folder per cell, and an index.
 
     Args:
-        plan: Of the study.
-        selection: Which cells.
-        layout: Key of `activations.export.LAYOUTS`.
-        context_size: Rows per sequence, where the layout has sequences.
-        folder: Of all of them; what is in it already is kept.
+        plan: plan of the study.
+        selection: cells to export.
+        layout: key of `activations.files.export.LAYOUTS`.
+        context_size: rows per sequence, in layouts with sequences.
+        folder: parent of all cell folders; existing content is kept.
 
     Raises:
-        EmergenceError: a cell has no rows on disk, its folder is there already, or the disk is full.
+        EmergenceError: a cell has no rows on disk, its folder exists already, or the disk is full.
     """
     from emergence_assets.activations.files.export import LAYOUTS
 

@@ -1,6 +1,6 @@
-"""SAEs as cells: one folder per model, step and layer with an SAE per seed, their training curves and quality.
+"""Asset of the SAEs: one folder per model, step and layer with one SAE per seed, training curves and quality.
 
-Making them is in `cell.py`.
+SAEs are made by `layers/worker.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from resources.files.storage import Storage
 from resources.files.versions import file_sha256
 
 EVALUATION_SHARE = 10
-"""Every so many-th training text is kept from the SAE and measures its quality."""
+"""Every tenth training text is held out: it is not trained on, and measures the quality of the SAE."""
 METRICS_NAME = "metrics.json"
 WEIGHTS_NAME = "sae_weights.safetensors"
 CURVE_NAME = "training_curve.png"
@@ -44,7 +44,7 @@ def _sae_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any]
 
 
 def _step_before(study: Study, steps: Sequence[int], cell: Cell) -> Cell | None:
-    """Where a warm start comes from: the same layer at the step before, if there is one."""
+    """Return the cell of a warm start: the same layer at the previous step; None if there is none."""
     before = [step for step in steps if step < int(cell.step or 0)]
     if study.sae.warm_start is None or not before:
         return None
@@ -52,31 +52,31 @@ def _step_before(study: Study, steps: Sequence[int], cell: Cell) -> Cell | None:
 
 
 def imported_folder(storage: Storage, cell: Cell, seed: int) -> Path:
-    """Where an SAE that others trained lies, if there is one."""
+    """Return the folder of an imported SAE, whether it exists or not."""
     return storage.imported_sae(*cell.at_layer, seed)
 
 
 CELL_BYTES, SEED_BYTES, MEAN_BYTES = 59_000, 5_000, 20
-"""Picture and record of a cell; config, metrics and header of each of its SAEs; each dimension of its input's mean."""
+"""Bytes of chart and record of a cell; of config, metrics and header of an SAE; of one dimension of its input mean."""
 
 
 def _sae_bytes(study: Study, cell: Cell, _counts: TextCounts) -> float:
-    """Two matrices and two biases in float32 per seed."""
+    """Compute the size of a cell: two matrices and two biases in float32 per seed, and the small files."""
     d_model, n_latents = study.family.models[str(cell.model)].d_model, study.sae.n_latents
     weights = 4 * (2 * n_latents * d_model + n_latents + d_model)
     return CELL_BYTES + len(study.sae.seeds) * (weights + SEED_BYTES + MEAN_BYTES * d_model)
 
 
 def seed_folder(folder: Path, seed: int) -> Path:
-    """Folder of one SAE, in the layout that sae_lens loads."""
+    """Return the folder of one SAE, in the layout of sae_lens."""
     return folder / f"seed={seed}"
 
 
 def _jobs(plan: Plan, due: Due) -> list[Job]:
-    """What one worker does in one go, checkpoint after checkpoint.
+    """List the jobs; a job trains the SAEs of one or more checkpoints in order.
 
-    On a GPU all layers of a checkpoint make one stack; on a CPU stacking gains nothing and every layer is a task. Where
-    no file keeps the rows all layers of a checkpoint are captured at once. Warm starts go from step to step.
+    On a GPU all layers of a checkpoint are one stack; on a CPU a stack is not faster, and every layer is a job. If rows
+    are not stored, all layers of a checkpoint are captured at once. With warm starts a job covers all steps in order.
     """
     by_layer = n_gpus() == 0 and plan.study.sae.warm_start is not None
     chains: dict[tuple[Any, ...], list[tuple[dict[str, Any], list[Cell]]]] = {}
@@ -94,7 +94,7 @@ def _jobs(plan: Plan, due: Due) -> list[Job]:
     return [
         Job(
             {
-                "work": [one for one, _ in chain],
+                "work": [work for work, _ in chain],
                 "evict": plan.study.activations.retention == "drop-after-sae",
             },
             tuple(cell for _, cells in chain for cell in cells),
@@ -111,7 +111,7 @@ def _keeps_rows(plan: Plan, cell: Cell) -> bool:
 
 
 def _work(plan: Plan, checkpoint: Cell, selected: Mapping[Cell, Required], streamed: bool) -> dict[str, Any]:
-    """Plain values for a worker: what the layers of one checkpoint are made from, and where they go."""
+    """Return plain values for a worker: inputs and outputs of the layers of one checkpoint."""
     layers = {}
     for cell, required in selected.items():
         start = plan.start_of(SAE, cell)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from emergence_assets.checkpoints.listing import (
     CACHE_SHARE,
-    cache_portions,
+    cache_batches,
     pin_new_models,
     refresh_timeline,
     verify_pins,
@@ -91,7 +91,7 @@ def test_portions_fit_into_the_cache_and_keep_every_checkpoint_in_order(
 
     def portions_of(family: dict[str, Any]) -> list[list[Cell]]:
         study = load_study(str(write_study(tmp_path / "listed.yaml", family)))
-        return cache_portions(study, Plan(study, storage, SPECS), wanted)
+        return cache_batches(study, Plan(study, storage, SPECS), wanted)
 
     portions = portions_of(hub_family(cache_gb=cache_gb))
     assert [cell for portion in portions for cell in portion] == wanted

@@ -157,7 +157,7 @@ def test_a_cell_that_an_earlier_version_archived_is_refused_by_name_and_made_ane
     assert refused.returncode == 1
     assert "The rows of this file are archived" in refused.stderr
     assert victim.name in refused.stderr
-    assert "made anew" in refused.stderr
+    assert "made again" in refused.stderr
     victim.unlink()
     assert run_emergence(data, "run").returncode == 0
     assert tables(data) == tables(finished_study)

@@ -1,6 +1,6 @@
-"""Writing beside the forward pass: one thread takes blocks of rows from a bounded queue and appends them.
+"""Write during the forward pass: a thread takes blocks of rows from a bounded queue and appends them.
 
-Where the disk is slower than the device, the queue fills and the forward pass waits: memory stays bounded.
+If the disk is slower than the device, the queue fills and the forward pass waits, so that memory is bounded.
 """
 
 import queue
@@ -18,10 +18,10 @@ QUEUED_BLOCKS = 4
 
 
 class BackgroundWriter:
-    """Appends blocks to the writers of several layers in the order in which they come.
+    """Appends blocks to the writers of several layers in the order of the calls.
 
-    Leaving the `with` block waits until everything is written, unless it is left by an error; writers are committed by
-    whoever made them, after that.
+    The end of the `with` block waits until all blocks are written, except after an error. The caller then commits the
+    writers.
     """
 
     def __init__(self, writers: Mapping[int, ActivationWriter]):
@@ -38,7 +38,7 @@ class BackgroundWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self._failure = self._failure or error  # what is queued is of no use any more
+            self._failure = self._failure or error  # queued blocks are useless after an error
         self._blocks.put(None)
         self._thread.join()
         if error is None and self._failure is not None:
@@ -57,7 +57,7 @@ class BackgroundWriter:
 
     def _work(self) -> None:
         while (block := self._blocks.get()) is not None:
-            if self._failure is None:  # else empty the queue: the forward pass may be waiting for room in it
+            if self._failure is None:  # else empty the queue: the forward pass may wait for space in it
                 layer, name, block_td = block
                 try:
                     self._writers[layer].append(name, block_td)

@@ -1,6 +1,6 @@
-"""Shuffled batches of rows on the device, in memory, or on a disk that holds more than memory.
+"""Shuffled batches of rows that are kept on the device, in memory, or on a disk that is larger than memory.
 
-The order is `row_order.py`'s, equal in all three. T: imports torch.
+The order of rows is defined in `row_order.py` and equal in all three places. Imports torch.
 
 Shape suffixes: t rows · d d_model.
 """
@@ -22,20 +22,19 @@ Regime = Literal["device", "memory", "disk"]
 
 
 class ShuffledRows:
-    """Rows in batches that run across epochs without end; can go on at any batch.
+    """Endless batches of rows across epochs, which can start at any batch.
 
     Args:
         rows: A mapped dataset, or a tensor [t, d].
-        batch_size: Rows of a batch.
-        seed: Decides the order, with the number of the epoch.
-        device: Where batches are needed.
-        kept_t: Bool [t]; rows that are left out otherwise. By default all.
-        slab_bytes: See `RowOrder`; in the disk regime memory is twice this.
-        regime: Where rows are kept meanwhile; by default the fastest place that holds them. Does not change batches.
+        batch_size: Rows per batch.
+        seed: Seed of the order, together with the number of the epoch.
+        device: Device of the batches.
+        kept_t: Mask of the rows to use, bool [t]; by default all.
+        slab_bytes: See `RowOrder`; the disk regime takes twice as much memory.
+        regime: Where rows are kept; by default the fastest place that holds them. Does not change batches.
 
     Raises:
-        ValueError: No row is kept, `kept_t` has another length, or the disk regime is asked for of rows that are not on
-            a disk.
+        ValueError: No row is kept, `kept_t` has another length, or the regime is disk but the rows are not on a disk.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class ShuffledRows:
         self.device, self.batch_size = torch.device(device), batch_size
         self._rows_td = rows.tensor() if isinstance(rows, Rows) else rows
         if kept_t is not None and kept_t.shape != self._rows_td.shape[:1]:
-            raise ValueError(f"kept_t speaks of {kept_t.shape} rows; there are {len(self._rows_td)}")
+            raise ValueError(f"kept_t has shape {kept_t.shape}; there are {len(self._rows_td)} rows")
         self._kept = None if kept_t is None or bool(kept_t.all()) else np.flatnonzero(kept_t)
         self.n_rows = len(self._rows_td) if self._kept is None else len(self._kept)
         if self.n_rows < 1:
@@ -70,7 +69,7 @@ class ShuffledRows:
             raise ValueError("the disk regime needs a mapped dataset")
 
     def blocks(self, n_rows: int = 65_536) -> Iterator[Tensor]:
-        """All kept rows in order, so many at a time, on the device."""
+        """Yield all kept rows in order on the device, `n_rows` at a time."""
         for start in range(0, self.n_rows, n_rows):
             stop = min(start + n_rows, self.n_rows)
             if self._kept is None:
@@ -79,7 +78,7 @@ class ShuffledRows:
                 yield self._rows_td[torch.from_numpy(self._kept[start:stop])].to(self.device)
 
     def batches(self, first: int = 0) -> Iterator[Tensor]:
-        """Batches [batch_size, d] on the device, in the rows' own type, from batch number `first` on."""
+        """Yield batches [batch_size, d] on the device, in the data type of the rows, from batch number `first` on."""
         position = first * self.batch_size
         epoch, row = divmod(position, self.n_rows)
         pieces = self._pieces(epoch, row)
@@ -97,13 +96,13 @@ class ShuffledRows:
             yield batch_td.to(self.device, non_blocking=True)
 
     def _empty_batch(self) -> Tensor:
-        # Pinned memory goes to a GPU without a wait; torch does not reuse it before the copy is over.
+        # Pinned memory is copied to a GPU without a wait; torch does not reuse it before the copy is done.
         staged = self.device.type == "cuda" and self.regime != "device"
         place = torch.device("cpu") if staged else self._rows_td.device
         return torch.empty((self.batch_size, self.d_model), dtype=self._rows_td.dtype, device=place, pin_memory=staged)
 
     def _pieces(self, first_epoch: int, row: int) -> Iterator["_Piece"]:
-        """Yield slab after slab, from a row of an epoch on."""
+        """Yield slab after slab, starting at a row of an epoch."""
         if self.regime == "disk":
             yield from self._read_pieces(first_epoch, row)
         for epoch, slab, skipped in self._slabs(first_epoch, row):
@@ -144,17 +143,17 @@ class ShuffledRows:
         for start, end in self.order.slab_blocks(epoch, slab).tolist():
             target_td = buffer_td[filled : filled + end - start]
             if self._kept is None:
-                self._expect(mmap.MADV_WILLNEED, start, end)
+                self._advise(mmap.MADV_WILLNEED, start, end)
                 target_td.copy_(self._rows_td[start:end])
             else:
-                self._expect(mmap.MADV_WILLNEED, int(self._kept[start]), int(self._kept[end - 1]) + 1)
+                self._advise(mmap.MADV_WILLNEED, int(self._kept[start]), int(self._kept[end - 1]) + 1)
                 torch.index_select(self._rows_td, 0, torch.from_numpy(self._kept[start:end]), out=target_td)
             filled += end - start
-        # What was read stays with the system as long as it has room, and does not count as ours.
-        self._expect(mmap.MADV_DONTNEED, 0, len(self._rows_td))
+        # Pages that were read stay in the page cache but no longer count as memory of this process.
+        self._advise(mmap.MADV_DONTNEED, 0, len(self._rows_td))
         return _Piece(buffer_td, torch.from_numpy(self.order.within_slab(epoch, slab)[skipped:]))
 
-    def _expect(self, advice: int, start: int, end: int) -> None:
+    def _advise(self, advice: int, start: int, end: int) -> None:
         if self._mapped is not None:
             self._mapped.expect(advice, start, end)
 

@@ -1,6 +1,6 @@
-"""Rows in the layouts that other trainers read as cached activations; as float32, which holds all our types exactly.
+"""Export rows in the layouts that other trainers read as cached activations, as float32, which holds all types exactly.
 
-SAEs are exported elsewhere; which cells are exported is for the caller to say.
+The caller chooses the cells. SAEs are exported by `saes/exporting.py`.
 """
 
 import json
@@ -27,25 +27,25 @@ def require_new_folder(folder: Path) -> None:
         EmergenceError: the folder is there and is not empty.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise EmergenceError("The folder is not empty.", where=folder, remedy="name a new one")
+        raise EmergenceError("The folder is not empty.", where=folder, remedy="choose a new folder")
 
 
 def export_for_sae_lens(rows: Rows, tokens: Tokens, hook_name: str, context_size: int, folder: Path) -> int:
     """Write a folder that `sae_lens` takes as `cached_activations_path`, with `use_cached_activations`.
 
-    A data set of sequences of equal length, as Hugging Face `datasets` saves it: one column named after the hook,
-    `Array2D` [context_size, d_model], and `token_ids`. Rows follow one another as in our file, so that a sequence may
-    run across texts; `sae_lens` shuffles single rows, and looks at token ids only to leave some out.
+    The folder is a data set of Hugging Face `datasets` with sequences of equal length: a column `Array2D`
+    [context_size, d_model] named after the hook, and `token_ids`. Rows are in the order of the activation file, so that
+    a sequence may run across texts; `sae_lens` shuffles single rows, and uses token ids only to leave rows out.
 
     Args:
-        rows: Of resid_post.
-        tokens: What each of them is the activation of.
-        hook_name: As in TransformerLens, `blocks.3.hook_resid_post`; the trainer's `hook_name` has to be this.
-        context_size: Rows per sequence, the trainer's `context_size`; the last rows that fill none are left out.
-        folder: New or empty.
+        rows: Rows of resid_post.
+        tokens: Tokens of the rows.
+        hook_name: Name in TransformerLens, such as `blocks.3.hook_resid_post`; the `hook_name` of the trainer.
+        context_size: Rows per sequence, the `context_size` of the trainer; the last incomplete sequence is left out.
+        folder: A new or empty folder.
 
     Returns:
-        Sequences written.
+        Number of sequences written.
 
     Raises:
         EmergenceError: the folder is not empty, the disk is full, or there are fewer rows than one sequence.
@@ -80,12 +80,12 @@ def export_for_dictionary_learning(rows: Rows, context_size: int, folder: Path) 
     """Write a folder that dictionary_learning's `ActivationCache` opens: shards of raw float32 rows.
 
     Args:
-        rows: Of resid_post.
-        context_size: Longest text in tokens, for the record.
-        folder: New or empty.
+        rows: Rows of resid_post.
+        context_size: Longest text in tokens, stored in the config only.
+        folder: A new or empty folder.
 
     Returns:
-        Shards written.
+        Number of shards written.
 
     Raises:
         EmergenceError: the folder is not empty, or the disk is full.
@@ -116,7 +116,7 @@ LAYOUTS: dict[str, Callable[[Rows, Tokens, str, int, Path], int]] = {
 
 
 def _array_schema(hook_name: str, context_size: int, d_model: int, features: Mapping[str, object]) -> pa.Schema:
-    """As `datasets` writes it: its own array type is known to Arrow by the two entries of the field."""
+    """Make the schema of `datasets`, whose array type is marked by two metadata entries of the field."""
     extension = {
         "ARROW:extension:name": "datasets.features.features.Array2DExtensionType",
         "ARROW:extension:metadata": json.dumps([[context_size, d_model], "float32"]),

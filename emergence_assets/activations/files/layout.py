@@ -1,6 +1,6 @@
-"""Layout of activation files: names, types and shapes of `docs/activation-format.md`, without opening a file.
+"""Layout of activation files: names, types and shapes, see `docs/activation-format.md`. Opens no file.
 
-The writer is `writing.py`, the reader `reading.py`.
+The writer is `writing.py`, the reader is `reading.py`.
 """
 
 from collections.abc import Mapping
@@ -25,20 +25,20 @@ STATS = dict.fromkeys(("mean", "var", "min", "max"), "float32") | dict.fromkeys(
 PREVIEW_ROWS = 1024
 PAGE_BYTES = 4096
 LARGE_BYTES, LARGE_ALIGNMENT = 64 << 20, 1 << 20
-"""Rows that take this much begin where the system's large pages do: they are read in order a tenth faster."""
+"""Datasets of at least `LARGE_BYTES` are aligned to large pages, which makes sequential reads 10 % faster."""
 OVERHEAD_BYTES = 64 * 1024
-"""Upper bound of metadata, and of alignment in small files, for the check whether a disk can hold the file."""
+"""Upper bound of metadata, and of alignment in small files, for the check of free disk space."""
 METADATA_BYTES = 16 * 1024
-"""Typical bytes of both, with a provenance of usual length."""
+"""Typical bytes of metadata and alignment, with a provenance of usual length."""
 NO_HASH = "0" * 32
 StorageState = Literal["stored", "evicted"]
-"""Whether /resid_post is in the file. The file names it in its attribute `residency`."""
+"""Whether /resid_post is in the file; stored in the attribute `residency`."""
 STORAGE_STATES: tuple[StorageState, ...] = get_args(StorageState)
 
 
 @dataclass(frozen=True)
 class ActivationSpec:
-    """Shapes and data type of a file, known before it is created: they follow from the token file.
+    """Shapes and data type of a file, which follow from the token file before the file is created.
 
     Raises:
         ValueError: A dimension is empty, or dtype or storage state is unknown.
@@ -67,7 +67,7 @@ class ActivationSpec:
         return self.d_model * NUMERIC_TYPES[self.dtype][1].itemsize
 
     def n_rows_of(self, name: str) -> int:
-        """Rows of a row dataset, whether it is in the file or not."""
+        """Return the number of rows of a row dataset, whether it is in the file or not."""
         return self.n_rows if name == "resid_post" else self.n_probes
 
     @property
@@ -87,7 +87,7 @@ class ActivationSpec:
 
     @property
     def is_large(self) -> bool:
-        """Whether alignment to large pages is worth its holes."""
+        """Whether the file is large enough for alignment to large pages."""
         return self.storage_state == "stored" and self.n_rows * self.row_bytes >= LARGE_BYTES
 
     @property
@@ -109,6 +109,6 @@ RESERVED_ATTRS = frozenset(
 
 
 def content_hash(spec: ActivationSpec, hashes: Mapping[str, str]) -> str:
-    """Hash of the activations of a file, from the hashes of its row datasets; the same in both storage states."""
+    """Hash the activations of a file by the hashes of its row datasets; equal in both storage states."""
     lines = [f"{name} {spec.dtype} {spec.n_rows_of(name)} {spec.d_model} {hashes[name]}\n" for name in ROW_DATASETS]
     return xxhash.xxh3_128_hexdigest("".join(lines).encode())

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 BLOCK_VALUES = 1 << 18
-"""Values of a block, whose float32 copy stays in cache from the first pass over it to the last."""
+"""Values per block; its float32 copy stays in cache from the first pass to the last."""
 
 
 class ColumnMoments:
-    """Running statistics of the finite values of each column; blocks add, never average.
+    """Running statistics of the finite values of each column; blocks are added, never averaged.
 
-    Within a block sums are float32 about the block's own mean, across blocks float64; blocks are merged by Chan, Golub
-    & LeVeque (1983), "Algorithms for computing the sample variance".
+    Sums within a block are float32 about the mean of the block, sums across blocks are float64. Blocks are merged as in
+    Chan, Golub & LeVeque (1983), "Algorithms for computing the sample variance".
     """
 
     def __init__(self, d_model: int):
@@ -38,10 +38,10 @@ class ColumnMoments:
         wide_td.copy_(x_td)  # torch converts half precision ten times as fast as numpy
         min_d, max_d = wide_td.amin(dim=0), wide_td.amax(dim=0)
         mean_d = wide_td.mean(dim=0)
-        # A float32 mean is off by its rounding, which counts where the mean is large; by how much is the mean left.
+        # A float32 mean has a rounding error, which matters if the mean is large; `left_d` is that error.
         left_d = wide_td.sub_(mean_d).mean(dim=0)
         squares_d = wide_td.mul_(wide_td).sum(dim=0) - len(x_td) * left_d.square()
-        # NaN and infinity go through all sums, and so does an overflow of float32: the usual case looks no further.
+        # NaN, infinity and an overflow of float32 propagate through all sums: the usual case needs no further test.
         if not bool(torch.isfinite(squares_d).all()):
             self._add_unusual_block(x_td.double().numpy())
             return
@@ -50,7 +50,7 @@ class ColumnMoments:
         self._merge(n_d, exact_d, squares_d.clamp(min=0).double().numpy(), min_d.numpy(), max_d.numpy())
 
     def _add_unusual_block(self, x_td: np.ndarray) -> None:
-        """Look at every value, in float64."""
+        """Add a block with values that are not finite, or that overflow float32; computed in float64."""
         is_finite_td = np.isfinite(x_td)
         n_d = is_finite_td.sum(axis=0)
         self.nan_count += np.isnan(x_td).sum(axis=0)
@@ -73,7 +73,7 @@ class ColumnMoments:
         self._max = np.maximum(self._max, max_d).astype(np.float32)
 
     def columns(self) -> dict[str, np.ndarray]:
-        """mean, var (divided by n), min, max as float32, NaN where a column has no finite value; counts as int64."""
+        """Return mean, var (divided by n), min and max as float32, NaN without a finite value; counts as int64."""
         empty_d = self.n_finite == 0
         with np.errstate(over="ignore"):
             floats = {

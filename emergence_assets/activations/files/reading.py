@@ -1,7 +1,7 @@
-"""Reading activation files: attributes, memory-mapped rows, statistics, verification. The format is in `layout.py`.
+"""Read activation files: attributes, memory-mapped rows, statistics, verification. The format is in `layout.py`.
 
-Memory maps stay valid when a file is replaced by rename; a file that is truncated in place would kill the process with
-SIGBUS, which is why files are never edited.
+Memory maps stay valid when a file is replaced by rename. Truncating a mapped file in place would kill the process with
+SIGBUS, therefore files are never edited.
 """
 
 import mmap
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 
 HASH_BLOCK_BYTES = 1 << 20
-"""Stays in cache between reading and hashing."""
+"""Bytes per block, which stays in cache between reading and hashing."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """One row dataset, mapped and not read; or the same in memory."""
+    """One row dataset, memory-mapped or in memory."""
 
     array: np.ndarray
     """[rows, d_model] float16, float32, or the bits of bfloat16 as uint16. Changing it does not change the file."""
@@ -52,37 +52,37 @@ class Rows:
         return self.array.shape[1] * self.array.itemsize
 
     def float32(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """A float32 copy of the rows from `start` to before `stop`; exact."""
+        """Return an exact float32 copy of the rows from `start` to before `stop`."""
         return to_float32(self.array[start:stop], self.dtype)
 
     def tensor(self) -> "Tensor":
-        """The rows as torch sees them, [rows, d_model] in the dtype of the file, without a copy."""
+        """Return the rows as a tensor [rows, d_model] in the dtype of the file, without a copy."""
         from emergence_assets.activations.files.writing import as_tensor
 
         return as_tensor(np.asarray(self.array), self.dtype)
 
     def blocks(self, n_rows: int) -> Iterator[np.ndarray]:
-        """All rows in order, so many at a time, without a copy; the system reads ahead."""
+        """Yield all rows in order, `n_rows` at a time, without a copy; the system reads ahead."""
         self.expect(mmap.MADV_SEQUENTIAL)
         for start in range(0, len(self), n_rows):
             yield self.array[start : start + n_rows]
 
     def text(self, text_offsets: np.ndarray, index: int) -> np.ndarray:
-        """Rows of one text, without a copy.
+        """Return the rows of one text, without a copy.
 
         Args:
-            text_offsets: Of the token file, `Tokens.training_rows.text_offsets`.
-            index: Which text, as in `Tokens.training_text_id`.
+            text_offsets: `Tokens.training_rows.text_offsets` of the token file.
+            index: Index of the text in `Tokens.training_text_id`.
         """
         return self.array[text_offsets[index] : text_offsets[index + 1]]
 
     @property
     def is_mapped(self) -> bool:
-        """Whether the rows are read from their file when they are looked at."""
+        """Whether the rows are memory-mapped from their file."""
         return getattr(self.array, "_mmap", None) is not None
 
     def expect(self, advice: int, start: int = 0, stop: int | None = None) -> None:
-        """Tell the system how mapped rows are going to be read: `mmap.MADV_WILLNEED` and the like."""
+        """Advise the system how mapped rows will be read, such as by `mmap.MADV_WILLNEED`."""
         mapped = getattr(self.array, "_mmap", None)
         if mapped is None or not hasattr(mapped, "madvise"):
             return
@@ -98,7 +98,7 @@ class ActivationStats:
 
     mean: np.ndarray
     var: np.ndarray
-    """Divided by n."""
+    """Variance, divided by n."""
     min: np.ndarray
     max: np.ndarray
     nan_count: np.ndarray
@@ -106,7 +106,7 @@ class ActivationStats:
 
 
 def read_attrs(path: Path) -> dict[str, AttrValue]:
-    """Root attributes of an activation file: format, shapes and provenance.
+    """Read the root attributes of an activation file: format, shapes and provenance.
 
     Raises:
         EmergenceError: As `open_rows`, as far as attributes are concerned.
@@ -116,7 +116,7 @@ def read_attrs(path: Path) -> dict[str, AttrValue]:
 
 
 def read_spec(path: Path) -> ActivationSpec:
-    """Shapes, data type and storage state of an activation file.
+    """Read the shapes, data type and storage state of an activation file.
 
     Raises:
         EmergenceError: As `open_rows`, as far as attributes are concerned.
@@ -131,13 +131,12 @@ def open_rows(path: Path, name: str, *, verify: bool = False) -> Rows:
     Args:
         path: An activation file.
         name: resid_post, read_out or read_out_mean.
-        verify: Also compare the hash of its bytes (reads them all).
+        verify: Also verify the hash of all its bytes.
 
     Raises:
         EmergenceError: The file is missing, not HDF5, truncated, incomplete, of another format or version, hostile, or
-            its parts do not fit together; its rows are evicted; with `verify` also when bytes differ from
-            what was written.
-        ValueError: `name` is no row dataset.
+            inconsistent; its rows are evicted; with `verify` also if bytes differ from those written.
+        ValueError: `name` is not a row dataset.
     """
     if name not in ROW_DATASETS:
         raise ValueError(f"name is one of {', '.join(ROW_DATASETS)}, not {name!r}")
@@ -149,24 +148,24 @@ def open_rows(path: Path, name: str, *, verify: bool = False) -> Rows:
         facts = checked(guarded, name)
         if verify:
             _require_equal_hashes(guarded, [facts])
-        # Private pages: torch wants memory that may be written, and a write never reaches the file.
+        # Private pages: torch requires writable memory, and a write never reaches the file.
         array = np.memmap(guarded.stream, facts.memory_dtype, "c", facts.offset, facts.shape)
         return Rows(array, facts.dtype)
 
 
 def first_rows(path: Path, n_rows: int) -> list[np.ndarray]:
-    """The first training rows and the first read-outs, which stay in the file in both storage states; mapped, not read.
+    """Map the first training rows and the first read-outs, which are in the file in both storage states.
 
     Raises:
         EmergenceError: As `open_rows`.
     """
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
         parts = [checked(guarded, name) for name in ("preview", "read_out")]
-        return [np.memmap(guarded.stream, one.memory_dtype, "r", one.offset, one.shape)[:n_rows] for one in parts]
+        return [np.memmap(guarded.stream, part.memory_dtype, "r", part.offset, part.shape)[:n_rows] for part in parts]
 
 
 def read_stats(path: Path) -> ActivationStats:
-    """Statistics of the columns of the rows, verified against their hashes.
+    """Read the statistics of the columns, verified by their hashes.
 
     Raises:
         EmergenceError: As `open_rows` with `verify`.
@@ -174,14 +173,14 @@ def read_stats(path: Path) -> ActivationStats:
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
         facts = [checked(guarded, f"stats/{name}") for name in STATS]
         _require_equal_hashes(guarded, facts)
-        return ActivationStats(*(guarded.read(one) for one in facts))
+        return ActivationStats(*(guarded.read(dataset) for dataset in facts))
 
 
 def verify_file(path: Path) -> None:
     """Check a whole activation file, every byte of every dataset.
 
     Raises:
-        EmergenceError: As `open_rows` with `verify`, for any dataset; names those whose bytes differ.
+        EmergenceError: As `open_rows` with `verify`, for any dataset; names the datasets whose bytes differ.
     """
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
         spec = spec_of(guarded)
@@ -191,50 +190,50 @@ def verify_file(path: Path) -> None:
         _require_equal_hashes(guarded, list(facts.values()))
         hashes = {"resid_post": str(guarded.attrs.get("resid_post_xxh3_128"))}
         if "resid_post" in facts and facts["resid_post"].xxh3_128 != hashes["resid_post"]:
-            raise guarded.refuse("The hash of resid_post is not the one that the file itself names.")
+            raise guarded.refuse("The hash of resid_post differs from the attribute resid_post_xxh3_128.")
         hashes |= {name: facts[name].xxh3_128 for name in ROW_DATASETS if name in facts}
         if content_hash(spec, hashes) != guarded.attrs.get("content_xxh3_128"):
-            raise guarded.refuse("The content hash does not follow from the hashes of the datasets.")
+            raise guarded.refuse("The content hash does not match the hashes of the datasets.")
 
 
 def spec_of(guarded: GuardedFile) -> ActivationSpec:
-    """Shapes, data type and storage state in the attributes of an open file.
+    """Return the shapes, data type and storage state in the attributes of an open file.
 
     Raises:
-        EmergenceError: They are missing, of another type, or do not fit together; the rows were archived.
+        EmergenceError: Attributes are missing, of another type or inconsistent, or the rows are archived.
     """
     numbers = [guarded.attrs.get(name) for name in ("n_rows", "n_probes", "d_model")]
     if not all(isinstance(number, int) for number in numbers):
         raise guarded.refuse("The attributes n_rows, n_probes and d_model are not all integers.")
     n_rows, n_probes, d_model = cast("list[int]", numbers)
-    # The class refuses every other value.
+    # `ActivationSpec` refuses every other value.
     state = cast("StorageState", str(guarded.attrs.get("residency")))
     if str(state) == "archived":
         raise guarded.refuse(
             "The rows of this file are archived: an earlier version of this program compressed them, and this version "
             "cannot read them.",
-            remedy="Delete the file and type `emergence run`: its cell is made anew.",
+            remedy="Delete the file and type `emergence run`: its cell is made again.",
         )
     return ActivationSpec(n_rows, n_probes, d_model, str(guarded.attrs.get("dtype")), state)
 
 
 def checked(guarded: GuardedFile, name: str) -> DatasetFacts:
-    """Where the bytes of a dataset lie, after comparing its shape and type with the attributes of the file.
+    """Return the facts of a dataset, after comparing its shape and type with the attributes of the file.
 
     Raises:
-        EmergenceError: They differ, or as `GuardedFile.facts`.
+        EmergenceError: Shape or type differ, or as `GuardedFile.facts`.
     """
     facts = guarded.facts(name)
     expected = spec_of(guarded).datasets[name]
     if (facts.shape, facts.dtype) != expected:
         raise guarded.refuse(
-            f"Dataset {name} is {facts.dtype} {facts.shape}; the file's attributes say {expected[1]} {expected[0]}."
+            f"Dataset {name} is {facts.dtype} {facts.shape}; the file's attributes require {expected[1]} {expected[0]}."
         )
     return facts
 
 
 def _require_equal_hashes(guarded: GuardedFile, facts: list[DatasetFacts]) -> None:
-    damaged = [one.name for one in facts if _hash(guarded, one) != one.xxh3_128]
+    damaged = [dataset.name for dataset in facts if _hash(guarded, dataset) != dataset.xxh3_128]
     if damaged:
         raise guarded.refuse(f"Checksum mismatch: the bytes of {', '.join(damaged)} are not those that were written.")
 

@@ -1,8 +1,8 @@
-"""Order of shuffled rows, decided by seed and epoch alone, wherever the rows are stored.
+"""Order of shuffled rows, decided by seed and epoch alone, independent of where the rows are stored.
 
-Rows that fit into one slab are shuffled uniformly. More than that are shuffled as a reader of a disk can follow: blocks
-of neighbouring rows are drawn into slabs at random, and rows are shuffled within each slab. The same numbers come out
-whether the rows are then taken from a device, from memory or from a disk.
+Rows that fit into one slab are shuffled uniformly. More rows are shuffled in an order that can be read from a disk:
+blocks of neighbouring rows are drawn into slabs at random, and rows are shuffled within each slab. The order is equal
+for rows on a device, in memory and on a disk.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,11 @@ import numpy as np
 import torch
 
 BLOCK_BYTES = 1 << 20
-"""Neighbouring rows that are read together: reads of 1 MiB are as fast as a sequential scan, rows 60 times slower."""
+"""Neighbouring rows that are read together: reads of 1 MiB are as fast as a sequential scan, reads of single rows 60
+times slower."""
 SLAB_BYTES = 1 << 30
-"""Rows that are shuffled together by default. It decides the order of rows, and so is a setting and not a reading."""
+"""Default bytes of rows that are shuffled together; fixed, not derived from free memory, because it decides
+the order of rows."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,9 @@ class RowOrder:
     n_rows: int
     seed: int
     block_rows: int = 1
-    """Rows of a block; does not matter where all rows fit into a slab."""
+    """Rows of a block; without effect if all rows fit into a slab."""
     slab_rows: int = 1 << 62
-    """Rows of a slab, at most: whole blocks."""
+    """Largest number of rows of a slab, which holds whole blocks."""
 
     def __post_init__(self) -> None:
         if min(self.n_rows, self.block_rows, self.slab_rows) < 1 or self.block_rows > self.slab_rows:
@@ -38,7 +40,7 @@ class RowOrder:
 
     @classmethod
     def for_rows(cls, n_rows: int, row_bytes: int, seed: int, slab_bytes: int = SLAB_BYTES) -> "RowOrder":
-        """The order for rows of a size, with slabs of so many bytes and blocks of 1 MiB (less in small slabs)."""
+        """Make the order for rows of a size, with slabs of `slab_bytes` and blocks of 1 MiB (less in small slabs)."""
         block_rows = max(1, min(BLOCK_BYTES, slab_bytes // 16) // row_bytes)
         return cls(n_rows, seed, block_rows, max(block_rows, slab_bytes // row_bytes))
 
@@ -49,7 +51,7 @@ class RowOrder:
 
     @property
     def blocks_per_slab(self) -> int:
-        """Blocks of a slab but the last."""
+        """Blocks per slab; the last slab may have fewer."""
         return 1 if self.is_uniform else self.slab_rows // self.block_rows
 
     @property
@@ -58,7 +60,7 @@ class RowOrder:
         return 1 if self.is_uniform else ceil(ceil(self.n_rows / self.block_rows) / self.blocks_per_slab)
 
     def slab_blocks(self, epoch: int, slab: int) -> np.ndarray:
-        """[blocks, 2] first row and end of each block of a slab, ascending; together they are its rows."""
+        """Return first row and end of each block of a slab, ascending: [blocks, 2]."""
         if self.is_uniform:
             return np.array([[0, self.n_rows]])
         drawn = self._permutation(ceil(self.n_rows / self.block_rows), epoch, 0)
@@ -67,7 +69,7 @@ class RowOrder:
         return np.stack([starts, np.minimum(starts + self.block_rows, self.n_rows)], axis=1)
 
     def within_slab(self, epoch: int, slab: int) -> np.ndarray:
-        """Positions in the slab, its blocks one after the other, in the order in which rows come; int32 below 2^31."""
+        """Return the shuffled positions of rows in a slab, counted over its blocks in order; int32 below 2^31 rows."""
         n_rows = int(np.diff(self.slab_blocks(epoch, slab), axis=1).sum())
         return self._permutation(n_rows, epoch, slab + 1)
 

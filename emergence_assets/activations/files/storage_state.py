@@ -1,7 +1,7 @@
 """Evict the rows of an activation file, and restore them.
 
-The file is written anew without the rows, with everything else byte for byte, and replaces the old file by rename. The
-hash of the rows stays in it, so that only rows that are equal in every bit are restored. Callers hold the lock of the
+The file is rewritten without the rows, with all other content byte for byte, and replaces the old file by rename. It
+keeps the hash of the rows, so that only rows that are equal in every bit are restored. Callers hold the lock of the
 checkpoint.
 """
 
@@ -37,7 +37,7 @@ def evict_rows(path: Path) -> int:
         Bytes that became free.
 
     Raises:
-        EmergenceError: The file is damaged, or the disk too full for the small file that takes its place.
+        EmergenceError: The file is damaged, or the disk is too full for the smaller file that replaces it.
     """
     before = path.stat().st_size
     spec = read_spec(path)
@@ -50,11 +50,11 @@ def restore_rows(path: Path, rows: Rows) -> None:
     """Put the rows back into a file.
 
     Args:
-        path: A file whose rows are evicted; a file that has its rows is left as it is.
+        path: A file whose rows are evicted; a file with stored rows is not changed.
         rows: [rows, d_model], captured again from the checkpoint.
 
     Raises:
-        EmergenceError: The rows differ from those that were evicted, the file is damaged, or the disk is full.
+        EmergenceError: The rows differ from the evicted rows, the file is damaged, or the disk is full.
     """
     spec = read_spec(path)
     if spec.storage_state == "evicted":
@@ -63,37 +63,37 @@ def restore_rows(path: Path, rows: Rows) -> None:
 
 
 def require_same_rows(path: Path, rows: Rows) -> None:
-    """Compare rows that were captured again with the hash of the rows that a file was made with.
+    """Compare rows that were captured again with the hash of the original rows of a file.
 
     Raises:
-        EmergenceError: They differ, in shape, type or any bit.
+        EmergenceError: Shape, type or any bit differs.
     """
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
         spec, expected = spec_of(guarded), guarded.attrs.get("resid_post_xxh3_128")
     found = xxhash.xxh3_128_hexdigest(np.ascontiguousarray(rows.array).data)
     if (rows.dtype, rows.array.shape, found) != (spec.dtype, (spec.n_rows, spec.d_model), expected):
         raise EmergenceError(
-            "The rows captured now are not bit for bit those that this file was made with.",
+            "The rows captured now are not bit for bit the original rows of this file.",
             where=path,
             remedy="another machine or library rounds differently: delete the file and materialise its asset again",
         )
 
 
 def _rewrite(path: Path, spec: ActivationSpec, new: Mapping[str, np.ndarray]) -> None:
-    """Write the same file in another storage state: `new` holds the datasets that the old file lacks."""
+    """Rewrite a file in another storage state; `new` holds the datasets that the old file lacks."""
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
         attrs = {name: value for name, value in guarded.attrs.items() if name not in RESERVED_ATTRS}
         facts = {name: checked(guarded, name) for name in spec.datasets if name not in new}
-        kept = {name: guarded.read(one) for name, one in facts.items()}
+        kept = {name: guarded.read(dataset) for name, dataset in facts.items()}
         hashes = {name: xxhash.xxh3_128_hexdigest(values.data) for name, values in kept.items()}
-        # Copying damage under a fresh hash would hide it.
-        if damaged := [name for name, one in facts.items() if one.xxh3_128 != hashes[name]]:
+        # A copy of damaged bytes under a new hash would hide the damage.
+        if damaged := [name for name, dataset in facts.items() if dataset.xxh3_128 != hashes[name]]:
             raise guarded.refuse(
                 f"Checksum mismatch: the bytes of {', '.join(damaged)} are not those that were written."
             )
         hashes["resid_post"] = str(guarded.attrs.get("resid_post_xxh3_128"))
         if content_hash(spec, hashes) != guarded.attrs.get("content_xxh3_128"):
-            raise guarded.refuse("The content hash does not follow from the hashes of the datasets.")
+            raise guarded.refuse("The content hash does not match the hashes of the datasets.")
     with FileInPreparation(path, spec, attrs) as file:
         for name, values in (dict(new) | kept).items():
             file.write(name, 0, np.ascontiguousarray(values))

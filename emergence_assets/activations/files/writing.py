@@ -1,6 +1,6 @@
-"""Writing activation files: space reserved first, bytes by pwrite, hashes and moments while rows are hot; a rename.
+"""Write activation files: reserve space, write with pwrite, hash and count rows while they are in cache, rename.
 
-What a file holds is in `layout.py`; taking the writing off the forward pass is `background.py`.
+The content of a file is in `layout.py`; `background.py` writes during the forward pass.
 """
 
 import os
@@ -40,19 +40,19 @@ from resources.hdf5.hdf5 import (
 )
 
 HOT_BYTES = 1 << 20
-"""Rows are hashed and counted in pieces that stay in cache in between."""
+"""Bytes of rows that are hashed and counted together, so that they stay in cache in between."""
 
 
 class FileInPreparation:
     """An activation file under its temporary name, with all its space reserved; `publish` makes it visible.
 
     Args:
-        path: Final name; a file there is replaced when this one is published.
+        path: Final name; an existing file is replaced by `publish`.
         spec: Shapes, data type and storage state.
         attrs: Provenance for the root attributes; str, int or float.
 
     Raises:
-        EmergenceError: The disk, quota or file size limit does not hold the file.
+        EmergenceError: The file exceeds the free space, the quota or the file size limit.
         ValueError: `attrs` uses a reserved name.
     """
 
@@ -67,7 +67,9 @@ class FileInPreparation:
             with full_disk_explained(self.path.parent, spec.n_bytes):
                 self._offsets = self._create(attrs)
                 self._descriptor = os.open(self._temporary, os.O_WRONLY)
-                if hasattr(os, "posix_fallocate"):  # without it (macOS) a full disk shows at the first write beyond it
+                if hasattr(
+                    os, "posix_fallocate"
+                ):  # without it (macOS) a full disk is found at the first write beyond its space
                     os.posix_fallocate(self._descriptor, 0, os.fstat(self._descriptor).st_size)
         except BaseException:
             self.abort()
@@ -77,9 +79,9 @@ class FileInPreparation:
         # All attributes are created at their final size: publishing overwrites in place and needs no space.
         root: dict[str, AttrValue] = {"format": FORMAT, "format_version": FORMAT_VERSION, "complete": 0}
         root |= {**self.spec.attrs, "content_xxh3_128": NO_HASH, "resid_post_xxh3_128": NO_HASH}
-        root |= dict(sorted(attrs.items()))  # as they are read: a file that is written anew has equal bytes
+        root |= dict(sorted(attrs.items()))  # in the order of reading: a rewritten file has equal bytes
         threshold, interval = self.spec.alignment
-        # Nobody else writes under this name, and a network disk may not offer locks.
+        # No other process writes under this name, and a network disk may not support locks.
         with h5py.File(
             self._temporary,
             "x",
@@ -101,7 +103,7 @@ class FileInPreparation:
             return offsets
 
     def write(self, name: str, start_byte: int, values: np.ndarray) -> None:
-        """Put bytes into a dataset.
+        """Write bytes into a dataset.
 
         Raises:
             EmergenceError: The disk is full.
@@ -113,10 +115,10 @@ class FileInPreparation:
                 remaining, offset = remaining[n_bytes:], offset + n_bytes
 
     def publish(self, hashes: Mapping[str, str]) -> None:
-        """Bring the file to disk and give it its final name.
+        """Sync the file to disk and rename it to its final name.
 
         Args:
-            hashes: XXH3-128 of every dataset of the file, and of resid_post also where its rows are not in it.
+            hashes: XXH3-128 of every dataset of the file, and of resid_post even if its rows are evicted.
         """
         with full_disk_explained(self.path.parent, self.spec.n_bytes):
             os.fsync(self._descriptor)
@@ -129,7 +131,7 @@ class FileInPreparation:
         self.abort()
 
     def abort(self) -> None:
-        """Close, and remove what was not published. May be called more than once."""
+        """Close, and remove an unpublished file. May be called more than once."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -145,18 +147,18 @@ class FileInPreparation:
 
 
 class ActivationWriter:
-    """Writes one activation file, block by block, and makes it visible as a whole or not at all.
+    """Writes one activation file block by block, and makes it visible atomically.
 
-    The space is reserved when the writer is made: a full disk shows before the first forward pass. Leaving the `with`
-    block without `commit` removes everything. Rows of an evicted file are hashed and counted and not kept.
+    The space is reserved when the writer is made, so that a full disk is found before the first forward pass. Without
+    `commit`, the end of the `with` block removes the file. Rows of an evicted file are hashed and counted, not kept.
 
     Args:
-        path: Final name; a file there is replaced at the commit.
+        path: Final name; an existing file is replaced by `commit`.
         spec: Shapes and dtype; stored or evicted.
         attrs: Provenance for the root attributes; str, int or float.
 
     Raises:
-        EmergenceError: The disk, quota or file size limit does not hold the file.
+        EmergenceError: The file exceeds the free space, the quota or the file size limit.
         ValueError: `attrs` uses a reserved name.
     """
 
@@ -181,10 +183,10 @@ class ActivationWriter:
 
         Args:
             name: resid_post, read_out or read_out_mean.
-            block_td: Floats [any number, d_model], or the bits of bfloat16 as uint16 when that is the file's dtype.
+            block_td: Floats [any number, d_model], or the bits of bfloat16 as uint16 if that is the file's dtype.
 
         Raises:
-            ValueError: The shape is wrong, or more rows come than were declared.
+            ValueError: The shape is wrong, or there are more rows than declared.
             EmergenceError: The disk is full.
         """
         n_left = self.spec.n_rows_of(name) - self._written[name]
@@ -192,24 +194,24 @@ class ActivationWriter:
             raise ValueError(f"{name} takes [{n_left} more rows, {self.spec.d_model}], got shape {block_td.shape}")
         stored_td = to_storage(block_td, self.spec.dtype)
         if name in self.spec.datasets:
-            # In one call: the system keeps what is written together in large pages, which are read twice as fast.
+            # In one call: bytes written together are kept in large pages, which are read twice as fast.
             self._file.write(name, self._written[name] * self.spec.row_bytes, stored_td)
         n_rows = max(1, HOT_BYTES // self.spec.row_bytes)
         for start in range(0, len(stored_td), n_rows):
-            self._look(name, stored_td[start : start + n_rows])
+            self._count(name, stored_td[start : start + n_rows])
 
-    def _look(self, name: str, stored_td: np.ndarray) -> None:
-        """Take rows into the hash and the statistics."""
+    def _count(self, name: str, stored_td: np.ndarray) -> None:
+        """Add rows to the hash and the statistics."""
         start = self._written[name]
         self._hashes[name].update(stored_td.data)
-        if name == "resid_post":  # of what is stored, not of what was given
+        if name == "resid_post":  # statistics of the stored values, not of the given values
             self._moments.add(as_tensor(stored_td, self.spec.dtype))
             preview_td = self._preview_td[start : start + len(stored_td)]
             preview_td[:] = to_float32(stored_td[: len(preview_td)], self.spec.dtype)
         self._written[name] += len(stored_td)
 
     def commit(self) -> None:
-        """Complete the file, bring it to disk and give it its final name.
+        """Complete the file, sync it to disk and rename it to its final name.
 
         Raises:
             ValueError: Fewer rows were appended than declared.
@@ -227,7 +229,7 @@ class ActivationWriter:
 
 
 def as_tensor(stored_td: np.ndarray, dtype: str) -> Tensor:
-    """The same memory as a tensor; the bits of bfloat16 become its values."""
+    """Return the same memory as a tensor; bits of bfloat16 become bfloat16 values."""
     if dtype == "bfloat16":
         return torch.from_numpy(stored_td.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(stored_td)

@@ -1,8 +1,8 @@
 """Read-outs of texts after a change of the residual stream at the read-out token, at any layer.
 
-A change at the last token of a causal model reaches no earlier position, so that all other tokens are run once, and
-their keys and values serve every change: a changed text costs one token instead of all. Changes after different layers
-go through one pass together.
+A change at the last token of a causal model reaches no earlier position. All other tokens are therefore run once, and
+their keys and values are reused for every change: a changed text costs one token instead of all. Changes after
+different layers share one pass.
 
 Shape suffixes: b texts of a batch, t positions, r changed texts, d d_model.
 """
@@ -23,14 +23,14 @@ from resources.errors import EmergenceError
 
 
 class Changes(NamedTuple):
-    """A change of the residual stream: the vectors added, with the text and the block of each."""
+    """Changes of the residual stream: added vectors, each with its text and block."""
 
     text_r: Tensor
     """Position of the text in its batch, int64."""
     layer_r: Tensor
     """Block index from 0, int64."""
     added_rd: Tensor
-    """Added to the output of that block."""
+    """Vectors added to the outputs of these blocks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +54,11 @@ def run_prefix(model: PreTrainedModel, ids_bt: Tensor, blocks_name: str | None =
         blocks_name: module path of the list of blocks; by default it is found.
 
     Raises:
-        EmergenceError: positions of this model see those behind them, so that nothing can be run beforehand.
+        EmergenceError: positions of this model attend to later ones, so that no token can be run beforehand.
     """
     if not is_causal(model):
         raise EmergenceError(
-            f"{type(model).__name__} is no causal model: a change at its last token reaches every other.",
+            f"{type(model).__name__} is not a causal model: a change at its last token reaches every other token.",
             remedy="changes are run through causal models only",
         )
     cache = DynamicCache(config=model.config)
@@ -68,24 +68,24 @@ def run_prefix(model: PreTrainedModel, ids_bt: Tensor, blocks_name: str | None =
 
 
 def read_outs(prefix: Prefix, layers: Sequence[int]) -> dict[int, Tensor]:
-    """Residual stream at the last token without changes: layer → [texts, d_model]. The caller's hooks see this pass."""
+    """Return the unchanged residual stream at the last token: layer → [texts, d_model]; the caller's hooks are run."""
     return _last_token(prefix, torch.arange(len(prefix.last_b1), device=prefix.last_b1.device), layers)
 
 
 def changed_read_outs(
     prefix: Prefix, changes: Changes, layers: Sequence[int], rows_at_once: int = 256
 ) -> dict[int, Tensor]:
-    """Residual stream at the last token after changes: layer → [changes, d_model].
+    """Return the residual stream at the last token after changes: layer → [changes, d_model].
 
     Args:
         prefix: the texts.
-        changes: rows of any number; a text may have many.
-        layers: which to return; one that is changed is returned as changed.
-        rows_at_once: rows per forward pass; each holds the keys and values of a text.
+        changes: any number of changes; a text may have several.
+        layers: layers to return; a changed layer is returned with its change.
+        rows_at_once: changes per forward pass; each takes the memory for keys and values of a text.
     """
     parts: dict[int, list[Tensor]] = {layer: [] for layer in layers}
     for start in range(0, len(changes.text_r), rows_at_once):
-        part = Changes(*(one[start : start + rows_at_once] for one in changes))
+        part = Changes(*(column[start : start + rows_at_once] for column in changes))
         with _added(prefix, part):
             found = _last_token(prefix, part.text_r, layers)
         for layer in layers:
@@ -96,7 +96,7 @@ def changed_read_outs(
 
 def _last_token(prefix: Prefix, text_r: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
     model: Any = prefix.model
-    # A cache of its own, to which the pass appends the last token's keys and values; tensors are replaced, not written.
+    # The pass appends the last token's keys and values to this copy; tensors are replaced, not written.
     cache = copy.copy(prefix.cache)
     cache.layers = [copy.copy(layer) for layer in prefix.cache.layers]
     cache.batch_select_indices(text_r)

@@ -1,6 +1,6 @@
-"""One forward pass per batch of texts: the residual stream of all requested layers, passed on row by row.
+"""Capture the residual stream of all requested layers, with one forward pass per batch of texts.
 
-Which rows there are is in `tokens.py`; where they go is for the caller to say.
+The rows are defined in `tokens.py`; the caller decides where they are written.
 
 Shape suffixes: b texts of a batch · t positions or rows · d d_model.
 """
@@ -20,9 +20,10 @@ from resources.errors import EmergenceError
 
 EMBEDDING = -1
 Append = Callable[[int, str, np.ndarray], None]
-"""Takes the next rows [any number, d_model] of a layer's resid_post, read_out or read_out_mean, in storage form."""
+"""Function that takes the next rows [any number, d_model] of resid_post, read_out or read_out_mean of a layer, in the
+stored data type."""
 STAGED_BYTES = 256 << 20
-"""Rows that wait in memory for their turn, over all layers: batches are sorted by length, files are not."""
+"""Bytes of rows, over all layers, that are held to be put in order: batches are sorted by length, files are not."""
 
 
 @contextmanager
@@ -31,11 +32,11 @@ def residual_stream(
 ) -> Iterator[dict[int, Tensor]]:
     """Record the outputs of the layers at each forward pass; the hooks are always removed at the end.
 
-    Hooks and not `output_hidden_states`, whose last entry is taken after the final layer norm.
+    `output_hidden_states` is not used, because its last entry is taken after the final layer norm.
 
     Args:
         model: A decoder or encoder.
-        layers: Block indexes from 0; -1 is the embedding, that is, what enters the first block.
+        layers: Block indexes from 0; -1 is the embedding, the input of the first block.
         blocks_name: Module path of the list of blocks; by default it is found.
 
     Yields:
@@ -91,29 +92,29 @@ def capture_checkpoint(
     with_training: bool = True,
     with_probes: bool = True,
 ) -> None:
-    """Pass on all rows of all layers, in the order of tokens.h5.
+    """Capture all rows of all layers and append them in the order of tokens.h5.
 
-    Texts are padded on the right. A causal model is run without a mask, since no real position sees the padding; an
-    encoder's positions attend to all others, so that it gets the mask of real tokens. If the memory of the device does
-    not hold a batch, the batch size is halved from then on.
+    Texts are padded on the right. A causal model is run without a mask, since no real position attends to the padding;
+    an encoder is run with a mask of the real tokens, since its positions attend to all others. If a batch exceeds the
+    memory of the device, the batch size is halved for the rest of the run.
 
     Args:
         model: In evaluation mode, on `device`; its head is not run.
         tokens: Training texts become resid_post, probe texts read_out and read_out_mean.
         layers: Block indexes from 0; -1 is the embedding.
-        append: Is given the rows.
-        dtype: float16, bfloat16 or float32; bfloat16 is handed on as bits.
+        append: Called with the rows.
+        dtype: float16, bfloat16 or float32; bfloat16 is passed as bits.
         batch_size: Texts per forward pass; changes results by rounding only.
-        device: Where the model is.
+        device: Device of the model.
         report: Called with texts done, all texts, and a note.
         blocks_name: Module path of the list of blocks; by default it is found.
-        staged_bytes: See `STAGED_BYTES`; more lets more texts be sorted by length.
+        staged_bytes: See `STAGED_BYTES`; with more bytes, more texts are sorted by length together.
         with_training: Whether the training texts are run.
         with_probes: Whether the probe texts are run.
 
     Raises:
-        EmergenceError: The model has no such layer, a smaller vocabulary or a shorter context than the tokens, or gives
-            values that are not finite (or overflow `dtype`); or the device holds not even one text.
+        EmergenceError: The model has no such layer, a smaller vocabulary or a shorter context than the tokens; its
+            values are not finite or overflow `dtype`; or the device does not hold even one text.
         ValueError: The model is in training mode.
     """
     if model.training:
@@ -121,7 +122,7 @@ def capture_checkpoint(
     _require_fit(model, tokens)
     n_training = len(tokens.training_ids) * with_training
     n_texts = n_training + tokens.n_probes * with_probes
-    # Twice: rows wait as they were picked, and are then joined.
+    # Twice: rows are held one by one, and then joined.
     row_bytes = max(1, len(layers) * 2 * model.config.hidden_size * getattr(torch, dtype).itemsize)
     max_rows = max(1, staged_bytes // row_bytes)
     batch = _Batch(model, torch.device(device), batch_size, layers, append, dtype, is_causal(model))
@@ -154,9 +155,9 @@ class _Batch:
         texts: Sequence[np.ndarray],
         picks: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
     ) -> None:
-        """Run texts in batches of similar length, put the picked rows back in order, and pass them on."""
+        """Run texts in batches of similar length, put the picked rows back in order, and append them."""
         n_tokens = np.array([len(ids) for ids in texts])
-        # Longest first: memory peaks at once and not after an hour.
+        # Longest first: memory peaks in the first batch.
         by_length = np.argsort(-n_tokens, kind="stable")
         staged: dict[tuple[int, str], list[np.ndarray]] = {
             (layer, name): [np.empty(0)] * len(texts) for layer in self.layers for name in picks
@@ -173,7 +174,7 @@ class _Batch:
                     for name, pick in picks.items()
                 ]
             except torch.OutOfMemoryError as error:
-                too_large = error.with_traceback(None)  # whose frames hold on to what filled the memory
+                too_large = error.with_traceback(None)  # whose frames would keep the tensors that filled the memory
             if too_large:
                 self._shrink(len(chosen), too_large)
                 continue
@@ -212,7 +213,7 @@ class _Batch:
 
     def _stored(self, rows_td: Tensor, layer: int) -> np.ndarray:
         cast_td = rows_td.to(getattr(torch, self.dtype))
-        # NaN goes through both, and infinity is one of them: a tenth of the time of looking at every value's kind.
+        # NaN and infinity show in minimum or maximum: ten times faster than a test of every value.
         if not bool(torch.isfinite(torch.stack(torch.aminmax(cast_td))).all()):
             overflow = bool(torch.isfinite(rows_td).all())
             raise EmergenceError(
@@ -223,7 +224,7 @@ class _Batch:
                 if overflow
                 else "The checkpoint is damaged, or its dtype too narrow: fetch it again, or run the model in float32.",
             )
-        # numpy has no bfloat16: its bits go through as they are.
+        # numpy has no bfloat16: its bits are passed as uint16.
         return (cast_td.view(torch.uint16) if self.dtype == "bfloat16" else cast_td).cpu().numpy()
 
 
@@ -243,7 +244,7 @@ def _is_after_first(resid_btd: Tensor, n_tokens_b: Tensor) -> Tensor:
 
 
 def _after_first(resid_btd: Tensor, n_tokens_b: Tensor) -> Tensor:
-    # By number: picking by a mask takes several times as long.
+    # By index: selection by a mask takes several times as long.
     chosen_t = _is_after_first(resid_btd, n_tokens_b).flatten().nonzero().squeeze(1)
     return resid_btd.flatten(0, 1).index_select(0, chosen_t)
 
@@ -254,7 +255,7 @@ def _last(resid_btd: Tensor, n_tokens_b: Tensor) -> Tensor:
 
 def _mean_after_first(resid_btd: Tensor, n_tokens_b: Tensor) -> Tensor:
     left_out = ~_is_after_first(resid_btd, n_tokens_b)[:, :, None]
-    # Filled and not multiplied: the first token may be infinite in a narrow dtype, and infinity times zero is NaN.
+    # Filled, not multiplied: the first token may be infinite in a narrow dtype, and infinity times zero is NaN.
     return resid_btd.float().masked_fill(left_out, 0).sum(dim=1) / (n_tokens_b - 1)[:, None]
 
 

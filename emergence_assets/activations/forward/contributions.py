@@ -1,9 +1,9 @@
 """Contributions of the modules between two layers to the residual stream at the read-out token: attention, heads, MLPs.
 
-A block adds the outputs of its attention and its MLP to the stream, in parallel (Pythia) or one after the other, so
-that the stream after one layer is the stream before another plus the outputs between them, exactly (Elhage et al. 2021,
-"A mathematical framework for transformer circuits"). A head's part is what it gives to the output projection times its
-columns of that projection; the projection's bias belongs to no head.
+A block adds the outputs of its attention and its MLP to the stream, in parallel (Pythia) or in sequence. The stream
+after a layer is therefore exactly the stream before an earlier layer plus the outputs between them (Elhage et al. 2021,
+"A mathematical framework for transformer circuits"). The contribution of a head is its input to the output projection
+times its columns of that projection; the bias of the projection belongs to no head.
 
 Shape suffixes: b texts, l blocks, h heads, e width of a head, d d_model.
 """
@@ -20,7 +20,8 @@ from emergence_assets.checkpoints.models.loading import blocks
 from resources.errors import EmergenceError
 
 ROUNDING = 64
-"""Steps of rounding (of the model's data type, at the largest value) that parts and whole may differ by."""
+"""Largest difference of the sum of parts from the whole, in rounding steps of the model's data type at the largest
+value."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,18 @@ class BlockParts:
     attention: str
     mlp: str
     projection: str | None
-    """Linear module that mixes the heads, if what the attention adds is its output; None where heads are not apart."""
+    """Linear module that mixes the heads, if the attention adds its output; None if heads cannot be separated."""
 
 
 KNOWN_PARTS = (
     BlockParts("attention.dense", "mlp", "attention.dense"),  # GPT-NeoX: Pythia, the embedded family
-    # OLMo 2 normalises what is added, which is not linear in the heads.
+    # OLMo 2 normalises the added vector, which is not linear in the heads.
     BlockParts("post_attention_layernorm", "post_feedforward_layernorm", None),
-    BlockParts("self_attention.dense", "mlp.dense_4h_to_h", "self_attention.dense"),  # BLOOM adds inside of its modules
+    BlockParts("self_attention.dense", "mlp.dense_4h_to_h", "self_attention.dense"),  # BLOOM adds inside its modules
     BlockParts("self_attn.o_proj", "mlp", "self_attn.o_proj"),  # Llama: Amber, SmolLM
     BlockParts("attn.c_proj", "mlp", "attn.c_proj"),  # GPT-2
 )
-"""Tried in this order; whether the parts add up is checked at every pass."""
+"""Parts of known architectures, tried in this order; every pass checks that they add up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,23 +50,23 @@ class Contributions:
     """Residual stream at the last token, as a sum of contributions."""
 
     layers: tuple[int, ...]
-    """Blocks, ascending and without a gap."""
+    """Block indexes, ascending and without gaps."""
     start_bd: Tensor
-    """Residual stream that enters the first of these blocks."""
+    """Residual stream before the first of these blocks."""
     attention_lbd: Tensor
     """Contribution of the attention of each block, bias included."""
     mlp_lbd: Tensor
     """Contribution of the MLP of each block."""
     heads_lbhd: Tensor | None
-    """Contribution of each head; None where the architecture does not separate them."""
+    """Contribution of each head; None if the architecture does not separate heads."""
     bias_ld: Tensor | None
     """Bias of the output projection: attention = sum of heads + bias."""
     end_bd: Tensor
-    """Residual stream that leaves the last of these blocks."""
+    """Residual stream after the last of these blocks."""
 
 
 def parts_of(model: PreTrainedModel, blocks_name: str | None = None) -> BlockParts | None:
-    """Modules of a block that add to the residual stream; None for an unknown architecture."""
+    """Find the modules of a block that add to the residual stream; None for an unknown architecture."""
     block = blocks(model, blocks_name)[0]
     names = {name for name, _ in block.named_modules()}
     for parts in KNOWN_PARTS:
@@ -83,10 +84,10 @@ class Recorder:
         self._projections: dict[int, nn.Module] = {}
 
     def contributions(self) -> Contributions:
-        """Contributions of the latest forward pass.
+        """Return the contributions of the latest forward pass.
 
         Raises:
-            EmergenceError: the parts do not add up to what the blocks added: they do something else besides.
+            EmergenceError: the parts do not add up to the sum added by the blocks: the blocks add something else too.
         """
         stack = {name: torch.stack([self._kept[layer, name] for layer in self.layers]) for name in ("attention", "mlp")}
         heads = [self._heads(layer) for layer in self.layers] if self.parts.projection else []
@@ -95,7 +96,7 @@ class Recorder:
             self._kept[self.layers[0], "start"].float(),
             stack["attention"].float(),
             stack["mlp"].float(),
-            torch.stack([one for one, _ in heads]) if heads else None,
+            torch.stack([added_bhd for added_bhd, _ in heads]) if heads else None,
             torch.stack([bias for _, bias in heads]) if heads else None,
             self._kept[self.layers[-1], "end"].float(),
         )
@@ -105,7 +106,7 @@ class Recorder:
     def _heads(self, layer: int) -> tuple[Tensor, Tensor]:
         projection, mixed_bi = self._projections[layer], self._kept[layer, "heads"].float()
         weight = projection.get_parameter("weight").float()
-        # GPT-2's projection is a Conv1D, whose weight lies the other way round.
+        # GPT-2's projection is a Conv1D, whose weight is transposed.
         weight_id = weight.T if isinstance(projection, nn.Linear) else weight
         per_head_bhe = mixed_bi.unflatten(1, (self.n_heads, -1))
         added_bhd = torch.einsum("bhe,hed->bhd", per_head_bhe, weight_id.unflatten(0, (self.n_heads, -1)))
@@ -118,9 +119,9 @@ class Recorder:
         gap = float((rebuilt_bd - found.end_bd).abs().max())
         if not gap <= ROUNDING * torch.finfo(dtype).eps * max(largest, 1e-30):
             raise EmergenceError(
-                f"Attention and MLP of the blocks add up to something else than what the blocks add: {gap:.2g} of "
+                f"The outputs of attention and MLP do not add up to the change of the residual stream: {gap:.2g} of "
                 f"{largest:.2g} is missing.",
-                remedy="this architecture adds something besides; its mechanism cannot be taken apart",
+                remedy="this architecture adds other outputs too; its mechanism cannot be decomposed",
             )
 
     @contextmanager
@@ -166,8 +167,8 @@ def recorded_contributions(
 ) -> Iterator[Recorder]:
     """Record the contributions of blocks `first` to `last` at the last token of every forward pass.
 
-    Texts of a pass have one length: the last position is the read-out of each. Residual streams are those of
-    `capture.residual_stream`: blocks l + 1 to m lead from the stream after layer l to that after layer m.
+    All texts of a pass have the same length, so that the last position is the read-out of each. Residual streams are
+    those of `capture.residual_stream`: blocks l + 1 to m lead from the stream after layer l to that after layer m.
 
     Args:
         model: in evaluation mode.
@@ -176,11 +177,11 @@ def recorded_contributions(
         blocks_name: module path of the list of blocks; by default it is found.
 
     Yields:
-        Recorder, to be asked after a forward pass.
+        Recorder, whose `contributions` are read after a forward pass.
 
     Raises:
         EmergenceError: the architecture is not known (`parts_of` is None).
-        ValueError: there are no such blocks.
+        ValueError: the model has no such blocks.
     """
     block_list = blocks(model, blocks_name)
     if not 0 <= first <= last < len(block_list):

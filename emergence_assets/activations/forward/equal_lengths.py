@@ -1,7 +1,7 @@
-"""Texts in batches of one length, which need neither padding nor masks.
+"""Batches of texts of equal length, which need neither padding nor masks.
 
-For passes over few texts in which only read-outs count; capture pads, because sorting a whole corpus by exact length
-leaves many batches of few texts.
+For passes over few texts that need only read-outs. `capture.py` pads instead, because grouping a whole corpus by exact
+length makes many batches of few texts.
 
 Shape suffixes: p texts, b texts of a batch, t positions, d d_model.
 """
@@ -40,7 +40,7 @@ def text_read_outs(
     device: torch.device | str,
     blocks_name: str | None = None,
 ) -> dict[int, Tensor]:
-    """Residual stream at the last token of every text: layer → [p, d] float32, on the device."""
+    """Compute the residual stream at the last token of every text: layer → [p, d] float32, on the device."""
     found = {layer: torch.empty(len(texts), model.config.hidden_size, device=device) for layer in layers}
     options = {"use_cache": False} if is_causal(model) else {}
     with residual_stream(model, layers, blocks_name) as stream:

@@ -1,8 +1,8 @@
 """Change the weights of a model, or bypass a block, while a context lasts: compression and its controls.
 
-Changed are the matrices of the linear layers inside the blocks; embeddings, unembedding, norms and biases stay, as in
-common quantisation schemes. Quantisation is simulated: weights take the values that so many bits can hold and are
-computed with as before, so that what is measured is the loss of precision, not of speed.
+Only the matrices of the linear layers inside the blocks are changed; embeddings, unembedding, norms and biases stay, as
+in common quantisation schemes. Quantisation is simulated: weights are rounded to values of the given bit width, and the
+computation stays in the original data type. It measures the loss of precision, not the speed.
 
 Shape suffixes: o outputs, i inputs of a linear layer.
 """
@@ -20,7 +20,7 @@ from transformers.pytorch_utils import Conv1D
 from emergence_assets.checkpoints.models.loading import blocks
 
 Change = Callable[[str, Tensor], Tensor]
-"""Maps the name of a matrix and its weights [o, i] to changed weights."""
+"""Function from the name of a matrix and its weights [o, i] to changed weights."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ VARIANTS: dict[str, Callable[[Tensor], Tensor]] = {
     "prune50": lambda weight_oi: pruned(weight_oi, 0.5),
 }
 BITS = {"int8": 8, "int4": 4}
-"""Bits per weight of the variants that round."""
+"""Bits per weight of the quantised variants."""
 
 
 def compressed(variant: str) -> Change:
-    """The change of a named variant."""
+    """Return the change of a named variant."""
     return lambda _name, weight_oi: VARIANTS[variant](weight_oi)
 
 
@@ -85,7 +85,7 @@ def changed_weights(model: PreTrainedModel, change: Change, blocks_name: str | N
             if not isinstance(module, nn.Linear | Conv1D):
                 continue
             own[module] = module.weight.data
-            # GPT-2's Conv1D holds its matrix the other way round.
+            # GPT-2's Conv1D holds its matrix transposed.
             weight_oi = module.weight.data.T if isinstance(module, Conv1D) else module.weight.data
             other_oi = change(name, weight_oi)
             squares["change"] += float((other_oi - weight_oi).double().square().sum())
@@ -103,11 +103,11 @@ def changed_weights(model: PreTrainedModel, change: Change, blocks_name: str | N
 def bypassed_block(model: PreTrainedModel, layer: int, blocks_name: str | None = None) -> Iterator[None]:
     """Replace one block by the identity while the context lasts."""
 
-    def hand_on(_module: nn.Module, args: tuple, kwargs: dict, output: Tensor | tuple) -> Tensor | tuple:
-        given = args[0] if args else kwargs["hidden_states"]
-        return (given, *output[1:]) if isinstance(output, tuple) else given
+    def pass_input(_module: nn.Module, args: tuple, kwargs: dict, output: Tensor | tuple) -> Tensor | tuple:
+        stream_btd = args[0] if args else kwargs["hidden_states"]
+        return (stream_btd, *output[1:]) if isinstance(output, tuple) else stream_btd
 
-    handle = blocks(model, blocks_name)[layer].register_forward_hook(hand_on, with_kwargs=True)
+    handle = blocks(model, blocks_name)[layer].register_forward_hook(pass_input, with_kwargs=True)
     try:
         yield
     finally:

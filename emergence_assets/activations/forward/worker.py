@@ -1,4 +1,4 @@
-"""Workers that capture the residual streams of a checkpoint over the texts of a study, into files or into memory."""
+"""Worker functions that capture the residual streams of a checkpoint into files or into memory."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,12 +40,12 @@ def capture_layers(
     layers: dict[str, str],
     required: dict[str, str],
     keep_rows: bool,
-    asked: str,
+    requested_at: str,
     report: Any,
 ) -> None:
-    """Worker: run the checkpoint over all texts once; write a file per layer, unless another run made it meanwhile."""
+    """Run the checkpoint over all texts once, and write a file per layer unless another run made it meanwhile."""
     with checkpoint_locked(origin), clear_disk_errors(Path(next(iter(layers.values())))):
-        layers = {layer: path for layer, path in layers.items() if not _made_since(asked, path, required[layer])}
+        layers = {layer: path for layer, path in layers.items() if not _made_since(requested_at, path, required[layer])}
         if not layers:
             return
         with loaded_checkpoint(origin, report) as loaded, contextlib.ExitStack() as open_files:
@@ -63,7 +63,7 @@ def capture_layers(
 
 
 def capture_rows(origin: Mapping[str, Any], layers: Sequence[int], report: Any) -> Iterator[tuple[int, Rows]]:
-    """Capture resid_post of several layers in memory: as many layers in one forward pass as memory holds.
+    """Capture resid_post of several layers in memory: as many layers per forward pass as memory holds.
 
     Args:
         origin: See `activations.spec.capture_arguments`.
@@ -71,10 +71,10 @@ def capture_rows(origin: Mapping[str, Any], layers: Sequence[int], report: Any) 
         report: Called with texts done, all texts, and a note.
 
     Yields:
-        A layer and its rows [rows, d_model]. Do not keep references: earlier layers are freed.
+        Layer and its rows [rows, d_model]. Keep no references, so that earlier layers are freed.
 
     Raises:
-        EmergenceError: memory does not hold the rows of one layer; or as `capture_checkpoint`.
+        EmergenceError: memory does not hold the rows of one layer, or see `capture_checkpoint`.
     """
     with loaded_checkpoint(origin, report) as loaded:
         spec = loaded.spec("stored")
@@ -100,14 +100,14 @@ def capture_rows(origin: Mapping[str, Any], layers: Sequence[int], report: Any) 
 
 
 def training_rows(origin: Mapping[str, Any], files: Mapping[int, Path]) -> Iterator[tuple[int, Rows]]:
-    """Training rows of several layers: from their files, or captured again where they are evicted.
+    """Yield the training rows of several layers: from their files, or captured again if they are evicted.
 
     Args:
         origin: See `activations.spec.capture_arguments`.
         files: Activation file by layer.
 
     Raises:
-        EmergenceError: A file is damaged; or as `capture_rows`.
+        EmergenceError: A file is damaged, or see `capture_rows`.
     """
     evicted = []
     for layer, path in files.items():
@@ -120,14 +120,14 @@ def training_rows(origin: Mapping[str, Any], files: Mapping[int, Path]) -> Itera
 
 
 def restore_layers(origin: dict[str, Any], layers: dict[str, str], report: Any) -> None:
-    """Worker: capture the rows of evicted files again and put them back, bit for bit."""
+    """Capture the rows of evicted files again and restore them bit for bit."""
     with checkpoint_locked(origin), clear_disk_errors(Path(next(iter(layers.values())))):
         for layer, rows in capture_rows(origin, [int(layer) for layer in layers], report):
             restore_rows(Path(layers[str(layer)]), rows)
 
 
 def evict_file(activation_file: str, lock: str, report: Any) -> int:
-    """Worker: evict the rows of one file; returns the bytes that became free."""
+    """Evict the rows of one file; returns the bytes freed."""
     path = Path(activation_file)
     with checkpoint_locked({"lock": lock}), clear_disk_errors(path):
         freed = evict_rows(path)
@@ -137,7 +137,7 @@ def evict_file(activation_file: str, lock: str, report: Any) -> int:
 
 @contextlib.contextmanager
 def checkpoint_locked(origin: Mapping[str, Any]) -> Iterator[None]:
-    """Hold the lock of a checkpoint, so that one run at a time captures its layers and writes their files."""
+    """Hold the lock of a checkpoint, so that only one run at a time captures its layers and writes their files."""
     lock = Path(origin["lock"])
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
@@ -146,7 +146,7 @@ def checkpoint_locked(origin: Mapping[str, Any]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:
-    """A model in memory, with the tokens that it is run over and the settings of the capture."""
+    """A model in memory, with its tokens and the settings of the capture."""
 
     origin: Mapping[str, Any]
     ref: CheckpointRef
@@ -156,13 +156,13 @@ class LoadedCheckpoint:
     folder: Path
 
     def spec(self, state: StorageState) -> ActivationSpec:
-        """Shapes, data type and storage state of the file of one layer."""
+        """Return the shapes, data type and storage state of the file of one layer."""
         dtype = self.origin["recipe"]["activations"]["dtype"]
         n_rows, n_probes = self.tokens.n_rows, self.tokens.n_probes
         return ActivationSpec(n_rows, n_probes, self.model.config.hidden_size, dtype, state)
 
     def attrs(self, layer: int) -> dict[str, str | int | float]:
-        """Attributes of the file of one layer that name its origin."""
+        """Return the attributes of the file of one layer that describe its origin."""
         return {
             "model": self.ref.model,
             "step": self.ref.step,
@@ -175,7 +175,7 @@ class LoadedCheckpoint:
         }
 
     def capture(self, layers: Sequence[int], append: Any, report: Any, with_probes: bool = True) -> None:
-        """Run the model.
+        """Run the model and append its rows.
 
         Raises:
             EmergenceError: see `capture_checkpoint`; names the checkpoint's folder.
@@ -199,7 +199,7 @@ class LoadedCheckpoint:
 
 @contextlib.contextmanager
 def loaded_checkpoint(origin: Mapping[str, Any], report: Any) -> Iterator[LoadedCheckpoint]:
-    """Load a checkpoint onto the device, after fetching it if necessary; see `activations.spec.capture_arguments`."""
+    """Load a checkpoint onto the device, fetched if necessary; see `activations.spec.capture_arguments`."""
     accelerator, source = choose_accelerator(), source_from(origin["source"])
     ref = CheckpointRef(**origin["checkpoint"])
     with source.fetch(ref, report) as folder:
@@ -250,7 +250,7 @@ def ensure_tokens(path: Path, tokenizer: Path, recipe: Mapping[str, Any]) -> Non
         write_tokens(path, tokens)
 
 
-def _made_since(asked: str, path: str, required: str) -> bool:
-    """Whether another run made this file while this run waited for the lock."""
+def _made_since(requested_at: str, path: str, required: str) -> bool:
+    """Return whether another run made this file while this run waited for the lock."""
     stored = activation_provenance(Path(path))
-    return stored is not None and stored.created >= asked and stored.required == required_from_json(required)
+    return stored is not None and stored.created >= requested_at and stored.required == required_from_json(required)

@@ -1,1 +1,1 @@
-"""Files of a checkpoint folder, read as hostile input."""
+"""Readers of the files of a checkpoint folder, which are treated as hostile input."""

@@ -1,9 +1,9 @@
-"""A checkpoint as a folder on disk: how it is named, and what it holds according to its own files.
+"""Name, facts and consistency checks of a checkpoint folder.
 
-No torch: headers are parsed and weights are looked at in blocks.
+No torch: headers are parsed, and weights are read in blocks.
 
 A checkpoint folder holds `config.json`, `tokenizer.json` and either `model.safetensors` or several such files named by
-`model.safetensors.index.json`, as Hugging Face writes them.
+`model.safetensors.index.json`, in the layout of Hugging Face.
 """
 
 import hashlib
@@ -34,21 +34,21 @@ _CONFIG_NAMES = {
     "n_heads": ("num_attention_heads", "n_head", "n_heads"),
     "vocab_size": ("vocab_size",),
 }
-"""What model families call the four numbers in their config; the first is the common name."""
+"""Names of four numbers in the configs of model families; the first name is the most common."""
 # Masks, positions and rotary frequencies that older versions of transformers saved among the weights; no parameters.
 _BUFFERS = re.compile(r"(attention|attn)\.(bias|masked_bias)$|rotary_emb\.inv_freq$|position_ids$")
-_EMBEDDING = re.compile(r"embed(?!_out)|wte")  # the unembedding has the same shape and must not stand in for it
+_EMBEDDING = re.compile(r"embed(?!_out)|wte")  # the unembedding has the same shape and must not match
 
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """Facts of a checkpoint folder, stated by files that agree with each other."""
+    """Facts of a checkpoint folder whose files agree with each other."""
 
     __pydantic_config__ = STRICT
     model_type: str
-    """Family in the words of transformers, as in gpt_neox."""
+    """Model type of transformers, such as gpt_neox."""
     architecture: str
-    """Class in the words of transformers, as in GPTNeoXForCausalLM."""
+    """Class of transformers, such as GPTNeoXForCausalLM."""
     n_layers: int
     """Number of blocks."""
     d_model: int
@@ -62,7 +62,7 @@ class CheckpointFacts:
     n_params_nonemb: int
     """Parameters without token embedding and unembedding."""
     weights_sha256: str
-    """Hash of the weights file; of the sorted lines "name hash" when there are several."""
+    """Hash of the weights file; with several files, hash of the sorted lines "name hash"."""
     config_sha256: str
     """Hash of config.json."""
     tokenizer_sha256: str
@@ -76,21 +76,21 @@ _Blocks = dict[int, dict[str, tuple[int, ...]]]
 
 
 def step_folder_name(step: int) -> str:
-    """Name of a checkpoint's folder and of its revision on the hub, as in `step512`."""
+    """Return the name of a checkpoint's folder, and of its revision on the hub, such as `step512`."""
     if step < 0:
         raise ValueError(f"step must not be negative, got {step}")
     return f"step{step}"
 
 
 def read_facts(folder: Path, *, check_finite: bool = True) -> CheckpointFacts:
-    """Facts of one checkpoint folder, read from its files and checked against each other.
+    """Read the facts of one checkpoint folder from its files, and check that they agree.
 
     Args:
         folder: the checkpoint folder.
-        check_finite: also look at every weight; reads the weights a second time.
+        check_finite: also check that every weight is finite.
 
     Raises:
-        BrokenCheckpoint: a file is missing or damaged, or the weights do not fit the config or are not finite. It names
+        BrokenCheckpoint: a file is missing or damaged, or the weights do not fit the config or are not finite; names
             the file.
     """
     with reading(folder):
@@ -107,20 +107,20 @@ def read_facts(folder: Path, *, check_finite: bool = True) -> CheckpointFacts:
 
 
 def check_whole(folder: Path) -> None:
-    """See from configs, headers and file sizes alone that a checkpoint is whole; no weights are read.
+    """Check by configs, headers and file sizes alone that a checkpoint is complete; no weights are read.
 
     Raises:
-        BrokenCheckpoint: a file is missing or damaged, or they do not fit together. It names the file.
+        BrokenCheckpoint: a file is missing or damaged, or the files disagree; names the file.
     """
     with reading(folder):
         read_contents(folder)
 
 
 class Contents(NamedTuple):
-    """A checkpoint folder as its small files and headers describe it, found to agree."""
+    """Contents of a checkpoint folder by its small files and headers, which agree with each other."""
 
     facts: CheckpointFacts
-    """With an empty `weights_sha256`: the weights are not read."""
+    """Facts with an empty `weights_sha256`, because the weights are not read."""
     files: list[Path]
     """Weights files, by name."""
     tensors: dict[str, Tensor]
@@ -128,10 +128,10 @@ class Contents(NamedTuple):
 
 
 def read_contents(folder: Path) -> Contents:
-    """Everything about a checkpoint folder that is known without reading weights.
+    """Read the contents of a checkpoint folder without its weights.
 
     Raises:
-        BrokenCheckpoint: a file is missing or damaged, or they do not fit together.
+        BrokenCheckpoint: a file is missing or damaged, or the files disagree.
         OSError: a file cannot be read.
     """
     config, config_sha256 = _read_json(folder / "config.json")
@@ -172,12 +172,12 @@ def read_contents(folder: Path) -> Contents:
 
 
 def refuse_not_finite(name: str, tensor: Tensor, n_bad: int) -> None:
-    """Raise: a tensor has values that no model can compute with."""
+    """Raise BrokenCheckpoint for a tensor with NaN or infinite weights."""
     refuse(f"tensor {name} has NaN or infinite weights ({n_bad} in one block of the file)", tensor.file)
 
 
 def weights_sha256(hashes: dict[str, str]) -> str:
-    """One hash for all weights files: that of the file, or of the sorted lines "name hash" when there are several."""
+    """Combine hashes of weights files: the hash of the only file, else the hash of the sorted lines "name hash"."""
     if len(hashes) == 1:
         return next(iter(hashes.values()))
     lines = "".join(f"{name} {digest}\n" for name, digest in sorted(hashes.items()))
@@ -185,18 +185,18 @@ def weights_sha256(hashes: dict[str, str]) -> str:
 
 
 def is_buffer(name: str) -> bool:
-    """Whether a tensor is no parameter: a causal mask or a table of frequencies that was saved among the weights."""
+    """Return whether a tensor is no parameter but a causal mask or frequency table saved among the weights."""
     return bool(_BUFFERS.search(name))
 
 
 def is_embedding(name: str) -> bool:
-    """Whether a tensor outside the blocks is a token embedding by its name; the unembedding is not."""
+    """Return whether the name of a tensor outside the blocks is that of a token embedding, not the unembedding."""
     return bool(_EMBEDDING.search(name))
 
 
 @contextmanager
 def reading(folder: Path) -> Iterator[None]:
-    """Turn an error of the disk into a broken checkpoint.
+    """Raise an error of the disk as BrokenCheckpoint.
 
     Raises:
         BrokenCheckpoint: a file cannot be read.
@@ -224,7 +224,7 @@ def _read_json(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def _config_number(config: dict[str, Any], name: str, path: Path) -> int:
-    """The number under whichever of its names the config uses."""
+    """Read a number from the config, under any of its names."""
     key = next((key for key in _CONFIG_NAMES[name] if key in config), None)
     if key is None:
         refuse(f"config has no {_CONFIG_NAMES[name][0]}", path)
@@ -235,10 +235,10 @@ def _config_number(config: dict[str, Any], name: str, path: Path) -> int:
 
 
 def weights_files(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint, by name.
+    """List the safetensors files of a checkpoint, sorted by name.
 
     Raises:
-        BrokenCheckpoint: there are none, one that the index names is missing, or the index names odd files.
+        BrokenCheckpoint: there are none, a file of the index is missing, or the index holds an invalid file name.
     """
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.exists():
@@ -246,9 +246,9 @@ def weights_files(folder: Path) -> list[Path]:
     if not index.exists():
         if any(folder.glob("pytorch_model*.bin")):
             raise BrokenCheckpoint(
-                "weights are there as pickle only, which can run code when loaded",
+                "weights exist only as pickles, which can run code when loaded",
                 where=folder,
-                remedy="convert them to model.safetensors (save_pretrained does), or choose a revision that has it",
+                remedy="convert them to model.safetensors with save_pretrained, or choose a revision that has it",
             )
         refuse("model.safetensors is missing", single)
     weight_map = _read_json(index)[0].get("weight_map")
@@ -256,9 +256,9 @@ def weights_files(folder: Path) -> list[Path]:
         refuse("index has no weight_map", index)
     names = sorted({str(name) for name in weight_map.values()})
     for name in names:
-        # An index from elsewhere must not make us read files outside the folder.
+        # A hostile index must not lead to a file outside the folder.
         if not re.fullmatch(r"[\w.-]+\.safetensors", name):
-            refuse(f"index names an odd file {name!r}", index)
+            refuse(f"index has an invalid file name {name!r}", index)
         if not (folder / name).exists():
             refuse(f"{name} is missing", folder / name)
     return [folder / name for name in names]
@@ -269,9 +269,9 @@ def _check_shapes(blocks: _Blocks, outside: dict[str, Tensor], sizes: dict[str, 
     embeddings = {name: tensor.shape for name, tensor in outside.items() if _EMBEDDING.search(name)}
     if (vocab_size, d_model) not in embeddings.values():
         found = ", ".join(f"{name} {shape}" for name, shape in embeddings.items()) or "none"
-        refuse(f"config says a token embedding of shape {(vocab_size, d_model)}, the weights have {found}", file)
+        refuse(f"config requires a token embedding of shape {(vocab_size, d_model)}, the weights have {found}", file)
     if sorted(blocks) != list(range(n_layers)):
-        refuse(f"config says {n_layers} layers, the weights have {len(blocks)} blocks: {sorted(blocks)}", file)
+        refuse(f"config requires {n_layers} layers, the weights have {len(blocks)} blocks: {sorted(blocks)}", file)
     if not any(d_model in shape for shape in blocks[0].values()):
         refuse(f"no tensor of block 0 has a side of d_model = {d_model}", file)
     for layer, shapes in blocks.items():
@@ -284,7 +284,7 @@ def _check_shapes(blocks: _Blocks, outside: dict[str, Tensor], sizes: dict[str, 
 
 
 def split_blocks(parameters: dict[str, Tensor]) -> tuple[_Blocks, dict[str, Tensor]]:
-    """Blocks, and the tensors outside. The block list is the numbered list with most tensors, whatever its name."""
+    """Separate tensors of blocks from the others; the block list is the numbered list with the most tensors."""
     layers = layer_of_tensors(parameters)
     blocks: _Blocks = {}
     for name, (layer, rest) in layers.items():
@@ -293,7 +293,7 @@ def split_blocks(parameters: dict[str, Tensor]) -> tuple[_Blocks, dict[str, Tens
 
 
 def layer_of_tensors(names: Iterable[str]) -> dict[str, tuple[int, str]]:
-    """Layer and name inside the block of every tensor that lies in a block."""
+    """Map every tensor of a block to its layer and its name inside the block."""
     lists: dict[str, dict[str, tuple[int, str]]] = {}
     for name in names:
         if numbered := re.match(r"(.*?)\.(\d+)\.(.+)", name):

@@ -8,14 +8,14 @@ from emergence_assets.checkpoints.files.safetensors_file import MAX_JSON_BYTES
 from resources.errors import BrokenCheckpoint
 
 SINGLE, INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
-FETCH_AGAIN = "take another revision, or one that is published as safetensors"
+FETCH_AGAIN = "choose another revision, or a revision that is published as safetensors"
 
 
 def pickle_files(folder: Path) -> list[Path]:
-    """Pickled weights of a folder: one file, or those that its index names.
+    """List the pickled weights of a folder: one file, or the files of its index.
 
     Raises:
-        BrokenCheckpoint: there are none, the index is odd, or one of them is missing.
+        BrokenCheckpoint: there are none, the index is invalid, or a file is missing.
     """
     if (folder / SINGLE).exists():
         return [folder / SINGLE]
@@ -31,7 +31,7 @@ def pickle_files(folder: Path) -> list[Path]:
         raise BrokenCheckpoint(f"the index cannot be read: {error}", where=index, remedy=FETCH_AGAIN) from error
     for name in names:
         if not re.fullmatch(r"\w[\w.-]*\.bin", name, re.ASCII):
-            raise BrokenCheckpoint(f"the index names an odd file {name!r}", where=index, remedy=FETCH_AGAIN)
+            raise BrokenCheckpoint(f"the index has an invalid file name {name!r}", where=index, remedy=FETCH_AGAIN)
         if not (folder / name).exists():
             raise BrokenCheckpoint(f"{name} is missing", where=folder / name, remedy=FETCH_AGAIN)
     return [folder / name for name in names]

@@ -1,4 +1,4 @@
-"""Reads the header and the bytes of a safetensors file as hostile input, in blocks, without torch."""
+"""Read header and bytes of a safetensors file in blocks, without torch; the file is treated as hostile input."""
 
 import json
 import math
@@ -12,9 +12,9 @@ from resources.errors import BrokenCheckpoint
 
 FETCH_AGAIN = "delete this checkpoint's folder and fetch or train it again"
 MAX_JSON_BYTES = 256 * 2**20
-"""No real config, index, tokenizer or header comes near."""
+"""Largest JSON file or header that is read; real configs, indexes, tokenizers and headers are far smaller."""
 BLOCK_BYTES = 64 * 2**20
-# Width of an element in bytes, and the exponent bits: all of them set means NaN or infinite.
+# Width of an element in bytes, and its exponent bits; if all are set, the value is NaN or infinite.
 DTYPES: dict[str, tuple[int, int | None]] = {
     "F64": (8, 0x7FF0_0000_0000_0000),
     "F32": (4, 0x7F80_0000),
@@ -34,7 +34,7 @@ class Tensor(NamedTuple):
     shape: tuple[int, ...]
     file: Path
     start: int
-    """Of the data, in bytes from the beginning of the file."""
+    """Start of the data, in bytes from the beginning of the file."""
 
     @property
     def n_bytes(self) -> int:
@@ -43,23 +43,23 @@ class Tensor(NamedTuple):
 
 
 def refuse(what: str, where: Path) -> NoReturn:
-    """Raise: this checkpoint cannot be used."""
+    """Raise BrokenCheckpoint with this reason."""
     raise BrokenCheckpoint(f"broken checkpoint: {what}", where=where, remedy=FETCH_AGAIN)
 
 
 def read_header(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file by name; every byte of the file must belong to exactly one of them.
+    """Read the tensors of a safetensors file by name; every byte of data must belong to exactly one tensor.
 
     Layout: 8 bytes little-endian header length, JSON header, data (https://github.com/huggingface/safetensors#format).
 
     Raises:
-        BrokenCheckpoint: the file is cut off, or its header is odd.
+        BrokenCheckpoint: the file is truncated, or its header is invalid.
     """
     n_bytes = path.stat().st_size
     with path.open("rb") as file:
         header_length = int.from_bytes(file.read(8), "little")
         if n_bytes < 8 or header_length > min(n_bytes - 8, MAX_JSON_BYTES):
-            refuse(f"not a safetensors file, or cut off: {n_bytes} bytes, header says {header_length}", path)
+            refuse(f"not a safetensors file, or truncated: {n_bytes} bytes, header of {header_length}", path)
         try:
             header = json.loads(file.read(header_length))
         except (ValueError, RecursionError):
@@ -75,9 +75,9 @@ def read_header(path: Path) -> dict[str, Tensor]:
             ):
                 pass
             case _:
-                refuse(f"safetensors header has an odd entry for tensor {name}: {entry}", path)
+                refuse(f"safetensors header has an invalid entry for tensor {name}: {entry}", path)
         if end - begin != math.prod(shape) * DTYPES[dtype][0]:
-            refuse(f"tensor {name} has {end - begin} bytes, which is not {dtype} of shape {shape}", path)
+            refuse(f"tensor {name} has {end - begin} bytes, which do not fit {dtype} of shape {shape}", path)
         tensors[name] = Tensor(dtype, tuple(shape), path, 8 + header_length + begin)
         spans.append((begin, end))
     expected = 0
@@ -93,14 +93,14 @@ def read_header(path: Path) -> dict[str, Tensor]:
 
 
 def read_blocks(
-    path: Path, tensors: dict[str, Tensor], see: Callable[[bytes], None] = lambda _bytes: None
+    path: Path, tensors: dict[str, Tensor], on_bytes: Callable[[bytes], None] = lambda _bytes: None
 ) -> Iterator[tuple[str, Tensor, int, bytes]]:
-    """Go through a file once, from its first byte to its last.
+    """Read a file once, from its first byte to its last.
 
     Args:
-        path: of the file.
-        tensors: its header.
-        see: told every byte in order, the header's too.
+        path: path of the file.
+        tensors: header of the file.
+        on_bytes: called with every byte in order, the header included.
 
     Yields:
         Name, tensor, offset inside the tensor in bytes, and at most `BLOCK_BYTES` bytes, in the order of the file.
@@ -110,7 +110,7 @@ def read_blocks(
     """
     in_order = sorted(tensors.items(), key=lambda item: item[1].start)
     with path.open("rb") as file:
-        see(file.read(in_order[0][1].start))
+        on_bytes(file.read(in_order[0][1].start))
         for name, tensor in in_order:
             done = 0
             while done < tensor.n_bytes:
@@ -118,13 +118,13 @@ def read_blocks(
                 content = file.read(n_bytes)
                 if len(content) < n_bytes:
                     refuse("file became shorter while it was read", path)
-                see(content)
+                on_bytes(content)
                 yield name, tensor, done, content
                 done += len(content)
 
 
 def n_not_finite(tensor: Tensor, content: bytes) -> int:
-    """How many values of a block of a tensor are NaN or infinite."""
+    """Count the NaN or infinite values in a block of a tensor."""
     width, exponent = DTYPES[tensor.dtype]
     if exponent is None:
         return 0

@@ -1,1 +1,1 @@
-"""Measurements of weights, trajectories, and the rules that tell wrong checkpoints."""
+"""Measurements of weights, trajectories of checkpoints, and the identity rules."""

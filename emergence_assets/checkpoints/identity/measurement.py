@@ -1,9 +1,9 @@
 """Measurement of a checkpoint: hashes, norms and a sample of its weights, from one pass over every byte.
 
-The sample is drawn at positions that depend on names and shapes alone, so that samples of different steps of a model
-can be compared weight by weight. A cosine c that is estimated from n sampled weights has a standard error of about
-(1 - c^2) / sqrt(n) if the weights are alike in size; matrices are sampled in proportion to their size, vectors (norms,
-biases) not at all, because they would outweigh the rest.
+The positions of the sample depend on names and shapes alone, so that samples of different steps of a model can be
+compared weight by weight. A cosine c that is estimated from n sampled weights has a standard error of about
+(1 - c^2) / sqrt(n) if the weights are of similar size. Matrices are sampled in proportion to their size; vectors
+(norms, biases) are not sampled, because they would dominate.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ from resources.files.checked_json import STRICT, parse_checked
 FORMAT = "emergence-measurement"
 FORMAT_VERSION = 1
 SAMPLE_PER_GROUP = 4096
-"""Weights that are kept of every tensor group: a cosine near 0 is known to 0.016 per group, near 0.99 to 0.0003."""
+"""Sampled weights per tensor group: the standard error of a cosine is 0.016 near 0 and 0.0003 near 0.99."""
 EMBEDDING, UNEMBEDDING, OTHER = "embedding", "unembedding", "other"
 
 
@@ -50,24 +50,24 @@ class Measurement:
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
     facts: CheckpointFacts
     groups: tuple[str, ...]
-    """`embedding`, `block 0`, `block 1` …, `unembedding`, `other`; those that the model has."""
+    """Tensor groups of the model: `embedding`, `block 0`, `block 1` …, `unembedding`, `other`."""
     group_hashes: tuple[str, ...]
     """xxh3-128 over names and bytes of all tensors of the group."""
     matrix_hashes: tuple[str, ...]
-    """The same over tensors with two dimensions or more. Vectors of norms and biases may stay bit-identical over the
-    first steps of training in half precision."""
+    """xxh3-128 over names and bytes of the tensors with two dimensions or more. Vectors of norms and biases may stay
+    bit-identical over the first steps of training in half precision."""
     group_norms: tuple[float, ...]
     """L2 norm of all weights of the group."""
     group_sizes: tuple[int, ...]
     """Number of weights of the group."""
     sample_sizes: tuple[int, ...]
-    """Sampled weights of the group, 0 where it has no matrix."""
+    """Number of sampled weights of the group; 0 if it has no matrix."""
     embed_norm_median: float
     """Median L2 norm of the rows of the token embedding."""
     loss: float | None = None
     """Mean next-token loss on the fixed text, nats per token; None for encoders."""
     sample: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-    """Sampled weights of all groups, one after the other, float32; empty if read without."""
+    """Sampled weights of all groups in order, float32; empty if the sample was not read."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def measure_checkpoint(folder: Path) -> Measurement:
 
 
 def tensor_groups(names: Mapping[str, Tensor]) -> dict[str, str]:
-    """Group of every tensor that is a parameter."""
+    """Map every parameter to its tensor group."""
     parameters = [name for name in names if not is_buffer(name)]
     layers = layer_of_tensors(parameters)
     groups = {}
@@ -107,12 +107,12 @@ def tensor_groups(names: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def sample_positions(name: str, shape: tuple[int, ...], n: int) -> np.ndarray:
-    """Positions of n sampled weights in a flattened tensor, ascending; equal for equal names and shapes."""
+    """Draw ascending positions of n weights in a flattened tensor; equal for equal names and shapes."""
     size = math.prod(shape)
     if n >= size:
         return np.arange(size)
     seed = int.from_bytes(hashlib.sha256(f"{name} {shape}".encode()).digest()[:8], "big")
-    # A little more than n and then n of them: positions that are drawn twice are rare and dropped.
+    # Draw more than n positions, drop the rare duplicates, then keep n.
     drawn = np.unique(np.random.default_rng(seed).integers(0, size, n + n // 2 + 8))
     return drawn[np.linspace(0, len(drawn) - 1, min(n, len(drawn))).astype(np.int64)]
 
@@ -189,7 +189,7 @@ def _is_token_embedding(name: str, tensor: Tensor, rows: "_RowNorms") -> bool:
 
 
 def _group_order(name: str) -> tuple[int, int]:
-    """Embedding, blocks by number, unembedding, the rest."""
+    """Return the sort key of a group: embedding, blocks by number, unembedding, other."""
     if name.startswith("block "):
         return 1, int(name.removeprefix("block "))
     return (EMBEDDING, "", UNEMBEDDING, OTHER).index(name), 0
@@ -213,7 +213,7 @@ def _n_values(tensor: Tensor, content: bytes) -> int:
 
 
 def _values(tensor: Tensor, content: bytes) -> np.ndarray:
-    """Values of a block as float32; numpy has no bfloat16, whose bits are the upper half of a float32."""
+    """Convert a block to float32; numpy has no bfloat16, whose bits are the upper half of a float32."""
     if tensor.dtype == "BF16":
         return (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32)
     kinds = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
@@ -225,7 +225,7 @@ def _values(tensor: Tensor, content: bytes) -> np.ndarray:
 
 
 class _RowNorms:
-    """Norms of the rows of a matrix that comes in blocks, which may begin and end inside a row."""
+    """Norms of the rows of a matrix that is read in blocks, which may begin and end inside a row."""
 
     def __init__(self, n_rows: int, n_columns: int):
         self.shape = (n_rows, n_columns)
@@ -245,7 +245,7 @@ class _RowNorms:
 
 
 def write_measurement(path: Path, measured: Measurement | InvalidCheckpoint) -> None:
-    """Write one file with the numbers in its metadata and the sample as its tensor, whole or not at all."""
+    """Write a measurement atomically to a safetensors file: the numbers as metadata, the sample as tensor."""
     plain = asdict(measured)
     sample = np.ascontiguousarray(plain.pop("sample", ()), np.float32)
     record = json.dumps({"refusal" if isinstance(measured, InvalidCheckpoint) else "measurement": plain})
@@ -261,21 +261,21 @@ def write_measurement(path: Path, measured: Measurement | InvalidCheckpoint) -> 
 
 
 def read_measurement(path: Path, *, sample: bool) -> Measurement | InvalidCheckpoint:
-    """Read what `write_measurement` wrote.
+    """Read a file of `write_measurement`.
 
     Args:
-        path: of the file.
-        sample: also read the sample of weights; without it only the header is read.
+        path: path of the file.
+        sample: also read the sample of weights; otherwise only the header is read.
 
     Raises:
-        EmergenceError: the file is damaged or no measurement.
+        EmergenceError: the file is damaged, or is not a measurement.
     """
     remedy = "delete it; the checkpoint is measured again"
     try:
         with safetensors.safe_open(path, framework="np") as file:
             notes = file.metadata() or {}
             if notes.get("format") != FORMAT or notes.get("format_version") != str(FORMAT_VERSION):
-                raise ValueError(f"it is no {FORMAT} of version {FORMAT_VERSION}")
+                raise ValueError(f"it is not an {FORMAT} of version {FORMAT_VERSION}")
             if xxhash.xxh3_128_hexdigest(notes["record"].encode()) != notes["record_xxh3"]:
                 raise ValueError("its numbers were altered")
             (found,) = parse_checked(notes["record"], _RECORD).values()

@@ -1,4 +1,4 @@
-"""Rows of the table of all checkpoints of a model: what each is, how alike it is to the others, whether it is used."""
+"""Rows of `checkpoint_registry`: identity of each checkpoint, its similarity to other steps, and its status."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,14 +15,14 @@ from emergence_assets.plan.timeline import TimelineEntry, is_used
 def registry_frame(
     model: str, tokens_per_step: int, entries: Sequence[TimelineEntry], measurements: Mapping[int, Measurement]
 ) -> pl.DataFrame:
-    """Rows of `REGISTRY` for one model, by step; measured columns are null where a checkpoint could not be measured.
+    """Make the rows of `REGISTRY` for one model, by step; columns of an unmeasured checkpoint are null.
 
     Args:
-        model: its name.
+        model: name of the model.
         tokens_per_step: training tokens per step.
-        entries: its checkpoint timeline.
-        measurements: step to measurement with sample. Cosines are estimated from the samples; they compare steps of
-            the most frequent architecture only.
+        entries: checkpoint timeline of the model.
+        measurements: step to measurement with sample. Cosines are estimated from the samples, for steps of the most
+            frequent architecture only.
     """
     steps, cosines_ss = cosine_matrix(measurements)
     place = {step: position for position, step in enumerate(steps)}

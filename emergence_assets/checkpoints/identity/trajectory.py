@@ -1,4 +1,4 @@
-"""How far apart the checkpoints of a model are, from the samples of their weights. Pure numpy.
+"""Distances and cosines between the checkpoints of a model, from samples of their weights. Pure numpy.
 
 Shape suffixes: s steps · g tensor groups · w sampled weights.
 """
@@ -12,55 +12,55 @@ from emergence_assets.checkpoints.identity.measurement import Measurement
 
 
 class Trajectory(NamedTuple):
-    """Checkpoints of one architecture, by step."""
+    """Distances and cosines between checkpoints of one architecture, by step."""
 
     steps: tuple[int, ...]
     """Ascending."""
     sizes_s: np.ndarray
     """Root mean square of the sampled weights."""
     distances_ss: np.ndarray
-    """Root mean square difference of the sampled weights; a metric, in the unit of the weights. Every group counts by
-    the number of its weights."""
+    """Root mean square difference of the sampled weights; a metric, in the unit of the weights. Every group is weighted
+    by its number of weights."""
     group_distances_gss: np.ndarray
-    """The same for each tensor group by itself."""
+    """Root mean square difference of the sampled weights of each tensor group."""
     relative_ss: np.ndarray
-    """Distance in units of the larger of the two models: 0 is equal, 1.4 is unrelated and as large."""
+    """Distance divided by the larger of the two sizes: 0 for equal models, 1.4 for unrelated models of equal size."""
     cosines_ss: np.ndarray
     """Cosine of the weights, 1 is equal up to scale."""
     similarity_ss: np.ndarray
-    """Median over groups of the cosine of their weights. Between runs of other seeds it is near 0; the cosine of all
-    weights need not be, as the rows of an unembedding have a direction in common that can outweigh all else."""
+    """Median over groups of the cosine of their weights; near 0 between runs of different seeds. The cosine of all
+    weights need not be near 0, because the rows of an unembedding share a direction that can dominate it."""
     groups: tuple[str, ...]
     """Groups that have matrices."""
 
     def places(self, steps: Sequence[int]) -> np.ndarray:
-        """Where some of the steps stand in the tables."""
+        """Return the indices of steps in the arrays."""
         return np.searchsorted(self.steps, steps)
 
     def size(self, step: int) -> float:
-        """Root mean square of the weights of a step."""
+        """Return the root mean square of the weights of a step."""
         return float(self.sizes_s[self.places([step])[0]])
 
     def distances(self, step: int, others: Sequence[int], group: int | None = None) -> np.ndarray:
-        """From one step to others; of one group, if given."""
+        """Return the distances from a step to other steps, of all weights or of one group."""
         return self._table(group)[self.places([step])[0], self.places(others)]
 
     def stretches(self, steps: Sequence[int], group: int | None = None) -> np.ndarray:
-        """From each of the steps to the next one; they need not ascend."""
+        """Return the distance from each step to the next; the steps need not ascend."""
         places = self.places(steps)
         return self._table(group)[places[:-1], places[1:]]
 
     def added(self, step: int, others: Sequence[int], group: int | None = None) -> np.ndarray:
-        """Increase of the trajectory length over other steps when a step is inserted, for each place among them.
+        """Return the increase of the trajectory length when a step is inserted, for each place among other steps.
 
-        Before the first and behind the last there is one stretch more, between two others a detour. The trajectory
-        of a clean run is shortest in the order of time.
+        At either end the increase is one distance, between two steps a detour. The trajectory of a clean run is
+        shortest in the order of time.
         """
         to = self.distances(step, others, group)
         return np.concatenate([to[:1], to[:-1] + to[1:] - self.stretches(others, group), to[-1:]])
 
     def saved_by_exchange(self, step: int, steps: Sequence[int]) -> np.ndarray:
-        """Decrease of the trajectory length over `steps` when one of them exchanges its weights with each of them."""
+        """Return the decrease of the trajectory length when `step` swaps its weights with each of `steps`."""
         places, row, own = self.places(steps), np.arange(len(steps)), list(steps).index(step)
         orders = np.tile(places, (len(steps), 1))
         orders[:, own] = places
@@ -69,9 +69,9 @@ class Trajectory(NamedTuple):
         return lengths[own] - lengths
 
     def unevenness(self, step: int, others: Sequence[int]) -> float:
-        """Change of the speed of the weights around a step between two others, as a sum of absolute logarithms.
+        """Sum the absolute changes of the logarithm of the weights' speed around a step.
 
-        0 at the ends of the run, where it is not defined.
+        Undefined at the ends of the run, where 0 is returned.
         """
         before, after = (
             [other for other in others if other < step][-2:],
@@ -88,7 +88,7 @@ class Trajectory(NamedTuple):
 
 
 def trajectory(measurements: Mapping[int, Measurement]) -> Trajectory:
-    """Distances and cosines between all steps; they must have the same architecture."""
+    """Compute distances and cosines between all steps; they must have the same architecture."""
     steps = tuple(sorted(measurements))
     if not steps:
         nothing = np.zeros((0, 0))
@@ -129,6 +129,6 @@ def _cosines(dots_ss: np.ndarray) -> np.ndarray:
 def _distances(dots_ss: np.ndarray) -> np.ndarray:
     squares_s = np.diag(dots_ss)
     apart_ss = np.maximum(squares_s[:, None] + squares_s[None, :] - 2 * dots_ss, 0)
-    # Below the rounding of the products themselves two samples are equal.
+    # A distance below the rounding of the products means equal samples.
     apart_ss[apart_ss < 1e-12 * (squares_s[:, None] + squares_s[None, :])] = 0
     return np.sqrt(apart_ss)

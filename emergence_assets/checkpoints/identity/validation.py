@@ -1,7 +1,7 @@
 """Validation of the checkpoints of a model by the identity rules. Pure numpy.
 
-A rule leaves out as few steps as possible: the worst one, after which all others are validated again without it.
-Thresholds were set on families trained here and on faults planted into them (`benchmarks/identity_rules.py`).
+A rule leaves out as few steps as possible: first the worst step, then all others are validated again without it.
+Thresholds were chosen on families trained here, with and without planted faults (`benchmarks/identity_rules.py`).
 """
 
 import math
@@ -20,22 +20,25 @@ from emergence_assets.checkpoints.identity.trajectory import Trajectory, traject
 IDENTITY_RULES = "identity_v1"
 """Name of this set of rules and thresholds; checkpoints are validated again when it changes."""
 UNTRAINED = (0.9, 1.3)
-"""Loss of an untrained model in units of ln(vocabulary). No training lowers it by a tenth without learning something;
-logits of random weights are not all equal, which raises it."""
+"""Range of the loss of an untrained model, in units of ln(vocabulary). A model below 0.9 has learnt something. The loss
+exceeds 1 because logits of random weights are not all equal."""
 CLEARLY = 0.8
-"""A length is clearly smaller than another when it is below this share of it. Between steps that differ by noise alone
-all lengths are equal; in clean runs, inserting a step anywhere else makes the trajectory at least 1.15 times longer."""
+"""A length is clearly smaller than another if it is below this share of the other. Between steps that differ by noise
+alone all lengths are equal; in clean runs, inserting a step anywhere else makes the trajectory at least 1.15 times
+longer."""
 HARDLY_MOVED = 0.02
-"""Relative distance below which half precision may leave whole tensors as they were."""
+"""Relative distance below which whole tensors may be unchanged in half precision."""
 ROUNDING = 0.001
-"""Relative distance that rounding to half precision makes; steps that differ by less have no order."""
+"""Relative distance caused by rounding to half precision; steps that differ by less have no order."""
 RELATED = 0.25
-"""Similarity of two checkpoints of one run; the lowest of neighbours in time is 0.57, the highest of other
-seeds 0.13."""
+"""Least similarity of two checkpoints of one run. Measured: at least 0.57 between neighbours in time, at most 0.13
+between seeds."""
 NEAR_IN_TIME = 4
-"""Steps whose numbers differ by no more than this factor have to be related: over more, a model may forget all."""
-LOSS_TELLS = 0.05
-"""Nats by which a loss must stand out to decide what distances leave open; in clean runs it rises by 0.03 at most."""
+"""Steps whose numbers differ by no more than this factor must be related; over a larger factor a model may change
+completely."""
+CLEAR_LOSS_DIFFERENCE = 0.05
+"""Difference of losses, in nats per token, that decides between owners if distances do not; in clean runs the loss
+rises by 0.03 at most."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,9 @@ class ValidationResult:
     status: Literal["ok", "admitted", "duplicate", "outlier", "quarantined"]
     reason: str = ""
     dup_of_step: int | None = None
-    """Step whose weights it repeats, where that is known."""
+    """Step whose weights this step repeats, if known."""
     failed: tuple[str, ...] = ()
-    """Names of the rules that it fails."""
+    """Names of the rules that the checkpoint fails."""
 
 
 def validate_checkpoints(
@@ -85,7 +88,7 @@ def validate_checkpoints(
 
 
 class _Validation:
-    """Results so far; a step that is left out is not compared any more."""
+    """Results so far; a step that is left out is not compared again."""
 
     def __init__(self, measurements: dict[int, Measurement]):
         self.measurements = measurements
@@ -101,11 +104,11 @@ class _Validation:
 
     @cached_property
     def path(self) -> Trajectory:
-        """Of all steps with one architecture, but for a step 0 that is none."""
+        """Trajectory of the steps with the common architecture, without a trained step 0."""
         return trajectory({step: self.measurements[step] for step in self.kept})
 
     def compare_architectures(self) -> None:
-        """The most frequent architecture is that of the model."""
+        """Leave out steps whose architecture is not the most frequent."""
         common = _common_architecture(self.measurements)
         shapes = {step: _architecture(found) for step, found in self.measurements.items()}
         for step, shape in shapes.items():
@@ -119,13 +122,13 @@ class _Validation:
                 self.leave_out(ValidationResult(step, "quarantined", reason, failed=("architecture_is_constant",)))
 
     def validate_step_0(self) -> None:
-        """A model that learned nothing predicts no better than chance."""
-        # Where it has the weights of another step, `find_shared_weights` says of which.
+        """Leave out a step 0 that predicts better or worse than an untrained model."""
+        # If it shares the weights of another step, `find_shared_weights` names that step.
         if 0 in self.kept and self._is_trained(0) and len(self._sharing(0)) == 1:
             self.leave_out(ValidationResult(0, "quarantined", self._trained(0), failed=("step_0_is_untrained",)))
 
     def find_shared_weights(self) -> None:
-        """Steps with the same weights: at most one of them is where it belongs."""
+        """Leave out steps that share their weights, except for the owner of the weights."""
         sets = {tuple(self._sharing(step)) for step in self.kept}
         owners = {shared: self._owner(shared) for shared in sets if len(shared) > 1}
         for shared, owner in owners.items():
@@ -134,7 +137,7 @@ class _Validation:
                     self.leave_out(self._duplicate(step, shared, owner))
 
     def find_shared_groups(self) -> None:
-        """Steps of which a part is that of another step, such as a shard of the wrong upload."""
+        """Leave out steps with a part of another step, such as a shard of the wrong upload."""
         kept = self.kept
         if len(kept) < 2:
             return
@@ -145,7 +148,7 @@ class _Validation:
             for step in kept:
                 sets.setdefault(self.measurements[step].matrix_hashes[position], []).append(step)
             for shared in sets.values():
-                # A part that most steps share is frozen; neighbours may share what training has not moved yet.
+                # A part that most steps share is frozen; neighbours may share a part that training has not moved yet.
                 if 1 < len(shared) <= len(kept) / 2 and self._moved(shared):
                     parts.setdefault(tuple(shared), []).append(group)
         owners = {shared: {self._owner(shared, group) for group in groups} - {None} for shared, groups in parts.items()}
@@ -159,13 +162,13 @@ class _Validation:
                     self.leave_out(ValidationResult(step, "outlier", reason, owner, ("weights_are_unique",)))
 
     def find_other_runs(self) -> None:
-        """Steps whose weights have nothing to do with those of most others, although some of these are near in time."""
+        """Leave out steps whose weights are unrelated to those of most steps, some of which are near in time."""
         runs: list[list[int]] = []
         for step in self.kept:
             similarity = dict(zip(self.path.steps, self.path.similarity_ss[self.path.places([step])[0]], strict=True))
             related = [run for run in runs if any(similarity[other] >= RELATED for other in run)]
             runs = [run for run in runs if run not in related] + [sorted([step, *chain.from_iterable(related)])]
-        # Of equally long ones the later: it is what became of the model.
+        # Of equally long runs the later: it leads to the final model.
         longest = max(runs, key=lambda run: (len(run), run), default=[])
         for run in runs:
             if run != longest and any(_are_near(step, other) for step in run for other in longest):
@@ -173,7 +176,7 @@ class _Validation:
                     nearest = min(longest, key=lambda other: abs(other - step))
                     similarity = self.path.similarity_ss[*self.path.places([step, nearest])]
                     reason = (
-                        f"it belongs to another run than step {nearest} and {len(longest) - 1} others: "
+                        f"it belongs to another run than step {nearest} and {len(longest) - 1} other steps: "
                         f"their weights have a cosine of {similarity:.2f}"
                     )
                     self.leave_out(ValidationResult(step, "outlier", reason, failed=("steps_lie_on_one_trajectory",)))
@@ -184,7 +187,7 @@ class _Validation:
             gains = {step: gain for step in kept if (gain := self._gain_of_moving(step)) > 0}
             if not gains:
                 return
-            # Of two neighbours in the wrong order either could be moved across the other: both are in doubt.
+            # Of two neighbours in the wrong order either could move across the other: both are left out.
             most = max(gains.values())
             worst = [step for step, gain in gains.items() if gain > 0.999 * most]
             saved = {step: self.path.saved_by_exchange(step, kept) for step in gains}
@@ -194,7 +197,7 @@ class _Validation:
                 self.leave_out(self._misplaced(step, kept))
 
     def _gain_of_moving(self, step: int) -> float:
-        """Decrease of the trajectory length with a step where it fits best; 0 if that is not clearly elsewhere."""
+        """Return the decrease of the trajectory length with a step at its best place; 0 unless clear."""
         others = [other for other in self.kept if other != step]
         added = self.path.added(step, others)
         own = _place(step, others)
@@ -218,7 +221,7 @@ class _Validation:
             reason = f"it has the weights of step {owner}"
         else:
             others = [other for other in shared if other != step]
-            reason = f"it has the same weights as {_steps(others)}, and which of them is right cannot be told"
+            reason = f"it has the same weights as {_steps(others)}, and the right step cannot be determined"
         failed = ("weights_are_unique",)
         if step == 0 and self._is_trained(0):
             reason, failed = f"{self._trained(0)}; {reason}", ("step_0_is_untrained", *failed)
@@ -230,13 +233,13 @@ class _Validation:
 
     def _trained(self, step: int) -> str:
         loss = self.measurements[step].loss
-        return f"it is no untrained model: its loss is {loss:.2f} nats, chance is {self._chance(step):.2f}"
+        return f"it is not an untrained model: its loss is {loss:.2f} nats, chance is {self._chance(step):.2f}"
 
     def _chance(self, step: int) -> float:
         return math.log(self.measurements[step].facts.vocab_size)
 
     def _sharing(self, step: int) -> list[int]:
-        """Steps that have the weights of a step, itself among them."""
+        """List the steps that have the weights of a step, itself included."""
         hashes = self.measurements[step].matrix_hashes
         return [other for other in self.kept if self.measurements[other].matrix_hashes == hashes]
 
@@ -245,10 +248,11 @@ class _Validation:
         return bool(self.path.relative_ss[first, rest].max() >= HARDLY_MOVED)
 
     def _owner(self, shared: Sequence[int], group: int | None = None) -> int | None:
-        """The step to which weights belong that several steps share; None if that cannot be decided.
+        """Find the owner of weights that several steps share; None if it cannot be decided.
 
-        It is the one where they increase the trajectory length least; of neighbours in time, the one with which the
-        weights move at an even speed. Where that leaves several, the one whose loss fits between those of the others.
+        The owner is the step at which the weights increase the trajectory length least; of neighbours in time, the step
+        with which the weights move at an even speed. If several steps remain, the owner is the step whose loss fits
+        between those of the other steps.
         """
         others = [step for step in self.kept if step not in shared]
         owners = [step for step in shared if step or group is not None or not self._is_trained(0)]
@@ -260,19 +264,20 @@ class _Validation:
         if is_one_place:
             owners = _least(owners, lambda step: self.path.unevenness(step, others))
         surprises = {step: self._surprise(step, others) for step in owners}
-        owners = [step for step in owners if surprises[step] <= min(surprises.values()) + LOSS_TELLS]
+        owners = [step for step in owners if surprises[step] <= min(surprises.values()) + CLEAR_LOSS_DIFFERENCE]
         if len(owners) > 2 and not is_one_place and owners[-1] > max(others):
-            return owners[-1]  # the published model, in place of many others
+            return owners[-1]  # the final model, uploaded in place of earlier steps
         if owners[0] == 0 and group is None and self.measurements[0].loss is not None:
-            return 0  # an untrained model, as nothing had moved yet
+            return 0  # an untrained model: nothing has moved yet
         return owners[0] if len(owners) == 1 else None
 
     def _stride(self, step: int, shared: Sequence[int], others: Sequence[int], group: int) -> float:
-        """How much further, or less far, than the rest of the model a part moved since the nearest other step.
+        """Compare how far a part moved since the nearest other step, relative to the rest of the model.
 
-        In units of what is usual between the other steps; 1 is usual, and as much less counts as much more.
+        Returns the factor by which this ratio differs from that between the other steps, in either direction; 1 means
+        no difference.
         """
-        hashes = [self.measurements[one].matrix_hashes for one in shared]
+        hashes = [self.measurements[other].matrix_hashes for other in shared]
         positions = [self.measurements[step].groups.index(name) for name in self.path.groups]
         rest = [g for g, position in enumerate(positions) if len({known[position] for known in hashes}) == len(shared)]
         nearest = sorted(others, key=lambda other: abs(other - step))[:2]
@@ -287,7 +292,7 @@ class _Validation:
         return max(found, usual) / max(min(found, usual), 1e-9)
 
     def _surprise(self, step: int, others: Sequence[int]) -> float:
-        """Nats by which the loss of a step is above that of earlier steps or below that of later ones."""
+        """Return by how many nats the loss of a step exceeds that of earlier steps or is below that of later steps."""
         loss = self.measurements[step].loss
         known = {other: found for other in others if (found := self.measurements[other].loss) is not None}
         if loss is None:
@@ -298,7 +303,7 @@ class _Validation:
 
 
 def cosine_matrix(measurements: Mapping[int, Measurement]) -> tuple[tuple[int, ...], np.ndarray]:
-    """Cosines of the weights of all steps that share the most frequent architecture.
+    """Compute the cosines of the weights of all steps that have the most frequent architecture.
 
     Returns:
         Steps, ascending, and their cosines [steps, steps].
@@ -309,7 +314,7 @@ def cosine_matrix(measurements: Mapping[int, Measurement]) -> tuple[tuple[int, .
 
 
 def _common_architecture(measurements: Mapping[int, Measurement]) -> tuple[tuple[str, object], ...]:
-    """The most frequent one; of equally frequent ones that of the latest step, which is published as the model."""
+    """Return the most frequent architecture; of equally frequent ones that of the latest step, the published model."""
     shapes = {step: _architecture(found) for step, found in measurements.items()}
     counts, latest = Counter(shapes.values()), {shape: step for step, shape in sorted(shapes.items())}
     return max(counts, key=lambda shape: (counts[shape], latest[shape]), default=())
@@ -326,12 +331,12 @@ def _are_near(one: int, other: int) -> bool:
 
 
 def _place(step: int, others: Sequence[int]) -> int:
-    """How many others are before a step."""
+    """Count the steps of `others` before a step."""
     return sum(other < step for other in others)
 
 
 def _least(steps: Sequence[int], length: Callable[[int], float]) -> list[int]:
-    """Steps whose trajectory is shortest, within measurement noise."""
+    """Return the steps whose length is not clearly larger than the smallest."""
     lengths = {step: length(step) for step in steps}
     return [step for step in steps if CLEARLY * lengths[step] <= min(lengths.values())]
 

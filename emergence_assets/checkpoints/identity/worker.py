@@ -1,4 +1,4 @@
-"""Workers that measure, validate and register checkpoints."""
+"""Worker functions that measure, register and compare checkpoints."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from resources.tables.parquet import write_table
 def register(
     measurement: str, record: str, required: str, declared: dict[str, int], origin: dict[str, Any], report: Any
 ) -> None:
-    """Worker: write the record of a checkpoint that was measured and validated."""
+    """Write the record of a measured and validated checkpoint."""
     measured, want = read_measurement(Path(measurement), sample=False), required_from_json(required)
     if not isinstance(measured, Measurement) or any(
         getattr(measured.facts, name) != want.recipe[name] for name in CONTENT_HASHES
@@ -36,7 +36,7 @@ def register(
             raise EmergenceError(
                 f"{name} is {getattr(facts, name)} in the checkpoint and {expected} in the study.",
                 where=f"{origin['location']} {origin['revision']}",
-                remedy="correct the study, or put the right checkpoint there",
+                remedy="correct the study, or replace the checkpoint",
             )
     shown = ("n_layers", "d_model", "n_heads", "vocab_size", "n_params", "n_params_nonemb", "weights_bytes")
     summary = origin | {name: getattr(facts, name) for name in (*shown, "weights_sha256", "architecture")}
@@ -49,7 +49,7 @@ def register(
 def write_registry(
     data: str, study: str, model: str, tokens_per_step: int, path: str, required: str, report: Any
 ) -> None:
-    """Worker: write the table of all checkpoints of a model."""
+    """Write the table of all checkpoints of a model."""
     from emergence_assets.checkpoints.identity.registry import registry_frame
     from emergence_assets.checkpoints.table import REGISTRY
 
@@ -69,10 +69,10 @@ def write_registry(
 def measure(
     source: dict[str, Any], checkpoint: dict[str, Any], path: str, left_out_if_broken: bool, report: Any
 ) -> None:
-    """Worker: fetch one checkpoint, read every weight once, and write its measurement.
+    """Fetch one checkpoint, read every weight once, and write its measurement.
 
-    A broken checkpoint from outside is stored with the reason, so that it is left out; a broken checkpoint that was
-    trained here is an error, as it can be trained again.
+    With `left_out_if_broken` the reason for a broken checkpoint is stored, and the checkpoint is left out. Otherwise it
+    is an error: a checkpoint that was trained here can be trained again.
     """
     import torch
 
@@ -92,7 +92,7 @@ def measure(
                 measured = replace(measured, loss=fixed_text_loss(model, folder / "tokenizer.json"))
             report(2, 2, "")
     except BrokenCheckpoint as error:
-        # An error of the disk or the network may be gone next time.
+        # An error of the disk or the network may be temporary.
         if not left_out_if_broken or getattr(error.__cause__, "errno", None) is not None:
             raise
         measured = InvalidCheckpoint(error.reason)
@@ -101,7 +101,7 @@ def measure(
 
 
 def compare_content(source: dict[str, Any], checkpoint: dict[str, Any], path: str, report: Any) -> str:
-    """Worker: hash a checkpoint again; returns what differs from its measurement, empty if nothing does."""
+    """Hash a checkpoint again and return its differences from the measurement, empty if there are none."""
     from emergence_assets.checkpoints.files.folder import read_facts
     from emergence_assets.checkpoints.sources.of_family import source_from
 
@@ -114,11 +114,11 @@ def compare_content(source: dict[str, Any], checkpoint: dict[str, Any], path: st
     except BrokenCheckpoint as error:
         return f"{error.what} ({error.where})"
     altered = [name for name in CONTENT_HASHES if getattr(facts, name) != getattr(measured.facts, name)]
-    return f"{', '.join(altered)} differ from what was measured: the files were altered" if altered else ""
+    return f"{', '.join(altered)} differ from the measurement: the files were altered" if altered else ""
 
 
 def measurements(storage: Storage, timeline: Timeline) -> dict[int, Measurement]:
-    """Step to measurement, with its sample of weights, of all checkpoints that could be measured."""
+    """Read the measurements of a timeline with their samples of weights, by step; invalid checkpoints are left out."""
     read = {
         entry.step: read_measurement(storage.checkpoint_measurement(entry.identity), sample=True)
         for entry in timeline.entries

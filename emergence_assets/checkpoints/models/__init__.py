@@ -1,1 +1,1 @@
-"""Checkpoints loaded as models."""
+"""Conversion and loading of checkpoints as models, and their loss on a fixed text."""

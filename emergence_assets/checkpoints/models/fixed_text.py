@@ -1,4 +1,4 @@
-"""Loss of a checkpoint on one fixed text, which tells whether it predicts as well as its step suggests."""
+"""Loss of a checkpoint on one fixed text, for comparison with the losses of other steps."""
 
 import functools
 import math
@@ -12,23 +12,24 @@ from emergence_assets.texts.wordnet import corpus
 from resources.errors import BrokenCheckpoint
 
 N_TOKENS = 4096
-"""Predicted tokens at most: with a spread of about 3 nats per token the mean is known to 0.05 nats."""
+"""Largest number of predicted tokens: with a standard deviation of about 3 nats per token, the standard error of the
+mean is 0.05 nats."""
 WINDOW = 64
-"""Tokens per window, or the model's context where that is shorter."""
+"""Tokens per window; the context of the model if that is shorter."""
 BATCH = 16
-_FETCH_AGAIN = "fetch this checkpoint again, or leave it out"
+_FETCH_AGAIN = "fetch this checkpoint again, or exclude it"
 
 
 def fixed_text_loss(model: PreTrainedModel, tokenizer: Path, n_tokens: int = N_TOKENS) -> float:
-    """Mean next-token cross-entropy in nats per token, on held-out WordNet glosses in the order of the corpus.
+    """Compute the mean next-token cross-entropy in nats per token, on held-out WordNet glosses in corpus order.
 
-    The text is cut by the checkpoint's own tokenizer, so that losses compare between steps of a model and with the
-    logarithm of its vocabulary, not between families.
+    The text is split by the checkpoint's own tokenizer, so that losses are comparable between steps of a model and with
+    the logarithm of its vocabulary size, but not between families.
 
     Args:
         model: a causal language model with its head, in evaluation mode.
-        tokenizer: its tokenizer.json.
-        n_tokens: predicted tokens at most.
+        tokenizer: path of the model's tokenizer.json.
+        n_tokens: largest number of predicted tokens.
 
     Raises:
         BrokenCheckpoint: the tokenizer does not fit the model, the model cannot be run, or the loss is not finite.
@@ -39,7 +40,7 @@ def fixed_text_loss(model: PreTrainedModel, tokenizer: Path, n_tokens: int = N_T
     try:
         loss = _mean_loss(model, windows_pt)
     except torch.OutOfMemoryError:
-        raise  # says nothing about the checkpoint
+        raise  # not an error of the checkpoint
     except (RuntimeError, IndexError, ValueError, TypeError, AttributeError) as error:
         raise BrokenCheckpoint(
             f"the model cannot be run: {type(error).__name__}: {error}", where=tokenizer.parent, remedy=_FETCH_AGAIN
@@ -63,10 +64,10 @@ def _mean_loss(model: PreTrainedModel, windows_pt: torch.Tensor) -> float:
 
 
 def _windows(tokenizer: Path, n_tokens: int, vocab_size: int, window: int) -> torch.Tensor:
-    """Token ids [windows, window]."""
+    """Return token ids [windows, window]."""
     try:
         loaded = Tokenizer.from_str(tokenizer.read_text("utf-8"))
-    except Exception as error:  # the library raises bare Exception for whatever it cannot read
+    except Exception as error:  # the library raises a bare Exception for any unreadable file
         raise BrokenCheckpoint(f"cannot read the tokenizer: {error}", where=tokenizer, remedy=_FETCH_AGAIN) from error
     loaded.no_truncation()
     loaded.no_padding()
@@ -74,20 +75,22 @@ def _windows(tokenizer: Path, n_tokens: int, vocab_size: int, window: int) -> to
     ids = loaded.encode(_text(n_windows * window), add_special_tokens=False).ids[: n_windows * window]
     if len(ids) < window:
         raise BrokenCheckpoint(
-            f"the tokenizer makes {len(ids)} tokens of the fixed text", where=tokenizer, remedy="give the model's own"
+            f"the tokenizer makes {len(ids)} tokens of the fixed text",
+            where=tokenizer,
+            remedy="provide the tokenizer of this model",
         )
     if max(ids) >= vocab_size:
         raise BrokenCheckpoint(
             f"the tokenizer gives token {max(ids)}, the model has {vocab_size}",
             where=tokenizer,
-            remedy="give the tokenizer of this model",
+            remedy="provide the tokenizer of this model",
         )
     return torch.tensor(ids[: len(ids) // window * window]).reshape(-1, window)
 
 
 @functools.cache
 def _text(n_tokens: int) -> str:
-    """At least so many tokens of running text for any tokenizer: no token is longer than 16 characters on average."""
+    """Return text of at least `n_tokens` tokens for any tokenizer; tokens have at most 16 characters on average."""
     synsets = corpus.heldout_synsets().head(n_tokens // 4)
     texts = map(corpus.synset_text, synsets["lemmas"].to_list(), synsets["definition"])
     return "".join(texts)[: 16 * n_tokens]

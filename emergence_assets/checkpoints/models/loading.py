@@ -1,4 +1,4 @@
-"""A checkpoint folder as a model in memory. T: imports torch and transformers."""
+"""Load a checkpoint folder as a model. Imports torch and transformers."""
 
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,21 @@ def load_model(
     *,
     trusted: bool = False,
 ) -> PreTrainedModel:
-    """The model of a checkpoint folder, in evaluation mode and without gradients.
+    """Load the model of a checkpoint folder, in evaluation mode and without gradients.
 
-    Nothing is fetched and no pickle is read. A language model comes with its head, an encoder without. The dtype is
-    what the model computes in, not what is stored: published checkpoints are stored in half precision.
+    Nothing is downloaded and no pickle is read. A language model is loaded with its head, an encoder without. The model
+    computes in `dtype`, whatever the stored data type: published checkpoints are stored in half precision.
 
     Args:
-        folder: in Hugging Face layout, weights as safetensors.
-        device: where it goes.
-        dtype: of the computation.
-        trusted: run Python code that comes with the checkpoint, if its config asks for it.
+        folder: folder in Hugging Face layout, with weights as safetensors.
+        device: device of the model.
+        dtype: data type of the computation.
+        trusted: run Python code of the checkpoint, if its config requires it.
 
     Raises:
-        BrokenCheckpoint: transformers cannot load the folder, or had to make up weights that are not in it.
+        BrokenCheckpoint: transformers cannot load the folder, or weights of the model are missing.
     """
-    disable_progress_bar()  # of loading weights: it would be written across our own
+    disable_progress_bar()  # of loading weights: it would disturb our own progress bar
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trusted)
         kind = AutoModelForCausalLM if _is_language_model(config) else AutoModel
@@ -62,46 +62,46 @@ def load_model(
         what = f"cannot load this checkpoint: {type(error).__name__}: {error}"
         raise BrokenCheckpoint(what, where=folder, remedy=_FETCH_AGAIN) from error
     model, loading = loaded
-    # transformers fills missing weights with random numbers and only logs it. A pooler stands behind the last block:
-    # its output is not read.
+    # transformers fills missing weights with random numbers and only logs it. A pooler may be missing: it follows the
+    # last block, and its output is not read.
     missing = map(str, [*loading["missing_keys"], *loading["mismatched_keys"]])
-    if made_up := sorted(name for name in missing if not name.startswith("pooler.")):
-        what = f"weights lack {len(made_up)} tensors that the model needs, the first is {made_up[0]}"
+    if absent := sorted(name for name in missing if not name.startswith("pooler.")):
+        what = f"weights lack {len(absent)} tensors that the model needs, the first is {absent[0]}"
         raise BrokenCheckpoint(what, where=folder, remedy=_FETCH_AGAIN)
     return model.eval().requires_grad_(False).to(device)
 
 
 def _is_language_model(config: PreTrainedConfig) -> bool:
-    """Whether the checkpoint says that it predicts the next token; others are loaded without a head."""
+    """Return whether the config is of a model that predicts the next token; other models are loaded without a head."""
     named = (config.architectures or [""])[0]
     return named.endswith(("ForCausalLM", "LMHeadModel"))
 
 
 def is_causal(model: PreTrainedModel) -> bool:
-    """Whether positions see only those before them; an encoder's see all, padding too if it is not masked."""
+    """Return whether positions attend only to earlier ones; in an encoder also to later ones and unmasked padding."""
     return _is_language_model(model.config)
 
 
 def blocks(model: PreTrainedModel, named: str | None = None) -> nn.ModuleList:
-    """The model's blocks in order; the output of block i is the residual stream of layer i.
+    """Find the blocks of a model in order; the output of block i is the residual stream of layer i.
 
     Args:
         model: any decoder or encoder.
         named: module path of the list, such as `gpt_neox.layers`; by default it is found.
 
     Raises:
-        EmergenceError: no list of modules, or more than one, is as long as the config says; or there is none of the
-            given name.
+        EmergenceError: no list of modules, or more than one, has the length of the config; or there is no list with
+            the given name.
     """
     return _blocks_and_name(model, named)[0]
 
 
 def hook_point_name(model: PreTrainedModel, layer: int, named: str | None = None) -> str:
-    """Name of the module whose output is a layer's residual stream, as in `gpt_neox.layers.3`; -1 is the embedding.
+    """Return the module whose output is the residual stream of a layer, as in `gpt_neox.layers.3`; -1 is the embedding.
 
     Raises:
         EmergenceError: the blocks are not found; see `blocks`.
-        ValueError: there is no such layer.
+        ValueError: the model has no such layer.
     """
     modules, name = _blocks_and_name(model, named)
     if layer == -1:

@@ -1,1 +1,1 @@
-"""Where checkpoints come from: a model hub, a local folder, training in this study."""
+"""Sources of checkpoints: a model hub, a local folder, training in this study."""

@@ -1,7 +1,7 @@
-"""Fetched checkpoints on this machine, up to a size: the least recently used go first, never one that is in use.
+"""Bounded cache of downloaded checkpoints: the least recently used is evicted first, an entry in use never.
 
-An entry is a folder `<key>/`, whole or not there. `<key>.partial/` is being filled, or waits to be filled on after a
-kill. Who uses an entry holds a shared lock on `<key>.lock`; who removes it needs that lock alone.
+An entry is a folder `<key>/`, created atomically. The folder `<key>.partial/` holds an incomplete entry, which is
+resumed after a kill. A reader holds a shared lock on `<key>.lock`; eviction requires the exclusive lock.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors, process_is_alive, sync
 
 WAIT_SECONDS = 600.0
-"""Time-out of a checkpoint that waits for room while others are in use."""
+"""Timeout of the wait for free space while other checkpoints are in use."""
 _EXPECTED = ".expected_bytes"
 
 
 class Entry(NamedTuple):
-    """One folder of the cache."""
+    """One complete or partial folder of the cache."""
 
     key: str
     n_bytes: int
@@ -37,24 +37,24 @@ class CheckpointCache:
     """A bounded folder of checkpoints, shared by all processes of this machine."""
 
     def __init__(self, root: Path, limit_bytes: int, wait_seconds: float = WAIT_SECONDS):
-        """Nothing is read yet."""
+        """Read nothing yet."""
         self.root, self.limit_bytes, self.wait_seconds = root, limit_bytes, wait_seconds
 
     def contains(self, key: str) -> bool:
-        """Whether the entry is there, whole."""
+        """Return whether the cache holds the complete entry."""
         return (self.root / key).is_dir()
 
     @contextlib.contextmanager
     def hold(self, key: str, n_bytes: int, fill: Callable[[Path], None]) -> Iterator[Path]:
-        """The entry, filled if it is not there; it stays as long as the context is open.
+        """Yield the folder of an entry, filled if it is missing; it is not evicted while the context is open.
 
         Args:
-            key: names the content.
-            n_bytes: what it will take.
-            fill: brings a folder to hold everything, going on from what is in it.
+            key: key of the content.
+            n_bytes: size of the complete entry.
+            fill: completes a folder, resuming from its present files.
 
         Raises:
-            EmergenceError: it does not fit, or `fill` fails; what was filled so far is kept.
+            EmergenceError: the entry does not fit, or `fill` fails; the partial folder is kept.
         """
         with clear_disk_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ class CheckpointCache:
         sync(self.root)
 
     def entries(self) -> list[Entry]:
-        """What is in the cache, least recently used first."""
+        """List the entries of the cache, least recently used first."""
         found = []
         for path in self.root.iterdir() if self.root.is_dir() else ():
             with contextlib.suppress(FileNotFoundError):  # removed meanwhile
@@ -91,10 +91,10 @@ class CheckpointCache:
         return sorted(found, key=lambda entry: entry.last_used)
 
     def evict(self, key: str) -> int:
-        """Remove an entry that nobody uses.
+        """Remove an entry that is not in use.
 
         Returns:
-            Bytes freed; 0 when it is not there or in use.
+            Bytes freed; 0 if the entry is missing or in use.
         """
         if not self.root.is_dir():
             return 0
@@ -103,17 +103,17 @@ class CheckpointCache:
             for path in (self.root / key, self.root / f"{key}.partial"):
                 if path.is_dir():
                     freed += sum(file.stat().st_size for file in path.iterdir() if file.is_file())
-                    going = self.root / f".{path.name}.{os.getpid()}.tmp"
-                    shutil.rmtree(going, ignore_errors=True)  # of a killed process that had this number
-                    path.rename(going)  # at once, so that no half-removed entry looks whole
-                    shutil.rmtree(going)
+                    removed = self.root / f".{path.name}.{os.getpid()}.tmp"
+                    shutil.rmtree(removed, ignore_errors=True)  # of a killed process with the same process id
+                    path.rename(removed)  # atomic, so that no half-removed entry looks complete
+                    shutil.rmtree(removed)
         return freed
 
     def _reserve(self, partial: Path, n_bytes: int) -> None:
-        """Make room for a checkpoint and claim it, evicting what was used least recently.
+        """Reserve space for a checkpoint, evicting the least recently used entries.
 
         Raises:
-            EmergenceError: it is larger than the cache, or others are in use for too long.
+            EmergenceError: the checkpoint is larger than the cache, or other entries are in use for too long.
         """
         remedy = "raise family.cache_gb in the study file"
         if n_bytes > self.limit_bytes:
@@ -135,22 +135,22 @@ class CheckpointCache:
                     (partial / _EXPECTED).write_text(str(n_bytes))
                     return
             if time.monotonic() - began > self.wait_seconds:
-                what = f"No room for {n_bytes / 1e9:.3g} GB: {excess / 1e9:.3g} GB too much are in use."
+                what = f"No room for {n_bytes / 1e9:.3g} GB: {excess / 1e9:.3g} GB too much is in use."
                 raise EmergenceError(what, where=self.root, remedy=remedy)
             time.sleep(min(1.0, self.wait_seconds / 10))
 
     def _sweep(self) -> None:
-        """Finish evictions whose process was killed: what it left counts as no entry and takes room all the same."""
-        for going in self.root.glob(".*.tmp"):
-            owner = going.name.split(".")[-2]
+        """Delete the remains of evictions whose process was killed: they are no entries but take space."""
+        for removed in self.root.glob(".*.tmp"):
+            owner = removed.name.split(".")[-2]
             if owner.isdecimal() and not process_is_alive(int(owner)):
-                shutil.rmtree(going, ignore_errors=True)
+                shutil.rmtree(removed, ignore_errors=True)
 
     @contextlib.contextmanager
     def _lock(self, key: str, how: int) -> Iterator[None]:
         with (self.root / f"{key}.lock").open("a") as file:
             fcntl.flock(file, how)
-            yield  # closing the file gives the lock back, and so does being killed
+            yield  # the lock is released when the file is closed, also by a kill
 
 
 def _expected(partial: Path) -> int:

@@ -1,4 +1,4 @@
-"""Checkpoints that are revisions of hub repositories: pinned once, fetched by commit, verified, cached."""
+"""Source of checkpoints that are revisions of hub repositories: pinned, fetched by commit, verified, cached."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -33,12 +33,12 @@ from resources.progress import Report
 NEEDED = ("config.json", "tokenizer.json")
 WELCOME = ("tokenizer_config.json", "special_tokens_map.json")
 LISTING_THREADS = 8
-"""Requests at a time while revisions are pinned."""
+"""Parallel requests while revisions are pinned."""
 _FORMATS = {
     "model.safetensors": re.compile(r"model[-_]([0-9]{1,9})-of-([0-9]{1,9})\.safetensors"),
     "pytorch_model.bin": re.compile(r"pytorch_model[-_]([0-9]{1,9})-of-([0-9]{1,9})\.bin"),
 }
-"""The file of each weight format, best first, and how its parts are called."""
+"""Maps the file of each weight format, preferred format first, to the names of its parts."""
 
 
 class HubSource(Source):
@@ -55,16 +55,16 @@ class HubSource(Source):
         offline: bool = False,
         client: HubClient | None = None,
     ):
-        """Nothing is asked or read yet.
+        """Read and request nothing yet.
 
         Args:
             repositories: model to repository.
-            pattern: name of a step's revision.
+            pattern: pattern of the revision names.
             lock: path of the lock file.
-            cache: where checkpoints are kept.
-            trusted: models whose own code may be run, and is fetched; that of others is pinned only.
-            offline: use lock and cache alone.
-            client: of another hub than the usual one.
+            cache: cache of the checkpoints.
+            trusted: models whose own code may be run and is fetched; code of other models is only pinned.
+            offline: use only lock file and cache.
+            client: client of the hub; by default of the usual hub.
         """
         self.repositories, self.pattern, self.lock, self.cache = dict(repositories), pattern, lock, cache
         self.trusted, self.offline = frozenset(trusted), offline
@@ -85,23 +85,23 @@ class HubSource(Source):
 
     @property
     def lock_file(self) -> Path:
-        """File with the pins."""
+        """Lock file with the pins."""
         return self.lock
 
     @property
     def can_refresh(self) -> bool:
-        """Whether the hub may be asked."""
+        """Whether requests to the hub are allowed."""
         return not self.offline
 
     def is_pinned(self, model: str) -> bool:
-        """Whether the lock has revisions of the model that fit the study file."""
+        """Return whether the lock file has revisions of the model that fit the study file."""
         return bool(self._pins(model))
 
     def list(self, model: str) -> Listing:
-        """Pinned revisions; no network. See `Source.list`.
+        """List the pinned revisions, without network. See `Source.list`.
 
         Raises:
-            EmergenceError: the lock cannot be read.
+            EmergenceError: the lock file cannot be read.
         """
         found, incomplete = [], {}
         for pin in self._pins(model):
@@ -126,18 +126,18 @@ class HubSource(Source):
     def refresh(
         self, models: Sequence[str] | None = None, *, accept_moved: bool = False, retry_seconds: float | None = None
     ) -> LockDifference:
-        """Pin revisions that are new, and on request those that moved; the others keep their pins.
+        """Pin new revisions, and with `accept_moved` also moved revisions; all others keep their pins.
 
-        A revision that was no checkpoint yet, because a file was missing, is pinned again when its branch moves. One
-        request per model for its branches and tags, and one for each revision that is pinned.
+        An incomplete revision, which lacks a file, is pinned again when its branch moves. Takes one request per model
+        for branches and tags, and one request for each revision that is pinned.
 
         Args:
-            models: by default all.
-            accept_moved: also pin the new commit of branches that moved, and remove those that are gone.
+            models: models to pin; by default all.
+            accept_moved: also pin the new commit of branches that moved, and remove pins of deleted branches.
             retry_seconds: see `HubClient`.
 
         Raises:
-            EmergenceError: the hub does not answer, or must not be asked.
+            EmergenceError: the hub does not answer, or the source is offline.
         """
         if self.offline:
             raise EmergenceError(
@@ -152,8 +152,8 @@ class HubSource(Source):
             steps = self.pattern.steps(revisions, where=repository)
             if not steps:
                 raise EmergenceError(
-                    f"No branch or tag of {repository} is called like {self.pattern.pattern!r}.",
-                    where=", ".join(sorted(revisions)[:5]) or "it has neither",
+                    f"No branch or tag of {repository} matches {self.pattern.pattern!r}.",
+                    where=", ".join(sorted(revisions)[:5]) or "no branches or tags",
                     remedy="correct family.revision in the study file",
                 )
             now = {step: (revision, revisions[revision]) for step, revision in steps.items()}
@@ -180,7 +180,7 @@ class HubSource(Source):
 
     @contextmanager
     def fetch(self, ref: CheckpointRef, report: Report) -> Iterator[Path]:
-        """The checkpoint from the cache, downloaded if it is not there; see `Source.fetch`."""
+        """Yield the cached checkpoint, downloaded if necessary; see `Source.fetch`."""
         pin, is_trusted = self._pin(ref), ref.model in self.trusted
 
         def fill(folder: Path) -> None:
@@ -193,7 +193,7 @@ class HubSource(Source):
             for file in pin.others:
                 if is_trusted or not file.name.endswith(".py"):
                     self._client.download(ref.location, ref.commit_sha, file, folder, report)
-            refuse_unsafe(folder, trusted=is_trusted)  # before gigabytes are fetched in vain
+            refuse_unsafe(folder, trusted=is_trusted)  # before the large files are downloaded
             for file in pin.weights:
                 self._client.download(ref.location, ref.commit_sha, file, folder, report)
             if not any(file.name.endswith(".safetensors") for file in pin.weights):
@@ -202,23 +202,23 @@ class HubSource(Source):
                 report(0, 1, "converting pickled weights")
                 convert_pickle(folder)
 
-        # A pickle and what it is converted to are there at the same time for a moment.
+        # A pickle and its conversion take space at the same time.
         pickled = any(file.name.endswith(".bin") for file in pin.weights)
         n_bytes = sum(file.n_bytes for file in pin.others) + ref.weights_bytes * (2 if pickled else 1)
         with self.cache.hold(ref.identity, n_bytes, fill) as folder:
-            refuse_unsafe(folder, trusted=is_trusted)  # it may have been fetched when the model was trusted
+            refuse_unsafe(folder, trusted=is_trusted)  # the model may have been trusted at the time of the download
             yield folder
 
     def is_cached(self, ref: CheckpointRef) -> bool:
-        """Whether the cache holds it."""
+        """Return whether the cache holds the checkpoint."""
         return self.cache.contains(ref.identity)
 
     def evict(self, ref: CheckpointRef) -> int:
-        """Remove it from the cache unless it is in use."""
+        """Remove the checkpoint from the cache unless it is in use; returns the bytes freed."""
         return self.cache.evict(ref.identity)
 
     def _pins(self, model: str) -> Sequence[Pin]:
-        """Pins of a model in the repository and with the names that the study file states; others are ignored."""
+        """Read the pins of a model that fit repository and revision pattern of the study file; others are ignored."""
         pins = read_lock(self.lock).pins(model, self.repositories[model])
         return [pin for pin in pins if self.pattern.step_of(pin.revision) == pin.step]
 
@@ -229,7 +229,7 @@ class HubSource(Source):
         raise EmergenceError(
             f"{ref.model} step {ref.step} is not pinned at {ref.commit_sha[:12]}.",
             where=self.lock,
-            remedy="run again; the lock changed meanwhile",
+            remedy="run again; the lock file has changed",
         )
 
     def _new_pins(
@@ -237,18 +237,18 @@ class HubSource(Source):
     ) -> tuple[Pin, ...]:
         known = {pin.step: pin for pin in old}
         kept = {step: pin for step, pin in known.items() if step in now or not accept_moved}
-        ask = [
+        to_pin = [
             (step, revision, sha)
             for step, (revision, sha) in now.items()
             if step not in known or ((accept_moved or known[step].problem) and known[step].commit_sha != sha)
         ]
 
-        def pin(asked: tuple[int, str, str]) -> Pin:
-            step, revision, sha = asked
+        def pin(branch: tuple[int, str, str]) -> Pin:
+            step, revision, sha = branch
             return _pin_of(step, revision, sha, self._client.files(repository, sha))
 
         with ThreadPoolExecutor(LISTING_THREADS) as threads:
-            kept |= {found.step: found for found in threads.map(pin, ask)}
+            kept |= {found.step: found for found in threads.map(pin, to_pin)}
         return tuple(kept[step] for step in sorted(kept))
 
     def _write(self, model: str, pins: tuple[Pin, ...]) -> None:
@@ -262,7 +262,7 @@ class HubSource(Source):
 
 
 def _pin_of(step: int, revision: str, commit_sha: str, files: Sequence[HubFile]) -> Pin:
-    """Choose one weight format and what belongs to it; what is missing or odd is the pin's problem."""
+    """Make a pin of one weight format with its other files; a missing or invalid file is the problem of the pin."""
     listed = {file.name: file for file in files}
     weights, problem = _weights(listed)
     indexes = [f"{single}.index.json" for single in _FORMATS]
@@ -272,7 +272,7 @@ def _pin_of(step: int, revision: str, commit_sha: str, files: Sequence[HubFile])
     if missing := [name for name in NEEDED if name not in listed]:
         problem = f"{missing[0]} is missing"
     if paths := [name for name in listed if "/" in name]:
-        problem = f"unsafe file name {paths[0][:80]!r}"  # of a hub that lists no folders, or of one that means harm
+        problem = f"unsafe file name {paths[0][:80]!r}"  # of a hub without folders in its listings, or of a hostile hub
     try:
         pinned = [_pinned(listed[name]) for name in (*weights, *others)]
     except BrokenCheckpoint as error:
@@ -281,7 +281,7 @@ def _pin_of(step: int, revision: str, commit_sha: str, files: Sequence[HubFile])
 
 
 def _weights(listed: Collection[str]) -> tuple[list[str], str]:
-    """Names of the weights files of the best format that is whole, one file before parts; or why there are none."""
+    """List the weights files of the preferred complete format, a single file before parts; or return the problem."""
     problem = ""
     for single, part in _FORMATS.items():
         if single in listed:
@@ -295,7 +295,7 @@ def _weights(listed: Collection[str]) -> tuple[list[str], str]:
 
 
 def _parts(listed: Collection[str], part: re.Pattern[str]) -> tuple[list[str], str]:
-    """Names of the parts of every set that is whole; if none is, which part is missing, as in `2 of 3`."""
+    """List the parts of every complete set; without such a set, also return the missing part, as in `2 of 3`."""
     sets: dict[str, dict[int, str]] = {}
     for name in sorted(listed):
         if match := part.fullmatch(name):
@@ -308,7 +308,7 @@ def _parts(listed: Collection[str], part: re.Pattern[str]) -> tuple[list[str], s
 
 
 def _belongs(index: str, weights: Sequence[str]) -> bool:
-    """Whether an index is that of the chosen files."""
+    """Return whether an index belongs to the chosen files."""
     single = index.removesuffix(".index.json")
     return single not in weights and Path(single).suffix == Path(weights[0]).suffix
 

@@ -1,4 +1,4 @@
-"""Checkpoints in a folder, which another program may still be writing; also those that are trained here."""
+"""Source of checkpoints in a local folder, which another program may still be writing."""
 
 import contextlib
 import json
@@ -23,17 +23,17 @@ from resources.files.storage import Storage
 from resources.progress import Report
 
 UNFINISHED = (".tmp", ".partial", ".incomplete", ".part", ".crdownload")
-"""Endings of names that programs give to what they are still writing."""
+"""Endings of the temporary files and folders of common programs."""
 _MATTERS = re.compile(
     r"(config|tokenizer|tokenizer_config|special_tokens_map)\.json|.*\.(safetensors|bin)(\.index\.json)?|.*\.py"
 )
 _whole: dict[tuple[Path, Path, bool], tuple[str, str]] = {}
-"""Folder, root and whether pickles count, to its identity and why it is not whole, empty when it is: headers are read
-once per version of a folder."""
+"""Maps folder, root and whether pickles are accepted to the identity of the folder and the reason why it is incomplete
+(empty if complete). Headers are read once per version of a folder."""
 
 
 class File(NamedTuple):
-    """A file of a checkpoint folder as its directory entry describes it."""
+    """Directory entry of a file in a checkpoint folder."""
 
     name: str
     n_bytes: int
@@ -55,19 +55,19 @@ class LocalSource(Source):
         cache_root: Path | None = None,
         trusted: Collection[str] = (),
     ):
-        """Nothing is read yet.
+        """Read nothing yet.
 
         Args:
             root: folder of the family.
-            pattern: where below it a checkpoint lies, with {model} and {step}.
-            marker: file that a finished checkpoint has; None asks for none.
-            settle_seconds: no file may have changed for so long.
-            cache_root: where converted copies of pickled weights go; None refuses pickles.
+            pattern: path of a checkpoint below `root`, with {model} and {step}.
+            marker: name of a file in every finished checkpoint; None if there is no such file.
+            settle_seconds: least time in seconds since the last change of a finished checkpoint.
+            cache_root: folder of the converted copies of pickled weights; None refuses pickles.
             trusted: models whose own code may be run.
         """
         self.root, self.pattern, self.marker, self.settle_seconds = root.absolute(), pattern, marker, settle_seconds
         self.trusted = frozenset(trusted)
-        # The folder is there already and bounds what is converted from it.
+        # Without limit: the size of the source folder bounds the size of the converted copies.
         self._converted = CheckpointCache(cache_root, sys.maxsize) if cache_root else None
 
     @classmethod
@@ -83,10 +83,10 @@ class LocalSource(Source):
         )
 
     def list(self, model: str) -> Listing:
-        """Folders of a model whose names are steps; see `Source.list`.
+        """List the folders of a model whose names fit the pattern; see `Source.list`.
 
         Raises:
-            EmergenceError: the root cannot be read, or two folders are the same step.
+            EmergenceError: the root cannot be read, or two folders have the same step.
         """
         found, incomplete = [], {}
         for step, folder in self._folders(model).items():
@@ -105,7 +105,7 @@ class LocalSource(Source):
         return Listing(tuple(found), incomplete)
 
     def verify(self, ref: CheckpointRef) -> str:
-        """Whether the files are those that were listed; see `Source.verify`."""
+        """Compare the files with the listing; see `Source.verify`."""
         try:
             identity = self._identity(ref.model, ref.step, _files(self.folder_of(ref)))
         except OSError:
@@ -114,14 +114,14 @@ class LocalSource(Source):
 
     @contextlib.contextmanager
     def fetch(self, ref: CheckpointRef, report: Report) -> Iterator[Path]:
-        """The folder itself, or a converted copy of pickled weights; see `Source.fetch`."""
+        """Yield the folder itself, or a converted copy of pickled weights; see `Source.fetch`."""
         folder = self.folder_of(ref)
         if not folder.is_dir():
-            raise EmergenceError("The folder of this checkpoint is gone.", where=folder, remedy="put it back")
+            raise EmergenceError("The folder of this checkpoint is gone.", where=folder, remedy="restore it")
         refuse_unsafe(folder, trusted=ref.model in self.trusted, root=self.root)
         self._refuse_changed(ref)
         if self._converted is None:
-            weights_files(folder)  # says that there are pickles only, or nothing
+            weights_files(folder)  # raises if there are only pickles, or no weights
         if self._converted is None or _has_safetensors(folder):
             yield folder
             return
@@ -138,26 +138,26 @@ class LocalSource(Source):
 
         folder = self.folder_of(ref)
         for file in _files(folder):
-            with contextlib.suppress(FileNotFoundError):  # then it changed
+            with contextlib.suppress(FileNotFoundError):  # then the folder has changed
                 shutil.copyfile(folder / file.name, copy / file.name)
         self._refuse_changed(ref)
         convert_pickle(copy)
 
     def _refuse_changed(self, ref: CheckpointRef) -> None:
-        """Refuse a folder that is not what was listed: what is made from it would bear the name of something else."""
+        """Raise EmergenceError if a folder has changed since it was listed: its results would have a wrong identity."""
         if problem := self.verify(ref):
             raise EmergenceError(f"{ref.model} step {ref.step}: {problem}.", where=ref.location, remedy="run again")
 
     def location(self, folder: Path) -> str:
-        """Where a checkpoint is, as tables and messages name it."""
+        """Return the location of a checkpoint for tables and messages."""
         return str(folder)
 
     def folder_of(self, ref: CheckpointRef) -> Path:
-        """Folder of a listed checkpoint."""
+        """Return the folder of a listed checkpoint."""
         return Path(ref.location)
 
     def identifying(self, file: File) -> tuple[str | int, ...]:
-        """Attributes of a file that are part of a checkpoint's identity."""
+        """Return the attributes of a file that are part of a checkpoint's identity."""
         return file
 
     def _identity(self, model: str, step: int, files: Sequence[File]) -> str:
@@ -165,16 +165,16 @@ class LocalSource(Source):
         return sha256(json.dumps([model, step, *seen]).encode()).hexdigest()[:32]
 
     def is_cached(self, ref: CheckpointRef) -> bool:
-        """Whether the folder holds safetensors, or a converted copy is there."""
+        """Return whether the folder holds safetensors, or a converted copy exists."""
         folder = self.folder_of(ref)
         return _has_safetensors(folder) or (self._converted is not None and self._converted.contains(ref.identity))
 
     def evict(self, ref: CheckpointRef) -> int:
-        """Remove the converted copy unless it is in use; what lies in the folder itself is not ours."""
+        """Remove the converted copy unless it is in use, never the folder itself; returns the bytes freed."""
         return self._converted.evict(ref.identity) if self._converted else 0
 
     def _folders(self, model: str) -> dict[int, Path]:
-        """Step to folder, by step."""
+        """Map steps to folders, sorted by step."""
         above, _, name = self.pattern.replace("{model}", model).rpartition("/")
         if "{step}" in above:
             raise EmergenceError(
@@ -184,25 +184,25 @@ class LocalSource(Source):
         try:
             if not self.root.is_dir():
                 raise EmergenceError(
-                    "The folder of the family is not there.", where=self.root, remedy="correct family.root"
+                    "The folder of the family does not exist.", where=self.root, remedy="correct family.root"
                 )
             names = [path.name for path in parent.iterdir() if path.is_dir()] if parent.exists() else []
         except OSError as error:
             what = f"The folder of {model} cannot be read: {error.strerror}."
-            raise EmergenceError(what, where=parent, remedy="correct family.folder, or change its rights") from None
+            raise EmergenceError(what, where=parent, remedy="correct family.folder, or its permissions") from None
         return {step: parent / name for step, name in RevisionPattern(name).steps(names, where=parent).items()}
 
     def _unfinished(self, folder: Path, files: Sequence[File]) -> str:
-        """Why a folder is still being written; empty when it is not."""
+        """Return why a folder counts as unfinished; empty if it is finished."""
         unfinished = [path.name for path in folder.iterdir() if path.name.endswith(UNFINISHED)]
         if unfinished:
             return f"still being written: {unfinished[0]}"
         if self.marker and not (folder / self.marker).exists():
             return f"it has no {self.marker} yet"
         age = time.time() - max((file.changed_ns for file in files), default=0) / 1e9
-        # By the time of change, which unlike the time of modification cannot be copied along.
+        # By the time of change: unlike the time of modification, it is never copied from another file.
         if files and age < self.settle_seconds:
-            # Without its age: the reason is part of a table, which is not to change from second to second.
+            # Without the age: the reason is part of a table, which should not change every second.
             return f"still being written: it changed less than {self.settle_seconds:g} s ago"
         return ""
 
@@ -221,7 +221,7 @@ class LocalSource(Source):
         except BrokenCheckpoint as error:
             reason = error.reason
             if isinstance(error.__cause__, OSError):
-                return reason  # of the disk or the network behind it, not of these files: asked again next time
+                return reason  # an error of the disk or network, which may be temporary: checked again next time
         _whole[key] = identity, reason
         return reason
 
@@ -240,7 +240,7 @@ def _check_pickles(folder: Path, convertible: bool) -> None:
 
 
 def _files(folder: Path) -> list[File]:
-    """Files that decide what a checkpoint is, by name."""
+    """List the files that decide the identity of a checkpoint, sorted by name."""
     found = []
     for path in sorted(folder.iterdir()):
         if _MATTERS.fullmatch(path.name):

@@ -1,7 +1,6 @@
-"""The lock file: every revision of a hub family pinned to a commit and to the hashes of its files, without a download.
+"""The lock file: pins every revision of a hub family to a commit and to the hashes of its files, without a download.
 
-JSON with one line per checkpoint, sorted, so that a diff shows what changed. It is meant to be kept under version
-control.
+JSON with one line per checkpoint, sorted, so that a diff shows the changes. Keep it under version control.
 """
 
 import json
@@ -34,7 +33,7 @@ def _checked(file: PinnedFile) -> PinnedFile:
 
 def _commit(commit_sha: str) -> str:
     if not SHA1.fullmatch(commit_sha):
-        raise ValueError("no hash of a commit")
+        raise ValueError("not the hash of a commit")
     return commit_sha
 
 
@@ -50,7 +49,7 @@ class Pin:
     revision: str
     commit_sha: Annotated[str, AfterValidator(_commit)]
     problem: str
-    """File that the revision lacks or that cannot be used; empty for a complete checkpoint."""
+    """Description of a missing or unusable file; empty for a complete checkpoint."""
     weights: Files
     """Files of one weight format."""
     others: Files
@@ -64,18 +63,18 @@ class Pin:
 
     @property
     def files(self) -> tuple[PinnedFile, ...]:
-        """All files that are fetched, small ones first."""
+        """All files to fetch, small files first."""
         return (*self.others, *self.weights)
 
     @property
     def identity(self) -> str:
-        """Hash of the content of all files: equal for equal checkpoints, whatever their commits."""
+        """Hash of the content of all files; equal checkpoints of different commits have equal hashes."""
         lines = [f"{file.name} {file.n_bytes} {file.sha256 or file.blob_id}" for file in self.files]
         return sha256("\n".join(sorted(lines)).encode()).hexdigest()[:32]
 
     @property
     def weights_sha256(self) -> str:
-        """As in `folder.weights_sha256`; empty when the hub does not state the hashes."""
+        """Hash of the weights, see `folder.weights_sha256`; empty if the hub does not publish hashes."""
         hashes = {file.name: file.sha256 for file in self.weights}
         return weights_sha256(hashes) if hashes and all(hashes.values()) else ""
 
@@ -107,14 +106,14 @@ class Lock:
     format_version: Literal[1] = 1
 
     def pins(self, model: str, repository: str) -> tuple[Pin, ...]:
-        """Pins of a model in a repository; none if the model is pinned in another one."""
+        """Return the pins of a model in a repository; none if the model is pinned in another repository."""
         pinned = self.models.get(model)
         return pinned.checkpoints if pinned and pinned.repository == repository else ()
 
 
 @dataclass(frozen=True)
 class LockDifference:
-    """Changes at the hub since a lock was written, a line each with model, revision and commit."""
+    """Changes at the hub since a lock was written; each line has model, revision and commit."""
 
     added: list[str]
     removed: list[str]
@@ -125,7 +124,7 @@ _LOCK = TypeAdapter(Lock)
 
 
 def write_lock(path: Path, lock: Lock) -> None:
-    """Write a lock, whole or not at all."""
+    """Write a lock atomically."""
     parts = []
     for model, pinned in sorted(lock.models.items()):
         lines = ",\n".join(f"   {json.dumps(asdict(pin))}" for pin in pinned.checkpoints)
@@ -138,10 +137,10 @@ def write_lock(path: Path, lock: Lock) -> None:
 
 
 def read_lock(path: Path) -> Lock:
-    """The lock in a file; an empty one without a file.
+    """Read the lock of a file; return an empty lock without a file.
 
     Raises:
-        EmergenceError: the file is no lock, or a field is wrong; names the field.
+        EmergenceError: the file is not a lock, or a field is wrong; names the field.
     """
     try:
         return read_checked(path, _LOCK, MAX_BYTES)
@@ -151,7 +150,7 @@ def read_lock(path: Path) -> Lock:
         raise EmergenceError(
             f"The lock file cannot be used: {error}.",
             where=path,
-            remedy="take it back from version control, or delete it and type `emergence checkpoints lock`",
+            remedy="restore it from version control, or delete it and type `emergence checkpoints lock`",
         ) from None
 
 
@@ -159,9 +158,9 @@ def difference(model: str, old: Sequence[Pin], new: Mapping[int, tuple[str, str]
     """Compare pins with the branches of the hub.
 
     Args:
-        model: named in the lines.
-        old: pins.
-        new: step to revision and commit.
+        model: name of the model in the lines.
+        old: pins of the lock.
+        new: step to revision and commit at the hub.
     """
     known = {pin.step for pin in old}
     return LockDifference(

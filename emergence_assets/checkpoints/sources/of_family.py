@@ -1,4 +1,4 @@
-"""The source of a study's family, in this process or, from plain values, in a worker's."""
+"""Make the source of a study's family, in this process or, from plain values, in a worker."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from resources.files.storage import Storage
 
 
 def source_of(family: Family, storage: Storage) -> Source:
-    """The source that the family's field `source` names."""
+    """Make the source that the field `source` of the family selects."""
     # Imported late: definitions load this module, and numpy is slow to import.
     from emergence_assets.checkpoints.sources.hub import HubSource
     from emergence_assets.checkpoints.sources.local import LocalSource
@@ -22,11 +22,11 @@ def source_of(family: Family, storage: Storage) -> Source:
 
 
 def source_arguments(family: Family, storage: Storage) -> dict[str, Any]:
-    """Plain values from which a worker makes the same source."""
+    """Return plain values from which a worker makes the same source."""
     return {"family": family.model_dump(mode="json"), "data": str(storage.data), "study": storage.study}
 
 
 def source_from(arguments: dict[str, Any]) -> Source:
-    """The source of `source_arguments`."""
+    """Make the source of `source_arguments`."""
     family: Family = TypeAdapter(Family).validate_python(arguments["family"])
     return source_of(family, Storage(Path(arguments["data"]), arguments["study"]))

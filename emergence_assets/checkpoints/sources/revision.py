@@ -1,4 +1,4 @@
-"""Names of revisions and the training steps that they stand for, as in `stage1-step{step}-tokens{any}B`."""
+"""Patterns that map names of revisions to training steps, such as `stage1-step{step}-tokens{any}B`."""
 
 import re
 from collections.abc import Iterable
@@ -7,35 +7,35 @@ from resources.errors import EmergenceError
 
 
 class RevisionPattern:
-    """A pattern with one `{step}`, which are digits, and any number of `{any}`, which is anything but a slash."""
+    """Pattern with one `{step}`, which matches digits, and any number of `{any}`, which matches all but slashes."""
 
     def __init__(self, pattern: str, offset: int = 0):
-        """Read the pattern.
+        """Compile the pattern.
 
         Args:
-            pattern: of names.
-            offset: added to the number in the name.
+            pattern: pattern of the names.
+            offset: number to add to the number in the name.
 
         Raises:
-            ValueError: it does not have exactly one {step}.
+            ValueError: the pattern does not have exactly one {step}.
         """
         if pattern.count("{step}") != 1:
-            raise ValueError(f"{pattern!r} has to name {{step}} exactly once")
+            raise ValueError(f"{pattern!r} must contain {{step}} exactly once")
         parts = re.split(r"(\{step\}|\{any\})", pattern)
         known = {"{step}": r"([0-9]{1,12})", "{any}": r"[^/]*"}
         self._expression = re.compile("".join(known.get(part, re.escape(part)) for part in parts))
         self.pattern, self.offset = pattern, offset
 
     def step_of(self, revision: str) -> int | None:
-        """Step of a revision, leading zeros or not; None when the name is another one."""
+        """Return the step of a revision, with or without leading zeros; None if the name does not match."""
         match = self._expression.fullmatch(revision)
         return int(match[1]) + self.offset if match else None
 
     def steps(self, revisions: Iterable[str], where: object = "") -> dict[int, str]:
-        """Step to revision, by step.
+        """Map steps to revisions, sorted by step.
 
         Raises:
-            EmergenceError: two revisions are the same step.
+            EmergenceError: two revisions have the same step.
         """
         found: dict[int, str] = {}
         for revision in sorted(revisions):
@@ -46,7 +46,7 @@ class RevisionPattern:
                 raise EmergenceError(
                     f"{found[step]} and {revision} are both step {step}.",
                     where=where,
-                    remedy=f"remove one of them, or make the pattern {self.pattern!r} of the study file narrower",
+                    remedy=f"remove one of the two, or make the pattern {self.pattern!r} of the study file narrower",
                 )
             found[step] = revision
         return dict(sorted(found.items()))

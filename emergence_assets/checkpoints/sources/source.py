@@ -1,4 +1,4 @@
-"""The interface of a source of checkpoints: a hub, a folder, or the training runs of the study."""
+"""Interface of a source of checkpoints: a hub, a folder, or the training runs of the study."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -20,32 +20,32 @@ from resources.progress import Report
 
 @dataclass(frozen=True)
 class CheckpointRef:
-    """One checkpoint that a source offers; plain values, so that it can be sent to a worker."""
+    """Reference to a checkpoint of a source; plain values, so that it can be sent to a worker."""
 
     model: str
     step: int
     revision: str
-    """Its name at the source: a branch such as `step512`, or the folder's name."""
+    """Name of the checkpoint at the source: a branch such as `step512`, or the name of a folder."""
     location: str
     """`owner/name` of a repository, absolute path of a folder, or `training in this study`."""
     commit_sha: str
-    """Commit that the revision is pinned to; empty where there are no commits."""
+    """Commit that the revision is pinned to; empty if the source has no commits."""
     identity: str
-    """32 hexadecimal digits that change with every file of the checkpoint; known without reading the weights."""
+    """32 hexadecimal digits that change with any file of the checkpoint; known without reading the weights."""
     weights_bytes: int
     """Size of the weights files."""
     weights_sha256: str = ""
-    """Hash of the weights as the source states it, comparable between steps; empty where it states none."""
+    """Hash of the weights as published by the source, comparable between steps; empty if not published."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Checkpoints that a source offers of one model."""
+    """Checkpoints of one model at a source."""
 
     checkpoints: tuple[CheckpointRef, ...]
-    """Complete ones, by step."""
+    """Complete checkpoints, sorted by step."""
     incomplete: Mapping[int, str] = field(default_factory=dict)
-    """Step to the reason why it is left out: still being written, a file is missing."""
+    """Step to the reason why its checkpoint is incomplete, such as a missing file."""
 
 
 class Source(ABC):
@@ -56,7 +56,7 @@ class Source(ABC):
 
     @property
     def lock_file(self) -> Path | None:
-        """File with the pins, where the source has commits."""
+        """Lock file with the pins; None if the source has no commits."""
         return None
 
     @property
@@ -67,58 +67,59 @@ class Source(ABC):
     @classmethod
     @abstractmethod
     def of(cls, family: Any, storage: Storage) -> "Source":
-        """The source of a family of the study file; nothing is read or requested yet."""
+        """Make the source of a family of the study file; nothing is read or requested yet."""
 
     @abstractmethod
     def list(self, model: str) -> Listing:
-        """Checkpoints of a model, without reading weights.
+        """List the checkpoints of a model, without reading weights.
 
         Raises:
-            EmergenceError: the source cannot be read at all.
+            EmergenceError: the source cannot be read.
         """
 
     @abstractmethod
     def verify(self, ref: CheckpointRef) -> str | None:
-        """What changed at the source since the checkpoint was listed: moved upstream, files altered; empty if nothing.
+        """Compare a checkpoint at the source with its listing.
 
-        None when the source must not be asked.
+        Returns:
+            Description of the change, such as a moved branch or altered files; empty without a change, None offline.
 
         Raises:
-            EmergenceError: the source cannot be asked.
+            EmergenceError: the source does not answer.
         """
 
     @abstractmethod
     def fetch(self, ref: CheckpointRef, report: Report) -> AbstractContextManager[Path]:
-        """Folder with the checkpoint in Hugging Face layout, weights as safetensors, hashes verified.
+        """Fetch a checkpoint and yield its folder in Hugging Face layout: weights as safetensors, hashes verified.
 
-        The folder stays as long as the context is open.
+        The folder exists as long as the context is open.
 
         Raises:
-            EmergenceError: it is not available, differs from its pin, or holds code that would run when it is loaded.
+            EmergenceError: the checkpoint is not available, differs from its pin, or holds code that would be run.
         """
 
     @abstractmethod
     def is_cached(self, ref: CheckpointRef) -> bool:
-        """Whether fetching it needs no network and no conversion."""
+        """Return whether the checkpoint can be fetched without network and without conversion."""
 
     @abstractmethod
     def evict(self, ref: CheckpointRef) -> int:
-        """Remove the local copy if the source can give it again and nobody uses it; returns the bytes freed."""
+        """Remove the local copy if it can be fetched again and is not in use; returns the bytes freed."""
 
     def load(
         self, ref: CheckpointRef, folder: Path, device: "str | torch.device", dtype: "torch.dtype"
     ) -> "PreTrainedModel":
-        """The model of a fetched folder, in evaluation mode.
+        """Load the model of a fetched folder, in evaluation mode.
 
         Raises:
-            EmergenceError: transformers cannot load it.
+            EmergenceError: transformers cannot load the folder.
         """
         from emergence_assets.checkpoints.models.loading import load_model
 
         return load_model(folder, device, dtype, trusted=ref.model in self.trusted)
 
     def is_pinned(self, _model: str) -> bool:
-        """Whether revisions of the model are pinned to commits, where the source has commits."""
+        """Return whether revisions of the model are pinned to commits; True for a source without commits."""
         return True
 
     def refresh(
@@ -127,12 +128,12 @@ class Source(ABC):
         """Pin new revisions of models to their commits.
 
         Args:
-            models: whose revisions.
-            accept_moved: also pin the new commit of branches that moved, and remove those that are gone.
-            retry_seconds: time-out of repeated requests; by default that of the client.
+            models: models to pin.
+            accept_moved: also pin the new commit of branches that moved, and remove pins of deleted branches.
+            retry_seconds: retry timeout in seconds; by default that of the client.
 
         Raises:
-            EmergenceError: the source has no commits, does not answer, or must not be asked.
+            EmergenceError: the source has no commits, does not answer, or is offline.
         """
         raise EmergenceError(
             "The checkpoints of this family have no commits: there is nothing to pin.",
@@ -142,8 +143,8 @@ class Source(ABC):
 
 
 def reference(model: str, entry: TimelineEntry | None) -> CheckpointRef | None:
-    """The checkpoint of a timeline entry as its source lists it; None when there is none."""
+    """Return the reference of a timeline entry's checkpoint; None if the entry has no checkpoint."""
     if entry is None or not entry.identity:
         return None
-    stated = {one.name: getattr(entry, one.name) for one in fields(CheckpointRef) if one.name != "model"}
-    return CheckpointRef(model, **stated)
+    values = {part.name: getattr(entry, part.name) for part in fields(CheckpointRef) if part.name != "model"}
+    return CheckpointRef(model, **values)

@@ -1,4 +1,4 @@
-"""Checkpoints of the training runs of the study."""
+"""Source of the checkpoints of the training runs of the study."""
 
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from resources.files.storage import Storage
 
 
 class TrainedSource(LocalSource):
-    """A `Source` over `{root}/{model}/step{step}`, with the same identities after the data were moved or copied."""
+    """A `Source` over `{root}/{model}/step{step}`; identities do not change when the data are moved or copied."""
 
     def __init__(self, root: Path):
-        """Nothing is read yet."""
+        """Read nothing yet."""
         super().__init__(root, settle_seconds=0.0)
 
     @classmethod
@@ -22,10 +22,10 @@ class TrainedSource(LocalSource):
         return cls(storage.training_root)
 
     def list(self, model: str) -> Listing:
-        """Checkpoints that were trained so far; see `Source.list`.
+        """List the checkpoints that exist so far; see `Source.list`.
 
         Raises:
-            EmergenceError: a checkpoint is damaged. It was written whole, and can be trained again.
+            EmergenceError: a checkpoint is damaged. It was written atomically, and can be trained again.
         """
         if not self.root.is_dir():
             return Listing(())
@@ -40,15 +40,15 @@ class TrainedSource(LocalSource):
         return listing
 
     def location(self, folder: Path) -> str:
-        """Not the path, which changes when the data are moved."""
+        """Return a constant instead of the path, which changes when the data are moved."""
         return "training in this study"
 
     def folder_of(self, ref: CheckpointRef) -> Path:
-        """Folder of a listed checkpoint."""
+        """Return the folder of a listed checkpoint."""
         return self._folder(ref.model, ref.step)
 
     def identifying(self, file: File) -> tuple[str | int, ...]:
-        """Name, size and time of modification; a copy has another inode and another time of change."""
+        """Return name, size and time of modification; inode and time of change differ in a copy."""
         return file[:3]
 
     def _folder(self, model: str, step: int) -> Path:

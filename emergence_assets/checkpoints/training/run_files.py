@@ -1,7 +1,7 @@
-"""The files of a training run: checkpoints as they come, and the state to go on from. No torch: weights are arrays.
+"""Files of a training run: its checkpoints, and the state to resume from. No torch: weights are numpy arrays.
 
-A run's folder holds `step{N}/` per checkpoint, in the layout of a published model plus `training.json`, and while it
-runs `resume.safetensors`: weights and both moments of AdamW in single precision.
+The folder of a run holds `step{N}/` per checkpoint, in the layout of a published model plus `training.json`. During the
+run it also holds `resume.safetensors`: weights and both moments of AdamW in single precision.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def run_identity(recipe: TrainingRecipe) -> Identity:
-    """What a file must share with a run to belong to it; in the form that it has after a turn through JSON."""
+    """Return the values that all files of a run share, in the form that JSON gives them."""
     identity = {
         "recipe": asdict(recipe),
         "corpus_sha256": corpus.corpus_sha256(),
@@ -40,17 +40,17 @@ def run_identity(recipe: TrainingRecipe) -> Identity:
 
 @contextlib.contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process, and remove what killed processes were writing.
+    """Lock the folder for this process, and clean the temporary files of killed processes.
 
     Raises:
-        EmergenceError: another process holds it.
+        EmergenceError: another process holds the lock.
     """
     lock = filelock.FileLock(folder / ".training.lock", timeout=0)
     try:
         lock.acquire()
     except filelock.Timeout:
         raise EmergenceError(
-            "another process is training into this folder", where=folder, remedy="wait for it, or end it, and run again"
+            "another process is training into this folder", where=folder, remedy="wait for it or end it, then run again"
         ) from None
     try:
         for path in folder.glob(".*.tmp"):
@@ -63,15 +63,15 @@ def only_writer(folder: Path) -> Iterator[None]:
 def write_checkpoint(
     step_folder: Path, config: str, weights: Arrays, context: int, notes: Mapping[str, object], identity: Identity
 ) -> None:
-    """Write a checkpoint under a temporary name and rename it, so that a folder is whole or not there.
+    """Write a checkpoint atomically: under a temporary name, which is then changed.
 
     Args:
-        step_folder: where it goes; must not be there.
+        step_folder: folder of the checkpoint; must not exist.
         config: content of config.json.
-        weights: by published name, in the precision to store.
-        context: longest text, for the tokenizer's config.
-        notes: for training.json, beside the identity of the run and the machine.
-        identity: of the run.
+        weights: weights by published name, in the stored precision.
+        context: longest text in tokens, for the tokenizer's config.
+        notes: further values of training.json, beside the identity of the run and the machine.
+        identity: identity of the run.
     """
     tokenizer_config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -91,10 +91,10 @@ def write_checkpoint(
 
 
 def read_validation_loss(step_folder: Path, identity: Identity) -> float:
-    """Validation loss of a checkpoint that is there, after checking that it is whole and of this run.
+    """Check that an existing checkpoint is complete and of this run, and return its validation loss.
 
     Raises:
-        EmergenceError: it is damaged, or of another run.
+        EmergenceError: the checkpoint is damaged, or belongs to another run.
     """
     read_facts(step_folder)
     path = step_folder / "training.json"
@@ -103,11 +103,11 @@ def read_validation_loss(step_folder: Path, identity: Identity) -> float:
         loss, found = float(notes["validation_loss"]), {key: notes[key] for key in identity}
     except (OSError, ValueError, KeyError, TypeError) as error:
         remedy = f"delete {step_folder} and run again"
-        raise EmergenceError("cannot read the notes of this checkpoint", where=path, remedy=remedy) from error
+        raise EmergenceError("cannot read training.json of this checkpoint", where=path, remedy=remedy) from error
     if found != identity:
         differing = ", ".join(key for key in identity if found[key] != identity[key])
         raise EmergenceError(
-            f"this checkpoint was trained by another recipe or on another corpus ({differing} differs)",
+            f"this checkpoint was trained with other settings or on another corpus ({differing} differs)",
             where=path,
             remedy="train into another folder, or delete this one",
         )
@@ -115,23 +115,23 @@ def read_validation_loss(step_folder: Path, identity: Identity) -> float:
 
 
 def check_same_weights(step_folder: Path, weights: Arrays) -> None:
-    """Compare a checkpoint that is there with the same one trained again.
+    """Compare an existing checkpoint with the weights of the same step, trained again.
 
     Raises:
-        EmergenceError: they differ in any bit.
+        EmergenceError: any bit differs.
     """
     present = safetensors.numpy.load_file(step_folder / "model.safetensors")
     if present.keys() != weights.keys() or any(not np.array_equal(present[name], weights[name]) for name in weights):
         raise EmergenceError(
-            "training again does not reproduce this checkpoint bit for bit: the environment is not the one it was "
-            "trained in (processor, torch version or settings), so further checkpoints would not belong to its run",
+            "training again does not reproduce this checkpoint bit for bit: the environment is not that of its "
+            "training (processor, torch version or settings), so further checkpoints would not belong to its run",
             where=step_folder,
             remedy=f"delete {step_folder.parent} to train the whole run here",
         )
 
 
 def write_resume_state(folder: Path, step: int, state: Arrays, identity: Identity) -> None:
-    """Replace the state to go on from by this one."""
+    """Write the state to resume from; it replaces the last one."""
     notes = {"identity": json.dumps(identity), "bits_decided_by": _bits_decided_by(), "step": str(step)}
     path = folder / RESUME_NAME
     with replacing_file(path) as temporary:
@@ -139,15 +139,15 @@ def write_resume_state(folder: Path, step: int, state: Arrays, identity: Identit
 
 
 def read_resume_state(folder: Path, identity: Identity, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, Arrays]:
-    """Step and state to go on from; step 0 and nothing when there is none of this run in this environment.
+    """Read the step and state to resume from; step 0 and no arrays without a state of this run and environment.
 
     Args:
-        folder: of the run.
-        identity: of the run.
-        shapes: of the arrays that a state consists of.
+        folder: folder of the run.
+        identity: identity of the run.
+        shapes: shapes of the arrays of a state.
 
     Raises:
-        EmergenceError: there is one and it is damaged.
+        EmergenceError: the state is damaged.
     """
     path = folder / RESUME_NAME
     if not path.exists():
@@ -155,25 +155,25 @@ def read_resume_state(folder: Path, identity: Identity, shapes: Mapping[str, tup
     try:
         with safetensors.safe_open(path, framework="np") as file:
             notes = file.metadata()
-            # Otherwise begin again; the checkpoints that are there say whether this environment agrees.
+            # Otherwise start at step 0; `check_same_weights` then compares the environment by existing checkpoints.
             if json.loads(notes["identity"]) != identity or notes["bits_decided_by"] != _bits_decided_by():
                 return 0, {}
             step, state = int(notes["step"]), {name: file.get_tensor(name) for name in shapes}
         if any(state[name].shape != shape or not np.isfinite(state[name]).all() for name, shape in shapes.items()):
-            raise ValueError("odd shape or number")
+            raise ValueError("a wrong shape, or a value that is not finite")
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
-        remedy = f"delete {path.name}; training begins again at step 0"
-        raise EmergenceError("cannot read the state to go on from", where=path, remedy=remedy) from error
+        remedy = f"delete {path.name}; training starts again at step 0"
+        raise EmergenceError("cannot read the state to resume from", where=path, remedy=remedy) from error
     return step, state
 
 
 def remove_resume_state(folder: Path) -> None:
-    """The run has ended."""
+    """Remove the state to resume from, after the end of the run."""
     (folder / RESUME_NAME).unlink(missing_ok=True)
 
 
 def _bits_decided_by() -> str:
-    """The part of the environment that two halves of a run must share; a kernel update may come between them."""
+    """Return the part of the environment that decides the bits of a result; a resumed run needs the same."""
     here = machine()
     keys = ("torch", "transformers", "cpu_capability", "cpu_model", "mkl_cbwr", "num_threads")
     return json.dumps({key: here[key] for key in keys}, sort_keys=True)

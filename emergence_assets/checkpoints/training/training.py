@@ -1,7 +1,7 @@
-"""Train one small GPT-NeoX on the embedded corpus and write its checkpoints as they come. T: imports torch.
+"""Train one small GPT-NeoX on the embedded corpus and write its checkpoints. Imports torch.
 
-All sizes see the same tokens in the same order, as in Pythia (Biderman et al. 2023). A run is a function of its recipe
-within one environment: killed at any moment and called again, it writes the bytes it would have written.
+All sizes see the same tokens in the same order, as in Pythia (Biderman et al. 2023). Within one environment a run is
+deterministic given its settings: a run that was killed and restarted writes the same bytes.
 """
 
 import contextlib
@@ -43,16 +43,16 @@ Report = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What one call of `train` did."""
+    """Result of one call of `train`."""
 
     written_steps: tuple[int, ...]
-    """Checkpoints that this call wrote."""
+    """Steps of the checkpoints that this call wrote."""
     resumed_from: int | None
-    """Step of the state that this call went on from; None when it began at step 0 or computed nothing."""
+    """Step at which this call resumed; None if it started at step 0 or computed nothing."""
     validation_losses: dict[int, float]
-    """Nats per token on held-out windows, for every requested step."""
+    """Validation loss on held-out windows in nats per token, for every requested step."""
     tokens_per_second: float
-    """Of this call, checkpoints included; 0 when it computed nothing."""
+    """Speed of this call, with the time for checkpoints; 0 if it computed nothing."""
 
 
 def train(
@@ -63,21 +63,21 @@ def train(
     *,
     resume_every: int = 100,
 ) -> TrainingOutcome:
-    """Bring `folder` to hold a checkpoint for each of `steps`, computing only what is missing.
+    """Train a model and write a checkpoint for each of `steps` that `folder` lacks.
 
     Args:
-        recipe: what to train.
-        folder: of this run alone; made when missing.
-        steps: the checkpoints wanted, up to `recipe.n_steps`. Training stops at the last of them.
-        report: told (step, last step, note) as the run goes on.
-        resume_every: steps between two states to go on from.
+        recipe: settings of the run.
+        folder: folder of this run alone; created if missing.
+        steps: steps of the requested checkpoints, up to `recipe.n_steps`. Training stops at the last step.
+        report: called with (step, last step, note) during the run.
+        resume_every: steps between two states to resume from.
 
     Returns:
-        What was done. When every checkpoint was there already, nothing is computed.
+        The outcome. If every checkpoint exists already, nothing is computed.
 
     Raises:
         EmergenceError: the folder holds another run, a damaged checkpoint, or weights that this environment does not
-            reproduce; another process trains here; the recipe is impossible; training diverged.
+            reproduce; another process trains here; the settings are impossible; training diverged.
     """
     folder_of = {step: folder / step_folder_name(step) for step in sorted(set(steps)) if step >= 0}
     check_recipe(recipe, sorted(steps))
@@ -94,7 +94,7 @@ def train(
         run = _Run(recipe)
         step, state = read_resume_state(folder, identity, run.state_shapes())
         if 0 < step <= min(missing):
-            run.go_on_from(step, state)
+            run.resume(step, state)
         began_at, began, written = run.step, time.perf_counter(), []
         while True:
             if run.step in missing:
@@ -127,7 +127,7 @@ def train(
 
 
 class _Run:
-    """Model, optimiser and data of a run at one step; streams, hence a class."""
+    """Model, optimiser and data of a run at its current step."""
 
     def __init__(self, recipe: TrainingRecipe):
         self.recipe = recipe
@@ -147,11 +147,11 @@ class _Run:
         self.windows = corpus_windows("training", recipe.context)
         self.validation_windows = corpus_windows("heldout", recipe.context)[:N_VALIDATION_WINDOWS]
         self.order = window_order(recipe, len(self.windows))
-        # The largest tensor of a step. Kept, because allocating it anew costs 2000 page faults a step.
+        # The largest tensor of a step; reused, because a new allocation costs 2000 page faults per step.
         self._logits_tv = torch.empty(recipe.batch_size * (recipe.context - 1), recipe.vocab_size)
 
     def advance(self) -> None:
-        """One optimiser step."""
+        """Take one optimiser step."""
         first = self.step * self.recipe.batch_size
         batch = self.windows[self.order[first : first + self.recipe.batch_size]]
         self.add_gradients(torch.from_numpy(batch.astype(np.int64)))
@@ -165,8 +165,8 @@ class _Run:
     def add_gradients(self, batch_pt: torch.Tensor) -> None:
         """Set the gradients of the mean next-token cross-entropy of a batch [windows, tokens].
 
-        The gradient through softmax and unembedding is written out: p - onehot, in one reused buffer. The loss itself
-        is not needed to train, and is not computed.
+        The gradient through softmax and unembedding is computed explicitly: p - onehot, in one reused buffer. The loss
+        itself is not computed, because training does not need it.
         """
         resid_td = self.model.gpt_neox(input_ids=batch_pt, use_cache=False).last_hidden_state[:, :-1]
         resid_td = resid_td.reshape(-1, self.recipe.shape.d_model)
@@ -182,7 +182,7 @@ class _Run:
 
     @torch.no_grad()
     def validation_loss(self) -> float:
-        """Mean next-token cross-entropy on the held-out windows, in nats per token."""
+        """Compute the mean next-token cross-entropy on the held-out windows, in nats per token."""
         self.model.eval()
         total, n_tokens = 0.0, 0
         for windows in np.array_split(self.validation_windows, max(1, len(self.validation_windows) // 32)):
@@ -196,7 +196,7 @@ class _Run:
         return total / n_tokens
 
     def stored_weights(self) -> dict[str, np.ndarray]:
-        """Weights as a published Pythia checkpoint has them: half precision, and the unembedding called embed_out."""
+        """Return the weights in the format of a published Pythia checkpoint: float16, unembedding named embed_out."""
         stored = {}
         for name, weight in self.weights.items():
             half = weight.detach().to(torch.float16)
@@ -205,23 +205,23 @@ class _Run:
                     f"training diverged: {name} is not finite in half precision at step {self.step}",
                     remedy=f"lower the learning rate, now {self.recipe.learning_rate}",
                 )
-            # transformers 5 has another name for it in memory than in files.
+            # transformers 5 names the unembedding differently in memory and in files.
             stored["embed_out.weight" if weight is self.unembedding else name] = half.numpy()
         return stored
 
     def config_text(self) -> str:
-        """Content of config.json of a checkpoint."""
+        """Return the content of config.json of a checkpoint."""
         config = self.model.config
         config.architectures = [type(self.model).__name__]
         config.dtype = torch.float16
         return config.to_json_string()
 
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the arrays of `state`."""
+        """Return the shapes of the arrays of `state`."""
         return {f"{part}/{name}": (*weight.shape,) for name, weight in self.weights.items() for part in _STATE_PARTS}
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that the next steps depend on, beside the recipe; views, not copies."""
+        """Return the arrays that decide the next steps, together with the settings; views, not copies."""
         arrays = {}
         for name, weight in self.weights.items():
             moments = self.optimiser.state[weight]
@@ -231,8 +231,8 @@ class _Run:
                 arrays[f"{part}/{name}"] = tensor.numpy()
         return arrays
 
-    def go_on_from(self, step: int, state: dict[str, np.ndarray]) -> None:
-        """Put the run where `state` was taken."""
+    def resume(self, step: int, state: dict[str, np.ndarray]) -> None:
+        """Restore the run at the step of a state."""
         for name, weight in self.weights.items():
             stored, exp_avg, exp_avg_sq = (torch.from_numpy(state[f"{part}/{name}"].copy()) for part in _STATE_PARTS)
             with torch.no_grad():
@@ -266,9 +266,9 @@ def _model_config(recipe: TrainingRecipe) -> GPTNeoXConfig:
 
 @contextlib.contextmanager
 def _deterministic() -> Iterator[None]:
-    """One thread and deterministic kernels, as long as it lasts. Measured: two threads give other bits."""
+    """Use one thread and deterministic kernels while the context lasts; measured: two threads give other bits."""
     n_threads, was_deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    memory: Any = torch.utils.deterministic  # its one attribute is not declared
+    memory: Any = torch.utils.deterministic  # its only attribute is not declared
     was_filled = memory.fill_uninitialized_memory
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)

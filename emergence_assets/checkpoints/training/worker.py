@@ -1,4 +1,4 @@
-"""Worker that trains a model of the embedded family."""
+"""Worker function that trains a model of the embedded family."""
 
 import shutil
 from pathlib import Path
@@ -19,7 +19,7 @@ from resources.files.records import (
 
 
 def train_model(folder: str, required: str, lock: str, tokens_per_step: int, report: Any) -> None:
-    """Worker: train one model up to its last step, going on from the last saved state."""
+    """Train one model up to its last step, resuming from the last saved state."""
     from emergence_assets.checkpoints.training.settings import ModelShape, TrainingRecipe
     from emergence_assets.checkpoints.training.training import train
 
@@ -48,7 +48,7 @@ def train_model(folder: str, required: str, lock: str, tokens_per_step: int, rep
 
 
 def _clear_superseded(root: Path, want: Required) -> None:
-    """Remove checkpoints of another recipe or other code; further steps of the same run may join what is there."""
+    """Remove checkpoints of other settings or other code; a run with more steps keeps its existing checkpoints."""
     start = root / TRAINING_START
     same_run = Required(want.asset, want.cell, {**want.recipe, "steps": []}, want.inputs, want.code_version)
     try:

@@ -27,7 +27,7 @@ from emergence_assets.orchestration.instance.partitions import (
     partitions,
     remove_steps,
 )
-from emergence_assets.plan.asset_spec import AssetSpec, Due, Intake
+from emergence_assets.plan.asset_spec import AssetSpec, Due, Validation
 from emergence_assets.plan.cell import Cell, cell_of
 from emergence_assets.plan.check_results import check_results
 from emergence_assets.plan.code_version import code_version
@@ -90,8 +90,8 @@ def _materialise(
         EmergenceError: an input is missing, or a cell could not be made; finished cells stay recorded.
     """
     tag_run_owner(context.instance, context.run)
-    if spec.intake:
-        left_out = _validate_checkpoints(context, plan, spec.intake, cells)
+    if spec.validation:
+        left_out = _validate_checkpoints(context, plan, spec.validation, cells)
         cells = [cell for cell in cells if cell not in left_out]
         if not cells:
             yield from nothing_made(spec, key, "\n".join(left_out.values()))
@@ -183,7 +183,7 @@ def _make(context: dg.AssetExecutionContext, plan: Plan, spec: AssetSpec, due: D
 
 
 def _validate_checkpoints(
-    context: dg.AssetExecutionContext, plan: Plan, intake: Intake, cells: Sequence[Cell]
+    context: dg.AssetExecutionContext, plan: Plan, validation: Validation, cells: Sequence[Cell]
 ) -> dict[Cell, str]:
     """Measure and validate the checkpoints of the cells; a checkpoint that is left out loses its partition.
 
@@ -192,9 +192,9 @@ def _validate_checkpoints(
     """
     study, storage = plan.study, plan.storage
     models = dict.fromkeys(str(cell.model) for cell in cells)
-    for _ in context.resources.compute.run(intake.tasks(study, storage, cells), logged_report(context)):
+    for _ in context.resources.compute.run(validation.tasks(study, storage, cells), logged_report(context)):
         pass
-    timelines = {model: intake.refresh(study, storage, model) for model in models}
+    timelines = {model: validation.refresh(study, storage, model) for model in models}
     plan.reload()
     for model, timeline in timelines.items():
         for entry in timeline.left_out:

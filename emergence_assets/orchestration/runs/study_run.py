@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from emergence_assets.checkpoints.listing import cache_portions, pin_new_models, refresh_timeline
+from emergence_assets.checkpoints.listing import cache_batches, pin_new_models, refresh_timeline
 from emergence_assets.orchestration.instance.home import close_dead_runs
 from emergence_assets.orchestration.instance.partitions import set_partitions
 from emergence_assets.orchestration.runs.batch import Batch, Outcome, run_batch
@@ -171,11 +171,10 @@ class _Run:
     def _make_checkpoints(self, spec: AssetSpec, due: Sequence[Cell]) -> None:
         """Register checkpoints in batches that fit into the cache; their dependents find the files there."""
         if any(source.name in self.outcome.made for source in self.plan.specs.values() if source.name in spec.inputs):
-            update_partitions(
-                self.plan, self.instance, read_sources=self._reads_sources
-            )  # training made the expected checkpoints
+            # Training made the expected checkpoints.
+            update_partitions(self.plan, self.instance, read_sources=self._reads_sources)
         before = _fingerprints(self.plan, spec, due)
-        batches = cache_portions(self.plan.study, self.plan, due)
+        batches = cache_batches(self.plan.study, self.plan, due)
         for batch in batches:
             self._make(spec, batch, force=False)
             if len(batches) > 1:

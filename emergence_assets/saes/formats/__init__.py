@@ -1,1 +1,1 @@
-"""Folder layouts of SAEs: ours, which is that of sae_lens, and those of other libraries."""
+"""Folder layouts of SAEs: our own, which sae_lens loads, and those of other libraries."""

@@ -13,7 +13,7 @@ from emergence_assets.saes.model.sae import SAE
 
 
 def write_dictionary_learning(folder: Path, sae: SAE, metadata: Mapping[str, Any]) -> None:
-    """Write what `dictionary_learning.utils.load_dictionary` loads.
+    """Write a folder for `dictionary_learning.utils.load_dictionary`.
 
     Raises:
         EmergenceError: the folder exists or cannot be written.
@@ -42,7 +42,7 @@ def _top_k_tensors(sae: SAE) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "decoder.weight": sae.W_dec_nd.t().contiguous().cpu(),
         "b_dec": sae.b_dec_d.cpu(),
         "k": torch.tensor(sae.k),
-        "threshold": torch.tensor(-1.0),  # of its batch-wise variant: not set
+        "threshold": torch.tensor(-1.0),  # threshold of the batch-wise variant: not set
     }
 
 
@@ -50,7 +50,7 @@ def _threshold_tensors(sae: SAE) -> tuple[dict[str, Any], dict[str, Tensor]]:
     assert sae.threshold_n is not None
     return {"dict_class": "JumpReluAutoEncoder", "trainer_class": "JumpReluTrainer"}, {
         "W_enc": sae.W_enc_nd.t().contiguous().cpu(),
-        # Its encoder takes the input as it is; ours the input minus b_dec.
+        # Its encoder takes the raw input; ours the input minus b_dec.
         "b_enc": (sae.b_enc_n - sae.W_enc_nd @ sae.b_dec_d).cpu(),
         "W_dec": sae.W_dec_nd.cpu(),
         "b_dec": sae.b_dec_d.cpu(),

@@ -1,6 +1,6 @@
-"""Files of an SAE folder: settings and tensors, checked when they are read, and written all or none.
+"""Files of an SAE folder: settings and tensors, checked on reading and written atomically.
 
-A file that is read may come from anyone. None can run code: pickles are never opened.
+Files are treated as hostile input. No file can run code: pickles are never opened.
 """
 
 import json
@@ -21,7 +21,7 @@ CONFIG_NAME = "cfg.json"
 _MAX_CONFIG_BYTES = 2**20
 _MAX_HEADER_BYTES = 2**20
 _MAX_SIZE = 2**31
-"""Largest dimension; keeps products of settings, and error messages, to sane numbers."""
+"""Largest dimension; bounds products of settings, and numbers in error messages."""
 _FLOATS = {"F32", "F16", "BF16"}
 
 
@@ -30,7 +30,7 @@ def refused(
     what: str,
     remedy: str = "remove the folder and make the SAE again, or copy it again from where it was published",
 ) -> EmergenceError:
-    """Make the error about a file: its name, what is wrong with it, where it is, and what to do."""
+    """Make the error about a file: its name, the problem, its path and a remedy."""
     return EmergenceError(f"{path.name} {what}", where=path, remedy=remedy)
 
 
@@ -38,7 +38,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """Read the JSON object of a file of at most 1 MiB.
 
     Raises:
-        EmergenceError: no such regular file, too large, or not a JSON object; NaN and Infinity are not JSON.
+        EmergenceError: not a regular file, too large, or not a JSON object; NaN and Infinity are not JSON.
     """
     try:
         if _regular_size(path) > _MAX_CONFIG_BYTES:
@@ -49,15 +49,15 @@ def read_settings(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise refused(path, f"is not JSON: {error!s:.200}") from error
     if not isinstance(settings, dict):
-        raise refused(path, "does not hold settings but a bare value")
+        raise refused(path, "holds a single value instead of settings")
     return settings
 
 
 def positive_integer(settings: Mapping[str, Any], name: str, path: Path) -> int:
-    """Return a setting that counts something.
+    """Return a setting that must be a positive integer.
 
     Raises:
-        EmergenceError: missing, not an integer, below 1 or absurdly large.
+        EmergenceError: missing, not an integer, below 1 or above 2^31.
     """
     value = settings.get(name)
     # True is an int in Python, not in JSON.
@@ -69,10 +69,10 @@ def positive_integer(settings: Mapping[str, Any], name: str, path: Path) -> int:
 def one_of(
     settings: Mapping[str, Any], name: str, default: Any, supported: tuple[Any, ...], path: Path, remedy: str
 ) -> Any:
-    """Return a setting of which only some values are supported; `default` where it is absent.
+    """Return a setting with few supported values; `default` if it is absent.
 
     Raises:
-        EmergenceError: any other value, or one that only compares equal, as 1 does to true.
+        EmergenceError: any other value, or an equal value of another type, such as 1 for true.
     """
     value = settings.get(name, default)
     if not any(type(value) is type(wanted) and value == wanted for wanted in supported):
@@ -89,12 +89,12 @@ def shown(value: Any) -> str:
 def read_tensors(
     path: Path, shapes: Mapping[str, tuple[int, ...]], optional: Mapping[str, tuple[int, ...]] | None = None
 ) -> dict[str, Tensor]:
-    """Read tensors of a safetensors file as float32 in memory of their own; the file is checked before.
+    """Check a safetensors file and read its tensors as float32, copied to memory.
 
     Args:
-        path: the file.
-        shapes: of required tensors, by name.
-        optional: of tensors that may be there as well; any others are refused.
+        path: path of the file.
+        shapes: shapes of required tensors, by name.
+        optional: shapes of optional tensors, by name; all others are refused.
 
     Returns:
         Tensors by name; converted from float32, float16 or bfloat16, single numbers also from float64.
@@ -108,7 +108,7 @@ def read_tensors(
         at_least, at_most = 2 * _n_numbers(shapes), 4 * _n_numbers(allowed)
         # Before opening: bounds the memory that a read can take.
         if not at_least < n_bytes <= at_most + _MAX_HEADER_BYTES:
-            raise refused(path, f"has {n_bytes:,} bytes, the settings ask for {at_least:,} to {at_most:,} and a header")
+            raise refused(path, f"has {n_bytes:,} bytes, the settings require {at_least:,} to {at_most:,} and a header")
         with safetensors.safe_open(path, framework="pt") as file:
             names = set(file.keys())
             if not shapes.keys() <= names <= allowed.keys():
@@ -121,10 +121,10 @@ def read_tensors(
 
 
 def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write files so that their folder appears complete or not at all.
+    """Write a folder of files atomically.
 
     Raises:
-        EmergenceError: the folder exists, the disk is full, or there is no right to write.
+        EmergenceError: the folder exists, the disk is full, or writing is not permitted.
     """
     if folder.exists():
         raise EmergenceError("The SAE folder exists already.", where=folder, remedy="remove it to write another")
@@ -147,7 +147,7 @@ def _read_tensor(file: Any, name: str, shape: tuple[int, ...], path: Path) -> Te
     found, kind = tuple(entry.get_shape()), entry.get_dtype()
     if found != shape or kind not in (_FLOATS if shape else _FLOATS | {"F64"}):
         raise refused(path, f"{name} is {kind} {found}, must be F32, F16 or BF16 {shape}")
-    # A copy, because float32 would stay a map of a file that may change or vanish.
+    # A copy: float32 would stay a memory map of a file that may change or vanish.
     value = file.get_tensor(name).to(torch.float32, copy=True)
     if not bool(torch.isfinite(value).all()):
         raise refused(path, f"{name} holds NaN or infinity")
@@ -156,7 +156,7 @@ def _read_tensor(file: Any, name: str, shape: tuple[int, ...], path: Path) -> Te
 
 def _regular_size(path: Path) -> int:
     status = path.stat()
-    # A pipe would block the reader, a device has no size.
+    # Reading a pipe would block, and a device has no size.
     if not stat.S_ISREG(status.st_mode):
         raise refused(path, "is not a file")
     return status.st_size

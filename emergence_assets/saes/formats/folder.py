@@ -1,11 +1,11 @@
-"""Our own SAE folder, which is one that sae_lens 6 loads as it is.
+"""Our own SAE folder, which sae_lens 6 loads unchanged.
 
     cfg.json                  settings: architecture "topk" with k, or "jumprelu"; d_in, d_sae; and "metadata" with the
                               provenance
     sae_weights.safetensors   float32: W_enc [d_in, d_sae], b_enc [d_sae], W_dec [d_sae, d_in], b_dec [d_in],
                               and for jumprelu threshold [d_sae]
 
-The names d_in and d_sae are those of sae_lens, ours are d_model and n_latents; W_enc is the transpose of ours.
+sae_lens names our d_model d_in and our n_latents d_sae; its W_enc is the transpose of ours.
 """
 
 from collections.abc import Mapping
@@ -21,20 +21,20 @@ from emergence_assets.saes.formats.sae_lens import WEIGHTS_NAME, read_sae_lens
 from emergence_assets.saes.model.sae import SAE
 
 SAE_LENS_VERSION = "6.54.12"
-"""Release whose loader was tested on these folders. Without a version >= 6 in them it assumes an older layout."""
+"""Release whose loader was tested on these folders. Without a version >= 6 the loader assumes an older layout."""
 
 
 def write_sae(folder: Path, sae: SAE, metadata: Mapping[str, Any]) -> None:
-    """Write an SAE so that the folder appears complete or not at all.
+    """Write the folder of an SAE atomically.
 
     Args:
-        folder: must not exist; folders are replaced by removing them first, never edited.
-        sae: to write.
-        metadata: JSON values; sae_lens needs `model_name` and `hook_name`, others are kept.
+        folder: folder to write; must not exist. To replace a folder, remove it first.
+        sae: SAE to write.
+        metadata: JSON values; sae_lens requires `model_name` and `hook_name`, other values are kept.
 
     Raises:
         EmergenceError: the folder exists or cannot be written.
-        ValueError: metadata without the two names, or not JSON.
+        ValueError: metadata lacks one of the two names, or is not JSON.
     """
     missing = {"model_name", "hook_name"} - metadata.keys()
     if missing:
@@ -63,10 +63,10 @@ def write_sae(folder: Path, sae: SAE, metadata: Mapping[str, Any]) -> None:
 
 
 def read_sae(folder: Path) -> tuple[SAE, dict[str, Any]]:
-    """Read an SAE and its metadata, checked: file sizes, settings, shapes, types, finite values, unit decoder rows.
+    """Read an SAE and its metadata; check file sizes, settings, shapes, types, finite values and unit decoder rows.
 
     Raises:
-        EmergenceError: anything that is not an SAE as `write_sae` writes it, naming the file.
+        EmergenceError: the folder differs from those of `write_sae`; names the file.
     """
     path = folder / CONFIG_NAME
     foreign, _ = read_sae_lens(folder)

@@ -1,6 +1,6 @@
 """Conversion of SAEs to our conventions: decoder rows of unit length, and `b_dec` subtracted from the input.
 
-Both are exact rewritings of the same function. Shape suffixes: d d_model, n latents.
+Both conversions are exact: the function stays the same. Shape suffixes: d d_model, n latents.
 """
 
 from dataclasses import dataclass
@@ -13,49 +13,49 @@ from emergence_assets.saes.formats.files import refused
 from emergence_assets.saes.model.sae import SAE
 
 UNIT_TOLERANCE = 1e-3
-"""Largest deviation of a decoder row from unit length, where rows cannot be folded."""
+"""Largest deviation of a decoder row from unit length if rows cannot be folded."""
 _EXACT_TOLERANCE = 1e-6
-"""Largest deviation that is rounding of float32; dividing by such lengths would only add more."""
+"""Largest deviation that counts as float32 rounding; a division by such lengths would only add rounding errors."""
 _MIN_LENGTH, _MAX_LENGTH = 1e-8, 1e30
 _ROWS = 1024
-"""Rows per block in double precision: a published SAE may fill half of the memory."""
+"""Rows per block in double precision, because a published SAE may fill half of the memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class ForeignSAE:
-    """An SAE as its library computes it.
+    """An SAE in the conventions of its library.
 
-    Pre-activations are `W_enc x + b_enc`, with `x - b_dec` for x if `is_centred`; of them either the `k` largest are
-    taken or those above `threshold_n`, in both cases only positive ones; the output is `values W_dec + b_dec`.
+    Pre-activations are `W_enc x + b_enc`, with `x - b_dec` for x if `is_centred`. Either the `k` largest or those above
+    `threshold_n` are selected, in both cases only positive ones. The output is `values W_dec + b_dec`.
     """
 
     W_enc_nd: Tensor
     b_enc_n: Tensor
     W_dec_nd: Tensor
-    """Rows of any length."""
+    """Decoder, with rows of any length."""
     b_dec_d: Tensor
     k: int | None = None
     threshold_n: Tensor | None = None
-    """Below zero is the same as zero."""
+    """Threshold of each latent; a negative threshold is equivalent to zero."""
     is_rescaled: bool = False
-    """Whether what is selected by is the pre-activation times the length of the latent's decoder row."""
+    """Whether latents are selected by pre-activation times length of the decoder row."""
     is_centred: bool = True
-    """Whether b_dec is taken from the input before encoding."""
+    """Whether b_dec is subtracted from the input before encoding."""
 
 
 def as_ours(foreign: ForeignSAE, path: Path, *, normalise_decoder: bool = False) -> tuple[SAE, list[str]]:
-    """Rewrite an SAE to our conventions; returns it with a description of every rewriting.
+    """Convert an SAE to our conventions; returns it with a description of every change.
 
     Args:
-        foreign: float32, finite.
+        foreign: SAE with finite float32 parameters.
         path: file of the weights, for error messages.
-        normalise_decoder: divide decoder rows by their lengths where folding them is impossible. This is another
-            function, by as much as the lengths differ from one.
+        normalise_decoder: divide decoder rows by their lengths if folding them is impossible. This changes the
+            function as much as the lengths differ from one.
 
     Raises:
-        EmergenceError: the SAE selects the k largest of pre-activations that are not rescaled, its rows are not of
-            unit length (rescaling would select others), and `normalise_decoder` is off; a row has no length; or folding
-            makes numbers infinite.
+        EmergenceError: the SAE selects the k largest pre-activations without rescaling, its rows are not of unit length
+            (rescaling would select other latents), and `normalise_decoder` is false; a row has length zero; or folding
+            gives infinite numbers.
     """
     folded = []
     W_enc_nd, b_enc_n, W_dec_nd = foreign.W_enc_nd, foreign.b_enc_n, foreign.W_dec_nd
@@ -88,12 +88,12 @@ def as_ours(foreign: ForeignSAE, path: Path, *, normalise_decoder: bool = False)
 
 
 def _times_in_double(W_nd: Tensor, x_d: Tensor) -> Tensor:
-    """Multiply to [n], rounded once."""
+    """Multiply in double precision to [n], rounded once to float32."""
     return torch.cat([rows.double() @ x_d.double() for rows in W_nd.split(_ROWS)]).float()
 
 
 def require_unit_length(length_n: Tensor, path: Path) -> None:
-    """Raise EmergenceError where the length of a decoder row differs from one by more than a thousandth."""
+    """Raise EmergenceError if the length of a decoder row differs from one by more than 0.001."""
     off_n = (length_n - 1).abs()
     if not bool((off_n < UNIT_TOLERANCE).all()):
         worst = int(off_n.argmax())

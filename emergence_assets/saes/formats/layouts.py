@@ -1,4 +1,4 @@
-"""Folder layouts of other libraries: how an SAE is written for them, and how theirs is recognised and read."""
+"""Folder layouts of SAE libraries: write an SAE for a library, recognise and read an SAE of a library."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,13 +14,13 @@ from resources.errors import EmergenceError
 
 
 class Layout(NamedTuple):
-    """Folder of one library."""
+    """Folder layout of one library."""
 
     write: Callable[[Path, SAE, Mapping[str, Any]], None]
     read: Callable[[Path], tuple[ForeignSAE, dict[str, Any]]] | None = None
-    """None where folders hold pickles, which are never opened."""
+    """Reader; None if the folders hold pickles, which are never opened."""
     weights_name: str = ""
-    """File of the weights, beside `cfg.json`, in folders that are read."""
+    """File of the weights beside `cfg.json`, in readable layouts."""
 
 
 LAYOUTS = {
@@ -28,7 +28,7 @@ LAYOUTS = {
     "sparsify": Layout(sparsify.write_sparsify, sparsify.read_sparsify, sparsify.WEIGHTS_NAME),
     "dictionary_learning": Layout(write_dictionary_learning),
 }
-"""Layout by name of the library."""
+"""Layouts by name of the library."""
 _READ = {name: layout for name, layout in LAYOUTS.items() if layout.read}
 _PICKLES = {".pt", ".pth", ".bin", ".pkl", ".ckpt"}
 
@@ -36,29 +36,29 @@ _PICKLES = {".pt", ".pth", ".bin", ".pkl", ".ckpt"}
 def read_foreign_sae(
     folder: Path, layout: str | None = None, *, normalise_decoder: bool = False
 ) -> tuple[SAE, dict[str, Any]]:
-    """Read an SAE that another library wrote; it computes what that library computes.
+    """Read an SAE of another library as an SAE that computes the same function.
 
     Args:
-        folder: with `cfg.json` and a safetensors file.
-        layout: a name in LAYOUTS; None recognises it by the files.
-        normalise_decoder: divide the decoder rows of a top-k SAE by their lengths where these cannot be folded. The
-            output then differs from that of its library as much as the lengths differ from one. sparsify does so before
-            each step of training, but saves after the step.
+        folder: folder with `cfg.json` and a safetensors file.
+        layout: a key of LAYOUTS; None recognises the layout by the files.
+        normalise_decoder: divide the decoder rows of a top-k SAE by their lengths if these cannot be folded. The output
+            then differs from that of its library as much as the lengths differ from one. sparsify normalises before
+            each training step, but saves after the step.
 
     Returns:
         The SAE, float32, with decoder rows of unit length; and JSON values: `library`, `library_version` (or None),
-        `architecture` by its library's name, `activation` in words, `folded` with every rewriting, and `model_name`,
-        `hook_name` and the like where the settings have them.
+        `architecture` by its library's name, `activation` as a description, `folded` with every conversion, and
+        `model_name`, `hook_name` and similar values if the settings have them.
 
     Raises:
-        EmergenceError: the folder is of no known layout, damaged, or of an SAE that ours cannot express.
+        EmergenceError: the layout is unknown, the folder is damaged, or the SAE has no equivalent in our conventions.
     """
     if layout is None:
         layout = recognised_layout(folder)
     read = _READ[layout].read if layout in _READ else None
     if read is None:
         raise EmergenceError(
-            f"no layout of SAEs that can be read is called {layout!r:.80}",
+            f"{layout!r:.80} is not a readable SAE layout",
             where=folder,
             remedy=f"choose from {', '.join(_READ)}",
         )
@@ -69,10 +69,10 @@ def read_foreign_sae(
 
 
 def recognised_layout(folder: Path) -> str:
-    """Return the name of the library that wrote a folder, by its files.
+    """Return the name of the library of a folder, by its files.
 
     Raises:
-        EmergenceError: files of no library, of several, or pickles only.
+        EmergenceError: the files fit no library, several libraries, or are only pickles.
     """
     names = _names(folder)
     found = [name for name, layout in _READ.items() if {CONFIG_NAME, layout.weights_name} <= names]
@@ -80,22 +80,22 @@ def recognised_layout(folder: Path) -> str:
         return found[0]
     if found:
         raise EmergenceError(
-            f"SAE folder is of several layouts at once: {', '.join(found)}",
+            f"SAE folder fits several layouts: {', '.join(found)}",
             where=folder,
-            remedy="name the layout to read",
+            remedy="choose the layout to read",
         )
     pickles = sorted(name for name in names if Path(name).suffix in _PICKLES)
     if pickles:
         raise EmergenceError(
             f"SAE folder holds pickles, which can run any code when opened: {', '.join(pickles):.200}",
             where=folder,
-            remedy="save the SAE as safetensors with the library that wrote it, as sae_lens or sparsify lay it out",
+            remedy="save the SAE as safetensors with the library that wrote it, in the layout of sae_lens or sparsify",
         )
     wanted = " or ".join(f"{CONFIG_NAME} with {layout.weights_name}" for layout in _READ.values())
     raise EmergenceError(
-        f"not a folder of an SAE, it has no {wanted}",
+        f"not an SAE folder: it has no {wanted}",
         where=folder,
-        remedy="name the folder of one SAE, or a folder above",
+        remedy="choose the folder of an SAE, or a folder above",
     )
 
 
@@ -116,5 +116,5 @@ def _names(folder: Path) -> set[str]:
         return {path.name for path in folder.iterdir()}
     except OSError as error:
         raise EmergenceError(
-            f"SAE folder cannot be read: {error}", where=folder, remedy="name a folder that exists and can be read"
+            f"SAE folder cannot be read: {error}", where=folder, remedy="choose a readable folder"
         ) from error

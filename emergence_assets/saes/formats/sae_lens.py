@@ -1,8 +1,8 @@
-"""Reader of SAEs that sae_lens wrote: `cfg.json` and `sae_weights.safetensors`, of version 6 or older.
+"""Reader of SAEs of sae_lens, up to version 6: `cfg.json` and `sae_weights.safetensors`.
 
-It reads topk, jumprelu and standard, saved for use or as dumps of training, and dumps of batchtopk and
-matryoshka_batchtopk. These dumps hold one threshold for all latents, which sae_lens itself writes into a jumprelu when
-it saves them for use.
+It reads topk, jumprelu and standard, saved for inference or as training checkpoints, and training checkpoints of
+batchtopk and matryoshka_batchtopk. The latter hold one threshold for all latents, which sae_lens writes into a jumprelu
+when it saves them for inference.
 """
 
 import re
@@ -27,13 +27,13 @@ WEIGHTS_NAME = "sae_weights.safetensors"
 
 class _Architecture(NamedTuple):
     activation: str
-    """Active latents of a token, in words."""
+    """Description of the active latents of a token."""
     threshold: str | None = None
-    """Tensor of thresholds; without one they are 0, but for top-k."""
+    """Name of the tensor of thresholds; None for thresholds of 0, or for top-k."""
     is_shared: bool = False
     """Whether all latents have one threshold."""
     rescales: bool | None = None
-    """Default of `rescale_acts_by_decoder_norm`; None where sae_lens has no such setting and ignores it."""
+    """Default of `rescale_acts_by_decoder_norm`; None if the architecture ignores that setting."""
 
 
 _ONE_THRESHOLD = _Architecture("those above one threshold for all latents", "topk_threshold", True, True)
@@ -49,7 +49,7 @@ _OLD_NAMES = {
     "hook_point_head_index": "hook_head_index",
     "activation_fn_str": "activation_fn",
 }
-# Settings about the origin of the SAE that are kept, and their types.
+# Settings about the origin of the SAE that are kept, with their types.
 _PROVENANCE = {
     "model_name": str,
     "hook_name": str,
@@ -63,10 +63,10 @@ _PROVENANCE = {
 
 
 def read_sae_lens(folder: Path) -> tuple[ForeignSAE, dict[str, Any]]:
-    """Read an SAE as sae_lens computes it when used, and the provenance in its settings.
+    """Read an SAE as sae_lens computes it at inference, and the provenance in its settings.
 
     Raises:
-        EmergenceError: anything that is damaged or not supported, naming file and setting.
+        EmergenceError: the SAE is damaged or not supported; names file and setting.
     """
     path = folder / CONFIG_NAME
     settings = read_settings(path)
@@ -123,10 +123,10 @@ def _is_from_6_on(version: Any, path: Path) -> bool:
 
 
 def _renewed(old: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return settings from before version 6 under their new names, with the defaults of then."""
+    """Return settings of versions before 6 under their new names, with the defaults of their version."""
     settings = {_OLD_NAMES.get(name, name): value for name, value in old.items()}
     remedy = "choose an SAE that uses relu or topk"
-    # sae_lens replaces any other by relu, which is another SAE.
+    # sae_lens replaces any other function by relu, which gives another SAE.
     function = one_of(settings, "activation_fn", "relu", ("relu", "topk"), path, remedy)
     settings.setdefault("architecture", "standard")
     if function == "topk" or settings["architecture"] == "topk":
@@ -144,7 +144,7 @@ def _renewed(old: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _check_input(settings: dict[str, Any], path: Path) -> None:
-    """Raise EmergenceError where the input is changed before the SAE encodes it."""
+    """Raise EmergenceError if the input is changed before encoding."""
     one_of(
         settings,
         "normalize_activations",
@@ -152,7 +152,7 @@ def _check_input(settings: dict[str, Any], path: Path) -> None:
         ("none",),
         path,
         "fold an average scale into the weights with sae_lens (fold_activation_norm_scaling_factor) and save it again;"
-        " what depends on the token (layer_norm, constant_norm_rescale) cannot be folded, choose another SAE",
+        " a scale per token (layer_norm, constant_norm_rescale) cannot be folded, choose another SAE",
     )
     one_of(
         settings,
@@ -169,14 +169,14 @@ def _read_weights(path: Path, architecture: _Architecture, d_model: int, n_laten
     if architecture.threshold:
         shapes[architecture.threshold] = () if architecture.is_shared else (n_latents,)
     weights = read_tensors(path, shapes, {"scaling_factor": (n_latents,)})
-    # Old releases always wrote it; values other than one come from a fine-tuning that sae_lens no longer reads either.
+    # Old releases always wrote it; other values than one are from fine-tuning, which sae_lens no longer reads either.
     if not bool((weights.pop("scaling_factor", weights["b_enc"].new_ones(1)) == 1).all()):
         raise refused(path, "holds a scaling_factor other than one", "choose an SAE without fine-tuned scales")
     return weights
 
 
 def _provenance(about: dict[str, Any]) -> dict[str, Any]:
-    """Return settings about the origin of the SAE that have the right type and a sane size."""
+    """Return settings about the origin of the SAE that have the right type and a limited size."""
     found = {name: about[name] for name, kind in _PROVENANCE.items() if type(about.get(name)) is kind}
     loading = about.get("model_from_pretrained_kwargs")
     # Whether TransformerLens centred what the model writes to the residual stream.

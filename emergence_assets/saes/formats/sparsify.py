@@ -1,8 +1,8 @@
 """Reader and writer of SAEs of sparsify (`SparseCoder`): `cfg.json` and `sae.safetensors`, a folder per hook point.
 
-Its `encode` subtracts b_dec from the input and keeps the k largest positive pre-activations. It does so also with
-`multi_topk`, which adds the loss of the 4 k largest in training; its `forward` then returns their output, which is not
-what is read here.
+Its `encode` subtracts b_dec from the input and keeps the k largest positive pre-activations, also with `multi_topk`,
+which adds the loss of the 4 k largest in training. With `multi_topk`, `forward` returns the output of the 4 k largest,
+which is not read here.
 """
 
 import re
@@ -32,14 +32,14 @@ _ONLY_ITSELF = "choose an SAE that reconstructs its own input; transcoders are n
 
 
 def write_sparsify(folder: Path, sae: SAE, _metadata: Mapping[str, Any]) -> None:
-    """Write what `sparsify.SparseCoder.load_from_disk` loads.
+    """Write a folder for `sparsify.SparseCoder.load_from_disk`.
 
     Raises:
-        EmergenceError: the SAE selects by thresholds, which sparsify has not; the folder exists or cannot be written.
+        EmergenceError: the SAE has thresholds, which sparsify does not support; the folder exists or cannot be written.
     """
     if sae.k is None:
         raise EmergenceError(
-            "sparsify has no SAEs that select by thresholds (BatchTopK, JumpReLU).",
+            "sparsify does not support SAEs with thresholds (BatchTopK, JumpReLU).",
             where=folder,
             remedy="export for sae_lens or dictionary_learning",
         )
@@ -64,17 +64,17 @@ def write_sparsify(folder: Path, sae: SAE, _metadata: Mapping[str, Any]) -> None
 
 
 def read_sparsify(folder: Path) -> tuple[ForeignSAE, dict[str, Any]]:
-    """Read an SAE as sparsify computes it, and its provenance by its settings and the name of its folder.
+    """Read an SAE as sparsify computes it, and its provenance in settings and folder name.
 
     Raises:
-        EmergenceError: anything that is damaged or not supported, naming file and setting.
+        EmergenceError: the SAE is damaged or not supported; names file and setting.
     """
     path = folder / CONFIG_NAME
     settings = read_settings(path)
     one_of(settings, "activation", "topk", ("topk",), path, "choose an SAE that was trained with activation topk")
     one_of(settings, "transcode", False, (False,), path, _ONLY_ITSELF)
     one_of(settings, "skip_connection", False, (False,), path, _ONLY_ITSELF)
-    # In its first releases: the k largest by absolute value. Later ones ignore the setting and read another SAE.
+    # In the first releases: the k largest by absolute value. Later releases ignore it, which gives another SAE.
     one_of(settings, "signed", False, (False,), path, "choose an SAE whose latents are not negative")
     d_model, k = positive_integer(settings, "d_in", path), positive_integer(settings, "k", path)
     n_latents = _n_latents(settings, d_model, path)
@@ -110,7 +110,7 @@ def _n_latents(settings: dict[str, Any], d_model: int, path: Path) -> int:
 
 
 def _hook_point(folder: Path) -> dict[str, str]:
-    """Return the module of the hook point: sparsify names folders so, and those of several seeds `seed1` below."""
+    """Return the module of the hook point by the folder name; with several seeds it is the parent of `seed1`."""
     folder = folder.absolute()
     name = folder.parent.name if re.fullmatch(r"seed\d+", folder.name) else folder.name
     return {"hook_name": name} if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+|embed_\w+", name, re.ASCII) else {}

@@ -1,1 +1,1 @@
-"""SAEs of the layers of one checkpoint: made, measured and written by a worker."""
+"""Make, measure and write the SAEs of the layers of one checkpoint, in a worker."""

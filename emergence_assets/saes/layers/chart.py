@@ -16,9 +16,9 @@ def draw_training(
     """Draw loss against step and the histogram of latent densities, each with one line per seed.
 
     Args:
-        curves: seed to points (step, FVU of the training batches since the point before); imported SAEs have none.
-        densities: seed to the counts of latents by `quality.DENSITY_EDGES`.
-        path: PNG to write.
+        curves: seed to points (step, mean FVU of the training batches since the previous point); none if imported.
+        densities: seed to the counts of latents per bin of `quality.DENSITY_EDGES`.
+        path: PNG file to write.
     """
     points = pl.DataFrame(
         [(str(seed), step, loss) for seed, curve in curves.items() for step, loss in curve],
@@ -53,5 +53,5 @@ def draw_training(
             alt.Color("seed:N", title="seed"),
         )
     )
-    # Stored with every cell: small, and on white, which compresses better than transparency.
+    # Stored with every cell: small, and on white, which compresses better than a transparent background.
     (training | density).configure(background="white").save(str(path), ppi=72)

@@ -1,6 +1,6 @@
 """Make the SAEs of one or several layers of a checkpoint: train, measure and compare them, without files.
 
-All layers and seeds of a checkpoint are one stack. Imported SAEs are measured like trained ones.
+All layers and seeds of a checkpoint are one stack. Imported SAEs are measured like trained SAEs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -53,7 +53,7 @@ class LayerRows:
     imported: Mapping[int, SAE] = field(default_factory=dict)
     """Imported SAEs by seed; these seeds are not trained."""
     warm_starts: Mapping[int, WarmStart] = field(default_factory=dict)
-    """Warm starts by seed."""
+    """Warm starts by seed; empty for cold starts."""
     has_control: bool = False
     """Whether a cold control is trained beside each warm-started SAE."""
 
@@ -64,7 +64,7 @@ class LayerSAEs:
 
     saes: dict[int, SAE]
     metrics: list[dict[str, Any]]
-    """Plain values of each seed; `emergence/sae_quality/table.py` describes them."""
+    """Metrics of each seed as plain values; `emergence/sae_quality/table.py` describes them."""
     curves: dict[int, list[list[float]]]
     """Points (step, loss) of each trained seed."""
     inputs: dict[int, Input]
@@ -82,37 +82,40 @@ def make_saes(
     fidelity: MeasureFidelity | None = None,
     states: tuple[TrainingState, TrainingState] | None = None,
 ) -> list[LayerSAEs]:
-    """Train all SAEs that are not imported in one stack, then measure all.
+    """Train all SAEs that are not imported in one stack, then measure all SAEs.
 
     Args:
-        layers: of one checkpoint.
-        seeds: one SAE per seed and layer.
-        settings: of all SAEs.
-        device: for training.
+        layers: layers of one checkpoint.
+        seeds: seeds of the SAEs, one SAE per seed and layer.
+        settings: settings of all SAEs.
+        device: device of the training.
         report: see `train_saes`.
         warm_steps: optimiser steps of warm-started SAEs; by default those of the settings.
-        fidelity: measures what the model keeps; by default nothing does.
-        states: files to continue from after a kill, of the stack and of its cold controls.
+        fidelity: function that measures fidelity; by default fidelity is not measured.
+        states: files to resume from after a kill, of the stack and of its cold controls.
     """
-    wanted = [(one, seed) for one in layers for seed in seeds if seed not in one.imported]
-    is_warm = any(one.warm_starts for one in layers)
+    wanted = [(layer_rows, seed) for layer_rows in layers for seed in seeds if seed not in layer_rows.imported]
+    is_warm = any(layer_rows.warm_starts for layer_rows in layers)
     own = settings.model_copy(update={"n_steps": warm_steps}) if is_warm and warm_steps else settings
-    jobs = {(one.layer, seed): _job(one, seed, one.warm_starts.get(seed)) for one, seed in wanted}
+    jobs = {
+        (layer_rows.layer, seed): _job(layer_rows, seed, layer_rows.warm_starts.get(seed))
+        for layer_rows, seed in wanted
+    }
     controls = {
-        # Other random directions than those of the seed, which the first SAE of the chain started from.
-        (one.layer, seed): _job(one, CONTROL_SEEDS + seed, None)
-        for one, seed in wanted
-        if one.has_control and one.warm_starts
+        # Random directions other than those of the seed, from which the first SAE of the chain started.
+        (layer_rows.layer, seed): _job(layer_rows, CONTROL_SEEDS + seed, None)
+        for layer_rows, seed in wanted
+        if layer_rows.has_control and layer_rows.warm_starts
     }
     own_state, control_state = states or (None, None)
     trained = _trained(jobs, own, device, report, own_state)
     cold = _trained(controls, settings, device, report, control_state)
-    return [_measured(one, seeds, settings.batch_size, trained, cold, device, fidelity) for one in layers]
+    return [_measured(layer_rows, seeds, settings.batch_size, trained, cold, device, fidelity) for layer_rows in layers]
 
 
-def _job(one: LayerRows, seed: int, warm_start: WarmStart | None) -> SAEJob:
-    # Every layer starts from other directions, so that matches across layers are not matches of seeds.
-    return SAEJob(one.rows, seed * 1_000 + one.layer + 1, ~one.is_evaluation_t, warm_start)
+def _job(layer_rows: LayerRows, seed: int, warm_start: WarmStart | None) -> SAEJob:
+    # Each layer starts from different directions, so that matches across layers are not due to equal seeds.
+    return SAEJob(layer_rows.rows, seed * 1_000 + layer_rows.layer + 1, ~layer_rows.is_evaluation_t, warm_start)
 
 
 def _trained(
@@ -128,7 +131,7 @@ def _trained(
 
 
 def _measured(
-    one: LayerRows,
+    layer_rows: LayerRows,
     seeds: Sequence[int],
     batch_size: int,
     trained: Mapping[tuple[int, int], TrainedSAE],
@@ -136,20 +139,23 @@ def _measured(
     device: torch.device | str,
     fidelity: MeasureFidelity | None,
 ) -> LayerSAEs:
-    evaluation_td = Rows(one.rows.array[one.is_evaluation_t], one.rows.dtype).tensor().float()
+    evaluation_td = Rows(layer_rows.rows.array[layer_rows.is_evaluation_t], layer_rows.rows.dtype).tensor().float()
     saes = {
-        seed: one.imported[seed].to(device) if seed in one.imported else trained[one.layer, seed].sae for seed in seeds
+        seed: layer_rows.imported[seed].to(device)
+        if seed in layer_rows.imported
+        else trained[layer_rows.layer, seed].sae
+        for seed in seeds
     }
     quality = {seed: measure_quality(sae, evaluation_td) for seed, sae in saes.items()}
     kept: Sequence[Fidelity | None] = [None] * len(saes)
     if fidelity is not None:
-        kept = fidelity(one.layer, list(saes.values()), evaluation_td.mean(0).to(device))
+        kept = fidelity(layer_rows.layer, list(saes.values()), evaluation_td.mean(0).to(device))
     metrics = []
     for (seed, sae), found in zip(saes.items(), kept, strict=True):
         fires_n = torch.from_numpy(quality[seed].firings_n > 0).to(sae.device)
         others = [shared_fraction(sae, saes[other], fires_n) for other in seeds if other != seed]
-        own, control = trained.get((one.layer, seed)), cold.get((one.layer, seed))
-        before = one.warm_starts[seed].sae if seed in one.warm_starts else None
+        own, control = trained.get((layer_rows.layer, seed)), cold.get((layer_rows.layer, seed))
+        before = layer_rows.warm_starts[seed].sae if seed in layer_rows.warm_starts else None
         metrics.append(
             {
                 "sae_seed": seed,
@@ -162,13 +168,13 @@ def _measured(
             }
         )
     curves = {
-        seed: [[float(step), loss] for step, loss in trained[one.layer, seed].curve]
+        seed: [[float(step), loss] for step, loss in trained[layer_rows.layer, seed].curve]
         for seed in seeds
-        if (one.layer, seed) in trained
+        if (layer_rows.layer, seed) in trained
     }
     inputs: dict[int, Input] = {
         seed: {"mean": own.input_mean_d.tolist(), "scale": own.input_scale}
         for seed in seeds
-        if (own := trained.get((one.layer, seed)))
+        if (own := trained.get((layer_rows.layer, seed)))
     }
     return LayerSAEs(saes, metrics, curves, inputs)

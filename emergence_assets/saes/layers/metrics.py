@@ -1,4 +1,4 @@
-"""Metrics of one SAE of a cell as plain values: an entry of `metrics.json`, a row of the table `sae_metrics`."""
+"""Metrics of one SAE as plain values: an entry of `metrics.json` and a row of the table `sae_metrics`."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from emergence_assets.saes.training.training import TrainedSAE
 
 
 def fidelity_columns(found: Fidelity | None) -> dict[str, Any]:
-    """Return the fidelity columns; None where fidelity was not measured."""
+    """Return the fidelity columns; None if fidelity was not measured."""
     return {
         "kl_recovered": found and found.kl_recovered,
         "loss_recovered": found and found.loss_recovered,
@@ -37,7 +37,7 @@ def quality_columns(quality: SAEQuality) -> dict[str, Any]:
 
 
 def training_columns(own: TrainedSAE | None, quality: SAEQuality) -> dict[str, Any]:
-    """Return the training columns; an imported SAE has none, and counts latents as dead by held-out rows."""
+    """Return the training columns; for an imported SAE only the dead share, counted on held-out rows."""
     if own is None:
         dead = {"dead_frac": quality.dead_fraction}
         return dead | dict.fromkeys(("final_loss", "train_tokens", "norm_scale"))
@@ -59,9 +59,9 @@ def control_columns(
     """Return the columns that compare a warm-started SAE with its cold control.
 
     Args:
-        before: SAE of the step before.
-        warm: SAE started from it.
-        cold: the control; None where there is none.
+        before: SAE of the previous step.
+        warm: SAE that started from `before`.
+        cold: cold control; None without a control.
         batch_size: rows per optimiser step.
         evaluation_td: held-out rows.
     """
@@ -79,6 +79,6 @@ def control_columns(
 
 
 def mean_known(values: Sequence[float]) -> float | None:
-    """Average the values that are not nan; None where there are none: one seed, or no active latent."""
+    """Average the values that are not NaN; None without values: a single seed, or no active latent."""
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else None

@@ -1,4 +1,4 @@
-"""Workers that make the SAEs of checkpoints: rows and models in, a folder per layer out. The making is in `cell.py`."""
+"""Worker functions that train SAEs on the rows of checkpoints and write one folder per layer; see `make.py`."""
 
 import itertools
 import json
@@ -30,19 +30,19 @@ from resources.files.records import required_from_json, write_folder_record
 
 
 def train_checkpoints(work: list[dict[str, Any]], evict: bool, report: Any) -> None:
-    """Worker: make the SAEs of one checkpoint after the other, and evict their rows afterwards if `evict` is true."""
-    for number, one in enumerate(work):
+    """Make the SAEs of one checkpoint after the other; if `evict`, evict the rows of each afterwards."""
+    for number, part in enumerate(work):
 
         def report_part(done: int, total: int, note: str = "", number: int = number) -> None:
             report(number * total + done, len(work) * total, note)
 
-        if one["streamed"]:
-            _train_streamed(one, report_part)
+        if part["streamed"]:
+            _train_streamed(part, report_part)
         else:
-            _train_stored(one, report_part)
+            _train_stored(part, report_part)
             if evict:
-                for layer in one["layers"].values():
-                    evict_file(layer["activation_file"], one["origin"]["lock"], lambda *_: None)
+                for layer in part["layers"].values():
+                    evict_file(layer["activation_file"], part["origin"]["lock"], lambda *_: None)
 
 
 def _train_stored(work: Mapping[str, Any], report: Any) -> None:
@@ -62,9 +62,9 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any)
     """Train an SAE per layer and seed in one stack, measure them on held-out rows, and write a folder per layer.
 
     Args:
-        work: see `saes.spec._work`.
-        rows: `activations.reading.Rows` of resid_post by layer; the files need not hold them.
-        report: Called with SAE steps done, all steps, and a note.
+        work: inputs and outputs of one checkpoint, see `saes.spec._work`.
+        rows: `activations.files.reading.Rows` of resid_post by layer; need not be stored in the files.
+        report: called with SAE steps done, all steps, and a note.
     """
     places = work["layers"]
     wanted = {layer: required_from_json(place["required"]) for layer, place in places.items()}
@@ -109,12 +109,12 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any)
 
 
 def _warm_starts(folder: Path, seeds: Sequence[int]) -> dict[int, WarmStart]:
-    """Read the SAEs of a cell, with the mean and scale of what they were trained on."""
+    """Read the SAEs of a cell, with the mean and scale of their training rows."""
     inputs = json.loads((folder / METRICS_NAME).read_text("utf-8"))["inputs"]
     starts = {}
     for seed in seeds:
         sae, _ = read_sae(seed_folder(folder, seed))
-        known = inputs.get(str(seed))  # what was imported has none
+        known = inputs.get(str(seed))  # an imported SAE has none
         starts[seed] = WarmStart(sae, torch.tensor(known["mean"]), known["scale"]) if known else WarmStart(sae)
     return starts
 
@@ -125,7 +125,7 @@ def _states(path: Path, fingerprints: Sequence[str]) -> tuple[TrainingState, Tra
 
 
 def _fidelity_of(origin: Mapping[str, Any], tokens: Tokens, n_texts: int) -> MeasureFidelity | None:
-    """How to run the checkpoint on the first held-out texts with a layer replaced; None if it is not wanted."""
+    """Make the function that measures fidelity on the first held-out texts; None if `n_texts` is 0."""
     if n_texts == 0:
         return None
     texts = tokens.training_ids[::EVALUATION_SHARE][:n_texts]
@@ -143,7 +143,7 @@ def _fidelity_of(origin: Mapping[str, Any], tokens: Tokens, n_texts: int) -> Mea
 
 
 def _about(attrs: Mapping[str, Any], tokens: Tokens, settings: Mapping[str, Any], want: Required) -> dict[str, Any]:
-    """What an SAE's folder says of where it comes from."""
+    """Return the metadata of an SAE's folder: model, hook point, tokens, training settings."""
     return {
         "model_name": str(attrs["model"]),
         "hook_name": f"blocks.{attrs['layer']}.hook_resid_post",
@@ -171,22 +171,23 @@ def _write_cell(
     want: Required,
     settings: Mapping[str, Any],
 ) -> None:
-
     with clear_disk_errors(folder), replacing_folder(folder) as temporary:
-        for one in found.metrics:
-            seed = one["sae_seed"]
+        for entry in found.metrics:
+            seed = entry["sae_seed"]
             write_sae(
-                seed_folder(temporary, seed), found.saes[seed], {**about, "fvu": one["fvu"], "start": one["start"]}
+                seed_folder(temporary, seed), found.saes[seed], {**about, "fvu": entry["fvu"], "start": entry["start"]}
             )
         text = json.dumps({"seeds": found.metrics, "curves": found.curves, "inputs": found.inputs}, allow_nan=False)
         (temporary / METRICS_NAME).write_text(text + "\n", encoding="utf-8")
-        draw_training(found.curves, {one["sae_seed"]: one["density"] for one in found.metrics}, temporary / CURVE_NAME)
+        draw_training(
+            found.curves, {entry["sae_seed"]: entry["density"] for entry in found.metrics}, temporary / CURVE_NAME
+        )
         exactly_k = VARIANTS[settings["variant"]].exactly_k
         summary = _summary(found.metrics) | {
             **facts,
             **_agreement(found.saes),
             "n_seeds": len(found.metrics),
-            "n_imported": sum(one["start"] == "imported" for one in found.metrics),
+            "n_imported": sum(entry["start"] == "imported" for entry in found.metrics),
             "k": settings["k"],
             "l0_limit": settings["k"] if exactly_k else settings["n_latents"],
             "l0_least": (0.9 if exactly_k else 0.5) * settings["k"],
@@ -197,16 +198,16 @@ def _write_cell(
 
 
 def _agreement(saes: Mapping[int, SAE]) -> dict[str, float]:
-    """How far decoder rows are from unit length, and how many pairs of seeds are one SAE under two names."""
+    """Return the largest deviation of a decoder row from unit length, and the number of seed pairs with equal SAEs."""
     decoders = [sae.W_dec_nd for sae in saes.values()]
     return {
         "decoder_norm_off": max(float((rows.norm(dim=1) - 1).abs().max()) for rows in decoders),
-        "equal_seeds": sum(torch.equal(one, other) for one, other in itertools.combinations(decoders, 2)),
+        "equal_seeds": sum(torch.equal(first, second) for first, second in itertools.combinations(decoders, 2)),
     }
 
 
 def _summary(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Mean over seeds of every number that some seed has."""
+    """Average every number over the seeds that have it."""
     names = [name for name, value in metrics[0].items() if name != "sae_seed" and not isinstance(value, str | list)]
-    found = {name: [one[name] for one in metrics if one[name] is not None] for name in names}
+    found = {name: [entry[name] for entry in metrics if entry[name] is not None] for name in names}
     return {name: sum(values) / len(values) for name, values in found.items() if values}

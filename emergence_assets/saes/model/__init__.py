@@ -1,1 +1,1 @@
-"""An SAE as tensors: parameters, selection of latents, stacks."""
+"""SAEs as tensors: parameters, selection of latents, stacks."""

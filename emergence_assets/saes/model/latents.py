@@ -1,4 +1,4 @@
-"""Active latents of tokens as a sparse array: a slot per active latent, token after token.
+"""Active latents of tokens as a sparse array: one slot per active latent, in the order of tokens.
 
 Shape suffixes: t tokens, s slots, d d_model, n latents, k slots of a token.
 """
@@ -11,14 +11,14 @@ from torch import Tensor
 
 
 class Latents(NamedTuple):
-    """Active latents of a batch of tokens. A slot's value may be zero, and then counts as inactive."""
+    """Active latents of a batch of tokens; a slot of value zero is inactive."""
 
     values_s: Tensor
     """Latent activations, not negative."""
     indices_s: Tensor
-    """Latent numbers, int64, ascending within a token, no latent twice."""
+    """Latent indices, int64, ascending within a token, without duplicates."""
     offsets_t: Tensor
-    """Start of each token's slots, int64, and the number of all slots: one entry more than tokens."""
+    """Start of each token's slots, and at the end the number of all slots: [tokens + 1], int64."""
 
     @property
     def n_tokens(self) -> int:
@@ -26,7 +26,7 @@ class Latents(NamedTuple):
         return len(self.offsets_t) - 1
 
     def padded(self) -> tuple[Tensor, Tensor]:
-        """Return values and latent numbers as [t, k], k being the most of a token; padding has value 0."""
+        """Return values and latent indices as [t, k], with k the largest number of slots of a token; padded with 0."""
         counts_t = self.offsets_t.diff()
         k = int(counts_t.max()) if self.n_tokens else 0
         is_slot_tk = torch.arange(k, device=counts_t.device) < counts_t[:, None]
@@ -65,7 +65,7 @@ def joined(parts: list[Latents]) -> Latents:
 
 
 def decode_latents(latents: Latents, W_dec_nd: Tensor) -> Tensor:
-    """Sum decoder directions weighted by activation, [t, d]; reads the active rows, not all n."""
+    """Sum decoder directions weighted by activation, [t, d]; reads only the active rows."""
     return F.embedding_bag(
         latents.indices_s,
         W_dec_nd,

@@ -1,4 +1,4 @@
-"""Pre-activations of all latents, the one dense product of an SAE, in chunks that stay in the processor's cache."""
+"""Pre-activations of all latents: the only dense product of an SAE, in chunks that stay in the processor's cache."""
 
 from collections.abc import Iterator
 
@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CPU = torch.device("cpu")
-# Pre-activations of one chunk: 2^22 float32 are 16 MB. Fewer do not fill the matrix kernel, more leave the cache
+# Pre-activations per chunk: 2^22 float32 are 16 MB. Fewer do not fill the matrix kernel, more exceed the cache
 # (d=512, n=4096: whole batch 54 ms, chunks of 512 rows 40 ms).
 CHUNK_ELEMENTS = 2**22
 GPU_CHUNK_ELEMENTS = 2**27
-"""On a GPU few kernels matter more than the cache: 512 MB per chunk; not measured."""
+"""Pre-activations per chunk on a GPU, where few kernels matter more than the cache: 512 MB; not measured."""
 
 
 def chunks(n_tokens: int, n_latents: int, device: torch.device = CPU) -> Iterator[tuple[int, int]]:

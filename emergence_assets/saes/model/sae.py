@@ -19,8 +19,9 @@ from resources.errors import EmergenceError
 class SAE:
     """Parameters of a trained SAE: `x ≈ select(W_enc (x - b_dec) + b_enc) W_dec + b_dec`.
 
-    `select` keeps either the `k` largest of a token, or what is above a threshold per latent; negative ones never. The
-    input is the residual stream as captured; the input scale of training is folded into biases and thresholds.
+    `select` keeps either the `k` largest pre-activations of a token, or those above a threshold per latent; never
+    negative ones. The input is the captured residual stream; the input scale of training is folded into biases and
+    thresholds.
 
     Raises:
         EmergenceError: a shape does not fit the others, or k exceeds the number of latents.
@@ -36,9 +37,9 @@ class SAE:
     b_dec_d: Tensor
     """Subtracted from the input before encoding, added after decoding, float32."""
     k: int | None = None
-    """Latents of a token, where the largest are selected."""
+    """Number of latents per token if the largest are selected, else None."""
     threshold_n: Tensor | None = None
-    """Threshold of each latent, where thresholds select, float32, not negative, in units of the input."""
+    """Threshold of each latent if thresholds select, else None; float32, not negative, in units of the input."""
 
     def __post_init__(self):
         n_latents, d_model = self.W_enc_nd.shape
@@ -73,12 +74,12 @@ class SAE:
 
     @property
     def architecture(self) -> str:
-        """Name of the selection, as sae_lens calls it: `topk`, or `jumprelu` for thresholds."""
+        """Name of the selection in sae_lens: `topk`, or `jumprelu` for thresholds."""
         return "jumprelu" if self.k is None else "topk"
 
     @property
     def device(self) -> torch.device:
-        """Device of the parameters, on which inputs have to be."""
+        """Device of the parameters; inputs must be on the same device."""
         return self.W_enc_nd.device
 
     def to(self, device: torch.device | str) -> "SAE":
@@ -100,7 +101,7 @@ class SAE:
             x_td: raw residual stream, any float type, on the SAE's device.
 
         Returns:
-            Latents; memory grows with the active ones, not with n_latents, because rows are taken in chunks.
+            Latents; memory grows with the active latents, not with n_latents, because rows are processed in chunks.
         """
         parts = []
         for start, stop in chunks(x_td.shape[0], self.n_latents, x_td.device):
@@ -134,7 +135,7 @@ def input_rows(x_td: Tensor | np.ndarray) -> Tensor:
         EmergenceError: not two-dimensional, or not floats.
     """
     if isinstance(x_td, np.ndarray):
-        # A read-only map of a file becomes memory: rows are drawn at random, which a disk serves slowly.
+        # A read-only memory map is copied to memory: random reads of rows are slow on a disk.
         x_td = torch.from_numpy(x_td if x_td.flags.writeable else np.array(x_td))
     if x_td.ndim != 2 or not x_td.is_floating_point():
         raise EmergenceError(

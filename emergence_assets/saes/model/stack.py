@@ -1,7 +1,7 @@
 """Stack of SAEs of one shape: parameters [g, n, d], so that all members train in one set of kernels.
 
-A stack of g members is also one dictionary of g·n latents and a batch of g·t tokens, each of which uses the latents of
-its own member alone. All code but the dense product treats it so.
+A stack of g members is also one dictionary of g·n latents and a batch of g·t tokens; each token uses only the latents
+of its own member. All code except the dense product uses this form.
 
 Shape suffixes: g members, t tokens, d d_model, n latents.
 """
@@ -23,7 +23,7 @@ class Parameters(NamedTuple):
     W_dec_gnd: Tensor
     b_dec_gd: Tensor
     log_threshold_gn: Tensor | None = None
-    """Of variants that learn thresholds; the logarithm, so that thresholds stay positive."""
+    """Logarithm of the thresholds, so that thresholds stay positive; None for variants that do not learn thresholds."""
 
     def tensors(self) -> list[Tensor]:
         """Return the tensors that are present, in order."""
@@ -61,8 +61,8 @@ def fold_input_scale(
 ) -> SAE:
     """Return the SAE on raw rows x that equals the only member on (x - mean) / scale, times scale, plus mean.
 
-    relu, top-k and scaled thresholds commute with a positive factor, so that the weights stay and only biases and
-    thresholds carry the units.
+    relu, top-k and scaled thresholds commute with a positive factor. Therefore the weights stay, and only biases and
+    thresholds are scaled.
     """
     return SAE(
         W_enc_nd=parameters.W_enc_gnd[0].clone(),

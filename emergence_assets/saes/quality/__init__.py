@@ -1,1 +1,1 @@
-"""How good an SAE is: explained variance, fidelity in the model, agreement of seeds."""
+"""Quality of an SAE: explained variance, fidelity in the model, agreement of seeds."""

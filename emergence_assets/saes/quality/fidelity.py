@@ -1,7 +1,7 @@
 """Fidelity: predictions of the model with an SAE's reconstruction in place of a layer's output.
 
-The positions that the SAE was trained on are replaced: all but the first, or the last alone. Predictions there are
-compared with those of the unchanged model; the mean activation in the same positions is the worst case.
+The SAE's training positions are replaced: all but the first, or only the last. Predictions at these positions are
+compared with those of the unchanged model; the mean activation at the same positions is the worst case.
 
 Shape suffixes: b texts of a batch, p positions, t replaced positions, d d_model, v vocabulary.
 """
@@ -26,13 +26,13 @@ LOGITS_AT_ONCE = 2**26
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Share of a model's predictions that an SAE keeps."""
+    """Shares of divergence and loss that an SAE recovers."""
 
     kl_recovered: float | None
     """1 - KL(model ‖ with SAE) / KL(model ‖ with mean), summed over the replaced positions; 1 is best, 0 as bad as the
-    mean. None where the mean changes nothing, or the model predicts no tokens."""
+    mean. None if the mean changes nothing, or the model predicts no tokens."""
     loss_recovered: float | None
-    """(L_mean - L_sae) / (L_mean - L), L the cross-entropy of the next tokens; None where no token follows."""
+    """(L_mean - L_sae) / (L_mean - L), L the cross-entropy of the next tokens; None if no token follows."""
     n_tokens: int
     """Number of replaced positions."""
 
@@ -52,11 +52,11 @@ def measure_fidelity(
 
     Args:
         model: with its head, causal, in evaluation mode.
-        texts: token ids with the begin token in front, which is never replaced.
+        texts: token ids that start with the begin token, which is never replaced.
         layer: block index from 0; -1 is the input of the first block.
         saes: of this layer, on the model's device.
         mean_d: mean activation of the layer.
-        last_only: whether only the last position of a text is replaced; else all but the first.
+        last_only: replace only the last position of a text, else all but the first.
         blocks_name: module path of the list of blocks; by default it is found.
     """
     device = mean_d.device
@@ -70,13 +70,13 @@ def measure_fidelity(
     n_tokens = n_followed = 0
     for batch in _batches(texts, len(changes) * model.config.vocab_size):
         ids_bp, is_replaced_bp, next_t = _padded(batch, last_only, device)
-        # All replacements in one forward pass; the blocks before the layer give the same to all of them.
+        # All replacements in one forward pass; the blocks before the layer compute the same for all of them.
         with replaced_stream(model, layer, is_replaced_bp, changes, blocks_name):
             logits = model(input_ids=ids_bp.repeat(len(changes), 1)).logits
         is_followed_t = next_t >= 0
-        ways = [one[is_replaced_bp].float().log_softmax(-1) for one in logits.chunk(len(changes))]
-        for number, changed_tv in enumerate(ways):
-            kl[number] += F.kl_div(changed_tv, ways[0], reduction="sum", log_target=True)
+        log_probs = [part[is_replaced_bp].float().log_softmax(-1) for part in logits.chunk(len(changes))]
+        for number, changed_tv in enumerate(log_probs):
+            kl[number] += F.kl_div(changed_tv, log_probs[0], reduction="sum", log_target=True)
             loss[number] += F.nll_loss(changed_tv[is_followed_t], next_t[is_followed_t], reduction="sum")
         n_tokens += len(next_t)
         n_followed += int(is_followed_t.sum())
@@ -93,7 +93,7 @@ def measure_fidelity(
 
 
 def _batches(texts: Sequence[np.ndarray], logits_per_position: int) -> Iterator[list[np.ndarray]]:
-    """Yield batches of texts of similar length, which need little padding; few enough for their logits."""
+    """Yield batches of texts of similar length, which need little padding; `LOGITS_AT_ONCE` limits their size."""
     batch: list[np.ndarray] = []
     for text in sorted(texts, key=len):
         if batch and (len(batch) + 1) * len(text) * logits_per_position > LOGITS_AT_ONCE:
@@ -107,7 +107,7 @@ def _batches(texts: Sequence[np.ndarray], logits_per_position: int) -> Iterator[
 def _padded(texts: Sequence[np.ndarray], last_only: bool, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Return ids padded on the right, the mask of replaced positions [b, p], and the next token of each (-1 if none).
 
-    The real positions of a causal model do not see the padding.
+    Real positions of a causal model do not attend to the padding.
     """
     longest = max(map(len, texts))
     ids = np.zeros((len(texts), longest), np.int64)
@@ -129,13 +129,13 @@ def replaced_stream(
     changes: Sequence[Callable[[Tensor], Tensor]],
     blocks_name: str | None = None,
 ) -> Iterator[None]:
-    """Replace a layer's activations in some positions, at each forward pass.
+    """Replace a layer's activations at some positions, in each forward pass.
 
     Args:
-        model: a decoder; its input has to be the same texts once for every change, one after the other.
+        model: a decoder; its input must be the same texts once for every change, in order.
         layer: block index from 0; -1 is the input of the first block.
         is_replaced_bp: bool; positions to replace in each text.
-        changes: functions from the activations in these positions [t, d] to others.
+        changes: functions from the activations at these positions [t, d] to their replacements.
         blocks_name: module path of the list of blocks; by default it is found.
     """
     block_list = blocks(model, blocks_name)

@@ -16,16 +16,16 @@ MIN_COSINE = 0.7
 def shared_fraction(one: SAE, other: SAE, counted_n: Tensor | None = None) -> float:
     """Return the share of latents with a mutual nearest neighbour in the other SAE at a cosine of at least 0.7.
 
-    Random directions stay below: at d=96 the nearest of 512 has a cosine of about 0.3.
+    Random directions stay below: at d=96 the nearest of 512 directions has a cosine of about 0.3.
 
     Args:
         one: SAE whose latents are counted.
         other: SAE of the same width.
-        counted_n: bool [n]; latents that count, such as the active ones: others still have their random directions. By
-            default all.
+        counted_n: mask of the latents that count, bool [n], by default all; inactive latents, for example, still have
+            their random directions.
 
     Returns:
-        Share from 0 to 1; nan where no latent counts.
+        Share from 0 to 1; NaN if no latent counts.
     """
     nearest_n, cosine_n, nearest_m = nearest_neighbours(one.W_dec_nd, other.W_dec_nd)
     is_shared_n = (nearest_m[nearest_n] == torch.arange(one.n_latents, device=one.device)) & (cosine_n >= MIN_COSINE)
@@ -34,7 +34,7 @@ def shared_fraction(one: SAE, other: SAE, counted_n: Tensor | None = None) -> fl
 
 
 def nearest_neighbours(one_nd: Tensor, other_md: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Find nearest rows: of the other for each of the one, with the cosine, and of the one for each of the other.
+    """Find the nearest row in `other_md` of each row in `one_nd`, with its cosine, and the reverse without it.
 
     Args:
         one_nd: rows of unit length.

@@ -1,6 +1,6 @@
-"""Quality of an SAE on rows that it was not trained on.
+"""Quality of an SAE on held-out rows.
 
-Batches are added up and not averaged, so that the batch size cannot change a result.
+Batches are added up and not averaged, so that the batch size does not change a result.
 
 Shape suffixes: t tokens (rows), d d_model, n latents, s slots.
 """
@@ -19,7 +19,7 @@ from resources.errors import EmergenceError
 DENSE_ABOVE = 0.1
 """Share of tokens above which a latent is dense."""
 DENSITY_EDGES = tuple(float(edge) for edge in np.arange(-6, 0.5, 0.5))
-"""Edges of the density histogram: log10 of the share of tokens on which a latent is active, -6, -5.5 … 0."""
+"""Edges of the density histogram, -6, -5.5 … 0: log10 of the share of tokens on which a latent is active."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class SAEQuality:
     cosine: float
     """Mean over tokens of the cosine between x - mean and x̂ - mean."""
     n_tokens: int
-    """Rows evaluated."""
+    """Number of evaluated rows."""
     firings_n: np.ndarray = field(repr=False, compare=False)
-    """Rows on which each latent is active, [n]."""
+    """Number of rows on which each latent is active, [n]."""
 
     def density_counts(self) -> list[int]:
-        """Count active latents by `DENSITY_EDGES`; rarer ones are in the first bin, dead ones in none."""
+        """Count active latents by `DENSITY_EDGES`; rarer latents are in the first bin, dead latents in none."""
         share_n = self.firings_n[self.firings_n > 0] / self.n_tokens
         log_share_n = np.clip(np.log10(share_n), DENSITY_EDGES[0], DENSITY_EDGES[-1])
         return [int(count) for count in np.histogram(log_share_n, DENSITY_EDGES)[0]]
@@ -54,9 +54,9 @@ def measure_quality(sae: SAE, x_td: Tensor | np.ndarray, batch_size: int = 4096)
     """Measure an SAE on rows, in two passes: their mean, then the sums about it in float64.
 
     Args:
-        sae: to measure.
+        sae: SAE to measure.
         x_td: rows of the residual stream, any float type, held out from training.
-        batch_size: rows at a time; bounds memory, changes results only in the last digits.
+        batch_size: rows per batch; bounds memory, changes results only in the last digits.
 
     Raises:
         EmergenceError: no rows, rows of another width, NaN or infinity in rows or reconstruction, or all rows equal.

@@ -1,1 +1,1 @@
-"""Training of stacks of SAEs: gradients, optimiser, batches, states that survive a kill."""
+"""Training of stacks of SAEs: gradients, optimiser, batches, states to resume from after a kill."""

@@ -12,22 +12,22 @@ BETAS = (0.9, 0.999)
 
 
 class Adam(NamedTuple):
-    """Adam without weight decay, a kernel per parameter.
+    """Adam without weight decay, with one kernel per parameter.
 
-    Not `torch.optim.Adam`, whose constructor imports the compiler (1.2 s per process, as long as a small training).
+    The constructor of `torch.optim.Adam` would import the compiler (1.2 s per process, as long as a small training).
     """
 
     parameters: dict[str, Tensor]
-    """By field of `Parameters`."""
+    """Parameters by field of `Parameters`."""
     means: dict[str, Tensor]
     squares: dict[str, Tensor]
     n_steps: Tensor
-    """On the device."""
+    """Number of steps, a scalar on the device."""
     eps: float
 
     @classmethod
     def of(cls, parameters: Parameters, eps: float) -> "Adam":
-        """Make an optimiser of these parameters, which it will change in place."""
+        """Make an optimiser that changes these parameters in place."""
         tensors = {name: tensor for name, tensor in parameters._asdict().items() if tensor is not None}
         means, squares = ({name: torch.zeros_like(tensor) for name, tensor in tensors.items()} for _ in range(2))
         return cls(tensors, means, squares, torch.zeros((), device=parameters.b_dec_gd.device), eps)

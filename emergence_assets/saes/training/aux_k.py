@@ -22,9 +22,9 @@ class Revival(NamedTuple):
 
     member: int
     dead_m: Tensor
-    """Numbers of the dead latents."""
+    """Indices of the dead latents."""
     gradients: SparseGradients
-    """Gradients of the dead latents alone."""
+    """Gradients of the dead latents only."""
 
 
 def revivals(
@@ -33,11 +33,11 @@ def revivals(
     """Compute gradients of coefficient · ½ Σ‖ê - e‖² / n_tokens, with e = x - x̂ constant, of members with dead latents.
 
     Args:
-        centred_gtd: what the encoder saw.
+        centred_gtd: input of the encoder.
         residual_gtd: x̂ - x of the whole dictionary.
-        parameters: of the stack; may change afterwards.
-        dead: numbers of each member's dead latents, [m].
-        aux: settings.
+        parameters: parameters of the stack; may change afterwards.
+        dead: indices of each member's dead latents, [m].
+        aux: settings of AuxK.
     """
     n_tokens, d_model = centred_gtd.shape[1:]
     found = []
@@ -59,5 +59,5 @@ def revivals(
 
 
 def dead_latents(last_fired_gn: Tensor, since_step: int) -> list[Tensor]:
-    """List the latents of each member that have not been active since a step; waits for the device."""
+    """List the latents of each member that were not active since a step; waits for the device."""
     return [torch.nonzero(is_dead_n).view(-1) for is_dead_n in last_fired_gn < since_step]

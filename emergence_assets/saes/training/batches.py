@@ -16,17 +16,17 @@ from emergence_assets.saes.model.sae import SAE, input_rows
 from resources.errors import EmergenceError
 
 MOMENT_ROWS = 2048
-"""Rows per block when moments are summed."""
+"""Rows per block in sums of moments."""
 
 
 @dataclass(frozen=True, eq=False)
 class WarmStart:
-    """SAE of the same variant that a training starts from, instead of from random directions."""
+    """SAE of the same variant from which a training starts, instead of random directions."""
 
     sae: SAE
     mean_d: Tensor | None = None
-    """Mean [d] of its training rows. The SAE is moved and scaled with the rows: from this mean and scale to those of
-    the new rows. By default those of the new rows, so that it starts unchanged."""
+    """Mean [d] of its training rows; by default that of the new rows, so that the SAE starts unchanged. The SAE is
+    shifted and scaled with the rows: from this mean and scale to those of the new rows."""
     scale: float | None = None
     """Root mean square of its training rows about their mean, in units of the residual stream."""
 
@@ -36,9 +36,9 @@ class SAEJob:
     """Data and seed of one SAE to train."""
 
     x_td: Tensor | np.ndarray | Rows
-    """Rows of any float type; kept in that type on the device, in memory or on the disk, wherever they fit."""
+    """Rows of any float type; kept in that type on the device, in memory or on the disk, where they fit."""
     seed: int
-    """Decides the initial directions and the order of the rows."""
+    """Seed of the initial directions and of the order of the rows."""
     kept_t: np.ndarray | None = None
     """Mask of the rows to train on, bool; by default all."""
     warm_start: WarmStart | None = None
@@ -77,7 +77,7 @@ def input_moments(rows: ShuffledRows) -> tuple[Tensor, float]:
         EmergenceError: NaN or infinity among the rows, or all of them equal.
     """
     n_tokens, d_model = rows.n_rows, rows.d_model
-    # One buffer for all blocks: many large temporaries leave the process with holes that nothing fills.
+    # One buffer for all blocks: many large temporaries would fragment the memory.
     wide_td = torch.empty(min(n_tokens, MOMENT_ROWS), d_model, dtype=torch.float64, device=rows.device)
     mean_d = torch.zeros(d_model, dtype=torch.float64, device=rows.device)
     for block_td in rows.blocks(MOMENT_ROWS):

@@ -1,10 +1,10 @@
 """Loss of a batch and its gradients, without autograd.
 
 With k of n latents active, only k rows of W_dec and of W_enc matter per token, while autograd multiplies dense [t, n]
-matrices that are zero but for k / n. The encoder's product alone stays dense, because exact selection needs every
-pre-activation.
+matrices with a share of k / n nonzero values. Only the product of the encoder stays dense, because exact selection
+needs every pre-activation.
 
-A token's slots fall into one bag per Matryoshka prefix, or into one in all; each bag has a pull of its own.
+The slots of a token form one bag per Matryoshka prefix, or a single bag; each bag has its own pull.
 
 Shape suffixes: g members, t tokens, d d_model, n latents, s slots, b bags, j prefixes.
 """
@@ -31,7 +31,7 @@ class BatchGradients(NamedTuple):
     gradients: Iterator[tuple[str, Tensor]]
     """Gradients of the objective by field of `Parameters`, each computed when the iterator reaches it.
 
-    Releasing each before the next saves memory. Parameters may change in between."""
+    Memory is saved if each is released before the next. Parameters may change in between."""
     has_fired_gn: Tensor
     """Whether each latent is active on some token."""
     threshold_g: Tensor | None
@@ -42,7 +42,7 @@ class Dead(NamedTuple):
     """Dead latents, and the settings of their revival."""
 
     latents: Sequence[Tensor]
-    """Latent numbers of each member."""
+    """Indices of the dead latents of each member."""
     aux: AuxK
 
 
@@ -57,17 +57,17 @@ def loss_and_gradients(
 ) -> BatchGradients:
     """Compute the squared error of a batch and the exact gradients of the objective.
 
-    The objective of a member is ½ Σ‖x̂ - x‖² / n_tokens; the mean of that over the prefixes, the whole dictionary being
-    one of them; AuxK and some variants add a term.
+    The objective of a member is ½ Σ‖x̂ - x‖² / n_tokens, averaged over the prefixes, with the whole dictionary as one of
+    them; AuxK and some variants add a term.
 
     With e = x̂ - x, r = e / n_tokens: db_dec = Σ r - db_enc W_enc, the last term for b_dec's part in the input; the
     others are in `sparse_gradients`. With prefixes the r of a latent is the sum over all prefixes that it belongs to.
 
     Args:
         y_gtd: scaled input.
-        parameters: of the stack on scaled input.
-        variant: of all members.
-        prefixes: Matryoshka: ascending sizes of the leading groups of latents that reconstruct alone.
+        parameters: parameters of the stack on scaled input.
+        variant: variant of all members.
+        prefixes: Matryoshka: ascending sizes of the leading groups of latents, each of which reconstructs alone.
         guess_g: see `Variant.encode`.
         dead: latents to revive.
     """
@@ -106,7 +106,7 @@ def _in_turn(
     pull_gtd: Tensor,
     own: Mapping[str, Tensor],
 ) -> Iterator[tuple[str, Tensor]]:
-    """Yield gradients one by one; that of b_dec needs the encoder before its update, and comes first."""
+    """Yield gradients one by one, first that of b_dec, which needs the encoder before its update."""
 
     def with_revived(gradient: Tensor, of_dead: Callable[[SparseGradients], Tensor]) -> Tensor:
         for member, dead_m, gradients in revived:
@@ -122,7 +122,7 @@ def _in_turn(
 
 
 def _in_bags(latents: Latents, prefixes: Sequence[int], n_latents: int) -> Latents:
-    """Split the slots of each token into one bag per prefix, the whole dictionary being one of them."""
+    """Split the slots of each token into one bag per prefix, with the whole dictionary as one of them."""
     if not prefixes:
         return latents
     device, n_tokens, n_prefixes = latents.indices_s.device, latents.n_tokens, len(prefixes) + 1

@@ -1,4 +1,4 @@
-"""Parameters at the beginning of a training."""
+"""Initial parameters of a training."""
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,7 @@ def initial_parameters(settings: SAESettings, job: SAEJob, batches: Batches) -> 
         b_dec_gd=torch.zeros(1, d_model, device=device),
     )
     variant = variant_of(settings)
-    # Overlapping directions add up to more than the input: <x, x̂>/<x̂, x̂> is the encoder length of least first error.
+    # Overlapping directions add up to more than the input: <x, x̂>/<x̂, x̂> is the encoder length with the least error.
     y_gtd = batches.scaled(next(batches.rows.batches()))[None]
     reconstruction_td = decode_latents(variant.encode_first(y_gtd, parameters), W_dec_nd)
     power = reconstruction_td.square().sum()

@@ -1,4 +1,4 @@
-"""The training loop: batches, gradients, Adam, and the state that survives a kill.
+"""The training loop: batches, gradients, Adam, and the state to resume from after a kill.
 
 Shape suffixes: g members of the stack, t tokens (rows of a batch), d d_model, n latents, p steps.
 """
@@ -34,9 +34,9 @@ class TrainingLog:
     losses_pg: Tensor
     """FVU of each batch."""
     thresholds_pg: Tensor
-    """BatchTopK: smallest pre-activation that each batch took."""
+    """BatchTopK: smallest pre-activation that is selected in each batch."""
     last_fired_gn: Tensor
-    """Step at which each latent was last active; -1 where it never was."""
+    """Step at which each latent was last active; -1 if never."""
 
 
 @torch.no_grad()
@@ -51,10 +51,10 @@ def optimise(
     """Train, changing the parameters in place.
 
     Args:
-        parameters: of the stack, on scaled input.
-        batches: of each member.
-        settings: of all.
-        options: of all.
+        parameters: parameters of the stack, on scaled input.
+        batches: training batches of each member.
+        settings: settings of all members.
+        options: options of all members.
         report: see `training.train_saes`.
         state: see `training.train_saes`.
     """
@@ -73,11 +73,11 @@ def optimise(
     first = 0 if state is None else state.load(kept)
     report_every = max(1, settings.n_steps // REPORTS)
     y_gtd = torch.empty(n_members, settings.batch_size, d_model, device=device)
-    streams = [one.rows.batches(first) for one in batches]
+    streams = [member.rows.batches(first) for member in batches]
     dead = None
     for step in range(first, settings.n_steps):
-        for one, stream, y_td in zip(batches, streams, y_gtd, strict=True):
-            one.scaled(next(stream), y_td)
+        for member, stream, y_td in zip(batches, streams, y_gtd, strict=True):
+            member.scaled(next(stream), y_td)
         if aux_k is not None and step % aux_k.every_steps == 0:
             dead = Dead(dead_latents(log.last_fired_gn, step - dead_window_steps(settings)), aux_k)
         guess_g = log.thresholds_pg[step - 1] if step > 0 else None
@@ -87,11 +87,11 @@ def optimise(
             log.thresholds_pg[step] = found.threshold_g
         log.last_fired_gn.masked_fill_(found.has_fired_gn, step)
         _update(adam, found.gradients, settings, options, step)
-        del found  # and with it what it was made from, before the next is made
+        del found  # frees its tensors before the next step
         if (step + 1) % report_every == 0 or step + 1 == settings.n_steps:
             report(step + 1, settings.n_steps, "SAE steps")
         if state is not None and (aux_k is None or (step + 1) % aux_k.every_steps == 0):
-            # Between two searches for dead latents a saved state would need their list too.
+            # Between two searches for dead latents a saved state would also need their list.
             state.save_if_due(step + 1, kept)
     return log
 
@@ -106,7 +106,7 @@ def _update(
 ) -> None:
     """Take one step of Adam, with decoder rows of unit length.
 
-    The gradient along a decoder row only lengthens it: that is no improvement, and would feed Adam's moments.
+    The gradient along a decoder row only lengthens it: that is no improvement, and would distort Adam's moments.
     """
     learning_rate = options.learning_rate(settings.learning_rate, step, settings.n_steps)
     if settings.clip_norm is not None:
@@ -121,13 +121,13 @@ def _update(
         if name == "W_dec_gnd":
             _remove_parallel(gradient, adam.parameters[name])
         adam.update(name, gradient, learning_rate)
-        del gradient  # before the next is made
+        del gradient  # frees it before the next is computed
     W_dec_gnd = adam.parameters["W_dec_gnd"]
     W_dec_gnd.div_(torch.linalg.vector_norm(W_dec_gnd, dim=-1, keepdim=True))
 
 
 def _remove_parallel(gradient_gnd: Tensor, W_dec_gnd: Tensor) -> None:
-    """Remove the component along the rows, in place; in blocks, which is faster and takes less memory."""
+    """Remove the component along the rows, in place and in blocks, which is faster and takes less memory."""
     rows = max(1, PARALLEL_ELEMENTS // gradient_gnd.shape[-1])
     for gradient_nd, W_dec_nd in zip(
         gradient_gnd.flatten(0, 1).split(rows), W_dec_gnd.flatten(0, 1).split(rows), strict=True
@@ -137,7 +137,7 @@ def _remove_parallel(gradient_gnd: Tensor, W_dec_gnd: Tensor) -> None:
 
 
 def _kept(adam: Adam, log: TrainingLog) -> dict[str, Tensor]:
-    """Return everything that a step reads and an earlier one wrote."""
+    """Return all tensors that a step reads from an earlier step."""
     return {
         **{f"parameters.{name}": tensor for name, tensor in adam.parameters.items()},
         **{f"means.{name}": tensor for name, tensor in adam.means.items()},

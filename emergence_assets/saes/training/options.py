@@ -1,10 +1,10 @@
-"""What decides a training and stands in no study file: the schedule of the learning rate, and a frozen decoder."""
+"""Options of a training that are not in a study file: the schedule of the learning rate, and a frozen decoder."""
 
 from typing import NamedTuple
 
 
 class TrainingOptions(NamedTuple):
-    """Options of one training, equal for all SAEs of a stack."""
+    """Options of the training of a stack."""
 
     warm_up_steps: int = 10
     """Optimiser steps over which the learning rate rises from 0."""

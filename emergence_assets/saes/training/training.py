@@ -1,4 +1,4 @@
-"""Train SAEs on residual stream rows, several of one shape at a time.
+"""Train SAEs on rows of the residual stream, several SAEs of one shape at a time.
 
 Shape suffixes: g members of the stack, t tokens (rows of a batch), d d_model, n latents.
 """
@@ -27,18 +27,18 @@ CURVE_POINTS = 100
 
 @dataclass(frozen=True, eq=False)
 class TrainedSAE:
-    """A trained SAE and its training record."""
+    """A trained SAE and the record of its training."""
 
     sae: SAE
-    """Works on raw rows of the residual stream."""
+    """SAE on raw rows of the residual stream."""
     curve: tuple[tuple[int, float], ...]
-    """Points (step, loss), at most 100; the loss is the mean FVU of the training batches since the point before."""
+    """Points (step, loss), at most 100; the loss is the mean FVU of the training batches since the previous point."""
     dead_fraction: float
-    """Share of latents active on none of the last `dead_window_tokens` training tokens (of all, when fewer)."""
+    """Share of latents active on none of the last `dead_window_tokens` training tokens (on none of all, if fewer)."""
     n_tokens: int
-    """Training rows, repeated ones counted again."""
+    """Number of training rows; repeated rows count again."""
     input_scale: float
-    """Root mean square of the centred input, which training divides by."""
+    """Root mean square of the centred input, by which training divides."""
     input_mean_d: Tensor
     """Mean of the input [d], which training subtracts."""
 
@@ -51,7 +51,7 @@ def train_saes(
     state: TrainingState | None = None,
     options: TrainingOptions = DEFAULT_OPTIONS,
 ) -> list[TrainedSAE]:
-    """Fit SAEs of one shape to rows of residual streams of one width, all in one stack.
+    """Train SAEs of one shape on rows of one width, all in one stack.
 
     Results are bit-identical for equal jobs, settings, machine and thread count, also after a kill. No step waits for
     the device, except for JumpReLU's. Memory: four times the parameters, one chunk of pre-activations, one batch; and
@@ -59,11 +59,11 @@ def train_saes(
 
     Args:
         jobs: data and seed of each SAE.
-        settings: of all of them.
-        device: for training.
+        settings: settings of all SAEs.
+        device: device of the training.
         report: called about 100 times with (steps done, all steps, note).
-        state: file to save to and to continue from; the caller removes it when results are safe.
-        options: of all of them.
+        state: file to save to and to resume from; the caller removes it when results are stored.
+        options: options of all SAEs.
 
     Returns:
         One result per job.
@@ -75,16 +75,16 @@ def train_saes(
     if not jobs:
         raise ValueError("a stack has at least one SAE")
     batches = [batches_of(job, settings.batch_size, device) for job in jobs]
-    widths = sorted({one.rows.d_model for one in batches})
+    widths = sorted({member.rows.d_model for member in batches})
     if len(widths) > 1:
         raise EmergenceError(f"rows of widths {widths} do not train together", where="SAE stack")
     parameters = Parameters.stacked(
-        [initial_parameters(settings, job, one) for job, one in zip(jobs, batches, strict=True)]
+        [initial_parameters(settings, job, member) for job, member in zip(jobs, batches, strict=True)]
     )
     log = optimise(parameters, batches, settings, options, report, state)
     window_start = max(0, settings.n_steps - dead_window_steps(settings))
     trained = []
-    for g, (job, one) in enumerate(zip(jobs, batches, strict=True)):
+    for g, (job, member) in enumerate(zip(jobs, batches, strict=True)):
         own = parameters.member(g)
         if not all(bool(torch.isfinite(tensor).all()) for tensor in own.tensors()):
             raise EmergenceError(
@@ -95,12 +95,12 @@ def train_saes(
         selection = variant_of(settings).trained_selection(own, log.thresholds_pg[:, g])
         trained.append(
             TrainedSAE(
-                sae=fold_input_scale(own, one.mean_d, one.scale, *selection),
+                sae=fold_input_scale(own, member.mean_d, member.scale, *selection),
                 curve=_curve(log.losses_pg[:, g]),
                 dead_fraction=float((log.last_fired_gn[g] < window_start).float().mean()),
                 n_tokens=settings.n_steps * settings.batch_size,
-                input_scale=one.scale,
-                input_mean_d=one.mean_d,
+                input_scale=member.scale,
+                input_mean_d=member.mean_d,
             )
         )
     return trained

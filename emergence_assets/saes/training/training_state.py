@@ -1,6 +1,7 @@
-"""State of a running training on disk, so that a killed one continues and ends with the same bits.
+"""State of a running training on disk, so that a killed training resumes and ends with the same bits.
 
-One safetensors file, replaced as a whole. Its header names the training that it belongs to, and a hash of the tensors.
+The state is one safetensors file, replaced atomically. Its header has the identity of the training and a hash of the
+tensors.
 """
 
 import time
@@ -16,16 +17,16 @@ from torch import Tensor
 from resources.files.atomic import clear_disk_errors, replacing_file
 
 SAVE_EVERY_SECONDS = 60.0
-"""Seconds of work that a kill may cost; saving takes a second per gigabyte."""
+"""Seconds of work that a kill may cost; saving takes 1 s per gigabyte."""
 
 
 class TrainingState:
     """State file of one training.
 
     Args:
-        path: of the file; need not exist.
+        path: path of the file; need not exist.
         belongs_to: identity of the training, such as its fingerprint; states of other trainings are ignored.
-        every_seconds: least time between two saves.
+        every_seconds: least time between two saves, in seconds.
     """
 
     def __init__(self, path: Path, belongs_to: str, every_seconds: float = SAVE_EVERY_SECONDS):
@@ -33,9 +34,9 @@ class TrainingState:
         self._saved_at = time.monotonic()
 
     def load(self, into: Mapping[str, Tensor]) -> int:
-        """Copy a saved state into these tensors; returns the steps that are done, 0 where there is no state.
+        """Copy a saved state into these tensors; returns the number of finished steps, 0 without a state.
 
-        A file that is damaged, of another training, or of other shapes counts as none: only time is lost.
+        A file that is damaged, of another training, or of other shapes is ignored: only time is lost.
         """
         try:
             with safetensors.safe_open(self.path, framework="pt") as file:
@@ -56,7 +57,7 @@ class TrainingState:
         return n_steps
 
     def save_if_due(self, n_steps: int, tensors: Mapping[str, Tensor]) -> None:
-        """Save, if the last save is long enough ago.
+        """Save, if the last save was at least `every_seconds` ago.
 
         Raises:
             EmergenceError: the disk is full.
@@ -70,7 +71,7 @@ class TrainingState:
         self._saved_at = time.monotonic()
 
     def remove(self) -> None:
-        """Delete the file, when the result of the training is stored."""
+        """Delete the file, after the result of the training is stored."""
         self.path.unlink(missing_ok=True)
 
 

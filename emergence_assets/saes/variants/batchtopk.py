@@ -1,7 +1,8 @@
 """BatchTopK: the k x batch largest positive pre-activations of a batch (Bussmann et al. 2024, arXiv 2412.06410).
 
-A token takes as many as it needs, k on average. After training, where a token must not depend on its batch, a latent is
-active above one threshold: the mean, over the last tenth of the steps, of the smallest pre-activation taken.
+The number of latents varies between tokens and is k on average. After training, when a token must not depend on its
+batch, a latent is active above one threshold: the mean, over the last tenth of the steps, of the smallest selected
+pre-activation.
 
 Shape suffixes: g members of a stack, t tokens, d d_model, n latents, s slots, p optimiser steps.
 """
@@ -19,17 +20,19 @@ from emergence_assets.saes.model.stack import Parameters
 from emergence_assets.saes.variants.variant import Encoded, Variant
 
 GUESS = 0.9
-"""Share of the last batch's threshold that is guessed for the next: nearly always below the true one."""
+"""Guessed threshold of the next batch, as a share of the last threshold; nearly always below the true threshold."""
 
 
 @dataclass(frozen=True)
 class BatchTopK(Variant):
     """K latents per token on average over a batch."""
 
-    description = "trained with the k largest per token of a batch; the files hold the threshold that stands for them"
+    description = (
+        "trained with the k largest per token on average over a batch; the files hold one equivalent threshold"
+    )
 
     def encode(self, centred_gtd: Tensor, parameters: Parameters, guess_g: Tensor | None = None) -> Encoded:
-        """Select the k x batch largest of every member."""
+        """Select the k x batch largest pre-activations of every member."""
         n_tokens, n_latents = centred_gtd.shape[1], parameters.n_latents
         guesses = [0.0] * parameters.n_members if guess_g is None else guess_g
         n_slots = min(self.k * n_tokens, n_tokens * n_latents)
@@ -54,11 +57,11 @@ class BatchTopK(Variant):
 
 
 class BatchTopKSelector:
-    """Selection of the `n_slots` largest positive values of several chunks, by a threshold that rises as chunks come.
+    """Selection of the `n_slots` largest positive values of several chunks, by a threshold that rises with every chunk.
 
     Args:
         n_slots: number of values.
-        guess: expected threshold, such as that of the batch before; saves time and changes no result.
+        guess: expected threshold, such as that of the previous batch; saves time and does not change the result.
     """
 
     def __init__(self, n_slots: int, guess: float = 0.0):
@@ -69,7 +72,7 @@ class BatchTopKSelector:
         self._n_kept = 0
 
     def add(self, pre_tn: Tensor, first_place: int) -> None:
-        """Take in a chunk; its first value has the given number among all."""
+        """Add a chunk whose first value has the index `first_place` among all values."""
         pre = pre_tn.numpy().ravel()
         places = np.flatnonzero(pre > self.bound)
         self._values.append(pre[places])
@@ -79,12 +82,12 @@ class BatchTopKSelector:
             self._compact()
 
     def _compact(self) -> None:
-        """Drop what cannot be among the largest; the smallest value left bounds the following chunks."""
+        """Drop values that cannot be among the largest; the smallest remaining value bounds the following chunks."""
         values, places = np.concatenate(self._values), np.concatenate(self._places)
         if len(values) > self.n_slots:
             threshold = np.partition(values, len(values) - self.n_slots)[len(values) - self.n_slots]
             above = np.flatnonzero(values > threshold)
-            # Of equal values the first ones, so that the result does not depend on the guess.
+            # Of equal values the first are kept, so that the result does not depend on the guess.
             tied = np.flatnonzero(values == threshold)[: self.n_slots - len(above)]
             kept = np.sort(np.concatenate([above, tied]))
             values, places = values[kept], places[kept]
@@ -92,7 +95,7 @@ class BatchTopKSelector:
         self._values, self._places, self._n_kept = [values], [places], len(values)
 
     def result(self) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
-        """Return values and places, in order of places; None when the guess was too high to know."""
+        """Return values and their indices, ascending; None if the guess was too high to decide."""
         self._compact()
         if self._n_kept < self.n_slots and self.bound > 0:
             return None
@@ -100,7 +103,7 @@ class BatchTopKSelector:
 
 
 def _select_by_chunks(centred_td: Tensor, member: Parameters, n_slots: int, guess: float) -> tuple[Tensor, Tensor]:
-    """Return values and places of a member's largest, in order of places; holds one chunk of pre-activations."""
+    """Return the largest values of a member and their indices, ascending; holds one chunk of pre-activations."""
     largest = BatchTopKSelector(n_slots, guess)
     for start, stop in chunks(centred_td.shape[0], member.n_latents):
         pre_tn = pre_activations(centred_td[start:stop], member.W_enc_gnd[0], member.b_enc_gn[0])
@@ -112,7 +115,7 @@ def _select_by_chunks(centred_td: Tensor, member: Parameters, n_slots: int, gues
 
 
 def select_at_once(centred_td: Tensor, member: Parameters, n_slots: int) -> tuple[Tensor, Tensor]:
-    """Return `n_slots` values and places of a member's largest, in order of places; negative values become 0."""
+    """Return the `n_slots` largest values of a member and their indices, ascending; negative values become 0."""
     pre = pre_activations(centred_td, member.W_enc_gnd[0], member.b_enc_gn[0]).view(-1)
     # Unsorted, this is a radix selection of the threshold on a GPU.
     places_s = pre.topk(n_slots, sorted=False).indices.sort().values

@@ -1,7 +1,7 @@
 """JumpReLU: pre-activations above a threshold that each latent learns (Rajamanoharan et al. 2024, arXiv 2407.14435).
 
-The gradient of a threshold is their straight-through estimate with a rectangle kernel. The penalty is quadratic in
-L0 / k - 1, so that variants are compared at equal sparsity.
+The gradient of a threshold is the paper's straight-through estimate with a rectangle kernel. The penalty is quadratic
+in L0 / k - 1, so that variants are compared at equal sparsity.
 
 Shape suffixes: g members of a stack, t tokens, d d_model, n latents, s slots.
 """
@@ -23,7 +23,7 @@ from emergence_assets.saes.variants.variant import Encoded, Variant, select_by_c
 
 @dataclass(frozen=True)
 class JumpReLU(Variant):
-    """K latents per token as a target."""
+    """JumpReLU with k latents per token as a target."""
 
     bandwidth: float = 0.05
     """Width of the kernel, in units of the scaled input."""
@@ -31,12 +31,12 @@ class JumpReLU(Variant):
     """Weight of (L0 / k - 1)², as a share of half the input's variance per token."""
 
     learns_thresholds = True
-    description = "pre-activations above the threshold that each latent learnt, with k of them aimed at"
+    description = "pre-activations above a learnt threshold per latent, with k per token as the target"
 
     def encode(self, centred_gtd: Tensor, parameters: Parameters, guess_g: Tensor | None = None) -> Encoded:
-        """Select what is above its threshold; slots less than half the bandwidth below it are kept with value 0.
+        """Select pre-activations above their threshold; those less than half the bandwidth below are kept with value 0.
 
-        The number of slots is read from the device, member by member: this variant alone waits for it.
+        The number of slots is read from the device for each member: only this variant waits for the device.
         """
         threshold_gn = _threshold(parameters)
         near = select_by_chunks(
@@ -64,7 +64,7 @@ class JumpReLU(Variant):
     def own_gradients(
         self, encoded: Encoded, common: SparseGradients, parameters: Parameters, n_tokens: int
     ) -> Mapping[str, Tensor]:
-        """Estimate the gradient of the logarithm of the thresholds, by equations 11 and 12 of the paper.
+        """Estimate the gradient of the logarithm of the thresholds by equations 11 and 12 of the paper.
 
         ∂ activation / ∂θ = -(θ / ε) K((pre - θ) / ε), ∂ [active] / ∂θ = -(1 / ε) K((pre - θ) / ε), K(u) = [|u| < ½].
         """

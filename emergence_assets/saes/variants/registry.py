@@ -1,4 +1,4 @@
-"""SAE variants by the name that a study file gives them."""
+"""SAE variants by their names in study files."""
 
 from collections.abc import Mapping
 
@@ -16,5 +16,5 @@ VARIANTS: Mapping[VariantName, type[Variant]] = {
 
 
 def variant_of(settings: SAESettings) -> Variant:
-    """Return the variant of a study, at its sparsity."""
+    """Make the variant of a study, at its sparsity."""
     return VARIANTS[settings.variant](settings.k)

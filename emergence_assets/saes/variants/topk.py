@@ -17,7 +17,7 @@ from emergence_assets.saes.variants.variant import Encoded, Variant, select_by_c
 
 @dataclass(frozen=True)
 class TopK(Variant):
-    """Exactly k latents per token."""
+    """TopK with exactly k latents per token."""
 
     exactly_k = True
     description = "its k largest pre-activations, negative ones as zero"

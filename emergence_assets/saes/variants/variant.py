@@ -1,6 +1,6 @@
-"""Interface of an SAE variant: which latents are active, and what its training adds to the common loss.
+"""Interface of an SAE variant: selection of active latents, and gradients beside those of the common loss.
 
-Latents of a stack are numbered as those of one dictionary; rows go member after member, token after token.
+Latents of a stack are numbered as in one dictionary; rows are ordered by member, then by token.
 
 Shape suffixes: g members of a stack, t tokens, d d_model, n latents, s slots, p optimiser steps.
 """
@@ -24,9 +24,9 @@ class Encoded(NamedTuple):
     latents: Latents
     """Active latents of every member; a slot of value 0 is inactive."""
     threshold_g: Tensor | None = None
-    """BatchTopK: smallest pre-activation that the batch took."""
+    """BatchTopK: smallest pre-activation that is selected in the batch."""
     pre_s: Tensor | None = None
-    """JumpReLU: pre-activation of every slot, also of those just below their threshold."""
+    """JumpReLU: pre-activation of every slot, also of slots just below their threshold."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Variant(ABC):
     learns_thresholds: ClassVar[bool] = False
     """Whether `Parameters.log_threshold_gn` is trained."""
     description: ClassVar[str]
-    """Active latents of a token, as the card of an export describes them."""
+    """Description of the active latents of a token, for the model card of an export."""
 
     @abstractmethod
     def encode(self, centred_gtd: Tensor, parameters: Parameters, guess_g: Tensor | None = None) -> Encoded:
@@ -49,16 +49,16 @@ class Variant(ABC):
 
         Args:
             centred_gtd: scaled input minus each member's b_dec.
-            parameters: of the stack.
-            guess_g: BatchTopK: threshold of the batch before, which saves time and changes no result.
+            parameters: parameters of the stack.
+            guess_g: BatchTopK: threshold of the previous batch, which saves time and does not change the result.
         """
 
     @abstractmethod
     def trained_selection(self, parameters: Parameters, threshold_p: Tensor) -> tuple[int | None, Tensor | None]:
-        """Return k or the thresholds [n], in units of the scaled input, of one member when training ends.
+        """Return k or the thresholds [n], in units of the scaled input, of one member after training.
 
         Args:
-            parameters: of a stack of one.
+            parameters: parameters of a stack of one.
             threshold_p: `Encoded.threshold_g` of that member at every step.
         """
 
@@ -67,30 +67,30 @@ class Variant(ABC):
         return self.encode(centred_gtd, parameters).latents
 
     def initial_log_threshold(self, _centred_gtd: Tensor, _parameters: Parameters) -> Tensor | None:
-        """Return the first `log_threshold_gn`; None where no thresholds are trained."""
+        """Return the initial `log_threshold_gn`; None if no thresholds are trained."""
         return None
 
     def own_gradients(
         self, _encoded: Encoded, _common: SparseGradients, _parameters: Parameters, _n_tokens: int
     ) -> Mapping[str, Tensor]:
-        """Return gradients of parameters that only this variant trains, by field of `Parameters`.
+        """Return gradients of parameters that only this variant has, by field of `Parameters`.
 
         Args:
             _encoded: latents of the batch.
             _common: gradients of the reconstruction loss.
-            _parameters: of the stack.
-            _n_tokens: tokens of each member.
+            _parameters: parameters of the stack.
+            _n_tokens: number of tokens of each member.
         """
         return {}
 
 
 def select_by_chunks(centred_gtd: Tensor, parameters: Parameters, select: Callable[[Tensor, int], Latents]) -> Latents:
-    """Select latents member after member, in chunks of tokens whose pre-activations stay in the cache.
+    """Select latents of each member, in chunks of tokens whose pre-activations stay in the cache.
 
     Args:
         centred_gtd: scaled input minus each member's b_dec.
-        parameters: of the stack.
-        select: from pre-activations [t, n] and the number of the member to latents.
+        parameters: parameters of the stack.
+        select: function from pre-activations [t, n] and the index of the member to latents.
     """
     parts = []
     for g in range(parameters.n_members):

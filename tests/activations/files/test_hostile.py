@@ -166,7 +166,7 @@ def test_a_lie_about_shapes_is_not_copied_into_a_new_file(tmp_path: Path) -> Non
     path = write_layer(tmp_path / "layer.h5")
     forge(path, lambda file: put(file, "read_out", np.zeros((5000, D_MODEL), "<f2")))
     before = path.read_bytes()
-    with pytest.raises(EmergenceError, match="attributes say"):
+    with pytest.raises(EmergenceError, match="attributes require"):
         evict_rows(path)
     assert path.read_bytes() == before
 
@@ -178,7 +178,7 @@ def test_a_lie_about_the_hash_of_the_rows_is_not_copied_into_a_new_file(tmp_path
         evict_rows(path)
     hashes = {name: str(read_hash(path, name)) for name in ("read_out", "read_out_mean")} | {"resid_post": NO_HASH}
     forge(path, attrs(content_xxh3_128=content_hash(read_spec(path), hashes)))
-    with pytest.raises(EmergenceError, match="hash of resid_post is not"):
+    with pytest.raises(EmergenceError, match="hash of resid_post differs"):
         verify_file(path)
 
 

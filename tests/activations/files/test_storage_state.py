@@ -122,7 +122,7 @@ def test_a_file_that_an_earlier_version_archived_is_named_as_such(tmp_path: Path
     for read in (read_spec, read_stats, verify_file, evict_rows, activation_provenance):
         with pytest.raises(EmergenceError, match="are archived: an earlier version") as caught:
             read(path)
-        assert "its cell is made anew" in caught.value.remedy
+        assert "its cell is made again" in caught.value.remedy
     assert path.read_bytes() == before
 
 

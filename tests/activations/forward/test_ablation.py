@@ -68,5 +68,5 @@ def test_no_change_is_the_text_itself_and_the_prefix_is_not_used_up(ids_bt) -> N
 
 
 def test_an_encoder_is_refused(ids_bt) -> None:
-    with pytest.raises(EmergenceError, match="no causal model"):
+    with pytest.raises(EmergenceError, match="not a causal model"):
         run_prefix(BertModel(BertConfig(**SHAPE, intermediate_size=32)).eval(), ids_bt)

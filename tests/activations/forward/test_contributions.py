@@ -103,7 +103,7 @@ def test_a_block_that_adds_something_else_is_refused(ids_bt) -> None:
     model.gpt_neox.layers[2].register_forward_hook(lambda _module, _args, output: output + 0.01)
     with recorded_contributions(model, 1, 2) as recorder:
         model.base_model(input_ids=ids_bt)
-        with pytest.raises(EmergenceError, match="add up to something else"):
+        with pytest.raises(EmergenceError, match="do not add up to the change"):
             recorder.contributions()
 
 

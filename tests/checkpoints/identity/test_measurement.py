@@ -245,5 +245,5 @@ def test_whatever_stands_in_the_file_it_is_refused(stored: Path, instead: bytes 
 def test_another_safetensors_file_is_no_measurement(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(safetensors.numpy.save({"sample": np.zeros(3, np.float32)}))
-    with pytest.raises(EmergenceError, match="no emergence-measurement"):
+    with pytest.raises(EmergenceError, match="not an emergence-measurement"):
         read_measurement(path, sample=True)

@@ -68,7 +68,7 @@ def test_of_neighbours_with_the_same_weights_the_wrong_one_is_found(
 def test_of_two_equal_last_steps_both_are_left_out_because_it_cannot_be_told(clean: Clean, onto: int) -> None:
     found = left_out(serving(clean, {onto: 96 - onto}))
     assert found.keys() == {32, 64}
-    assert all("cannot be told" in verdict.reason and verdict.dup_of_step is None for verdict in found.values())
+    assert all("cannot be determined" in verdict.reason and verdict.dup_of_step is None for verdict in found.values())
 
 
 @pytest.mark.parametrize("onto", [0, 1])

@@ -135,7 +135,7 @@ def test_nothing_and_a_single_checkpoint_are_judged(clean: Clean) -> None:
 
 
 def test_a_single_trained_step_0_is_found(clean: Clean) -> None:
-    assert "no untrained model" in blamed({0: clean[64]})[0]
+    assert "not an untrained model" in blamed({0: clean[64]})[0]
 
 
 def test_of_two_checkpoints_with_the_same_weights_none_is_believed_but_an_untrained_step_0(clean: Clean) -> None:

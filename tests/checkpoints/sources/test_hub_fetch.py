@@ -136,7 +136,7 @@ def test_an_evil_pickle_is_refused_and_not_run(hub: HubServer, family_copy: Path
     evil_pickle(family_copy, MODEL, 8, tmp_path / "was-run")
     source = pinned_source(hub, family_copy, tmp_path, 8)
     for _ in range(2):
-        with pytest.raises(BrokenCheckpoint, match="more than give tensors"), source.fetch(ref_of(source, 8), silent):
+        with pytest.raises(BrokenCheckpoint, match="other objects"), source.fetch(ref_of(source, 8), silent):
             pass
     assert not (tmp_path / "was-run").exists()
     assert not source.is_cached(ref_of(source, 8))
@@ -148,7 +148,7 @@ def test_code_of_a_model_that_is_not_trusted_stays_where_it_is(
 ) -> None:
     with_remote_code(family_copy, MODEL, 8, tmp_path / "was-run")
     source = pinned_source(hub, family_copy, tmp_path, 8)
-    with pytest.raises(BrokenCheckpoint, match="asks to run Python code"), source.fetch(ref_of(source, 8), silent):
+    with pytest.raises(BrokenCheckpoint, match="requires running Python code"), source.fetch(ref_of(source, 8), silent):
         pass
     assert not [path for path in downloads(hub) if path.endswith((".py", ".safetensors"))]
     assert not source.is_cached(ref_of(source, 8))
@@ -163,7 +163,7 @@ def test_code_of_a_model_that_is_not_trusted_stays_where_it_is(
     assert (tmp_path / "was-run").exists()
 
     # Who does not trust it any more does not get what was fetched before.
-    with pytest.raises(BrokenCheckpoint, match="asks to run Python code"), source.fetch(ref_of(source, 8), silent):
+    with pytest.raises(BrokenCheckpoint, match="requires running Python code"), source.fetch(ref_of(source, 8), silent):
         pass
 
 
@@ -197,7 +197,7 @@ def test_an_index_that_leads_out_of_the_folder_is_refused(hub: HubServer, family
     index = folder / "model.safetensors.index.json"
     index.write_text(index.read_text().replace("model-00002-of-00002", "../model-00002-of-00002"))
     source = pinned_source(hub, family_copy, tmp_path, 8)
-    with source.fetch(ref_of(source, 8), silent) as folder, pytest.raises(BrokenCheckpoint, match="odd file"):
+    with source.fetch(ref_of(source, 8), silent) as folder, pytest.raises(BrokenCheckpoint, match="invalid file name"):
         check_whole(folder)
 
 

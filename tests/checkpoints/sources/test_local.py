@@ -55,7 +55,7 @@ def test_a_root_that_cannot_be_read_is_an_error_and_no_empty_family(root: Path, 
     (root.parent / "file").write_text("")
     (root / "file").write_text("")
     where = root.parent / ("nowhere" if kind == "missing" else "file")
-    with pytest.raises(EmergenceError, match=r"not there|cannot be read"):
+    with pytest.raises(EmergenceError, match=r"does not exist|cannot be read"):
         make_source(root if kind == "file for a model" else where).list("file")
 
 

@@ -25,7 +25,7 @@ def test_pipes_are_not_opened(root: Path) -> None:
     config = step_folder(root, MODEL, 8) / "config.json"
     config.unlink()
     os.mkfifo(config)
-    assert "config.json is no file" in why(make_source(root))
+    assert "config.json is not a file" in why(make_source(root))
 
 
 def test_a_folder_that_is_a_link_out_of_the_root_does_not_count(family: Path, root: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_link_that_comes_after_the_listing_is_refused(root: Path) -> None:
 def test_remote_code_is_refused_unless_it_is_trusted(root: Path, tmp_path: Path) -> None:
     with_remote_code(root, MODEL, 8, tmp_path / "was-run")
     source = make_source(root)
-    with pytest.raises(BrokenCheckpoint, match="asks to run Python code"), source.fetch(ref_of(source), silent):
+    with pytest.raises(BrokenCheckpoint, match="requires running Python code"), source.fetch(ref_of(source), silent):
         pass
     trusting = make_source(root, trusted=[MODEL])
     with trusting.fetch(ref_of(trusting), silent) as folder:

@@ -127,14 +127,14 @@ def test_what_is_no_file_is_refused_and_not_opened(root: Path, kind: str, monkey
     else:
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind("config.json")
-    with pytest.raises(BrokenCheckpoint, match=r"config\.json is no file"):
+    with pytest.raises(BrokenCheckpoint, match=r"config\.json is not a file"):
         refuse_unsafe(root / "step8", trusted=False)
 
 
 @pytest.mark.parametrize("asks", [{"auto_map": {"AutoConfig": "x.Y"}}, {"custom_pipelines": {"a": {"impl": "x.Y"}}}])
 def test_a_config_that_asks_for_code_is_refused_unless_it_is_trusted(root: Path, asks: dict[str, object]) -> None:
     (root / "step8" / "config.json").write_text(json.dumps(asks))
-    with pytest.raises(BrokenCheckpoint, match="asks to run Python code") as caught:
+    with pytest.raises(BrokenCheckpoint, match="requires running Python code") as caught:
         refuse_unsafe(root / "step8", trusted=False)
     assert "trust_remote_code" in caught.value.remedy
     refuse_unsafe(root / "step8", trusted=True)

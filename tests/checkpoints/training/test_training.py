@@ -258,7 +258,7 @@ def test_damaged_checkpoint_is_refused(run_folder: Path, change, what: str):
     "change", [{"seed": 3}, {"learning_rate": 0.5}, {"n_steps": 13}, {"shape": ModelShape(16, 2, 4)}], ids=str
 )
 def test_folder_of_another_recipe_is_refused(run_folder: Path, change: dict[str, Any]):
-    with pytest.raises(EmergenceError, match="another recipe"):
+    with pytest.raises(EmergenceError, match="other settings"):
         train(dataclasses.replace(RECIPE, **change), run_folder, STEPS)
 
 

@@ -302,7 +302,7 @@ def test_a_source_that_is_away_is_told_of_once_and_asked_less_and_less_often(
             asked.append(now)
         now += 30
     assert len(said) == 1
-    assert "folder of the family is not there" in said[0]
+    assert "folder of the family does not exist" in said[0]
     waits = [later - earlier for earlier, later in itertools.pairwise(asked)]
     assert waits == sorted(waits)
     assert (waits[0], waits[-1]) == (60, LONGEST_PAUSE_SECONDS)
