@@ -1,4 +1,4 @@
-"""The pipeline on one page: what Dagster loads. `STAGES` is the order in which data flows."""
+"""Dagster definitions of the chosen study, for `dagster dev` and `emergence ui`."""
 
 from emergence_assets.orchestration.build import build_definitions
 from emergence_assets.study.load import load_study

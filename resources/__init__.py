@@ -1,1 +1,1 @@
-"""Files, tables, HDF5, worker processes and the hub client: knows nothing of emergence."""
+"""Files, tables, HDF5, worker processes and the hub client. Imports nothing of `emergence_assets`."""

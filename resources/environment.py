@@ -1,7 +1,7 @@
-"""What makes a result, for the record inside it: run, commit and study; libraries, processor, threads and device.
+"""Environment of a result for its record: run, commit and study; libraries, processor, threads and device.
 
-None of it is part of a fingerprint. Measured: the same training is bit-identical on one machine with one thread, and
-differs with the thread count, the instruction set that torch picks and MKL's reproducibility mode.
+No part of it enters a fingerprint. Measured: equal trainings are bit-identical on one machine with one thread, and
+differ with the number of threads, the instruction set that torch selects and the reproducibility mode of MKL.
 """
 
 import functools
@@ -17,18 +17,18 @@ from types import MappingProxyType
 from typing import Any
 
 LIBRARIES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "polars", "h5py")
-"""Those whose version may change a number."""
+"""Libraries whose version may change a number."""
 _task: ContextVar[Mapping[str, Any]] = ContextVar("task", default=MappingProxyType({}))
 
 
 @contextmanager
-def made_for(origin: Mapping[str, Any]) -> Iterator[None]:
-    """Records that are written in the block say what they were made for.
+def made_for(run_metadata: Mapping[str, Any]) -> Iterator[None]:
+    """Put the metadata of a run into the records that are written in the block.
 
     Args:
-        origin: see `origin.origin_of_run`; plain values.
+        run_metadata: plain values; see `emergence_assets.plan.run_metadata`.
     """
-    before = _task.set({**origin, "device": "cpu"})
+    before = _task.set({**run_metadata, "device": "cpu"})
     try:
         yield
     finally:
@@ -36,20 +36,20 @@ def made_for(origin: Mapping[str, Any]) -> Iterator[None]:
 
 
 def computes_on(device: str) -> None:
-    """Note what the work at hand computes on; until somebody says otherwise it is the processor."""
+    """Set the device for the records of the current task; the default is `cpu`."""
     _task.set({**_task.get(), "device": device})
 
 
 def environment() -> dict[str, Any]:
-    """What makes a result in this process now: `machine`, the device, and what `made_for` was told. For JSON."""
+    """Return the environment of a result of this process as plain values: `machine`, device and run metadata."""
     return {"device": "cpu", **machine(), **_task.get()}
 
 
 def machine() -> dict[str, Any]:
-    """What decides the bits of a result. Imports nothing heavy.
+    """Return the fields of the environment that decide the bits of a result. Imports no heavy library.
 
-    Keys: python and `LIBRARIES` (versions); cpu_model (MKL picks its kernels by it), cpu_capability (instruction set
-    that torch dispatches to, where torch is loaded), mkl_cbwr (MKL's reproducibility mode), num_threads, platform.
+    Keys: python and `LIBRARIES` (versions); cpu_model (MKL selects its kernels by it), cpu_capability (instruction set
+    that torch uses, where torch is loaded), mkl_cbwr (reproducibility mode of MKL), num_threads, platform.
     """
     return {**_installed(), **_threads()}
 
@@ -78,7 +78,7 @@ def _threads() -> dict[str, Any]:
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
             "num_threads": torch.get_num_threads(),
         }
-    # As torch would count them, which need not be loaded to say so.
+    # The number that torch would use, without loading torch.
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return facts | {"num_threads": int(wanted) if wanted.isdecimal() else os.cpu_count() or 1}
 

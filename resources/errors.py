@@ -4,16 +4,16 @@ from collections.abc import Iterable
 
 
 class EmergenceError(Exception):
-    """A problem with what, where and what to do about it; the command line prints it without a traceback."""
+    """An error with problem, place and remedy; the command line prints it without a traceback."""
 
     def __init__(self, what: str, *, where: object = "", remedy: str = ""):
         super().__init__(what, str(where), remedy)
         self.what = what
-        """One sentence: what is wrong, with the offending value."""
+        """One sentence: the problem, with the offending value."""
         self.where = str(where)
-        """File, field or cell that it concerns; empty when `what` says it."""
+        """File, field or cell of the problem; empty when `what` names it."""
         self.remedy = remedy
-        """What the user does next."""
+        """Next step of the user."""
 
     def __reduce__(self):
         # Exceptions cross process borders by pickle, which replays positional arguments only.
@@ -29,29 +29,29 @@ class EmergenceError(Exception):
 
 
 class BrokenCheckpoint(EmergenceError):
-    """What is wrong lies in the checkpoint itself: it is damaged, unsafe, or not what it was pinned as."""
+    """A problem of the checkpoint itself: it is damaged, unsafe, or differs from its pin."""
 
     @property
     def reason(self) -> str:
-        """What is wrong in one line for a table, with the name of the file."""
+        """Problem in one line for a table, with the name of the file."""
         what, name = self.what.removeprefix("broken checkpoint: "), self.where.rsplit("/", 1)[-1]
         return f"{what} ({name})" if name and name not in what else what
 
 
 class SourceUnreachable(EmergenceError):
-    """A source does not answer for now; nothing is known to be wrong with what it holds."""
+    """A source does not answer at present; no problem of its checkpoints is known."""
 
 
 def require_known(kind: str, names: Iterable[object], known: Iterable[object]) -> None:
-    """Refuse names that do not exist.
+    """Refuse unknown names.
 
     Args:
-        kind: what the names are of, such as "stage"; stands in the message.
-        names: as they were typed.
-        known: the names that exist.
+        kind: kind of the names for the message, such as "stage".
+        names: typed names.
+        known: existing names.
 
     Raises:
-        EmergenceError: the first unknown name, with the known ones.
+        EmergenceError: the first unknown name, with the known names.
     """
     choices = list(known)
     if unknown := [name for name in names if name not in choices]:

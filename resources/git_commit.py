@@ -1,4 +1,4 @@
-"""Which commit of the project computes: asked of git once per process, and handed to workers with their tasks."""
+"""Commit of the running code, read from git once per process and passed to workers with their tasks."""
 
 import functools
 import os
@@ -9,20 +9,20 @@ from typing import Any
 UNKNOWN = "unknown"
 PACKAGES = ("emergence_assets", "resources")
 GIT_SECONDS = 10
-"""Longer is not waited for: a commit is worth knowing and not worth a run that hangs."""
+"""Time-out of a git command, so that a run never hangs for the sake of the commit."""
 
 
 def checkout() -> dict[str, Any]:
-    """The commit that this package is at (`git_commit`), and whether its files differ from it (`git_dirty`).
+    """Return the commit of this package (`git_commit`), and whether its files differ from it (`git_dirty`).
 
-    Both are "unknown" outside git, without git, and where the package lies in another project's checkout.
+    Both are "unknown" outside a checkout, without git, and for a package inside the checkout of another project.
     """
     return dict(_checkout(Path(__file__).parent))
 
 
 @functools.cache
 def _checkout(package: Path) -> tuple[tuple[str, Any], ...]:
-    # A virtual environment often lies in somebody else's checkout: that commit would say nothing of this code.
+    # A virtual environment is often inside the checkout of another project, whose commit is unrelated to this code.
     tracked = _git(package, "ls-files", "--error-unmatch", Path(__file__).name)
     commit = _git(package, "rev-parse", "HEAD") if tracked else None
     changed = _git(package.parent, "status", "--porcelain", "--", *PACKAGES) if commit else None
@@ -32,8 +32,8 @@ def _checkout(package: Path) -> tuple[tuple[str, Any], ...]:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git says; None when it does not."""
-    # A hook or another caller may have named a repository of its own.
+    """Return the output of a git command; None after an error."""
+    # A hook or another caller may have set the variables of another repository.
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     try:

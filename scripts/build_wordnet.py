@@ -89,7 +89,7 @@ class Synset(NamedTuple):
 
 
 def split_gloss(gloss: str) -> tuple[str, str | None]:
-    """Definition and first quoted example of a gloss; an unclosed quotation ends with the gloss."""
+    """Split a gloss into its definition and first quoted example; an unclosed quotation ends with the gloss."""
     definition, _, quoted = re.sub(r"\s+", " ", gloss).strip().partition('; "')
     if definition.startswith('"'):  # a handful of glosses consist of a quotation only
         definition, quoted = definition.strip('"'), ""
@@ -98,7 +98,7 @@ def split_gloss(gloss: str) -> tuple[str, str | None]:
 
 
 def parse_synset(line: str) -> Synset:
-    """One line of a data file."""
+    """Parse one line of a data file."""
     head, _, gloss = line.partition(" | ")
     fields = iter(head.split())
     offset, lexicographer_file, part_of_speech = next(fields), int(next(fields)), next(fields)
@@ -117,7 +117,7 @@ def parse_synset(line: str) -> Synset:
 
 
 def read_data_files(folder: Path) -> list[Synset]:
-    """All synsets in file order: nouns, verbs, adjectives, adverbs."""
+    """Read all synsets in file order: nouns, verbs, adjectives, adverbs."""
     lines = [
         line
         for name in ("noun", "verb", "adj", "adv")
@@ -128,12 +128,12 @@ def read_data_files(folder: Path) -> list[Synset]:
 
 
 def label_subjects(synsets: list[Synset]) -> dict[str, tuple[str, str]]:
-    """Subject and domain of every noun that lies below exactly one root, so that subjects are disjoint."""
+    """Return subject and domain of every noun below exactly one root, so that subjects are disjoint."""
     nouns = {synset.synset_id: synset for synset in synsets if synset.synset_id[0] == "n"}
     above: dict[str, frozenset[str]] = {}
 
     def ancestors(synset_id: str) -> frozenset[str]:
-        """The synset itself and everything above it."""
+        """Return the synset itself and all its ancestors."""
         if synset_id not in above:
             parents = (ancestors(parent) for parent in nouns[synset_id].hypernyms)
             above[synset_id] = frozenset({synset_id}).union(*parents)
@@ -145,7 +145,7 @@ def label_subjects(synsets: list[Synset]) -> dict[str, tuple[str, str]]:
         for lexname, lemmas in roots.items():
             for lemma in lemmas.split(", "):
                 senses = [s.synset_id for s in nouns.values() if s.lexname == lexname and lemma in s.lemmas]
-                # Of several senses the one with most below it is the everyday one.
+                # Of several senses, the sense with the most synsets below it is the everyday sense.
                 subject_of_root[max(senses, key=lambda sense: n_below[sense])] = (lemma, domain)
     labels = {}
     for synset_id in nouns:
@@ -156,7 +156,7 @@ def label_subjects(synsets: list[Synset]) -> dict[str, tuple[str, str]]:
 
 
 def synsets_table(synsets: list[Synset]) -> pl.DataFrame:
-    """The table as shipped, one row per synset in file order."""
+    """Make the shipped table, one row per synset in file order."""
     labels = label_subjects(synsets)
     unlabelled = (None, None)
     return pl.DataFrame(
@@ -174,7 +174,7 @@ def synsets_table(synsets: list[Synset]) -> pl.DataFrame:
 
 
 def train_tokenizer(documents: list[str]) -> Tokenizer:
-    """Byte-level byte-pair encoding: any text has tokens, and a line break is always a token of its own."""
+    """Train a byte-level byte-pair encoding: any text has tokens, and a line break is always a token of its own."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
     tokenizer.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
@@ -189,7 +189,7 @@ def train_tokenizer(documents: list[str]) -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, table: pl.DataFrame, split: corpus.Split) -> np.ndarray:
-    """Token ids of one side of the split, see `corpus.corpus_token_ids`."""
+    """Encode one side of the split: uint16 array of shape (n_tokens,), see `corpus.corpus_token_ids`."""
     texts = [text for text, _ in corpus.documents(table, split)]
     end_of_text = tokenizer.token_to_id(corpus.END_OF_TEXT)
     encodings = tokenizer.encode_batch(texts)
@@ -198,7 +198,7 @@ def encode(tokenizer: Tokenizer, table: pl.DataFrame, split: corpus.Split) -> np
 
 
 def write_token_ids(folder: Path) -> None:
-    """Encode the table of a folder with its tokenizer."""
+    """Encode the texts of the table in a folder with its tokenizer, and write their token ids."""
     table = pl.read_parquet(folder / corpus.SYNSETS_PATH.name, schema=corpus.SCHEMA)
     tokenizer = Tokenizer.from_file(str(folder / corpus.TOKENIZER_PATH.name))
     hashes = [file_sha256(folder / path.name) for path in (corpus.SYNSETS_PATH, corpus.TOKENIZER_PATH)]

@@ -1,4 +1,4 @@
-"""`docs/tables.md`, made from the declarations: `python -m scripts.write_tables_page` writes it anew."""
+"""Generator of `docs/tables.md` from the declarations of tables: `python -m scripts.write_tables_page`."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ outside its range, where two rows share a key and where an interval is the wrong
 
 
 def tables_page() -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     contents = "\n".join(f"* [`{table.name}`](#{table.name}): {table.description}" for table in TABLES.values())
     return "\n".join((_HEAD, contents, *map(_section, TABLES.values()))) + "\n"
 
@@ -44,7 +44,7 @@ def _section(table: Table) -> str:
 
 
 def _bounded(name: str) -> str | None:
-    """The column whose interval this one would be an end of."""
+    """Return the column whose interval would have this column as an end."""
     stem, _, end = name.rpartition("_")
     return stem if end in ("lo", "hi") else None
 

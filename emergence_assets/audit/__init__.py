@@ -1,1 +1,1 @@
-"""Where a number comes from, and whether everything is still what was recorded."""
+"""Audit of a study: the trace of a number to its inputs, and the comparison of all files with their records."""

@@ -18,22 +18,22 @@ from resources.tables.parquet import verify_table
 from resources.tables.table import Table
 
 Filters = Mapping[str, str]
-"""Column or part of a cell to the value that was typed."""
+"""Column, or field of a cell, to the typed value."""
 CELL_FIELDS = Cell._fields
 MEASUREMENT = {"control_id": "none", "aggregate": "none"}
-"""What is meant where a row's address leaves these columns out and more than one row is left."""
+"""Default values of these columns in the address of a row, used where more than one row matches."""
 SHOWN = 12
-"""Choices that an error lists."""
+"""Maximum number of choices that an error lists."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """One cell, and what is meant in it."""
+    """One cell, or a row or figure in it."""
 
     spec: AssetSpec
     cell: Cell
     fingerprint: str
-    """Of the stored cell; empty when it is not stored or damaged."""
+    """Fingerprint of the stored cell; empty when the cell is not stored or is damaged."""
     row: Mapping[str, Any] | None = None
     """All columns of a row of a table."""
     key: Mapping[str, Any] | None = None
@@ -41,22 +41,22 @@ class Target:
 
     @property
     def lineage_id(self) -> str:
-        """Its short name; empty for what is not stored."""
+        """Short name of the cell, row or figure; empty when the cell is not stored."""
         if not self.fingerprint:
             return ""
         return row_id(self.fingerprint, self.key) if self.key else cell_id(self.fingerprint)
 
     @property
     def figure(self) -> str:
-        """Name of the figure that is meant; empty when none is."""
+        """Name of the figure; empty for a cell or row."""
         return str((self.key or {}).get("figure", "")) if self.row is None else ""
 
 
 def parse_filters(texts: Sequence[str]) -> dict[str, str]:
-    """`model=m,layer=4` as a mapping; blanks around names and values do not count.
+    """Parse `model=m,layer=4` into a mapping; blanks around names and values are ignored.
 
     Raises:
-        EmergenceError: a part is not `name=value`, or a name comes twice.
+        EmergenceError: a part is not `name=value`, or a name is repeated.
     """
     filters: dict[str, str] = {}
     for part in ",".join(texts).split(","):
@@ -72,10 +72,10 @@ def parse_filters(texts: Sequence[str]) -> dict[str, str]:
 
 
 def resolve(address: str, filters: Filters, plan: AuditPlan, events: EventLog) -> Target:
-    """The one thing that is meant.
+    """Find the cell, row or figure of an address.
 
     Raises:
-        EmergenceError: nothing, or more than one thing, has this address; lists the choices.
+        EmergenceError: no result or more than one result has this address; the message lists the choices.
     """
     if named := LINEAGE_ID.fullmatch(address):
         return _by_name(address, named[1], named[2] or "", plan, events)
@@ -89,9 +89,7 @@ def resolve(address: str, filters: Filters, plan: AuditPlan, events: EventLog) -
     if part:
         cell = parse_cell(part)
         if cell is None:
-            raise EmergenceError(
-                f"{part!r} names nothing in {asset}.", remedy="name a cell, such as model/step000512/L03"
-            )
+            raise EmergenceError(f"{asset} has no cell {part!r}.", remedy="name a cell, such as model/step000512/L03")
         filters = {name: str(value) for name, value in cell._asdict().items() if value is not None} | dict(filters)
     named_fields = {"study": (), "model": CELL_FIELDS[:1], "step": CELL_FIELDS[:2], "cell": CELL_FIELDS}[spec.grid]
     if set(filters) <= set(named_fields):
@@ -121,14 +119,14 @@ def _cell(spec: AssetSpec, filters: Filters, plan: AuditPlan) -> Target:
 
 
 def _cells(spec: AssetSpec, filters: Filters, plan: AuditPlan) -> list[Cell]:
-    """Cells whose model, step and layer are those of the filters; parts that the asset does not have are ignored."""
+    """Return the cells with the model, step and layer of the filters; fields unknown to the asset are ignored."""
     cells = plan.cells(spec)
     for name, value in filters.items():
         there = [getattr(cell, name) for cell in cells]
         if any(part is not None for part in there):
             cells = [cell for cell, part in zip(cells, there, strict=True) if _is(part, value)]
             if not cells:
-                raise _nothing(spec, name, value, there)
+                raise _no_match(spec, name, value, there)
     return cells
 
 
@@ -147,27 +145,29 @@ def _row(spec: AssetSpec, filters: Filters, plan: AuditPlan) -> Target:
     columns = table.schema.names()
     require_known(f"column of {spec.name}", sorted({*filters} - {*CELL_FIELDS}), columns)
     cells = _cells(spec, {name: value for name, value in filters.items() if name in CELL_FIELDS}, plan)
-    found: list[tuple[Cell, dict[str, Any]]] = []
-    refusal: EmergenceError | None = None
+    matches: list[tuple[Cell, dict[str, Any]]] = []
+    problem: EmergenceError | None = None
     for cell in cells:
         try:
-            found += [(cell, key) for key in _matching(spec, cell, table, filters, plan)]
+            matches += [(cell, key) for key in _matching(spec, cell, table, filters, plan)]
         except EmergenceError as error:
-            refusal = error
-    if not found:
-        raise refusal or EmergenceError(f"{spec.name} was not made yet.", remedy="type `emergence run`")
+            problem = error
+    if not matches:
+        raise problem or EmergenceError(f"{spec.name} was not made yet.", remedy="type `emergence run`")
     for name, value in MEASUREMENT.items():
-        if len(found) > 1 and name not in filters and any(key.get(name) == value for _, key in found):
-            found = [(cell, key) for cell, key in found if key.get(name) == value]
-    if len(found) > 1:
-        keys = {name: [key[name] for _, key in found] for name in table.key}
-        raise _ambiguous(spec.name, len(found), {name: values for name, values in keys.items() if len(set(values)) > 1})
-    cell, key = found[0]
+        if len(matches) > 1 and name not in filters and any(key.get(name) == value for _, key in matches):
+            matches = [(cell, key) for cell, key in matches if key.get(name) == value]
+    if len(matches) > 1:
+        keys = {name: [key[name] for _, key in matches] for name in table.key}
+        raise _ambiguous(
+            spec.name, len(matches), {name: values for name, values in keys.items() if len(set(values)) > 1}
+        )
+    cell, key = matches[0]
     return Target(spec, cell, _stored(spec, cell, plan), _whole_row(spec, cell, table, key, plan), key)
 
 
 def _matching(spec: AssetSpec, cell: Cell, table: Table, filters: Filters, plan: AuditPlan) -> list[dict[str, Any]]:
-    """Keys of the rows of one file that are meant."""
+    """Return the keys of the rows of one file that match the filters."""
     path = spec.path(plan.storage, cell)
     if not path.exists():
         raise EmergenceError(f"{spec.name} of {cell} was not made yet.", where=path, remedy="type `emergence run`")
@@ -177,7 +177,7 @@ def _matching(spec: AssetSpec, cell: Cell, table: Table, filters: Filters, plan:
     for name in wanted:
         kept = frame.filter(pl.col(name).is_not_null() & _equals(name, frame.schema[name], filters[name]))
         if kept.is_empty():
-            raise _nothing(spec, name, filters[name], frame[name].unique().sort().to_list())
+            raise _no_match(spec, name, filters[name], frame[name].unique().sort().to_list())
         frame = kept
     return frame.select(table.key).unique(maintain_order=True).to_dicts()
 
@@ -189,24 +189,24 @@ def _whole_row(spec: AssetSpec, cell: Cell, table: Table, key: Mapping[str, Any]
 
 
 def _by_name(address: str, cell_digits: str, row_digits: str, plan: AuditPlan, events: EventLog) -> Target:
-    """What a short name means: read from small records first, then from the event log, then from every file."""
+    """Find the result with a lineage id: in small records first, then in the event log, then in every file."""
     specs = plan.specs.values()
     tables = ((spec, cell) for spec in specs if not spec.has_partitions for cell in plan.cells(spec))
     logged = ((plan.specs[name], cell) for name, cell in events.with_fingerprint(cell_digits) if name in plan.specs)
     partitions = ((spec, cell) for spec in specs if spec.has_partitions for cell in plan.cells(spec))
-    found: list[tuple[AssetSpec, Cell]] = []
+    matches: list[tuple[AssetSpec, Cell]] = []
     for candidates in (tables, logged, partitions):
-        found = found or [one for one in candidates if _stored(*one, plan).startswith(cell_digits)]
-    if not found:
+        matches = matches or [one for one in candidates if _stored(*one, plan).startswith(cell_digits)]
+    if not matches:
         raise EmergenceError(
-            f"No result that is stored has the name {address}.",
+            f"No stored result has the lineage id {address}.",
             where=plan.storage.root,
-            remedy="results made anew from something else get another name; take it from the report as it is now, or "
+            remedy="a result made again from other inputs has another id; take the id from the current report, or "
             "name an asset",
         )
-    if len(found) > 1:
-        raise _ambiguous(address, len(found), {"cell": [f"{spec.name} {cell}" for spec, cell in found]})
-    spec, cell = found[0]
+    if len(matches) > 1:
+        raise _ambiguous(address, len(matches), {"cell": [f"{spec.name} {cell}" for spec, cell in matches]})
+    spec, cell = matches[0]
     fingerprint = _stored(spec, cell, plan)
     if not row_digits:
         return Target(spec, cell, fingerprint)
@@ -217,8 +217,9 @@ def _by_name(address: str, cell_digits: str, row_digits: str, plan: AuditPlan, e
         keys = pl.scan_parquet(spec.path(plan.storage, cell)).select(_declared(spec).key).collect().to_dicts()
     meant = [key for key in keys if row_id(fingerprint, key) == address]
     if len(meant) != 1:
-        number = "Nothing" if not meant else f"{len(meant)} rows"
-        raise EmergenceError(f"{number} in {spec.name} of {cell} has the name {address}.", remedy="name its columns")
+        raise EmergenceError(
+            f"{len(meant)} rows of {spec.name} of {cell} have the lineage id {address}.", remedy="name its columns"
+        )
     if spec.name == "report":
         return Target(spec, cell, fingerprint, key=meant[0])
     return Target(spec, cell, fingerprint, _whole_row(spec, cell, _declared(spec), meant[0], plan), meant[0])
@@ -227,7 +228,7 @@ def _by_name(address: str, cell_digits: str, row_digits: str, plan: AuditPlan, e
 def _declared(spec: AssetSpec) -> Table:
     table = spec.own_table
     if table is None:
-        raise EmergenceError(f"{spec.name} is no table and has no rows.", remedy="name one of its cells")
+        raise EmergenceError(f"{spec.name} is not a table and has no rows.", remedy="name one of its cells")
     return table
 
 
@@ -249,13 +250,13 @@ def _equals(name: str, dtype: pl.DataType, typed: str) -> pl.Expr:
     return column.cast(pl.String) == typed
 
 
-def _nothing(spec: AssetSpec, name: str, value: str, there: Sequence[Any]) -> EmergenceError:
+def _no_match(spec: AssetSpec, name: str, value: str, there: Sequence[Any]) -> EmergenceError:
     return EmergenceError(f"{spec.name} has nothing with {name} {value!r}.", remedy=f"choose from {_listed(there)}")
 
 
 def _ambiguous(what: str, number: int, choices: Mapping[str, Sequence[Any]]) -> EmergenceError:
     listed = "; ".join(f"{name}: {_listed(values)}" for name, values in choices.items())
-    return EmergenceError(f"{what} means {number} things.", remedy=f"choose one with --where; {listed}")
+    return EmergenceError(f"{what} has {number} matches.", remedy=f"choose one with --where; {listed}")
 
 
 def _listed(values: Sequence[Any]) -> str:

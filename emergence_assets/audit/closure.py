@@ -1,7 +1,7 @@
-"""Which cells lie behind a result, and which of them have to be made again to reproduce it.
+"""Cells behind a result, split into cells to make again for a reproduction and cells to take as they are.
 
-A claim names what it was made from; everything of the model that it is about is made again, and what its table holds
-of other models is taken as it is.
+A claim names its inputs. All cells of the model of the claim are made again; cells of other models in its table are
+taken as they are.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,25 +14,25 @@ from emergence_assets.plan.cell import Cell, parse_cell
 from emergence_assets.plan.plan import Plan
 
 Cells = Mapping[str, frozenset[Cell]]
-"""Asset to cells of it."""
+"""Asset to its cells."""
 
 
 class Closure(NamedTuple):
     """All cells behind a result, in two parts."""
 
     again: Cells
-    """To be made again."""
+    """Cells to make again."""
     given: Cells
-    """Taken as they are."""
+    """Cells to take as they are."""
 
 
 def closure(target: Target, plan: Plan, *, from_training: bool) -> Closure:
-    """Split what a result was made from.
+    """Split the cells behind a result.
 
     Args:
-        target: the result.
-        plan: of its study.
-        from_training: whether models are trained again, or their checkpoints taken as they are.
+        target: result to reproduce.
+        plan: plan of its study.
+        from_training: whether models are trained again, or their checkpoints are taken as they are.
     """
     row = target.row or {}
     about = _about(target, row)
@@ -59,7 +59,7 @@ def closure(target: Target, plan: Plan, *, from_training: bool) -> Closure:
 
 
 def _about(target: Target, row: Mapping[str, Any]) -> Cell:
-    """What cells have to agree with to be made again; a row of a cell's own numbers is about that cell alone."""
+    """Return the model, step and layer of the cells to make again; a row with a data version is about one cell only."""
     model = row.get("model", target.cell.model)
     of_a_cell = bool(row.get("data_version"))
     step, layer = (row.get(name) if of_a_cell else None for name in ("step", "layer"))
@@ -77,4 +77,4 @@ def _named_inputs(row: Mapping[str, Any], plan: Plan) -> Iterator[tuple[AssetSpe
 
 
 def _without_empty(cells: Mapping[str, Iterable[Cell]]) -> dict[str, frozenset[Cell]]:
-    return {name: frozenset(found) for name, found in cells.items() if found}
+    return {name: frozenset(of_asset) for name, of_asset in cells.items() if of_asset}

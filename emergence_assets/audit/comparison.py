@@ -1,6 +1,6 @@
-"""One file or folder against another that should hold the same: bit for bit, or how far apart.
+"""Comparison of a file or folder with its reproduction: equal bit for bit, or the size of the differences.
 
-Not compared: values about how a file was made (dates, runs), and speeds.
+Dates, runs and other values about the making of a file are not compared, nor are speeds.
 """
 
 import json
@@ -15,15 +15,15 @@ import polars as pl
 from resources.errors import EmergenceError
 from resources.files.records import RECORD_NAME
 
-OF_MAKING = frozenset({"tokens_per_second", "resumed_from", "files_sha256", "location", "environment"})
-"""Names of values about how something was made; the files that a hash is of are compared themselves."""
-ABOUT_MAKING = frozenset({RECORD_NAME, "started.json", "index.html"})
-"""Files with dates and runs; the page shows figures and tables, which are compared themselves."""
+IGNORED_VALUES = frozenset({"tokens_per_second", "resumed_from", "files_sha256", "location", "environment"})
+"""Names of values about the making of a file; hashed files are compared themselves."""
+IGNORED_FILES = frozenset({RECORD_NAME, "started.json", "index.html"})
+"""Files with dates and runs; the figures and tables of the page are compared themselves."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One column, array or value that is not the same."""
+    """One column, array or value that differs."""
 
     path: str
     """File, relative to the study's folder."""
@@ -31,23 +31,23 @@ class Difference:
     """Column, array or field; empty for the file as a whole."""
     what: str
     n_differing: int = 0
-    """Elements that differ."""
+    """Number of elements that differ."""
     largest: float | None = None
-    """Largest absolute difference; None where it is none of numbers."""
+    """Largest absolute difference; None for values that are not numbers."""
     relative: float | None = None
-    """The same over the largest absolute value of the first; None as above."""
+    """`largest` over the largest absolute value of the first file; None as above."""
 
 
 def compare(first: Path, second: Path, root: Path) -> list[Difference]:
-    """What differs between a file or folder and its counterpart.
+    """List the differences between a file or folder and its reproduction.
 
     Args:
-        first: as it was stored.
-        second: as it was made again.
-        root: of the first, for the names of files.
+        first: stored file or folder.
+        second: reproduced file or folder.
+        root: folder that contains `first`; names of files are relative to it.
 
     Raises:
-        EmergenceError: one of them is damaged.
+        EmergenceError: a file is damaged.
     """
     name = first.relative_to(root).as_posix()
     if first.is_dir() or second.is_dir():
@@ -68,13 +68,13 @@ def compare(first: Path, second: Path, root: Path) -> list[Difference]:
 
 
 def _files(first: Path, second: Path) -> list[Path]:
-    found = {
+    names = {
         path.relative_to(folder)
         for folder in (first, second)
         for path in folder.rglob("*")
-        if path.is_file() and path.name not in ABOUT_MAKING
+        if path.is_file() and path.name not in IGNORED_FILES
     }
-    return sorted(found)
+    return sorted(names)
 
 
 def _frame(path: Path) -> pl.DataFrame:
@@ -106,15 +106,15 @@ def _frames(path: str, first: pl.DataFrame, second: pl.DataFrame) -> Iterator[Di
 
 
 def _activations(path: Path) -> dict[str, np.ndarray]:
-    """Rows as far as the file holds them, and statistics."""
+    """Read the stored rows and the statistics of an activation file."""
     from emergence_assets.activations.files.layout import ROW_DATASETS
     from emergence_assets.activations.files.reading import open_rows, read_attrs, read_spec, read_stats
 
     kept = [name for name in ROW_DATASETS if name != "resid_post" or read_spec(path).storage_state == "stored"]
-    found = {name: open_rows(path, name, verify=True).float32() for name in kept}
-    found |= {f"stats/{name}": column for name, column in vars(read_stats(path)).items()}
-    rows_hash = str(read_attrs(path)["resid_post_xxh3_128"])  # also where the rows are not kept
-    return found | {"hash of resid_post": np.array([rows_hash])}
+    arrays = {name: open_rows(path, name, verify=True).float32() for name in kept}
+    arrays |= {f"stats/{name}": column for name, column in vars(read_stats(path)).items()}
+    rows_hash = str(read_attrs(path)["resid_post_xxh3_128"])  # stored also without the rows
+    return arrays | {"hash of resid_post": np.array([rows_hash])}
 
 
 def _tensors(path: Path) -> dict[str, np.ndarray]:
@@ -122,7 +122,7 @@ def _tensors(path: Path) -> dict[str, np.ndarray]:
 
     try:
         return dict(safetensors.numpy.load_file(path))
-    except Exception as error:  # the library raises several kinds for what is no such file
+    except Exception as error:  # the library raises several kinds of errors for a damaged file
         raise EmergenceError(f"The tensors cannot be read: {error}.", where=path, remedy="verify the study") from None
 
 
@@ -154,7 +154,7 @@ def _flat(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         raise EmergenceError("The file is not JSON.", where=path, remedy="verify the study") from None
     if isinstance(read, dict) and {"summary", "fingerprint", "created"} <= read.keys():
-        read = read["summary"]  # a record: what is in front of it is compared by its fingerprint
+        read = read["summary"]  # of a record: the fingerprint compares its other fields
     return dict(_leaves("", read))
 
 
@@ -164,7 +164,7 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, value
         return
     for key, part in parts:
-        if key not in OF_MAKING:
+        if key not in IGNORED_VALUES:
             yield from _leaves(f"{name}.{key}" if name else str(key), part)
 
 

@@ -1,4 +1,4 @@
-"""The bytes of a cell against what was recorded when they were written: every file that belongs to it."""
+"""Comparison of the bytes of a cell, in all its files, with the hashes recorded when they were written."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 
 Problem = tuple[Path, str]
-"""A file or folder, and what is wrong with it."""
+"""A file or folder, and its problem."""
 
 
 def content_problems(spec: AssetSpec, plan: Plan, cell: Cell, record: Provenance) -> list[Problem]:
-    """Everything of a cell whose bytes are not those that were written; reads all of them."""
+    """Read all files of a cell, and return the files and folders whose bytes are not those that were written."""
     path = spec.path(plan.storage, cell)
-    problems = _refusals(path, lambda: spec.verify(path))
+    problems = _problems(path, lambda: spec.verify(path))
     if spec.name == TRAINING_RUN.name:
         problems += _trained_files(path.parent, record)
     elif spec.name == CHECKPOINT.name:
         problems += _weights(plan, cell, record)
     else:
         for table in tables_beside(spec, plan.storage, cell):
-            problems += _refusals(table, lambda table=table: verify_table(table)) or _other_record(table, record)
+            problems += _problems(table, lambda table=table: verify_table(table)) or _other_record(table, record)
     return problems
 
 
 def files_of(spec: AssetSpec, plan: Plan, cell: Cell) -> list[Path]:
-    """All files of a cell that are there."""
+    """Return all existing files of a cell."""
     roots = [spec.path(plan.storage, cell), *spec.also(plan.storage, cell)]
     if spec.name == CHECKPOINT.name and (folder := weights_folder(plan, cell)):
         roots.append(folder)
@@ -46,21 +46,21 @@ def files_of(spec: AssetSpec, plan: Plan, cell: Cell) -> list[Path]:
 
 
 def weights_folder(plan: Plan, cell: Cell) -> Path | None:
-    """Where the weights of a checkpoint that was not trained here lie on this machine; None where they do not."""
-    entry = _axis_entry(plan, cell)
+    """Return the local folder of the weights of an external checkpoint; None where it is not on this machine."""
+    entry = _timeline_entry(plan, cell)
     if entry is None or TRAINING_RUN.name in plan.specs:
         return None
     places = [Path(entry.location), plan.storage.checkpoint_cache() / entry.identity]
     return next((place for place in places if entry.location and (place / "config.json").is_file()), None)
 
 
-def _axis_entry(plan: Plan, cell: Cell) -> "TimelineEntry | None":
-    axis = plan.timeline(str(cell.model))
-    return axis.entry(int(cell.step or 0)) if axis else None
+def _timeline_entry(plan: Plan, cell: Cell) -> "TimelineEntry | None":
+    timeline = plan.timeline(str(cell.model))
+    return timeline.entry(int(cell.step or 0)) if timeline else None
 
 
 def _weights(plan: Plan, cell: Cell, record: Provenance) -> list[Problem]:
-    """Files of a checkpoint against the hashes in its record."""
+    """Compare the files of a checkpoint with the hashes in its record."""
     from emergence_assets.checkpoints.files.folder import read_facts
 
     trained = plan.storage.checkpoint_folder(*cell.at_step)
@@ -76,7 +76,7 @@ def _weights(plan: Plan, cell: Cell, record: Provenance) -> list[Problem]:
 
 
 def _trained_files(folder: Path, record: Provenance) -> list[Problem]:
-    """Every file of the checkpoints that one training run wrote."""
+    """Compare the folders of the checkpoints of a training run with the hashes in its record."""
     written: Any = record.summary.get(FILES)
     if not isinstance(written, dict):
         return []
@@ -90,7 +90,7 @@ def _trained_files(folder: Path, record: Provenance) -> list[Problem]:
 
 
 def _other_record(table: Path, record: Provenance) -> list[Problem]:
-    """A table that was made with a cell carries the cell's own record."""
+    """Check that a table that was made with a cell has the record of the cell."""
     try:
         stored = Provenance.from_json(table_provenance(table) or "", table)
     except EmergenceError as error:
@@ -100,7 +100,7 @@ def _other_record(table: Path, record: Provenance) -> list[Problem]:
     return [(table, f"it is of {stored.required.asset} of {stored.required.cell}, made from something else")]
 
 
-def _refusals(path: Path, verify: Any) -> list[Problem]:
+def _problems(path: Path, verify: Any) -> list[Problem]:
     try:
         verify()
     except EmergenceError as error:
@@ -118,7 +118,7 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def token_problems(path: Path) -> list[Problem]:
-    """A token file against its own fingerprint."""
+    """Compare a token file with its own fingerprint."""
     from emergence_assets.texts.tokens import read_tokens
 
-    return _refusals(path, lambda: read_tokens(path))
+    return _problems(path, lambda: read_tokens(path))

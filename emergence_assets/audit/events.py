@@ -1,7 +1,6 @@
-"""Events of the results of a study: which run made each, when, and with which content.
+"""Materialisation events of a study: run, time and content hash of every result.
 
-The SQLite files of the instance are opened for reading only, and not by Dagster, which would create, migrate and lock
-them.
+The SQLite files of the instance are opened read-only and without Dagster, which would create, migrate and lock them.
 """
 
 import contextlib
@@ -16,10 +15,10 @@ from typing import NamedTuple
 import yaml
 
 from emergence_assets.plan.cell import Cell, cell_of, layer_key, step_key
-from emergence_assets.plan.content_hash import CREATED_TAG, SEAL_TAG, VERSION_TAG
+from emergence_assets.plan.content_hash import CONTENT_HASH_TAG, CREATED_TAG, VERSION_TAG
 
-_TAGS = (VERSION_TAG, SEAL_TAG, CREATED_TAG)
-# Dagster keeps an index of some tags of its own only.
+_TAGS = (VERSION_TAG, CONTENT_HASH_TAG, CREATED_TAG)
+# Dagster indexes only some of its own tags.
 _TAGS_OF_EVENT = (
     "CASE WHEN json_valid(event) THEN "
     "json_extract(event, '$.dagster_event.event_specific_data.materialization.tags') END"
@@ -33,20 +32,20 @@ class Event(NamedTuple):
     """The latest materialisation of one cell."""
 
     number: int
-    """Its place in the log: later events have greater numbers, also after a clock was set back."""
+    """Position in the log: later events have greater numbers, also after a clock was set back."""
     run_id: str
     time: str
     """UTC, to the second."""
     fingerprint: str
-    """Of what the cell was made from then; empty when the event has none."""
-    seal: str
-    """Of the content; empty in events of versions that recorded none."""
+    """Fingerprint of the cell at that time; empty when the event has none."""
+    content_hash: str
+    """Empty in events of versions that recorded none."""
     created: str
-    """When the file was written that the event is about, as `seal.moment` spells it."""
+    """Time at which the file of the event was written, in the spelling of `content_hash.tag_time`."""
 
     @property
     def page(self) -> str:
-        """Where the UI shows the run."""
+        """Path of the run in the UI."""
         return f"/runs/{self.run_id}"
 
 
@@ -55,25 +54,25 @@ EventKey = tuple[str, Cell]
 
 
 class EventLog:
-    """The materialisations of one study, read when they are asked for."""
+    """Materialisation events of one study, read from the database on request."""
 
     def __init__(self, connection: sqlite3.Connection | None, study: str, problem: str = ""):
         self._connection, self._study, self.problem = connection, study, problem
 
     def latest(self, asset: str, cell: Cell) -> Event | None:
-        """The latest materialisation of a cell; None when there is none, or nothing can be known (`problem`)."""
+        """Return the latest materialisation of a cell; None without an event, or without a readable log (`problem`)."""
         path = [self._study, *([cell.model] if cell.model else []), asset]
         layer = [] if cell.layer is None else [layer_key(cell.layer)]
         partition = None if cell.step is None else "|".join([*layer, step_key(cell.step)])
-        found = self._query(
+        rows = self._query(
             f"SELECT id, run_id, timestamp, {_TAGS_OF_EVENT} FROM event_logs WHERE asset_key = ? "
             "AND partition IS ? AND dagster_event_type = 'ASSET_MATERIALIZATION' ORDER BY id DESC LIMIT 1",
             (json.dumps(path), partition),
         )
-        return _event(*found[0]) if found else None
+        return _event(*rows[0]) if rows else None
 
     def all(self) -> dict[EventKey, Event]:
-        """The latest materialisation of every cell of the study that has one."""
+        """Return the latest materialisation of every cell of the study with an event."""
         beginning = json.dumps([self._study])[:-1] + ","
         rows = self._query(
             f"SELECT asset_key, partition, MAX(id), run_id, timestamp, {_TAGS_OF_EVENT} FROM event_logs WHERE "
@@ -84,7 +83,7 @@ class EventLog:
         return {key: _event(*event) for path, partition, *event in rows for key in self._keys(path, partition)}
 
     def with_fingerprint(self, beginning: str) -> list[EventKey]:
-        """Cells whose fingerprint began like that in some event."""
+        """Return the cells with an event whose fingerprint has this beginning."""
         rows = self._query(
             "SELECT DISTINCT e.asset_key, e.partition FROM asset_event_tags t JOIN event_logs e ON e.id = t.event_id "
             "WHERE t.key = ? AND t.value >= ? AND t.value < ?",
@@ -93,7 +92,7 @@ class EventLog:
         return [key for path, partition in rows for key in self._keys(path, partition)]
 
     def _keys(self, path: str, partition: str | None) -> Iterator[EventKey]:
-        """The cell of a row of the log, if it is one of the study."""
+        """Yield the cell of a row of the log, if it belongs to the study."""
         with contextlib.suppress(ValueError):
             study, *model, asset = json.loads(path)
             if study == self._study:
@@ -111,7 +110,7 @@ class EventLog:
 
 @contextlib.contextmanager
 def open_event_log(home: Path, study: str) -> Iterator[EventLog]:
-    """The event log of an instance; one that is absent or damaged is empty, with the reason in `problem`."""
+    """Open the event log of an instance; an absent or damaged log is empty, with the reason in `problem`."""
     path, problem = _database(home)
     if problem or not path.exists():
         yield EventLog(None, study, problem or f"there is no event log at {path}")
@@ -126,7 +125,7 @@ def open_event_log(home: Path, study: str) -> Iterator[EventLog]:
 
 
 def _database(home: Path) -> tuple[Path, str]:
-    """Where Dagster keeps the events of an instance, and why that is unknown."""
+    """Return the database with the events of an instance, and the reason why it is unknown."""
     folder = home / "history"
     try:
         with (home / "dagster.yaml").open(encoding="utf-8") as file:
@@ -145,14 +144,14 @@ def _database(home: Path) -> tuple[Path, str]:
 
 @contextlib.contextmanager
 def _connected(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that changes nothing on disk, also not the files that SQLite keeps beside a database."""
+    """Open a connection that changes no file on disk, not even the side files of SQLite."""
     log, shared = (path.with_name(path.name + ending) for ending in ("-wal", "-shm"))
     with contextlib.ExitStack() as stack:
         if not log.exists():
-            address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"  # nobody has it open: no side files
+            address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"  # not open elsewhere: no side files
         elif shared.exists():
             address = f"{path.absolute().as_uri()}?mode=ro"
-        else:  # a copy of a database that was open: SQLite would have to create what it lacks
+        else:  # a copy of an open database: SQLite would have to create the missing side file
             copy = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             for file in (path, log):
                 shutil.copyfile(file, copy / file.name)

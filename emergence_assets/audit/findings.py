@@ -7,50 +7,50 @@ Kind = Literal["altered", "missing", "stale", "orphaned", "forked", "unrecorded"
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MEANING: dict[Kind, str] = {
     "altered": "the bytes are not those that were written",
-    "missing": "it should be there and is not",
-    "stale": "it was made from something else than the study, its inputs and the code are now",
+    "missing": "it is required and does not exist",
+    "stale": "the study, its inputs or the code have changed since it was made",
     "orphaned": "it belongs to no cell of the study",
-    "forked": "the event log has another result than the file: made elsewhere, or from something else",
+    "forked": "the event log records another result than the file: made elsewhere, or from other inputs",
     "unrecorded": "its event is missing",
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be."""
+    """One problem of a file, cell or event."""
 
     kind: Kind
     asset: str
-    """Empty for what belongs to none."""
+    """Empty for files of no asset."""
     cell: str
     path: str
     reason: str
     because: str = ""
-    """The asset and cell that is the cause, where this one only follows from it; empty for causes themselves."""
+    """Asset and cell of the cause, where this problem only follows from it; empty for causes."""
     run: str = ""
-    """Run that recorded it, where there is one."""
+    """Run that recorded the cell; empty without an event."""
 
 
 @dataclass
 class Audit:
-    """What was verified, what was found, and what could not be known."""
+    """Result of an audit: extent, findings and notes."""
 
     study: str
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What the audit cannot decide, and why."""
+    """Questions that the audit cannot decide, with the reasons."""
     n_cells: int = 0
     n_bytes: int = 0
-    """Bytes of the files that were hashed."""
+    """Bytes of the hashed files."""
     seconds: float = 0.0
 
     @property
     def causes(self) -> list[Finding]:
-        """Findings that follow from no other."""
+        """Findings that do not follow from other findings."""
         return [finding for finding in self.findings if not finding.because]
 
     def of_asset(self, asset: str, model: str | None) -> list[Finding]:
-        """Findings about the cells of one asset of a model, or of the study."""
+        """Return the findings about the cells of one asset of a model, or of the study."""
         named = model or "all models"
         return [one for one in self.findings if one.asset == asset and one.cell.partition("/")[0] == named]
 
@@ -65,5 +65,5 @@ class Audit:
         return ", ".join(f"{number} {kind}" for kind, number in self.counts.items() if number)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values for JSON."""
         return asdict(self) | {"counts": self.counts, "clean": not self.findings}

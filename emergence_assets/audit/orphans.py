@@ -7,15 +7,15 @@ from emergence_assets.checkpoints.spec import TRAINING_START
 from emergence_assets.plan.plan import Plan
 
 _EMPTY = (".lock", ".holder")
-"""Endings of files without content."""
+"""Suffixes of files without content."""
 
 
 def orphans(plan: Plan, known: Iterable[Path]) -> list[Path]:
-    """What nothing knows: whole folders where nothing in them is known. Temporary files are left to `emergence run`."""
+    """List unknown files; a folder without known files is one entry. `emergence run` deletes temporary files."""
     root = plan.storage.root
     wanted = set(known) | _kept_beside(plan)
     above = {parent for path in wanted for parent in path.parents}
-    found: list[Path] = []
+    unknown: list[Path] = []
     pending = [root] if root.is_dir() else []
     while pending:
         for path in sorted(pending.pop().iterdir()):
@@ -24,12 +24,12 @@ def orphans(plan: Plan, known: Iterable[Path]) -> list[Path]:
             if path.is_dir() and not path.is_symlink() and path in above:
                 pending.append(path)
             else:
-                found.append(path)
-    return sorted(found)
+                unknown.append(path)
+    return sorted(unknown)
 
 
 def _kept_beside(plan: Plan) -> set[Path]:
-    """What a study keeps beside its cells."""
+    """Return the paths that a study keeps beside its cells."""
     storage, models = plan.storage, plan.study.models
     beside = {storage.run_lock().parent, storage.checkpoint_lock_file(), storage.imported_saes_folder}
     beside |= {storage.timeline(model) for model in models}

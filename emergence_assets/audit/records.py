@@ -1,4 +1,4 @@
-"""Stored records of cells, and their problems; a damaged file is returned as a reason, not raised."""
+"""Stored records of cells and their problems; a damaged file gives a reason, not an exception."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -16,32 +16,32 @@ from resources.files.provenance import Provenance, Required, difference
 
 
 class Stored(NamedTuple):
-    """The record of a cell, or why there is none."""
+    """Record of a cell, or the reason why it cannot be read."""
 
     record: Provenance | None
     damage: str = ""
-    """Why it cannot be read; empty when it can, or when nothing is there."""
+    """Reason why the record cannot be read; empty when it can be read, or when no file exists."""
 
 
 class AuditPlan(Plan):
-    """A plan that tolerates a damaged checkpoint timeline: the model then has the steps that its study lists."""
+    """Plan that tolerates a damaged checkpoint timeline: the model then has the steps listed by the study."""
 
     def __init__(self, plan: Plan):
         super().__init__(plan.study, plan.storage, list(plan.specs.values()))
-        self.damaged_axes: dict[str, str] = {}
-        """Model to what is wrong."""
+        self.damaged_timelines: dict[str, str] = {}
+        """Model to the problem of its timeline."""
 
     def timeline(self, model: str) -> Timeline | None:
-        """What is known of the checkpoints of a model; None also when its file is damaged."""
+        """Return the checkpoint timeline of a model; None without a file, and when the file is damaged."""
         try:
             return super().timeline(model)
         except EmergenceError as error:
-            self.damaged_axes[model] = error.what
-            self._axes[model] = None
+            self.damaged_timelines[model] = error.what
+            self._timelines[model] = None
             return None
 
     def demanded(self, spec: AssetSpec, cell: Cell) -> Required | None:
-        """What a cell must be made from; None while that is unknown, also because a file is damaged."""
+        """Return what a cell must be made from; None while an input is unknown or a file is damaged."""
         try:
             return self.required(spec, cell)
         except EmergenceError:
@@ -49,7 +49,7 @@ class AuditPlan(Plan):
             return None
 
     def stored(self, spec: AssetSpec, cell: Cell) -> Stored:
-        """The record of a cell, or what is wrong with it."""
+        """Read the record of a cell, or the reason why it cannot be read."""
         try:
             return Stored(stored_provenance(spec, spec.path(self.storage, cell)))
         except EmergenceError as error:
@@ -57,10 +57,10 @@ class AuditPlan(Plan):
         except OSError as error:
             return Stored(None, f"it cannot be read: {error.strerror}")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            return Stored(None, f"its record is none of ours: {error}")
+            return Stored(None, f"its record has another format: {error}")
 
     def problems(self, spec: AssetSpec, cell: Cell, stored: Stored, event: Event | None) -> Iterator[tuple[Kind, str]]:
-        """What is wrong with a cell itself, by its record and its latest event; its inputs are taken as they were."""
+        """Yield the problems of a cell itself, by record and latest event; its recorded inputs are accepted."""
         record = stored.record
         if record is None:
             yield ("altered", stored.damage) if stored.damage else ("missing", "there is no file")
@@ -69,31 +69,31 @@ class AuditPlan(Plan):
             yield "altered", f"the file holds {record.required.asset} of {record.required.cell}"
             return
         if event and event.fingerprint and event.fingerprint != record.fingerprint:
-            made, there = cell_id(event.fingerprint), cell_id(record.fingerprint)
+            recorded_id, stored_id = cell_id(event.fingerprint), cell_id(record.fingerprint)
             yield (
                 "forked",
                 (
-                    f"run {event.run_id} made {made} on {event.time}, the file is {there} of {record.created}: other "
-                    "settings, inputs or code, or another machine"
+                    f"run {event.run_id} made {recorded_id} on {event.time}, the file is {stored_id} of "
+                    f"{record.created}: other settings, inputs or code, or another machine"
                 ),
             )
         if changed := self._own_difference(spec, cell, record):
             yield "stale", changed
 
     def _own_difference(self, spec: AssetSpec, cell: Cell, stored: Provenance) -> str:
-        """Why a stored cell is not what the study and the code ask for; empty when it is."""
+        """Describe how a stored cell differs from the present study and code; empty without a difference."""
         try:
-            recipe = spec.recipe(self.study, self.storage, cell)
+            settings = spec.recipe(self.study, self.storage, cell)
         except EmergenceError as error:
-            return f"what it is made from cannot be read: {error.what}"
-        if recipe is None:
-            return "what it is made from is not there"
-        required = Required(spec.name, str(cell), recipe, stored.required.inputs, code_version(*spec.code))
+            return f"an input cannot be read: {error.what}"
+        if settings is None:
+            return "an input is missing"
+        required = Required(spec.name, str(cell), settings, stored.required.inputs, code_version(*spec.code))
         return difference(stored.required, required)
 
 
 def input_parts(inputs: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Asset to cell to fingerprint, of the inputs that a record names."""
+    """Group the inputs of a record: asset to cell to fingerprint."""
     parts: dict[str, dict[str, str]] = {}
     for name, fingerprint in inputs.items():
         asset, _, cell = name.partition(" ")

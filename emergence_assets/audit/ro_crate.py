@@ -1,7 +1,7 @@
-"""A study as an RO-Crate: one zip with its tables, claims, report, recipe and records, for a journal or an archive.
+"""Export of a study as an RO-Crate: one zip with its tables, claims, report, settings and records, for an archive.
 
 Profile: Process Run Crate 0.5, whose actions list the inputs of each file, its date and its software. Weights,
-activations and SAEs are named with their fingerprints, and put in only when they are asked for.
+activations and SAEs are named with their fingerprints, and included only on request.
 """
 
 import json
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 RECORDS = "records.jsonl"
-RECIPE = "study.yaml"
+SETTINGS = "study.yaml"
 UNLICENSED = "Not stated; ask the authors."
 
 
@@ -38,16 +38,16 @@ def write_crate(plan: Plan, path: Path, licence: str, included: Collection[str] 
     """Write the zip of a study.
 
     Args:
-        plan: of the study.
-        path: of the zip; replaced.
-        licence: address of a licence; empty where none is stated.
-        included: assets whose files of single checkpoints and layers are put in too.
+        plan: plan of the study.
+        path: path of the zip, which is replaced.
+        licence: address of a licence; empty without a licence.
+        included: assets whose files of single checkpoints and layers are included too.
 
     Returns:
-        What is in it, in numbers.
+        Path and bytes of the zip, number of cells, and number of cells with files.
 
     Raises:
-        EmergenceError: a table, the claims or the report is not up to date or damaged; no such asset; a full disk.
+        EmergenceError: a cell is not up to date or is damaged; an asset does not exist; the disk is full.
     """
     require_known("asset", included, plan.specs)
     from rocrate.rocrate import ROCrate
@@ -56,9 +56,9 @@ def write_crate(plan: Plan, path: Path, licence: str, included: Collection[str] 
     cells = list(_cells(plan))
     with tempfile.TemporaryDirectory() as written, clear_disk_errors(path):
         _describe(crate, plan, licence, cells)
-        _write(crate, Path(written), RECIPE, _recipe(plan), "application/yaml", "The study file: everything chosen.")
+        _write(crate, Path(written), SETTINGS, _settings(plan), "application/yaml", "The study file with all settings.")
         lines = "".join(record.to_json() + "\n" for _, _, record in cells)
-        what = "One line per cell: what it was made from, by what, with which fingerprint."
+        what = "One line per cell: its inputs, settings, code, environment and fingerprint."
         _write(crate, Path(written), RECORDS, lines, "application/jsonlines", what)
         named = {
             f"{spec.name} {cell}": _named(crate, plan, spec, cell, record, _is_in(spec, included))
@@ -90,7 +90,7 @@ def _cells(plan: Plan) -> Iterator[tuple[AssetSpec, Cell, Provenance]]:
                 raise EmergenceError(
                     f"{spec.name} of {cell} is {state.state}{f': {state.reason}' if state.reason else ''}.",
                     where=path,
-                    remedy="type `emergence run`; a crate is of a study that is finished",
+                    remedy="type `emergence run`; a crate needs a finished study",
                 )
             spec.verify(path)
             yield spec, cell, record
@@ -100,7 +100,7 @@ def _is_in(spec: AssetSpec, included: Collection[str]) -> bool:
     return spec.name in included or (spec.grid in ("study", "model") and spec.name != TRAINING_RUN.name)
 
 
-def _recipe(plan: Plan) -> str:
+def _settings(plan: Plan) -> str:
     return yaml.safe_dump(plan.study.science(), sort_keys=False, allow_unicode=True)
 
 
@@ -110,7 +110,7 @@ def _write(crate: "ROCrate", folder: Path, name: str, text: str, kind: str, what
 
 
 def _describe(crate: "ROCrate", plan: Plan, licence: str, cells: list[tuple[AssetSpec, Cell, Provenance]]) -> None:
-    """The root of the crate, its profile, and the software."""
+    """Describe the root of the crate, its profile and the software."""
     study = plan.study
     crate.name = f"Study {study.name}"
     crate.description = study.description or f"When, where and from what model size on: study {study.name}."
@@ -130,7 +130,7 @@ def _describe(crate: "ROCrate", plan: Plan, licence: str, cells: list[tuple[Asse
 
 
 def _reference(crate: "ROCrate", name: str, properties: Mapping[str, Any]) -> dict[str, str]:
-    """Describe something that is no file of the crate; returns how it is referred to."""
+    """Add an entity that is not a file of the crate; return the reference to it."""
     from rocrate.model.contextentity import ContextEntity
 
     entity = ContextEntity(crate, name, properties=dict(properties))
@@ -145,7 +145,7 @@ def _software(name: str, version: str) -> dict[str, Any]:
 def _named(
     crate: "ROCrate", plan: Plan, spec: AssetSpec, cell: Cell, record: Provenance, is_in: bool
 ) -> Mapping[str, str]:
-    """Put a cell's file or folder in, or name it; returns how it is referred to."""
+    """Add the file or folder of a cell, or only its name; return the reference to it."""
     about = {"name": f"{spec.name} of {cell}", "identifier": [record.fingerprint, cell_id(record.fingerprint)]}
     if not is_in:
         properties = {"@type": "CreativeWork", **about, "description": "Not in the crate; its record has the hashes."}
@@ -167,7 +167,7 @@ def _named(
 def _action(
     crate: "ROCrate", named: Mapping[str, Mapping[str, str]], spec: AssetSpec, cell: Cell, record: Provenance
 ) -> None:
-    """What made a file: its inputs, the software, the settings and the run."""
+    """Add the action that made a file: its inputs, software, settings and run."""
     settings = json.dumps(dict(record.required.recipe), sort_keys=True)
     properties = {
         "@type": "CreateAction",

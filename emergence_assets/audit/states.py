@@ -1,6 +1,6 @@
-"""Differences between two states of a study, each in a data folder: settings, code, inputs, numbers.
+"""Differences between two states of a study, each in a data folder of its own: settings, code, inputs, numbers.
 
-Records are compared cell by cell, tables row by row under their declared keys. Nothing is changed.
+Records are compared cell by cell, tables row by row under their declared keys. No file is changed.
 """
 
 import itertools
@@ -19,15 +19,17 @@ from resources.files.provenance import Provenance, canonical_json
 from resources.tables.parquet import read_table
 from resources.tables.table import Table
 
-LARGEST = 5
-"""Changes that are listed of each table; all are counted."""
-NOT_NUMBERS = ("data_version", "claim_id")
-OF_ONE_RUN = ("run_id",)
+MAX_LISTED = 5
+"""Maximum number of listed changes per table; all changes are counted."""
+IGNORED_COLUMNS = ("data_version", "claim_id")
+"""Columns that are not compared."""
+IGNORED_FIELDS = ("run_id",)
+"""Fields of the environment that differ between any two runs."""
 
 
 @dataclass(frozen=True)
 class Moved:
-    """One number that changed."""
+    """One changed number."""
 
     key: Mapping[str, Any]
     column: str
@@ -37,53 +39,53 @@ class Moved:
 
 @dataclass
 class TableChange:
-    """A table of both states."""
+    """Changes of one table between two states."""
 
     table: str
     added: int = 0
     removed: int = 0
     changed: int = 0
-    """Rows with another value."""
+    """Number of rows in which a value differs."""
     problem: str = ""
-    """Why its rows cannot be compared: damaged, or of another version with other columns."""
+    """Reason why the rows cannot be compared: a damaged file, or a version with other columns."""
     largest: list[Moved] = field(default_factory=list)
 
 
 @dataclass
 class StateDifference:
-    """All that changed."""
+    """All differences between two states."""
 
     first: str
     second: str
     settings: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
-    """Asset to setting to what it was and is."""
+    """Asset to setting to [value before, value after]."""
     code: dict[str, list[str]] = field(default_factory=dict)
-    """Asset to the versions of its code, where they differ."""
+    """Asset to [code version before, code version after], where they differ."""
     environment: dict[str, list[list[Any]]] = field(default_factory=dict)
-    """What made the results: name to all values there and all values here, where they differ."""
+    """Field of the environment to [all values before, all values after], where they differ."""
     inputs: dict[str, int] = field(default_factory=dict)
-    """Asset to the cells that were made from other inputs by the same settings and code."""
+    """Asset to the number of cells made from other inputs by the same settings and code."""
     cells: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Asset to cells that are the same, changed, added, removed, damaged."""
+    """Asset to the number of cells by kind: same, changed, added, removed, damaged."""
     tables: list[TableChange] = field(default_factory=list)
     grades: list[dict[str, Any]] = field(default_factory=list)
-    """Claims whose grade changed, that came or went."""
+    """Claims whose grade changed, and claims that were added or removed."""
 
     @property
     def is_same(self) -> bool:
-        """Whether results and what they were made from agree; dates and runs may differ."""
+        """Whether all results and their provenance agree; dates and runs may differ."""
         same = all(set(counts) <= {"same"} for counts in self.cells.values())
         return same and not self.tables and not self.grades
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values for JSON."""
         return asdict(self) | {"same": self.is_same}
 
 
 def compare_states(first: Plan, second: Plan) -> StateDifference:
     """Compare two states of one study."""
     before, after = AuditPlan(first), AuditPlan(second)
-    found = StateDifference(str(first.storage.data), str(second.storage.data))
+    difference = StateDifference(str(first.storage.data), str(second.storage.data))
     made: tuple[dict[str, set[str]], dict[str, set[str]]] = ({}, {})
     for spec in first.specs.values():
         counts: dict[str, int] = {}
@@ -91,28 +93,28 @@ def compare_states(first: Plan, second: Plan) -> StateDifference:
             one, other = before.stored(spec, cell), after.stored(spec, cell)
             for values, record in zip(made, (one.record, other.record), strict=True):
                 for name, value in (record.environment if record else {}).items():
-                    if name not in OF_ONE_RUN:
+                    if name not in IGNORED_FIELDS:
                         values.setdefault(name, set()).add(canonical_json(value))
             kind = _kind(one.record, other.record, bool(one.damage or other.damage))
             if kind:
                 counts[kind] = counts.get(kind, 0) + 1
             if one.record and other.record and kind == "changed":
-                _why(found, spec, one.record, other.record)
-        found.cells[spec.name] = counts
+                _add_reasons(difference, spec, one.record, other.record)
+        difference.cells[spec.name] = counts
     names = sorted({*made[0], *made[1]})
     values = {name: [sorted(part.get(name, ())) for part in made] for name in names}
-    found.environment = {name: both for name, both in values.items() if both[0] != both[1]}
+    difference.environment = {name: both for name, both in values.items() if both[0] != both[1]}
     for name, spec in first.specs.items():
         table = spec.own_table
         if table is not None and not spec.has_partitions:
             try:
                 if name == "claims":
-                    found.grades = list(_grades(before, after, spec, table))
+                    difference.grades = list(_grades(before, after, spec, table))
                 elif change := _table(before, after, spec, table):
-                    found.tables.append(change)
+                    difference.tables.append(change)
             except EmergenceError as error:
-                found.tables.append(TableChange(name, problem=str(error)))
-    return found
+                difference.tables.append(TableChange(name, problem=str(error)))
+    return difference
 
 
 def _kind(one: Provenance | None, other: Provenance | None, is_damaged: bool) -> str:
@@ -123,22 +125,22 @@ def _kind(one: Provenance | None, other: Provenance | None, is_damaged: bool) ->
     return "same" if one.fingerprint == other.fingerprint else "changed"
 
 
-def _why(found: StateDifference, spec: AssetSpec, one: Provenance, other: Provenance) -> None:
+def _add_reasons(difference: StateDifference, spec: AssetSpec, one: Provenance, other: Provenance) -> None:
     settings = {
         name: [one.required.recipe.get(name), other.required.recipe.get(name)]
         for name in sorted({*one.required.recipe, *other.required.recipe})
         if one.required.recipe.get(name) != other.required.recipe.get(name)
     }
     if settings:
-        found.settings.setdefault(spec.name, {}).update(settings)
+        difference.settings.setdefault(spec.name, {}).update(settings)
     if one.required.code_version != other.required.code_version:
-        found.code[spec.name] = [one.required.code_version, other.required.code_version]
+        difference.code[spec.name] = [one.required.code_version, other.required.code_version]
     elif not settings:
-        found.inputs[spec.name] = found.inputs.get(spec.name, 0) + 1
+        difference.inputs[spec.name] = difference.inputs.get(spec.name, 0) + 1
 
 
 def _frame(plan: Plan, spec: AssetSpec, table: Table) -> pl.DataFrame:
-    """All parts that are there."""
+    """Read all existing parts of a table."""
     paths = [spec.path(plan.storage, cell) for cell in plan.cells(spec)]
     parts = [read_table(path, table) for path in paths if path.exists()]
     return pl.concat(parts) if parts else table.schema.to_frame()
@@ -149,19 +151,19 @@ def _table(before: Plan, after: Plan, spec: AssetSpec, table: Table) -> TableCha
     one, other = _frame(before, spec, table), _frame(after, spec, table)
     same_rows = one.join(other, on=key, how="semi", nulls_equal=True)
     change = TableChange(spec.name, added=other.height - same_rows.height, removed=one.height - same_rows.height)
-    values = [name for name in one.columns if name not in key and name not in NOT_NUMBERS]
+    values = [name for name in one.columns if name not in key and name not in IGNORED_COLUMNS]
     both = one.select(*key, *values).join(other.select(*key, *values), on=key, suffix="|after", nulls_equal=True)
     differs = [pl.col(name).ne_missing(pl.col(f"{name}|after")) for name in values if not one.schema[name].is_nested()]
     change.changed = both.filter(pl.any_horizontal(differs)).height if differs else 0
     moved = itertools.chain.from_iterable(_largest(both, key, name) for name in values if one.schema[name].is_float())
-    change.largest = sorted(moved, key=lambda one: -abs(one.after - one.before))[:LARGEST]
+    change.largest = sorted(moved, key=lambda one: -abs(one.after - one.before))[:MAX_LISTED]
     return change if change.added or change.removed or change.changed else None
 
 
 def _largest(both: pl.DataFrame, key: list[str], name: str) -> Iterator[Moved]:
     apart = (pl.col(f"{name}|after").cast(pl.Float64) - pl.col(name).cast(pl.Float64)).abs()
     kept = both.with_columns(apart=apart).filter(pl.col("apart").is_finite() & (pl.col("apart") > 0))
-    for row in kept.top_k(LARGEST, by="apart").iter_rows(named=True):
+    for row in kept.top_k(MAX_LISTED, by="apart").iter_rows(named=True):
         yield Moved({part: row[part] for part in key}, name, row[name], row[f"{name}|after"])
 
 
@@ -178,11 +180,11 @@ def _grades(before: Plan, after: Plan, spec: AssetSpec, table: Table) -> Iterato
 
 
 def _claims(frame: pl.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """By what they are about, and their place among those that are about the same."""
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    """Return the claims by subject, and by position among the claims about the same subject."""
+    claims: dict[tuple[Any, ...], dict[str, Any]] = {}
     counts: dict[tuple[Any, ...], int] = {}
     for row in frame.sort("claim_id").iter_rows(named=True):
         about = tuple(row[name] for name in ABOUT)
         counts[about] = counts.get(about, 0) + 1
-        found[*about, counts[about]] = row
-    return found
+        claims[*about, counts[about]] = row
+    return claims

@@ -1,7 +1,8 @@
-"""From one result back to everything that it was made from, by the records.
+"""Trace of a result back to all cells that it was made from, by the stored records.
 
-A record names its inputs with their fingerprints. Of neighbouring cells of one asset one stands for all: the one that
-the result is about. The others are counted, and compared with it where there are few enough to be read.
+A record names its inputs with their fingerprints. Of the input cells of one asset, the cell nearest to the subject of
+the result is shown in full. The other cells are counted, and their records are read where there are at most
+MAX_COMPARED of them.
 """
 
 from collections.abc import Mapping
@@ -16,63 +17,63 @@ from emergence_assets.plan.cell import Cell, parse_cell
 from emergence_assets.plan.lineage_id import cell_id
 from emergence_assets.report.figure_tables import FIGURE_TABLES
 
-READ_OF_A_GROUP = 100
-"""Neighbouring cells whose records are read to compare them; a record takes a millisecond or two."""
+MAX_COMPARED = 100
+"""Maximum number of other cells of a group whose records are read; a record takes 1 to 2 ms."""
 
 
 @dataclass
 class Node:
-    """One cell that the result was made from."""
+    """One cell behind the result."""
 
     asset: str
     cell: str
     recorded: str
-    """Fingerprint by which what is made from it names it."""
+    """Fingerprint of the cell in the record of the cell made from it."""
     stored: Stored
     event: Event | None
     problem: str
-    """Why it is not what it should be; empty when nothing is known against it."""
+    """Problem of the cell; empty when none is known."""
     groups: list["Group"] = field(default_factory=list)
-    """What it was made from, asset by asset."""
+    """Inputs of the cell, by asset."""
 
     @property
     def fingerprint(self) -> str:
-        """Of the stored cell; of the record that names it where it cannot be read."""
+        """Fingerprint of the stored cell; where the cell cannot be read, `recorded`."""
         return self.stored.record.fingerprint if self.stored.record else self.recorded
 
 
 @dataclass
 class Group:
-    """All cells of one asset that a cell was made from."""
+    """All input cells of one asset of a cell."""
 
     asset: str
     fingerprints: Mapping[str, str]
-    """Cell to fingerprint, of all of them."""
+    """Cell to fingerprint, for all cells of the group."""
     nodes: list[Node]
-    """Those that are shown in full."""
+    """Cells that are shown in full."""
     n_read: int = 0
-    """How many others were read too."""
+    """Number of other cells whose records were read."""
     differing: dict[str, str] = field(default_factory=dict)
-    """Of these, the cells that differ from what they should be, with the reason."""
+    """Cell to problem, for the other cells with a problem."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A result and where it came from."""
+    """A result, and the tree of cells behind it."""
 
     target: Target
     root: Node
     event_problem: str
-    """Why runs and dates are not known; empty when they are."""
+    """Reason why runs and dates are unknown; empty when they are known."""
 
 
 def trace(target: Target, plan: AuditPlan, events: EventLog, *, everything: bool = False) -> Trace:
-    """Follow a result back to what nothing was made before.
+    """Trace a result back to the cells without inputs.
 
     Args:
-        target: the result.
-        plan: of its study.
-        events: of the instance.
+        target: result to trace.
+        plan: plan of its study.
+        events: event log of the instance.
         everything: show every cell in full; reads all records behind the result.
     """
     root = _Tracer(target, plan, events, everything).root()
@@ -92,7 +93,7 @@ class _Tracer:
         return self._node(spec, str(cell), self.target.fingerprint, self._named_inputs())
 
     def _named_inputs(self) -> dict[str, set[str]] | None:
-        """Assets, and cells of them, that the row or figure itself names as what it was made from; None for all."""
+        """Return the inputs that the row or figure names: asset to cells, empty for all cells; None for all assets."""
         if self.target.figure:
             return {asset: set() for asset in FIGURE_TABLES[self.target.figure]}
         named = (self.target.row or {}).get("inputs")
@@ -109,7 +110,7 @@ class _Tracer:
         if known is not None:
             return known
         parsed = parse_cell(cell)
-        stored = self.plan.stored(spec, parsed) if parsed else Stored(None, "its name is none of a cell")
+        stored = self.plan.stored(spec, parsed) if parsed else Stored(None, "it is not the name of a cell")
         node = Node(spec.name, cell, recorded, stored, None, "")
         self.nodes[spec.name, cell] = node
         if parsed:
@@ -130,45 +131,45 @@ class _Tracer:
         shown = list(fingerprints) if self.everything else self._representatives(fingerprints)
         group = Group(asset, fingerprints, [self._node(spec, cell, fingerprints[cell]) for cell in shown])
         others = [cell for cell in fingerprints if cell not in shown]
-        if len(others) <= READ_OF_A_GROUP:
+        if len(others) <= MAX_COMPARED:
             for name in others:
                 cell = parse_cell(name)
-                stored = self.plan.stored(spec, cell) if cell else Stored(None, "its name is none of a cell")
+                stored = self.plan.stored(spec, cell) if cell else Stored(None, "it is not the name of a cell")
                 group.n_read += 1
                 if cell and (problem := self._problem(spec, cell, fingerprints[name], stored, None)):
                     group.differing[name] = problem
         return group
 
     def _representatives(self, fingerprints: Mapping[str, str]) -> list[str]:
-        """The cell that the result is about; else, of each model that it is about, the last one."""
+        """Return the cell with the data version of the row; without one, the cell most similar to the result."""
         cells = {name: parse_cell(name) for name in fingerprints}
         exact = [name for name, value in fingerprints.items() if self.version and value == self.version]
         if exact:
             return exact[:1]
-        best = max(cells, key=lambda name: _likeness(cells[name], self.about), default=None)
+        best = max(cells, key=lambda name: _similarity(cells[name], self.about), default=None)
         return [best] if best is not None else []
 
     def _problem(self, spec: AssetSpec, cell: Cell, recorded: str, stored: Stored, event: Event | None) -> str:
         kind, reason = next(self.plan.problems(spec, cell, stored, event), ("", ""))
         record = stored.record
         if record and recorded and record.fingerprint != recorded and kind != "altered":
-            there = cell_id(record.fingerprint)
-            return f"replaced: what was made from it had {cell_id(recorded)}, there is {there} now"
+            current = cell_id(record.fingerprint)
+            return f"replaced: the cell made from it used {cell_id(recorded)}, now {current} is stored"
         return f"{kind}: {reason}" if kind else ""
 
 
-def _likeness(cell: Cell | None, about: Cell) -> tuple[int, int, int]:
-    """How near a cell is to what a result is about; of equal ones the last step counts, which most results end in."""
+def _similarity(cell: Cell | None, about: Cell) -> tuple[int, int, int]:
+    """Return the sort key of a cell by similarity to a result: equal fields, then the later step, then the layer."""
     if cell is None:
         return (-1, 0, 0)
     agree = sum(a is not None and a == b for a, b in zip(cell, about, strict=True))
     return (agree, cell.step if cell.step is not None else -1, cell.layer if cell.layer is not None else -1)
 
 
-def trace_as_dict(found: Trace) -> dict[str, Any]:
-    """The whole trace as plain values: every cell once, by name, with what it was made from."""
+def trace_as_dict(result: Trace) -> dict[str, Any]:
+    """Return the whole trace as plain values: every cell once, by name, with its inputs."""
     cells: dict[str, Any] = {}
-    pending = [found.root]
+    pending = [result.root]
     while pending:
         node = pending.pop()
         name = f"{node.asset} {node.cell}"
@@ -176,36 +177,41 @@ def trace_as_dict(found: Trace) -> dict[str, Any]:
             continue
         cells[name] = node_as_dict(node)
         pending += [child for group in node.groups for child in group.nodes]
-    target = found.target
+    target = result.target
     return {
         "asset": target.spec.name,
         "cell": str(target.cell),
         "lineage_id": target.lineage_id,
         "figure": target.figure or None,
         "row": _plain(target.row) if target.row else None,
-        "event_log": found.event_problem or "read",
-        "root": f"{found.root.asset} {found.root.cell}",
+        "event_log": result.event_problem or "read",
+        "root": f"{result.root.asset} {result.root.cell}",
         "cells": cells,
     }
 
 
 def node_as_dict(node: Node) -> dict[str, Any]:
-    """One cell as plain values."""
+    """Return one cell as plain values."""
     record, event = node.stored.record, node.event
-    found: dict[str, Any] = {"lineage_id": cell_id(node.fingerprint), "fingerprint": node.fingerprint}
-    found |= {"problem": node.problem or None}
+    values: dict[str, Any] = {"lineage_id": cell_id(node.fingerprint), "fingerprint": node.fingerprint}
+    values |= {"problem": node.problem or None}
     if record:
-        found |= {"created": record.created, "code_version": record.required.code_version}
-        found |= {"recipe": dict(record.required.recipe), "summary": dict(record.summary)}
-        found |= {"environment": dict(record.environment)}
+        values |= {"created": record.created, "code_version": record.required.code_version}
+        values |= {"recipe": dict(record.required.recipe), "summary": dict(record.summary)}
+        values |= {"environment": dict(record.environment)}
     if event:
-        found |= {"run": event.run_id, "run_page": event.page, "recorded": event.time, "seal": event.seal or None}
-    found["inputs"] = {
+        values |= {
+            "run": event.run_id,
+            "run_page": event.page,
+            "recorded": event.time,
+            "seal": event.content_hash or None,
+        }
+    values["inputs"] = {
         group.asset: {"cells": dict(group.fingerprints), "told": [child.cell for child in group.nodes]}
         | {"compared": group.n_read, "differing": group.differing}
         for group in node.groups
     }
-    return found
+    return values
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Commands: read arguments, call the packages below, print. No dagster and no torch when imported."""
+"""Commands: read arguments, call the other packages and print. Their imports need neither dagster nor torch."""

@@ -1,4 +1,4 @@
-"""`emergence audit`: where a number comes from, and whether everything is still what was recorded."""
+"""`emergence audit`: the trace of a number to its inputs, and the comparison of all files with their records."""
 
 from pathlib import Path
 from typing import Literal
@@ -13,21 +13,23 @@ from emergence_assets.cli.options import as_json_option
 from resources.errors import EmergenceError
 
 UI = "http://127.0.0.1:3000"
-"""Where `emergence ui` serves by default."""
+"""Default address of `emergence ui`."""
 
 
 @click.command()
 @click.argument("address", nargs=-1)
 @click.option("--where", "filters", metavar="NAME=VALUE,…", multiple=True, help="Which row or cell of the asset.")
-@click.option("--all", "everything", is_flag=True, help="Print every cell behind the result, not one of each kind.")
+@click.option("--all", "everything", is_flag=True, help="Print every cell behind the result, not one cell per asset.")
 @click.option(
-    "--verify", is_flag=True, help="Hash every file of the study and compare all records; exit code 1: found."
+    "--verify", is_flag=True, help="Hash every file of the study and compare all records; exit code 1: findings."
 )
 @click.option(
-    "--reproduce", is_flag=True, help="Make the result again in a folder of its own and compare; exit code 1: differs."
+    "--reproduce",
+    is_flag=True,
+    help="Make the result again in a folder of its own and compare; exit code 1: differences.",
 )
 @click.option(
-    "--into", type=click.Path(file_okay=False, path_type=Path), help="Keep what --reproduce makes, in this folder."
+    "--into", type=click.Path(file_okay=False, path_type=Path), help="Folder in which --reproduce keeps its files."
 )
 @click.option(
     "--from",
@@ -35,7 +37,7 @@ UI = "http://127.0.0.1:3000"
     type=click.Choice(("checkpoints", "training")),
     default="checkpoints",
     show_default=True,
-    help="Whether --reproduce takes the weights as they are or trains them again.",
+    help="Start of --reproduce: stored weights, or training.",
 )
 @click.option(
     "--diff",
@@ -43,9 +45,9 @@ UI = "http://127.0.0.1:3000"
     nargs=2,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER FOLDER",
-    help="What changed between two data folders with the same study; exit code 1: something did.",
+    help="List the changes between two data folders of one study; exit code 1: changes.",
 )
-@click.option("--ui", "ui", default=UI, show_default=True, help="Address of the UI that links to runs lead to.")
+@click.option("--ui", "ui", default=UI, show_default=True, help="Address of the UI for links to runs.")
 @as_json_option
 def audit(
     address: tuple[str, ...],
@@ -59,14 +61,14 @@ def audit(
     ui: str,
     as_json: bool,
 ) -> None:
-    """Trace a result back to the bytes it came from, make it again, or verify all that is stored. Changes nothing.
+    """Trace a result back to its input bytes, make it again, or verify all stored files. Changes no file of the study.
 
-    ADDRESS is a claim (claims/3), a figure (report/presence_over_time), an asset with what names one of its rows or
+    ADDRESS is a claim (claims/3), a figure (report/presence_over_time), an asset with the fields of one of its rows or
     cells (category_presence --where "model=m,layer=4,step=512,category=fish"; sae model=m,step=512,layer=4), or the
     lineage id that the report and this command print.
     """
-    asked = [name for name, on in (("--verify", verify), ("--diff", states), ("--reproduce", reproduce)) if on]
-    _require_one_question(asked, bool(address), bool(into))
+    modes = [name for name, on in (("--verify", verify), ("--diff", states), ("--reproduce", reproduce)) if on]
+    _require_one_mode(modes, bool(address), bool(into))
     if states:
         is_clean = audit_diff(states, as_json)
     elif verify:
@@ -79,17 +81,15 @@ def audit(
         raise SystemExit(1)
 
 
-def _require_one_question(asked: list[str], has_address: bool, has_folder: bool) -> None:
-    if len(asked) > 1:
-        raise EmergenceError(f"{' and '.join(asked)} are different questions.", remedy="ask one at a time")
-    if has_address and asked in (["--verify"], ["--diff"]):
-        raise EmergenceError(f"{asked[0]} is about everything.", remedy="leave the address out")
-    if not has_address and asked in ([], ["--reproduce"]):
+def _require_one_mode(modes: list[str], has_address: bool, has_folder: bool) -> None:
+    if len(modes) > 1:
+        raise EmergenceError(f"{' and '.join(modes)} cannot be combined.", remedy="give one of them at a time")
+    if has_address and modes in (["--verify"], ["--diff"]):
+        raise EmergenceError(f"{modes[0]} takes no address.", remedy="leave the address out")
+    if not has_address and modes in ([], ["--reproduce"]):
         raise EmergenceError(
             "No result to trace is named.",
             remedy="type for example `emergence audit claims/1` or `emergence audit --verify`",
         )
-    if has_folder and asked != ["--reproduce"]:
-        raise EmergenceError(
-            "--into is where --reproduce keeps what it makes.", remedy="add --reproduce, or leave it out"
-        )
+    if has_folder and modes != ["--reproduce"]:
+        raise EmergenceError("--into needs --reproduce.", remedy="add --reproduce, or leave --into out")

@@ -1,4 +1,4 @@
-"""`emergence audit --reproduce`: make a result again and list every difference."""
+"""`emergence audit --reproduce`: make a result again and list all differences."""
 
 import contextlib
 import tempfile
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def audit_reproduce(
     address: str, filters: tuple[str, ...], into: Path | None, start: Literal["checkpoints", "training"], as_json: bool
 ) -> bool:
-    """Print what was equal, what differed and by how much; returns whether everything agrees."""
+    """Print the equal cells and the differences; return whether all cells agree."""
     from emergence_assets.audit.address import parse_filters, resolve
     from emergence_assets.audit.events import open_event_log
     from emergence_assets.audit.records import AuditPlan
@@ -35,28 +35,28 @@ def audit_reproduce(
         interruptions_kept(),
         display() as progress,
     ):
-        found = reproduce(target, " ".join((address, *filters)), plan, Path(folder).absolute(), start, progress)
+        reproduction = reproduce(target, " ".join((address, *filters)), plan, Path(folder).absolute(), start, progress)
     counts: dict[str, Counter[str]] = {}
-    for cell in found.cells:
+    for cell in reproduction.cells:
         kind = "equal" if cell.is_equal else "within" if cell.agrees else "differ"
         counts.setdefault(cell.asset, Counter())[kind] += 1
     rows = [
         (asset, n.total(), *(n[kind] or None for kind in ("equal", "within", "differ"))) for asset, n in counts.items()
     ]
     columns = ("asset", "made again", "equal bit for bit", "within tolerance", "differ")
-    listed = table(columns, rows, f"{found.address}, made again from {found.start}")
-    show(found.as_dict(), as_json, listed, *_lines(found))
-    return found.agrees
+    listed = table(columns, rows, f"{reproduction.address}, made again from {reproduction.start}")
+    show(reproduction.as_dict(), as_json, listed, *_lines(reproduction))
+    return reproduction.agrees
 
 
-def _lines(found: "Reproduction") -> Iterator[str]:
-    if found.given:
-        listed = ", ".join(f"{asset} {n}" for asset, n in found.given.items())
+def _lines(reproduction: "Reproduction") -> Iterator[str]:
+    if reproduction.given:
+        listed = ", ".join(f"{asset} {n}" for asset, n in reproduction.given.items())
         yield f"taken as they are, hashes verified: {listed}"
-    if names := sorted({name for one in found.cells if not one.promised for name in one.differs_in}):
-        yield f"not promised bit for bit: {', '.join(names)} differ from where it was made"
-    yield from shortened([_difference(one) for cell in found.cells for one in cell.differences])
-    yield "reproduced" if found.agrees else click.style("not reproduced", fg="red")
+    if names := sorted({name for one in reproduction.cells if not one.promised for name in one.differs_in}):
+        yield f"not promised bit for bit: {', '.join(names)} differ from the original environment"
+    yield from shortened([_difference(one) for cell in reproduction.cells for one in cell.differences])
+    yield "reproduced" if reproduction.agrees else click.style("not reproduced", fg="red")
 
 
 def _difference(one: "Difference") -> str:

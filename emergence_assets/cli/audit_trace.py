@@ -1,4 +1,4 @@
-"""`emergence audit ADDRESS`: a result and everything that it was made from, as a tree."""
+"""`emergence audit ADDRESS`: a result and all cells behind it, as a tree."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from emergence_assets.audit.trace import Group, Node, Trace
 
 SHOWN_VALUES = 6
-"""Elements of a list that are shown."""
+"""Maximum number of shown elements of a list."""
 SHOWN_CHARACTERS = 90
 SHOWN_DIGITS = 12
-"""Of a commit."""
+"""Digits of a commit that are shown."""
 OF_THE_RUN = ("run_id", "study", "study_sha256", "seeds", "git_commit", "git_dirty")
-"""Of an environment, what is shown elsewhere or follows from the settings."""
+"""Fields of an environment that are shown elsewhere or follow from the settings."""
 FACTS = ("weights_sha256", "revision", "commit_sha", "location", "tokens_seen", "n_params", "content_sha256")
-"""Of a summary, what identifies the bytes that were used; the rest is shown with --json."""
+"""Fields of a summary that identify the input bytes; --json shows all fields."""
 
 
 def audit_trace(address: str, filters: tuple[str, ...], everything: bool, ui: str, as_json: bool) -> bool:
-    """Print where a result comes from; runs are links into the UI at this address."""
+    """Print the trace of a result; runs are links to the UI at address `ui`."""
     from emergence_assets.audit.address import parse_filters, resolve
     from emergence_assets.audit.events import open_event_log
     from emergence_assets.audit.records import AuditPlan
@@ -33,17 +33,17 @@ def audit_trace(address: str, filters: tuple[str, ...], everything: bool, ui: st
     plan = AuditPlan(open_study())
     with open_event_log(instance_home(plan.storage.data), plan.study.name) as events:
         target = resolve(address, parse_filters(filters), plan, events)
-        found = trace(target, plan, events, everything=everything)
-    problem = [warning(f"runs are not known: {found.event_problem}")] if found.event_problem else []
-    show(trace_as_dict(found), as_json, _heading(found), *problem, _TreeOfCells(ui.rstrip("/")).tree(found.root))
+        result = trace(target, plan, events, everything=everything)
+    problem = [warning(f"runs are unknown: {result.event_problem}")] if result.event_problem else []
+    show(trace_as_dict(result), as_json, _heading(result), *problem, _TreeOfCells(ui.rstrip("/")).tree(result.root))
     return True
 
 
-def _heading(found: "Trace") -> "Text":
-    """Name and lineage id of the result, and the columns of its row."""
+def _heading(result: "Trace") -> "Text":
+    """Return name and lineage id of the result, and the columns of its row."""
     from rich.text import Text
 
-    target = found.target
+    target = result.target
     name = (f"figure {target.figure}", " of the report") if target.figure else (target.spec.name, f" {target.cell}")
     heading = Text.assemble((name[0], "bold"), name[1], "   lineage ", (target.lineage_id or "unknown", "cyan"))
     for column, value in (target.row or {}).items():
@@ -53,16 +53,16 @@ def _heading(found: "Trace") -> "Text":
 
 
 class _TreeOfCells:
-    """Draws every cell, and every group of settings, once."""
+    """Tree of cells that shows every cell, and every group of settings, once."""
 
     def __init__(self, ui: str):
         self._ui = ui
         self._drawn: set[tuple[str, str]] = set()
         self._settings: dict[str, Any] = {}
-        """Groups of settings, as they were drawn last."""
+        """Name of a group of settings to its last shown value."""
 
     def tree(self, node: "Node") -> "Tree":
-        """A cell with all that it was made from."""
+        """Return the tree of a cell and all cells behind it."""
         from rich.tree import Tree
 
         tree = Tree(_title(node), guide_style="dim")
@@ -85,11 +85,11 @@ class _TreeOfCells:
             run = event.run_id if event else str(record.environment.get("run_id") or "")
             link = f"[link={self._ui}/runs/{run}]/runs/{run}[/]" if run else "[dim]no run known[/]"
             tree.add(f"[dim]{escape(made)}[/]  {link}" + ("" if event or not run else " [dim]by its own record[/]"))
-            recipe, environment = record.required.recipe, record.environment
-            facts = {name: record.summary.get(name) for name in FACTS if name not in recipe}
+            settings, environment = record.required.recipe, record.environment
+            facts = {name: record.summary.get(name) for name in FACTS if name not in settings}
             machine = {name: value for name, value in environment.items() if name not in OF_THE_RUN and value != ""}
-            for name, value in {**recipe, **facts, "made with": machine}.items():
-                if name in recipe or value not in (None, "", {}):
+            for name, value in {**settings, **facts, "made with": machine}.items():
+                if name in settings or value not in (None, "", {}):
                     tree.add(f"[dim]{escape(name)}[/] {escape(self._setting(name, value))}")
         for group in node.groups:
             self._add_group(tree, group)
@@ -110,10 +110,10 @@ class _TreeOfCells:
         others = [value for cell, value in group.fingerprints.items() if cell not in shown]
         if not others:
             return
-        found = "not read; --all reads them, --verify all bytes"
+        outcome = "not read; --all reads them, --verify all bytes"
         if group.n_read:
-            found = f"{len(group.differing)} differ" if group.differing else "none differs from what it should be"
-        title = f"{len(others)} more cells with {len(set(others))} fingerprints: {found}"
+            outcome = f"{len(group.differing)} have problems" if group.differing else "none has a problem"
+        title = f"{len(others)} more cells with {len(set(others))} fingerprints: {outcome}"
         branch = tree.add(f"[bold]{group.asset}[/] [dim]{title}[/]")
         for cell, problem in list(group.differing.items())[:SHOWN_VALUES]:
             branch.add(f"{escape(cell)}  [red]{escape(problem)}[/]")

@@ -1,4 +1,4 @@
-"""`emergence audit --verify`: every file and record of a study against what was recorded."""
+"""`emergence audit --verify`: comparison of all files of a study with their records and events."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ _COLOURS = {"altered": "red", "missing": "red", "stale": "yellow", "forked": "ye
 
 
 def audit_verify(ui: str, as_json: bool) -> bool:
-    """Print what differs from the records; returns whether nothing does."""
+    """Print all findings; return whether there are none."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
@@ -32,14 +32,14 @@ def audit_verify(ui: str, as_json: bool) -> bool:
         Progress(*columns, console=Console(stderr=True), transient=True) as bar,
     ):
         task = bar.add_task("", total=None)
-        found = verify_study(plan, events, lambda done, total: bar.update(task, completed=done, total=total))
-    parts = _tables(found, plan.storage.root, ui.rstrip("/"))
-    show(found.as_dict(), as_json, *parts, *map(warning, found.notes), _conclusion(found))
-    return not found.findings
+        audit = verify_study(plan, events, lambda done, total: bar.update(task, completed=done, total=total))
+    parts = _tables(audit, plan.storage.root, ui.rstrip("/"))
+    show(audit.as_dict(), as_json, *parts, *map(warning, audit.notes), _conclusion(audit))
+    return not audit.findings
 
 
 def _tables(audit: "Audit", root: Path, ui: str) -> list[Any]:
-    """A table per kind of finding with its causes; what follows from a cause is counted."""
+    """Make a table of causes per kind of finding; findings that follow from a cause are counted."""
     from rich.text import Text
 
     from emergence_assets.audit.findings import KINDS, MEANING

@@ -1,4 +1,4 @@
-"""`emergence checkpoints`: what a study would use, whether it is what it claims to be, and the pins behind it."""
+"""`emergence checkpoints`: the checkpoints of a study, their validation and their pins."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,13 +17,15 @@ _COLOURS = {"ok": "green", "admitted": "yellow", "expected": "dim", "unjudged": 
 
 @click.group(invoke_without_command=True)
 @models_option
-@click.option("--verify", is_flag=True, help="Measure new checkpoints, hash again what is here, ask the source.")
+@click.option(
+    "--verify", is_flag=True, help="Measure new checkpoints, hash local files again, compare with the source."
+)
 @as_json_option
 @click.pass_context
 def checkpoints(context: click.Context, models: tuple[str, ...], verify: bool, as_json: bool) -> None:
-    """List the checkpoints that the study would use: step, revision, size, cached or not, status.
+    """List the checkpoints of the study: step, revision, size, cached or not, status.
 
-    With --verify the exit code is 1 when a checkpoint is left out or is no longer what it was.
+    With --verify the exit code is 1 when a checkpoint is left out or has changed.
     """
     if context.invoked_subcommand:
         return
@@ -40,7 +42,7 @@ def checkpoints(context: click.Context, models: tuple[str, ...], verify: bool, a
     lines = [", ".join(f"{n} {status}" for status, n in counts.items()) or "no checkpoints"]
     lines += [click.style(f"problem: {problem}", fg="red") for problem in problems]
     if counts["unjudged"] and not verify:
-        lines.append("unjudged ones are measured by `emergence run` or `emergence checkpoints --verify`")
+        lines.append("`emergence run` or `emergence checkpoints --verify` measures unjudged checkpoints")
     listed = table(_COLUMNS, map(_listed, rows), f"study {plan.study.name}")
     show({"checkpoints": rows, "problems": problems}, as_json, listed, *lines)
     if problems:
@@ -49,7 +51,7 @@ def checkpoints(context: click.Context, models: tuple[str, ...], verify: bool, a
 
 @checkpoints.command()
 @models_option
-@click.option("--update", is_flag=True, help="Also take the new commit of branches that moved upstream.")
+@click.option("--update", is_flag=True, help="Also pin the new commit of branches that moved upstream.")
 @as_json_option
 def lock(models: tuple[str, ...], update: bool, as_json: bool) -> None:
     """Pin every revision of a hub family to a commit and the hashes of its weights, without a download.
@@ -64,7 +66,7 @@ def lock(models: tuple[str, ...], update: bool, as_json: bool) -> None:
     if not lines:
         lines.append("nothing changed upstream")
     if changes["moved"] and not update:
-        lines.append("moved branches keep their pins; `emergence checkpoints lock --update` takes the new commits")
+        lines.append("moved branches keep their pins; `emergence checkpoints lock --update` pins the new commits")
     show({"lock": str(path), **changes}, as_json, *lines, f"pins: {path}")
 
 

@@ -1,4 +1,4 @@
-"""`emergence claims`: the statements of a study with their grades."""
+"""`emergence claims`: the claims of a study with their grades."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from emergence_assets.study.seeds import MOST
 from resources.errors import EmergenceError, require_known
 
 if TYPE_CHECKING:
-    import polars as pl  # takes half a second, which `--help` need not wait for
+    import polars as pl  # half a second to import, too slow for `--help`
 
 
 @click.command()
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     "other_seed",
     type=click.IntRange(0, MOST),
     metavar="SEED",
-    help="Also the run of the study with this seed (`emergence --seed 2 run`; 0 is the study's own): what holds there.",
+    help="Compare with the run of the study with this seed (`emergence --seed 2 run`; 0: the seeds of the study).",
 )
-@click.option("--all", "everything", is_flag=True, help="Rejected statements too; by default they are counted.")
+@click.option("--all", "everything", is_flag=True, help="List rejected claims too; by default they are only counted.")
 @as_json_option
 def claims(
     grades: tuple[str, ...], kinds: tuple[str, ...], other_seed: int | None, everything: bool, as_json: bool
 ) -> None:
-    """List the statements of a study with their grades, and the controls that each failed or lacks.
+    """List the claims of a study with their grades, and the controls that each claim failed or lacks.
 
-    A: every control passed. B: all that must pass did. C: something that must pass was not measured. Only A and B may
-    be repeated without a reservation.
+    A: every control passed. B: every required control passed. C: a required control was not measured. Only claims of
+    grade A and B may be repeated without reservation.
 
-    With --against, a statement holds if it has grade A or B in both runs and the intervals have a value in common.
+    With --against, a claim holds if it has grade A or B in both runs and the two intervals overlap.
     """
     from emergence_assets.emergence.claims.replication import beside, replication
 
@@ -46,7 +46,7 @@ def claims(
     chosen = [row for row in rows if row["grade"] in wanted and (not kinds or row["kind"] in kinds)]
     counts = ", ".join(f"{grade}: {sum(row['grade'] == grade for row in rows)}" for grade in GRADES)
     if other is None:
-        # Beside another run there is no room for the controls: the plain list has them.
+        # With another run there is no room for the controls, which the plain list shows.
         columns = ("claim", "grade", "statement", "estimate [95 %]", "failed", "not measured")
         show(chosen, as_json, table(columns, map(_alone, chosen)), counts)
         return

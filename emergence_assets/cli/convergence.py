@@ -1,4 +1,4 @@
-"""`emergence convergence`: whether the models of a study have stopped gaining features, also while they are trained."""
+"""`emergence convergence`: whether the models of a study have stopped gaining features, also during training."""
 
 from dataclasses import asdict
 
@@ -14,9 +14,9 @@ _COLUMNS = ("model", "level", "checkpoints", "last step", "utility", "slope per 
 @click.option("--level", metavar="LEVEL", help="Label level; default: the probe set's first. `all` shows every level.")
 @as_json_option
 def convergence(level: str | None, as_json: bool) -> None:
-    """State per model whether its features still gain, and what further checkpoints would show.
+    """Show for every model whether its features still gain, and what further checkpoints would show.
 
-    Reads the presence tables that there are, however many checkpoints they have; computes no cell.
+    Reads the existing presence tables, with any number of checkpoints; computes no cell.
     """
     from emergence_assets.emergence.cost.convergence import convergence as convergence_of
     from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE

@@ -13,10 +13,14 @@ CRATE = "ro-crate"
 @click.command()
 @click.argument("target", metavar="FOLDER|FILE.zip", type=click.Path(path_type=Path))
 @click.option(
-    "--to", "layout", required=True, type=click.Choice((*LAYOUT_NAMES, CRATE)), help="Library or archive it is for."
+    "--to",
+    "layout",
+    required=True,
+    type=click.Choice((*LAYOUT_NAMES, CRATE)),
+    help="Library or archive that reads the files.",
 )
-@click.option("--include", multiple=True, metavar="ASSET", help="Of a crate: put in the files of this asset too.")
-@click.option("--licence", default="", metavar="URL", help="Of a crate: licence of what is in it.")
+@click.option("--include", multiple=True, metavar="ASSET", help="For ro-crate: include the files of this asset too.")
+@click.option("--licence", default="", metavar="URL", help="For ro-crate: licence of the contents.")
 @click.option("--seed", "seeds", type=int, multiple=True, help="Only this SAE seed; may be repeated.")
 @cells_options
 def export(
@@ -30,15 +34,15 @@ def export(
     layers: tuple[int, ...],
     as_json: bool,
 ) -> None:
-    """Write what others can read.
+    """Export SAEs for another library, or the whole study as an RO-Crate.
 
-    For a library, SAEs go into FOLDER: a folder each, index.json, and a card; a second call continues. As `ro-crate`,
-    FILE.zip receives tables, claims, report, settings and records of a finished study, with the inputs of each.
+    For a library, SAEs go to FOLDER: a folder per SAE, index.json and a card; a second call continues. As `ro-crate`,
+    FILE.zip receives tables, claims, report, settings and records of a finished study, with the inputs of each result.
     """
     plan = open_study()
     if layout == CRATE:
         if models or steps or layers or seeds:
-            raise click.UsageError("A crate is of the whole study: leave out --model, --step, --layer and --seed.")
+            raise click.UsageError("A crate contains the whole study: leave out --model, --step, --layer and --seed.")
         from emergence_assets.audit.ro_crate import write_crate
 
         crate = write_crate(plan, target, licence, include)

@@ -1,4 +1,4 @@
-"""`emergence import`: SAEs that others trained, in place of the study's own."""
+"""`emergence import`: SAEs trained elsewhere, in place of the SAEs of the study."""
 
 from pathlib import Path
 
@@ -10,17 +10,17 @@ from resources.errors import EmergenceError
 
 @click.command("import")
 @click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--model", required=True, help="Model of the study that they were trained on.")
-@click.option("--step", required=True, type=int, help="Its training step.")
+@click.option("--model", required=True, help="Model of the study on which the SAEs were trained.")
+@click.option("--step", required=True, type=int, help="Training step of the model.")
 @click.option("--layer", type=int, help="Layer of a single SAE; by default read from its hook point.")
-@click.option("--seed", type=int, help="SAE seed whose place it takes; by default the study's first.")
-@click.option("--from", "layout", type=click.Choice(["sae_lens", "sparsify"]), help="Library that wrote it.")
+@click.option("--seed", type=int, help="SAE seed to replace; by default the first seed of the study.")
+@click.option("--from", "layout", type=click.Choice(["sae_lens", "sparsify"]), help="Library that wrote the SAEs.")
 @click.option(
     "--normalise-decoder",
     is_flag=True,
-    help="Divide decoder rows by their lengths where these cannot be folded, as sparsify does in training.",
+    help="Divide decoder rows by their norms where the norms cannot be folded, as sparsify does in training.",
 )
-@click.option("--remove", is_flag=True, help="Forget what was imported there: the study trains its own again.")
+@click.option("--remove", is_flag=True, help="Remove imported SAEs; the study trains its own again.")
 @as_json_option
 def import_saes_command(
     folder: Path | None,
@@ -33,9 +33,9 @@ def import_saes_command(
     remove: bool,
     as_json: bool,
 ) -> None:
-    """Take SAEs in FOLDER, or below it, in place of the study's own at a step of a model.
+    """Import SAEs from FOLDER and its subfolders, in place of the SAEs of the study at a step of a model.
 
-    They have to be of the study's design (n_latents, k) and are measured as its own are. `emergence run` does the rest.
+    Imported SAEs must have the n_latents and k of the study, and are measured like its own SAEs by `emergence run`.
     """
     from emergence_assets.plan.selection import parse_selection
     from emergence_assets.saes.importing import Place, forget_imported, import_saes
@@ -49,9 +49,9 @@ def import_saes_command(
     if folder is None:
         raise EmergenceError("No folder is named.", remedy="name one: emergence import FOLDER --model … --step …")
     place = Place(model, step, layer, seed)
-    taken = import_saes(plan, folder, place, layout, normalise_decoder=normalise_decoder)
+    imported = import_saes(plan, folder, place, layout, normalise_decoder=normalise_decoder)
     lines = []
-    for one in taken:
+    for one in imported:
         lines.append(f"{one['cell']} seed {one['seed']}: {one['library']} {one['architecture']} from {one['from']}")
         lines += [f"  note: {note}" for note in one["notes"]]
-    show(taken, as_json, *lines, "type `emergence run` to measure them and what follows from them")
+    show(imported, as_json, *lines, "type `emergence run` to measure them and update all results")

@@ -1,4 +1,4 @@
-"""The `emergence` command. Heavy imports stand inside the commands, so that help and errors are instant."""
+"""The `emergence` command. Heavy imports are inside the commands, so that help and errors are instant."""
 
 import os
 import sys
@@ -20,17 +20,17 @@ from emergence_assets.cli.storage import storage
 from resources.errors import EmergenceError
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells expect it."""
+"""Exit code after Ctrl-C, by the convention of shells."""
 
 
 class Commands(click.Group):
-    """Prints problems as what, where and what to do; with --debug as a traceback."""
+    """Prints an error as what, where and what to do; with --debug as a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command.
 
         Raises:
-            SystemExit: with code 1 after a problem, 130 after Ctrl-C.
+            SystemExit: with code 1 after an error, 130 after Ctrl-C.
         """
         try:
             return super().invoke(ctx)
@@ -41,7 +41,7 @@ class Commands(click.Group):
             click.echo(str(error), err=True)
             raise SystemExit(1) from None
         except KeyboardInterrupt:
-            click.echo("stopped; what is finished is kept, and `emergence run` continues from there", err=True)
+            click.echo("stopped; finished cells are kept, and `emergence run` continues from there", err=True)
             raise SystemExit(INTERRUPTED) from None
 
 
@@ -49,7 +49,7 @@ class Commands(click.Group):
 @click.option("--study", metavar="NAME|PATH", help="Study to work on; default: EMERGENCE_STUDY, else `default`.")
 @click.option("--data", metavar="FOLDER", help="Data folder; default: EMERGENCE_DATA, else ./data.")
 @click.option(
-    "--seed", type=click.IntRange(min=0), help="Move all seeds of the study; results get a folder of their own."
+    "--seed", type=click.IntRange(min=0), help="Shift all seeds of the study; results get a folder of their own."
 )
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.version_option(package_name="emergence-assets")
@@ -57,8 +57,8 @@ def main(study: str | None, data: str | None, seed: int | None, debug: bool) -> 
     """Measure when in training, where in the layers and from what model size on knowledge has features of its own.
 
     Type `emergence run` first: it computes the default study and prints the path of the report. `emergence ui` opens
-    the Dagster UI on it, `emergence claims` lists its statements. `emergence --study my.yaml run` computes your own
-    study; `emergence studies` lists those to start from.
+    the Dagster UI, `emergence claims` lists the claims. `emergence --study my.yaml run` computes your own study;
+    `emergence studies` lists the studies to start from.
     """
     if study:
         os.environ["EMERGENCE_STUDY"] = study
@@ -98,7 +98,7 @@ def ui(port: int, host: str) -> None:
 
     plan = open_study()
     prepare_instance(plan)
-    click.echo(f"study {plan.study.name}, data in {plan.storage.root}; the UI comes up on http://{host}:{port}")
+    click.echo(f"study {plan.study.name}, data in {plan.storage.root}; the UI starts on http://{host}:{port}")
     module = "emergence_assets.definitions"
     command = [sys.executable, "-m", "dagster", "dev", "-m", module, "-h", host, "-p", str(port)]
     raise SystemExit(subprocess.run(command, check=False).returncode)
@@ -106,7 +106,7 @@ def ui(port: int, host: str) -> None:
 
 @main.command()
 def studies() -> None:
-    """List the studies that come with the package, and the published families that a study may name as its preset."""
+    """List the studies of the package, and the published families that a study may name as its preset."""
     from emergence_assets.study.load import load_study, shipped_studies
     from emergence_assets.study.presets import presets
 

@@ -1,4 +1,4 @@
-"""What commands share: the study that they open, options that several have, and the printer of their results."""
+"""Shared parts of the commands: opening the study, common options and printing of results."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from emergence_assets.plan.plan import Plan
 
 SHOWN = 20
-"""Lines of a list that are printed; --json has all."""
+"""Maximum number of printed lines of a list; --json has all."""
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 models_option = click.option(
@@ -34,13 +34,13 @@ def cells_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def open_study(seed: int | None = None) -> "Plan":
-    """Plan of the chosen study in the chosen data folder.
+    """Make the plan of the chosen study in the chosen data folder.
 
     Args:
-        seed: moves the seeds of the study; by default as `emergence --seed` says.
+        seed: shift of the seeds of the study; by default the value of `emergence --seed`.
 
     Raises:
-        EmergenceError: there is no such study, or its file is invalid.
+        EmergenceError: the study does not exist, or its file is invalid.
     """
     from emergence_assets.pipeline import specs_for
     from emergence_assets.plan.plan import Plan
@@ -52,7 +52,7 @@ def open_study(seed: int | None = None) -> "Plan":
 
 
 def display() -> "Display":
-    """Progress on stderr, so that stdout holds nothing but the result."""
+    """Make a progress display on stderr, so that stdout has only the result."""
     from rich.console import Console
 
     from emergence_assets.cli.progress import Display
@@ -65,8 +65,8 @@ def show(result: Any, as_json: bool, *parts: Any) -> None:
 
     Args:
         result: plain values.
-        as_json: whether to print them as JSON.
-        parts: the same for people: lines, and tables or trees of rich.
+        as_json: whether to print the result as JSON.
+        parts: the result for people: lines, and tables or trees of rich.
     """
     if as_json:
         click.echo(json.dumps(result, indent=2))
@@ -81,7 +81,7 @@ def show(result: Any, as_json: bool, *parts: Any) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> "Table":
-    """Table for a terminal: the first column is never cut, a dot stands for None, numbers are right-aligned."""
+    """Make a table for a terminal: the first column is never cut, None is a dot, numbers are right-aligned."""
     from rich.table import Table
     from rich.text import Text
 
@@ -101,11 +101,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = ""
 
 
 def shortened(lines: Sequence[str], what: str = "") -> list[str]:
-    """The first lines of a long list, and how many more there are."""
+    """Return the first lines of a long list, and the number of further lines."""
     more = [f"and {len(lines) - SHOWN} more{what}; --json has all"] if len(lines) > SHOWN else []
     return [*lines[:SHOWN], *more]
 
 
 def warning(text: str) -> str:
-    """A line that catches the eye in a terminal."""
+    """Return a warning in the colour of warnings."""
     return click.style(f"warning: {text}", fg="yellow")

@@ -1,4 +1,4 @@
-"""`emergence probes`: what the texts of a study can show, before anything runs."""
+"""`emergence probes`: quality and power of the probe texts of a study, before the first run."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,7 +19,7 @@ _NUMBERS = {
 @click.option("--level", "levels", multiple=True, metavar="LEVEL", help="Only this label level; may be repeated.")
 @as_json_option
 def probes(levels: tuple[str, ...], as_json: bool) -> None:
-    """Judge the probe texts: copies, templates, length, and what so many texts can show. Fetches those on a hub."""
+    """Check the probe texts: copies, templates, length and statistical power. Downloads a probe set from its hub."""
     import polars as pl
 
     from emergence_assets.features.probe_quality.report import probe_report

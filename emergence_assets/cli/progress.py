@@ -1,4 +1,4 @@
-"""Progress in the terminal: what runs, how fast, how long still. Plain lines where there is no terminal."""
+"""Progress in the terminal: running tasks, rate and remaining time. Plain lines without a terminal."""
 
 import time
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ PLAIN_EVERY_SECONDS = 10.0
 
 
 class Display:
-    """Shows a line for what is being made and one per running task; a `ProgressListener`."""
+    """Shows a line for the assets in progress and a line per running task; a `ProgressListener`."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -55,7 +55,7 @@ class Display:
         self._progress.stop()
 
     def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
-        """Print what will be computed."""
+        """Print the number of cells to compute, by asset."""
         work = {name: n for name, n in due.items() if n}
         if work:
             listed = ", ".join(f"{name} {n} of {total[name]}" for name, n in work.items())
@@ -64,23 +64,23 @@ class Display:
             self.console.print(f"nothing to do: all {sum(total.values())} cells are up to date", highlight=False)
 
     def began(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Add an asset to the line of what is being made."""
+        """Add an asset to the line of assets in progress."""
         self._began[run_id, spec.name] = time.monotonic()
         self._making.append(spec.name)
         self._title(len(cells))
 
     def ended(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Print an asset that is finished, and take it off the line."""
+        """Print a finished asset, and remove it from the line."""
         seconds = time.monotonic() - self._began.pop((run_id, spec.name), time.monotonic())
-        self._take_off(spec)
+        self._remove(spec)
         models = dict.fromkeys(cell.model for cell in cells)
         whose = str(next(iter(models))) if len(models) == 1 and None not in models else "all models"
         unit = "cell" if len(cells) == 1 else "cells"
         self.console.print(f"  {spec.name} {whose}: {len(cells)} {unit} in {seconds:.1f} s", highlight=False)
 
     def failed(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Take an asset off the line; the error has the reason."""
-        self._take_off(spec)
+        """Remove a failed asset from the line; the error states the reason."""
+        self._remove(spec)
 
     def _title(self, n_units: int) -> None:
         shown = ", ".join(self._making[:3]) + (f" and {len(self._making) - 3} more" if len(self._making) > 3 else "")
@@ -89,7 +89,7 @@ class Display:
         else:
             self._progress.update(self._stage, description=shown)
 
-    def _take_off(self, spec: AssetSpec) -> None:
+    def _remove(self, spec: AssetSpec) -> None:
         if spec.name in self._making:
             self._making.remove(spec.name)
         if self._making:
@@ -100,19 +100,19 @@ class Display:
         self._running, self._finished, self._stage = {}, set(), None
 
     def submitted(self, n_tasks: int) -> None:
-        """Set what the stage's line counts: tasks, which may make several cells each."""
+        """Set the total of the line of assets to the number of tasks, each of which may make several cells."""
         if self._stage is not None:
             self._progress.update(self._stage, total=n_tasks, completed=0)
 
     def progressed(self, label: str, done: int, total: int, note: str) -> None:
-        """Move the line of a running task."""
+        """Update the line of a running task."""
         if not self.console.is_terminal:
             if time.monotonic() - self._last_plain > PLAIN_EVERY_SECONDS:
                 self._last_plain = time.monotonic()
                 self.console.print(f"    {label}: {done} of {total} {note}", highlight=False)
             return
         if label in self._finished:
-            return  # progress has a channel of its own and may arrive after the result
+            return  # progress has its own channel and may arrive after the result
         if label not in self._running:
             self._running[label] = self._progress.add_task(f"  {label}", total=total, note="", rate="")
         task = self._running[label]
@@ -122,7 +122,7 @@ class Display:
             self._progress.update(task, note=note)
 
     def finished(self, label: str) -> None:
-        """Take away the line of a task."""
+        """Remove the line of a task."""
         self._finished.add(label)
         if label in self._running:
             self._progress.remove_task(self._running.pop(label))

@@ -1,4 +1,4 @@
-"""`emergence run`: make what is missing or out of date, then print the headline."""
+"""`emergence run`: make all stale or missing cells, then print the headline."""
 
 import os
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--stage", "stages", multiple=True, metavar="STAGE", help="Only this stage; may be repeated.")
-@click.option("--device", metavar="auto|cpu|cuda:N", help="Where to compute; default: EMERGENCE_DEVICE, else auto.")
+@click.option("--device", metavar="auto|cpu|cuda:N", help="Device to compute on; default: EMERGENCE_DEVICE, else auto.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes; default: one per core or GPU.")
 @click.option("--openlineage", metavar="URL", help="Receiver of OpenLineage events; default: OPENLINEAGE_URL.")
 @as_json_option
 def run(
     stages: tuple[str, ...], device: str | None, workers: int | None, openlineage: str | None, as_json: bool
 ) -> None:
-    """Make everything that is missing or out of date, then print the headline and the path of the report."""
+    """Make all stale or missing cells, then print the headline and the path of the report."""
     import sys
     import time
 
@@ -50,12 +50,12 @@ def run(
 
 
 def _own_stream(stream: TextIO) -> TextIO:
-    """The same terminal or file under a descriptor of our own: Dagster redirects the standard ones during a run."""
+    """Reopen a stream under a new descriptor, because Dagster redirects the standard descriptors during a run."""
     return os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1)
 
 
 def _headline(rows: list[Mapping[str, Any]], level: str) -> "Table":
-    """What is read first: the report's level, smallest model first, the measurement beside its controls."""
+    """Make the headline: the level of the report, smallest model first, the measurement beside its controls."""
     measured = [row for row in rows if row["control_id"] == "none" and row["category_level"] == level]
     return table(
         ("model", "step 0 to last", "rise [95 %]", "shuffled", "dense", "words"),

@@ -18,13 +18,13 @@ BY = ("stage", "asset", "model", "step", "layer")
 
 
 @click.group(invoke_without_command=True)
-@click.option("--by", multiple=True, type=click.Choice(BY), help="Add up by this; may be repeated. Default: asset.")
+@click.option("--by", multiple=True, type=click.Choice(BY), help="Sum by this field; may be repeated. Default: asset.")
 @as_json_option
 @click.pass_context
 def storage(context: click.Context, by: tuple[str, ...], as_json: bool) -> None:
-    """Show what the study takes on disk, what it will take, and whether that fits.
+    """Show the bytes of the study on disk, the predicted bytes, and whether the disk has room.
 
-    Works before anything was run. Predictions are of finished cells, with rows treated as activations.retention says.
+    Works before the first run. Predictions are for finished cells, with rows kept or evicted by activations.retention.
     """
     if context.invoked_subcommand:
         return
@@ -45,12 +45,12 @@ def storage(context: click.Context, by: tuple[str, ...], as_json: bool) -> None:
     states = list(storage_states(plan, Selection()).values())
     kinds = {kind: states.count(kind) for kind in ("stored", "evicted")}
     retention = plan.study.activations.retention
-    found = {"retention": retention, "counts": counts._asdict(), "rows_are": kinds}
-    found |= {"assets": [asdict(asset) for asset in assets], "others": others, "by": rows}
-    found |= {"room": asdict(space) | {"needed": space.needed, "fits": space.fits}}
+    result = {"retention": retention, "counts": counts._asdict(), "rows_are": kinds}
+    result |= {"assets": [asdict(asset) for asset in assets], "others": others, "by": rows}
+    result |= {"room": asdict(space) | {"needed": space.needed, "fits": space.fits}}
     if by:
         listed = [(*(row[name] for name in by), row["cells"], _size(row["bytes"])) for row in rows if row["bytes"]]
-        show(found, as_json, table((*by, "cells", "on disk"), listed))
+        show(result, as_json, table((*by, "cells", "on disk"), listed))
         return
     lines = [
         f"rows of activations: retention is {retention}; "
@@ -62,18 +62,18 @@ def storage(context: click.Context, by: tuple[str, ...], as_json: bool) -> None:
     outcome = "fits" if space.fits else "does NOT fit"
     outcome = f"needed now {format_bytes(space.needed)} (5 % kept free), free {format_bytes(space.free)}: {outcome}"
     lines.append(click.style(outcome, fg="green" if space.fits else "red"))
-    show(found, as_json, _forecast(plan.study.name, assets), *lines)
+    show(result, as_json, _forecast(plan.study.name, assets), *lines)
 
 
 @storage.command()
 @cells_options
-@click.option("--untrained-too", is_flag=True, help="Also rows that no SAE has been trained on yet.")
+@click.option("--untrained-too", is_flag=True, help="Also rows on which no SAE is trained yet.")
 def evict(
     models: tuple[str, ...], steps: tuple[int, ...], layers: tuple[int, ...], as_json: bool, untrained_too: bool
 ) -> None:
-    """Evict training rows; read-outs, statistics, hashes and provenance stay, and all that was made from them.
+    """Evict training rows; read-outs, statistics, hashes, provenance and all results stay.
 
-    `emergence storage restore` brings rows back bit for bit; a new SAE captures them again by itself.
+    `emergence storage restore` restores rows bit for bit; the training of a new SAE captures them again.
     """
     from emergence_assets.plan.selection import parse_selection
     from emergence_assets.saes.row_storage import evict as evict_cells
@@ -90,7 +90,7 @@ def evict(
 @storage.command()
 @cells_options
 def restore(models: tuple[str, ...], steps: tuple[int, ...], layers: tuple[int, ...], as_json: bool) -> None:
-    """Bring evicted rows back by running their checkpoint again; refused unless every bit is as it was."""
+    """Restore evicted rows by running their checkpoint again; refused unless every bit is equal."""
     from emergence_assets.plan.selection import parse_selection
     from emergence_assets.saes.row_storage import restore as restore_cells
 
@@ -102,7 +102,7 @@ def restore(models: tuple[str, ...], steps: tuple[int, ...], layers: tuple[int, 
 
 @storage.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--to", "layout", required=True, type=click.Choice(LAYOUT_NAMES), help="Who is to read it.")
+@click.option("--to", "layout", required=True, type=click.Choice(LAYOUT_NAMES), help="Library that reads the files.")
 @click.option(
     "--context", default=1, show_default=True, type=click.IntRange(min=1), help="Rows per sequence (sae_lens)."
 )
@@ -116,7 +116,7 @@ def export(
     layers: tuple[int, ...],
     as_json: bool,
 ) -> None:
-    """Write training rows into FOLDER as cached activations of another trainer, a folder per cell, and index.json."""
+    """Write training rows to FOLDER as cached activations of another trainer: a folder per cell, and index.json."""
     from emergence_assets.plan.selection import parse_selection
     from emergence_assets.saes.row_storage import export as export_cells
 

@@ -26,7 +26,7 @@ STAGES = ("checkpoints", "activations", "saes", "features", "emergence", "report
 
 @dg.resource(description="Worker processes on this machine, one per core; ended with the run.")
 def local_processes(_context: dg.InitResourceContext) -> Iterator[LocalProcesses]:
-    """Compute of runs that Dagster launches itself."""
+    """Yield the worker processes of a run that Dagster launches itself."""
     with LocalProcesses() as workers:
         yield workers
 
@@ -41,16 +41,16 @@ def build_definitions(
     """Make the assets, checks, jobs, sensors and resources of one study.
 
     Args:
-        study: what is under study.
-        storage: where its data lies.
-        plan: of a run in this process; by default every run that Dagster launches makes its own.
-        compute: of a run in this process; by default every run that Dagster launches has its own worker processes.
+        study: study of the definitions.
+        storage: storage of its data.
+        plan: plan of a run in this process; by default every run that Dagster launches makes its own plan.
+        compute: workers of a run in this process; by default every run that Dagster launches has its own workers.
         progress: listener of a run in this process; by default the log of the run.
     """
     specs = specs_for(study)
     schedules = nightly_schedules(study, storage)
 
-    @dg.resource(description="Which cells there are, what each is made from and what state it is in.")
+    @dg.resource(description="The cells of the study, their inputs and their states.")
     def fresh_plan(_context: dg.InitResourceContext) -> Plan:
         return Plan(study, storage, specs)
 
@@ -65,7 +65,7 @@ def build_definitions(
         ],
         schedules=schedules,
         resources=given,
-        # A run works through its own pool of processes; Dagster's would start one more per step and import all again.
+        # A run has its own pool of processes; Dagster's executor would start a process per step and import everything.
         executor=dg.in_process_executor,
     )
 
@@ -73,7 +73,7 @@ def build_definitions(
 def build_assets(study: Study, specs: Sequence[AssetSpec]) -> list[dg.AssetsDefinition]:
     """Make the Dagster assets of a study.
 
-    Tables that partitions are made from are an op of their own; all others are made by one.
+    Tables that are inputs of partitions have an op of their own; one op makes all other tables.
     """
     with_partitions = [spec for spec in specs if spec.has_partitions]
     early = {name for spec in with_partitions for name in spec.inputs}

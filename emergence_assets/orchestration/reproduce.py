@@ -1,7 +1,7 @@
-"""Make a result once more in a folder of its own, from pinned inputs, and compare every cell with what is stored.
+"""Reproduction of a result in a folder of its own, from pinned inputs, with a comparison of every cell.
 
-What is not made again is there as a second name of the same files: nothing of the study is copied where the disk can do
-without, and nothing of it is changed, because files are replaced and never edited. Which cells: `audit/closure.py`.
+Cells that are not made again are hard links to the files of the study, or copies where the disk has no hard links. The
+study does not change, because files are replaced and never edited. `audit/closure.py` selects the cells.
 """
 
 import os
@@ -32,36 +32,38 @@ DECIDE_BITS = (
     *("python", "torch", "transformers", "numpy", "scipy", "scikit-learn", "polars", "h5py"),
     *("cpu_model", "cpu_capability", "mkl_cbwr", "num_threads", "device"),
 )
-"""Fields of the environment in a record: where these are equal, results are equal bit for bit."""
+"""Fields of the environment in a record; where all of them are equal, results are equal bit for bit."""
 RELATIVE_TOLERANCE = {"activations": 2e-3, "sae": 0.1}
-"""Elsewhere: largest difference over largest value. Rows are in half precision; training amplifies the last bits."""
+"""Tolerance of an asset where a field of `DECIDE_BITS` differs: largest difference over largest value.
+
+Rows are in half precision, and training amplifies the last bits."""
 TABLE_TOLERANCE = 0.05
-"""Of tables and records."""
+"""Tolerance of tables and records, as in RELATIVE_TOLERANCE."""
 Start = Literal["checkpoints", "training"]
 
 
 @dataclass(frozen=True)
 class Reproduced:
-    """One cell, made again."""
+    """One reproduced cell, compared with the stored cell."""
 
     asset: str
     cell: str
     fingerprint: str
     promised: bool
-    """Whether it was to be equal bit for bit: the same machine, libraries, device and threads."""
+    """Whether equality bit for bit is expected: the same machine, libraries, device and threads."""
     differs_in: dict[str, list[str]]
-    """Where nothing is promised: what was different there and here, by name."""
+    """Field of `DECIDE_BITS` to its stored and its present value, where they differ."""
     differences: list[Difference]
     tolerance: float
 
     @property
     def is_equal(self) -> bool:
-        """Bit for bit."""
+        """Whether the cell is equal bit for bit."""
         return not self.differences
 
     @property
     def agrees(self) -> bool:
-        """Equal, or within the tolerance where no more is promised."""
+        """Whether the cell is equal, or within the tolerance where equality is not promised."""
         if self.promised:
             return self.is_equal
         return all(one.relative is not None and one.relative <= self.tolerance for one in self.differences)
@@ -69,23 +71,23 @@ class Reproduced:
 
 @dataclass
 class Reproduction:
-    """Result of making something again."""
+    """Result of a reproduction."""
 
     address: str
     folder: str
-    """Where the cells lie that were made again."""
+    """Folder of the cells that were made again."""
     start: Start
     cells: list[Reproduced] = field(default_factory=list)
     given: dict[str, int] = field(default_factory=dict)
-    """Cells taken as they are, by asset; their hashes were verified."""
+    """Number of cells taken as they are, by asset; their hashes were verified."""
 
     @property
     def agrees(self) -> bool:
-        """Whether every cell does."""
+        """Whether every cell agrees."""
         return all(cell.agrees for cell in self.cells)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values for JSON."""
         cells = [asdict(cell) | {"equal": cell.is_equal, "agrees": cell.agrees} for cell in self.cells]
         return {"address": self.address, "folder": self.folder, "from": self.start, "agrees": self.agrees} | {
             "cells": cells,
@@ -96,22 +98,22 @@ class Reproduction:
 def reproduce(
     target: Target, address: str, plan: Plan, folder: Path, start: Start, progress: ProgressListener
 ) -> Reproduction:
-    """Make a result again and compare.
+    """Make a result again and compare its cells with the stored cells.
 
     Args:
-        target: the result.
-        address: as it was typed.
-        plan: of its study.
-        folder: empty, or absent; receives what is made.
-        start: from checkpoints as they are, or from training.
-        progress: called with the progress of the run.
+        target: result to reproduce.
+        address: address of the result as it was typed.
+        plan: plan of the study.
+        folder: empty or absent folder that receives the cells.
+        start: take checkpoints as they are, or train them again.
+        progress: listener of the run.
 
     Raises:
-        EmergenceError: the folder is in use; something behind the result is missing, damaged, or of other settings or
-            code than the study's now; or a cell cannot be made.
+        EmergenceError: the folder is in use; a cell behind the result is missing, damaged, or made by other settings or
+            other code than the study has now; or a cell cannot be made.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise EmergenceError("The folder is not empty.", where=folder, remedy="name another one with --into")
+        raise EmergenceError("The folder is not empty.", where=folder, remedy="name another folder with --into")
     if start == "training" and TRAINING_RUN.name not in plan.specs:
         raise EmergenceError("These models were not trained here.", remedy="leave out --from training")
     split = closure(target, plan, from_training=start == "training")
@@ -128,12 +130,13 @@ def reproduce(
         definitions = build_definitions(plan.study, scratch, made, compute, progress)
         run_study(made, definitions, instance, progress, only=split.again)
     made.reload()
-    found = [_compared(spec, cell, plan, made) for spec, cell in _cells(plan, split.again)]
-    return Reproduction(address, str(folder), start, found, {name: len(cells) for name, cells in split.given.items()})
+    compared = [_compared(spec, cell, plan, made) for spec, cell in _cells(plan, split.again)]
+    given = {name: len(cells) for name, cells in split.given.items()}
+    return Reproduction(address, str(folder), start, compared, given)
 
 
 def _cells(plan: Plan, cells: Cells) -> Iterator[tuple[AssetSpec, Cell]]:
-    """In flow order."""
+    """Yield cells in flow order."""
     for spec in plan.specs.values():
         for cell in sorted(cells.get(spec.name, ()), key=str):
             yield spec, cell
@@ -148,14 +151,14 @@ def _require_done(plan: Plan, cells: Sequence[tuple[AssetSpec, Cell]]) -> None:
             raise EmergenceError(
                 f"{spec.name} of {cell} is {state.state}{f': {state.reason}' if state.reason else ''}.",
                 where=spec.path(plan.storage, cell),
-                remedy="a result is made again by the code, settings and inputs that made it"
+                remedy="a result is reproduced with the code, settings and inputs that made it"
                 + (f"; it was made at commit {commit}" if commit else "")
                 + ", or type `emergence run` to bring it up to date",
             )
 
 
 def _link_given(plan: Plan, scratch: Storage, given: Cells, again: Cells) -> None:
-    """Give the scratch folder what is taken as it is, and all that the pipeline has beside its cells."""
+    """Link the cells that are taken as they are, and all other files of the pipeline, into the scratch folder."""
     storage = plan.storage
     for spec, cell in _cells(plan, given):
         for path in (spec.path(storage, cell), *spec.also(storage, cell)):
@@ -165,11 +168,11 @@ def _link_given(plan: Plan, scratch: Storage, given: Cells, again: Cells) -> Non
             _link(start, scratch.root / start.relative_to(storage.root))
     trained = {cell.model for cell in again.get(TRAINING_RUN.name, ())}
     for model in plan.study.models:
-        axis = None if model in trained else plan.timeline(model)
-        if axis is None:
+        timeline = None if model in trained else plan.timeline(model)
+        if timeline is None:
             continue
-        write_timeline(scratch.timeline(model), axis)
-        for entry in axis.entries:
+        write_timeline(scratch.timeline(model), timeline)
+        for entry in timeline.entries:
             if entry.identity:
                 _link(storage.checkpoint_measurement(entry.identity), scratch.checkpoint_measurement(entry.identity))
     if given.get(ACTIVATIONS.name):
@@ -183,7 +186,7 @@ def _link_given(plan: Plan, scratch: Storage, given: Cells, again: Cells) -> Non
 
 
 def _link(source: Path, target: Path) -> None:
-    """A second name for a file, or for all files of a folder; a copy where the disk has none. Nothing for nothing."""
+    """Link a file or all files of a folder, or copy them where the disk has no hard links; skip an absent source."""
     for file in (path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]:
         if not file.is_file():
             continue
@@ -202,7 +205,7 @@ def _compared(spec: AssetSpec, cell: Cell, plan: Plan, made: Plan) -> Reproduced
     differs_in = {
         name: [str(before.get(name)), str(now.get(name))]
         for name in DECIDE_BITS
-        # The instruction set is known only where torch was loaded.
+        # The instruction set is known only in processes that loaded torch.
         if before.get(name) != now.get(name)
         and not (name == "cpu_capability" and None in (before.get(name), now.get(name)))
     }

@@ -1,4 +1,4 @@
-"""What the command line does with the Dagster instance of a study: prepare it, run the study, read its status."""
+"""Operations of the command line on the Dagster instance of a study: prepare it, run the study, read its status."""
 
 import contextlib
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from emergence_assets.orchestration.instance.home import close_dead_runs, prepar
 from emergence_assets.orchestration.instance.interruption import interruptions_kept
 from emergence_assets.orchestration.instance.partitions import asset_key, partitions
 from emergence_assets.orchestration.runs.openlineage import OpenLineageSender, openlineage_address
-from emergence_assets.orchestration.runs.study_run import follow_timelines, run_study
+from emergence_assets.orchestration.runs.study_run import run_study, update_partitions
 from emergence_assets.plan.cell import Cell, cell_of
 from emergence_assets.plan.listeners import Listener, Listeners, ListeningCompute, ProgressListener, Stopwatch
 from emergence_assets.plan.plan import Plan
@@ -28,27 +28,27 @@ from resources.tables.parquet import read_table
 
 
 def prepare_instance(plan: Plan) -> None:
-    """Make the data folder and the instance ready, with all partitions of the study."""
+    """Prepare the data folder and the instance, with all partitions of the study."""
     prepare_folder(plan.storage.root)
     prepare_home(plan.storage.data)
     with dg.DagsterInstance.get() as instance:
         close_dead_runs(instance)
-        follow_timelines(plan, instance)
+        update_partitions(plan, instance)
 
 
 def run_and_summarise(
     plan: Plan, progress: ProgressListener, stages: Sequence[str] | None = None, openlineage: str | None = None
 ) -> dict[str, Any]:
-    """Make what is missing or out of date.
+    """Make all stale or missing cells.
 
     Args:
-        plan: of the study.
-        progress: called with what is due and how far it is.
+        plan: plan of the study.
+        progress: listener of the run.
         stages: names of the stages; all by default.
-        openlineage: address of a receiver of OpenLineage events; by default OPENLINEAGE_URL, else none.
+        openlineage: address of a receiver of OpenLineage events; by default OPENLINEAGE_URL, else no receiver.
 
     Returns:
-        Plain values: cells made and seconds by asset, warnings, and the headline where there is a report.
+        Plain values: cells made and seconds by asset, warnings, and the headline where a report exists.
     """
     address = openlineage_address(openlineage)
     prepare_folder(plan.storage.root)
@@ -70,7 +70,7 @@ def run_and_summarise(
         definitions = build_definitions(plan.study, plan.storage, plan, compute, listener)
         outcome = run_study(plan, definitions, instance, listener, stages)
     if sender and sender.lost:
-        outcome.warnings.append(f"{sender.lost} OpenLineage events were not taken: {sender.problem or 'no time'}")
+        outcome.warnings.append(f"{sender.lost} OpenLineage events were not received: {sender.problem or 'no time'}")
     plan.forget_states()
     follow_retention(plan, progress)
     return {
@@ -80,13 +80,13 @@ def run_and_summarise(
         "left_out": outcome.left_out,
         "seconds": watch.seconds,
         "working_seconds": compute.working_seconds,
-        # Once, beside the numbers that they are about.
+        # Only in runs that made the numbers which the warnings concern.
         "text_warnings": probe_report(plan.study).warnings if outcome.made.get("latent_stats") else [],
     } | _reported(plan.storage)
 
 
 def _reported(storage: Storage) -> dict[str, Any]:
-    """Headline and paths of the report; nothing where there is none."""
+    """Return the headline, level and path of the report; empty without a report."""
     folder = storage.report_folder()
     record = folder_provenance(folder)
     if record is None:
@@ -99,14 +99,14 @@ def _reported(storage: Storage) -> dict[str, Any]:
 
 
 def status_of_study(plan: Plan) -> list[AssetStatus]:
-    """Counts of cells per asset."""
+    """Count the cells of every asset by state."""
     prepare_home(plan.storage.data)
     with dg.DagsterInstance.get() as instance:
         return study_status(plan, _failed(plan, instance))
 
 
 def _failed(plan: Plan, instance: dg.DagsterInstance) -> frozenset[tuple[str, str]]:
-    """Cells whose last attempt failed, according to the event log."""
+    """Return the cells whose last attempt failed according to the event log, as (asset, cell)."""
     failed: set[tuple[str, str]] = set()
     for spec in plan.specs.values():
         for model in spec.models(plan.study):
@@ -117,17 +117,17 @@ def _failed(plan: Plan, instance: dg.DagsterInstance) -> frozenset[tuple[str, st
                     failed.add((spec.name, str(Cell(model))))
                 continue
             keys = grid.get_partition_keys(dynamic_partitions_store=instance)
-            found = instance.get_status_by_partition(key, keys, grid) or {}
+            statuses = instance.get_status_by_partition(key, keys, grid) or {}
             failed |= {
                 (spec.name, str(cell_of(str(model), partition)))
-                for partition, status in found.items()
+                for partition, status in statuses.items()
                 if status is not None and status.value == "FAILED"
             }
     return frozenset(failed)
 
 
 def _last_run_failed(instance: dg.DagsterInstance, key: dg.AssetKey) -> bool:
-    """Whether the last run that was to materialise an asset without partitions failed."""
+    """Return whether the last run of an asset without partitions failed."""
     records = instance.get_asset_records([key])
     last_run = records[0].asset_entry.last_run_id if records else None
     run = instance.get_run_by_id(last_run) if last_run else None

@@ -1,1 +1,1 @@
-"""Which cells there are, what each is made from and what state it is in. No dagster and no torch."""
+"""Plan of a study: its cells, their inputs and their states. Imports neither dagster nor torch."""

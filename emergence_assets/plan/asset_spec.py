@@ -1,4 +1,4 @@
-"""Specification of one asset: how its cells are named, stored, made and checked. Dagster assets are made from it."""
+"""Specification of one asset: names, files, worker function and checks of its cells. Dagster assets follow from it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,20 +27,20 @@ class Job:
     """One call of an asset's worker function, and the cells that it makes."""
 
     arguments: Mapping[str, Any]
-    """Plain values; the worker function takes them by name."""
+    """Plain values, passed to the worker function by name."""
     cells: tuple[Cell, ...]
     label: str
-    """What progress and errors call it."""
+    """Name of the job in progress and errors."""
 
 
 Due = Sequence[tuple[Cell, Required]]
-"""Cells that have to be made, with what they are made from."""
+"""Stale or missing cells, each with its required provenance."""
 Jobs = Callable[["Plan", Due], Sequence[Job]]
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What comes before an asset's cells are known: checkpoints from outside are validated, and some are left out."""
+    """Steps before the cells of an asset are known: external checkpoints are validated, and some are left out."""
 
     refresh: Callable[[Study, Storage, str], Timeline]
     """List and validate the checkpoints of a model."""
@@ -50,14 +50,14 @@ class Validation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AssetSpec:
-    """How one asset's cells are named, stored, made and checked."""
+    """Names, files, worker function and checks of the cells of one asset."""
 
     name: str
     stage: str
     description: str
     grid: Grid
     inputs: tuple[str, ...]
-    """Names of the assets that it is made from."""
+    """Names of the input assets."""
     make: str
     """Worker function that makes cells, as `package.module:name`."""
     jobs: Jobs
@@ -65,42 +65,42 @@ class AssetSpec:
     path: Callable[[Storage, Cell], Path]
     """File or folder of one cell."""
     stored: Callable[[Path], Provenance | None]
-    """Provenance inside that file or folder; None when there is none."""
+    """Provenance inside that file or folder; None without a file or folder."""
     checks: tuple[Check, ...]
     """Conditions on the frame of summaries, one row per cell, or on `frame`."""
     recipe: Callable[[Study, Storage, Cell], Mapping[str, Any] | None] = field(default=lambda *_: {})
-    """Settings that decide the result; None while something outside the pipeline is not there yet."""
+    """Settings that decide the result; None while an external input does not exist yet."""
     functions: tuple[str, ...] | None = None
     """Functions whose code decides the result; None: `make`."""
     tables: tuple[Table, ...] = ()
-    """Tables that its cells hold; the first is the one that marks a cell as finished."""
+    """Tables in its cells; the first table marks a cell as finished."""
     verify: Callable[[Path], None] = field(default=lambda _path: None)
-    """Raise EmergenceError when the content is not what was written."""
+    """Raises EmergenceError when the content is not the written content."""
     kinds: frozenset[str] = frozenset({"polars", "parquet"})
     """Icons in the Dagster UI."""
     on_accelerator: bool = False
-    """Whether its workers use a GPU where there is one."""
+    """Whether its workers use a GPU where one exists."""
     wanted: Callable[[Study], bool] = field(default=lambda _study: True)
-    """Whether a study has the asset at all."""
+    """Whether a study has the asset."""
     prepare: "Prepare | None" = None
-    """Jobs that write parts, which `make` then joins."""
+    """Jobs that write parts, which `make` joins afterwards."""
     parts: tuple[Table, ...] = ()
     """Tables of these parts."""
     starts_from: Callable[[Study, Sequence[int], Cell], Cell | None] = field(default=lambda _study, _steps, _cell: None)
-    """The cell of the same asset, at an earlier step, that a cell is made from too; given the model's steps."""
+    """Further input of a cell: the cell of the same asset at an earlier step. Called with study, steps and cell."""
     needs_cells: bool = True
-    """Whether it cannot be made while an asset that it is made from has no cell at all."""
+    """Whether the asset cannot be made while an input asset has no cell."""
     takes_unvalidated: bool = False
-    """Whether it has cells of checkpoints that are not validated yet."""
+    """Whether the asset has cells of checkpoints that are not validated yet."""
     validation: Validation | None = None
     also: Callable[[Storage, Cell], tuple[Path, ...]] = field(default=lambda _storage, _cell: ())
     """Other files of a cell, beside `path`."""
     n_bytes: Callable[[Study, Cell, TextCounts], float] = field(default=lambda _study, _cell, _counts: TABLE_BYTES)
-    """Bytes that a finished cell takes on disk, by its study's retention."""
+    """Predicted bytes of a finished cell on disk, with the retention of the study."""
     frame: Callable[["Plan", Sequence[Cell]], pl.DataFrame] | None = None
-    """Frame that the checks look at, where it is more than the summaries; one row per cell, or a table."""
+    """Frame that is checked in place of the summaries: one row per cell, or a table."""
     backfill: Literal["one_run", "several_runs"] | None = None
-    """How a backfill of its partitions is cut into Dagster runs; None: a run per partition."""
+    """How a backfill of its partitions is split into Dagster runs; None: a run per partition."""
 
     @property
     def code(self) -> tuple[str, ...]:
@@ -109,20 +109,20 @@ class AssetSpec:
 
     @property
     def own_table(self) -> Table | None:
-        """The table that the asset is; None for files and folders."""
+        """Table with the name of the asset; None for an asset of files or folders."""
         return next((table for table in self.tables if table.name == self.name), None)
 
     @property
     def has_partitions(self) -> bool:
-        """Whether its cells are steps, or layers of steps."""
+        """Whether the cells are steps, or layers of steps."""
         return self.grid in ("step", "cell")
 
     def models(self, study: Study) -> Sequence[str | None]:
-        """The models that have an asset each; one None for an asset of the whole study."""
+        """Return the models with an asset of their own; `[None]` for an asset of the whole study."""
         return [None] if self.grid == "study" else study.models
 
     def source_cell(self, cell: Cell) -> Cell | None:
-        """The one cell of this asset that shares a cell's model, step and layer; None when there may be several."""
+        """Return the cell of this asset with the model, step and layer of `cell`; None if there may be several."""
         if self.grid == "study":
             return Cell()
         named = {"model": (cell.model,), "step": (cell.model, cell.step), "cell": tuple(cell)}[self.grid]
@@ -131,7 +131,7 @@ class AssetSpec:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Jobs of another worker function that run before those of an asset."""
+    """Jobs of another worker function, which run before the jobs of an asset."""
 
     make: str
     jobs: Jobs
@@ -142,9 +142,9 @@ TABLE_BYTES = 20_000
 
 
 def stored_provenance(spec: AssetSpec, path: Path) -> Provenance | None:
-    """Provenance of a stored cell, read once per version of its file: files are replaced, never edited.
+    """Return the provenance of a stored cell, read once per version of its file: files are replaced, never edited.
 
     Raises:
-        EmergenceError: what is stored is damaged.
+        EmergenceError: the stored cell is damaged.
     """
     return per_version(path, spec.stored)

@@ -1,13 +1,13 @@
-"""Cells: one partition of one asset."""
+"""Cells, each of them one partition of one asset."""
 
 from typing import Literal, NamedTuple
 
 Grid = Literal["study", "model", "step", "cell"]
-"""What one partition holds: the whole study, one model, one checkpoint, or one layer of a checkpoint."""
+"""Extent of one partition: the whole study, one model, one checkpoint, or one layer of a checkpoint."""
 
 
 class Cell(NamedTuple):
-    """One partition of one asset; fields that the asset does not have are None."""
+    """One partition of one asset; None in the fields that the asset does not have."""
 
     model: str | None = None
     step: int | None = None
@@ -15,16 +15,16 @@ class Cell(NamedTuple):
 
     @property
     def at_step(self) -> tuple[str, int]:
-        """Model and step of a cell that has both, as paths take them."""
+        """Model and step, for paths; the cell must have both."""
         return str(self.model), int(self.step or 0)
 
     @property
     def at_layer(self) -> tuple[str, int, int]:
-        """Model, step and layer of a cell that has all three, as paths take them."""
+        """Model, step and layer, for paths; the cell must have all three."""
         return (*self.at_step, int(self.layer or 0))
 
     def agrees(self, other: "Cell") -> bool:
-        """Whether model, step and layer are equal where both cells have them."""
+        """Return whether model, step and layer are equal where both cells have them."""
         return all(one is None or two is None or one == two for one, two in zip(self, other, strict=True))
 
     def __str__(self) -> str:
@@ -37,20 +37,20 @@ class Cell(NamedTuple):
 
 
 def step_key(step: int) -> str:
-    """`step000512`: zero-padded, so that keys sort as steps do."""
+    """Return the key of a step, such as `step000512`; zero-padded, so that keys sort like steps."""
     return f"step{step:06d}"
 
 
 def layer_key(layer: int) -> str:
-    """`L03`, or `embed` for the embedding output."""
+    """Return the key of a layer, such as `L03`, or `embed` for the embedding output (-1)."""
     return "embed" if layer < 0 else f"L{layer:02d}"
 
 
 def cell_of(model: str | None, key: str | None) -> Cell:
-    """The cell of a partition key such as `L03|step000512`; without a key a cell of a model or of the study.
+    """Return the cell of a partition key such as `L03|step000512`; without a key, the cell of a model or the study.
 
     Raises:
-        ValueError: it is no such key.
+        ValueError: the text is not a partition key.
     """
     layer, _, step = (key or "").rpartition("|")
     cell = parse_cell("/".join(part for part in (model or "all models", step, layer) if part))
@@ -60,7 +60,7 @@ def cell_of(model: str | None, key: str | None) -> Cell:
 
 
 def parse_cell(text: str) -> Cell | None:
-    """The cell that `str(cell)` names, also where no plan has it; None for any other text."""
+    """Parse the text of `str(cell)`, also for a cell that no plan has; None for any other text."""
     if text == "all models":
         return Cell()
     model, *rest = text.split("/")

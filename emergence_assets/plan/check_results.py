@@ -16,10 +16,10 @@ class CheckResult(NamedTuple):
 
     finding: Finding
     cells: frozenset[str]
-    """Cells that do not pass; empty where the finding is about the frame as a whole."""
+    """Names of the cells that fail; empty where the finding concerns the frame as a whole."""
 
     def passes(self, cell: Cell) -> bool:
-        """Whether one cell passes."""
+        """Return whether one cell passes."""
         return self.finding.passed or (bool(self.cells) and str(cell) not in self.cells)
 
 
@@ -28,14 +28,14 @@ def check_results(spec: AssetSpec, plan: Plan, cells: Sequence[Cell]) -> list[Ch
     frame = spec.frame(plan, cells) if spec.frame else summaries(spec, plan, cells)
     column = next((name for name in ("cell", "model") if name in frame.columns), None)
     names = [str(name) for name in frame[column]] if column and spec.grid != "study" else []
-    # A table without rows proves nothing, and does not show in a frame that holds the rows of others too.
+    # A table without rows proves nothing, and is invisible in a frame with the rows of other tables.
     absent = sorted({str(cell) for cell in cells} - set(names)) if names else []
-    found = []
+    results = []
     for finding in validate(frame, spec.checks):
         broken = {names[row] for row in finding.failed_rows} if names else set()
         if absent and (finding.passed or broken):
             details = (*finding.details, f"no rows of {', '.join(absent)}")
             finding = Finding(finding.check, False, finding.failed_rows, details)
             broken.update(absent)
-        found.append(CheckResult(finding, frozenset(broken)))
-    return found
+        results.append(CheckResult(finding, frozenset(broken)))
+    return results

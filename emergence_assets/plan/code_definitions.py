@@ -1,7 +1,7 @@
-"""Definitions of a module as plain values that do not change when code moves: names of its science are numbers.
+"""Definitions of a module as plain values that do not change when code moves: science definitions are numbers.
 
-Parsed and not imported. Text for people (comments, docstrings, annotations of functions, messages of errors,
-descriptions of columns) is left out.
+Modules are parsed and not imported. Text for people (comments, docstrings, annotations of functions, messages of
+errors, descriptions of columns) is left out.
 """
 
 import ast
@@ -14,24 +14,24 @@ from resources.files.provenance import canonical_json
 
 PROJECT = ("emergence_assets", "resources")
 COLUMN_KINDS = "resources.tables.columns"
-"""Module whose functions declare columns: they decide types, units and ranges."""
+"""Module of the functions that declare columns, with their types, units and ranges."""
 STAGES = ("texts", "checkpoints", "activations", "saes", "features", "emergence", "report")
 SCIENCE = (*(f"emergence_assets.{stage}" for stage in STAGES), COLUMN_KINDS)
-"""Packages and modules whose code decides results. What they use of the rest of the project moves results without
-changing them: it counts by its name."""
+"""Packages and modules whose code decides results. Other code of the project moves results without changing them, and
+counts by its name only."""
 
 
 class Definition(NamedTuple):
     """A function, a class or a constant at the top of a module."""
 
     digest: str
-    """Of its body, in which every definition of the science packages is a number."""
+    """Hash of its body, in which every definition of the science packages is a number."""
     references: tuple[str, ...]
-    """Dotted names in the order of these numbers; those of its own module begin with a dot."""
+    """Dotted names in the order of these numbers; names of the same module begin with a dot."""
 
 
 class Module(NamedTuple):
-    """What a module defines and imports."""
+    """Definitions and imports of a module."""
 
     definitions: Mapping[str, Definition]
     imports: Mapping[str, str]
@@ -39,7 +39,7 @@ class Module(NamedTuple):
 
 
 def is_science(module: str) -> bool:
-    """Whether a module, or a dotted name, is of the packages whose code decides results."""
+    """Return whether a module, or a dotted name, belongs to the packages whose code decides results."""
     return any(f"{module}.".startswith(f"{package}.") for package in SCIENCE)
 
 
@@ -47,7 +47,7 @@ def parse_module(source: bytes) -> Module:
     """Read the definitions and imports of a module from its source text.
 
     Raises:
-        SyntaxError: it is not Python.
+        SyntaxError: the source is not Python.
     """
     tree = ast.parse(source)
     imports: dict[str, str] = {}
@@ -62,7 +62,7 @@ def parse_module(source: bytes) -> Module:
         elif not _is_text(statement):
             effects.append(statement)
     names = imports | {name: f".{name}" for name in statements}
-    # What a module does when it is imported belongs to everything in it.
+    # Statements with effects at import belong to every definition of the module.
     return Module({name: _definition([*effects, *found], names) for name, found in statements.items()}, imports)
 
 
@@ -74,10 +74,10 @@ def _without_type_checking(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _imported(statement: ast.Import | ast.ImportFrom) -> dict[str, str]:
-    """Names that an import binds, with the dotted names that they stand for."""
+    """Return the names that an import binds: name to dotted name."""
     if isinstance(statement, ast.ImportFrom):
         return {alias.asname or alias.name: f"{statement.module}.{alias.name}" for alias in statement.names}
-    # `import a.b` binds a, `import a.b as c` binds what a.b is.
+    # `import a.b` binds a to a; `import a.b as c` binds c to a.b.
     return {
         alias.asname or alias.name.split(".")[0]: alias.name if alias.asname else alias.name.split(".")[0]
         for alias in statement.names
@@ -85,7 +85,7 @@ def _imported(statement: ast.Import | ast.ImportFrom) -> dict[str, str]:
 
 
 def _bound(statement: ast.stmt) -> list[str]:
-    """Names at the top of a module that a statement defines or changes."""
+    """Return the names at the top of a module that a statement defines or changes."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [statement.name]
     if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
@@ -122,21 +122,21 @@ _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 @dataclass
 class _Body:
-    """Code as plain values, the same in every version of Python that can read it.
+    """Code as plain values, equal in every version of Python that can read it.
 
-    `ast.dump` is not: versions add fields, and some leave out empty ones. What is absent, empty or follows from where a
-    node stands (whether a name is read or assigned) is left out.
+    `ast.dump` is not equal: versions add fields, and some leave out empty ones. Absent fields, empty fields, and fields
+    that follow from the position of a node (whether a name is read or assigned) are left out.
     """
 
     names: dict[str, str | None]
-    """Names in scope: the dotted name, or None for a local variable."""
+    """Name in scope to its dotted name, or to None for a local variable."""
     in_function: bool = False
     in_error: bool = False
     references: dict[str, int] = field(default_factory=dict)
-    """Definitions of the project's science that are used, numbered."""
+    """Dotted name of a used science definition to its number."""
 
     def plain(self, node: Any) -> Any:
-        """One node."""
+        """Return one node as plain values."""
         if isinstance(node, list):
             return [self.plain(one) for one in node if not (isinstance(one, ast.stmt) and _is_text(one))]
         if not isinstance(node, ast.AST):
@@ -148,7 +148,7 @@ class _Body:
         if isinstance(node, ast.Name | ast.Attribute) and (chain := self._chain(node)):
             return self._reference(chain)
         if isinstance(node, ast.Import | ast.ImportFrom):
-            return None  # what it binds is resolved where it is used
+            return None  # the bound name is resolved where it is used
         if isinstance(node, ast.Raise):
             inner = self._inner({}, in_error=True)
             return ["Raise", inner.plain(node.exc), self.plain(node.cause)]
@@ -161,22 +161,22 @@ class _Body:
         return self.fields(node)
 
     def fields(self, node: ast.AST, without: Sequence[str] = ()) -> Any:
-        """A node with all its fields."""
+        """Return a node with all its fields as plain values."""
         if isinstance(node, ast.AnnAssign) and self.in_function:
             without = ("annotation", "simple")
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
             place = _description_place(self._chain(node.func))
             arguments = [argument for position, argument in enumerate(node.args) if position != place]
             node = ast.Call(node.func, arguments, node.keywords)
-        found = {
+        plain_fields = {
             name: self.plain(value)
             for name, value in ast.iter_fields(node)
             if name not in ("ctx", "type_comment", *without)
         }
-        return [type(node).__name__, {name: value for name, value in found.items() if value not in (None, [])}]
+        return [type(node).__name__, {name: value for name, value in plain_fields.items() if value not in (None, [])}]
 
     def _inner(self, names: Mapping[str, str | None], **changes: bool) -> "_Body":
-        """The scope inside of this one."""
+        """Return the scope inside this scope."""
         settings = {"in_function": self.in_function, "in_error": self.in_error} | changes
         return _Body({**self.names, **names}, references=self.references, **settings)
 
@@ -211,7 +211,7 @@ class _Body:
         return ["ClassDef", node.name, self.plain([*node.bases, *node.keywords, *node.decorator_list]), body]
 
     def _chain(self, node: ast.Name | ast.Attribute) -> str:
-        """The dotted name that `a.b.c` stands for; empty where a is a local variable, unknown or no name."""
+        """Return the dotted name of `a.b.c`; empty where `a` is a local variable, unknown or not a name."""
         attributes: list[str] = []
         base: ast.expr = node
         while isinstance(base, ast.Attribute):
@@ -223,12 +223,12 @@ class _Body:
     def _reference(self, dotted: str) -> Any:
         if dotted.startswith(".") or is_science(dotted):
             return ["Definition", self.references.setdefault(dotted, len(self.references))]
-        # Where the rest of the project lies does not count, nor does the alias of another library.
+        # The module of other project code does not count, nor does the alias of another library.
         is_ours = dotted.split(".")[0] in PROJECT
         return ["Elsewhere", dotted.rsplit(".", 1)[-1] if is_ours else dotted]
 
     def _joined(self, values: list[Any]) -> list[Any]:
-        """Parts of an f-string: Python 3.11 joins neighbouring pieces of text, later versions leave empty ones."""
+        """Return the parts of an f-string: Python 3.11 joins neighbouring texts, later versions keep empty ones."""
         parts: list[Any] = []
         for value in values:
             if not isinstance(value, ast.Constant):
@@ -241,14 +241,14 @@ class _Body:
 
 
 def _description_place(function: str) -> int | None:
-    """Position of the text for people among the arguments of a function that declares a column or a table."""
+    """Return the position of the description among the arguments of a function that declares a column or a table."""
     if function.startswith(f"{COLUMN_KINDS}."):
         return 1
     return {"resources.tables.table.Column": 2, "resources.tables.table.Table": 1}.get(function)
 
 
 def _own(body: Sequence[ast.AST]) -> Iterator[ast.AST]:
-    """Nodes of a function's own scope, without those of functions and classes inside of it."""
+    """Yield the nodes of the scope of a function, without the nodes of functions and classes inside it."""
     for node in body:
         yield node
         if not isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
@@ -256,7 +256,7 @@ def _own(body: Sequence[ast.AST]) -> Iterator[ast.AST]:
 
 
 def _binds(node: ast.AST) -> list[str]:
-    """Names that a node binds by itself."""
+    """Return the names that a node binds itself."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [node.name]
     if isinstance(node, ast.Name):
@@ -277,6 +277,6 @@ def _binds(node: ast.AST) -> list[str]:
 
 
 def _assigned(node: ast.AST) -> list[str]:
-    """Variables of a comprehension."""
+    """Return the variables of a comprehension."""
     generators: list[ast.comprehension] = getattr(node, "generators", [])
     return [name for one in generators for name in _target_names(one.target)]

@@ -1,9 +1,10 @@
-"""Versions of the code that makes a result: a hash of the definitions that it uses, wherever they are.
+"""Versions of the code that makes a result: a hash of all definitions that it uses, in any module.
 
 A definition is a function, a class or a constant at the top of a module. The version of a function is a hash of its own
 body and of the bodies of all definitions that it reaches. Names of modules and import statements are not part of it, so
-that code may move between files. Nor is text for people: comments, docstrings, annotations of functions, messages of
-errors and descriptions of columns. Modules are parsed, never imported, so that this needs no torch.
+that code may move between files. Text for people is not part of it either: comments, docstrings, annotations of
+functions, messages of errors and descriptions of columns. Modules are parsed, never imported, so that torch is not
+needed.
 """
 
 import contextlib
@@ -19,18 +20,18 @@ from emergence_assets.plan.code_definitions import Definition, Module, is_scienc
 from resources.files.provenance import canonical_json
 
 SCHEME = "2"
-"""Of code versions: 2 hashes definitions, 1 hashed modules by name. Versions of two schemes cannot be compared."""
+"""Scheme of code versions: 2 hashes definitions, 1 hashed modules by name. Versions of two schemes are incomparable."""
 
 
 @functools.cache
 def code_version(*functions: str) -> str:
-    """Scheme and hash of the code behind a result, such as `2-8915c4739f751607`.
+    """Return the scheme and hash of the code behind a result, such as `2-8915c4739f751607`.
 
     Args:
-        functions: `package.module:name` of what makes it; their order does not count.
+        functions: functions that make the result, as `package.module:name`; their order does not count.
 
     Raises:
-        ValueError: there is no such definition.
+        ValueError: a definition does not exist.
     """
     versions = sorted(_version(name.replace(":", ".")) for name in functions)
     _write_cache()
@@ -38,10 +39,10 @@ def code_version(*functions: str) -> str:
 
 
 def reached(function: str) -> list[str]:
-    """Definitions that a function uses, itself first, as `package.module:name`.
+    """List the definitions that a function uses, itself first, as `package.module:name`.
 
     Raises:
-        ValueError: there is no such definition.
+        ValueError: the definition does not exist.
     """
     return [f"{module}:{name}" for module, name in _closure(function.replace(":", "."))]
 
@@ -51,27 +52,27 @@ Key = tuple[str, str]
 
 
 def _closure(function: str) -> dict[Key, list[tuple[int, tuple[str, ...]]]]:
-    """Definitions reached from one, in the order of discovery; of each the numbers and attributes that it refers to."""
+    """Map every used definition, in order of discovery, to the numbers and attributes of its references."""
     start = _find(function)
     if start is None:
         raise ValueError(f"There is no definition {function}.")
     order: dict[Key, int] = {start[0]: 0}
-    found: dict[Key, list[tuple[int, tuple[str, ...]]]] = {}
+    closure: dict[Key, list[tuple[int, tuple[str, ...]]]] = {}
     pending = [start[0]]
     while pending:
         key = pending.pop(0)
         module, name = key
-        found[key] = []
+        closure[key] = []
         for reference in _module(module).definitions[name].references:
             target = _find(f"{module}{reference}" if reference.startswith(".") else reference)
             if target is None:
-                found[key].append((-1, (reference.rsplit(".", 1)[-1],)))
+                closure[key].append((-1, (reference.rsplit(".", 1)[-1],)))
                 continue
             if target[0] not in order:
                 order[target[0]] = len(order)
                 pending.append(target[0])
-            found[key].append((order[target[0]], target[1]))
-    return found
+            closure[key].append((order[target[0]], target[1]))
+    return closure
 
 
 def _version(function: str) -> str:
@@ -84,7 +85,7 @@ def _version(function: str) -> str:
 
 @functools.cache
 def _find(dotted: str) -> tuple[Key, tuple[str, ...]] | None:
-    """The definition that a dotted name leads to, and the attributes behind it; None outside of the science."""
+    """Find the definition of a dotted name, and the attributes after it; None outside the science packages."""
     parts = dotted.split(".")
     for length in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:length])
@@ -94,18 +95,18 @@ def _find(dotted: str) -> tuple[Key, tuple[str, ...]] | None:
         read = _module(module)
         if name in read.definitions:
             return (module, name), tuple(attributes)
-        if name in read.imports:  # a module that hands on what it imports
+        if name in read.imports:  # a re-exported import
             return _find(".".join([read.imports[name], *attributes]))
         return None
     return None
 
 
 def _source(module: str) -> Path:
-    # By path and not by importlib, which would import the parent module and with it torch.
+    # By path, because importlib would import the parent module and torch.
     return Path(__file__).parents[2].joinpath(*module.split(".")).with_suffix(".py")
 
 
-# Parsed modules, kept on disk like Python's own compiled ones: parsing them all takes a third of the start.
+# Parsed modules are cached on disk like compiled modules, because parsing all of them takes a third of the start.
 
 
 @functools.cache
@@ -122,13 +123,13 @@ def _module(name: str) -> Module:
 def _cache_file() -> Path:
     here = Path(__file__)
     code = here.read_bytes() + Path(code_definitions.__file__).read_bytes()
-    version = hashlib.sha256(code).hexdigest()[:16]  # other parsers have other caches
+    version = hashlib.sha256(code).hexdigest()[:16]  # every version of the parser has its own cache
     return here.parent / "__pycache__" / f"code_version-{version}.json"
 
 
 @functools.cache
 def _cache() -> dict[str, Any]:
-    """Hash of a module's source to what was parsed of it."""
+    """Return the cache: hash of the source of a module to its parsed definitions and imports."""
     try:
         return dict(json.loads(_cache_file().read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -138,7 +139,7 @@ def _cache() -> dict[str, Any]:
 def _write_cache() -> None:
     path = _cache_file()
     text = canonical_json(_cache())
-    with contextlib.suppress(OSError):  # a package folder that cannot be written is only slower
+    with contextlib.suppress(OSError):  # an unwritable package folder only costs time
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(exist_ok=True)
             temporary = path.with_suffix(f".{os.getpid()}")

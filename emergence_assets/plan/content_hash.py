@@ -1,7 +1,7 @@
-"""One hash over all that is stored of a cell, which its event keeps: files that were exchanged no longer agree with it.
+"""Content hash of a cell: one hash over all its stored files. Its event keeps it, and an exchanged file changes it.
 
-Every file carries a hash of its own content, so that reading these hashes is enough. Whoever edits a file and writes
-a new hash into it changes the seal.
+Every file carries a hash of its own content, so that only these hashes are read. A file that was edited and given a
+new hash of its own changes the content hash of its cell.
 """
 
 import re
@@ -16,21 +16,21 @@ from resources.files.storage import Storage
 from resources.tables.parquet import table_checksum
 
 VERSION_TAG = "dagster/data_version"
-"""Tag of every event that Dagster keeps: the fingerprint of what was made."""
-SEAL_TAG = "emergence/seal"
-"""Tag of a materialisation event."""
+"""Tag that Dagster sets on every materialisation event: the fingerprint of the cell."""
+CONTENT_HASH_TAG = "emergence/seal"
+"""Tag of a materialisation event: the content hash of the cell."""
 CREATED_TAG = "emergence/created"
-"""Tag of a materialisation event: when the file was written, as `moment` spells it."""
-_OF_ACTIVATIONS = ("content_xxh3_128",)
-"""Of the summary of an activation file, what the file itself holds for good: rows may be evicted and come back, and the
-other numbers are worked out when it is read."""
+"""Tag of a materialisation event: the time at which the file was written, in the spelling of `tag_time`."""
+_LASTING_FIELDS = ("content_xxh3_128",)
+"""Fields in the summary of an activation file that never change. Rows may be evicted and restored, and the other
+numbers are computed when the file is read."""
 
 
-def seal(spec: AssetSpec, storage: Storage, cell: Cell) -> str:
-    """The hash, 32 digits; it does not depend on where the data folder lies.
+def content_hash(spec: AssetSpec, storage: Storage, cell: Cell) -> str:
+    """Hash all that is stored of a cell: 32 hexadecimal digits, independent of the place of the data folder.
 
     Raises:
-        EmergenceError: what is stored is damaged.
+        EmergenceError: the stored cell is damaged.
     """
     path = spec.path(storage, cell)
     tables = [path] if path.suffix == ".parquet" else []
@@ -42,13 +42,13 @@ def seal(spec: AssetSpec, storage: Storage, cell: Cell) -> str:
     return sha256("\n".join(lines).encode()).hexdigest()[:32]
 
 
-def moment(created: str) -> str:
-    """A date with the characters that a tag may have."""
+def tag_time(created: str) -> str:
+    """Spell a time with the characters that a tag may have."""
     return re.sub(r"[^0-9A-Za-z_.-]", "-", created)[:63]
 
 
 def tables_beside(spec: AssetSpec, storage: Storage, cell: Cell) -> Iterator[Path]:
-    """Tables that were made with a cell, whether they are there or not."""
+    """Yield the paths of the tables that are made with a cell, whether they exist or not."""
     for path in spec.also(storage, cell):
         if path.suffix == ".parquet":
             yield path
@@ -57,5 +57,5 @@ def tables_beside(spec: AssetSpec, storage: Storage, cell: Cell) -> Iterator[Pat
 
 
 def _lasting(stored: Provenance) -> Provenance:
-    kept = {name: stored.summary.get(name) for name in _OF_ACTIVATIONS}
+    kept = {name: stored.summary.get(name) for name in _LASTING_FIELDS}
     return Provenance(stored.required, kept, stored.environment, stored.created)

@@ -1,6 +1,6 @@
-"""Disk space of a study: bytes stored, bytes still to be written, and whether the disk has room for them.
+"""Disk space of a study: stored bytes, predicted bytes, and whether the disk has room for them.
 
-`AssetSpec.n_bytes` predicts the bytes of one finished cell; this module adds them up.
+`AssetSpec.n_bytes` predicts the bytes of one finished cell; this module adds up the predictions.
 """
 
 import shutil
@@ -16,9 +16,9 @@ from resources.errors import EmergenceError
 from resources.files.storage import existing_folder
 
 MARGIN = 0.05
-"""Relative error of the predictions; as much is kept free."""
+"""Relative error of the predictions; this share is kept free."""
 EVENT_LOG_BYTES, EVENT_BYTES = 6_000_000, 95_000
-"""Bytes of Dagster's event log: of an empty one, and per cell with its share of runs and checks."""
+"""Bytes of Dagster's event log: of an empty log, and per cell with its share of runs and checks."""
 
 ACTIVATIONS = "activations"
 """Asset whose rows are evicted and restored."""
@@ -26,7 +26,7 @@ ACTIVATIONS = "activations"
 
 @dataclass(frozen=True)
 class AssetForecast:
-    """One asset of one model, or of the whole study."""
+    """Disk space of one asset of one model, or of the whole study."""
 
     stage: str
     asset: str
@@ -38,27 +38,27 @@ class AssetForecast:
     bytes_finished: int
     """Predicted bytes when every cell is done, with the retention of the study."""
     bytes_to_come: int
-    """Predicted bytes of the cells that are not done, less those that they replace."""
+    """Predicted bytes of the cells that are not done, minus the bytes that they replace."""
 
 
 def forecast(plan: Plan, counts: TextCounts) -> list[AssetForecast]:
     """Predict the disk space of every asset of a study by model, in flow order."""
-    found = []
+    forecasts = []
     for spec in plan.specs.values():
         for model in [None] if spec.grid == "study" else plan.study.models:
-            found.append(_of_asset(plan, spec, model, counts))
-    return found
+            forecasts.append(_of_asset(plan, spec, model, counts))
+    return forecasts
 
 
 def _of_asset(plan: Plan, spec: AssetSpec, model: str | None, counts: TextCounts) -> AssetForecast:
     cells, n_done, now, finished, to_come = expected_cells(plan, spec, model), 0, 0, 0.0, 0.0
     for cell in cells:
-        there, predicted = stored_bytes(spec, plan, cell), spec.n_bytes(plan.study, cell, counts)
-        now, finished = now + there, finished + predicted
+        stored, predicted = stored_bytes(spec, plan, cell), spec.n_bytes(plan.study, cell, counts)
+        now, finished = now + stored, finished + predicted
         if plan.state(spec, cell).state == "done":
             n_done += 1
         else:
-            to_come += max(0.0, predicted - there)
+            to_come += max(0.0, predicted - stored)
     return AssetForecast(spec.stage, spec.name, model, len(cells), n_done, now, round(finished), round(to_come))
 
 
@@ -79,21 +79,21 @@ def stored_bytes(spec: AssetSpec, plan: Plan, cell: Cell) -> int:
 
 
 def path_bytes(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder together."""
+    """Sum the bytes of a file, or of all files of a folder."""
     try:
         if not path.is_dir():
             return path.stat().st_size
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    except FileNotFoundError:  # removed while it is counted
+    except FileNotFoundError:  # removed during the count
         return 0
 
 
 @dataclass(frozen=True)
 class Room:
-    """Compares the disk space that a study needs with the free space."""
+    """Comparison of the disk space that a study needs with the free space."""
 
     to_come: int
-    """Predicted bytes, with the event log."""
+    """Predicted bytes, including the event log."""
     passing: int
     """Temporary bytes: rows of one checkpoint until its SAEs are trained, and downloaded checkpoints."""
     free: int
@@ -105,12 +105,12 @@ class Room:
 
     @property
     def fits(self) -> bool:
-        """Whether as many bytes are free."""
+        """Whether the needed bytes are free."""
         return self.needed <= self.free
 
 
 def room(plan: Plan, forecasts: Sequence[AssetForecast], counts: TextCounts) -> Room:
-    """Compare the predicted bytes with the free ones."""
+    """Compare the predicted bytes with the free bytes."""
     n_missing = sum(asset.n_cells - asset.n_done for asset in forecasts)
     to_come = sum(asset.bytes_to_come for asset in forecasts)
     if n_missing:
@@ -121,18 +121,19 @@ def room(plan: Plan, forecasts: Sequence[AssetForecast], counts: TextCounts) -> 
 
 
 def cache_growth(plan: Plan) -> int:
-    """Upper bound of the bytes of checkpoints still to be downloaded; 0 for families without downloads."""
+    """Return an upper bound of the bytes of checkpoints still to be downloaded; 0 for families without downloads."""
     limit = plan.study.family.cache_bytes
     if limit == float("inf"):
         return 0
-    axes = [plan.timeline(model) for model in plan.study.models]
-    if all(axes):
-        limit = min(limit, sum(entry.weights_bytes for axis in axes if axis for entry in axis.entries))
+    timelines = [plan.timeline(model) for model in plan.study.models]
+    if all(timelines):
+        weights = sum(entry.weights_bytes for timeline in timelines if timeline for entry in timeline.entries)
+        limit = min(limit, weights)
     return max(0, round(limit) - path_bytes(plan.storage.checkpoint_cache()))
 
 
 def passing_bytes(plan: Plan, counts: TextCounts, forecasts: Sequence[AssetForecast]) -> int:
-    """Bytes of the rows of the largest checkpoint still to be captured, where they are evicted after the SAEs."""
+    """Return the bytes of the rows of the largest uncaptured checkpoint, where rows are evicted after SAE training."""
     if plan.study.activations.retention != "drop-after-sae":
         return 0
     captured = [asset for asset in forecasts if asset.asset == ACTIVATIONS and asset.n_done < asset.n_cells]
@@ -140,7 +141,7 @@ def passing_bytes(plan: Plan, counts: TextCounts, forecasts: Sequence[AssetForec
 
 
 def checkpoint_rows_bytes(plan: Plan, model: str, counts: TextCounts) -> float:
-    """Bytes of the rows of all layers of one checkpoint that are freed once its SAEs are trained."""
+    """Return the bytes of the rows of all layers of one checkpoint that are freed after the training of its SAEs."""
     study, spec = plan.study, plan.specs[ACTIVATIONS]
     kept = study.model_copy(update={"activations": study.activations.model_copy(update={"retention": "keep"})})
     cell = Cell(model, 0, 0)
@@ -152,35 +153,35 @@ def require_room(plan: Plan, counts: TextCounts, stages: Sequence[str] | None = 
     """Refuse to start a study that the disk cannot hold.
 
     Args:
-        plan: Of the study.
-        counts: Of its texts.
-        stages: Stages that are to be run; by default all.
+        plan: plan of the study.
+        counts: text counts of the study.
+        stages: names of the stages to run; all by default.
 
     Raises:
-        EmergenceError: the disk has too little room; the message names the missing bytes and settings that need less.
+        EmergenceError: the disk has too little room; the message names the missing bytes and settings that need fewer.
     """
 
     def room_of(one: Plan) -> Room:
         assets = [asset for asset in forecast(one, counts) if stages is None or asset.stage in stages]
         return room(one, assets, counts)
 
-    found = room_of(plan)
-    if found.fits:
+    space = room_of(plan)
+    if space.fits:
         return
     settings = plan.study.activations
     smaller = []
     for retention in ("drop-after-sae", "stream"):
         other = plan.study.model_copy(update={"activations": settings.model_copy(update={"retention": retention})})
         needed = room_of(Plan(other, plan.storage, tuple(plan.specs.values())))
-        if retention != settings.retention and needed.needed < found.needed:
+        if retention != settings.retention and needed.needed < space.needed:
             smaller.append(f"{retention} ({format_bytes(needed.needed)})")
-    remedy = f"free {format_bytes(found.needed - found.free)} there, or give another folder with --data"
+    remedy = f"free {format_bytes(space.needed - space.free)} there, or give another folder with --data"
     if smaller:
         remedy += f", or evict rows sooner with activations.retention: {', '.join(smaller)}"
     raise EmergenceError(
-        f"The study needs {format_bytes(found.needed)} more, and {format_bytes(found.free)} are free.",
+        f"The study needs {format_bytes(space.needed)} more, and {format_bytes(space.free)} are free.",
         where=plan.storage.root,
-        remedy=remedy + "; `emergence storage` shows what takes how much",
+        remedy=remedy + "; `emergence storage` lists the bytes of every asset",
     )
 
 

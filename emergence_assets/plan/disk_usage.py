@@ -9,7 +9,7 @@ from resources.files.storage import Storage, instance_home
 
 
 def storage_rows(plan: Plan, by: Sequence[str]) -> list[dict[str, Any]]:
-    """Bytes on disk, added up by any of stage, asset, model, step and layer, in flow order."""
+    """Sum the bytes on disk by any of stage, asset, model, step and layer, in flow order."""
     added: dict[tuple[Any, ...], dict[str, Any]] = {}
     for spec in plan.specs.values():
         for cell in plan.cells(spec):
@@ -22,7 +22,7 @@ def storage_rows(plan: Plan, by: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def other_bytes(storage: Storage) -> dict[str, int]:
-    """What lies in the data folder beside the cells of this study."""
+    """Return the bytes of the other files in the data folder, beside the cells of this study."""
     return {
         "token files": path_bytes(storage.tokens_folder),
         "checkpoint cache of all studies": path_bytes(storage.checkpoint_cache()),

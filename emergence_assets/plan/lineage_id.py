@@ -1,7 +1,7 @@
-"""Short names of results, as the report prints them and `emergence audit` takes them. Pure.
+"""Lineage ids: short names of results, printed by the report and accepted by `emergence audit`. Pure functions.
 
-A cell is named by the first ten digits of its fingerprint; a row or a figure in it by these and eight more, of its key.
-Equal settings, inputs and code give equal names.
+The id of a cell is the first ten digits of its fingerprint. The id of a row or figure has eight more digits, of the
+hash of its key. Equal settings, inputs and code give equal ids.
 """
 
 import re
@@ -16,15 +16,15 @@ LINEAGE_ID = re.compile(rf"([0-9a-f]{{{CELL_DIGITS}}})(?:-([0-9a-f]{{{ROW_DIGITS
 
 
 def cell_id(fingerprint: str) -> str:
-    """Short name of a cell."""
+    """Return the lineage id of a cell."""
     return fingerprint[:CELL_DIGITS]
 
 
 def row_id(fingerprint: str, key: Mapping[str, Any]) -> str:
-    """Short name of what a cell holds: a row by its key columns, a figure by its name."""
+    """Return the lineage id of a row, by its key columns, or of a figure, by its name."""
     return f"{cell_id(fingerprint)}-{sha256(canonical_json(dict(key)).encode()).hexdigest()[:ROW_DIGITS]}"
 
 
 def figure_key(name: str) -> dict[str, Any]:
-    """What stands for the key of a figure of the report."""
+    """Return the key of a figure of the report, for `row_id`."""
     return {"figure": name}

@@ -1,4 +1,4 @@
-"""Listeners of a run: the terminal, the log of a Dagster run, an OpenLineage receiver."""
+"""Listeners, which receive the progress of a run: the terminal, the Dagster log, an OpenLineage receiver."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -13,37 +13,37 @@ class Listener(Protocol):
     """Receives the events of a run."""
 
     def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
-        """Receive the cells to make and the cells in all, by asset."""
+        """Receive the number of cells to make and of all cells, by asset."""
 
     def began(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
         """Receive the start of some cells of an asset, in a Dagster run."""
 
     def ended(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Receive their success."""
+        """Receive the success of some cells of an asset."""
 
     def failed(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Receive their failure."""
+        """Receive the failure of some cells of an asset."""
 
 
 class TaskListener(Protocol):
-    """Receives how far the tasks of a run are."""
+    """Receives the progress of the tasks of a run."""
 
     def submitted(self, n_tasks: int) -> None:
-        """Receive the number of tasks that the workers get."""
+        """Receive the number of submitted tasks."""
 
     def progressed(self, label: str, done: int, total: int, note: str) -> None:
-        """Receive the units that a task has done."""
+        """Receive the units done of a task, its units in all, and a note."""
 
     def finished(self, label: str) -> None:
         """Receive the end of a task."""
 
 
 class ProgressListener(Listener, TaskListener, Protocol):
-    """Receives both: what a run makes, and how far its tasks are."""
+    """Receives the events of a run and the progress of its tasks."""
 
 
 class Listeners:
-    """Passes everything on to several listeners."""
+    """Forwards the events of a run to several listeners."""
 
     def __init__(self, *listeners: Listener):
         self._listeners = listeners
@@ -70,7 +70,7 @@ class Listeners:
 
 
 class Stopwatch:
-    """Wall time by asset, from the start of its cells to their end."""
+    """Wall time in seconds by asset, from the start of its cells to their end."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -94,12 +94,12 @@ class Stopwatch:
 
 
 class ListeningCompute:
-    """A Compute whose progress a listener receives too."""
+    """A Compute that also reports its progress to a listener."""
 
     def __init__(self, compute: Compute, listener: TaskListener):
         self._compute, self._listener = compute, listener
         self.working_seconds = 0.0
-        """Wall time in which workers were at work; the rest of a run is orchestration."""
+        """Wall time in seconds in which workers had tasks; the rest of a run is orchestration."""
 
     def run(self, tasks: Sequence[Task], report: Report) -> Iterator[tuple[Task, Any]]:
         """See `Compute`."""

@@ -1,6 +1,6 @@
-"""Which cells a study has, what each must be made from, and what state it is in. Plain: no orchestration.
+"""Plan of a study: its cells, the provenance that each cell requires, and the state of each cell. No orchestration.
 
-Every stage has an `AssetSpec` per asset (in `spec.py`); `pipeline.SPECS` lists them in flow order.
+Every stage has an `AssetSpec` per asset (in `spec.py`); `pipeline.SPECS` lists the specs in flow order.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -24,39 +24,39 @@ class CellState(NamedTuple):
 
 
 class Plan:
-    """Required and stored provenance of every cell of a study, each worked out once.
+    """Required and stored provenance of every cell of a study, each computed once.
 
-    A run has one plan. Whoever makes cells calls `forget_states`; whoever changes a checkpoint timeline calls `reload`.
+    A run has one plan. Call `forget_states` after making cells, and `reload` after changing a checkpoint timeline.
     """
 
     def __init__(self, study: Study, storage: Storage, specs: Sequence[AssetSpec]):
         self.study = study
         self.storage = storage
         self.specs = {spec.name: spec for spec in specs}
-        self._axes: dict[str, Timeline | None] = {}
+        self._timelines: dict[str, Timeline | None] = {}
         self._required: dict[tuple[str, Cell], Required | None] = {}
         self._states: dict[tuple[str, Cell], CellState] = {}
 
     def timeline(self, model: str) -> Timeline | None:
-        """What is known of the checkpoints of a model; None before anybody looked."""
-        if model not in self._axes:
-            self._axes[model] = read_timeline(self.storage.timeline(model))
-        return self._axes[model]
+        """Return the checkpoint timeline of a model; None before its source was read."""
+        if model not in self._timelines:
+            self._timelines[model] = read_timeline(self.storage.timeline(model))
+        return self._timelines[model]
 
     def steps_of(self, model: str, unvalidated: bool = False) -> list[int]:
-        """Steps that the study uses of a model, ascending: those wanted and there, without what is left out."""
-        axis, listed = self.timeline(model), self.study.listed_steps
-        if axis is None:
+        """Return the steps of a model that the study uses, ascending, without checkpoints that are left out."""
+        timeline, listed = self.timeline(model), self.study.listed_steps
+        if timeline is None:
             return listed or []
         if listed is None:
-            return axis.steps(unvalidated)
-        entries = {entry.step: entry for entry in axis.entries}
+            return timeline.steps(unvalidated)
+        entries = {entry.step: entry for entry in timeline.entries}
         return [
             step for step in listed if is_used(entries[step].status if step in entries else "unjudged", unvalidated)
         ]
 
     def cells(self, spec: AssetSpec, model: str | None = None) -> list[Cell]:
-        """Cells of an asset, in order of model, step and layer; of one model if given."""
+        """Return the cells of an asset, ordered by model, step and layer; only of `model` if given."""
         return self._cells(spec.grid, model, spec.takes_unvalidated)
 
     def _cells(self, grid: Grid, model: str | None, unvalidated: bool) -> list[Cell]:
@@ -72,57 +72,57 @@ class Plan:
         return [Cell(name, step, layer) for name, step, _ in grid_of_steps for layer in layers[str(name)]]
 
     def forget_states(self) -> None:
-        """Look at the stored cells again: some were made."""
+        """Compare the stored cells again on the next request, because some were made."""
         self._states.clear()
 
     def reload(self) -> None:
-        """Read the checkpoint timelines again, and all that follows from them."""
-        self._axes.clear()
+        """Discard the checkpoint timelines and all values that follow from them, so that they are read again."""
+        self._timelines.clear()
         self._required.clear()
         self._states.clear()
 
     def input_cells(self, spec: AssetSpec, cell: Cell) -> Iterator[tuple[AssetSpec, Cell]]:
-        """What a cell is made from: of every input asset, the cells that share its model, step and layer."""
+        """Yield the inputs of a cell: the cells of every input asset with its model, step and layer."""
         if earlier := self.start_of(spec, cell):
             yield spec, earlier
         for name in spec.inputs:
             source = self.specs.get(name)
             if source is None:
-                continue  # a family that is not trained here has no training run
+                continue  # an external family has no training run
             one = source.source_cell(cell)
-            # By the consumer's axis: a table is not made from a checkpoint that nobody looked at.
+            # By the timeline of the consumer: a table is not made from a checkpoint that is not validated.
             for candidate in self._cells(source.grid, cell.model, spec.takes_unvalidated) if one is None else [one]:
                 if candidate.agrees(cell):
                     yield source, candidate
 
     def start_of(self, spec: AssetSpec, cell: Cell) -> Cell | None:
-        """The cell of the same asset that a cell starts from."""
+        """Return the cell of the same asset that a cell starts from; None if it starts from no other cell."""
         return spec.starts_from(self.study, self.steps_of(cell.model), cell) if cell.model else None
 
     def required(self, spec: AssetSpec, cell: Cell) -> Required | None:
-        """What the cell must be made from; None while an input is not known yet."""
+        """Return what a cell must be made from; None while an input is unknown."""
         key = (spec.name, cell)
         if key not in self._required:
-            self._required[key] = self._work_out(spec, cell)
+            self._required[key] = self._compute_required(spec, cell)
         return self._required[key]
 
-    def _work_out(self, spec: AssetSpec, cell: Cell) -> Required | None:
+    def _compute_required(self, spec: AssetSpec, cell: Cell) -> Required | None:
         inputs: dict[str, str] = {}
         for source, source_cell in self.input_cells(spec, cell):
             required = self.required(source, source_cell)
             if required is None:
                 return None
             inputs[f"{source.name} {source_cell}"] = required.fingerprint
-        recipe = spec.recipe(self.study, self.storage, cell)
-        if recipe is None:
+        settings = spec.recipe(self.study, self.storage, cell)
+        if settings is None:
             return None
-        return Required(spec.name, str(cell), recipe, inputs, code_version(*spec.code))
+        return Required(spec.name, str(cell), settings, inputs, code_version(*spec.code))
 
     def state(self, spec: AssetSpec, cell: Cell) -> CellState:
-        """Done, stale or missing. A cell one of whose inputs is not done is never done.
+        """Return the state of a cell: done, stale or missing. A cell with an input that is not done is never done.
 
         Raises:
-            EmergenceError: what is stored is damaged.
+            EmergenceError: the stored cell is damaged.
         """
         key = (spec.name, cell)
         if key not in self._states:
@@ -144,27 +144,27 @@ class Plan:
         return CellState("done")
 
     def todo(self, spec: AssetSpec, model: str | None = None) -> list[Cell]:
-        """Cells that have to be made."""
+        """Return the cells that are stale or missing."""
         return [cell for cell in self.cells(spec, model) if self.state(spec, cell).state != "done"]
 
     def demand_inputs(self, spec: AssetSpec, cell: Cell, together: Collection[Cell] = ()) -> Required:
-        """What the cell is to be made from, all inputs being there.
+        """Return what a cell must be made from, after checking that all its inputs are done.
 
         Args:
-            spec: Of the asset.
-            cell: To be made.
-            together: Cells of the same asset that are made with it, those of earlier steps first.
+            spec: spec of the asset.
+            cell: cell to make.
+            together: cells of the same asset that are made in the same run, earlier steps first.
 
         Raises:
             EmergenceError: an input has to be materialised first.
         """
         inputs = list(self.input_cells(spec, cell))
         for source, _ in upstream(self.study, list(self.specs.values()), spec, cell.model) if spec.needs_cells else ():
-            if all(found.name != source.name for found, _ in inputs):
+            if all(existing.name != source.name for existing, _ in inputs):
                 raise EmergenceError(
                     f"{spec.name} of {cell} needs {source.name}, and no checkpoint can be used.",
                     where=self.storage.root,
-                    remedy="type `emergence checkpoints`: it says why",
+                    remedy="type `emergence checkpoints` for the reason",
                 )
         for source, source_cell in inputs:
             state = self.state(source, source_cell)
@@ -180,7 +180,7 @@ class Plan:
             raise EmergenceError(
                 f"{spec.name} of {cell} cannot be made yet.",
                 where=spec.path(self.storage, cell),
-                remedy="materialise what stands before it, or type `emergence run`",
+                remedy="materialise its inputs, or type `emergence run`",
             )
         return required
 
@@ -188,7 +188,7 @@ class Plan:
 def upstream(
     study: Study, specs: Sequence[AssetSpec], spec: AssetSpec, model: str | None
 ) -> list[tuple[AssetSpec, str | None]]:
-    """Assets that an asset of one model (or of the whole study) is made from, with their models."""
+    """Return the input assets of an asset of one model, or of the whole study, with their models."""
     by_name = {one.name: one for one in specs}
     return [
         (source, name)

@@ -9,8 +9,8 @@ from resources.files.provenance import canonical_json
 from resources.git_commit import checkout
 
 
-def origin_of_run(run_id: str, study: Study) -> dict[str, Any]:
-    """Plain values: run_id, study, study_sha256 (of what decides results), seeds by field, git_commit, git_dirty."""
+def run_metadata(run_id: str, study: Study) -> dict[str, Any]:
+    """Return run_id, study, study_sha256 (of settings that decide results), seeds by field, git_commit, git_dirty."""
     science = study.science()
     return {
         "run_id": run_id,

@@ -10,14 +10,14 @@ from resources.errors import require_known
 
 @dataclass(frozen=True)
 class Selection:
-    """Which cells a command is about; empty lists are all."""
+    """Cells that a command applies to; an empty list selects all."""
 
     models: Sequence[str] = ()
     steps: Sequence[int] = ()
     layers: Sequence[int] = ()
 
     def of(self, cells: Sequence[Cell]) -> list[Cell]:
-        """The cells that are meant."""
+        """Return the selected cells."""
         return [
             cell
             for cell in cells
@@ -30,10 +30,10 @@ class Selection:
 def parse_selection(
     study: Study, models: Sequence[str], steps: Sequence[int] = (), layers: Sequence[int] = ()
 ) -> Selection:
-    """Check models and layers that were typed against the study.
+    """Check typed models and layers against the study.
 
     Raises:
-        EmergenceError: there is no such model or layer.
+        EmergenceError: the study has no such model or layer.
     """
     require_known("model", models, study.models)
     require_known(

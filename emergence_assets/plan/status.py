@@ -1,4 +1,4 @@
-"""How far a study is: cells per asset that are done, stale, missing or failed."""
+"""Status of a study: number of cells per asset that are done, stale, missing or failed."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from resources.errors import EmergenceError
 
 @dataclass(frozen=True)
 class AssetStatus:
-    """Counts of one asset's cells."""
+    """Number of cells of one asset, by state."""
 
     asset: str
     stage: str
@@ -16,22 +16,22 @@ class AssetStatus:
     stale: int
     missing: int
     failed: int
-    """Neither made nor usable although a run tried, or damaged on disk."""
+    """Cells that are not done after a failed attempt, and cells damaged on disk."""
     reasons: tuple[str, ...]
-    """Why cells are not done, without repeats."""
+    """Reasons why cells are not done, without repeats."""
 
     @property
     def total(self) -> int:
-        """Cells of the asset."""
+        """Number of all cells of the asset."""
         return self.done + self.stale + self.missing + self.failed
 
 
 def study_status(plan: Plan, failed_cells: frozenset[tuple[str, str]]) -> list[AssetStatus]:
-    """Count every asset's cells, in flow order.
+    """Count the cells of every asset by state, in flow order.
 
     Args:
-        plan: of the study.
-        failed_cells: (asset, cell) whose last attempt failed, according to the event log.
+        plan: plan of the study.
+        failed_cells: (asset, cell) pairs whose last attempt failed, according to the event log.
     """
     statuses = []
     for spec in plan.specs.values():

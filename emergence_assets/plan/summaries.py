@@ -10,7 +10,7 @@ from emergence_assets.plan.plan import Plan
 
 
 def summaries(spec: AssetSpec, plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
-    """Frame with a row per cell: its key and the numbers of its summary."""
+    """Return a frame with a row per cell: its name and the values of its summary."""
     rows = []
     for cell in cells:
         stored = stored_provenance(spec, spec.path(plan.storage, cell))

@@ -1,4 +1,4 @@
-"""What a table is made from, as plain values for its worker."""
+"""Inputs of a table as plain values for its worker."""
 
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ from resources.files.storage import Storage
 from resources.tables.table import Table
 
 FACTS = ("n_params_nonemb", "tokens_seen", "n_layers", "tokens_file")
-"""Numbers of the checkpoint, and the name of its token file, which every result hands on in its summary."""
+"""Fields of a checkpoint that every result repeats in its summary: numbers, and the name of the token file."""
 TableFiles = tuple[Table, list[str]]
 """Declaration of a table and the files that hold its rows."""
 
 
 def table_path(storage: Storage, table: Table, cell: Cell) -> Path:
-    """File of a table of the study, of a model or of a layer."""
+    """Return the file of a table of the study, of a model or of a layer."""
     if cell.model is None:
         return storage.study_table(table.name)
     if cell.layer is None:
@@ -25,39 +25,39 @@ def table_path(storage: Storage, table: Table, cell: Cell) -> Path:
 
 
 def input_tables(plan: Plan, spec: AssetSpec, cell: Cell) -> dict[str, TableFiles]:
-    """Input tables of a cell by name, without those of layers; a table of the study gets those of all models."""
-    found: dict[str, TableFiles] = {}
+    """Return the input tables of a cell by name, without tables of layers; for the study, of all models."""
+    tables: dict[str, TableFiles] = {}
     for source, one in plan.input_cells(spec, cell):
         for table in source.tables if source.grid != "cell" and source.own_table else ():
-            found.setdefault(table.name, (table, []))[1].append(str(table_path(plan.storage, table, one)))
-    return found
+            tables.setdefault(table.name, (table, []))[1].append(str(table_path(plan.storage, table, one)))
+    return tables
 
 
 def input_cells(plan: Plan, spec: AssetSpec, cell: Cell) -> list[dict[str, Any]]:
-    """Layers of checkpoints that a table is made from, in order of model, step and layer.
+    """Return the input layers of a table, ordered by model, step and layer.
 
     Returns:
         Per layer: model, step and layer; `files`, the path of every input asset and of its tables by name; the facts
         of its checkpoint (see `FACTS`), `tokens_file` as a path; `data_version`, the fingerprint of its last input.
     """
-    found: dict[Cell, dict[str, Any]] = {}
+    layers: dict[Cell, dict[str, Any]] = {}
     for source, one in plan.input_cells(spec, cell):
         if source.grid != "cell":
             continue
-        layer = found.setdefault(one, {"model": one.model, "step": one.step, "layer": one.layer, "files": {}})
+        layer = layers.setdefault(one, {"model": one.model, "step": one.step, "layer": one.layer, "files": {}})
         path = source.path(plan.storage, one)
         layer["files"][source.name] = str(path)
         layer["files"] |= {table.name: str(table_path(plan.storage, table, one)) for table in source.tables}
         if stored := stored_provenance(source, path):
             layer |= _facts(stored.summary) | {"data_version": stored.fingerprint}
-    for layer in found.values():
+    for layer in layers.values():
         if "tokens_file" in layer:
             layer["tokens_file"] = str(plan.storage.tokens_file(Path(layer["tokens_file"]).stem))
-    return list(found.values())
+    return list(layers.values())
 
 
 def shared_facts(plan: Plan, spec: AssetSpec, cell: Cell) -> dict[str, Any]:
-    """Facts of checkpoints (see `FACTS`) in which all inputs of a cell agree."""
+    """Return the fields of checkpoints (see `FACTS`) that are equal in all inputs of a cell."""
     values: dict[str, set[Any]] = {}
     for source, one in plan.input_cells(spec, cell):
         if stored := stored_provenance(source, source.path(plan.storage, one)):

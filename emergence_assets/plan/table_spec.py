@@ -25,7 +25,7 @@ WORKER = "emergence_assets.plan.table_worker:make_table"
 
 
 def all_zero(name: str, description: str, *counts: str) -> Check:
-    """A check that these numbers of the summary are 0, for a table that may have no rows or very many."""
+    """Make a check that these numbers of the summary are 0, for a table that may have no rows or very many rows."""
     return Check(name, description, tuple(between(count, 0, 0) for count in counts))
 
 
@@ -38,7 +38,7 @@ DECLARED = (
         "values_out_of_range",
     ),
 )
-"""Checks of what the worker counts in a table and those beside it, where the rows themselves are not checked."""
+"""Checks of the counts that the worker makes in a table and the tables beside it, without a check of the rows."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,11 +46,11 @@ class TableSpec(AssetSpec):
     """An asset that is one table, of the study, of each model or of each layer."""
 
     relations: tuple[Relation, ...] = ()
-    """Conditions between rows, in addition to those that the columns declare."""
+    """Conditions between rows, in addition to the declarations of the columns."""
 
     @property
     def table(self) -> Table:
-        """Its columns."""
+        """Declaration of the table."""
         return self.tables[0]
 
 
@@ -77,24 +77,24 @@ def table_spec(
     """Specify a table that a function makes; see `docs/extending.md`.
 
     Args:
-        table: its columns; the asset has its name.
-        inputs: assets that it is made from.
-        make: function that returns its rows, as `package.module:name`; see `table_worker.make_table`.
+        table: declaration of the table; the asset has its name.
+        inputs: names of the input assets.
+        make: function that returns the rows, as `package.module:name`; see `table_worker.make_table`.
         stage: group of the asset.
-        grid: a table of each layer, of each model, or of the study.
-        recipe: settings that decide the result; the function gets them as `settings`.
+        grid: one table per layer, per model, or for the study.
+        recipe: settings that decide the result; the function receives them as `settings`.
         arguments: further plain values for the function, by name.
         relations: conditions between rows.
-        checks: conditions on the summary, for a table that may have no rows or very many: it is checked by its
-            summary alone, see also `DECLARED`.
-        beside: tables that the function makes too; their files are written before that of the table.
+        checks: conditions on the summary, for a table that may have no rows or very many rows and is checked only by
+            its summary; see also `DECLARED`.
+        beside: further tables that the function makes; their files are written before the file of the table.
         prepare: function that makes a part, and the jobs that call it; the table is made from the parts.
         parts: tables of these parts.
-        also: other files of it on disk.
-        on_accelerator: whether it uses a GPU where there is one.
-        wanted: whether a study has the table at all.
-        n_bytes: bytes that it takes on disk.
-        backfill: how a backfill is cut into Dagster runs.
+        also: other files of the table on disk.
+        on_accelerator: whether the function uses a GPU where one exists.
+        wanted: whether a study has the table.
+        n_bytes: predicted bytes on disk.
+        backfill: how a backfill is split into Dagster runs.
     """
 
     def jobs(plan: Plan, due: Due) -> list[Job]:
@@ -150,15 +150,15 @@ def table_job(
     label: str,
     arguments: Mapping[str, Any],
 ) -> Job:
-    """Call of `table_worker.make_table` for one table, or for one part of it.
+    """Make the job that calls `table_worker.make_table` for one table, or for one part of it.
 
     Args:
-        plan: of the study.
+        plan: plan of the study.
         spec: asset of the table.
-        cell: of that asset.
-        required: what the cell is made from.
-        function: makes the rows.
-        outputs: declarations and files of what it makes; the last is the table or part itself.
+        cell: cell of that asset.
+        required: required provenance of the cell.
+        function: function that makes the rows.
+        outputs: declarations and files of the results; the last one is the table or part itself.
         label: name of the job in progress and errors.
         arguments: plain values for the function, by name.
     """
@@ -177,7 +177,7 @@ def table_job(
 
 
 def _rows(table: Table, relations: tuple[Relation, ...]) -> Callable[[Plan, Sequence[Cell]], pl.DataFrame]:
-    """Reader of the rows that the checks look at."""
+    """Make the reader of the rows that are checked."""
     may_be_null = [
         column.name
         for column in table.columns
@@ -188,8 +188,8 @@ def _rows(table: Table, relations: tuple[Relation, ...]) -> Callable[[Plan, Sequ
     def read(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
         spec = plan.specs[table.name]
         frame = read_tables([spec.path(plan.storage, cell) for cell in cells], table)
-        # No check compares lists, which take most of the memory. Means have no category: a null in a key would make
-        # its row count as unique whatever it repeats.
+        # No check compares lists, which take most of the memory. Means have no category: a row with a null in its
+        # key would count as unique even if its key is repeated.
         filled = [pl.col(name).fill_null("") for name in may_be_null]
         return with_relations(frame.with_columns(filled), relations).drop(nested)
 

@@ -1,4 +1,4 @@
-"""Worker that makes a table: reads its inputs, calls its function, writes what the function returns."""
+"""Worker that makes a table: it reads the inputs, calls the function of the table and writes the result."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,13 @@ from resources.tables.violations import violations
 
 @dataclass(frozen=True)
 class Made:
-    """Rows of a table, with numbers that describe them."""
+    """Rows of a table, with a summary."""
 
     frame: pl.DataFrame
     summary: Mapping[str, Any] = field(default_factory=dict)
     """Plain values that are shown with the table and checked."""
     beside: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-    """Rows of the tables that are written with it, by name."""
+    """Name to rows, for further tables that are written with it."""
 
 
 def make_table(
@@ -42,17 +42,17 @@ def make_table(
     """Make one table.
 
     Args:
-        function: `package.module:name`; returns a frame or `Made`. It gets those of the following that it has
-            parameters for: the input tables by name, `files` (their paths, by name), `cells`, `settings` (the recipe
-            of the cell), every setting, argument and fact by name, `fingerprint` (of the cell) and `report`.
+        function: `package.module:name`; returns a frame or `Made`. It receives the following values if it has a
+            parameter of their name: the input tables, `files` (their paths by name), `cells`, `settings` (of the cell,
+            `AssetSpec.recipe`), every setting, argument and fact, `fingerprint` (of the cell) and `report`.
         tables: input tables of models and of the study, by name.
-        cells: layers that the table is made from, see `input_cells`.
-        cell_tables: input tables of these layers; the function gets the rows of all, with key columns.
+        cells: input layers of the table, see `input_cells`.
+        cell_tables: input tables of these layers; the function receives the rows of all layers, with key columns.
         arguments: plain values by name.
-        facts: see `shared_facts`; they are handed on in the summary.
-        outputs: declarations and files of the tables that the function returns; the last is the table itself, whose
-            file marks all of them as finished.
-        required: what the cell is made from.
+        facts: see `shared_facts`; they become part of the summary.
+        outputs: declarations and files of the returned tables; the last one is the table itself, whose file marks all
+            of them as finished.
+        required: required provenance of the cell, as JSON.
         report: called with units done, units in all, and a note.
     """
     module, _, name = function.partition(":")
@@ -83,7 +83,7 @@ def make_table(
 
 
 def read_cells(cells: Sequence[Mapping[str, Any]], table: Table) -> pl.DataFrame:
-    """Rows of one table of several layers, with their key columns.
+    """Read the rows of one table of several layers, and add key columns.
 
     Args:
         cells: see `input_cells`.
@@ -95,7 +95,7 @@ def read_cells(cells: Sequence[Mapping[str, Any]], table: Table) -> pl.DataFrame
 
 
 def key_columns(cell: Mapping[str, Any]) -> list[pl.Expr]:
-    """The key columns of one layer as expressions."""
+    """Return the key columns of one layer as expressions."""
     return [
         pl.lit(cell["model"]).alias("model"),
         pl.lit(cell["n_params_nonemb"], pl.Int64).alias("n_params_nonemb"),

@@ -1,4 +1,4 @@
-"""How many texts, rows and labels a study has: what predictions of disk space follow from."""
+"""Numbers of texts, rows and labels of a study, from which disk space is predicted."""
 
 from typing import NamedTuple
 

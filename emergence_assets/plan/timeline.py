@@ -1,4 +1,4 @@
-"""The checkpoint timeline of a model: the steps that have checkpoints, and which of these are valid."""
+"""Checkpoint timeline of a model: its steps, and the status of the checkpoint of every step."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,13 @@ from resources.files.storage import Storage
 from resources.files.versions import per_version
 
 Status = Literal["ok", "admitted", "expected", "unjudged", "duplicate", "outlier", "quarantined", "missing"]
-"""Used are `ok`, `admitted` (named in the study file although a rule failed) and `expected` (trained here, not
-validated yet). `unjudged` is from outside and not validated yet. `duplicate` shares weights with another step,
-`outlier` is not on the trajectory of the others, `quarantined` failed another rule: these three are left out. `missing`
-is wanted and absent or incomplete."""
+"""Status of a checkpoint.
+
+Used: `ok`; `admitted`, which fails a rule and is named in the study file; `expected`, which is trained here and not
+validated yet. Left out: `duplicate`, which shares weights with another step; `outlier`, which is not on the trajectory
+of the other steps; `quarantined`, which fails another rule. Neither: `unjudged`, which is external and not validated
+yet; `missing`, which is wanted and absent or incomplete.
+"""
 USED: tuple[Status, ...] = ("ok", "admitted", "expected")
 LEFT_OUT: tuple[Status, ...] = ("duplicate", "outlier", "quarantined")
 MAX_BYTES = 50_000_000
@@ -31,22 +34,22 @@ class TimelineEntry:
     step: NonNegativeInt
     status: Status
     reason: str = ""
-    """Why it is not used, or was admitted; empty when nothing is wrong."""
+    """Why the checkpoint is not used, or was admitted; empty without a problem."""
     failed: tuple[str, ...] = ()
-    """Names of the identity rules that it fails."""
+    """Names of the failed identity rules."""
     dup_of_step: int | None = None
-    """Step whose weights it repeats."""
+    """Step with the same weights."""
     revision: str = ""
     """Name of the checkpoint at its source."""
     location: str = ""
     """Repository or folder."""
     commit_sha: str = ""
-    """Commit it is pinned to; empty where there are none."""
+    """Commit of the pin; empty for sources without commits."""
     identity: str = ""
-    """Hash that changes with every file of the checkpoint; names its measurement."""
+    """Hash that changes with every file of the checkpoint; also the name of its measurement."""
     weights_bytes: int = 0
     weights_sha256: str = ""
-    """As the source states it before anything is fetched; may be empty."""
+    """SHA-256 of the weights as the source states it before a download; may be empty."""
     upstream: str = ""
     """Result of the last verification of the pin; empty when nothing changed."""
 
@@ -60,27 +63,26 @@ def _ascending(entries: tuple[TimelineEntry, ...]) -> tuple[TimelineEntry, ...]:
 
 @dataclass(frozen=True)
 class Timeline:
-    """All steps of one model that are wanted or offered, ascending."""
+    """All steps of one model that the study lists or the source offers, ascending."""
 
     __pydantic_config__ = STRICT
     entries: Annotated[tuple[TimelineEntry, ...], AfterValidator(_ascending)]
     validated_from: Annotated[str, Field(alias="judged")] = ""
-    """Hash of what the results of validation were made from: rules, measured checkpoints, names that the study
-    admits."""
+    """Hash of the inputs of the validation: rules, measured checkpoints, and admitted steps of the study."""
     format: Literal["emergence-time-axis"] = "emergence-time-axis"
     format_version: Literal[1] = 1
 
     def steps(self, unvalidated: bool = False) -> list[int]:
-        """Steps that the study uses; include those that are not validated yet if `unvalidated` is true."""
+        """Return the steps that the study uses, with steps that are not validated yet if `unvalidated` is true."""
         return [entry.step for entry in self.entries if is_used(entry.status, unvalidated)]
 
     @property
     def left_out(self) -> list[TimelineEntry]:
-        """Checkpoints that are there and are not used."""
+        """Entries of the existing checkpoints that are left out."""
         return [entry for entry in self.entries if entry.status in LEFT_OUT]
 
     def entry(self, step: int) -> TimelineEntry | None:
-        """The entry of a step."""
+        """Return the entry of a step; None if the timeline does not have it."""
         return next((entry for entry in self.entries if entry.step == step), None)
 
 
@@ -88,12 +90,12 @@ _TIMELINE = TypeAdapter(Timeline)
 
 
 def is_used(status: Status, unvalidated: bool = False) -> bool:
-    """Whether a step of this status is on the timeline."""
+    """Return whether a step of this status is used."""
     return status in USED or (unvalidated and status == "unjudged")
 
 
 def entry_of(storage: Storage, cell: Cell) -> TimelineEntry | None:
-    """The stored entry of a cell's model and step.
+    """Return the stored entry of the model and step of a cell; None without one.
 
     Raises:
         EmergenceError: the stored timeline is damaged.
@@ -103,7 +105,7 @@ def entry_of(storage: Storage, cell: Cell) -> TimelineEntry | None:
 
 
 def write_timeline(path: Path, timeline: Timeline) -> None:
-    """Replace the file, unless it has this content already."""
+    """Write a timeline; a file with equal content is not replaced."""
     content = _TIMELINE.dump_json(timeline, indent=1, by_alias=True)
     try:
         if path.read_bytes() == content:
@@ -115,10 +117,10 @@ def write_timeline(path: Path, timeline: Timeline) -> None:
 
 
 def read_timeline(path: Path) -> Timeline | None:
-    """The checkpoint timeline in a file, read once per version of it; None without a file.
+    """Read the checkpoint timeline in a file, once per version of the file; None without a file.
 
     Raises:
-        EmergenceError: the file is damaged; names the field.
+        EmergenceError: the file is damaged; the message names the field.
     """
     return per_version(path, _read)
 

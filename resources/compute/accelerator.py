@@ -1,4 +1,4 @@
-"""Which device computes, in which data type and batch. Imports torch only when asked."""
+"""Choice of the compute device, its data type and its batch size. Only `choose_accelerator` imports torch."""
 
 import functools
 import os
@@ -11,20 +11,20 @@ from resources.errors import EmergenceError
 
 @dataclass(frozen=True)
 class Accelerator:
-    """A device and how to use it."""
+    """A compute device with its batch size."""
 
     device: str
     """`cpu` or `cuda:N`."""
     capture_batch: int
     """Texts per forward pass."""
     name: str
-    """What the maker calls it, or `cpu`; for the record."""
+    """Name of the device by its maker, or `cpu`; part of records."""
 
     def model_dtype(self, wanted: str) -> str:
-        """Data type of forward passes, if this device computes in it; float32 is what all devices agree on.
+        """Return the wanted data type of forward passes, if this device computes in it; all devices compute in float32.
 
         Raises:
-            EmergenceError: the device would emulate it, tens of times slower than float32.
+            EmergenceError: the device would emulate the data type, tens of times slower than float32.
         """
         flags = {"bfloat16": {"avx512_bf16", "amx_bf16", "bf16"}, "float16": {"avx512_fp16", "amx_fp16", "fphp"}}
         if self.device == "cpu" and wanted in flags and not flags[wanted] & _cpu_flags():
@@ -37,7 +37,7 @@ class Accelerator:
 
 @functools.cache
 def _cpu_flags() -> frozenset[str]:
-    """What the processor can do, in the words of Linux; empty elsewhere."""
+    """Return the CPU flags of /proc/cpuinfo; empty on systems other than Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -49,11 +49,11 @@ def _cpu_flags() -> frozenset[str]:
 def choose_accelerator(wanted: str | None = None) -> Accelerator:
     """Resolve `auto`, `cpu`, `cuda` or `cuda:N`; by default EMERGENCE_DEVICE, else `auto`.
 
-    Workers of one machine are spread over its GPUs by their process number. Records that are written after that
-    name the device.
+    Workers of one machine are spread over its GPUs by their process id. Records written after this call name the
+    device.
 
     Raises:
-        EmergenceError: no such device on this machine.
+        EmergenceError: the device does not exist on this machine.
     """
     import torch
 

@@ -1,6 +1,6 @@
-"""Where work inside a run goes: a worker process per core or GPU, one thread each. Knows nothing of what the work is.
+"""Worker processes of a run: one per core or GPU, with one thread each. They are independent of the kind of work.
 
-A cluster takes its place by offering the same `Compute.run`.
+A cluster can replace this module with the same `Compute.run`.
 """
 
 import contextlib
@@ -21,15 +21,15 @@ from resources.compute.worker_process import begin_worker, call_task
 from resources.errors import EmergenceError
 
 MAX_LOSSES = 3
-"""So many times a worker may be lost in one `run` before it is given up: the work itself kills it."""
+"""Number of lost workers after which `run` stops, because the work itself seems to kill them."""
 WORKER_ENVIRONMENT = {
-    # One thread each: more oversubscribe the cores, and results are bit-identical per thread count only.
+    # One thread each: more threads oversubscribe the cores, and results are bit-identical only per thread count.
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "POLARS_MAX_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    # Keep freed memory: glibc would map and unmap every temporary tensor anew.
+    # Keep freed memory: otherwise glibc maps and unmaps every temporary tensor.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 32),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 33),
     "MALLOC_TOP_PAD_": str(1 << 28),
@@ -37,10 +37,10 @@ WORKER_ENVIRONMENT = {
 
 
 class LocalProcesses:
-    """Worker processes on this machine that outlive single runs, so that heavy imports happen once.
+    """Worker processes on this machine that outlive single calls of `run`, so that heavy imports happen once.
 
-    Two pools where there are GPUs: a worker per GPU for tasks that use one, a worker per core for those that do not.
-    Without GPUs one pool does all.
+    With GPUs there are two pools: a worker per GPU for tasks that use a GPU, and a worker per core for other tasks.
+    Without GPUs one pool runs all tasks.
     """
 
     def __init__(self, n_workers: int | None = None):
@@ -56,7 +56,7 @@ class LocalProcesses:
         self.close()
 
     def close(self) -> None:
-        """End the workers at once; their writes are atomic, so nothing half-made is left."""
+        """End the workers at once; their writes are atomic, so that no partial file is left."""
         self._on_accelerators.close()
         self._on_cores.close()
 
@@ -64,7 +64,7 @@ class LocalProcesses:
         """Yield every task with its result as it finishes; see `Compute`.
 
         Raises:
-            EmergenceError: of the first task that failed, naming its cell; or workers were lost again and again.
+            EmergenceError: the first failed task, with its label; or workers were lost MAX_LOSSES times.
         """
         self._on_accelerators.report = self._on_cores.report = report
         failures: list[tuple[Task, BaseException]] = []
@@ -108,7 +108,7 @@ class LocalProcesses:
 
 
 class _Pool:
-    """Processes that do the same kind of work; started when the first task comes."""
+    """Processes for one kind of task, started with the first task."""
 
     def __init__(self, n_workers: int):
         self._n_workers = n_workers
@@ -119,15 +119,15 @@ class _Pool:
         self.report: Report = _no_report
 
     def submit(self, task: Task) -> Future[Any]:
-        """Have a task done.
+        """Submit a task to the workers.
 
         Raises:
-            BrokenProcessPool: A worker was lost.
+            BrokenProcessPool: a worker was lost.
         """
         return self._start().submit(call_task, task)
 
     def close(self) -> None:
-        """End the workers at once; a later task starts others."""
+        """End the workers at once; a later task starts new workers."""
         if self._leash is not None:
             self._leash.close()
             self._leash = None
@@ -135,14 +135,14 @@ class _Pool:
             self._executor.shutdown(wait=True, cancel_futures=True)
             self._executor = None
         if self._progress is not None:
-            self._progress.close()  # the workers' ends are closed too: the listener sees the end
+            self._progress.close()  # the ends of the workers are closed too: the listening thread ends
             self._progress = None
 
     def _start(self) -> ProcessPoolExecutor:
         if self._executor is None:
-            # Only this process holds the writing end: when it closes it or dies, the workers see the end and leave.
+            # Only this process has the writing end: when it closes the pipe or dies, the workers exit.
             leash, self._leash = self._context.Pipe(duplex=False)
-            # A pipe and not a queue: a worker that is killed while it holds a queue's lock would lock out all others.
+            # A pipe and not a queue: a worker killed with the lock of a queue would block all other workers.
             events, self._progress = self._context.Pipe(duplex=False)
             self._executor = ProcessPoolExecutor(
                 self._n_workers, self._context, initializer=begin_worker, initargs=(leash, self._progress)
@@ -157,16 +157,16 @@ class _Pool:
                 try:
                     self.report(*event)
                 except Exception:
-                    # Go on reading: a full pipe would stop the workers.
+                    # Continue reading: a full pipe would stop the workers.
                     self.report = _no_report
                     logging.getLogger(__name__).exception("progress is not shown any more")
 
 
 def default_workers(on_accelerator: bool = True) -> int:
-    """EMERGENCE_WORKERS, else one per GPU where there are GPUs, else one per core.
+    """Return the number of workers: EMERGENCE_WORKERS, else one per GPU, without GPUs one per core.
 
     Args:
-        on_accelerator: Of the workers that use GPUs; others never are one per GPU.
+        on_accelerator: whether the workers use GPUs; the number of other workers never depends on GPUs.
 
     Raises:
         EmergenceError: EMERGENCE_WORKERS is not a positive number.
@@ -180,7 +180,7 @@ def default_workers(on_accelerator: bool = True) -> int:
 
 
 def n_gpus() -> int:
-    """GPUs that workers may use, by their device files: this process does not import torch."""
+    """Count the GPUs for workers by their device files, because this process does not import torch."""
     return 0 if os.environ.get("EMERGENCE_DEVICE") == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
@@ -189,7 +189,7 @@ def _no_report(_label: str, _done: int, _total: int, _note: str) -> None:
 
 
 def _as_completed(futures: Mapping[Future[Any], Task]) -> Iterator[Future[Any]]:
-    """Like `concurrent.futures.as_completed`, over a mapping that the caller empties."""
+    """Yield futures like `concurrent.futures.as_completed`, over a mapping that the caller empties."""
     while futures:
         finished, _ = wait(futures, return_when=FIRST_COMPLETED)
         yield from finished
@@ -212,7 +212,7 @@ def _failure(failures: Sequence[tuple[Task, BaseException]]) -> BaseException:
 
 @contextlib.contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Environment that new processes start with: allocator and thread pools read it before Python runs."""
+    """Set the environment of new processes: allocator and thread pools read it before Python starts."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -1,4 +1,4 @@
-"""A call of a function by name, and the interface of what runs it."""
+"""Task: a call of a function by name; and the interface of the compute that runs tasks."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,22 +10,22 @@ Report = Callable[[str, int, int, str], None]
 
 @dataclass(frozen=True)
 class Task:
-    """A call of a module's function, by name, so that nothing but plain values crosses to the worker."""
+    """Call of a function by name, so that only plain values are sent to the worker."""
 
     function: str
     """`package.module:function`; called with the arguments and `report`."""
     arguments: Mapping[str, Any]
     label: str
-    """The cell it belongs to; stands in progress and errors."""
+    """Name of the task in progress and errors, usually its cell."""
     on_accelerator: bool = True
-    """Whether it computes on a GPU where there is one. Others are spread over the cores."""
-    origin: Mapping[str, Any] = field(default_factory=dict)
-    """Metadata of the run, for the records that the task writes; decides nothing."""
+    """Whether the task uses a GPU where one exists; other tasks are spread over the cores."""
+    run_metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Metadata of the run, for the records that the task writes; no result depends on it."""
 
 
 class Compute(Protocol):
-    """Runs tasks somewhere."""
+    """Runs tasks on workers."""
 
     def run(self, tasks: Sequence[Task], report: Report) -> Iterator[tuple[Task, Any]]:
-        """Yield every task with its result as it finishes; after all others, raise what failed."""
+        """Yield every task with its result as it finishes; raise the first failure after all other tasks."""
         ...

@@ -1,4 +1,4 @@
-"""What runs inside a worker process."""
+"""Code that runs inside a worker process."""
 
 import contextlib
 import importlib
@@ -17,10 +17,10 @@ _worker_progress: Connection | None = None
 
 
 def begin_worker(leash: Connection, progress: Connection) -> None:
-    """Prepare a worker process: it ignores Ctrl-C, and leaves when its parent does."""
+    """Prepare a worker process: it ignores Ctrl-C, and exits with its parent."""
     global _worker_progress
     _worker_progress = progress
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent handles it
 
     def leave_with_parent() -> None:
         with contextlib.suppress(EOFError, OSError):
@@ -36,12 +36,12 @@ def call_task(task: Task) -> Any:
 
     def report(done: int, total: int, note: str = "") -> None:
         event = pickle.dumps((task.label, done, total, note))
-        # Up to this length the system writes a message whole or not at all, also with several writers.
+        # Up to this length a write to a pipe is atomic, also with several writers.
         if _worker_progress is not None and len(event) <= select.PIPE_BUF - 8:
             _worker_progress.send_bytes(event)
 
     try:
-        with made_for(task.origin):
+        with made_for(task.run_metadata):
             return getattr(importlib.import_module(module), name)(**task.arguments, report=report)
     except Exception as error:
         if _can_be_sent(error):
@@ -50,7 +50,7 @@ def call_task(task: Task) -> Any:
 
 
 def _can_be_sent(error: Exception) -> bool:
-    """Whether it survives the way to the parent, to whom it would otherwise look like a lost worker."""
+    """Return whether an error can be pickled; otherwise the parent would take the worker for lost."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

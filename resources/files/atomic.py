@@ -1,6 +1,7 @@
-"""Writing to disk so that a kill at any moment leaves the old content or the new, never half of either.
+"""Atomic writes: a kill at any moment leaves the old content or the new content, never a part of either.
 
-A temporary name beside the final one, contents flushed, then a rename. Paths are spelt in `resources.files.storage`.
+The content is written under a temporary name beside the final name, flushed, and renamed. `resources.files.storage` has
+the paths.
 """
 
 import contextlib
@@ -16,12 +17,12 @@ from resources.errors import EmergenceError
 
 @contextlib.contextmanager
 def clear_disk_errors(where: Path) -> Iterator[None]:
-    """Turn a full disk, a read-only folder and the like into a message with a remedy."""
+    """Turn errors such as a full disk or a read-only folder into a message with a remedy."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            what, remedy = "The disk is full.", "free some space and run again; what is finished is kept"
+            what, remedy = "The disk is full.", "free some space and run again; finished cells are kept"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             what = f"The data folder cannot be written: {os.strerror(error.errno)}."
             remedy = "give another folder with --data or EMERGENCE_DATA, or change its rights"
@@ -32,7 +33,7 @@ def clear_disk_errors(where: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block ends well its file takes the place of `path`, durably."""
+    """Yield a temporary path beside `path`; after the block without an error, its file atomically replaces `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -43,7 +44,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Give a finished file its final name: contents to disk, then the name, then the folder that holds the name."""
+    """Give a finished file its final name: flush the content, rename the file, flush its folder."""
     sync(temporary)
     temporary.replace(path)
     sync(path.parent)
@@ -51,9 +52,9 @@ def publish(temporary: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; when the block ends well it takes the place of `path`.
+    """Yield a temporary folder beside `path`; after the block without an error, it replaces `path`.
 
-    Folders cannot be exchanged in one step: a kill between the two renames leaves no folder, never half a one.
+    Folders cannot be exchanged in one step: a kill between the two renames leaves no folder, never a partial folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -66,7 +67,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         sync(temporary)
         if path.exists():
             superseded = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
-            shutil.rmtree(superseded, ignore_errors=True)  # of a killed process that had this number
+            shutil.rmtree(superseded, ignore_errors=True)  # left by a killed process with this id
             path.rename(superseded)
             temporary.rename(path)
             shutil.rmtree(superseded)
@@ -87,29 +88,29 @@ def sync(path: Path) -> None:
 
 
 def sweep_temporaries(root: Path) -> int:
-    """Delete temporary files and folders whose writing process on this host is gone.
+    """Delete temporary files and folders of dead processes of this host.
 
     Returns:
-        How many there were.
+        Number of deleted files and folders.
     """
-    clean_temporaries = 0
+    n_deleted = 0
     for path in root.rglob(".*.tmp"):
         match = re.search(r"\.(\d+)(?:\.old)?\.tmp$", path.name)
         if match and not process_is_alive(int(match[1])) and path.exists():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-            clean_temporaries += 1
-    return clean_temporaries
+            n_deleted += 1
+    return n_deleted
 
 
 def process_is_alive(pid: int) -> bool:
-    """Whether a process of this host runs; one that has ended and only waits to be collected does not."""
+    """Return whether a process of this host runs; a zombie process does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    with contextlib.suppress(OSError):  # no /proc: believe the signal
+    with contextlib.suppress(OSError):  # without /proc the signal decides
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
         return state != "Z"
     return True

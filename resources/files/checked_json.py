@@ -1,4 +1,4 @@
-"""JSON files that anybody may have edited, checked field by field."""
+"""JSON files that may have been edited by hand, checked field by field."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +23,7 @@ def read_checked(path: Path, kind: TypeAdapter[T], max_bytes: int) -> T:
 
 
 def parse_checked(content: bytes | str, kind: TypeAdapter[T]) -> T:
-    """The same of the content of a file.
+    """Parse the content of a JSON file as an instance of a type.
 
     Raises:
         ValueError: the content is not JSON, or a field is wrong; the message names the field.

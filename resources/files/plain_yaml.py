@@ -1,4 +1,4 @@
-"""Reading YAML from outside: small plain documents only; no aliases, no repeated keys, no tags."""
+"""Reader of external YAML: small plain documents without aliases, repeated keys and tags."""
 
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,8 @@ def read_yaml(path: Path) -> Any:
     """Parse one YAML document.
 
     Raises:
-        EmergenceError: unreadable, too large, nested too deep, not YAML, a tag, an alias or a repeated key; names the
-            line where YAML knows it.
+        EmergenceError: the file is unreadable, too large, nested too deep or not YAML, or it has a tag, an alias or a
+            repeated key; the message names the line where it is known.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -50,5 +50,5 @@ def read_yaml(path: Path) -> Any:
         raise EmergenceError(f"The file cannot be read: {error}", where=path, remedy="check path and rights") from None
     except RecursionError:
         raise EmergenceError("The file is nested too deep.", where=path, remedy="give a study file") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that no calendar has, a number too long
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date, or a number that is too long
         raise EmergenceError(f"The file is not plain YAML: {error}", where=path, remedy="correct that line") from None

@@ -1,4 +1,4 @@
-"""What a result was made from, and whether that is what the study asks for now. Pure: no files, no orchestration."""
+"""Provenance of a result, and its comparison with the provenance that the study requires now. Pure functions."""
 
 import hashlib
 import json
@@ -10,50 +10,50 @@ from resources.errors import EmergenceError
 
 
 def canonical_json(value: Any) -> str:
-    """The one JSON text of a value: sorted keys, no spaces, no NaN."""
+    """Return the canonical JSON text of a value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
 
 
 @dataclass(frozen=True)
 class Required:
-    """What a cell has to be made from, according to the study, its inputs and the code as they are now."""
+    """Required provenance of a cell, by the present study, inputs and code."""
 
     asset: str
     cell: str
-    """Key of the cell within the study, for example `gloss-25k/step000512/L01`."""
+    """Name of the cell within the study, for example `gloss-25k/step000512/L01`."""
     recipe: Mapping[str, Any]
     """Settings that decide the result."""
     inputs: Mapping[str, str]
     """Input cell to fingerprint."""
     code_version: str
-    """Scheme and hash of the code that makes it; see `code_version.py`."""
+    """Scheme and hash of the code that makes the cell; see `code_version.py`."""
 
     @property
     def fingerprint(self) -> str:
-        """32 hexadecimal digits; equal exactly when asset, cell, recipe, inputs and code are equal."""
+        """32 hexadecimal digits; equal exactly when asset, cell, settings, inputs and code are equal."""
         record = [self.asset, self.cell, dict(self.recipe), dict(self.inputs), self.code_version]
         return hashlib.sha256(canonical_json(record).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a stored cell was made from, kept inside the file or folder itself."""
+    """Provenance of a stored cell, kept inside its file or folder."""
 
     required: Required
     summary: Mapping[str, Any] = field(default_factory=dict)
-    """Numbers that describe the result, shown with it and checked; plain values only."""
+    """Plain values that describe the result, shown with it and checked."""
     environment: Mapping[str, Any] = field(default_factory=dict)
-    """What made it: see `environment.environment`."""
+    """Run, commit, libraries and machine of the result; see `environment.environment`."""
     created: str = ""
     """UTC time, ISO 8601."""
 
     @property
     def fingerprint(self) -> str:
-        """Fingerprint of what it was made from."""
+        """Fingerprint of the required provenance."""
         return self.required.fingerprint
 
     def to_json(self) -> str:
-        """Text that is stored with the result."""
+        """Return the text that is stored with the result."""
         return canonical_json(
             {
                 "asset": self.required.asset,
@@ -70,34 +70,34 @@ class Provenance:
 
     @staticmethod
     def from_json(text: str, where: object) -> "Provenance":
-        """Read what `to_json` wrote, and check that it agrees with itself.
+        """Read the text of `to_json`, and check its fingerprint.
 
         Raises:
-            EmergenceError: not such a record, or its fingerprint is not that of its content.
+            EmergenceError: the text is not a provenance record, or its fingerprint is not that of its content.
         """
-        remedy = "delete it and run again; it will be made anew"
+        remedy = "delete it and run again; the result is made again"
         try:
             record = json.loads(text)
             required = Required(*(record[key] for key in ("asset", "cell", "recipe", "inputs", "code_version")))
             stored = Provenance(required, record["summary"], record["environment"], record["created"])
             if not all(isinstance(record[key], dict) for key in ("recipe", "inputs", "summary", "environment")):
                 raise TypeError("a part of the record is not a mapping")
-            claimed = record["fingerprint"]
-            computed = stored.fingerprint
+            stored_fingerprint = record["fingerprint"]
+            computed_fingerprint = stored.fingerprint
         except (ValueError, KeyError, TypeError, RecursionError):
             raise EmergenceError("The provenance record cannot be read.", where=where, remedy=remedy) from None
-        if claimed != computed:
+        if stored_fingerprint != computed_fingerprint:
             raise EmergenceError("The provenance record was altered.", where=where, remedy=remedy)
         return stored
 
 
 State = Literal["done", "stale", "missing"]
 SHOWN_CHARACTERS = 160
-"""Longer settings are cut in a message."""
+"""Maximum length of a setting in a message."""
 
 
 def difference(stored: Required, required: Required) -> str:
-    """Why a stored cell is not what is required now, in a few words; empty when it is."""
+    """Describe the difference between stored and required provenance in a few words; empty without a difference."""
     if stored.fingerprint == required.fingerprint:
         return ""
     if (stored.asset, stored.cell) != (required.asset, required.cell):
@@ -131,7 +131,7 @@ def _changed_code(stored: str, required: str) -> str:
 
 
 def _differs(stored: Mapping[str, Any], required: Mapping[str, Any], name: str) -> bool:
-    # As the fingerprint compares: 1, 1.0 and true are equal to Python and not to it, nor are null and absent.
+    # Compare as the fingerprint does: unlike Python, it distinguishes 1, 1.0 and true, and also null and absent.
     if (name in stored) != (name in required):
         return True
     return canonical_json(stored[name]) != canonical_json(required[name])

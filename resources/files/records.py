@@ -1,4 +1,4 @@
-"""Provenance of results that are folders or small JSON files: a record inside, with the hash of what is beside it."""
+"""Provenance records of results that are folders or small JSON files, with the hash of the files of the folder."""
 
 import json
 from collections.abc import Mapping
@@ -14,44 +14,44 @@ from resources.files.provenance import Provenance, Required
 
 RECORD_NAME = "provenance.json"
 CONTENT = "content_sha256"
-"""Key of the summary that holds the hash of a folder's files."""
+"""Field of the summary with the hash of the files of a folder."""
 MAX_RECORD_BYTES = 10_000_000
 
 
 def now() -> str:
-    """UTC time to the second, ISO 8601."""
+    """Return the UTC time to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def folder_hash(folder: Path) -> str:
-    """sha256 over names and contents of all files but the record itself."""
+    """Compute the SHA-256 over names and contents of all files except the record itself."""
     digest = sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path != folder / RECORD_NAME:
-            with path.open("rb") as file:  # in pieces: weights of an SAE may be larger than memory
+            with path.open("rb") as file:  # in chunks: the weights of an SAE may be larger than memory
                 content = file_digest(file, "sha256").digest()
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + content)
     return digest.hexdigest()
 
 
 def record_of(required: Required, summary: Mapping[str, Any]) -> Provenance:
-    """The record of what is made here and now."""
+    """Make the record of a result of this process, with environment and time."""
     return Provenance(required, summary, environment(), now())
 
 
 def write_folder_record(folder: Path, required: Required, summary: Mapping[str, Any]) -> None:
-    """Put the record into a folder that is otherwise finished."""
+    """Write the record of a folder whose other files are finished."""
     record = record_of(required, {**summary, CONTENT: folder_hash(folder)})
     (folder / RECORD_NAME).write_text(record.to_json() + "\n", encoding="utf-8")
 
 
 def folder_provenance(folder: Path) -> Provenance | None:
-    """Provenance of a folder; None when there is no such folder or it has no record yet."""
+    """Read the provenance of a folder; None without a folder or a record."""
     return record_provenance(folder / RECORD_NAME)
 
 
 def verify_folder(folder: Path) -> None:
-    """Compare a folder's files with the hash in its record.
+    """Compare the files of a folder with the hash in its record.
 
     Raises:
         EmergenceError: a file was altered, added or lost.
@@ -64,16 +64,16 @@ def verify_folder(folder: Path) -> None:
 
 
 def write_record(path: Path, required: Required, summary: Mapping[str, Any]) -> None:
-    """Write a result that is nothing but its record."""
+    """Write a result that consists of its record only."""
     with replacing_file(path) as temporary:
         temporary.write_text(record_of(required, summary).to_json() + "\n", encoding="utf-8")
 
 
 def record_provenance(path: Path) -> Provenance | None:
-    """Provenance in a JSON file; None when there is no file.
+    """Read the provenance in a JSON file; None without a file.
 
     Raises:
-        EmergenceError: the file is not such a record.
+        EmergenceError: the file is not a provenance record.
     """
     try:
         if path.stat().st_size > MAX_RECORD_BYTES:
@@ -90,12 +90,12 @@ def record_provenance(path: Path) -> Provenance | None:
 
 
 def required_to_json(required: Required) -> str:
-    """Plain text of what a cell must be made from, to hand to a worker."""
+    """Write required provenance as text for a worker."""
     return json.dumps(
         [required.asset, required.cell, dict(required.recipe), dict(required.inputs), required.code_version]
     )
 
 
 def required_from_json(text: str) -> Required:
-    """What `required_to_json` wrote."""
+    """Read the text of `required_to_json`."""
     return Required(*json.loads(text))

@@ -1,4 +1,4 @@
-"""One run at a time works on a data folder, and finds it and leaves it without what killed processes left."""
+"""Lock that allows one run at a time on a data folder, and removal of temporary files of killed processes."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from resources.files.atomic import sweep_temporaries
 
 @contextlib.contextmanager
 def clean_temporaries(root: Path) -> Iterator[None]:
-    """Clear away what killed processes left: before, and after, since a killed run's workers outlive it by a moment."""
+    """Delete temporary files of killed processes before and after a run, since workers briefly outlive a killed run."""
     sweep_temporaries(root)
     yield
     sweep_temporaries(root)
@@ -25,7 +25,7 @@ def exclusive_run(path: Path) -> Iterator[None]:
     """Hold the lock of a study.
 
     Raises:
-        EmergenceError: another process holds it; names that process.
+        EmergenceError: another process holds the lock; the message names the process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -33,9 +33,9 @@ def exclusive_run(path: Path) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        who = holder.read_text() if holder.exists() else "another process"
+        owner = holder.read_text() if holder.exists() else "another process"
         raise EmergenceError(
-            f"Another run is working on this data: {who}.",
+            f"Another run is working on this data: {owner}.",
             where=path,
             remedy="wait for it or stop it, or give another folder with --data",
         ) from None

@@ -1,4 +1,4 @@
-"""Where everything lies: the only place where a path is spelt."""
+"""Paths of all files; no other module spells a path."""
 
 import os
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ from resources.files.atomic import clear_disk_errors
 
 
 def data_folder() -> Path:
-    """Root of all data: EMERGENCE_DATA, or `data` in the working directory."""
+    """Return the root of all data: EMERGENCE_DATA, or `data` in the working directory."""
     return Path(os.environ.get("EMERGENCE_DATA") or "data").absolute()
 
 
 def instance_home(data: Path) -> Path:
-    """Home of the Dagster instance: DAGSTER_HOME, or a folder inside the data."""
+    """Return the home of the Dagster instance: DAGSTER_HOME, or a folder inside the data."""
     return Path(os.environ.get("DAGSTER_HOME") or data / "dagster")
 
 
 def fetched_probe_set(name: str) -> Path:
-    """Folder of a probe set that was fetched, shared by all studies."""
+    """Return the folder of a downloaded probe set, shared by all studies."""
     return data_folder() / "probe-sets" / name
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Paths of one study's data."""
+    """Paths of the data of one study."""
 
     data: Path
     study: str
@@ -35,15 +35,15 @@ class Storage:
         return self.data / self.study
 
     def run_lock(self) -> Path:
-        """Held while `emergence run` works on the study."""
+        """Lock held while `emergence run` works on the study."""
         return self.root / "locks" / "run.lock"
 
     def training_lock(self, model: str) -> Path:
-        """Held while one model is trained."""
+        """Lock held while one model is trained."""
         return self.root / "locks" / f"{model}-training.lock"
 
     def checkpoint_lock(self, model: str, step: int) -> Path:
-        """Held while the layers of one checkpoint are captured."""
+        """Lock held while the layers of one checkpoint are captured."""
         return self.root / "locks" / f"{model}-step{step}.lock"
 
     @property
@@ -52,45 +52,45 @@ class Storage:
         return self.root / "checkpoints"
 
     def training_folder(self, model: str) -> Path:
-        """Checkpoints of one model, in the layout `step512/` that a local source reads."""
+        """Folder of the checkpoints of one model, in the layout `step512/` of local sources."""
         return self.training_root / model
 
     def checkpoint_folder(self, model: str, step: int) -> Path:
-        """One checkpoint: config.json, model.safetensors, tokenizer.json."""
+        """Folder of one checkpoint: config.json, model.safetensors, tokenizer.json."""
         return self.training_folder(model) / f"step{step}"
 
     def checkpoint_record(self, model: str, step: int) -> Path:
-        """What is known of a registered checkpoint."""
+        """Record of a registered checkpoint."""
         return self.root / "registry" / f"model={model}" / f"step={step:06d}.json"
 
     @property
     def measurements_folder(self) -> Path:
-        """Measurements of the checkpoints of all studies."""
+        """Folder of the measurements of the checkpoints of all studies."""
         return self.data / "measurements"
 
     def checkpoint_measurement(self, identity: str) -> Path:
-        """What was measured of the weights of one checkpoint; named by its content, shared by all studies."""
+        """Measurement of the weights of one checkpoint; named by the hash of its files, shared by all studies."""
         return self.measurements_folder / f"{identity}.safetensors"
 
     def timeline(self, model: str) -> Path:
-        """Which checkpoints of a model there are, and which are left out."""
+        """Checkpoint timeline of a model."""
         return self.root / "registry" / f"model={model}" / "time_axis.json"
 
     def timeline_lock(self, model: str) -> Path:
-        """Held while the checkpoints of a model are listed and judged."""
+        """Lock held while the checkpoints of a model are listed and validated."""
         return self.root / "locks" / f"{model}-time-axis.lock"
 
     def checkpoint_lock_file(self) -> Path:
-        """Pins of a published family where the study names no file."""
+        """Pins of a published family, if the study names no other file."""
         return self.root / "checkpoints.lock.json"
 
     def checkpoint_cache(self) -> Path:
-        """Fetched and converted checkpoints, shared by all studies."""
+        """Folder of downloaded and converted checkpoints, shared by all studies."""
         return self.data / "checkpoint-cache"
 
     @property
     def tokens_folder(self) -> Path:
-        """All token files of the study."""
+        """Folder of all token files of the study."""
         return self.root / "tokens"
 
     def tokens_file(self, fingerprint: str) -> Path:
@@ -98,36 +98,36 @@ class Storage:
         return self.tokens_folder / f"{fingerprint}.h5"
 
     def activation_file(self, model: str, step: int, layer: int) -> Path:
-        """Residual stream of one layer of one checkpoint."""
+        """File of the residual stream of one layer of one checkpoint."""
         return self.root / "activations" / _cell_path(model, step, layer, ".h5")
 
     def sae_folder(self, model: str, step: int, layer: int) -> Path:
-        """SAEs of one cell, a folder per seed."""
+        """Folder of the SAEs of one cell, with a folder per seed."""
         return self.root / "saes" / _cell_path(model, step, layer, "")
 
     def sae_training_state(self, model: str, step: int, layer: int) -> Path:
-        """State from which the training of a cell's SAEs continues after a kill; deleted at its end."""
+        """State from which the SAE training of a cell continues after a kill; deleted at the end of training."""
         return self.root / "saes" / _cell_path(model, step, layer, ".training.safetensors")
 
     @property
     def imported_saes_folder(self) -> Path:
-        """All SAEs that others trained; cells name those that they use by their hash."""
+        """Folder of all imported SAEs; a cell names the SAEs that it uses by their hash."""
         return self.root / "imported_saes"
 
     def imported_sae(self, model: str, step: int, layer: int, seed: int) -> Path:
-        """An SAE that others trained, which takes the place of ours."""
+        """Folder of an imported SAE, which replaces the SAE of the study."""
         return self.imported_saes_folder / _cell_path(model, step, layer, "") / f"seed={seed}"
 
     def cell_table(self, table: str, model: str, step: int, layer: int) -> Path:
-        """Part of a table that one cell contributes."""
+        """Part of a table for one cell."""
         return self.root / "tables" / table / _cell_path(model, step, layer, ".parquet")
 
     def model_table(self, table: str, model: str) -> Path:
-        """Part of a table that one model contributes."""
+        """Part of a table for one model."""
         return self.root / "tables" / table / f"model={model}.parquet"
 
     def control_parts(self, model: str) -> Path:
-        """Folder with a file per control of one model, which its table of controls is made from."""
+        """Folder with a file per control of one model; the table of controls is made from these files."""
         return self.root / "tables" / "control_parts" / f"model={model}"
 
     def study_table(self, table: str) -> Path:
@@ -135,7 +135,7 @@ class Storage:
         return self.root / "tables" / f"{table}.parquet"
 
     def report_folder(self) -> Path:
-        """The page and its charts."""
+        """Folder of the report: its page and charts."""
         return self.root / "report"
 
 
@@ -145,15 +145,15 @@ def _cell_path(model: str, step: int, layer: int, ending: str) -> Path:
 
 
 def existing_folder(path: Path) -> Path:
-    """The folder itself, or the nearest one above it that is there: the disk that it lies on, or will lie on."""
+    """Return the nearest existing folder of a path, itself or a parent: it is on the disk of the path."""
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
 def prepare_folder(folder: Path) -> None:
-    """Create a folder and see that it can be written.
+    """Create a folder and check that it can be written.
 
     Raises:
-        EmergenceError: it cannot.
+        EmergenceError: the folder cannot be created or written.
     """
     with clear_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Content of files, read once per version of them."""
+"""Contents of files, read once per version of a file."""
 
 from collections.abc import Callable
 from hashlib import file_digest
@@ -12,13 +12,13 @@ _read: dict[tuple[Any, Path], tuple[tuple[int, int, int], Any]] = {}
 def per_version(path: Path, read: Callable[[Path], T]) -> T:
     """Call `read` once per version of a file, known by inode, size and time of change.
 
-    Files have to be replaced and never edited, as `atomic.py` does. Where there is no file, `read` is called each time.
+    Files have to be replaced and never edited, as in `atomic.py`. Without a file, `read` is called each time.
     """
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return read(path)
-    version = (found.st_ino, found.st_size, found.st_mtime_ns)
+    version = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
     known = _read.get((read, path))
     if known is None or known[0] != version:
         known = _read[read, path] = (version, read(path))
@@ -26,10 +26,10 @@ def per_version(path: Path, read: Callable[[Path], T]) -> T:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file as hexadecimal digits, worked out once per version of it.
+    """Compute the SHA-256 of a file as hexadecimal digits, once per version of the file.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     return per_version(path, _sha256)
 

@@ -1,4 +1,4 @@
-"""Opening HDF5 files as if they were hostile: nothing is followed, decoded or allocated before it was checked.
+"""Reader of HDF5 files as hostile input: no link is followed, and no data is decoded or allocated before a check.
 
 HDF5 by default follows links to other files, reads any file of the machine through external storage, and shows
 missing parts of virtual datasets as zeros; each is refused.
@@ -20,30 +20,30 @@ from resources.errors import EmergenceError
 from resources.hdf5.hdf5 import NUMERIC_TYPES, AttrValue
 
 OPENING_ATTEMPTS = 5
-"""A file that is replaced just while it is opened is opened anew."""
+"""Maximum number of attempts to open a file that is being replaced."""
 MAX_ATTR_BYTES = 1 << 20
 REBUILD = "Delete the file and materialise its asset again."
 
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """Where the bytes of a checked dataset lie."""
+    """Location, shape and type of a checked dataset in its file."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     """A key of `NUMERIC_TYPES`, or "utf8"."""
     memory_dtype: np.dtype
-    """The same bits in numpy: bfloat16 as uint16, strings as S."""
+    """numpy type with the same bits: bfloat16 as uint16, strings as S."""
     offset: int
     """First byte in the file."""
     n_bytes: int
     xxh3_128: str
-    """Hash of the bytes as stored in the file's attributes; empty when the dataset has none."""
+    """Hash of the bytes, stored as an attribute of the dataset; empty without the attribute."""
 
 
 class GuardedFile:
-    """An open file whose attributes and datasets are handed out after being checked. Made by `open_guarded`."""
+    """An open file that returns only checked attributes and datasets. Made by `open_guarded`."""
 
     def __init__(self, path: Path, file: h5py.File, stream: BinaryIO):
         self.path = path
@@ -52,19 +52,19 @@ class GuardedFile:
         self.attrs: dict[str, AttrValue] = {name: self._attr(file, name) for name in _attr_names(file)}
 
     def names(self) -> set[str]:
-        """What the root holds, whatever it is."""
+        """Return the names of all members of the root."""
         return set(self._file.keys())
 
     def refuse(self, what: str, remedy: str = REBUILD) -> EmergenceError:
-        """The error for this file."""
+        """Make an error about this file."""
         return EmergenceError(what, where=self.path, remedy=remedy)
 
     def facts(self, name: str) -> DatasetFacts:
-        """Check the dataset `name` (path with slashes) and say where its bytes are.
+        """Check the dataset `name` (path with slashes) and return the location of its bytes.
 
         Raises:
-            EmergenceError: It is missing, reached by a link, virtual, stored outside, chunked, filtered, of a type that
-                is not in the allow-list, or its size does not add up.
+            EmergenceError: the dataset is missing, reached by a link, virtual, stored in another file, chunked or
+                filtered, its type is not in the allow-list, or its size is inconsistent.
         """
         dataset = self._resolve(name)
         creation = dataset.id.get_create_plist()
@@ -89,7 +89,7 @@ class GuardedFile:
         return DatasetFacts(name, shape, dtype, memory_dtype, offset, n_bytes, stored_hash)
 
     def read(self, facts: DatasetFacts) -> np.ndarray:
-        """The whole dataset in memory, byte for byte."""
+        """Read the whole dataset into memory, byte for byte."""
         self.stream.seek(facts.offset)
         data = self.stream.read(facts.n_bytes)
         return np.frombuffer(data, dtype=facts.memory_dtype).reshape(facts.shape)
@@ -134,7 +134,7 @@ class GuardedFile:
 
 def _attr_names(file: h5py.File) -> list[str]:
     names: list[bytes] = []
-    h5a.iterate(file.id, names.append)  # opening the nth of many by its number takes n steps
+    h5a.iterate(file.id, names.append)  # opening the nth attribute by its index takes n steps
     return [name.decode() for name in names]
 
 
@@ -144,7 +144,7 @@ def _opened(path: Path) -> h5py.File:
     except OSError as error:
         if "unable to lock file" not in str(error):
             raise
-        # Files never change under their final name: neither a foreign lock nor a disk without locks is an obstacle.
+        # Files never change under their final name, so that a foreign lock or a disk without locks does not matter.
         return h5py.File(path, "r", locking=False)
 
 
@@ -153,8 +153,8 @@ def open_guarded(path: Path, format_name: str, format_version: int) -> Iterator[
     """Open a file for reading, after checking that it is complete and of the expected format.
 
     Raises:
-        EmergenceError: The file is missing, not HDF5, truncated, damaged, incomplete or of another format or version;
-            also for anything that HDF5 finds wrong while the file is in use.
+        EmergenceError: the file is missing, not HDF5, truncated, damaged, incomplete, or of another format or version;
+            or HDF5 finds an error while the file is in use.
     """
     path = Path(path)
     if not path.is_file():
@@ -174,14 +174,14 @@ def open_guarded(path: Path, format_name: str, format_version: int) -> Iterator[
             what = f"The file is truncated: {reason}"
         else:
             what = f"The file cannot be read: {reason}"
-        # Only with the variable set: it overrules what a program asks of HDF5.
+        # Only with the variable set, which overrides the locking mode of the program.
         locked = "Unset HDF5_USE_FILE_LOCKING, or end the program that holds the file."
         raise EmergenceError(what, where=path, remedy=locked if "unable to lock file" in reason else REBUILD) from error
 
 
 @contextmanager
 def _opened_twice(path: Path) -> Iterator[tuple[BinaryIO, h5py.File]]:
-    """The file as bytes, which are mapped and hashed later, and the same file as HDF5 parses it."""
+    """Open a file twice: as bytes, which are mapped and hashed later, and as HDF5."""
     for _ in range(OPENING_ATTEMPTS):
         with ExitStack() as both:
             stream, file = both.enter_context(path.open("rb")), both.enter_context(_opened(path))
@@ -193,14 +193,14 @@ def _opened_twice(path: Path) -> Iterator[tuple[BinaryIO, h5py.File]]:
 
 
 def _check_format(guarded: GuardedFile, format_name: str, format_version: int) -> None:
-    found, version = guarded.attrs.get("format"), guarded.attrs.get("format_version")
-    if found != format_name:
-        raise guarded.refuse(f"The file's format is {found!r}, expected {format_name!r}.")
+    format_found, version = guarded.attrs.get("format"), guarded.attrs.get("format_version")
+    if format_found != format_name:
+        raise guarded.refuse(f"The file's format is {format_found!r}, expected {format_name!r}.")
     if version != format_version:
         raise EmergenceError(
             f"The file has version {version!r} of format {format_name}, this program reads version {format_version}.",
             where=guarded.path,
-            remedy="Materialise the file's asset again with this program, or read it with the one that wrote it.",
+            remedy="Materialise the file's asset again with this program, or read it with the program that wrote it.",
         )
     if guarded.attrs.get("complete") != 1:
         raise guarded.refuse("The file was never finished (attribute complete is not 1).")

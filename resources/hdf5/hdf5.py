@@ -1,6 +1,6 @@
-"""HDF5 without its traps: true types, contiguous datasets, attributes under checksum, publication by rename.
+"""Writer of safe HDF5 files: exact types, contiguous datasets, attributes under checksum, publication by rename.
 
-Reading is in `guarded.py`; what the files mean is in `layout.py` and `tokens.py`.
+`guarded.py` reads the files; `layout.py` and `tokens.py` define their contents.
 """
 
 import errno
@@ -20,17 +20,17 @@ from resources.errors import EmergenceError
 LIBVER = ("v110", "v110")
 """Metadata with checksums: with older versions 3 % of flipped metadata bits gave wrong results without an error."""
 STALE_SECONDS = 3600.0
-"""A temporary file that nobody wrote to for this long, of a process that is gone, is left over from a crash."""
+"""Age after which the temporary file of a dead process counts as left over from a crash."""
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 AttrValue = str | int | float
 AttrHolder = h5py.Group | h5py.Dataset | h5py.Datatype
-"""What h5py says that a name in a file may be."""
+"""Types of h5py that have attributes."""
 
 
 def bfloat16_type() -> h5t.TypeFloatID:
-    """The HDF5 float type of a little-endian bfloat16, the layout that HDF5 2.0 ships as its predefined type.
+    """Make the HDF5 float type of a little-endian bfloat16, with the layout of the predefined type of HDF5 2.0.
 
-    An opaque type would be unreadable in viewers, and unsigned integers would show nonsense numbers.
+    An opaque type would be unreadable in viewers, and unsigned integers would show wrong numbers.
     """
     file_type = h5t.IEEE_F32LE.copy()
     file_type.set_fields(15, 7, 8, 0, 7)  # sign bit, exponent start and width, mantissa start and width
@@ -41,7 +41,7 @@ def bfloat16_type() -> h5t.TypeFloatID:
 
 NUMERIC_TYPES: dict[str, tuple[h5t.TypeID, np.dtype]] = {
     "float16": (h5t.IEEE_F16LE, np.dtype("<f2")),
-    # numpy has no bfloat16: its bits travel as unsigned integers, and HDF5 never converts them (140 times slower).
+    # numpy has no bfloat16: its bits are unsigned integers in memory, and HDF5 never converts them (140 times slower).
     "bfloat16": (bfloat16_type(), np.dtype("<u2")),
     "float32": (h5t.IEEE_F32LE, np.dtype("<f4")),
     "uint8": (h5t.STD_U8LE, np.dtype("u1")),
@@ -52,14 +52,14 @@ NUMERIC_TYPES: dict[str, tuple[h5t.TypeID, np.dtype]] = {
 
 
 def to_storage(block: np.ndarray, dtype: str) -> np.ndarray:
-    """`block` as C-ordered array with the bits that go into a file of `dtype`.
+    """Convert `block` to a C-ordered array with the bits of a file of `dtype`.
 
     Args:
-        block: Floats of any width; for bfloat16 also its bits as uint16.
+        block: floats of any width; for bfloat16 also its bits as uint16.
         dtype: float16, bfloat16 or float32. Rounding is to nearest, ties to even; overflow gives infinity.
 
     Raises:
-        TypeError: `block` holds something else than floats (or bits of bfloat16).
+        TypeError: `block` is neither of floats nor of bits of bfloat16.
     """
     if dtype == "bfloat16" and block.dtype == np.uint16:
         return np.ascontiguousarray(block, dtype="<u2")
@@ -76,14 +76,14 @@ def to_storage(block: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def to_float32(stored: np.ndarray, dtype: str) -> np.ndarray:
-    """A float32 copy of an array in storage form; exact for all three types."""
+    """Copy an array in storage form to float32; exact for all three types."""
     if dtype == "bfloat16":
         return (stored.astype("<u4") << 16).view("<f4")
     return np.array(stored, dtype="<f4")
 
 
 def create_contiguous(parent: h5py.Group, name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
-    """A dataset with its space reserved and its content undefined, at one place in the file.
+    """Create a contiguous dataset with reserved space and undefined content.
 
     `dtype` is a key of `NUMERIC_TYPES` or "utf8:N" for strings of N bytes.
     """
@@ -100,7 +100,7 @@ def create_contiguous(parent: h5py.Group, name: str, shape: tuple[int, ...], dty
 
 
 def write_unconverted(dataset: h5py.Dataset, values: np.ndarray) -> None:
-    """Fill a dataset with the bytes of an array that has its shape and its type in memory."""
+    """Fill a dataset with the bytes of an array of its shape and memory type."""
     dataset.id.write(h5s.ALL, h5s.ALL, values, dataset.id.get_type())
 
 
@@ -110,8 +110,8 @@ def write_attrs(target: AttrHolder, attrs: Mapping[str, AttrValue]) -> None:
     Strings of variable length would live in HDF5's global heap, the one place that no checksum covers.
 
     Raises:
-        TypeError: A value is not str, int or float.
-        ValueError: A string holds a NUL character.
+        TypeError: a value is not str, int or float.
+        ValueError: a string has a NUL character.
     """
     for name, value in attrs.items():
         if isinstance(value, str):
@@ -133,7 +133,7 @@ def write_attrs(target: AttrHolder, attrs: Mapping[str, AttrValue]) -> None:
 
 
 def temporary_path(path: Path) -> Path:
-    """Where this process builds `path`; leftovers of dead processes beside it are removed."""
+    """Return the temporary path of this process for `path`; delete temporary files of dead processes beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     for leftover in path.parent.glob(f".{path.name}.*.tmp"):
@@ -143,7 +143,7 @@ def temporary_path(path: Path) -> Path:
 
 
 def _is_stale(leftover: Path) -> bool:
-    # Both conditions: on a shared file system the process may live on another host, whose numbers we cannot see.
+    # Both conditions: on a shared file system the process may run on another host, whose process ids are unknown here.
     pid = leftover.name.removesuffix(".tmp").rpartition(".")[2]
     try:
         is_old = time.time() - leftover.stat().st_mtime > STALE_SECONDS
@@ -153,17 +153,17 @@ def _is_stale(leftover: Path) -> bool:
 
 
 def require_space(folder: Path, n_bytes: int) -> None:
-    """Refuse to start a file that the disk cannot hold.
+    """Refuse to start a file that does not fit on the disk.
 
     Raises:
-        EmergenceError: Less than `n_bytes` are free.
+        EmergenceError: fewer than `n_bytes` are free.
     """
     if shutil.disk_usage(folder).free < n_bytes:
         raise disk_full(folder, n_bytes)
 
 
 def disk_full(folder: Path, n_bytes: int) -> EmergenceError:
-    """The error for a disk, quota or size limit that does not hold `n_bytes`."""
+    """Make the error for a disk, quota or size limit without room for `n_bytes`."""
     free = shutil.disk_usage(folder).free
     return EmergenceError(
         f"No space for a file of {n_bytes} bytes; {free} bytes are free.",
@@ -174,11 +174,11 @@ def disk_full(folder: Path, n_bytes: int) -> EmergenceError:
 
 @contextmanager
 def full_disk_explained(folder: Path, n_bytes: int) -> Iterator[None]:
-    """Turn the operating system's "no space" into an error that says how much is needed and where."""
+    """Turn a "no space" error of the operating system into an error with the needed bytes and the folder."""
     try:
         yield
     except (OSError, RuntimeError) as error:
-        # HDF5 reports a failed write with the reason in the text only, and as RuntimeError when it closes the file.
+        # HDF5 states the reason of a failed write only in the text, and raises RuntimeError when it closes the file.
         reasons = (os.strerror(code) for code in NO_SPACE)
         if getattr(error, "errno", None) in NO_SPACE or any(reason in str(error) for reason in reasons):
             raise disk_full(folder, n_bytes) from error

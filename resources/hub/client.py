@@ -1,10 +1,10 @@
 """Client of a model hub: revisions, files of a commit, and downloads that continue where they stopped.
 
 Requests use the session of huggingface_hub, with its headers, redirects and errors, but not its `HfApi`. In version
-2.4.0, `list_repo_tree` passes `timeout=None` to every request, so that no time-out of `set_client_factory` applies to
-it; it sleeps as long as `Retry-After` states, follows links to the next page to any host with the token of the user,
-and follows any number of them; `list_repo_refs` reads an answer of any length. Nor `hf_hub_download`, which continues
-at multiples of 10 MiB only, not after the process was killed, and compares no hashes.
+2.4.0, `list_repo_tree` passes `timeout=None` to every request, so that no time-out of `set_client_factory` applies;
+it sleeps as long as `Retry-After` states, follows any number of links to further pages, and sends the token of the
+user to any host of such a link; `list_repo_refs` reads an answer of any length. `hf_hub_download` is not used either:
+it continues only at multiples of 10 MiB and not after the process was killed, and it compares no hashes.
 """
 
 import hashlib
@@ -24,19 +24,19 @@ from resources.hub.pinned_file import SHA1, PinnedFile
 from resources.progress import Report
 
 RETRY_VARIABLE = "EMERGENCE_HUB_PATIENCE"
-"""Environment variable: time-out of repeated requests to a hub that does not answer, in seconds; 120 by default."""
+"""Environment variable: retry timeout for a hub that does not answer, in seconds; 120 by default."""
 BUSY = (408, 425, 429, 500, 502, 503, 504)
-"""Answers that say: ask again."""
+"""Status codes of answers after which a request is repeated."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 TIMEOUT_SECONDS = 30.0
 CHUNK_BYTES = 1 << 20
 MAX_LISTING_BYTES, MAX_PAGES = 64 * 2**20, 100
-"""A hub lists a thousand files per page, each of a few hundred bytes."""
+"""Limits of a listing; a hub lists a thousand files per page, with a few hundred bytes per file."""
 T = TypeVar("T")
 
 
 class HubFile(NamedTuple):
-    """A file of a commit as the hub lists it; nothing in it is checked."""
+    """A file of a commit as the hub lists it; the values are not checked."""
 
     name: str
     n_bytes: int
@@ -46,7 +46,7 @@ class HubFile(NamedTuple):
 
 
 class HubClient:
-    """One hub."""
+    """Client of one hub."""
 
     def __init__(
         self,
@@ -54,13 +54,13 @@ class HubClient:
         retry_seconds: float | None = None,
         kind: Literal["model", "dataset"] = "model",
     ):
-        """By default the hub that HF_ENDPOINT names, else that of huggingface_hub, and its repositories of models.
+        """Connect to the hub of HF_ENDPOINT by default, else to the default hub of huggingface_hub.
 
         Raises:
-            EmergenceError: the time-out in the environment is no number.
+            EmergenceError: the retry timeout in the environment is not a number.
         """
-        # Before the first import: huggingface_hub reads them once. Its own protocol for chunks has no hashes that we
-        # could pin, and a bar per file has no place among our lines.
+        # Before the first import, because huggingface_hub reads these variables once. Its protocol for chunks has no
+        # hashes to pin, and its progress bar per file would break our progress lines.
         for name in ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"):
             os.environ.setdefault(name, "1")
         self._endpoint = endpoint or os.environ.get("HF_ENDPOINT")
@@ -73,83 +73,85 @@ class HubClient:
         self.retry_seconds = retry_seconds if retry_seconds is not None else float(stated)
 
     def revisions(self, repository: str) -> dict[str, str]:
-        """Branch or tag to commit; one request. A branch goes before a tag of the same name.
+        """Return the revisions of a repository, branch or tag to commit; a branch overrides a tag of the same name.
+
+        Sends one request.
 
         Raises:
-            EmergenceError: there is no such repository, or the hub does not answer.
+            EmergenceError: the repository does not exist, or the hub does not answer.
         """
 
-        def ask() -> dict[str, str]:
+        def request() -> dict[str, str]:
             listed, _ = self._listing(repository, "refs")
             with _reading_an_answer():
                 refs = [*listed["tags"], *listed["branches"]]
                 revisions = {str(ref["name"]): str(ref["targetCommit"]) for ref in refs}
             if odd := [name for name, commit_sha in revisions.items() if not SHA1.fullmatch(commit_sha)]:
-                raise _NoHubError(f"revision {odd[0][:80]!r} is at no commit")
+                raise _NoHubError(f"revision {odd[0][:80]!r} has no commit")
             return revisions
 
-        return self._retried(ask, repository)
+        return self._retried(request, repository)
 
     def files(self, repository: str, commit_sha: str, folder: str = "") -> list[HubFile]:
-        """Files at the root of a commit, or in a folder of it; one request per thousand files.
+        """List the files at the root of a commit, or in a folder of it; one request per thousand files.
 
         Raises:
-            EmergenceError: there is no such commit, or the hub does not answer.
+            EmergenceError: the commit does not exist, or the hub does not answer.
         """
 
-        def ask() -> list[HubFile]:
-            found: list[HubFile] = []
+        def request() -> list[HubFile]:
+            files: list[HubFile] = []
             query: str | None = "recursive=false&expand=false"
             for _ in range(MAX_PAGES):
                 page, query = self._listing(repository, f"tree/{commit_sha}" + (f"/{folder}" if folder else ""), query)
                 if not isinstance(page, list):
-                    raise _NoHubError("its list of files is none")
+                    raise _NoHubError("its list of files is not a list")
                 with _reading_an_answer():
-                    found += [_hub_file(entry) for entry in page if entry["type"] == "file"]
+                    files += [_hub_file(entry) for entry in page if entry["type"] == "file"]
                 if not query:
-                    return found
+                    return files
             raise _NoHubError(f"its list of files has more than {MAX_PAGES} pages")
 
-        return self._retried(ask, f"{repository}@{commit_sha[:12]}")
+        return self._retried(request, f"{repository}@{commit_sha[:12]}")
 
     def download(
         self, repository: str, commit_sha: str, file: PinnedFile, folder: Path, report: Report, within: str = ""
     ) -> None:
-        """Bring a file into a folder, going on with what is there, and compare it with its pin.
+        """Download a file into a folder, continuing a partial file, and compare it with its pin.
 
         Args:
-            repository: where it is.
-            commit_sha: of which commit.
-            file: which one.
-            folder: on this machine.
+            repository: repository of the file.
+            commit_sha: commit of the file.
+            file: pinned file.
+            folder: local folder.
             report: called with bytes done, bytes in all, and a note.
-            within: folder of the repository, where it does not lie at the root.
+            within: folder of the file in the repository; empty for the root.
 
         Raises:
-            BrokenCheckpoint: the hub gives another content than was pinned, twice.
-            EmergenceError: the hub does not have it or does not answer, or the disk is full.
+            BrokenCheckpoint: the hub sends another content than the pinned content, twice.
+            EmergenceError: the hub does not have the file or does not answer, or the disk is full.
         """
         path = folder / file.name
         for attempt in (1, 2):
-            found = self._retried(
+            digest = self._retried(
                 lambda: self._stream(repository, commit_sha, file, path, report, within),
                 f"{repository} {file.name}",
                 lambda: path.stat().st_size if path.exists() else 0,
             )
             expected = file.sha256 or file.blob_id
-            if found == expected:
+            if digest == expected:
                 return
             path.unlink()
             if attempt == 2:
                 raise BrokenCheckpoint(
                     f"{file.name} is not what was pinned: its {'sha256' if file.sha256 else 'blob id'} is "
-                    f"{found[:16]}…, the lock says {expected[:16]}…",
+                    f"{digest[:16]}…, the lock has {expected[:16]}…",
                     where=f"{repository}@{commit_sha[:12]}",
-                    remedy="ask the publisher; `emergence checkpoints lock --update` pins what is there now",
+                    remedy="ask the publisher; `emergence checkpoints lock --update` pins the present file",
                 )
 
     def _listing(self, repository: str, what: str, query: str | None = None) -> tuple[Any, str | None]:
-        """One page of a listing, and the query of the next page; one request."""
+        """Request one page of a listing; return its content and the query of the next page."""
         from huggingface_hub import constants
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, validate_repo_id
 
@@ -164,14 +166,14 @@ class HubClient:
                 if len(content) > MAX_LISTING_BYTES:
                     raise _NoHubError(f"its listing is longer than {MAX_LISTING_BYTES} bytes")
             following = answer.links.get("next", {}).get("url", "")
-        # Of the link only the query: neither a mirror nor anything else makes us ask another place with our token.
+        # Only the query of the link: a hub cannot redirect a request with our token to another host.
         with _reading_an_answer():
             return json.loads(content), urlsplit(following).query or None
 
     def _stream(
         self, repository: str, commit_sha: str, file: PinnedFile, path: Path, report: Report, within: str
     ) -> str:
-        """Append what is missing of a file; returns the hash of the whole."""
+        """Append the missing bytes of a file; return the hash of the whole file."""
         from huggingface_hub import hf_hub_url
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
@@ -199,35 +201,35 @@ class HubClient:
             with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT_SECONDS) as answer:
                 hf_raise_for_status(answer)
                 if done and answer.status_code != 206:
-                    # The server began anew although it was asked to go on.
+                    # The server sent the whole file, although a range was requested.
                     target.truncate(0)
                     digest = hashlib.sha256() if file.sha256 else hashlib.sha1(b"blob %d\0" % file.n_bytes)
                     done = 0
-                told = done
-                # As it arrives: what waits for a chunk to become full is lost when the connection is.
+                reported = done
+                # Write bytes as they arrive: bytes that wait for a full chunk are lost with the connection.
                 for content in answer.iter_bytes():
                     target.write(content)
                     digest.update(content)
                     done += len(content)
                     if done > file.n_bytes:
-                        break  # more than was pinned: the hash will say so
-                    if done - told >= CHUNK_BYTES or done == file.n_bytes:
+                        break  # more than the pinned bytes: the hash will differ
+                    if done - reported >= CHUNK_BYTES or done == file.n_bytes:
                         report(done, file.n_bytes, f"fetching {file.name}")
-                        told = done
+                        reported = done
             target.flush()
             if done < file.n_bytes:
-                raise _CutOffError(f"{done} of {file.n_bytes} bytes came")
+                raise _CutOffError(f"{done} of {file.n_bytes} bytes arrived")
         return digest.hexdigest()
 
-    def _retried(self, ask: Callable[[], T], what: str, progress: Callable[[], int] = lambda: 0) -> T:
-        """Repeat a request while the hub is busy or out of reach, with growing pauses, until `retry_seconds` are over.
+    def _retried(self, request: Callable[[], T], what: str, progress: Callable[[], int] = lambda: 0) -> T:
+        """Repeat a request while the hub is busy or unreachable, with growing pauses, for at most `retry_seconds`.
 
-        The time begins again with every attempt that made progress, so that a long download is no time-out.
+        The time starts again after every attempt with progress, so that a long download does not time out.
         """
         began, pause, furthest = time.monotonic(), FIRST_PAUSE_SECONDS, progress()
         while True:
             try:
-                return ask()
+                return request()
             except Exception as error:
                 again = _pause_before_retry(error)
                 if again is None:
@@ -242,18 +244,18 @@ class HubClient:
                     raise SourceUnreachable(
                         f"The hub does not answer for {what}: {_describe(error)}.",
                         where=self._endpoint or "",
-                        remedy="try again later: what was fetched is kept, and goes on from there",
+                        remedy="try again later; the download continues where it stopped",
                     ) from error
                 time.sleep(wait)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
 class _CutOffError(Exception):
-    """The connection ended before the file did."""
+    """The connection ended before the end of the file."""
 
 
 class _NoHubError(Exception):
-    """What answers does not talk like a hub."""
+    """The server does not behave like a hub."""
 
 
 @contextmanager
@@ -272,7 +274,7 @@ def _hub_file(entry: Any) -> HubFile:
 
 
 def _pause_before_retry(error: Exception) -> float | None:
-    """Seconds after which it is worth asking again, as the server says; None when it is not."""
+    """Return the pause in seconds before a retry, as the server states it; None if a retry is useless."""
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -287,8 +289,8 @@ def _pause_before_retry(error: Exception) -> float | None:
 
 
 def _describe(error: Exception) -> str:
-    said = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _as_user_error(error: Exception, what: str, where: str) -> BaseException:
@@ -303,38 +305,38 @@ def _as_user_error(error: Exception, what: str, where: str) -> BaseException:
     )
 
     if isinstance(error, OSError) and not isinstance(error, HfHubHTTPError):
-        return error  # of the disk
+        return error  # an error of the disk
     if isinstance(error, HFValidationError):
         remedy = "correct family.repository in the study file"
-        return EmergenceError(f"{what!r} is no name of a repository.", where=what, remedy=remedy)
+        return EmergenceError(f"{what!r} is not the name of a repository.", where=what, remedy=remedy)
     if isinstance(error, _NoHubError | httpx2.HTTPError | httpx2.InvalidURL) and not isinstance(error, HfHubHTTPError):
         return SourceUnreachable(
-            f"What answers for {what} does not talk like a hub: {_describe(error)}.",
+            f"The server for {what} does not behave like a hub: {_describe(error)}.",
             where=where,
             remedy="correct HF_ENDPOINT, or try again later",
         )
     status: Any = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, RemoteEntryNotFoundError):
         return BrokenCheckpoint(
-            f"The hub lists {what} and does not have it.", where=what, remedy="type `emergence checkpoints lock`"
+            f"The hub lists {what} but does not have it.", where=what, remedy="type `emergence checkpoints lock`"
         )
     if isinstance(error, RevisionNotFoundError):
         return BrokenCheckpoint(
-            f"The commit that was pinned is gone: {what}.",
+            f"The pinned commit no longer exists: {what}.",
             where=what,
             remedy="type `emergence checkpoints lock --update`",
         )
     if isinstance(error, GatedRepoError) or status in (401, 403):
         remedy = "accept its terms on the hub and set HF_TOKEN, or correct the name in the study file"
-        return EmergenceError(f"The hub does not let us read {what}.", where=what, remedy=remedy)
+        return EmergenceError(f"The hub denies access to {what}.", where=what, remedy=remedy)
     if status == 416:
         return BrokenCheckpoint(
             f"The hub has less of {what} than it lists.",
             where=what,
-            remedy="ask the publisher, or take another revision",
+            remedy="ask the publisher, or choose another revision",
         )
     if isinstance(error, RepositoryNotFoundError):
-        remedy = "correct family.repository and the model names; for a private one set HF_TOKEN"
+        remedy = "correct family.repository and the model names; for a private repository set HF_TOKEN"
         return EmergenceError(f"The hub has no repository {what}.", where=what, remedy=remedy)
     if isinstance(error, HfHubHTTPError):
         return EmergenceError(

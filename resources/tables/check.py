@@ -1,4 +1,4 @@
-"""Named data-quality checks of a frame: what its rows must satisfy, and what was found."""
+"""Named data-quality checks of a frame: conditions on its rows, and findings."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,40 +8,40 @@ from resources.tables.table import Table
 
 @dataclass(frozen=True)
 class Condition:
-    """What one column, or several together, must satisfy."""
+    """Condition on one column, or on several columns together."""
 
     kind: Literal["between", "not_null", "unique", "one_of", "equal", "ordered"]
     columns: tuple[str, ...]
     minimum: float | None = None
     maximum: float | None = None
     strict: bool = False
-    """The bounds themselves are excluded."""
+    """Whether the bounds themselves are excluded."""
     values: tuple[Any, ...] = ()
     nullable: bool = False
-    """Missing values and NaN are passed over; otherwise they break it."""
+    """Whether missing values and NaN are ignored; otherwise they break the condition."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """A claim about a frame; its name reads as one."""
+    """Statement about a frame; its name reads as a statement."""
 
     name: str
     description: str
     conditions: tuple[Condition, ...]
     blocking: bool = True
-    """Going on would produce nonsense."""
+    """Whether a failure blocks the assets behind it, because their results would be meaningless."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Outcome of one check on one frame."""
+    """Result of one check of one frame."""
 
     check: Check
     passed: bool
     failed_rows: tuple[int, ...]
-    """Positions of rows that break it; empty also when the frame as a whole does."""
+    """Positions of rows that break the check; empty also when the frame as a whole breaks it."""
     details: tuple[str, ...]
-    """What was found, a line per broken condition."""
+    """Description of the failure, a line per broken condition."""
 
 
 def between(
@@ -51,17 +51,17 @@ def between(
     strict: bool = False,
     nullable: bool = False,
 ) -> Condition:
-    """Values lie in [minimum, maximum], or in the open interval if strict."""
+    """Require values in [minimum, maximum], or in the open interval if strict."""
     return Condition("between", (column,), minimum, maximum, strict, nullable=nullable)
 
 
 def equal(left: str, right: str) -> Condition:
-    """Two columns hold the same values."""
+    """Require equal values in two columns."""
     return Condition("equal", (left, right))
 
 
 def table_checks(table: Table) -> tuple[Check, ...]:
-    """The checks that follow from a table's declaration: unique keys, no gaps, values in their ranges."""
+    """Make the checks of the declaration of a table: unique keys, no missing values, values in their ranges."""
     filled = tuple(Condition("not_null", (column.name,)) for column in table.columns if not column.nullable)
     ranges = tuple(
         between(column.name, column.minimum, column.maximum, nullable=True)

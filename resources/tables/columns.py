@@ -1,7 +1,7 @@
 """Kinds of columns: each function declares a column with the type, unit and range of its kind.
 
-The second argument is the description, which is documentation only: the versions of code (`plan/code_definitions.py`)
-leave it out. A column of no such kind is declared as `Column`. Where a row may have no value: `auroc(…).or_null`.
+The second argument is the description. It is documentation only, and code versions (`plan/code_definitions.py`) leave
+it out. Other columns are declared as `Column`. A column that may have nulls is declared as `auroc(…).or_null`.
 """
 
 from typing import Any

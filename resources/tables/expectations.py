@@ -1,4 +1,4 @@
-"""Data quality: every check of a frame is an expectation of great_expectations, one validation per frame."""
+"""Validation of a frame against all its checks, as expectations of great_expectations, once per frame."""
 
 import threading
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ def validate(frame: pl.DataFrame, checks: Sequence[Check]) -> list[Finding]:
     """Validate a frame once against all checks.
 
     Args:
-        frame: at least one row; an empty frame fails every check, because it proves nothing.
-        checks: what it must satisfy.
+        frame: frame with at least one row; an empty frame fails every check, because it proves nothing.
+        checks: checks of the frame.
 
     Returns:
         One finding per check, in their order.
@@ -26,8 +26,8 @@ def validate(frame: pl.DataFrame, checks: Sequence[Check]) -> list[Finding]:
     absent = [column for column in used if column not in frame.columns]
     if absent:
         return [Finding(check, False, (), (f"columns {absent} are absent",)) for check in checks]
-    # Most frames are sound: a column per check that is true where a row satisfies it takes one expectation, and not one
-    # per column. Which rows break which condition is asked where a check fails.
+    # Most frames pass. A boolean column per check needs one expectation per check, and not one per column. The rows
+    # that break a condition are searched only where a check fails.
     selected = frame.select(used)
     failed = failed_checks(satisfied(selected, checks))
     broken = broken_conditions(selected, {position: checks[position] for position in failed})
@@ -49,7 +49,7 @@ def _finding(frame: pl.DataFrame, check: Check, failed: bool, broken: Sequence[B
 
 
 def _named(frame: pl.DataFrame, rows: Sequence[int]) -> list[str]:
-    """The rows that break a check by their keys, the first few of them."""
+    """Return the keys of the first rows that break a check."""
     keys = [name for name in ("cell", "model", "step") if name in frame.columns]
     shown = ["/".join(str(frame[row, key]) for key in keys) for row in rows[:5]]
     more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""

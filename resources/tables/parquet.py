@@ -1,8 +1,8 @@
-"""Tables: declared once (columns, types, units, ranges, keys), written and read as parquet with their provenance.
+"""Parquet files of declared tables (columns, types, units, ranges, keys), with provenance and checksum.
 
-Every file carries the sha256 of its bytes with the checksum itself as zeros, because polars neither writes nor checks
-checksums: it reads a flipped bit as another number, or aborts the process. What a declaration demands of the data is
-checked by `resources.tables.expectations`.
+Every file has the SHA-256 of its bytes, computed with zeros in place of the checksum, because polars neither writes
+nor checks checksums: it reads a flipped bit as another number, or aborts the process. `resources.tables.expectations`
+checks the data against the declaration.
 """
 
 import io
@@ -27,26 +27,26 @@ def write_table(path: Path, frame: pl.DataFrame, table: Table, provenance: str) 
     """Write a frame as the declared table, atomically.
 
     Raises:
-        EmergenceError: columns or types differ from the declaration, or the disk refuses.
+        EmergenceError: columns or types differ from the declaration, or the disk cannot be written.
     """
     ordered = _conform(frame, table, path)
-    # By way of memory: polars would report a full disk as a fault of the parquet format.
+    # In memory first: polars would report a full disk as an error of the parquet format.
     content = io.BytesIO()
     keys = {PROVENANCE_KEY: provenance, CHECKSUM_KEY: _NO_CHECKSUM.decode()}
     ordered.write_parquet(content, compression="zstd", metadata=keys)
-    unsealed = content.getvalue()
-    place = _footer_value(unsealed, CHECKSUM_KEY)
+    without_checksum = content.getvalue()
+    place = _footer_value(without_checksum, CHECKSUM_KEY)
     if place is None:
-        raise RuntimeError("polars writes its metadata in another way than before")
+        raise RuntimeError("polars writes its metadata in a format that is not known")
     with clear_disk_errors(path), replacing_file(path) as temporary:
-        temporary.write_bytes(_with(unsealed, place, sha256(unsealed).hexdigest().encode()))
+        temporary.write_bytes(_with(without_checksum, place, sha256(without_checksum).hexdigest().encode()))
 
 
 def read_table(path: Path, table: Table) -> pl.DataFrame:
     """Read a table and check it against its checksum and its declaration.
 
     Raises:
-        EmergenceError: unreadable, altered, or other columns or types than declared.
+        EmergenceError: the file is unreadable or altered, or its columns or types differ from the declaration.
     """
     content = _checked(path)
     try:
@@ -60,37 +60,37 @@ def verify_table(path: Path) -> None:
     """Compare a table with its checksum.
 
     Raises:
-        EmergenceError: unreadable or altered.
+        EmergenceError: the file is unreadable or altered.
     """
     _checked(path)
 
 
 def table_checksum(path: Path) -> str:
-    """The sha256 that a table says it has; empty when there is no file. Nothing but its footer is read.
+    """Read the checksum stored in a table, from its footer only; empty without a file.
 
     Raises:
-        EmergenceError: the file is damaged or not one of ours.
+        EmergenceError: the file is damaged or has no checksum.
     """
     return _footer_text(path, CHECKSUM_KEY, "it has no checksum") or ""
 
 
 def read_tables(paths: Sequence[Path], table: Table) -> pl.DataFrame:
-    """Read the parts of a table below each other."""
+    """Read and concatenate the parts of a table."""
     parts = [read_table(path, table) for path in paths]
     return pl.concat(parts) if parts else table.schema.to_frame()
 
 
 def table_provenance(path: Path) -> str | None:
-    """Provenance text inside a parquet file; None when there is no file.
+    """Read the provenance text inside a parquet file; None without a file.
 
     Raises:
-        EmergenceError: the file is damaged or not one of ours.
+        EmergenceError: the file is damaged or has no provenance.
     """
     return _footer_text(path, PROVENANCE_KEY, "it has no provenance")
 
 
 def _footer_text(path: Path, key: str, lacks: str) -> str | None:
-    """Value of a metadata key of a file; None when there is no file."""
+    """Read the value of a metadata key of a file; None without a file."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, io.SEEK_END)
@@ -98,7 +98,7 @@ def _footer_text(path: Path, key: str, lacks: str) -> str | None:
             tail = file.read()
             length = int.from_bytes(tail[:4], "little") + 8
             if len(tail) < 8 or tail[4:] != _MAGIC or length > size:
-                raise _damaged(path, "it is no whole parquet file")
+                raise _damaged(path, "it is not a complete parquet file")
             file.seek(size - length)
             footer = file.read()
     except FileNotFoundError:
@@ -112,13 +112,13 @@ def _footer_text(path: Path, key: str, lacks: str) -> str | None:
 
 
 def parquet_provenance(path: Path) -> Provenance | None:
-    """Provenance inside a parquet file; None without a file."""
+    """Read the provenance inside a parquet file; None without a file."""
     text = table_provenance(path)
     return None if text is None else Provenance.from_json(text, path)
 
 
 def _checked(path: Path) -> bytes:
-    """Content of a file whose checksum is right."""
+    """Read a file and check its checksum."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -132,15 +132,15 @@ def _checked(path: Path) -> bytes:
 
 
 def _footer_value(content: bytes, key: str) -> slice | None:
-    """Where the value of a metadata key lies; found by hand, because polars may abort the process at damaged bytes.
+    """Find the value of a metadata key without polars, which may abort the process at damaged bytes.
 
-    The footer stands at the end; in it a string is a type byte, its length as a varint, and its bytes (Apache Thrift,
-    compact protocol).
+    The footer is at the end of the file. A string in it is a type byte, its length as a varint, and its bytes (Apache
+    Thrift, compact protocol).
     """
     marker = key.encode() + b"\x18"
-    found = content.rfind(marker)
+    start = content.rfind(marker)
     length = shift = 0
-    for position in range(found + len(marker), len(content) if found >= 0 else 0):
+    for position in range(start + len(marker), len(content) if start >= 0 else 0):
         length |= (content[position] & 0x7F) << shift
         shift += 7
         if content[position] < 0x80:
@@ -154,12 +154,12 @@ def _with(content: bytes, place: slice, value: bytes) -> bytes:
 
 
 def _conform(frame: pl.DataFrame, table: Table, path: Path) -> pl.DataFrame:
-    expected, found = table.schema, frame.schema
-    missing, strange = set(expected) - set(found), set(found) - set(expected)
-    if missing or strange:
-        raise _damaged(path, f"table {table.name} lacks {sorted(missing)} and has unknown {sorted(strange)}")
+    expected, actual = table.schema, frame.schema
+    missing, unknown = set(expected) - set(actual), set(actual) - set(expected)
+    if missing or unknown:
+        raise _damaged(path, f"table {table.name} lacks {sorted(missing)} and has unknown {sorted(unknown)}")
     ordered = frame.select(list(expected))
-    wrong = [f"{name} is {found[name]}, not {dtype}" for name, dtype in expected.items() if found[name] != dtype]
+    wrong = [f"{name} is {actual[name]}, not {dtype}" for name, dtype in expected.items() if actual[name] != dtype]
     if wrong:
         raise _damaged(path, f"table {table.name}: " + "; ".join(wrong))
     return ordered

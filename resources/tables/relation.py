@@ -1,4 +1,4 @@
-"""Conditions between the rows or columns of a table, as columns of truths that checks look at."""
+"""Conditions between the rows or columns of a table, as boolean columns that are checked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Relation:
     name: str
     description: str
     holds: pl.Expr
-    """True where a row satisfies it; false and null break it."""
+    """True where a row satisfies the condition; false and null break it."""
 
     @property
     def check(self) -> Check:
@@ -24,5 +24,5 @@ class Relation:
 
 
 def with_relations(frame: pl.DataFrame, relations: Sequence[Relation]) -> pl.DataFrame:
-    """Add a column of truths per relation to a table."""
+    """Add a boolean column per relation to a table."""
     return frame.with_columns(relation.holds.alias(relation.name) for relation in relations)

@@ -1,4 +1,4 @@
-"""Which rows of a frame satisfy a check, computed at once for all its conditions."""
+"""Rows of a frame that satisfy a check, computed for all its conditions at once."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ from resources.tables.check import Check, Condition
 
 
 def satisfied(frame: pl.DataFrame, checks: Sequence[Check]) -> pl.DataFrame:
-    """Tell for every check which rows satisfy it.
+    """Compute for every check the rows that satisfy it.
 
     Args:
-        frame: rows of the columns that the checks use.
-        checks: what the rows must satisfy.
+        frame: frame with the columns of the checks.
+        checks: checks of the rows.
 
     Returns:
         A frame with a boolean column per check, named by its position: true where a row satisfies all its conditions.
-        Where values cannot be compared, no row does.
+        Where values cannot be compared, all rows are false.
     """
     columns = []
     for position, check in enumerate(checks):
@@ -29,7 +29,7 @@ def satisfied(frame: pl.DataFrame, checks: Sequence[Check]) -> pl.DataFrame:
 
 
 def _broken(frame: pl.DataFrame, condition: Condition) -> pl.Expr:
-    """True where a row breaks a condition, by the meaning that great_expectations gives it."""
+    """Return an expression that is true where a row breaks a condition, as great_expectations defines it."""
     columns = [
         pl.col(name).fill_nan(None) if frame.schema[name].is_float() else pl.col(name) for name in condition.columns
     ]

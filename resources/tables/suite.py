@@ -1,4 +1,4 @@
-"""Checks as suites of great_expectations, which takes seconds to import, so that functions import it."""
+"""Checks as suites of great_expectations. Functions import it, because the import takes seconds."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ _ROW = "_row"
 
 @dataclass(frozen=True)
 class BrokenCondition:
-    """What great_expectations found where a condition of a check does not hold."""
+    """Broken condition of a check, as great_expectations reports it."""
 
     check: int
     """Position of the check."""
@@ -25,7 +25,7 @@ class BrokenCondition:
 
 def library() -> Any:
     """Import great_expectations."""
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # it would report to its makers; read when it is imported
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # no reports to its makers; read at import
     import great_expectations as gx
     import great_expectations.expectations
 
@@ -33,7 +33,7 @@ def library() -> Any:
 
 
 def failed_checks(truths: pl.DataFrame) -> set[int]:
-    """Validate the columns that `satisfied` returns; the positions of checks that some row does not satisfy."""
+    """Validate the columns of `satisfied`, and return the positions of checks that a row breaks."""
     gxe = library().expectations
     stated = [
         gxe.ExpectColumnValuesToBeInSet(column=position, value_set=[True], meta={"check": int(position)})
@@ -43,11 +43,11 @@ def failed_checks(truths: pl.DataFrame) -> set[int]:
 
 
 def broken_conditions(frame: pl.DataFrame, checks: Mapping[int, Check]) -> list[BrokenCondition]:
-    """Validate every condition of checks on its own; those that do not hold.
+    """Validate every condition of the checks separately, and return the broken conditions.
 
     Args:
-        frame: rows of the columns that the checks use.
-        checks: by position.
+        frame: frame with the columns of the checks.
+        checks: position to check.
     """
     stated = [
         expectation
@@ -85,7 +85,7 @@ def _failures(frame: pl.DataFrame, expectations: Sequence[Any]) -> list[Any]:
 
 
 def _expectations(condition: Condition, check: int) -> list[Any]:
-    """The expectation itself, and that nothing is missing: great_expectations passes over missing values and NaN."""
+    """Return the expectations of a condition, one of them against nulls and NaN, which great_expectations ignores."""
     import great_expectations.expectations as gxe
 
     stated = [_expectation(condition, check)]
@@ -141,12 +141,12 @@ def _detail(result: Any) -> str:
     )
     if "unexpected_count" not in result.result:
         return f"{columns}: cannot be checked: {_exception(result.exception_info)}"
-    found = (result.result.get("partial_unexpected_list") or [])[:5]
-    return f"{columns}: {result.result.get('unexpected_count')} rows break it, among them {found}"
+    examples = (result.result.get("partial_unexpected_list") or [])[:5]
+    return f"{columns}: {result.result.get('unexpected_count')} rows break it, among them {examples}"
 
 
 def _exception(info: dict[str, Any]) -> str:
-    """Message of an exception, which stands under the name of the metric that raised it."""
+    """Return the message of an exception, which is stored under the name of the metric that raised it."""
     entries = [info, *(entry for entry in info.values() if isinstance(entry, dict))]
     messages = [str(entry["exception_message"]) for entry in entries if entry.get("exception_message")]
-    return messages[0].splitlines()[0] if messages else "great_expectations says no more"
+    return messages[0].splitlines()[0] if messages else "great_expectations gives no reason"

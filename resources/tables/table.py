@@ -1,4 +1,4 @@
-"""What a table is: its columns, their units and ranges, and the columns that identify a row.
+"""Declaration of a table: its columns, their units and ranges, and the key columns of a row.
 
 The parquet schema, the checks of data quality and `docs/tables.md` follow from this one declaration. `columns.py` has a
 function for each frequent kind of column.
@@ -23,7 +23,7 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     one_of: tuple[str, ...] = ()
-    """All values it may take; empty for any."""
+    """All allowed values; empty if any value is allowed."""
     nullable: bool = False
 
     @property
@@ -34,21 +34,21 @@ class Column:
 
 @dataclass(frozen=True)
 class Ordered:
-    """low <= middle <= high wherever none of them is null."""
+    """Order of columns: low <= middle <= high where none of them is null."""
 
     columns: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: what one row is, its columns and the columns that identify a row."""
+    """Declaration of a table: the meaning of a row, its columns and its key columns."""
 
     name: str
     description: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     relations: tuple[Ordered, ...] = ()
-    """What holds between columns, beside the order of intervals."""
+    """Order of columns, in addition to the ends of intervals."""
 
     @cached_property
     def schema(self) -> pl.Schema:
@@ -56,23 +56,23 @@ class Table:
         return pl.Schema({column.name: column.dtype for column in self.columns})
 
     def schema_without(self, *names: str) -> pl.Schema:
-        """Schema of the rows before these columns are added."""
+        """Return the schema without the named columns."""
         return pl.Schema({name: dtype for name, dtype in self.schema.items() if name not in names})
 
     @cached_property
     def ordered(self) -> tuple[Ordered, ...]:
-        """What is ordered: the ends of every interval, and the table's own relations."""
+        """Ordered columns: the ends of every interval, and `relations`."""
         names = {column.name for column in self.columns}
         ends = ((f"{name}_lo", f"{name}_hi") for name in self.schema)
         return (*(Ordered(pair) for pair in ends if names.issuperset(pair)), *self.relations)
 
 
 def with_interval(column: Column, nullable: bool | None = None) -> tuple[Column, Column, Column]:
-    """A number and the ends of its 95 % interval, in columns `x`, `x_lo` and `x_hi`.
+    """Declare a number and the ends of its 95 % interval: columns `x`, `x_lo` and `x_hi`.
 
     Args:
-        column: the number.
-        nullable: whether the ends may be null; by default where the number may.
+        column: column of the number.
+        nullable: whether the ends may be null; by default as the number.
     """
     may_be_null = column.nullable if nullable is None else nullable
     lower, upper = (

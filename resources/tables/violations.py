@@ -1,6 +1,6 @@
-"""How often a table breaks its own declaration, as numbers for a summary.
+"""Violations of the declaration of a table, counted for its summary.
 
-For tables that may rightly have no rows (nothing was matched), which a check of rows would refuse, and for large ones.
+Meant for large tables, and for tables that may have no rows (without a match), which a check of rows would refuse.
 """
 
 import polars as pl
@@ -9,23 +9,23 @@ from resources.tables.table import Table
 
 
 def violations(frame: pl.DataFrame, table: Table) -> dict[str, int]:
-    """Counts of repeated keys, of missing values where none may be, and of values outside their declared range."""
-    # In one pass: a cell has four tables of up to 30 columns.
+    """Count repeated keys, missing values in columns without nulls, and values outside their declared range."""
+    # In one pass, because a cell has four tables of up to 30 columns.
     missing = [pl.col(column.name).null_count() for column in table.columns if not column.nullable]
     counted = frame.select(
         missing_values=pl.sum_horizontal(missing) if missing else pl.lit(0),
         values_out_of_range=pl.sum_horizontal(_breaks(table)),
     )
-    found = {name: int(value or 0) for name, value in counted.to_dicts()[0].items()} if len(frame) else {}
+    counts = {name: int(value or 0) for name, value in counted.to_dicts()[0].items()} if len(frame) else {}
     return {
         "repeated_keys": int(frame.select(table.key).is_duplicated().sum()),
-        "missing_values": found.get("missing_values", 0),
-        "values_out_of_range": found.get("values_out_of_range", 0),
+        "missing_values": counts.get("missing_values", 0),
+        "values_out_of_range": counts.get("values_out_of_range", 0),
     }
 
 
 def _breaks(table: Table) -> list[pl.Expr]:
-    """How many values break each range and each order; what is null breaks none."""
+    """Return expressions that count the values outside each range and each order; nulls are ignored."""
     broken = [pl.lit(False)]
     for column in table.columns:
         value = pl.col(column.name)

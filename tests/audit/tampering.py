@@ -237,7 +237,7 @@ TAMPERINGS: dict[str, Tampering] = {
     ),
     "a table cut short": Tampering(
         lambda study: shorten(study / "tables/category_presence/model=gloss-tiny.parquet"),
-        *("altered", "category_presence", "gloss-tiny", "no whole parquet file"),
+        *("altered", "category_presence", "gloss-tiny", "not a complete parquet file"),
     ),
     "a number in a table, with a new checksum": Tampering(
         edit_table, "altered", "category_presence", "gloss-tiny", "not the one that run"

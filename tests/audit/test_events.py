@@ -9,14 +9,14 @@ import pytest
 
 from emergence_assets.audit.events import open_event_log
 from emergence_assets.plan.cell import Cell
-from emergence_assets.plan.content_hash import CREATED_TAG, SEAL_TAG
+from emergence_assets.plan.content_hash import CONTENT_HASH_TAG, CREATED_TAG
 
 CELL = Cell("m", 8, 3)
 KEY = ("sae", CELL)
 
 
-def record(instance: dg.DagsterInstance, study: str, fingerprint: str, seal: str) -> None:
-    tags = {"dagster/data_version": fingerprint, SEAL_TAG: seal, CREATED_TAG: "2026-01-01"}
+def record(instance: dg.DagsterInstance, study: str, fingerprint: str, content_hash: str) -> None:
+    tags = {"dagster/data_version": fingerprint, CONTENT_HASH_TAG: content_hash, CREATED_TAG: "2026-01-01"}
     event = dg.AssetMaterialization(dg.AssetKey([study, "m", "sae"]), partition="L03|step000008", tags=tags)
     instance.report_runless_asset_event(event)
 
@@ -51,14 +51,14 @@ def test_the_latest_event_of_a_cell_is_read(home: Path) -> None:
         assert log.all() == {KEY: event}
         assert log.problem == ""
     assert event is not None
-    assert (event.fingerprint, event.seal, event.created) == ("b" * 32, "new", "2026-01-01")
+    assert (event.fingerprint, event.content_hash, event.created) == ("b" * 32, "new", "2026-01-01")
     assert event.page == f"/runs/{event.run_id}"
     assert names(home) == before
 
 
 def test_studies_in_one_instance_are_separate(home: Path) -> None:
     with open_event_log(home, "one-more") as log:
-        assert {key: event.seal for key, event in log.all().items()} == {KEY: "other"}
+        assert {key: event.content_hash for key, event in log.all().items()} == {KEY: "other"}
     with open_event_log(home, "on") as log:
         assert log.all() == {}
         assert log.latest("sae", CELL) is None
@@ -71,7 +71,7 @@ def test_the_latest_event_is_the_last_written_whatever_its_time(home: Path) -> N
     with open_event_log(home, "one") as log:
         event = log.latest("sae", CELL)
     assert event is not None
-    assert (event.seal, event.time) == ("new", "2001-01-01T00:00:00+00:00")
+    assert (event.content_hash, event.time) == ("new", "2001-01-01T00:00:00+00:00")
 
 
 def test_a_cell_is_found_by_the_beginning_of_its_fingerprint(home: Path) -> None:
@@ -111,7 +111,7 @@ def test_an_event_that_is_no_json_has_no_content(home: Path) -> None:
     connection.close()
     with open_event_log(home, "one") as log:
         (event,) = log.all().values()
-    assert (event.fingerprint, event.seal) == ("", "")
+    assert (event.fingerprint, event.content_hash) == ("", "")
 
 
 @pytest.mark.parametrize(

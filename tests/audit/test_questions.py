@@ -12,11 +12,11 @@ from resources.errors import EmergenceError
     [
         ([], "No result to trace"),
         (["--reproduce"], "No result to trace"),
-        (["--verify", "claims/1"], "--verify is about everything"),
-        (["--diff", ".", ".", "claims/1"], "--diff is about everything"),
-        (["--verify", "--diff", ".", "."], "--verify and --diff are different questions"),
-        (["--verify", "--reproduce", "claims/1"], "--verify and --reproduce are different questions"),
-        (["claims/1", "--into", "again"], "--into is where --reproduce keeps"),
+        (["--verify", "claims/1"], "--verify takes no address"),
+        (["--diff", ".", ".", "claims/1"], "--diff takes no address"),
+        (["--verify", "--diff", ".", "."], "--verify and --diff cannot be combined"),
+        (["--verify", "--reproduce", "claims/1"], "--verify and --reproduce cannot be combined"),
+        (["claims/1", "--into", "again"], "--into needs --reproduce"),
     ],
 )
 def test_contradictory_questions_are_refused(arguments: list[str], said: str) -> None:

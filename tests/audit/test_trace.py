@@ -98,7 +98,7 @@ def test_the_report_prints_names_that_the_audit_takes(finished_study: Path) -> N
 
 def test_the_tree_is_short_and_links_to_the_ui(finished_study: Path) -> None:
     finished = run_emergence(finished_study, "audit", "category_presence", ROW, "--ui", "http://ui:3100/")
-    assert "7 more cells with 7 fingerprints: none differs" in finished.stdout
+    assert "7 more cells with 7 fingerprints: none has a problem" in finished.stdout
     assert "weights_sha256" in finished.stdout
     assert re.search(r"/runs/[0-9a-f]{8}-", finished.stdout)
     assert len(finished.stdout.splitlines()) < 140
@@ -114,7 +114,7 @@ def test_an_unknown_address_is_answered_with_the_known_ones(finished_study: Path
     assert "fish" in refusal(finished_study, "category_presence", "--where", ROW.replace("fish", "fishes"))
     assert "name=value" in refusal(finished_study, "category_presence", "--where", "gloss-tiny")
     assert "given twice" in refusal(finished_study, "sae", "layer=1,layer=0")
-    assert "has the name" in refusal(finished_study, "0123456789")
+    assert "has the lineage id" in refusal(finished_study, "0123456789")
     assert "presence_over_time" in refusal(finished_study, "report/pie_chart")
     assert "--verify" in refusal(finished_study)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from emergence_assets.plan.run_metadata import origin_of_run
+from emergence_assets.plan.run_metadata import run_metadata
 from emergence_assets.study.load import load_study
 from resources import git_commit as checkouts
 from resources.compute.local_processes import LocalProcesses
@@ -65,34 +65,34 @@ def test_threads_are_counted_without_torch(wanted: str, counted: int) -> None:
 
 def test_nothing_of_the_user_or_of_the_host_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMERGENCE_SECRET", "hunter2")
-    with made_for(origin_of_run("r1", load_study(str(TINY)))):
+    with made_for(run_metadata("r1", load_study(str(TINY)))):
         said = json.dumps(environment())
     hidden = {"hunter2", os.uname().nodename, str(Path.home()), str(ROOT)} - {"", "/"}
     assert not [word for word in hidden if word in said]
 
 
 def test_a_run_passes_its_metadata_to_its_workers() -> None:
-    origin = origin_of_run("r1", load_study(str(TINY)))
-    asked = Task("tests.resources.compute.compute_tasks:describe", {}, "one", origin=origin)
+    metadata = run_metadata("r1", load_study(str(TINY)))
+    asked = Task("tests.resources.compute.compute_tasks:describe", {}, "one", run_metadata=metadata)
     plain = Task("tests.resources.compute.compute_tasks:describe", {}, "other")
     with LocalProcesses(1) as workers:
         found = {task.label: said for task, said in workers.run([asked, plain])}
-    assert found["one"].items() >= origin.items()
+    assert found["one"].items() >= metadata.items()
     assert found["one"]["num_threads"] == 1
     assert "run_id" not in found["other"]
 
 
 def test_a_run_names_its_study_and_every_seed() -> None:
     study = load_study(str(TINY))
-    origin = origin_of_run("r1", study)
-    assert (origin["run_id"], origin["study"]) == ("r1", "tiny")
-    assert origin["seeds"]["sae.seeds"] == study.sae.seeds
-    assert origin["seeds"]["statistics.seed"] == study.statistics.seed
-    assert origin["seeds"]["family.data_seed"] == study.family.model_dump()["data_seed"]
+    metadata = run_metadata("r1", study)
+    assert (metadata["run_id"], metadata["study"]) == ("r1", "tiny")
+    assert metadata["seeds"]["sae.seeds"] == study.sae.seeds
+    assert metadata["seeds"]["statistics.seed"] == study.statistics.seed
+    assert metadata["seeds"]["family.data_seed"] == study.family.model_dump()["data_seed"]
     other = study.model_copy(update={"statistics": study.statistics.model_copy(update={"seed": 1})})
-    assert origin_of_run("r1", other)["study_sha256"] != origin["study_sha256"]
+    assert run_metadata("r1", other)["study_sha256"] != metadata["study_sha256"]
     operated = study.model_copy(update={"automation": True})
-    assert origin_of_run("r1", operated)["study_sha256"] == origin["study_sha256"]
+    assert run_metadata("r1", operated)["study_sha256"] == metadata["study_sha256"]
 
 
 # The commit, in repositories made for the test.

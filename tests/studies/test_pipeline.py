@@ -213,7 +213,7 @@ def test_a_stopped_run_keeps_what_is_finished_and_goes_on(tmp_path: Path, how: s
         _, errors = first.communicate(timeout=60)
     if how == signal.SIGINT:
         assert first.returncode == 130, errors
-        assert "goes on from there" in errors
+        assert "continues from there" in errors
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "tiny/activations").rglob("layer=*.h5")}
     assert len(finished) == N_CELLS
     again = run_emergence(tmp_path, "run", "--json")

@@ -14,7 +14,7 @@ from emergence_assets.pipeline import specs_for
 from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.code_version import code_version
-from emergence_assets.plan.content_hash import SEAL_TAG, seal
+from emergence_assets.plan.content_hash import CONTENT_HASH_TAG, content_hash
 from emergence_assets.plan.plan import Plan
 from emergence_assets.study.load import load_study
 from resources.files.provenance import Provenance
@@ -79,7 +79,7 @@ def test_every_event_records_its_content_and_origin(plan: Plan, instance: dg.Dag
     for spec, cell, stored in cells(plan):
         told, tags, run_id = event(instance, plan, spec, cell)
         shown = told.metadata
-        assert tags[SEAL_TAG] == seal(spec, plan.storage, cell), (spec.name, cell)
+        assert tags[CONTENT_HASH_TAG] == content_hash(spec, plan.storage, cell), (spec.name, cell)
         assert shown["environment"].value == stored.environment
         assert shown["fingerprint"].value == tags["dagster/data_version"] == stored.fingerprint
         assert tags["dagster/code_version"] == stored.required.code_version

@@ -1,4 +1,4 @@
-"""Dagster results of the checks of cells."""
+"""Check results of cells as Dagster results."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,13 +12,13 @@ from resources.errors import EmergenceError
 from resources.tables.check import Check
 
 AS_WRITTEN = "files_are_as_written"
-"""Check of every asset: true when its cells are made, asked again by the nightly audit."""
+"""Check of every asset: passes when its cells are made; the nightly audit repeats it."""
 
 
 def dagster_result(
     result: CheckResult, key: dg.AssetKey, cell: Cell | None = None, counts: Mapping[str, int] | None = None
 ) -> dg.AssetCheckResult:
-    """Result of a check in Dagster: of one cell that is an asset of its own, or of all partitions of an asset."""
+    """Return the Dagster result of a check, of one cell without a partition or of all partitions of an asset."""
     finding = result.finding
     passed = finding.passed if cell is None else result.passes(cell)
     return dg.AssetCheckResult(
@@ -31,20 +31,18 @@ def dagster_result(
 
 
 def severity(check: Check) -> dg.AssetCheckSeverity:
-    """An error where going on would produce nonsense, else a warning."""
+    """Return ERROR for a blocking check, after which results would be meaningless, else WARN."""
     return dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN
 
 
 def as_written_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
-    """The check that turns red when a file of an asset was altered, lost or exchanged."""
-    said = (
-        "The bytes of every file are those that were written. Asked again by the job `audit`, every night or by hand."
-    )
-    return dg.AssetCheckSpec(AS_WRITTEN, asset=key, description=said)
+    """Specify the check that fails when a file of an asset was altered, lost or exchanged."""
+    description = "Every file has the bytes that were written. The job `audit` repeats this check."
+    return dg.AssetCheckSpec(AS_WRITTEN, asset=key, description=description)
 
 
 def as_written(spec: AssetSpec, plan: Plan, kept: Sequence[Cell], key: dg.AssetKey) -> dg.AssetCheckResult:
-    """Its result for a run: what the run wrote is taken for granted, what it found finished is read again."""
+    """Return the result of `AS_WRITTEN` for a run: files that the run wrote are trusted, kept cells are read again."""
     altered = []
     for cell in kept:
         path = spec.path(plan.storage, cell)
@@ -62,7 +60,7 @@ def as_written(spec: AssetSpec, plan: Plan, kept: Sequence[Cell], key: dg.AssetK
 
 
 def nothing_made(spec: AssetSpec, key: dg.AssetKey, why: str) -> list[dg.AssetCheckResult]:
-    """Results for a run that makes nothing: its checks did not pass, and say why; they block nobody."""
+    """Return the check results of a run that makes nothing: all fail with the reason, as warnings that do not block."""
     warning = dg.AssetCheckSeverity.WARN
     return [
         dg.AssetCheckResult(asset_key=key, check_name=name, passed=False, severity=warning, metadata={"found": why})

@@ -1,6 +1,6 @@
-"""What runs where and when: pools, backfill policies, tags of runs, and what is brought up to date by itself.
+"""Pools, backfill policies and tags of runs, and the automation condition that keeps cells up to date.
 
-Which cells are due is decided in plan.py: a run that is requested once too often computes nothing.
+The plan (`plan.py`) decides which cells are stale or missing, so that a superfluous run computes nothing.
 """
 
 import warnings
@@ -9,39 +9,40 @@ import dagster as dg
 
 from emergence_assets.study.study import Study
 
-# Partitioned asset checks and backfill policies are what per-cell results need; Dagster marks them as not final.
+# Results of single cells need partitioned asset checks and backfill policies, which Dagster marks as not final.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 ACCELERATOR_POOL = "gpu"
-"""Pool of the stages that use the accelerator; dagster.yaml sets its slots."""
+"""Pool of the stages that use the accelerator; dagster.yaml sets the number of its slots."""
 RECOMPUTE_TAG = "emergence/recompute"
-"""Run tag: `true` makes the selected cells anew even if they are up to date."""
+"""Run tag; `true` makes the selected cells again even if they are up to date."""
 SENSOR_TAG = "dagster/sensor_name"
-"""Run tag that Dagster sets on runs that a sensor requested."""
+"""Run tag that Dagster sets on runs requested by a sensor."""
 BACKFILL_POLICIES = {
     None: None,
     # A forward pass per checkpoint serves all its layers.
     "one_run": dg.BackfillPolicy.single_run(),
-    # Differs from its parents' policy on purpose: Dagster then gives every stage its own run, and a run over many
-    # partitions, whose asset yields no output, does not make it skip the stages behind.
+    # Differs from the policy of the parents on purpose: Dagster then gives every stage its own run. A run over many
+    # partitions yields no output, and would otherwise make Dagster skip the later stages.
     "several_runs": dg.BackfillPolicy.multi_run(max_partitions_per_run=200),
 }
-"""Policies by the name that an asset's declaration gives."""
+"""Value of `AssetSpec.backfill` to Dagster's policy."""
 
 
 def upkeep(tables: dg.AssetSelection | None = None) -> dg.AutomationCondition:
-    """When a cell is made by itself: once after it became due, as soon as everything it is made from is there.
+    """Make the condition under which Dagster requests a cell: once after it became due, as soon as its inputs exist.
 
-    Due is what is missing, what has an input of another content, and what other code makes. A mere re-run of an input
-    changes no data version and makes nothing due. `since` remembers what became due until it is requested or made, so
-    that a cell whose inputs are still missing is not forgotten, and one that failed is not asked for again and again.
-    Inputs that are requested in the same look count as there if Dagster can make them in the same run or backfill: a
-    new checkpoint takes one look for its cells, and one for the tables.
+    A cell is due when it is missing, when the content of an input changed, or when its code changed. A mere re-run of
+    an input changes no data version and makes no cell due. `since` keeps a due cell until it is requested or made, so
+    that a cell with missing inputs is not lost and a failed cell is not requested again and again. Inputs that are
+    requested in the same evaluation count as existing if Dagster can make them in the same run or backfill: a new
+    checkpoint takes one evaluation for its cells, and one for the tables.
 
     Args:
-        tables: also wait while one of these lacks an input, or an input of it is being made: it is about to change. For
-            what is made from tables, of which some follow sooner than others. Not asked of cells: they are missing or
-            in progress themselves then, and to ask every cell of a family about its inputs takes seconds.
+        tables: also wait while one of these tables lacks an input, or an input of it is in progress, because the table
+            is about to change. Meant for assets made from tables, some of which follow sooner than others. Cells are
+            not included: they are missing or in progress themselves then, and to evaluate the inputs of every cell of
+            a family takes seconds.
     """
     condition = dg.AutomationCondition
     due = (
@@ -58,11 +59,11 @@ def upkeep(tables: dg.AssetSelection | None = None) -> dg.AutomationCondition:
 
 
 def upkeep_sensor(study: Study) -> dg.AutomationConditionSensorDefinition:
-    """Request the cells of the study that became due, every `automation_seconds`."""
+    """Make the sensor that requests the due cells of the study, every `automation_seconds`."""
     return dg.AutomationConditionSensorDefinition(
         name="upkeep",
         target=dg.AssetSelection.key_prefixes([study.name]),
         default_status=dg.DefaultSensorStatus.RUNNING if study.automation else dg.DefaultSensorStatus.STOPPED,
         minimum_interval_seconds=study.automation_seconds,
-        description="Makes what became due: cells of new checkpoints, and everything behind what changed.",
+        description="Requests due cells: the cells of new checkpoints, and all cells made from changed ones.",
     )

@@ -1,4 +1,4 @@
-"""Materialisation events: what is shown of a cell, and which versions of its inputs it was made from."""
+"""Materialisation events: the metadata of a cell in the UI, and the versions of its inputs."""
 
 import base64
 from collections import Counter
@@ -14,7 +14,7 @@ from emergence_assets.orchestration.instance.partitions import asset_key, partit
 from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.code_version import code_version
-from emergence_assets.plan.content_hash import CREATED_TAG, SEAL_TAG, VERSION_TAG, moment, seal
+from emergence_assets.plan.content_hash import CONTENT_HASH_TAG, CREATED_TAG, VERSION_TAG, content_hash, tag_time
 from emergence_assets.plan.lineage_id import cell_id
 from emergence_assets.plan.plan import Plan
 from resources.errors import EmergenceError
@@ -22,7 +22,7 @@ from resources.files.provenance import Provenance
 from resources.tables.parquet import read_table
 
 SHOWN_INPUTS = 12
-"""Inputs that an event lists one by one."""
+"""Maximum number of inputs that an event lists one by one."""
 
 
 class Recorder:
@@ -32,19 +32,21 @@ class Recorder:
         self.context, self.plan, self.spec, self.key = context, plan, spec, key
 
     def provenance(self, cell: Cell) -> Provenance:
-        """Stored provenance of a finished cell.
+        """Return the stored provenance of a finished cell.
 
         Raises:
-            EmergenceError: there is none.
+            EmergenceError: there is no stored provenance.
         """
         path = self.spec.path(self.plan.storage, cell)
         stored = stored_provenance(self.spec, path)
         if stored is None:
-            raise EmergenceError(f"{self.spec.name} of {cell} was made and is gone.", where=path, remedy="run again")
+            raise EmergenceError(
+                f"{self.spec.name} of {cell} was made and is no longer stored.", where=path, remedy="run again"
+            )
         return stored
 
     def metadata(self, cell: Cell) -> dict[str, Any]:
-        """What the UI shows of a cell: its summary, where it lies, what made it, and its pictures."""
+        """Return the metadata of a cell for the UI: summary, path, inputs, environment and charts."""
         stored = self.provenance(cell)
         path = self.spec.path(self.plan.storage, cell)
         shown: dict[str, Any] = dict(stored.summary)
@@ -61,7 +63,7 @@ class Recorder:
         return shown
 
     def result(self, cell: Cell, checks: Sequence[dg.AssetCheckResult]) -> dg.MaterializeResult:
-        """What a run yields that makes one cell of the asset."""
+        """Return the materialisation of the only cell that a run makes."""
         return dg.MaterializeResult(
             asset_key=self.key,
             metadata=self.metadata(cell),
@@ -71,7 +73,7 @@ class Recorder:
         )
 
     def record(self, cell: Cell) -> None:
-        """Write the event of one of several partitions that a run makes."""
+        """Write the materialisation event of one of several partitions of a run."""
         tags = {
             VERSION_TAG: self.provenance(cell).fingerprint,
             "dagster/code_version": code_version(*self.spec.code),
@@ -83,9 +85,9 @@ class Recorder:
         )
 
     def _content_tags(self, cell: Cell) -> dict[str, str]:
-        """Tags with the content of a cell, with which the audit compares its files."""
+        """Return the tags with which the audit compares the files of a cell: content hash and time of writing."""
         created = self.provenance(cell).created
-        return {SEAL_TAG: seal(self.spec, self.plan.storage, cell), CREATED_TAG: moment(created)}
+        return {CONTENT_HASH_TAG: content_hash(self.spec, self.plan.storage, cell), CREATED_TAG: tag_time(created)}
 
     def _input_tags(self, source: AssetSpec, cell: Cell) -> dict[str, str]:
         key = asset_key(self.plan.study, cell.model, source.name)
@@ -102,7 +104,7 @@ class Recorder:
 
 
 def _inputs(stored: Provenance) -> dict[str, Any]:
-    """Inputs with their fingerprints; counted where there are many, since every event would repeat them."""
+    """Return the inputs with their fingerprints; only counts where there are many, because every event repeats them."""
     inputs = stored.required.inputs
     if len(inputs) <= SHOWN_INPUTS:
         return dict(inputs)
@@ -110,5 +112,5 @@ def _inputs(stored: Provenance) -> dict[str, Any]:
 
 
 def picture(title: str, png: bytes) -> dg.MarkdownMetadataValue:
-    """A PNG inside the event itself, so that the UI shows it without a file server."""
+    """Embed a PNG in the event, so that the UI shows it without a file server."""
     return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")

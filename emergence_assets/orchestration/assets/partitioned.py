@@ -1,4 +1,4 @@
-"""Assets with partitions: a Dagster asset per model, whose body makes the due cells, records and validates them."""
+"""Assets with partitions: a Dagster asset per model, whose body makes, records and validates stale or missing cells."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -32,16 +32,16 @@ from emergence_assets.plan.cell import Cell, cell_of
 from emergence_assets.plan.check_results import check_results
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.plan import Plan, upstream
-from emergence_assets.plan.run_metadata import origin_of_run
+from emergence_assets.plan.run_metadata import run_metadata
 from emergence_assets.study.study import Study
 from resources.compute.task import Task
 
 RESOURCES = {"plan", "compute", "progress"}
-"""Dagster resources of every asset: the plan of the run, its workers, and the listener of its progress."""
+"""Dagster resources of every asset: the plan of the run, its workers, and its progress listener."""
 
 
 def build_partitioned(spec: AssetSpec, study: Study, specs: Sequence[AssetSpec], model: str) -> dg.AssetsDefinition:
-    """Make the Dagster asset of one model that has a partition per checkpoint, or per layer of one."""
+    """Make the Dagster asset of one model with a partition per checkpoint, or per checkpoint and layer."""
     key = asset_key(study, model, spec.name)
     grid = partitions(study, model, spec.grid)
     parents = parent_keys(study, specs, spec, model)
@@ -56,7 +56,7 @@ def build_partitioned(spec: AssetSpec, study: Study, specs: Sequence[AssetSpec],
         code_version=code_version(*spec.code),
         pool=ACCELERATOR_POOL if spec.on_accelerator else None,
         backfill_policy=BACKFILL_POLICIES[spec.backfill],
-        # What comes from outside is requested by its sensor; all else follows from what it is made from.
+        # Sensors request assets without inputs; all other assets follow from their inputs.
         automation_condition=upkeep() if parents else None,
         output_required=False,
         check_specs=[
@@ -77,17 +77,17 @@ def build_partitioned(spec: AssetSpec, study: Study, specs: Sequence[AssetSpec],
 
 
 def parent_keys(study: Study, specs: Sequence[AssetSpec], spec: AssetSpec, model: str | None) -> list[dg.AssetKey]:
-    """Keys of the assets that an asset of one model, or of the whole study, is made from."""
+    """Return the keys of the input assets of an asset of one model, or of the whole study."""
     return sorted({asset_key(study, name, source.name) for source, name in upstream(study, specs, spec, model)})
 
 
 def _materialise(
     context: dg.AssetExecutionContext, plan: Plan, spec: AssetSpec, key: dg.AssetKey, cells: Sequence[Cell]
 ) -> Iterator[Any]:
-    """Make what is due of the selected cells, record an event for each, and yield check results.
+    """Make the stale or missing cells among the selected cells, record an event for each, and yield check results.
 
     Raises:
-        EmergenceError: an input is missing, or a cell could not be made; the finished ones stay recorded.
+        EmergenceError: an input is missing, or a cell could not be made; finished cells stay recorded.
     """
     tag_run_owner(context.instance, context.run)
     if spec.validation:
@@ -130,9 +130,9 @@ def _materialise(
         for cell in cells:
             passed = result.passes(cell)
             if passed and (result.finding.check.name, partition_key(cell)) not in failed_before:
-                continue  # most cells pass, and six events of seven would be about them
-            # Works for check evaluations, with their partition, although the annotation does not say so; a run-less
-            # event does not: its key lacks the run, so that a second check of the same partition is refused.
+                continue  # most cells pass: six of seven events would only repeat it
+            # `log_event` accepts check evaluations with a partition, in spite of its annotation. An event without a run
+            # does not work: its key lacks the run, so that a second check of the same partition is refused.
             context.log_event(
                 dg.AssetCheckEvaluation(  # pyright: ignore[reportArgumentType]
                     asset_key=key,
@@ -150,33 +150,33 @@ def _materialise(
 def _failed_partitions(
     instance: dg.DagsterInstance, spec: AssetSpec, key: dg.AssetKey, cells: Sequence[Cell]
 ) -> set[tuple[str, str]]:
-    """Checks that last failed for a partition among these cells: name of the check and partition key."""
+    """Return the checks whose last result for a partition of these cells is a failure, as (check, partition key)."""
     keys = [dg.AssetCheckKey(key, check.name) for check in spec.checks]
-    found = instance.event_log_storage.get_asset_check_partition_info(
+    latest = instance.event_log_storage.get_asset_check_partition_info(
         keys, partition_keys=[partition_key(cell) for cell in cells]
     )
     return {
         (one.check_key.name, one.partition_key)
-        for one in found
+        for one in latest
         if one.partition_key and one.latest_execution_status.value == "FAILED"
     }
 
 
 def due_of(context: dg.AssetExecutionContext, plan: Plan, spec: AssetSpec, required: Due) -> Due:
-    """The cells that have to be made: all of them where the run is tagged so."""
+    """Return the cells that have to be made; with RECOMPUTE_TAG, all of them."""
     force = context.run.tags.get(RECOMPUTE_TAG) == "true"
     return [(cell, want) for cell, want in required if force or plan.state(spec, cell).state != "done"]
 
 
 def _make(context: dg.AssetExecutionContext, plan: Plan, spec: AssetSpec, due: Due) -> Iterator[Cell]:
-    """Have cells made by the workers; yields each as soon as it is finished.
+    """Make cells in the workers and yield each cell as soon as it is finished.
 
     Raises:
-        EmergenceError: of the first that could not be made, after all others.
+        EmergenceError: of the first cell that could not be made, after all other cells.
     """
-    origin = origin_of_run(context.run_id, plan.study)
+    metadata = run_metadata(context.run_id, plan.study)
     jobs = {job.label: job for job in spec.jobs(plan, due)}
-    tasks = [Task(spec.make, job.arguments, job.label, spec.on_accelerator, origin) for job in jobs.values()]
+    tasks = [Task(spec.make, job.arguments, job.label, spec.on_accelerator, metadata) for job in jobs.values()]
     for done, (task, _) in enumerate(context.resources.compute.run(tasks, logged_report(context)), 1):
         context.log.debug(f"{task.label} finished, {done} of {len(jobs)} jobs")
         yield from jobs[task.label].cells
@@ -185,25 +185,25 @@ def _make(context: dg.AssetExecutionContext, plan: Plan, spec: AssetSpec, due: D
 def _validate_checkpoints(
     context: dg.AssetExecutionContext, plan: Plan, validation: Validation, cells: Sequence[Cell]
 ) -> dict[Cell, str]:
-    """Measure and validate the checkpoints of the cells; those that are left out lose their partition.
+    """Measure and validate the checkpoints of the cells; a checkpoint that is left out loses its partition.
 
     Returns:
-        Those of the cells, with the reason.
+        The cells that are left out, with the reason.
     """
     study, storage = plan.study, plan.storage
     models = dict.fromkeys(str(cell.model) for cell in cells)
     for _ in context.resources.compute.run(validation.tasks(study, storage, cells), logged_report(context)):
         pass
-    axes = {model: validation.refresh(study, storage, model) for model in models}
+    timelines = {model: validation.refresh(study, storage, model) for model in models}
     plan.reload()
-    for model, axis in axes.items():
-        for entry in axis.left_out:
+    for model, timeline in timelines.items():
+        for entry in timeline.left_out:
             context.log.warning(f"{model} step {entry.step} is left out ({entry.status}): {entry.reason}")
-        remove_steps(context.instance, study, model, [entry.step for entry in axis.left_out])
+        remove_steps(context.instance, study, model, [entry.step for entry in timeline.left_out])
     left_out = {}
     for cell in cells:
-        axis = axes[str(cell.model)]
-        if cell.step not in axis.steps():
-            entry = axis.entry(int(cell.step or 0))
-            left_out[cell] = f"{cell} {f'is {entry.status}: {entry.reason}' if entry else 'is gone from its source'}"
+        timeline = timelines[str(cell.model)]
+        if cell.step not in timeline.steps():
+            entry = timeline.entry(int(cell.step or 0))
+            left_out[cell] = f"{cell} {f'is {entry.status}: {entry.reason}' if entry else 'is no longer at its source'}"
     return left_out

@@ -1,4 +1,4 @@
-"""Progress of a run in the log of a Dagster run, where no terminal shows it."""
+"""Progress of a run in the Dagster log, for runs without a terminal."""
 
 import time
 from collections.abc import Sequence
@@ -14,35 +14,35 @@ LOG_EVERY_SECONDS = 15.0
 
 
 class LogListener:
-    """Writes what a run makes into the log of the Dagster run."""
+    """Writes the progress of a run into the log of its Dagster run."""
 
     def __init__(self, log: dg.DagsterLogManager):
         self._log = log
 
     def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
-        """Log what will be made."""
+        """Log the number of cells to make, by asset."""
         self._log.info("to do: " + ", ".join(f"{name} {n} of {total[name]}" for name, n in due.items()))
 
     def began(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Log what begins."""
+        """Log the start of an asset."""
         self._log.info(f"{spec.name}: {len(cells)} cells")
 
     def ended(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Log what is finished."""
+        """Log the end of an asset."""
         self._log.info(f"{spec.name}: finished")
 
     def failed(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Log what failed."""
+        """Log the failure of an asset."""
         self._log.info(f"{spec.name}: failed")
 
 
 def listener_of(context: dg.AssetExecutionContext) -> Listener:
-    """The listener of the process that started the run, else the log of the run."""
+    """Return the listener of the process that started the run; without a listener, the log of the run."""
     return context.resources.progress or LogListener(context.log)
 
 
 def logged_report(context: dg.AssetExecutionContext) -> Report:
-    """Progress of tasks as lines in the log of the run, every so often."""
+    """Return a callback that logs the progress of tasks, at most every LOG_EVERY_SECONDS."""
     last = time.monotonic()
 
     def report(label: str, done: int, total: int, note: str) -> None:

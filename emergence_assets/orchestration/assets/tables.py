@@ -1,7 +1,7 @@
-"""Assets without partitions: one Dagster op makes all tables that are asked for, as soon as their inputs are there.
+"""Assets without partitions: one Dagster op makes all requested tables, each as soon as its inputs exist.
 
-One op and not one per asset: an op costs half a second of Dagster's own work, and the workers would wait between two of
-them. Every table is an asset of its own all the same: it is selected, shown, checked and followed by itself.
+There is one op for all assets because every op costs Dagster half a second, and the workers would be idle between two
+ops. Every table is still an asset of its own: it is selected, shown, checked and recorded separately.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,23 +27,23 @@ from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.check_results import CheckResult, check_results
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.plan import Plan
-from emergence_assets.plan.run_metadata import origin_of_run
+from emergence_assets.plan.run_metadata import run_metadata
 from emergence_assets.study.study import Study
 from resources.compute.task import Task
 from resources.errors import EmergenceError
 
 Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 Node = tuple[AssetSpec, Cell]
-"""One table: the asset, and its model or the study."""
+"""One table: its asset, and its cell, which is a model or the study."""
 
 
 def build_tables(name: str, made: Sequence[AssetSpec], study: Study, specs: Sequence[AssetSpec]) -> dg.AssetsDefinition:
     """Make the Dagster assets of several specs without partitions, of all models, as one op.
 
     Args:
-        name: of the op.
-        made: their specs.
-        study: of which they are.
+        name: name of the op.
+        made: specs of the tables that the op makes.
+        study: study of the assets.
         specs: all assets of the study.
     """
     nodes: dict[dg.AssetKey, Node] = {
@@ -80,7 +80,7 @@ def build_tables(name: str, made: Sequence[AssetSpec], study: Study, specs: Sequ
         tag_run_owner(context.instance, context.run)
         selected = {node: key for key, node in nodes.items() if key in context.selected_asset_keys}
         for spec, cell in selected:
-            if spec.name == TRAINING_RUN.name:  # its checkpoints exist as soon as it has run
+            if spec.name == TRAINING_RUN.name:  # its checkpoints exist after this run
                 register_steps(context.instance, study, str(cell.model), study.listed_steps or [])
         yield from _Tables(context, context.resources.plan, selected).make()
 
@@ -89,22 +89,22 @@ def build_tables(name: str, made: Sequence[AssetSpec], study: Study, specs: Sequ
 
 @dataclass
 class _Tables:
-    """One execution of the op."""
+    """One execution of the op that makes tables."""
 
     context: dg.AssetExecutionContext
     plan: Plan
     keys: Mapping[Node, dg.AssetKey]
     """Selected tables."""
     failed: set[Node] = field(default_factory=set)
-    """Tables that were not made, or that a blocking check refused."""
+    """Tables that were not made, or that failed a blocking check."""
     failure: EmergenceError | None = None
     """The first problem."""
 
     def make(self) -> Results:
-        """Make the selected tables in waves: those whose inputs are there, then those that follow from them.
+        """Make the selected tables in waves: first tables whose inputs exist, then tables made from these.
 
         Raises:
-            EmergenceError: the first problem, after everything that does not depend on it was made.
+            EmergenceError: the first problem, after all tables that do not depend on it.
         """
         waiting, prepared = list(self.keys), set[Node]()
         while waiting:
@@ -118,7 +118,7 @@ class _Tables:
             raise self.failure
 
     def _wave(self, ready: Sequence[Node], to_prepare: Sequence[Node]) -> Results:
-        """Make tables that do not depend on each other; each asset is validated while the workers go on with others."""
+        """Make independent tables; each asset is validated while the workers continue with other assets."""
         due: dict[AssetSpec, Due] = {}
         kept: dict[AssetSpec, list[Cell]] = {}
         for spec, cells in _by_spec(ready).items():
@@ -152,7 +152,7 @@ class _Tables:
             self.plan.forget_states()
 
     def _required(self, spec: AssetSpec, cells: Sequence[Cell]) -> Iterator[dg.AssetCheckResult]:  # type: ignore[misc]
-        """What the cells must be made from; what cannot be made is noted, and refused where a person asked for it."""
+        """Return what cells must be made from. A missing input is an error, except in a run that a sensor requested."""
         required = []
         for cell in cells:
             broken = [one for one in self.plan.input_cells(spec, cell) if one in self.failed]
@@ -166,7 +166,7 @@ class _Tables:
                 if SENSOR_TAG not in self.context.run.tags:
                     self.failure = self.failure or error
                     continue
-                # It was requested early. It becomes due again when the input that it waits for was made.
+                # The request came too early. The table becomes due again after its missing input was made.
                 self.context.log.info(f"Nothing is made yet: {error}")
                 yield from nothing_made(spec, self.keys[spec, cell], str(error))
         return required
@@ -174,27 +174,27 @@ class _Tables:
     def _tasks(
         self, due: Mapping[AssetSpec, Due], to_prepare: set[Node]
     ) -> tuple[list[Task], dict[str, tuple[AssetSpec, Sequence[Cell]]]]:
-        origin = origin_of_run(self.context.run_id, self.plan.study)
+        metadata = run_metadata(self.context.run_id, self.plan.study)
         tasks, cells_of = [], {}
         for spec, wanted in due.items():
             parts = spec.prepare if any((spec, cell) in to_prepare for cell, _ in wanted) else None
             function, jobs = (parts.make, parts.jobs) if parts else (spec.make, spec.jobs)
             for job in jobs(self.plan, wanted):
-                tasks.append(Task(function, job.arguments, job.label, bool(parts) or spec.on_accelerator, origin))
+                tasks.append(Task(function, job.arguments, job.label, bool(parts) or spec.on_accelerator, metadata))
                 cells_of[job.label] = (spec, job.cells)
         return tasks, cells_of
 
     def _finished(self, spec: AssetSpec, made: Sequence[Cell], kept: Sequence[Cell]) -> Results:
-        """Validate tables and yield their events."""
+        """Validate tables and yield their materialisations."""
         cells = [*made, *kept]
-        found = check_results(spec, self.plan, cells)
+        results = check_results(spec, self.plan, cells)
         for cell in cells:
             key = self.keys[spec, cell]
-            if _is_refused(found, cell):
+            if _is_refused(results, cell):
                 self.failed.add((spec, cell))
-            results = [dagster_result(result, key, cell) for result in found]
-            results.append(as_written(spec, self.plan, [cell] if cell in kept else [], key))
-            yield Recorder(self.context, self.plan, spec, key).result(cell, results)
+            checks = [dagster_result(result, key, cell) for result in results]
+            checks.append(as_written(spec, self.plan, [cell] if cell in kept else [], key))
+            yield Recorder(self.context, self.plan, spec, key).result(cell, checks)
 
     def _after_failure(
         self,
@@ -203,7 +203,7 @@ class _Tables:
         kept: Mapping[AssetSpec, Sequence[Cell]],
         to_prepare: set[Node],
     ) -> Results:
-        """Note what the workers did not make, and yield what they made of the same assets."""
+        """Record the tables that the workers did not make, and yield the finished tables of the same assets."""
         listener, run_id = listener_of(self.context), self.context.run_id
         for spec, missing in left.items():
             if missing:
@@ -212,7 +212,7 @@ class _Tables:
                 listener.failed(run_id, spec, list(missing))
                 if made or kept[spec]:
                     yield from self._finished(spec, made, kept[spec])
-        # Parts that were written stay; the table is asked for again with the next run.
+        # Written parts stay; the next run makes the table from them.
         self.failed |= to_prepare
 
 
@@ -223,5 +223,5 @@ def _by_spec(nodes: Sequence[Node]) -> dict[AssetSpec, list[Cell]]:
     return grouped
 
 
-def _is_refused(found: Sequence[CheckResult], cell: Cell) -> bool:
-    return any(result.finding.check.blocking and not result.passes(cell) for result in found)
+def _is_refused(results: Sequence[CheckResult], cell: Cell) -> bool:
+    return any(result.finding.check.blocking and not result.passes(cell) for result in results)

@@ -1,1 +1,1 @@
-"""Sensors, schedules and jobs: what starts without a command."""
+"""Sensors, schedules and jobs, which start runs without a command."""

@@ -1,4 +1,4 @@
-"""Cursor of the sensor of one model: checkpoints that were requested, and when to ask the source again."""
+"""Cursor of the sensor of one model: the requested checkpoints, and the time of the next request to the source."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -11,7 +11,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 3600.0
 
 
 def pause_seconds(n_failures: int) -> float:
-    """How long to wait after so many failures in a row: a minute, then twice as long each time, an hour at most."""
+    """Return the pause after a number of consecutive failures: 60 s, doubled each time, at most 3600 s."""
     return min(FIRST_PAUSE_SECONDS * 2.0 ** min(n_failures - 1, 30), LONGEST_PAUSE_SECONDS)
 
 
@@ -19,44 +19,44 @@ class RequestedRun(StrictModel):
     """A checkpoint for which a run was requested."""
 
     identity: str
-    """Hash of its files."""
+    """Hash of the files of the checkpoint."""
     n_runs: int = Field(ge=1)
-    """Runs that were requested in all, also for earlier identities: it makes run keys differ."""
+    """Number of runs requested in all, also for earlier identities; makes run keys unique."""
     asked: float
-    """When the last one was, in seconds since 1970."""
+    """Time of the last request, in seconds since 1970."""
 
 
 class Overdue(StrictModel):
-    """A table that is stale although all its inputs are there."""
+    """A stale table whose inputs all exist."""
 
     fingerprint: str
-    """The one that it should have."""
+    """Required fingerprint of the table."""
     since: float
-    """Tick that saw it first, in seconds since 1970."""
+    """Time of the first tick that found the table, in seconds since 1970."""
 
 
 class Cursor(StrictModel):
-    """One sensor's memory; Dagster keeps it as text."""
+    """State of one sensor between ticks; Dagster stores it as text."""
 
     version: Literal[1] = 1
     requested: Mapping[int, RequestedRun] = {}
-    """By step."""
+    """Step to its request."""
     overdue: Mapping[str, Overdue] = {}
-    """By name of the table."""
+    """Name of a table to its state."""
     settled: str = ""
-    """Checkpoint timeline, as a hash, for which all tables are up to date."""
+    """Hash of the checkpoint timeline for which all tables are up to date."""
     n_failures: int = Field(default=0, ge=0)
-    """Ticks in a row in which the source could not be read."""
+    """Number of consecutive ticks in which the source could not be read."""
     silent_until: float = 0.0
-    """Seconds since 1970 before which the source is not asked again."""
+    """Time before which the source is not read again, in seconds since 1970."""
 
     def to_json(self) -> str:
-        """Text that `from_json` reads."""
+        """Return the text that `from_json` reads."""
         return self.model_dump_json()
 
     @staticmethod
     def from_json(text: str | None) -> "Cursor":
-        """What `to_json` wrote; from anything else an empty cursor, which only asks for runs that change nothing."""
+        """Read the text of `to_json`; any other text gives an empty cursor, whose extra runs change nothing."""
         try:
             return Cursor.model_validate_json(text or "")
         except ValidationError:

@@ -1,4 +1,4 @@
-"""Asset jobs that the UI offers: a stage of a model for chosen partitions, or all tables."""
+"""Asset jobs in the UI: an asset of a model for chosen partitions, or all tables of a stage."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,9 +11,9 @@ from emergence_assets.study.study import Study
 
 
 def stage_jobs(study: Study, specs: Sequence[AssetSpec]) -> list[Any]:
-    """Make a job per model and asset with partitions, and one per stage that has tables only.
+    """Make a job for every model and asset with partitions, and a job for every stage that has only tables.
 
-    A Dagster job takes assets of one partitions definition, and every model has its own.
+    All assets of a Dagster job share one partitions definition, and every model has its own.
     """
     with_partitions = {spec.stage for spec in specs if spec.has_partitions}
     without = dict.fromkeys(spec.stage for spec in specs if spec.stage not in with_partitions)

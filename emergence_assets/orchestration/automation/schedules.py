@@ -1,4 +1,4 @@
-"""Jobs that verify a study every night, with their schedules. They recompute nothing."""
+"""Jobs that verify a study every night, and their schedules. The jobs recompute nothing."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,15 +17,15 @@ from emergence_assets.study.study import Study
 from resources.files.storage import Storage, instance_home
 
 Verify = Callable[[dg.OpExecutionContext, Plan], tuple[str, list[str]]]
-"""Writes what it finds into the event log; returns a sentence and a line per problem, none if all is well."""
-RED = ("altered", "missing", "forked")
-"""Kinds of findings with which the check of an asset fails; stale or unrecorded results are whole."""
+"""Writes findings into the event log; returns a sentence, and a line per problem."""
+FAILING_KINDS = ("altered", "missing", "forked")
+"""Kinds of findings with which the check of an asset fails; the files of stale and unrecorded results are intact."""
 SHOWN = 20
-"""Findings that an event lists."""
+"""Maximum number of findings that an event lists."""
 
 
 def nightly_schedules(study: Study, storage: Storage) -> list[dg.ScheduleDefinition]:
-    """Make the schedules of a study, each with its job."""
+    """Make the nightly schedules of a study, each with its job."""
     return [
         _nightly(study, storage, "verify_pins", 3, "Compares every checkpoint with its pin at the source.", _pins),
         _nightly(study, storage, "audit", 4, "Compares every file with its record and its event.", _files),
@@ -65,34 +65,34 @@ def _pins(context: dg.OpExecutionContext, plan: Plan) -> tuple[str, list[str]]:
         context.log_event(dg.AssetObservation(key, metadata=metadata))
     sentence = (
         f"{len(changed)} checkpoints changed at their source; their pins are kept and nothing was "
-        "recomputed. `emergence checkpoints lock --update` takes what is there now."
+        "recomputed. `emergence checkpoints lock --update` pins the new commits."
     )
     return sentence, changed
 
 
 def _files(context: dg.OpExecutionContext, plan: Plan) -> tuple[str, list[str]]:
     with open_event_log(instance_home(plan.storage.data), plan.study.name) as events:
-        found = verify_study(plan, events)
+        audit = verify_study(plan, events)
     for spec in plan.specs.values():
         for model in spec.models(plan.study):
-            _record(context, asset_key(plan.study, model, spec.name), found.of_asset(spec.name, model))
-    context.log.info(f"{found.n_cells} cells, {found.n_bytes} bytes in {found.seconds:.0f} s")
-    for note in found.notes:
+            _record(context, asset_key(plan.study, model, spec.name), audit.of_asset(spec.name, model))
+    context.log.info(f"{audit.n_cells} cells, {audit.n_bytes} bytes in {audit.seconds:.0f} s")
+    for note in audit.notes:
         context.log.warning(note)
-    return f"{found.counted}; `emergence audit --verify` lists them.", _listed(found.causes)
+    return f"{audit.counted}; `emergence audit --verify` lists them.", _listed(audit.causes)
 
 
 def _record(context: dg.OpExecutionContext, key: dg.AssetKey, findings: Sequence[Finding]) -> None:
-    """Write the result of an asset's check, and the findings as an observation."""
-    is_red = any(one.kind in RED for one in findings)
+    """Write the check result of an asset, and its findings as an observation."""
+    is_failed = any(one.kind in FAILING_KINDS for one in findings)
     listed = {"found": dg.MetadataValue.json(_listed(findings))} if findings else {}
     context.log_event(
-        dg.AssetCheckEvaluation(  # pyright: ignore[reportArgumentType]  # works, although the annotation does not say so
+        dg.AssetCheckEvaluation(  # pyright: ignore[reportArgumentType]  # works in spite of the annotation
             asset_key=key,
             check_name=AS_WRITTEN,
-            passed=not is_red,
+            passed=not is_failed,
             severity=dg.AssetCheckSeverity.ERROR,
-            metadata=listed if is_red else {},
+            metadata=listed if is_failed else {},
         )
     )
     status = ", ".join(sorted({one.kind for one in findings})) or "as recorded"

@@ -1,4 +1,4 @@
-"""Sensors that find new checkpoints and request runs for them, one per model. Off until they are switched on."""
+"""Sensors that find new checkpoints and request runs for them, one sensor per model. Off by default."""
 
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -21,11 +21,11 @@ from resources.files.provenance import canonical_json
 from resources.files.storage import Storage
 
 MOST_PER_TICK = 10
-"""Checkpoints that one tick requests; a family of 154 steps takes 16 ticks."""
-GRACE_LOOKS = 4
-"""Ticks for which a stale table waits to be requested by asset events."""
+"""Maximum number of checkpoints that one tick requests; a family of 154 steps takes 16 ticks."""
+GRACE_TICKS = 4
+"""Number of ticks for which a stale table waits for a request that follows from asset events."""
 RETRY_SECONDS = 15.0
-"""Time for which a tick retries a hub that does not answer: Dagster ends a tick after 60 s."""
+"""Retry timeout of a tick for a hub that does not answer; Dagster ends a tick after 60 s."""
 FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
@@ -38,18 +38,18 @@ def look_for_checkpoints(
     cursor_text: str | None,
     now: float,
 ) -> dg.SensorResult:
-    """One tick: list the source, and request a run for every checkpoint that was not requested with these files.
+    """Evaluate one tick: list the source, and request a run for every checkpoint that was not requested with its files.
 
-    A tick without such a checkpoint looks for tables that are stale for a reason without an asset event: a checkpoint
-    was left out, admitted or removed, or its branch moved.
+    A tick without such a checkpoint searches for tables that are stale for a reason without an asset event: a
+    checkpoint was left out, admitted or removed, or its branch moved.
 
     Args:
-        study: whose source.
-        storage: has its checkpoint timelines.
+        study: study with the source of the checkpoints.
+        storage: storage of the checkpoint timelines.
         specs: assets of the study.
-        model: whose checkpoints.
-        instance: has partitions and runs.
-        cursor_text: of the tick before.
+        model: model of the checkpoints.
+        instance: instance with the partitions and runs.
+        cursor_text: cursor of the previous tick.
         now: seconds since 1970.
     """
     cursor = Cursor.from_json(cursor_text)
@@ -65,55 +65,55 @@ def look_for_checkpoints(
 
 def _unreadable(cursor: Cursor, error: Exception, now: float) -> dg.SensorResult:
     pause = pause_seconds(cursor.n_failures + 1)
-    # One message when it begins; a source that is away for a night fills no log.
-    said = f"{error} It is asked again in {pause:.0f} s, then less and less often." if not cursor.n_failures else None
+    # One message at the first failure: a source that is unreachable for a night must not fill the log.
+    message = f"{error} The next try is in {pause:.0f} s, later tries are rarer." if not cursor.n_failures else None
     waiting = cursor.model_copy(update={"n_failures": cursor.n_failures + 1, "silent_until": now + pause})
-    return dg.SensorResult(skip_reason=dg.SkipReason(said), cursor=waiting.to_json())
+    return dg.SensorResult(skip_reason=dg.SkipReason(message), cursor=waiting.to_json())
 
 
 @dataclass(frozen=True)
 class _Tick:
-    """What one tick knows of a model."""
+    """State of one tick for one model."""
 
     model: str
     plan: Plan
     timeline: Timeline
     cursor: Cursor
-    """Of the tick before."""
+    """Cursor of the previous tick."""
     instance: dg.DagsterInstance
     now: float
 
     def result(self) -> dg.SensorResult:
-        """Requests for runs and partitions, and the cursor of the next tick."""
+        """Return the requests for runs and partitions, and the cursor of the next tick."""
         known = frozenset(self.instance.get_dynamic_partitions(step_set_name(self.plan.study, self.model)))
         wanted = self._checkpoints(known)[:MOST_PER_TICK]
         overdue, settled = {}, "" if wanted else self._digest()
         if settled and settled != self.cursor.settled:
-            # Walks over all cells of the model, so only after the checkpoint timeline changed and until all followed.
+            # Visits all cells of the model, so only after a change of the timeline, and until all tables are done.
             overdue, all_done = self._overdue_tables()
             settled = settled if all_done else ""
         steps = {entry.step for entry in self.timeline.entries}
-        requested = {step: found for step, found in self.cursor.requested.items() if step in steps}
+        requested = {step: request for step, request in self.cursor.requested.items() if step in steps}
         for entry in wanted:
             n_runs = requested[entry.step].n_runs + 1 if entry.step in requested else 1
             requested[entry.step] = RequestedRun(identity=entry.identity, n_runs=n_runs, asked=self.now)
         runs = [self._checkpoint_run(entry, requested[entry.step]) for entry in wanted]
         runs += self._table_runs(overdue)
-        came_back = "The source can be read again." if self.cursor.n_failures else None
+        recovered = "The source can be read again." if self.cursor.n_failures else None
         return dg.SensorResult(
             run_requests=runs or None,
-            skip_reason=None if runs else dg.SkipReason(came_back),
+            skip_reason=None if runs else dg.SkipReason(recovered),
             dynamic_partitions_requests=self._partitions(known, wanted),
             cursor=Cursor(requested=requested, overdue=overdue, settled=settled).to_json(),
         )
 
     def _checkpoints(self, known: Collection[str]) -> list[TimelineEntry]:
-        """Checkpoints that a run has to validate, by step.
+        """Return the checkpoints that a run has to validate, by step.
 
-        A checkpoint is requested when it is seen first or its files changed, when it is used although it was left out
-        before, and again after growing pauses while no run has validated it.
+        A checkpoint is requested when it is new, when its files changed, and when it is used after having been left
+        out. It is requested again after growing pauses while no run has validated it.
         """
-        study, found = self.plan.study, []
+        study, to_validate = self.plan.study, []
         for entry in self.timeline.entries:
             if not entry.identity or not is_used(entry.status, unvalidated=True):
                 continue
@@ -126,13 +126,13 @@ class _Tick:
                     waiting = self.now < before.asked + pause_seconds(before.n_runs)
                     if waiting or self._is_under_way(asset_key(study, self.model, CHECKPOINT.name), key):
                         continue
-            found.append(entry)
-        return found
+            to_validate.append(entry)
+        return to_validate
 
     def _overdue_tables(self) -> tuple[dict[str, Overdue], bool]:
-        """Tables of the model that are stale although all their inputs are there, and whether none is stale.
+        """Return the stale tables of the model whose inputs all exist, and whether no table is stale.
 
-        None while a checkpoint is not validated: it changes them once more.
+        No table is returned while a checkpoint is not validated, because its validation changes the tables once more.
         """
         if any(entry.identity and entry.status == "unjudged" for entry in self.timeline.entries):
             return {}, False
@@ -141,7 +141,7 @@ class _Tick:
         overdue = {}
         for spec in late:
             inputs = list(plan.input_cells(spec, cell))
-            # Without a checkpoint that can be used only the registry has content.
+            # Without a usable checkpoint only the registry has content.
             possible = bool(inputs) or not spec.needs_cells
             if possible and all(plan.state(*source).state == "done" for source in inputs):
                 required, before = plan.required(spec, cell), self.cursor.overdue.get(spec.name)
@@ -152,14 +152,14 @@ class _Tick:
         return overdue, not late
 
     def _digest(self) -> str:
-        """Changes whenever the tables of a model do for a reason that lies in its checkpoint timeline."""
+        """Return a hash of all facts of the checkpoint timeline that the tables of the model depend on."""
         facts = [
             (entry.step, entry.status, entry.reason, entry.identity, entry.upstream) for entry in self.timeline.entries
         ]
         return sha256(canonical_json(facts).encode()).hexdigest()[:32]
 
     def _checkpoint_run(self, entry: TimelineEntry, request: RequestedRun) -> dg.RunRequest:
-        # The key is the same when Dagster repeats a tick that was killed: the run is then not launched twice.
+        # When Dagster repeats a killed tick, the key is equal and the run is not launched twice.
         return dg.RunRequest(
             run_key=f"{self.model}/{step_key(entry.step)}/{entry.identity}/{request.n_runs}",
             asset_selection=[asset_key(self.plan.study, self.model, CHECKPOINT.name)],
@@ -167,17 +167,17 @@ class _Tick:
         )
 
     def _table_runs(self, overdue: Mapping[str, Overdue]) -> list[dg.RunRequest]:
-        """Runs for tables that asset events have not requested in the time that it takes."""
+        """Return runs for the tables that asset events have not requested within the grace period."""
         keys = {name: asset_key(self.plan.study, self.model, name) for name in overdue}
         return [
-            dg.RunRequest(run_key=f"{self.model}/{name}/{found.fingerprint}", asset_selection=[keys[name]])
-            for name, found in overdue.items()
-            if self.now >= found.since + GRACE_LOOKS * self.plan.study.automation_seconds
+            dg.RunRequest(run_key=f"{self.model}/{name}/{table.fingerprint}", asset_selection=[keys[name]])
+            for name, table in overdue.items()
+            if self.now >= table.since + GRACE_TICKS * self.plan.study.automation_seconds
             and not self._is_under_way(keys[name])
         ]
 
     def _is_under_way(self, key: dg.AssetKey, partition: str | None = None) -> bool:
-        """Whether a run that makes an asset waits or works."""
+        """Return whether a run of an asset is queued or in progress."""
         unfinished = [status for status in dg.DagsterRunStatus if status not in FINISHED]
         return any(
             key in (run.asset_selection or ()) and (partition is None or run.tags.get("dagster/partition") == partition)
@@ -187,7 +187,7 @@ class _Tick:
     def _partitions(
         self, known: Collection[str], wanted: Sequence[TimelineEntry]
     ) -> list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest]:
-        """Add partitions of requested checkpoints, in order of steps; delete those that left the timeline."""
+        """Add the partitions of requested checkpoints by step; delete partitions that are no longer on the timeline."""
         name = step_set_name(self.plan.study, self.model)
         new = [key for entry in wanted if (key := step_key(entry.step)) not in known]
         used = {step_key(entry.step) for entry in self.timeline.entries if is_used(entry.status, unvalidated=True)}
@@ -199,7 +199,7 @@ class _Tick:
 
 
 def arrival_sensors(study: Study, storage: Storage, specs: Sequence[AssetSpec]) -> list[dg.SensorDefinition]:
-    """A sensor per model of a family from outside; one that targets several models breaks the code location."""
+    """Make a sensor per model of an external family; a sensor with several models breaks the code location."""
     if study.family.trained_here:
         return []
     return [_sensor(study, storage, specs, model) for model in study.models]
@@ -213,7 +213,7 @@ def _sensor(study: Study, storage: Storage, specs: Sequence[AssetSpec], model: s
         target=dg.AssetSelection.assets(*(asset_key(study, model, name) for name in (CHECKPOINT.name, *tables))),
         minimum_interval_seconds=study.automation_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING if study.automation else dg.DefaultSensorStatus.STOPPED,
-        description=f"Requests the validation of new checkpoints of {model}; its partitions are those that are used.",
+        description=f"Requests the validation of new checkpoints of {model}; the partitions are the used checkpoints.",
     )
     def new_checkpoints(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         return look_for_checkpoints(study, storage, specs, model, context.instance, context.cursor, time.time())

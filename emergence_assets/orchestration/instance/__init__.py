@@ -1,1 +1,1 @@
-"""The Dagster instance: its home, its partitions, runs of dead processes."""
+"""The Dagster instance: its home, event log and partitions, and runs of dead processes."""

@@ -1,7 +1,8 @@
 """Dagster's event log in SQLite, with databases that stay open between events.
 
-Dagster opens the database anew for every statement, and closing it writes the write-ahead log back into it. Kept open,
-an event costs a quarter of that (docs/measurements.md). What is stored, where, and when it is on disk is unchanged.
+Dagster opens the database again for every statement, and every close writes the write-ahead log back into it. With an
+open database an event costs a quarter of the time (docs/measurements.md). Contents, places and durability of the files
+are unchanged.
 """
 
 import threading
@@ -13,21 +14,21 @@ from typing import Any
 
 from dagster import StringSource
 
-# Documented for `dagster.yaml` under this name, and abstract in the two methods that open a database.
+# Documented for `dagster.yaml` under this name; the two methods that open a database are abstract.
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine
 
 INDEX = "index"
-"""Database with the events of assets, of all runs; every run has one more of its own."""
+"""Database with the asset events of all runs; every run also has a database of its own."""
 OPEN_RUNS = 8
-"""Runs whose databases stay open: the UI and the daemon read those of thousands."""
+"""Maximum number of runs with an open database; the UI and the daemon read the databases of thousands of runs."""
 BUSY_SECONDS = 60
-"""How long a writer waits for another."""
+"""Time for which a writer waits for another writer."""
 
 
 class EventLog(SqliteEventLogStorage):
-    """The event log that `dagster.yaml` names."""
+    """Event log of the instance, named in `dagster.yaml`."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None):
         self._engines: OrderedDict[str, Engine] = OrderedDict()
@@ -36,20 +37,20 @@ class EventLog(SqliteEventLogStorage):
 
     @classmethod
     def config_type(cls) -> Any:
-        """The instance's home: a storage is not given the folder of its instance."""
+        """Return the schema of the settings: the home of the instance, which Dagster does not pass to a storage."""
         return {"home": StringSource}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "EventLog":
-        """The event log of a home, in the folder where Dagster's own would be."""
+        """Make the event log of a home, in the folder of Dagster's own event log."""
         return cls(str(Path(config_value["home"]) / "history" / "runs"), inst_data)
 
     def run_connection(self, run_id: str | None = None) -> AbstractContextManager[Connection]:
-        """A transaction on the database of a run."""
+        """Open a transaction on the database of a run."""
         return self._transaction(str(run_id))
 
     def index_connection(self) -> AbstractContextManager[Connection]:
-        """A transaction on the database of all runs."""
+        """Open a transaction on the database of all runs."""
         return self._transaction(INDEX)
 
     def wipe(self) -> None:

@@ -1,4 +1,4 @@
-"""The Dagster instance that `emergence run` and the UI share: its home, its settings, and runs of dead processes."""
+"""Dagster instance shared by `emergence run` and the UI: its home, its settings, and runs of dead processes."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ UNFINISHED = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.Dags
 
 
 def prepare_home(data: Path) -> Path:
-    """Set DAGSTER_HOME to the user's own or to a folder inside the data; give it the project's settings if it has none.
+    """Set DAGSTER_HOME to the user's value or to a folder in the data; a home without settings gets the project's.
 
     Raises:
         EmergenceError: the folder cannot be written, or DAGSTER_HOME is not an absolute path.
@@ -36,10 +36,10 @@ def prepare_home(data: Path) -> Path:
 
 
 def prepare_settings(home: Path) -> Path:
-    """Make a folder the home of an instance: it gets the project's settings if it has none.
+    """Make a folder the home of an instance: copy the project's settings into it if it has none.
 
     Raises:
-        EmergenceError: it cannot be written.
+        EmergenceError: the folder cannot be written.
     """
     prepare_folder(home)
     settings = home / "dagster.yaml"
@@ -51,7 +51,7 @@ def prepare_settings(home: Path) -> Path:
 
 @contextlib.contextmanager
 def instance_of(home: Path) -> Iterator[dg.DagsterInstance]:
-    """Open the instance of a home, which is DAGSTER_HOME as long as it is open: its event log asks for it.
+    """Open the instance of a home and set DAGSTER_HOME while it is open, because its event log reads the variable.
 
     Raises:
         EmergenceError: the folder cannot be written.
@@ -68,25 +68,25 @@ def instance_of(home: Path) -> Iterator[dg.DagsterInstance]:
 
 
 def owner(run_id: str) -> str:
-    """Value of OWNER_TAG for a run that this process executes."""
+    """Return the value of OWNER_TAG for a run that this process executes."""
     return f"{socket.gethostname()}:{os.getpid()}:{run_id}"
 
 
 def tag_run_owner(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Note that this process executes a run, so that it is not taken for alive when the process is gone."""
+    """Tag a run with this process, so that the run can be closed when the process is dead."""
     if run.tags.get(OWNER_TAG) != owner(run.run_id):
         instance.add_run_tags(run.run_id, {OWNER_TAG: owner(run.run_id)})
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> int:
-    """Mark as failed the runs whose process on this host is gone, and free the pool slots that they still hold.
+    """Mark the runs of dead processes on this host as failed, and free the pool slots that these runs still hold.
 
     Returns:
-        How many there were.
+        Number of runs that were closed.
     """
     dead = 0
     for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
-        # With the run's own number: one that Dagster starts again inherits the tags of the one that died.
+        # With the id of the run itself: a run that Dagster retries inherits the tags of the dead run.
         owned = re.fullmatch(rf"(.*):(\d+):{re.escape(run.run_id)}", run.tags.get(OWNER_TAG, ""))
         if owned and owned[1] == socket.gethostname() and not process_is_alive(int(owned[2])):
             instance.report_run_failed(run, "The process that executed this run is gone.")
@@ -96,13 +96,13 @@ def close_dead_runs(instance: dg.DagsterInstance) -> int:
 
 
 def dead_run_sensor(on: bool) -> dg.SensorDefinition:
-    """Looks every so often for runs whose process is gone: Dagster's own launcher never notices, and waits for them."""
+    """Make a sensor that closes runs of dead processes, which Dagster's launcher does not notice and waits for."""
 
     @dg.sensor(
         name="dead_runs",
         minimum_interval_seconds=DEAD_RUN_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED,
-        description="Closes runs whose process is gone, so that they are started again and others need not wait.",
+        description="Closes runs of dead processes, so that they are retried and other runs need not wait.",
     )
     def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         dead = close_dead_runs(context.instance)

@@ -1,7 +1,7 @@
-"""Delivers Ctrl-C while Dagster is running.
+"""Delivery of Ctrl-C while Dagster is running.
 
-Python drops an exception that is raised inside a finaliser or a weak reference's callback, and a signal may arrive just
-there; Dagster's database layer has many of them.
+Python drops an exception that is raised inside a finaliser or a callback of a weak reference. Dagster's database layer
+has many of these, and a signal may arrive in any of them.
 """
 
 import signal
@@ -13,14 +13,14 @@ from contextlib import contextmanager
 import dagster as dg
 
 AGAIN_AFTER_SECONDS = 0.05
-"""Long enough for the finaliser to be left, too short to be noticed."""
+"""Long enough for the finaliser to end, too short to be noticed."""
 MAIN_THREAD = threading.main_thread().ident or 0
-"""Only a signal to the thread that waits ends its waiting."""
+"""Thread that waits for the run; only a signal to this thread ends the wait."""
 
 
 @contextmanager
 def interruptions_kept() -> Iterator[None]:
-    """Send the signal again when the exception that it raised was dropped."""
+    """Send the interrupt signal again when Python dropped its exception."""
     before = sys.unraisablehook
 
     def hook(dropped: "sys.UnraisableHookArgs") -> None:

@@ -1,4 +1,4 @@
-"""Turn the study into Dagster partitions, and cells into partition keys and back. The grid itself lives in study.py."""
+"""Dagster partitions of a study, and partition keys of cells."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,27 +10,27 @@ from emergence_assets.study.study import Study
 
 
 def dagster_name(model: str) -> str:
-    """Name of a model where Dagster allows letters, digits and underscores only."""
+    """Return the name of a model with only letters, digits and underscores, as Dagster requires for names of jobs."""
     return re.sub(r"\W", "_", model)
 
 
 def asset_key(study: Study, model: str | None, asset: str) -> dg.AssetKey:
-    """`[study, model, asset]`; assets over all models have no model."""
+    """Return the key `[study, model, asset]`, without a model for assets of the whole study."""
     return dg.AssetKey([study.name, *([model] if model else []), asset])
 
 
 def step_set_name(study: Study, model: str) -> str:
-    """Name under which the instance keeps the step partitions of a model."""
+    """Return the name under which the instance keeps the step partitions of a model."""
     return f"{study.name}/{model}/steps"
 
 
 def step_partitions(study: Study, model: str) -> dg.DynamicPartitionsDefinition:
-    """One partition per checkpoint of a model; dynamic, because checkpoints arrive while a model is trained."""
+    """Define one partition per checkpoint of a model; dynamic, because checkpoints arrive during training."""
     return dg.DynamicPartitionsDefinition(name=step_set_name(study, model))
 
 
 def partitions(study: Study, model: str, grid: Grid) -> dg.PartitionsDefinition | None:
-    """Partitions of an asset of one model: none, step, or step × layer with as many layers as this model has."""
+    """Define the partitions of an asset of one model: none, its steps, or its steps × its layers."""
     if grid == "step":
         return step_partitions(study, model)
     if grid == "cell":
@@ -40,22 +40,22 @@ def partitions(study: Study, model: str, grid: Grid) -> dg.PartitionsDefinition 
 
 
 def register_steps(instance: dg.DagsterInstance, study: Study, model: str, steps: Sequence[int]) -> None:
-    """Add the partitions of steps that are not there yet, in order."""
+    """Add the missing partitions of the given steps, in ascending order."""
     name = step_set_name(study, model)
     known = set(instance.get_dynamic_partitions(name))
     instance.add_dynamic_partitions(name, [key for step in sorted(steps) if (key := step_key(step)) not in known])
 
 
 def remove_steps(instance: dg.DagsterInstance, study: Study, model: str, steps: Sequence[int]) -> None:
-    """Take away the partitions of steps that are no longer on the checkpoint timeline; their events stay in the log."""
+    """Delete the partitions of steps that are no longer on the checkpoint timeline; their events stay in the log."""
     name = step_set_name(study, model)
     known = set(instance.get_dynamic_partitions(name))
     for key in [key for step in steps if (key := step_key(step)) in known]:
         instance.delete_dynamic_partition(name, key)
 
 
-def follow_timeline(instance: dg.DagsterInstance, study: Study, model: str, steps: Sequence[int]) -> None:
-    """Make the partitions of a model those of the given steps."""
+def set_partitions(instance: dg.DagsterInstance, study: Study, model: str, steps: Sequence[int]) -> None:
+    """Replace the partitions of a model by the partitions of the given steps."""
     wanted = {step_key(step) for step in steps}
     known = instance.get_dynamic_partitions(step_set_name(study, model))
     remove_steps(instance, study, model, [int(key.removeprefix("step")) for key in known if key not in wanted])
@@ -63,7 +63,7 @@ def follow_timeline(instance: dg.DagsterInstance, study: Study, model: str, step
 
 
 def partition_key(cell: Cell) -> str:
-    """Partition key of a cell: `step000512`, or `L03|step000512` (Dagster sorts dimensions by name)."""
+    """Return the partition key of a cell: `step000512`, or `L03|step000512` (Dagster sorts dimensions by name)."""
     if cell.step is None:
         raise ValueError(f"{cell} has no step and so no partition")
     if cell.layer is None:
@@ -71,16 +71,18 @@ def partition_key(cell: Cell) -> str:
     return dg.MultiPartitionKey({"step": step_key(cell.step), "layer": layer_key(cell.layer)})
 
 
-def rectangles(cells: Iterable[Cell], known_steps: Sequence[int], known_layers: Sequence[int]) -> list[list[Cell]]:
-    """Cut cells into groups that a partition range can name: neighbouring steps with the same neighbouring layers.
+def split_into_ranges(
+    cells: Iterable[Cell], known_steps: Sequence[int], known_layers: Sequence[int]
+) -> list[list[Cell]]:
+    """Split cells into partition ranges: groups of neighbouring steps with the same neighbouring layers.
 
     Args:
-        cells: of one model and one asset.
+        cells: cells of one model and one asset.
         known_steps: all steps in the order of their partitions.
         known_layers: all layers in the order of their partitions.
 
     Raises:
-        ValueError: a cell has no step, or one without a partition.
+        ValueError: a cell has no step, or its step has no partition.
     """
     layers_of: dict[int, list[int | None]] = {}
     model = None
@@ -115,7 +117,7 @@ def _neighbours(layers: list[int | None], position: dict[int | None, int]) -> li
 
 
 def range_tags(cells: Sequence[Cell]) -> dict[str, str]:
-    """Run tags that name a rectangle of cells as a partition range."""
+    """Return the run tags that name a partition range by its first and last cell."""
     return {
         "dagster/asset_partition_range_start": partition_key(cells[0]),
         "dagster/asset_partition_range_end": partition_key(cells[-1]),

@@ -1,4 +1,4 @@
-"""One Dagster run in this process over cells of one asset or over several tables."""
+"""One Dagster run in this process, over cells of one asset or over several tables."""
 
 import uuid
 from collections.abc import Sequence
@@ -15,35 +15,35 @@ from emergence_assets.study.study import Study
 from resources.errors import EmergenceError
 
 MAX_RETRIES_TAG = "dagster/max_retries"
-"""Nobody but this process could start its runs again."""
+"""Run tag; the runs of this process are not retried, because only this process can execute them."""
 FAILED_CHECK = "DagsterAssetCheckFailedError"
-"""Class of the error after a blocking check; Dagster does not export it."""
+"""Class name of the error after a failed blocking check; Dagster does not export the class."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass
 class Outcome:
-    """What a run of the study did."""
+    """Result of a run of the study."""
 
     made: dict[str, int] = field(default_factory=dict)
-    """Cells made, by asset."""
+    """Number of cells made, by asset."""
     recorded: int = 0
-    """Cells that were on disk and got the event they lacked."""
+    """Number of finished cells whose missing event was recorded."""
     warnings: list[str] = field(default_factory=list)
-    """Checks that do not block and did not pass."""
+    """Failed checks that do not block."""
     left_out: list[str] = field(default_factory=list)
-    """Checkpoints that are not used, with the reason, and admitted ones."""
+    """Checkpoints that are not used, and admitted checkpoints, each with its reason."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one Dagster run makes: cells of one asset, or tables that follow from each other."""
+    """Cells of one Dagster run: cells of one asset, or tables that follow from each other."""
 
     parts: tuple[tuple[AssetSpec, tuple[Cell, ...]], ...]
 
     @property
     def cells(self) -> list[Cell]:
-        """All of them."""
+        """All cells of the batch."""
         return [cell for _, cells in self.parts for cell in cells]
 
 
@@ -58,15 +58,15 @@ def run_batch(
     """Materialise a batch in one Dagster run in this process.
 
     Args:
-        study: what is under study.
-        definitions: of the study.
-        batch: what to make.
-        instance: that keeps the events.
+        study: study of the cells.
+        definitions: Dagster definitions of the study.
+        batch: cells to make.
+        instance: instance that keeps the events.
         outcome: receives the warnings of checks.
         force: make the cells even if they are up to date.
 
     Raises:
-        EmergenceError: a cell could not be made, or a blocking check did not pass. What is finished stays.
+        EmergenceError: a cell could not be made, or a blocking check did not pass. Finished cells stay.
     """
     run_id = str(uuid.uuid4())
     cells = batch.cells
@@ -89,28 +89,28 @@ def run_batch(
             run_id=run_id,
         )
     except dg.DagsterExecutionInterruptedError as interruption:
-        raise KeyboardInterrupt from interruption  # Dagster's own word for Ctrl-C
+        raise KeyboardInterrupt from interruption  # Dagster's name for Ctrl-C
     except dg.DagsterError as error:
         if type(error).__name__ != FAILED_CHECK:
             raise
         raise EmergenceError(
             str(error).replace("\n", " "),
             where=_named(cells),
-            remedy="look at the check in the UI; results built on these cells would be nonsense",
+            remedy="look at the check in the UI; results made from these cells would be meaningless",
         ) from error
     for evaluation in result.get_asset_check_evaluations():
         if evaluation.passed or (evaluation.partition is not None and len(cells) > 1):
             continue
-        found = evaluation.metadata.get("found")
+        details = evaluation.metadata.get("found")
         asset = evaluation.asset_key.path[-1]
-        message = f"{evaluation.check_name} of {asset} did not pass: {found.value if found else ''}"
+        message = f"{evaluation.check_name} of {asset} did not pass: {details.value if details else ''}"
         if evaluation.severity == dg.AssetCheckSeverity.WARN:
             outcome.warnings.append(message)
             continue
         raise EmergenceError(
             message,
             where=_named([cell for spec, part in batch.parts if spec.name == asset for cell in part]),
-            remedy=f"look at run {result.run_id} in the UI; results built on these cells would be nonsense",
+            remedy=f"look at run {result.run_id} in the UI; results made from these cells would be meaningless",
         )
 
 

@@ -1,4 +1,4 @@
-"""Cut cells into batches that the disk holds at a time, and into partition ranges of one Dagster run."""
+"""Batches of cells that fit on the disk at a time, and partition ranges of one Dagster run."""
 
 import itertools
 import shutil
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import dagster as dg
 
 from emergence_assets.activations.spec import ACTIVATIONS
-from emergence_assets.orchestration.instance.partitions import rectangles, step_set_name
+from emergence_assets.orchestration.instance.partitions import split_into_ranges, step_set_name
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.disk_forecast import checkpoint_rows_bytes
@@ -19,31 +19,31 @@ from emergence_assets.study.study import Study
 def disk_batches(
     plan: Plan, spec: AssetSpec, cells: Sequence[Cell], counts: Callable[[], TextCounts]
 ) -> list[list[Cell]]:
-    """Cut activations that will be evicted into batches of whole checkpoints; everything else is one batch."""
+    """Split activations that will be evicted into batches of whole checkpoints; other cells are one batch."""
     if spec.name != ACTIVATIONS.name or plan.study.activations.retention != "drop-after-sae":
         return [list(cells)]
     limit = shutil.disk_usage(plan.storage.root).free / 2
     batches: list[list[Cell]] = []
     filled = 0.0
     for (model, _), layers in itertools.groupby(cells, key=lambda cell: (cell.model, cell.step)):
-        taken = checkpoint_rows_bytes(plan, str(model), counts())
-        if not batches or filled + taken > limit:
+        n_bytes = checkpoint_rows_bytes(plan, str(model), counts())
+        if not batches or filled + n_bytes > limit:
             batches.append([])
             filled = 0.0
         batches[-1] += layers
-        filled += taken
+        filled += n_bytes
     return batches
 
 
 def partition_ranges(
     study: Study, cells: Sequence[Cell], instance: dg.DagsterInstance
 ) -> Iterator[tuple[str, list[Cell]]]:
-    """Cut partitions into ranges of one Dagster run: a rectangle of steps and layers of one model."""
+    """Split partitions into ranges of one Dagster run: neighbouring steps and layers of one model."""
     for model in study.models:
         of_model = [cell for cell in cells if cell.model == model]
         if of_model:
             order = _step_order(instance, study, model)
-            for group in rectangles(of_model, order, study.layers_of(model)):
+            for group in split_into_ranges(of_model, order, study.layers_of(model)):
                 yield model, group
 
 

@@ -1,7 +1,7 @@
-"""Finds finished cells whose Dagster events are missing or outdated: after a killed run, or in another Dagster home.
+"""Finished cells with missing or outdated Dagster events, after a killed run or in another Dagster home.
 
-A cell is finished before its event is written. Whoever is killed in between leaves the new file and the event of the
-old one, or none.
+A cell is finished before its event is written. A process killed in between leaves the new file with the event of the
+old file, or without an event.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,13 +16,13 @@ from emergence_assets.plan.plan import Plan
 
 
 def missing_events(plan: Plan, spec: AssetSpec, instance: dg.DagsterInstance, due: Collection[Cell]) -> list[Cell]:
-    """Cells of an asset whose latest event is of another fingerprint, or that have none.
+    """Return the finished cells of an asset without an event, or with a latest event of another fingerprint.
 
     Args:
-        plan: of the study.
-        spec: the asset.
-        instance: whose events are asked.
-        due: cells that will be made, and recorded then.
+        plan: plan of the study.
+        spec: spec of the asset.
+        instance: instance with the events.
+        due: cells that will be made and recorded, and are skipped here.
     """
     missing = []
     for model in spec.models(plan.study):
@@ -39,12 +39,12 @@ def missing_events(plan: Plan, spec: AssetSpec, instance: dg.DagsterInstance, du
 
 
 def _recorded(spec: AssetSpec, instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str | None, str | None]:
-    """Fingerprints of the latest events, by partition."""
+    """Return the fingerprints of the latest events, by partition."""
     if spec.has_partitions:
         tags = instance.event_log_storage.get_latest_tags_by_partition(
             key, dg.DagsterEventType.ASSET_MATERIALIZATION, [VERSION_TAG]
         )
-        return {partition: found.get(VERSION_TAG) for partition, found in tags.items()}
+        return {partition: values.get(VERSION_TAG) for partition, values in tags.items()}
     latest = instance.get_latest_materialization_event(key)
     event = latest.asset_materialization if latest else None
     return {} if event is None else {None: (event.tags or {}).get(VERSION_TAG)}

@@ -1,6 +1,6 @@
 """OpenLineage events of a run, sent to a receiver: the inputs of each asset, and its start, success or failure.
 
-A thread of its own sends them: a receiver that is slow or down costs the run nothing. Off unless an address is given.
+A separate thread sends the events, so that a slow or absent receiver does not delay the run. Off without an address.
 `openlineage-dagster` is not used: its last release wants dagster 1.6.
 """
 
@@ -28,40 +28,40 @@ if TYPE_CHECKING:
 ADDRESS_VARIABLE = "OPENLINEAGE_URL"
 PRODUCER = "urn:emergence-assets"
 TIMEOUT_SECONDS = 5.0
-"""For one event."""
+"""Time-out of one event."""
 CLOSING_SECONDS = 2.0
-"""How long the end of a run waits for what was not sent yet."""
+"""Time for which the end of a run waits for unsent events."""
 MAX_WAITING = 10_000
-"""Events that wait for the receiver; further ones are dropped."""
+"""Maximum number of events in the queue; further events are dropped."""
 
 
 def openlineage_address(wanted: str | None) -> str | None:
-    """Where events go: as typed, else OPENLINEAGE_URL; None for nowhere.
+    """Return the address of the receiver: the typed one, else OPENLINEAGE_URL; None without an address.
 
     Raises:
-        EmergenceError: it is no address of a web server.
+        EmergenceError: the address is not that of a web server.
     """
     address = wanted or os.environ.get(ADDRESS_VARIABLE) or None
     if address and not address.startswith(("http://", "https://")):
         raise EmergenceError(
-            f"{address!r} is no address of an OpenLineage receiver.", remedy="give one as http://host:port"
+            f"{address!r} is no address of an OpenLineage receiver.", remedy="give an address such as http://host:port"
         )
     return address
 
 
 class OpenLineageSender:
-    """Sends the events of a run to a receiver. A context: leaving it waits a moment for events that are queued."""
+    """Sends the events of a run to a receiver. A context manager: its exit waits CLOSING_SECONDS for queued events."""
 
     def __init__(self, address: str, plan: Plan):
         self._address, self._plan = address, plan
         self._waiting: queue.Queue[RunEvent | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._send, name="openlineage", daemon=True)
         self.sent = 0
-        """Events that the receiver took."""
+        """Number of events that the receiver accepted."""
         self.lost = 0
-        """Events that it did not take, or that were not waited for."""
+        """Number of events that were dropped, refused or still queued at the end."""
         self.problem = ""
-        """The last error of the receiver or of the connection."""
+        """Last error of the receiver or of the connection."""
 
     def __enter__(self) -> "OpenLineageSender":
         self._thread.start()
@@ -79,15 +79,15 @@ class OpenLineageSender:
         """See `Listener`; OpenLineage has no event for it."""
 
     def began(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Send that some cells of an asset are being made."""
+        """Send the start of some cells of an asset."""
         self._put("START", run_id, spec, cells)
 
     def ended(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Send that they were made."""
+        """Send the success of some cells of an asset."""
         self._put("COMPLETE", run_id, spec, cells)
 
     def failed(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Send that they could not be made."""
+        """Send the failure of some cells of an asset."""
         self._put("FAIL", run_id, spec, cells)
 
     def _put(self, state: str, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
@@ -126,9 +126,8 @@ class OpenLineageSender:
         from openlineage.client import OpenLineageClient
         from openlineage.client.transport.http import HttpConfig, HttpTransport
 
-        logging.getLogger("openlineage").setLevel(
-            logging.CRITICAL
-        )  # a receiver that is down is reported once, at the end
+        # An absent receiver is reported once, at the end.
+        logging.getLogger("openlineage").setLevel(logging.CRITICAL)
         once: dict[str, Any] = {"total": 0}
         transport = HttpTransport(HttpConfig(url=self._address, timeout=TIMEOUT_SECONDS, retry=once))
         client = OpenLineageClient(transport=transport)
@@ -136,7 +135,7 @@ class OpenLineageSender:
             try:
                 client.emit(event)
                 self.sent += 1
-            except Exception as error:  # the run continues whatever it is
+            except Exception as error:  # the run continues after any error
                 self.lost += 1
                 self.problem = f"{type(error).__name__}: {error}"
 

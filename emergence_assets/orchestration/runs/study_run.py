@@ -1,4 +1,4 @@
-"""Run what is due of a study in this process, stage by stage, against the instance that the UI shows."""
+"""A run of a study in this process, stage by stage, on the instance that the UI shows."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ import dagster as dg
 
 from emergence_assets.checkpoints.listing import cache_batches, pin_new_models, refresh_timeline
 from emergence_assets.orchestration.instance.home import close_dead_runs
-from emergence_assets.orchestration.instance.partitions import follow_timeline
+from emergence_assets.orchestration.instance.partitions import set_partitions
 from emergence_assets.orchestration.runs.batch import Batch, Outcome, run_batch
 from emergence_assets.orchestration.runs.batching import disk_batches, partition_ranges
 from emergence_assets.orchestration.runs.missing_events import missing_events
@@ -23,7 +23,7 @@ from resources.files.run_lock import clean_temporaries, exclusive_run
 from resources.files.storage import prepare_folder
 
 Only = Mapping[str, Collection[Cell]]
-"""Asset to the cells that may be made."""
+"""Asset to the cells that a run may make."""
 
 
 def run_study(
@@ -37,16 +37,16 @@ def run_study(
     """Make every cell that is not done, of all stages or of the named ones.
 
     Args:
-        plan: of the study; the definitions have it too.
-        definitions: of the study.
-        instance: that keeps the events.
-        listener: receives what is due.
+        plan: plan of the study, which the definitions use too.
+        definitions: Dagster definitions of the study.
+        instance: instance that keeps the events.
+        listener: receives the planned cells.
         stages: names of the stages; all by default.
-        only: the cells that may be made; all by default.
+        only: cells that the run may make; all by default.
 
     Raises:
         EmergenceError: another run works on the data, a file is damaged, a cell could not be made, or a blocking check
-            did not pass. What is finished stays.
+            did not pass. Finished cells stay.
     """
     prepare_folder(plan.storage.root)
     with exclusive_run(plan.storage.run_lock()), clean_temporaries(plan.storage.root):
@@ -59,28 +59,28 @@ def run_study(
         return run.outcome
 
 
-def follow_timelines(plan: Plan, instance: dg.DagsterInstance, look: bool = True) -> None:
-    """See which checkpoints there are, and give exactly those that are used a partition.
+def update_partitions(plan: Plan, instance: dg.DagsterInstance, read_sources: bool = True) -> None:
+    """List the checkpoints of every model, and keep a partition for exactly the used checkpoints.
 
     Args:
-        plan: of the study; reads the timelines again.
-        instance: that keeps the partitions.
-        look: whether to ask the source; otherwise what is known already holds.
+        plan: plan of the study; its timelines are read again.
+        instance: instance that keeps the partitions.
+        read_sources: whether to read the sources of checkpoints; otherwise the stored timelines are used.
 
     Raises:
         EmergenceError: the source cannot be read, or no checkpoint of a model can be used.
     """
     for model in plan.study.models:
-        if look and any(spec.takes_unvalidated for spec in plan.specs.values()):
+        if read_sources and any(spec.takes_unvalidated for spec in plan.specs.values()):
             refresh_timeline(plan.study, plan.storage, model)
     plan.reload()
     for model in plan.study.models:
-        follow_timeline(instance, plan.study, model, plan.steps_of(model, unvalidated=True))
+        set_partitions(instance, plan.study, model, plan.steps_of(model, unvalidated=True))
 
 
 @dataclass
 class _Run:
-    """One call of `run_study`: what it works with, and what it has done so far."""
+    """One call of `run_study`: its arguments and its progress."""
 
     plan: Plan
     definitions: dg.Definitions
@@ -90,29 +90,29 @@ class _Run:
     only: Only | None
     outcome: Outcome = field(default_factory=Outcome)
     _totals: dict[str, int] = field(default_factory=dict)
-    _followed: set[tuple[str, Cell]] = field(default_factory=set)
+    _made_early: set[tuple[str, Cell]] = field(default_factory=set)
     _counts: TextCounts | None = None
     _anything_due: bool = False
 
     def make_all(self) -> None:
-        """Make the checkpoints, which decide what follows from them, and then all the rest."""
+        """Make the checkpoints first, because the other cells depend on their validation; then make all other cells."""
         specs = list(self.plan.specs.values())
         split = max((position + 1 for position, spec in enumerate(specs) if spec.takes_unvalidated), default=0)
         for is_last, phase in ((False, specs[:split]), (True, specs[split:])):
             if is_last:
                 self.plan.reload()
             else:
-                follow_timelines(self.plan, self.instance, look=self._looks)
+                update_partitions(self.plan, self.instance, read_sources=self._reads_sources)
             self._phase(phase, is_last)
 
     @property
-    def _looks(self) -> bool:
-        """Whether it asks the sources of checkpoints what there is."""
+    def _reads_sources(self) -> bool:
+        """Whether the run reads the sources of checkpoints."""
         only = self.only
         return only is None or any(spec.takes_unvalidated and only.get(spec.name) for spec in self.plan.specs.values())
 
     def _text_counts(self) -> TextCounts:
-        """Of the study, counted once."""
+        """Return the text counts of the study, counted once."""
         from emergence_assets.texts.counting import text_counts
 
         if self._counts is None:
@@ -120,15 +120,15 @@ class _Run:
         return self._counts
 
     def _wanted(self, spec: AssetSpec, cells: Sequence[Cell]) -> list[Cell]:
-        """Those of the cells that may be made."""
+        """Return the cells that the run may make."""
         return [cell for cell in cells if self.only is None or cell in self.only.get(spec.name, ())]
 
     def _phase(self, specs: Sequence[AssetSpec], is_last: bool) -> None:
-        """Make what is due of neighbouring assets, planned together."""
+        """Make the stale or missing cells of neighbouring assets, planned together."""
         selected = [spec for spec in specs if self.stages is None or spec.stage in self.stages]
         due = {spec: self._wanted(spec, self.plan.todo(spec)) for spec in selected}
         verify_done(self.plan, selected)
-        if any(due.values()) and self.only is None:  # a forecast is of the whole study
+        if any(due.values()) and self.only is None:  # the forecast covers the whole study
             require_room(self.plan, self._text_counts(), self.stages)
         self._totals |= {spec.name: len(self.plan.cells(spec)) for spec in selected}
         if any(due.values()):
@@ -139,7 +139,7 @@ class _Run:
         tables: dict[AssetSpec, list[Cell]] = {}
         for spec in selected:
             if spec.has_partitions:
-                self._tables(tables)  # what partitions are made from
+                self._tables(tables)  # inputs of partitions
                 tables = {}
                 self._cells(spec, due[spec])
             else:
@@ -147,17 +147,17 @@ class _Run:
         self._tables(tables)
 
     def _cells(self, spec: AssetSpec, due: Sequence[Cell]) -> None:
-        """Make what is due of an asset with partitions, and record what has no event."""
+        """Make the due cells of an asset with partitions, and record cells without an event."""
         if spec.takes_unvalidated:
-            self._take_in(spec, due)
+            self._make_checkpoints(spec, due)
         else:
-            self._make_due(spec, [cell for cell in due if (spec.name, cell) not in self._followed])
+            self._make_due(spec, [cell for cell in due if (spec.name, cell) not in self._made_early])
         unknown = self._wanted(spec, missing_events(self.plan, spec, self.instance, set(due)))
         self._make(spec, unknown, force=False)
         self.outcome.recorded += len(unknown)
 
     def _tables(self, due: dict[AssetSpec, list[Cell]]) -> None:
-        """Make what is due of assets without partitions in one run, which costs a second or two; record the others."""
+        """Make the due cells of assets without partitions in one run of 1 to 2 s overhead; record missing events."""
         unknown = {
             spec: self._wanted(spec, missing_events(self.plan, spec, self.instance, set(cells)))
             for spec, cells in due.items()
@@ -168,47 +168,48 @@ class _Run:
         self.outcome.made |= {spec.name: len(cells) for spec, cells in due.items() if cells}
         self.outcome.recorded += sum(len(cells) for cells in unknown.values())
 
-    def _take_in(self, spec: AssetSpec, due: Sequence[Cell]) -> None:
-        """Register checkpoints, in portions that the cache holds; those that follow at once find their files there."""
+    def _make_checkpoints(self, spec: AssetSpec, due: Sequence[Cell]) -> None:
+        """Register checkpoints in batches that fit into the cache; their dependents find the files there."""
         if any(source.name in self.outcome.made for source in self.plan.specs.values() if source.name in spec.inputs):
-            follow_timelines(self.plan, self.instance, look=self._looks)  # training made what was expected
+            # Training made the expected checkpoints.
+            update_partitions(self.plan, self.instance, read_sources=self._reads_sources)
         before = _fingerprints(self.plan, spec, due)
-        portions = cache_batches(self.plan.study, self.plan, due)
-        for portion in portions:
-            self._make(spec, portion, force=False)
-            if len(portions) > 1:
-                self._follow_up(spec, portion)
+        batches = cache_batches(self.plan.study, self.plan, due)
+        for batch in batches:
+            self._make(spec, batch, force=False)
+            if len(batches) > 1:
+                self._make_dependents(spec, batch)
         after = _fingerprints(self.plan, spec, due)
         self.outcome.made[spec.name] = sum(after[cell] != before.get(cell) for cell in after)
 
     def _make_due(self, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Make cells; where rows are evicted once SAEs are trained, in batches that half of the free disk holds."""
+        """Make cells; with eviction after SAE training, in batches that fit into half of the free disk space."""
         batches = disk_batches(self.plan, spec, cells, self._text_counts) if cells else []
         for batch in batches:
             self._make(spec, batch, force=True)
             self.outcome.made[spec.name] = self.outcome.made.get(spec.name, 0) + len(batch)
             if len(batches) > 1:
-                self._follow_up(spec, batch)
+                self._make_dependents(spec, batch)
 
-    def _follow_up(self, spec: AssetSpec, portion: Sequence[Cell]) -> None:
-        """Make what needs the files or rows of these checkpoints before they have to go."""
-        checkpoints = {(cell.model, cell.step) for cell in portion}
-        for follower in self._followers(spec):
-            if self.stages is None or follower.stage in self.stages:
-                todo = self._wanted(follower, self.plan.todo(follower))
+    def _make_dependents(self, spec: AssetSpec, batch: Sequence[Cell]) -> None:
+        """Make the cells that need the files or rows of these checkpoints, before these are evicted."""
+        checkpoints = {(cell.model, cell.step) for cell in batch}
+        for dependent in self._dependents(spec):
+            if self.stages is None or dependent.stage in self.stages:
+                todo = self._wanted(dependent, self.plan.todo(dependent))
                 due = [cell for cell in todo if (cell.model, cell.step) in checkpoints]
-                self._make(follower, due, force=True)
-                self._followed |= {(follower.name, cell) for cell in due}
-                self.outcome.made[follower.name] = self.outcome.made.get(follower.name, 0) + len(due)
+                self._make(dependent, due, force=True)
+                self._made_early |= {(dependent.name, cell) for cell in due}
+                self.outcome.made[dependent.name] = self.outcome.made.get(dependent.name, 0) + len(due)
 
-    def _followers(self, spec: AssetSpec) -> list[AssetSpec]:
-        """What is made layer by layer from an asset; where rows do not stay, also what is made from that."""
-        found = [spec.name]
+    def _dependents(self, spec: AssetSpec) -> list[AssetSpec]:
+        """Return the assets of layers made from an asset; where rows are evicted, also the assets made from these."""
+        names = [spec.name]
         for one in self.plan.specs.values():
-            parents = found if self.plan.study.activations.retention != "keep" else [spec.name]
+            parents = names if self.plan.study.activations.retention != "keep" else [spec.name]
             if one.grid == "cell" and set(one.inputs) & set(parents):
-                found.append(one.name)
-        return [one for one in self.plan.specs.values() if one.name in found[1:]]
+                names.append(one.name)
+        return [one for one in self.plan.specs.values() if one.name in names[1:]]
 
     def _make(self, spec: AssetSpec, cells: Sequence[Cell], force: bool) -> None:
         for _, group in partition_ranges(self.plan.study, cells, self.instance):
@@ -219,35 +220,35 @@ class _Run:
 
 
 def left_out(plan: Plan) -> list[str]:
-    """A line for every checkpoint that is not used, and for those that are used although they fail a check."""
+    """Return a line for every checkpoint that is not used, or that is used although it fails a rule."""
     lines = []
     for model in plan.study.models:
-        axis = plan.timeline(model)
-        for entry in axis.entries if axis else ():
+        timeline = plan.timeline(model)
+        for entry in timeline.entries if timeline else ():
             if entry.reason or entry.upstream:
-                said = "; ".join(part for part in (entry.reason, entry.upstream) if part)
-                lines.append(f"{model} step {entry.step} is {entry.status}: {said}")
+                reasons = "; ".join(part for part in (entry.reason, entry.upstream) if part)
+                lines.append(f"{model} step {entry.step} is {entry.status}: {reasons}")
     return lines
 
 
 def _fingerprints(plan: Plan, spec: AssetSpec, cells: Sequence[Cell]) -> dict[Cell, str]:
-    """Of the cells that are stored."""
-    found = {}
+    """Return the fingerprints of the stored cells."""
+    fingerprints = {}
     for cell in cells:
         try:
             stored = stored_provenance(spec, spec.path(plan.storage, cell))
         except EmergenceError:
             continue
         if stored:
-            found[cell] = stored.fingerprint
-    return found
+            fingerprints[cell] = stored.fingerprint
+    return fingerprints
 
 
 def verify_done(plan: Plan, specs: Sequence[AssetSpec]) -> None:
-    """Compare the content of everything finished with what was recorded when it was written.
+    """Compare the content of all finished cells with the hashes recorded when they were written.
 
     Raises:
-        EmergenceError: a file was altered or cut short.
+        EmergenceError: a file was altered or truncated.
     """
     for spec in specs:
         for cell in plan.cells(spec):

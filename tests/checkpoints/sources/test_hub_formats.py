@@ -114,11 +114,11 @@ def lie(hub: HubServer, name: str, **lies: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "lies", "said"),
     [
-        ("model.safetensors", {"size": -1}, "no size"),
-        ("model.safetensors", {"size": 10**400}, "no size"),
-        ("model.safetensors", {"size": "12"}, "no size"),
-        ("model.safetensors", {"size": None}, "no size"),
-        ("model.safetensors", {"size": True}, "no size"),
+        ("model.safetensors", {"size": -1}, "not a size"),
+        ("model.safetensors", {"size": 10**400}, "not a size"),
+        ("model.safetensors", {"size": "12"}, "not a size"),
+        ("model.safetensors", {"size": None}, "not a size"),
+        ("model.safetensors", {"size": True}, "not a size"),
         ("model.safetensors", {"lfs": {"oid": "b" * 63, "size": 3, "pointerSize": 3}}, "no hash of model.safetensors"),
         ("model.safetensors", {"lfs": {"oid": 3, "size": 3, "pointerSize": 3}}, "no hash of model.safetensors"),
         ("config.json", {"oid": ""}, "no hash of config.json"),
@@ -159,6 +159,6 @@ def test_a_branch_at_no_commit_pins_nothing(hub: HubServer, family: Path, tmp_pa
     source.refresh()
     before = source.lock.read_bytes()
     hub.repositories[REPOSITORY].branches["step64"] = sha
-    with pytest.raises(SourceUnreachable, match="'step64' is at no commit"):
+    with pytest.raises(SourceUnreachable, match="'step64' has no commit"):
         source.refresh()
     assert source.lock.read_bytes() == before

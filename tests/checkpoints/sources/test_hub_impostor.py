@@ -86,11 +86,11 @@ def ask_for_branches(endpoint: str, retry_seconds: float = 5.0) -> dict[str, str
 def test_a_server_that_is_no_hub_causes_no_crash(server: Answering, body: bytes) -> None:
     server.answer = lambda path, headers: {"body": body}
     client = HubClient(server.endpoint, 5.0)
-    with pytest.raises(SourceUnreachable, match="does not talk like a hub") as caught:
+    with pytest.raises(SourceUnreachable, match="does not behave like a hub") as caught:
         client.revisions(REPOSITORY)
     assert caught.value.where == server.endpoint
     if body != b"[]":  # which is a list without files
-        with pytest.raises(SourceUnreachable, match="does not talk like a hub"):
+        with pytest.raises(SourceUnreachable, match="does not behave like a hub"):
             client.files(REPOSITORY, "a" * 40)
 
 

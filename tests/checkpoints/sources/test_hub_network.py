@@ -84,7 +84,7 @@ def test_patience_ends(hub: HubServer, family: Path, tmp_path: Path) -> None:
         pass
     assert time.monotonic() - began < 1
     assert caught.value.where == hub.endpoint
-    assert "goes on from there" in caught.value.remedy
+    assert "continues where it stopped" in caught.value.remedy
     assert not isinstance(caught.value, BrokenCheckpoint)  # or the checkpoint would be left out
 
 
@@ -115,7 +115,7 @@ def test_a_hub_that_never_answers_is_not_waited_for_without_end(
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [(401, "does not let us read"), (403, "does not let us read"), (400, "refuses"), (410, "refuses")],
+    [(401, "denies access"), (403, "denies access"), (400, "refuses"), (410, "refuses")],
 )
 def test_a_refused_request_is_not_repeated(hub: HubServer, family: Path, status: int, said: str) -> None:
     publish(hub, family, 8)
@@ -133,7 +133,7 @@ def test_files_that_a_hub_lacks_are_named(hub: HubServer, family: Path, tmp_path
     client = HubClient(hub.endpoint, 5.0)
     with pytest.raises(EmergenceError, match="no repository someone/else"):
         client.revisions("someone/else")
-    with pytest.raises(BrokenCheckpoint, match="commit that was pinned is gone"):
+    with pytest.raises(BrokenCheckpoint, match="pinned commit no longer exists"):
         client.files(REPOSITORY, "0" * 40)
     source = make_source(hub, tmp_path)
     source.refresh()
@@ -146,7 +146,7 @@ def test_files_that_a_hub_lacks_are_named(hub: HubServer, family: Path, tmp_path
 
 @pytest.mark.parametrize("name", ["a/b/c", "../..", "a b", "", "-a/b", "a/b.git", "a/b?x=1", "a/b#c"])
 def test_an_invalid_repository_name_is_not_requested(hub: HubServer, name: str) -> None:
-    with pytest.raises(EmergenceError, match="is no name of a repository") as caught:
+    with pytest.raises(EmergenceError, match="is not the name of a repository") as caught:
         HubClient(hub.endpoint, 0.1).revisions(name)
     assert "family.repository" in caught.value.remedy
     assert hub.requests == []

@@ -17,7 +17,7 @@ from emergence_assets.checkpoints.listing import refresh_timeline
 from emergence_assets.checkpoints.spec import CHECKPOINT, CHECKPOINT_REGISTRY
 from emergence_assets.orchestration.automation.cursor import LONGEST_PAUSE_SECONDS, Cursor, pause_seconds
 from emergence_assets.orchestration.automation.sensors import (
-    GRACE_LOOKS,
+    GRACE_TICKS,
     MOST_PER_TICK,
     arrival_sensors,
     look_for_checkpoints,
@@ -38,7 +38,7 @@ from tests.studies.published_study import SMALL, hub_family, local_family
 
 MODEL = "gloss-tiny"
 NOW = 1_800_000_000.0
-GRACE_SECONDS = 30.0 * GRACE_LOOKS
+GRACE_SECONDS = 30.0 * GRACE_TICKS
 ONLY_CHECKPOINTS = (CHECKPOINT, CHECKPOINT_REGISTRY)
 
 

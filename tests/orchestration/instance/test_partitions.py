@@ -11,8 +11,8 @@ from emergence_assets.orchestration.instance.partitions import (
     partition_key,
     partitions,
     range_tags,
-    rectangles,
     register_steps,
+    split_into_ranges,
     step_set_name,
 )
 from emergence_assets.plan.cell import Cell, cell_of
@@ -73,7 +73,7 @@ def grids(draw: st.DrawFn) -> tuple[list[Cell], list[int], list[int]]:
 @given(grids())
 def test_rectangles_hold_every_cell_once(grid: tuple[list[Cell], list[int], list[int]]) -> None:
     cells, steps, layers = grid
-    covered = [cell for group in rectangles(cells, steps, layers) for cell in group]
+    covered = [cell for group in split_into_ranges(cells, steps, layers) for cell in group]
     assert sorted(covered) == sorted(cells)
 
 
@@ -82,7 +82,7 @@ def test_every_rectangle_is_all_cells_between_its_first_and_its_last(
     grid: tuple[list[Cell], list[int], list[int]],
 ) -> None:
     cells, steps, layers = grid
-    for group in rectangles(cells, steps, layers):
+    for group in split_into_ranges(cells, steps, layers):
         rows, columns = [steps.index(int(c.step or 0)) for c in group], [layers.index(int(c.layer or 0)) for c in group]
         between = [
             Cell(MODEL, step, layer)
@@ -94,27 +94,27 @@ def test_every_rectangle_is_all_cells_between_its_first_and_its_last(
 
 def test_a_whole_grid_is_one_rectangle() -> None:
     cells = [Cell(MODEL, step, layer) for layer in (0, 1, 2) for step in (0, 8, 64)]
-    assert len(rectangles(cells, [0, 8, 64], [0, 1, 2])) == 1
+    assert len(split_into_ranges(cells, [0, 8, 64], [0, 1, 2])) == 1
 
 
 def test_a_missing_corner_costs_one_rectangle_more() -> None:
     cells = [Cell(MODEL, step, layer) for step in (0, 8, 64) for layer in (0, 1, 2)][:-1]
-    assert [len(group) for group in rectangles(cells, [0, 8, 64], [0, 1, 2])] == [6, 2]
+    assert [len(group) for group in split_into_ranges(cells, [0, 8, 64], [0, 1, 2])] == [6, 2]
 
 
 def test_cells_without_a_layer_are_cut_at_gaps() -> None:
     cells = [Cell(MODEL, step) for step in (0, 8, 512)]
-    assert rectangles(iter(cells), [0, 8, 64, 512], [0, 1]) == [cells[:2], cells[2:]]
+    assert split_into_ranges(iter(cells), [0, 8, 64, 512], [0, 1]) == [cells[:2], cells[2:]]
 
 
 def test_nothing_is_cut_into_nothing() -> None:
-    assert rectangles([], [0, 8], [0, 1]) == []
+    assert split_into_ranges([], [0, 8], [0, 1]) == []
 
 
 @pytest.mark.parametrize("cell", [Cell(MODEL, 512, 0), Cell(MODEL)])
 def test_a_cell_that_has_no_partition_is_an_error_and_not_left_out(cell: Cell) -> None:
     with pytest.raises(ValueError, match=f"{cell} has no partition"):
-        rectangles([Cell(MODEL, 8, 0), cell], [0, 8], [0])
+        split_into_ranges([Cell(MODEL, 8, 0), cell], [0, 8], [0])
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -131,7 +131,7 @@ def test_dagster_reads_the_range_of_a_rectangle_as_its_cells(
         # Checkpoints may arrive in any order: partitions are in the order of arrival.
         for step in order:
             register_steps(instance, study, MODEL, [step])
-        for group in rectangles(cells, order, layers):
+        for group in split_into_ranges(cells, order, layers):
             tags = range_tags(group)
             wanted = dg.PartitionKeyRange(
                 tags["dagster/asset_partition_range_start"], tags["dagster/asset_partition_range_end"]

@@ -148,4 +148,4 @@ def test_a_run_sends_events_to_its_receiver(
     shutil.rmtree(data / "tiny" / "report")
     down = run_emergence(data, "run", OPENLINEAGE_URL="http://127.0.0.1:9")
     assert down.returncode == 0, down.stderr
-    assert "OpenLineage events were not taken" in down.stdout
+    assert "OpenLineage events were not received" in down.stdout
