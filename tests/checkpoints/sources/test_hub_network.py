@@ -138,7 +138,7 @@ def test_files_that_a_hub_lacks_are_named(hub: HubServer, family: Path, tmp_path
     source = make_source(hub, tmp_path)
     source.refresh()
     hub.hide(REPOSITORY, sha, "model.safetensors", from_tree=False)
-    said = r"lists someone/gloss-tiny model\.safetensors and does not have it"
+    said = r"lists someone/gloss-tiny model\.safetensors but does not have it"
     with pytest.raises(BrokenCheckpoint, match=said), source.fetch(ref_of(source, 8), silent):
         pass
     assert len(statuses(hub)) == 8

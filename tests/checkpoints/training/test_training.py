@@ -241,11 +241,11 @@ def test_damaged_state_is_refused_with_a_way_out(tmp_path: Path, content: bytes 
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (lambda folder: (folder / "step8" / "training.json").write_text("{}"), "notes"),
-        (lambda folder: (folder / "step8" / "training.json").unlink(), "notes"),
+        (lambda folder: (folder / "step8" / "training.json").write_text("{}"), "cannot read training.json"),
+        (lambda folder: (folder / "step8" / "training.json").unlink(), "cannot read training.json"),
         (lambda folder: (folder / "step8" / "model.safetensors").write_bytes(b"half"), "broken checkpoint"),
     ],
-    ids=["empty notes", "no notes", "half weights"],
+    ids=["empty record", "no record", "half weights"],
 )
 def test_damaged_checkpoint_is_refused(run_folder: Path, change, what: str):
     change(run_folder)
