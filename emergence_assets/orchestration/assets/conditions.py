@@ -9,9 +9,8 @@ import dagster as dg
 
 from emergence_assets.study.study import Study
 
-# Results of single cells need partitioned asset checks and backfill policies, which Dagster marks as not final.
+# Dagster marks backfill policies as not final.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
-warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 ACCELERATOR_POOL = "gpu"
 """Pool of the stages that use the accelerator; dagster.yaml sets the number of its slots."""
 RECOMPUTE_TAG = "emergence/recompute"

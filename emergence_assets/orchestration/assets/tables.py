@@ -128,7 +128,7 @@ class _Tables:
         for spec, cells in _by_spec(to_prepare).items():
             required = yield from self._required(spec, cells)
             due[spec] = due_of(self.context, self.plan, spec, required)
-        listener, run_id = listener_of(self.context), self.context.run_id
+        listener, run_id = listener_of(self.context), self.context.run.run_id
         tasks, cells_of = self._tasks(due, set(to_prepare))
         left = {spec: {cell for cell, _ in cells} for spec, cells in due.items() if spec in kept}
         for spec, cells in left.items():
@@ -174,7 +174,7 @@ class _Tables:
     def _tasks(
         self, due: Mapping[AssetSpec, Due], to_prepare: set[Node]
     ) -> tuple[list[Task], dict[str, tuple[AssetSpec, Sequence[Cell]]]]:
-        metadata = run_metadata(self.context.run_id, self.plan.study)
+        metadata = run_metadata(self.context.run.run_id, self.plan.study)
         tasks, cells_of = [], {}
         for spec, wanted in due.items():
             parts = spec.prepare if any((spec, cell) in to_prepare for cell, _ in wanted) else None
@@ -204,7 +204,7 @@ class _Tables:
         to_prepare: set[Node],
     ) -> Results:
         """Record the tables that the workers did not make, and yield the finished tables of the same assets."""
-        listener, run_id = listener_of(self.context), self.context.run_id
+        listener, run_id = listener_of(self.context), self.context.run.run_id
         for spec, missing in left.items():
             if missing:
                 self.failed |= {(spec, cell) for cell in missing}
