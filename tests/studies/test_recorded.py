@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from emergence_assets.orchestration.instance.home import instance_of
 from emergence_assets.orchestration.instance.partitions import asset_key, partition_key
 from emergence_assets.pipeline import specs_for
 from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
@@ -37,7 +38,7 @@ def plan(finished_study: Path) -> Plan:
 
 @pytest.fixture(scope="module")
 def instance(finished_study: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.from_config(str(finished_study / "dagster")) as opened:
+    with instance_of(finished_study / "dagster") as opened:
         yield opened
 
 
