@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, TypeAdapter
 from emergence_assets.plan.cell import Cell
 from resources.errors import EmergenceError
 from resources.files.atomic import replacing_file
-from resources.files.checked_json import STRICT, read_checked
+from resources.files.checked_json import STRICT, ascending_steps, read_checked
 from resources.files.storage import Storage
 from resources.files.versions import per_version
 
@@ -54,19 +54,12 @@ class TimelineEntry:
     """Result of the last verification of the pin; empty when nothing changed."""
 
 
-def _ascending(entries: tuple[TimelineEntry, ...]) -> tuple[TimelineEntry, ...]:
-    steps = [entry.step for entry in entries]
-    if steps != sorted(set(steps)):
-        raise ValueError("the steps do not ascend")
-    return entries
-
-
 @dataclass(frozen=True)
 class Timeline:
     """All steps of one model that the study lists or the source offers, ascending."""
 
     __pydantic_config__ = STRICT
-    entries: Annotated[tuple[TimelineEntry, ...], AfterValidator(_ascending)]
+    entries: Annotated[tuple[TimelineEntry, ...], AfterValidator(ascending_steps)]
     validated_from: Annotated[str, Field(alias="judged")] = ""
     """Hash of the inputs of the validation: rules, measured checkpoints, and admitted steps of the study."""
     format: Literal["emergence-time-axis"] = "emergence-time-axis"

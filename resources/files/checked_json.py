@@ -1,11 +1,18 @@
 """JSON files that may have been edited by hand, checked field by field."""
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+
+class _OfStep(Protocol):
+    @property
+    def step(self) -> int: ...
+
+
 T = TypeVar("T")
+Entries = TypeVar("Entries", bound=tuple[_OfStep, ...])
 STRICT = ConfigDict(extra="forbid", strict=True)
 """For `__pydantic_config__` of a dataclass: no unknown fields, and no value of another type is converted."""
 
@@ -34,3 +41,15 @@ def parse_checked(content: bytes | str, kind: TypeAdapter[T]) -> T:
         problem = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in problem["loc"])[:200]
         raise ValueError(f"{field}: {problem['msg']}" if field else problem["msg"]) from None
+
+
+def ascending_steps(entries: Entries) -> Entries:
+    """Return entries whose steps ascend, as a pydantic validator.
+
+    Raises:
+        ValueError: a step is repeated or out of order.
+    """
+    steps = [entry.step for entry in entries]
+    if steps != sorted(set(steps)):
+        raise ValueError("the steps do not ascend")
+    return entries

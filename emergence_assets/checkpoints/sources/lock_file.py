@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 from emergence_assets.checkpoints.files.folder import weights_sha256
 from resources.errors import BrokenCheckpoint, EmergenceError
 from resources.files.atomic import clear_disk_errors, replacing_file
-from resources.files.checked_json import STRICT, read_checked
+from resources.files.checked_json import STRICT, ascending_steps, read_checked
 from resources.hub.pinned_file import SHA1, PinnedFile, refuse_odd_file
 
 MAX_BYTES = 200_000_000
@@ -79,20 +79,13 @@ class Pin:
         return weights_sha256(hashes) if hashes and all(hashes.values()) else ""
 
 
-def _ascending(pins: tuple[Pin, ...]) -> tuple[Pin, ...]:
-    steps = [pin.step for pin in pins]
-    if steps != sorted(set(steps)):
-        raise ValueError("the steps do not ascend")
-    return pins
-
-
 @dataclass(frozen=True)
 class PinnedModel:
     """Pins of one model."""
 
     __pydantic_config__ = STRICT
     repository: str
-    checkpoints: Annotated[tuple[Pin, ...], AfterValidator(_ascending)]
+    checkpoints: Annotated[tuple[Pin, ...], AfterValidator(ascending_steps)]
     """By step."""
 
 
