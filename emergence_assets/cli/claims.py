@@ -32,7 +32,7 @@ def claims(
     """List the claims of a study with their grades, and the controls that each claim failed or lacks.
 
     A: every control passed. B: every required control passed. C: a required control was not measured. Only claims of
-    grade A and B may be repeated without reservation.
+    grade A and B may be repeated, B with the controls that it lists.
 
     With --against, a claim holds if it has grade A or B in both runs and the two intervals overlap.
     """

@@ -8,7 +8,7 @@ _KEYS = ["model", "category_level", "category"]
 
 
 def supported(claims: pl.DataFrame, kind: str) -> pl.DataFrame:
-    """Return the statements of a kind that may be repeated without a reservation."""
+    """Return the statements of a kind that may be repeated, see `grading.SUPPORTED`."""
     return claims.filter(pl.col("kind") == kind, pl.col("grade").is_in(SUPPORTED))
 
 

@@ -28,7 +28,8 @@ def claims_sentence(claims: pl.DataFrame) -> str:
     n_supported = sum(counts[grade] for grade in SUPPORTED)
     return (
         f"Number of claims that were fixed in advance and tested against their controls: {claims.height}. Grades: "
-        f"{listed}. Only claims of grade {' or '.join(SUPPORTED)} may be repeated without a reservation: {n_supported}."
+        f"{listed}. Only claims of grade {' or '.join(SUPPORTED)} may be repeated: {n_supported}; those of grade B "
+        "together with the controls that failed or were not measured. A claim for which model_seed was not measured is about one training run."
     )
 
 
