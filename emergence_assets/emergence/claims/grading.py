@@ -8,7 +8,7 @@ POLICY = "claims_v1"
 Grade = Literal["A", "B", "C", "reject"]
 GRADES: tuple[Grade, ...] = ("A", "B", "C", "reject")
 SUPPORTED: tuple[Grade, ...] = ("A", "B")
-"""Only statements with these grades may be repeated; B together with the controls that failed or were not measured."""
+"""Only statements with these grades may be repeated; B together with the controls that it failed or lacks."""
 
 
 @dataclass(frozen=True)
