@@ -29,7 +29,8 @@ def claims_sentence(claims: pl.DataFrame) -> str:
     return (
         f"Number of claims that were fixed in advance and tested against their controls: {claims.height}. Grades: "
         f"{listed}. Only claims of grade {' or '.join(SUPPORTED)} may be repeated: {n_supported}; those of grade B "
-        "together with the controls that failed or were not measured. A claim for which model_seed was not measured is about one training run."
+        "together with the controls that failed or were not measured. A claim for which model_seed was not measured is "
+        "about one training run."
     )
 
 
