@@ -54,12 +54,12 @@ def parse_module(source: bytes) -> Module:
     statements: dict[str, list[ast.stmt]] = {}
     effects: list[ast.stmt] = []
     for statement in _without_type_checking(tree.body):
-        if isinstance(statement, ast.Import | ast.ImportFrom):
+        if isinstance(statement, _IMPORTS):
             imports |= _imported(statement)
         elif names := _bound(statement):
             for name in names:
                 statements.setdefault(name, []).append(statement)
-        elif not _is_text(statement):
+        elif not _is_left_out(statement):
             effects.append(statement)
     names = imports | {name: f".{name}" for name in statements}
     # Statements with effects at import belong to every definition of the module.
@@ -105,8 +105,10 @@ def _target_names(target: ast.expr) -> list[str]:
     return [name for one in getattr(target, "elts", ()) for name in _target_names(one)]
 
 
-def _is_text(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+def _is_left_out(node: Any) -> bool:
+    """Return whether a node is a text or an import, whose names are resolved where they are used."""
+    is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return is_text or isinstance(node, _IMPORTS)
 
 
 def _definition(statements: Sequence[ast.stmt], names: Mapping[str, str]) -> Definition:
@@ -116,6 +118,7 @@ def _definition(statements: Sequence[ast.stmt], names: Mapping[str, str]) -> Def
     return Definition(digest, tuple(body.references))
 
 
+_IMPORTS = (ast.Import, ast.ImportFrom)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
@@ -138,7 +141,7 @@ class _Body:
     def plain(self, node: Any) -> Any:
         """Return one node as plain values."""
         if isinstance(node, list):
-            return [self.plain(one) for one in node if not (isinstance(one, ast.stmt) and _is_text(one))]
+            return [self.plain(one) for one in node if not _is_left_out(one)]
         if not isinstance(node, ast.AST):
             return node
         if isinstance(node, ast.Constant):
@@ -147,8 +150,6 @@ class _Body:
             return ["JoinedStr", [] if self.in_error else self._joined(node.values)]
         if isinstance(node, ast.Name | ast.Attribute) and (chain := self._chain(node)):
             return self._reference(chain)
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            return None  # the bound name is resolved where it is used
         if isinstance(node, ast.Raise):
             inner = self._inner({}, in_error=True)
             return ["Raise", inner.plain(node.exc), self.plain(node.cause)]
@@ -188,7 +189,7 @@ class _Body:
         body = node.body if isinstance(node.body, list) else [node.body]
         declared_global = {name for one in _own(body) if isinstance(one, ast.Global) for name in one.names}
         for one in _own(body):
-            if isinstance(one, ast.Import | ast.ImportFrom):
+            if isinstance(one, _IMPORTS):
                 local |= _imported(one)
             else:
                 local |= dict.fromkeys(name for name in _binds(one) if name not in declared_global)
@@ -207,7 +208,9 @@ class _Body:
         )
         # Names of the class body are seen by its statements, and not inside its methods.
         inside = self._inner(fields, in_function=False)
-        body = [(self if isinstance(one, _FUNCTIONS) else inside).plain(one) for one in node.body if not _is_text(one)]
+        body = [
+            (self if isinstance(one, _FUNCTIONS) else inside).plain(one) for one in node.body if not _is_left_out(one)
+        ]
         return ["ClassDef", node.name, self.plain([*node.bases, *node.keywords, *node.decorator_list]), body]
 
     def _chain(self, node: ast.Name | ast.Attribute) -> str:

@@ -7,11 +7,12 @@ import contextlib
 import itertools
 import logging
 import os
+import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,9 @@ class LocalProcesses:
     def __init__(self, n_workers: int | None = None):
         self.n_workers = n_workers or default_workers()
         n_on_cores = n_workers or default_workers(on_accelerator=False)
-        self._on_accelerators = _Pool(self.n_workers)
-        self._on_cores = self._on_accelerators if n_on_cores == self.n_workers else _Pool(n_on_cores)
+        # A process that has asked for the GPUs cannot be forked, and libraries ask while they are imported.
+        self._on_accelerators = _Pool(self.n_workers, "spawn" if n_gpus() else "forkserver")
+        self._on_cores = self._on_accelerators if n_on_cores == self.n_workers else _Pool(n_on_cores, "forkserver")
 
     def __enter__(self) -> "LocalProcesses":
         return self
@@ -110,9 +112,9 @@ class LocalProcesses:
 class _Pool:
     """Processes for one kind of task, started with the first task."""
 
-    def __init__(self, n_workers: int):
+    def __init__(self, n_workers: int, start_method: str):
         self._n_workers = n_workers
-        self._context = get_context("spawn")
+        self._context = get_context(start_method)
         self._executor: ProcessPoolExecutor | None = None
         self._leash: Connection | None = None
         self._progress: Connection | None = None
@@ -124,7 +126,7 @@ class _Pool:
         Raises:
             BrokenProcessPool: a worker was lost.
         """
-        return self._start().submit(call_task, task)
+        return self._start(task).submit(call_task, task)
 
     def close(self) -> None:
         """End the workers at once; a later task starts new workers."""
@@ -138,8 +140,10 @@ class _Pool:
             self._progress.close()  # the ends of the workers are closed too: the listening thread ends
             self._progress = None
 
-    def _start(self) -> ProcessPoolExecutor:
+    def _start(self, task: Task) -> ProcessPoolExecutor:
         if self._executor is None:
+            if self._context.get_start_method() == "forkserver":
+                _start_server(task)
             # Only this process has the writing end: when it closes the pipe or dies, the workers exit.
             leash, self._leash = self._context.Pipe(duplex=False)
             # A pipe and not a queue: a worker killed with the lock of a queue would block all other workers.
@@ -160,6 +164,21 @@ class _Pool:
                     # Continue reading: a full pipe would stop the workers.
                     self.report = _no_report
                     logging.getLogger(__name__).exception("progress is not shown any more")
+
+
+def _start_server(task: Task) -> None:
+    """Start the process that workers are forked from, with the imports of a task; once per process of the user.
+
+    The imports of a training run take 8 s, once and not in every worker, and the workers share their memory.
+    """
+    module, _, _ = task.function.partition(":")
+    forkserver.set_forkserver_preload([module])
+    # Ctrl-C reaches the whole process group and would interrupt the imports.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def default_workers(on_accelerator: bool = True) -> int:

@@ -172,6 +172,14 @@ def test_code_that_moves_to_another_module_keeps_its_version(tree: Path, version
     assert version("features.statistics:stats") == old[0]
 
 
+def test_an_import_inside_a_function_may_move_to_the_top(tree: Path, version: Version) -> None:
+    old = version("saes.lazy:late")
+    line = "import emergence_assets.features.rules\n"
+    replace(tree / "saes/lazy.py", f"    {line}\n", "")
+    replace(tree / "saes/lazy.py", "def late", f"{line}\n\ndef late")
+    assert version("saes.lazy:late") == old
+
+
 def test_code_that_a_module_hands_on_is_followed(tree: Path, version: Version) -> None:
     old = version("features.cell:stats")
     (tree / "features/front.py").write_text("from emergence_assets.features.rules import lift\n")

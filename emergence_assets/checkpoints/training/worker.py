@@ -1,4 +1,4 @@
-"""Worker function that trains a model of the embedded family."""
+"""Worker function that trains a model of the embedded family. Imports torch."""
 
 import shutil
 from pathlib import Path
@@ -7,6 +7,8 @@ from typing import Any
 from filelock import FileLock
 
 from emergence_assets.checkpoints.spec import FILES, TRAINING_RECORD, TRAINING_START
+from emergence_assets.checkpoints.training.settings import ModelShape, TrainingRecipe
+from emergence_assets.checkpoints.training.training import train
 from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors
 from resources.files.provenance import Required
@@ -20,9 +22,6 @@ from resources.files.records import (
 
 def train_model(folder: str, required: str, lock: str, tokens_per_step: int, report: Any) -> None:
     """Train one model up to its last step, resuming from the last saved state."""
-    from emergence_assets.checkpoints.training.settings import ModelShape, TrainingRecipe
-    from emergence_assets.checkpoints.training.training import train
-
     want, root = required_from_json(required), Path(folder)
     settings = dict(want.recipe)
     steps = settings["steps"]
