@@ -33,6 +33,11 @@ TINY = Path(__file__).with_name("tiny.yaml")
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put whole studies first, so that no long test is left alone at the end of a parallel run."""
+    items.sort(key=lambda item: "studies" not in item.path.parts)
+
+
 def run_emergence(data: Path, *arguments: str, study: str | Path = TINY, **environment: str) -> Any:
     """Run the command in a separate process; return it with stdout, stderr and exit code."""
     inherited = {key: value for key, value in os.environ.items() if key not in ("DAGSTER_HOME", "EMERGENCE_STUDY")}
@@ -124,8 +129,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: the event loop of Playwright disturbs other tests of the process
 def browser() -> Iterator[Browser]:
+    """Chromium, which opens pages."""
     if CHROMIUM is None:
         unavailable("Chromium is not installed")
     ARTEFACTS.mkdir(exist_ok=True)

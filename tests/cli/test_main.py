@@ -25,6 +25,12 @@ def test_an_unknown_study_lists_the_known_ones(tmp_path: Path) -> None:
     assert "default, pythia, quick" in message
 
 
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    result = run_emergence(tmp_path, "--debug", "status", study="defualt")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
 def test_a_typo_in_a_study_file_names_the_field(tmp_path: Path) -> None:
     study = tmp_path / "typo.yaml"
     study.write_text(TINY.read_text().replace("n_latents", "n_latent"))
