@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emergence_assets.report.page.html_tables import Cell, Columns, Row, html_table, text, text_cell
+from emergence_assets.report.page.html_tables import Cell, Columns, html_table, text, text_cell
 
 
 def data_quality_sentence(checks: Sequence[Mapping[str, Any]]) -> str:
@@ -34,8 +34,8 @@ def data_quality_tables(checks: Sequence[Mapping[str, Any]]) -> str:
         "broken conditions": lambda check: text_cell("; ".join(check["found"])),
     }
     title = "Checks that some cell does not pass"
-    shown = html_table(title, _COUNTS | named, failing, "failing-checks") if failing else ""
-    columns = _COUNTS | {"requirement": text("description")}
+    shown = html_table(title, {**_COUNTS, **named}, failing, "failing-checks") if failing else ""
+    columns = {**_COUNTS, "requirement": text("description")}
     every = html_table("Number of cells by result, for every check", columns, checks, "checks")
     return f"{shown}<details><summary>All {len(checks)} checks</summary>{every}</details>"
 
@@ -49,7 +49,7 @@ def _count(n_cells: int) -> Cell:
     return f"{n_cells:,}", float(n_cells)
 
 
-_COUNTS = {
+_COUNTS: Columns = {
     "asset": text("asset"),
     "check": text("check"),
     "passed": lambda check: _count(check["n_cells"] - check["n_failing"]),

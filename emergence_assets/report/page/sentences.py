@@ -116,5 +116,4 @@ def span(low: float | None, high: float | None, shown: Any = number) -> str:
 
 def known_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a frame, with None in place of a float that is not finite."""
-    finite = [pl.when(pl.col(name).is_finite()).then(pl.col(name)) for name in frame.select(cs.float()).columns]
-    return frame.with_columns(finite).to_dicts()
+    return frame.with_columns(pl.when(cs.float().is_finite()).then(cs.float())).to_dicts()
