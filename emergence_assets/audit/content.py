@@ -92,12 +92,12 @@ def _trained_files(folder: Path, record: Provenance) -> list[Problem]:
 def _other_record(table: Path, record: Provenance) -> list[Problem]:
     """Check that a table that was made with a cell has the record of the cell."""
     try:
-        stored = Provenance.from_json(table_provenance(table) or "", table)
+        made = Provenance.from_json(table_provenance(table) or "", table).required
     except EmergenceError as error:
         return [(table, error.what)]
-    if stored.required == record.required:
-        return []
-    return [(table, f"it is of {stored.required.asset} of {stored.required.cell}, made from something else")]
+    return (
+        [] if made == record.required else [(table, f"it is of {made.asset} of {made.cell}, made from something else")]
+    )
 
 
 def _problems(path: Path, verify: Any) -> list[Problem]:

@@ -36,8 +36,7 @@ TABLES = (
     "claims",
     "lineage_stability",
 )
-REGISTRY_NAME = "checkpoint_registry"
-SEEDS_NAME = "model_seeds"
+"""Tables of which the report shows the sizes only, without replicates."""
 
 
 def _report_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
@@ -90,7 +89,7 @@ REPORT = AssetSpec(
     stage="report",
     description="One HTML page with the finding, its controls and charts; opens without a network.",
     grid="study",
-    inputs=(REGISTRY_NAME, *TABLES, SEEDS_NAME),
+    inputs=("checkpoint_registry", *TABLES, "model_seeds"),
     make="emergence_assets.report.page.worker:write_report",
     jobs=_jobs,
     tables=(HEADLINE,),

@@ -208,13 +208,7 @@ class Hub(Published[HubShape]):
                 has = ", ".join(sorted(known.models))
                 raise ValueError(f"preset {declared['preset']} has no model {unknown[0]!r}; it has {has}")
             models = {name: known.models[name].model_dump() for name in models}
-        filled = {
-            "repository": known.repository,
-            "revision": known.revision,
-            "tokens_per_step": known.tokens_per_step,
-            "step_offset": known.step_offset,
-        }
-        return filled | declared | {"models": models}
+        return known.model_dump(exclude={"models"}) | declared | {"models": models}
 
     @field_validator("revision")
     @classmethod

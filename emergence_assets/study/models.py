@@ -22,13 +22,9 @@ class ModelShape(StrictModel):
     """Seed of the initial weights of a replicate; the order of its training tokens follows from it too."""
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> "ModelShape":
+    def _fields_agree(self) -> "ModelShape":
         if self.d_model % self.n_heads:
             raise ValueError(f"n_heads {self.n_heads} does not divide d_model {self.d_model}; choose a divisor")
-        return self
-
-    @model_validator(mode="after")
-    def _replicates_have_seeds(self) -> "ModelShape":
         if (self.replicate_of is None) != (self.seed is None):
             raise ValueError("replicate_of and seed belong together: a replicate is another run with another seed")
         return self

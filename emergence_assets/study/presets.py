@@ -9,21 +9,12 @@ from pathlib import Path
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from emergence_assets.study.models import HubShape
 from emergence_assets.study.strict import Name, Positive, StrictModel
 from resources.errors import EmergenceError
 from resources.files.plain_yaml import read_yaml
 
 PATH = Path(__file__).with_name("presets.yaml")
-
-
-class PresetShape(StrictModel):
-    """One published model; fields that are None have the value of the family."""
-
-    d_model: Positive
-    n_layers: Positive
-    repository: str | None = None
-    tokens_per_step: Positive | None = None
-    replicate_of: Name | None = None
 
 
 class Preset(StrictModel):
@@ -37,7 +28,7 @@ class Preset(StrictModel):
     """Training tokens per step of the revision's number."""
     step_offset: int = Field(default=0, ge=0)
     """Added to the number in a revision, so that step 0 is the untrained model."""
-    models: Mapping[Name, PresetShape] = Field(min_length=1)
+    models: Mapping[Name, HubShape] = Field(min_length=1)
     """Model name to shape, smallest first."""
 
 

@@ -61,7 +61,7 @@ class Study(StrictModel):
         return steps
 
     @model_validator(mode="after")
-    def _layers_exist(self) -> "Study":
+    def _layers_fit_the_models(self) -> "Study":
         if isinstance(self.layers, dict) and (unknown := set(self.layers) - set(self.family.models)):
             raise ValueError(f"layers names {sorted(unknown)}, but the models are {sorted(self.family.models)}")
         if isinstance(self.layers, dict) and (missing := set(self.family.models) - set(self.layers)):
@@ -82,18 +82,9 @@ class Study(StrictModel):
                     "layer -1 (the embedding) is the same vector for every text at a fixed read-out token; "
                     "remove it or set activations.positions to all"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _replicates_have_the_layers_of_their_models(self) -> "Study":
         for model, original in self.family.replicates.items():
             if self.layers_of(model) != self.layers_of(original):
                 raise ValueError(f"layers of {model} are not those of {original}, of which it is another run")
-        return self
-
-    @model_validator(mode="after")
-    def _family_has_the_steps(self) -> "Study":
-        self.family.check_steps(self.steps)
         return self
 
     @model_validator(mode="after")
@@ -111,7 +102,8 @@ class Study(StrictModel):
         return self
 
     @model_validator(mode="after")
-    def _models_of_admitted_checkpoints_exist(self) -> "Study":
+    def _named_checkpoints_exist(self) -> "Study":
+        self.family.check_steps(self.steps)
         steps_by_model(self.admit, self.models)
         return self
 

@@ -60,7 +60,7 @@ def wordnet_probes(texts_per_category: int, seed: int, min_texts_per_category: i
     Raises:
         EmergenceError: fewer than two subjects are left.
     """
-    synsets = corpus.heldout_synsets().filter(pl.col("subject").is_not_null())
+    synsets = corpus.synsets_of("heldout").filter(pl.col("subject").is_not_null())
     synsets = synsets.filter(pl.len().over("subject") >= min_texts_per_category)
     synsets = synsets.with_columns(_draws(synsets["synset_id"], seed))
     synsets = synsets.filter(pl.col("draw").rank("ordinal").over("subject") <= texts_per_category)
@@ -83,7 +83,7 @@ def wordnet_training_texts(n_texts: int, seed: int, template: str = WHOLE) -> pl
     Raises:
         EmergenceError: the corpus has fewer nouns.
     """
-    nouns = corpus.training_synsets().filter(pl.col("synset_id").str.starts_with("n"))
+    nouns = corpus.synsets_of("training").filter(pl.col("synset_id").str.starts_with("n"))
     if n_texts > len(nouns):
         what = f"the study needs {n_texts} training texts, the embedded corpus has {len(nouns)} nouns"
         raise EmergenceError(what, remedy="lower the number of training texts in the study")

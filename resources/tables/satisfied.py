@@ -21,14 +21,14 @@ def satisfied(frame: pl.DataFrame, checks: Sequence[Check]) -> pl.DataFrame:
     columns = []
     for position, check in enumerate(checks):
         try:
-            broken = [_broken(frame, condition) for condition in check.conditions]
+            broken = [breaks(frame, condition) for condition in check.conditions]
             columns.append(frame.select((~pl.any_horizontal(broken).fill_null(True)).alias(str(position))).to_series())
         except pl.exceptions.PolarsError:  # values that cannot be compared: great_expectations names them
             columns.append(pl.repeat(False, frame.height, eager=True).alias(str(position)))
     return pl.DataFrame(columns)
 
 
-def _broken(frame: pl.DataFrame, condition: Condition) -> pl.Expr:
+def breaks(frame: pl.DataFrame, condition: Condition) -> pl.Expr:
     """Return an expression that is true where a row breaks a condition, as great_expectations defines it."""
     columns = [
         pl.col(name).fill_nan(None) if frame.schema[name].is_float() else pl.col(name) for name in condition.columns

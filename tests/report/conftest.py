@@ -31,6 +31,7 @@ from emergence_assets.emergence.scale.over_scale import FIXED_WIDTH, SizeReading
 from emergence_assets.emergence.scale.table import MODEL_SEEDS
 from emergence_assets.emergence.space.over_space import emergence_over_space
 from emergence_assets.emergence.space.reactivation import reactivation
+from emergence_assets.emergence.space.table import REACTIVATION
 from emergence_assets.emergence.time.over_time import emergence_over_time
 from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, presence_cell
 from emergence_assets.features.statistics.codes import Codes
@@ -100,19 +101,20 @@ def planted_tables() -> Tables:
         )
         return ReportTables(
             level="subject",
-            presence=presence,
-            time=supported_histories(time, stated),
-            hazard=emergence_hazard(time, presence, stated),
-            space=space,
-            mechanism=_mechanism(),
-            scale=scale,
-            cost=cost_utility(presence, _no_losses()),
+            category_presence=presence,
+            emergence_over_time=supported_histories(time, stated),
+            emergence_hazard=emergence_hazard(time, presence, stated),
+            emergence_over_space=space,
+            reactivation_mechanism=_mechanism(),
+            emergence_over_scale=scale,
+            cost_utility=cost_utility(presence, _no_losses()),
             headline=headline(presence),
-            controls=controls,
+            category_controls=controls,
             claims=stated,
             sae_metrics=pl.DataFrame(metrics),
-            stability=_stability(),
-            registry=registry,
+            lineage_stability=_stability(),
+            checkpoint_registry=registry,
+            reactivation=REACTIVATION.schema.to_frame(),
             domains=dict.fromkeys(CATEGORIES[:3], "living") | dict.fromkeys(CATEGORIES[3:], "made"),
         )
 
@@ -122,11 +124,8 @@ def planted_tables() -> Tables:
 @pytest.fixture(scope="session")
 def empty(rising: ReportTables) -> ReportTables:
     """A study without any result."""
-    names = (
-        *("presence", "time", "hazard", "space", "scale", "mechanism", "cost", "headline", "sae_metrics"),
-        *("stability", "registry", "controls", "claims"),
-    )
-    return dataclasses.replace(rising, **{name: getattr(rising, name).clear() for name in names})
+    frames = {name: frame.clear() for name, frame in vars(rising).items() if isinstance(frame, pl.DataFrame)}
+    return dataclasses.replace(rising, **frames)
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,7 @@ def test_wordnet_has_three_levels_of_enough_texts(wordnet: ProbeSet):
 
 
 def test_wordnet_texts_are_heldout_synsets_in_the_probe_form(wordnet: ProbeSet):
-    heldout = corpus.heldout_synsets().join(wordnet.texts, left_on="synset_id", right_on="text_id")
+    heldout = corpus.synsets_of("heldout").join(wordnet.texts, left_on="synset_id", right_on="text_id")
     assert len(heldout) == len(wordnet.texts)
     for lemmas, definition, text in heldout.select("lemmas", "definition", "text").iter_rows():
         assert text == corpus.synset_text(lemmas, definition)
@@ -94,7 +94,7 @@ def test_training_texts_are_nouns_that_are_not_probed(wordnet: ProbeSet):
     assert texts.columns == ["text_id", "text"]
     assert len(texts) == texts["text_id"].n_unique() == 5000
     assert texts["text_id"].str.starts_with("n").all()
-    assert not set(texts["text_id"]) & set(corpus.heldout_synsets()["synset_id"])
+    assert not set(texts["text_id"]) & set(corpus.synsets_of("heldout")["synset_id"])
     assert texts["text"].str.ends_with(".\n").all()
     assert texts.equals(wordnet_training_texts(5000, seed=0))
     assert set(texts["text_id"]) != set(wordnet_training_texts(5000, seed=1)["text_id"])

@@ -91,6 +91,6 @@ def _windows(tokenizer: Path, n_tokens: int, vocab_size: int, window: int) -> to
 @functools.cache
 def _text(n_tokens: int) -> str:
     """Return text of at least `n_tokens` tokens for any tokenizer; tokens have at most 16 characters on average."""
-    synsets = corpus.heldout_synsets().head(n_tokens // 4)
+    synsets = corpus.synsets_of("heldout").head(n_tokens // 4)
     texts = map(corpus.synset_text, synsets["lemmas"].to_list(), synsets["definition"])
     return "".join(texts)[: 16 * n_tokens]

@@ -12,7 +12,7 @@ LIKENESS = ("#f4f4f2", "#a6c8e4", "#5b94c9", "#08519c", "#08213f")
 MAX_PANELS = 3
 
 
-def cosine_heat_map(registry: pl.DataFrame, models: Sequence[str], width: int = theme.WIDE) -> theme.Chart:
+def cosine_heat_map(registry: pl.DataFrame, models: Sequence[str], width: int = theme.WIDE) -> theme.Chart | None:
     """Draw the cosine of the weights between all steps, a panel per model; cells of steps left out are crossed.
 
     Args:
@@ -20,6 +20,8 @@ def cosine_heat_map(registry: pl.DataFrame, models: Sequence[str], width: int = 
         models: the models that are shown, in this order.
         width: pixels of the whole chart.
     """
+    if not models:
+        return None
     columns, panel = theme.panel_grid(len(models), width, 70)
     panels = [_panel(registry, model, panel, position % columns == 0) for position, model in enumerate(models)]
     return theme.themed(
@@ -41,9 +43,9 @@ def models_worth_showing(registry: pl.DataFrame) -> list[str]:
 
 def registry_picture(registry: pl.DataFrame, model: str) -> bytes | None:
     """Draw the heat map of one model as PNG; None when fewer than two checkpoints were measured."""
-    if registry.filter((pl.col("model") == model) & (pl.col("cosines").list.len() > 1)).is_empty():
-        return None
-    return theme.chart_png(cosine_heat_map(registry, [model], 560), ppi=72)
+    measured = registry.filter((pl.col("model") == model) & (pl.col("cosines").list.len() > 1))
+    chart = cosine_heat_map(registry, measured["model"].unique().to_list(), 560)
+    return None if chart is None else theme.chart_png(chart, ppi=72)
 
 
 def _panel(registry: pl.DataFrame, model: str, size: int, with_title: bool) -> theme.Chart:

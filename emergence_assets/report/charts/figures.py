@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from emergence_assets.report.charts.checkpoint_likeness import cosine_heat_map, models_worth_showing
 from emergence_assets.report.charts.controls_at_last_step import controls_at_last_step
@@ -35,30 +36,29 @@ class Figure:
 
 def draw_figures(tables: ReportTables) -> list[Figure]:
     """Draw all figures for which there is data, in the order of the page."""
-    level, presence = tables.level, tables.presence
+    level, domains = tables.level, tables.domains
+    presence, reactivation = tables.category_presence, tables.reactivation
     models = models_by_size(presence)
     if not models:
         return []
     largest = models[-1]
-    alike = models_worth_showing(tables.registry)
+    alike = models_worth_showing(tables.checkpoint_registry)
     with_saes = [model for model in models if model in tables.sae_metrics["model"].unique()]
     charts: dict[str, Callable[[int], Chart | None]] = {
-        "presence_over_time": lambda width: presence_over_time(presence, level, width),
-        "controls_at_last_step": lambda width: controls_at_last_step(tables.controls, level, width),
-        "gain_by_layer": lambda width: gain_by_layer(presence, level, width),
-        "presence_over_size": lambda width: presence_over_size(tables.scale, level, width),
-        "utility_by_compute": lambda width: utility_by_compute(tables.cost, level, width),
-        "share_emerged": lambda width: share_emerged(tables.hazard, level, models, width),
-        "half_steps_by_category": lambda width: half_steps_by_category(
-            tables.time, level, largest, tables.domains, width
-        ),
-        "gain_by_category": lambda width: gain_by_category(presence, level, largest, width),
-        "profiles_by_depth": lambda width: profiles_by_depth(tables.reactivation, tables.space, level, largest, width),
-        "index_over_steps": lambda width: index_over_steps(tables.reactivation, level, largest, width),
-        "shares_by_category": lambda width: shares_by_category(tables.mechanism, level, largest, width),
-        "sae_quality": lambda width: sae_quality(tables.sae_metrics, with_saes, width) if with_saes else None,
-        "latents_found_again": lambda width: latents_found_again(tables.stability, largest, width),
-        "checkpoint_likeness": lambda width: cosine_heat_map(tables.registry, alike, width) if alike else None,
+        "presence_over_time": partial(presence_over_time, presence, level),
+        "controls_at_last_step": partial(controls_at_last_step, tables.category_controls, level),
+        "gain_by_layer": partial(gain_by_layer, presence, level),
+        "presence_over_size": partial(presence_over_size, tables.emergence_over_scale, level),
+        "utility_by_compute": partial(utility_by_compute, tables.cost_utility, level),
+        "share_emerged": partial(share_emerged, tables.emergence_hazard, level, models),
+        "half_steps_by_category": partial(half_steps_by_category, tables.emergence_over_time, level, largest, domains),
+        "gain_by_category": partial(gain_by_category, presence, level, largest),
+        "profiles_by_depth": partial(profiles_by_depth, reactivation, tables.emergence_over_space, level, largest),
+        "index_over_steps": partial(index_over_steps, reactivation, level, largest),
+        "shares_by_category": partial(shares_by_category, tables.reactivation_mechanism, level, largest),
+        "sae_quality": partial(sae_quality, tables.sae_metrics, with_saes),
+        "latents_found_again": partial(latents_found_again, tables.lineage_stability, largest),
+        "checkpoint_likeness": partial(cosine_heat_map, tables.checkpoint_registry, alike),
     }
     drawn = ((name, draw(WIDE), draw(NARROW)) for name, draw in charts.items())
     return [Figure(name, _CAPTIONS[name], wide, narrow) for name, wide, narrow in drawn if wide and narrow]

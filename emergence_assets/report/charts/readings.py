@@ -6,51 +6,36 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from emergence_assets.emergence.controls.table import CATEGORY_CONTROLS
 from emergence_assets.emergence.presence.replicates import group_means, replicate_array
 from emergence_assets.emergence.scale.table import MODEL_SEEDS
-from emergence_assets.emergence.space.table import REACTIVATION
 from emergence_assets.features.statistics.formulas import interval
 
 
 @dataclass(frozen=True)
 class ReportTables:
-    """All tables that a report shows."""
+    """All tables that a report shows, under their names in the pipeline."""
 
     level: str
     """Label level that the report shows."""
-    presence: pl.DataFrame
-    """See `CATEGORY_PRESENCE`."""
-    time: pl.DataFrame
-    """`supported_histories`: a category has emerged if the claims support it."""
-    hazard: pl.DataFrame
-    """See `EMERGENCE_HAZARD`."""
-    space: pl.DataFrame
-    """See `EMERGENCE_OVER_SPACE`."""
-    scale: pl.DataFrame
-    """See `EMERGENCE_OVER_SCALE`."""
-    mechanism: pl.DataFrame
-    """See `REACTIVATION_MECHANISM`."""
-    cost: pl.DataFrame
-    """See `COST_UTILITY`."""
-    claims: pl.DataFrame
-    """See `CLAIMS`."""
-    headline: pl.DataFrame
-    """See `HEADLINE`."""
-    sae_metrics: pl.DataFrame
-    """Columns model, step, layer, n_layers, sae_seed, fvu, l0, dead_frac, explained_variance, dense_frac."""
-    stability: pl.DataFrame
-    """See `LINEAGE_STABILITY`."""
-    registry: pl.DataFrame
-    """See `REGISTRY`."""
-    controls: pl.DataFrame = field(default_factory=CATEGORY_CONTROLS.schema.to_frame)
-    """See `CATEGORY_CONTROLS`."""
-    domains: Mapping[str, str] = field(default_factory=dict)
+    domains: Mapping[str, str]
     """Category to the larger group that contains it; may be empty."""
-    reactivation: pl.DataFrame = field(default_factory=REACTIVATION.schema.to_frame)
-    """See `REACTIVATION`."""
-    seeds: pl.DataFrame = field(default_factory=lambda: MODEL_SEEDS.schema.to_frame())
-    """See `MODEL_SEEDS`; empty for a family without replicates."""
+    headline: pl.DataFrame
+    sae_metrics: pl.DataFrame
+    category_presence: pl.DataFrame
+    emergence_over_time: pl.DataFrame
+    """`supported_histories`: a category has emerged if the claims support it."""
+    emergence_hazard: pl.DataFrame
+    emergence_over_space: pl.DataFrame
+    emergence_over_scale: pl.DataFrame
+    reactivation: pl.DataFrame
+    reactivation_mechanism: pl.DataFrame
+    category_controls: pl.DataFrame
+    cost_utility: pl.DataFrame
+    claims: pl.DataFrame
+    lineage_stability: pl.DataFrame
+    checkpoint_registry: pl.DataFrame
+    model_seeds: pl.DataFrame = field(default_factory=lambda: MODEL_SEEDS.schema.to_frame())
+    """Empty for a family without replicates."""
 
 
 def models_by_size(presence: pl.DataFrame) -> list[str]:

@@ -8,7 +8,7 @@ from emergence_assets.report.charts import theme
 _METRICS = {"fvu": "FVU", "dead_frac": "share of dead latents"}
 
 
-def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = theme.WIDE) -> theme.Chart:
+def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = theme.WIDE) -> theme.Chart | None:
     """Draw FVU and share of dead latents against the training step, a line per layer, a column per model.
 
     Args:
@@ -16,6 +16,8 @@ def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = theme
         models: the columns, in this order.
         width: pixels of the whole chart.
     """
+    if not models:
+        return None
     rows = (
         sae_metrics.group_by("model", "step", "layer", "n_layers")
         .agg(pl.col(*_METRICS).cast(pl.Float64).fill_nan(None).mean())

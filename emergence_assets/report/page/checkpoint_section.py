@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from emergence_assets.report.page.html_tables import html_table
+from emergence_assets.report.page.html_tables import Columns, html_table, integer, text, text_cell
 from emergence_assets.report.page.sentences import number
 
 
@@ -50,18 +50,13 @@ def checkpoint_table(registry: pl.DataFrame) -> str:
     rows = registry.filter((pl.col("reason") != "") | (pl.col("upstream") != "")).sort("model", "step")
     if rows.is_empty():
         return ""
-    cells = [
-        [
-            (row["model"], row["model"]),
-            (f"{row['step']:,}", float(row["step"])),
-            (row["status"], row["status"]),
-            (reason := "; ".join(part for part in (row["reason"], row["upstream"]) if part), reason),
-            (row["revision"], row["revision"]),
-            (row["commit_sha"][:12], row["commit_sha"]),
-        ]
-        for row in rows.iter_rows(named=True)
-    ]
-    columns = ("model", "step", "status", "reason", "revision", "commit")
-    return html_table(
-        "Checkpoints that were left out, were admitted, or changed upstream", columns, cells, "checkpoints-table"
-    )
+    columns: Columns = {
+        "model": text("model"),
+        "step": integer("step"),
+        "status": text("status"),
+        "reason": lambda row: text_cell("; ".join(part for part in (row["reason"], row["upstream"]) if part)),
+        "revision": text("revision"),
+        "commit": lambda row: (row["commit_sha"][:12], row["commit_sha"]),
+    }
+    title = "Checkpoints that were left out, were admitted, or changed upstream"
+    return html_table(title, columns, rows.to_dicts(), "checkpoints-table")

@@ -1,15 +1,24 @@
 """Claims of a study with their grades: the first section after the finding."""
 
 from collections import Counter
-from typing import Any
 
 import polars as pl
 
 from emergence_assets.emergence.claims.claim import format_number, speaks_against
 from emergence_assets.emergence.claims.grading import GRADES, SUPPORTED
 from emergence_assets.plan.lineage_id import row_id
-from emergence_assets.report.page.html_tables import Cell, html_table
-from emergence_assets.report.page.sentences import UNKNOWN, known
+from emergence_assets.report.page.html_tables import (
+    Cell,
+    Columns,
+    Row,
+    html_table,
+    integer,
+    order,
+    probability,
+    text,
+    text_cell,
+)
+from emergence_assets.report.page.sentences import UNKNOWN, known_rows
 
 _MEANING = {
     "A": "every control passed",
@@ -41,18 +50,22 @@ def claims_table(claims: pl.DataFrame, fingerprint: str) -> str:
         claims: see `CLAIMS`.
         fingerprint: fingerprint of the table of claims; empty when it is not known.
     """
-    rows = claims.filter(pl.col("category").is_null())
-    cells = [
-        [_name(row), _text(row["grade"]), _text(row["statement"]), *_evidence(row), _lineage(row, fingerprint)]
-        for row in _rows(rows)
-    ]
-    columns = ("claim", "grade", "statement", "estimate", "q", "controls failed", "controls not measured", "lineage id")
+    columns: Columns = {
+        "claim": lambda row: (f"claims/{row['claim_id']}", f"{row['claim_id']:06d}"),
+        "grade": text("grade"),
+        "statement": text("statement"),
+        "estimate": _estimate,
+        "q": probability("q"),
+        "controls failed": lambda row: text_cell(", ".join(speaks_against(row)) or UNKNOWN),
+        "controls not measured": lambda row: text_cell(", ".join(row["controls_missing"]) or UNKNOWN),
+        "lineage id": lambda row: text_cell(claim_lineage_id(row["claim_id"], fingerprint) or UNKNOWN),
+    }
     return html_table(
         "Claims about means over categories and about all latents, with 95 % intervals. An entry gate under controls "
         "failed: the claim does not meet the criteria of its own table. One criterion of a rise is that half of it "
         "lies before the last checkpoint but one",
         columns,
-        cells,
+        known_rows(claims.filter(pl.col("category").is_null())),
         "claims",
     )
 
@@ -62,36 +75,23 @@ def single_claims_table(claims: pl.DataFrame) -> str:
     singles = claims.filter(pl.col("category").is_not_null())
     if singles.is_empty():
         return ""
-    cells = []
+    rows = []
     for (kind, model), part in singles.group_by("kind", "model", maintain_order=True):
         counts = Counter(part["grade"])
         failed = Counter(part["controls_failed"].explode().drop_nulls())
-        n_criteria_not_met = part.height - int(part["passes_gate"].sum())
-        reasons = [f"{name} {number}" for name, number in failed.most_common(3)]
-        cells.append(
-            [
-                _text(str(kind)),
-                _text(str(model or "all sizes")),
-                *((str(counts[grade]), float(counts[grade])) for grade in GRADES),
-                (str(n_criteria_not_met), float(n_criteria_not_met)),
-                _text(", ".join(reasons) or UNKNOWN),
-            ]
+        rows.append(
+            {grade: counts[grade] for grade in GRADES}
+            | {"kind": kind, "model": model or "all sizes", "not met": part.height - int(part["passes_gate"].sum())}
+            | {"failed": ", ".join(f"{name} {number}" for name, number in failed.most_common(3)) or UNKNOWN}
         )
-    columns = ("kind", "model", *GRADES, "criteria not met", "controls that fail most often")
-    return html_table("Number of claims about single categories, by grade", columns, cells)
-
-
-def _evidence(row: dict[str, Any]) -> list[Cell]:
-    estimate, lo, hi = (row[name] for name in ("estimate", "lo", "hi"))
-    shown = UNKNOWN if estimate is None else f"{format_number(estimate)} {row['unit']}"
-    interval = "" if lo is None or hi is None else f" ({format_number(lo)} to {format_number(hi)})"
-    q = row["q"]
-    return [
-        (shown + interval, float("inf") if estimate is None else float(estimate)),
-        (UNKNOWN if q is None else "<0.001" if q < 0.001 else f"{q:.3f}", float("inf") if q is None else float(q)),
-        _text(", ".join(speaks_against(row)) or UNKNOWN),
-        _text(", ".join(row["controls_missing"]) or UNKNOWN),
-    ]
+    columns: Columns = {
+        "kind": text("kind"),
+        "model": text("model"),
+        **{grade: integer(grade) for grade in GRADES},
+        "criteria not met": integer("not met"),
+        "controls that fail most often": text("failed"),
+    }
+    return html_table("Number of claims about single categories, by grade", columns, rows)
 
 
 def claim_lineage_id(claim_id: int, fingerprint: str) -> str:
@@ -99,17 +99,8 @@ def claim_lineage_id(claim_id: int, fingerprint: str) -> str:
     return row_id(fingerprint, {"claim_id": claim_id}) if fingerprint else ""
 
 
-def _lineage(row: dict[str, Any], fingerprint: str) -> Cell:
-    return _text(claim_lineage_id(row["claim_id"], fingerprint) or UNKNOWN)
-
-
-def _name(row: dict[str, Any]) -> Cell:
-    return f"claims/{row['claim_id']}", f"{row['claim_id']:06d}"
-
-
-def _text(value: str) -> Cell:
-    return value, value
-
-
-def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
-    return [{key: known(value) for key, value in row.items()} for row in frame.iter_rows(named=True)]
+def _estimate(row: Row) -> Cell:
+    estimate, lo, hi = (row[name] for name in ("estimate", "lo", "hi"))
+    shown = UNKNOWN if estimate is None else f"{format_number(estimate)} {row['unit']}"
+    interval = "" if lo is None or hi is None else f" ({format_number(lo)} to {format_number(hi)})"
+    return shown + interval, order(estimate)

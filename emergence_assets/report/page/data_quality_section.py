@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emergence_assets.report.page.html_tables import Cell, html_table
-
-_COUNTS = ("asset", "check", "passed", "warned", "failed")
+from emergence_assets.report.page.html_tables import Cell, Columns, html_table, text, text_cell
 
 
 def data_quality_sentence(checks: Sequence[Mapping[str, Any]]) -> str:
@@ -31,22 +29,15 @@ def data_quality_tables(checks: Sequence[Mapping[str, Any]]) -> str:
         checks: rows of `data_quality.check_counts`.
     """
     failing = [check for check in checks if check["n_failing"]]
-    cells = [[*_counts(check), _text(_named(check)), _text("; ".join(check["found"]))] for check in failing]
-    columns = (*_COUNTS, "cells that do not pass", "broken conditions")
-    shown = html_table("Checks that some cell does not pass", columns, cells, "failing-checks") if failing else ""
-    every = html_table(
-        "Number of cells by result, for every check",
-        (*_COUNTS, "requirement"),
-        [[*_counts(check), _text(check["description"])] for check in checks],
-        "checks",
-    )
+    named: Columns = {
+        "cells that do not pass": lambda check: text_cell(_named(check)),
+        "broken conditions": lambda check: text_cell("; ".join(check["found"])),
+    }
+    title = "Checks that some cell does not pass"
+    shown = html_table(title, {**_COUNTS, **named}, failing, "failing-checks") if failing else ""
+    columns = {**_COUNTS, "requirement": text("description")}
+    every = html_table("Number of cells by result, for every check", columns, checks, "checks")
     return f"{shown}<details><summary>All {len(checks)} checks</summary>{every}</details>"
-
-
-def _counts(check: Mapping[str, Any]) -> list[Cell]:
-    failing, blocking = check["n_failing"], check["blocking"]
-    counts = (check["n_cells"] - failing, 0 if blocking else failing, failing if blocking else 0)
-    return [_text(check["asset"]), _text(check["check"]), *((f"{count:,}", float(count)) for count in counts)]
 
 
 def _named(check: Mapping[str, Any]) -> str:
@@ -54,5 +45,14 @@ def _named(check: Mapping[str, Any]) -> str:
     return ", ".join(check["failing"]) + (f" and {more:,} more" if more else "")
 
 
-def _text(value: str) -> Cell:
-    return value, value
+def _count(n_cells: int) -> Cell:
+    return f"{n_cells:,}", float(n_cells)
+
+
+_COUNTS: Columns = {
+    "asset": text("asset"),
+    "check": text("check"),
+    "passed": lambda check: _count(check["n_cells"] - check["n_failing"]),
+    "warned": lambda check: _count(0 if check["blocking"] else check["n_failing"]),
+    "failed": lambda check: _count(check["n_failing"] if check["blocking"] else 0),
+}

@@ -9,7 +9,7 @@ import polars as pl
 from emergence_assets.emergence.claims.grading import SUPPORTED
 from emergence_assets.emergence.presence.replicates import MARGIN
 from emergence_assets.features.chance import REPORTED_RANGE
-from emergence_assets.report.page.sentences import UNKNOWN, known, number, signed, span
+from emergence_assets.report.page.sentences import UNKNOWN, known_rows, number, signed, span
 
 Result = Literal["rise", "not supported", "small", "no rise", "fall", "control failed", "unknown"]
 
@@ -49,7 +49,7 @@ def finding(
     rows = rows.sort("n_params_nonemb", "model")
     if rows.is_empty():
         return Finding("unknown", f"There is no result for {level} categories yet.", "", "", ())
-    each = [{key: known(value) for key, value in row.items()} for row in rows.iter_rows(named=True)]
+    each = known_rows(rows)
     main = each[-1]
     result: Result = "control failed" if _broken(each) else _result(main)
     claim = _emergence_claim(claims, main["model"], level)

@@ -1,36 +1,41 @@
 """Tables of the page: columns, cells and accessible HTML."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from emergence_assets.report.charts.readings import category_histories, size_points
-from emergence_assets.report.page.sentences import UNKNOWN, known, number, signed, span
+from emergence_assets.report.page.sentences import UNKNOWN, known_rows, number, signed, span
 
 MAX_CATEGORIES = 50
+Row = Mapping[str, Any]
 Cell = tuple[str, float | str]
 """Shown text, and the value by which the column is sorted."""
+MakeCell = Callable[[Row], Cell]
+Columns = Mapping[str, MakeCell]
+"""Header of every column, and the function that makes its cell from a row."""
 
 
-def html_table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], name: str = "") -> str:
+def html_table(caption: str, columns: Columns, rows: Sequence[Row], name: str = "") -> str:
     """Make a table with a caption and column headers; the first cell of a row is its header. All text is escaped.
 
     Args:
         caption: content of the table.
-        columns: one header per column.
-        rows: cells per row, as many as columns.
+        columns: header and cell of every column.
+        rows: one row per line of the table.
         name: id of the table; the script of the page makes tables with an id sortable.
     """
-    is_number = [bool(rows) and not isinstance(rows[0][i][1], str) for i in range(len(columns))]
+    cells = [[make(row) for make in columns.values()] for row in rows]
+    is_number = [bool(cells) and not isinstance(cells[0][i][1], str) for i in range(len(columns))]
     head = "".join(
         f'<th scope="col"{_NUMBER if numeric else ""}>{html.escape(column)}</th>'
         for column, numeric in zip(columns, is_number, strict=True)
     )
     body = "".join(
-        "<tr>" + "".join(_cell(cell, "th" if i == 0 else "td") for i, cell in enumerate(row)) + "</tr>\n"
-        for row in rows
+        "<tr>" + "".join(_cell(cell, "th" if i == 0 else "td") for i, cell in enumerate(line)) + "</tr>\n"
+        for line in cells
     )
     attributes = f' id="{html.escape(name)}" class="sortable"' if name else ""
     heading = html.escape(caption)
@@ -40,63 +45,77 @@ def html_table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[Cel
     )
 
 
+def text_cell(value: str) -> Cell:
+    """Make a cell that is sorted by its text."""
+    return value, value
+
+
+def text(name: str) -> MakeCell:
+    """Show a field as it is."""
+    return lambda row: text_cell(row[name])
+
+
+def integer(name: str) -> MakeCell:
+    """Show a whole number; a dash if unknown."""
+    return lambda row: (UNKNOWN if row[name] is None else f"{row[name]:,}", order(row[name]))
+
+
+def decimal(name: str) -> MakeCell:
+    """Show a number with three decimals; a dash if unknown."""
+    return lambda row: (number(row[name]), order(row[name]))
+
+
+def probability(name: str) -> MakeCell:
+    """Show a p-value or q-value with three decimals, or that it is smaller; a dash if unknown."""
+    return lambda row: ("<0.001" if order(row[name]) < 0.001 else number(row[name]), order(row[name]))
+
+
+def order(value: float | None) -> float:
+    """Return the value by which a number is sorted; unknown values come last."""
+    return float("inf") if value is None else float(value)
+
+
 def headline_table(headline: pl.DataFrame, level: str) -> str:
     """One row per model: presence at the first and last step, rise, controls; mean over categories and layers."""
     rows = headline.filter((pl.col("category_level") == level) & (pl.col("control_id") == "none"))
-    cells = [
-        [
-            _text(row["model"]),
-            _integer(row["n_params_nonemb"]),
-            _text(f"{row['step_first']:,} to {row['step_last']:,}"),
-            _estimate(row["p_first"], row["p_first_lo"], row["p_first_hi"]),
-            _estimate(row["p_last"], row["p_last_lo"], row["p_last_hi"]),
-            _estimate(row["rise"], row["rise_lo"], row["rise_hi"], signed),
-            (f"{row['n_strong_first']:.1f} to {row['n_strong_last']:.1f}", _order(row["n_strong_last"])),
-            (span(row["p_shuffle_min"], row["p_shuffle_max"]), _order(row["p_shuffle_max"])),
-            (span(row["p_dense_first"], row["p_dense_last"]), _order(row["p_dense_last"])),
-            (number(row["p_bow"]), _order(row["p_bow"])),
-        ]
-        for row in _rows(rows.sort("n_params_nonemb", "model"))
-    ]
-    columns = (
-        "model",
-        "parameters",
-        "steps",
-        "AUROC first step",
-        "AUROC last step",
-        "rise",
-        "categories with AUROC ≥ 0.75",
-        "shuffled labels, range",
-        "dense probe",
-        "bag of words",
-    )
+    columns: Columns = {
+        "model": text("model"),
+        "parameters": integer("n_params_nonemb"),
+        "steps": lambda row: text_cell(f"{row['step_first']:,} to {row['step_last']:,}"),
+        "AUROC first step": _estimate("p_first"),
+        "AUROC last step": _estimate("p_last"),
+        "rise": _estimate("rise", signed),
+        "categories with AUROC ≥ 0.75": lambda row: (
+            f"{row['n_strong_first']:.1f} to {row['n_strong_last']:.1f}",
+            order(row["n_strong_last"]),
+        ),
+        "shuffled labels, range": _span("p_shuffle_min", "p_shuffle_max"),
+        "dense probe": _span("p_dense_first", "p_dense_last"),
+        "bag of words": decimal("p_bow"),
+    }
     return html_table(
         "Mean AUROC over categories and layers, with 95 % intervals; numbers of categories are means over layers; the "
         "dense probe is given at the first and last step; parameters without embeddings",
         columns,
-        cells,
+        known_rows(rows.sort("n_params_nonemb", "model")),
     )
 
 
 def size_table(scale: pl.DataFrame, level: str) -> str:
     """One row per model, at its checkpoint nearest to the same number of tokens and at its best layer there."""
-    cells = [
-        [
-            _text(row["model"]),
-            _integer(row["n_params_nonemb"]),
-            _integer(row["layer"]),
-            _estimate(row["p_best"], row["lo"], row["hi"]),
-            (number(row["p_step0"]), _order(row["p_step0"])),
-            (number(row["p_dense"]), _order(row["p_dense"])),
-        ]
-        for row in _rows(size_points(scale, level).sort("n_params_nonemb", "model"))
-    ]
-    columns = ("model", "parameters", "best layer", "AUROC", "same layer at step 0", "dense probe")
+    columns: Columns = {
+        "model": text("model"),
+        "parameters": integer("n_params_nonemb"),
+        "best layer": integer("layer"),
+        "AUROC": _estimate("p_best", ends=("lo", "hi")),
+        "same layer at step 0": decimal("p_step0"),
+        "dense probe": decimal("p_dense"),
+    }
     return html_table(
         "Mean AUROC of the sizes at the checkpoints nearest to the same number of training tokens, at the best layer "
         "of each size, with 95 % intervals; parameters without embeddings",
         columns,
-        cells,
+        known_rows(size_points(scale, level).sort("n_params_nonemb", "model")),
     )
 
 
@@ -116,93 +135,67 @@ def seeds_table(seeds: pl.DataFrame, level: str) -> str:
         )
     )
     joined = rows.filter(pl.col("aggregate") == "mean").join(single, on="model").sort("n_params_nonemb", "model")
-    cells = [
-        [
-            _text(row["model"]),
-            _integer(row["n_runs"]),
-            (", ".join(signed(run["gain"]) for run in row["runs"]), _order(row["gain_mean"])),
-            (number(row["gain_sd"]), _order(row["gain_sd"])),
-            (number(row["sd"]), _order(row["sd"])),
-            (number(row["text_sd"]), _order(row["text_sd"])),
-            (f"{row['agree']} of {row['n']}", float(row["agree"])),
-        ]
-        for row in _rows(joined)
-    ]
-    columns = (
-        "model",
-        "runs",
-        "gain of each run",
-        "sd between runs, mean gain",
-        f"sd between runs, single {level}",
-        f"sd over texts, single {level}",
-        "categories whose gains have one sign in all runs",
-    )
+    columns: Columns = {
+        "model": text("model"),
+        "runs": integer("n_runs"),
+        "gain of each run": lambda row: (
+            ", ".join(signed(run["gain"]) for run in row["runs"]),
+            order(row["gain_mean"]),
+        ),
+        "sd between runs, mean gain": decimal("gain_sd"),
+        f"sd between runs, single {level}": decimal("sd"),
+        f"sd over texts, single {level}": decimal("text_sd"),
+        "categories whose gains have one sign in all runs": lambda row: (
+            f"{row['agree']} of {row['n']}",
+            float(row["agree"]),
+        ),
+    }
     return html_table(
         "Differences between training runs of one model, at their last common step and the best layer of each run; "
         "sd: standard deviation, AUROC units",
         columns,
-        cells,
+        known_rows(joined),
     )
 
 
 def category_table(time: pl.DataFrame, level: str, model: str, domains: Mapping[str, str]) -> str:
     """List the categories with the largest gain at the model's best layer, largest first."""
     rows = category_histories(time, level, model)
-    cells = [
-        [
-            _text(row["category"]),
-            *([_text(domains.get(row["category"], UNKNOWN))] if domains else []),
-            (number(row["base"]), _order(row["base"])),
-            _estimate(row["p_end"], row["p_end_lo"], row["p_end_hi"]),
-            _estimate(row["amp"], row["amp_lo"], row["amp_hi"], signed),
-            _text(_called_emerged(row)),
-            _step(row, "onset_step"),
-            _step(row, "half_step"),
-            _text(_CURVES.get(row["best_model"], UNKNOWN)),
-            _text({"none": "complete", "left": "before training", "right": "still rising"}.get(row["censor"], UNKNOWN))
-            if row["emerged"]
-            else _text(UNKNOWN),
-            ("<0.001" if (row["q_emerged"] or 1) < 0.001 else number(row["q_emerged"]), _order(row["q_emerged"])),
-            (number(row["p_shuffle"]), _order(row["p_shuffle"])),
-            (number(row["p_dense"]), _order(row["p_dense"])),
-            (number(row["p_bow"]), _order(row["p_bow"])),
-        ]
-        for row in _rows(rows.head(MAX_CATEGORIES))
-    ]
-    columns = (
-        level,
-        *(["group"] if domains else []),
-        "AUROC step 0",
-        "AUROC last step",
-        "gain",
-        "emerged",
-        "onset step",
-        "half-rise step",
-        "best curve",
-        "rise",
-        "q",
-        "shuffled labels",
-        "dense probe",
-        "bag of words",
-    )
-    shown = (
-        f"{len(cells)} of {rows.height} categories, largest gain first"
-        if rows.height > len(cells)
-        else "All categories"
-    )
+    listed = known_rows(rows.head(MAX_CATEGORIES))
+    group: Columns = {"group": lambda row: text_cell(domains.get(row["category"], UNKNOWN))}
+    columns: Columns = {
+        level: text("category"),
+        **(group if domains else {}),
+        "AUROC step 0": decimal("base"),
+        "AUROC last step": _estimate("p_end"),
+        "gain": _estimate("amp", signed),
+        "emerged": lambda row: text_cell(_called_emerged(row)),
+        "onset step": _step("onset_step"),
+        "half-rise step": _step("half_step"),
+        "best curve": lambda row: text_cell(_CURVES.get(row["best_model"], UNKNOWN)),
+        "rise": lambda row: text_cell(_RISES.get(row["censor"], UNKNOWN) if row["emerged"] else UNKNOWN),
+        "q": probability("q_emerged"),
+        "shuffled labels": decimal("p_shuffle"),
+        "dense probe": decimal("p_dense"),
+        "bag of words": decimal("p_bow"),
+    }
+    shown = "All categories"
+    if rows.height > len(listed):
+        shown = f"{len(listed)} of {rows.height} categories, largest gain first"
     layer = f", layer {rows['layer'][0]}" if rows.height else ""
-    return html_table(f"{shown}: {model}{layer}, with 95 % intervals", columns, cells, "categories")
+    return html_table(f"{shown}: {model}{layer}, with 95 % intervals", columns, listed, "categories")
 
 
-def origin_table(provenance: Sequence[Mapping[str, Any]]) -> str:
+def origin_table(provenance: Sequence[Row]) -> str:
     """One row per cell that the page was made from; columns are the keys of the rows, in order of appearance."""
-    columns = list(dict.fromkeys(key for row in provenance for key in row))
-    cells = [[_text("" if row.get(key) is None else str(row[key])) for key in columns] for row in provenance]
-    return html_table("Cells that the page was made from", [column.replace("_", " ") for column in columns], cells)
+    names = dict.fromkeys(key for row in provenance for key in row)
+    rows = [{name: "" if row.get(name) is None else str(row[name]) for name in names} for row in provenance]
+    return html_table("Cells that the page was made from", {name.replace("_", " "): text(name) for name in names}, rows)
 
 
 _NUMBER = ' class="number"'
 _CURVES = {"constant": "constant", "linear": "line", "sigmoid": "sigmoid", "two_step": "two steps"}
+_RISES = {"none": "complete", "left": "before training", "right": "still rising"}
 
 
 def _cell(cell: Cell, tag: str) -> str:
@@ -215,20 +208,23 @@ def _cell(cell: Cell, tag: str) -> str:
     return f"<{tag}{attributes}>{text}</{tag}>"
 
 
-def _text(value: str) -> Cell:
-    return value, value
+def _estimate(
+    name: str, shown: Callable[[float | None], str] = number, ends: tuple[str, str] | None = None
+) -> MakeCell:
+    low, high = ends or (f"{name}_lo", f"{name}_hi")
+
+    def make(row: Row) -> Cell:
+        interval = span(row[low], row[high], shown)
+        return (shown(row[name]) if interval == UNKNOWN else f"{shown(row[name])} ({interval})"), order(row[name])
+
+    return make
 
 
-def _integer(value: int | None) -> Cell:
-    return (UNKNOWN, _order(None)) if value is None else (f"{value:,}", float(value))
+def _span(low: str, high: str) -> MakeCell:
+    return lambda row: (span(row[low], row[high]), order(row[high]))
 
 
-def _estimate(value: float | None, low: float | None, high: float | None, shown: Any = number) -> Cell:
-    interval = span(low, high, shown)
-    return (shown(value) if interval == UNKNOWN else f"{shown(value)} ({interval})"), _order(value)
-
-
-def _called_emerged(row: Mapping[str, Any]) -> str:
+def _called_emerged(row: Row) -> str:
     """Format `yes` or `no`; with the grade of the claim if the criteria of the time table are met."""
     if row["emerged"] is None:
         return UNKNOWN
@@ -236,16 +232,10 @@ def _called_emerged(row: Mapping[str, Any]) -> str:
     return f"{answer} ({row['grade']})" if row["passes_gate"] else answer
 
 
-def _step(row: Mapping[str, Any], name: str) -> Cell:
-    if not row["emerged"]:
-        return UNKNOWN, _order(None)
-    return f"{row[name]:,.0f} ({row[f'{name}_lo']:,.0f} to {row[f'{name}_hi']:,.0f})", float(row[name])
+def _step(name: str) -> MakeCell:
+    def make(row: Row) -> Cell:
+        if not row["emerged"]:
+            return UNKNOWN, order(None)
+        return f"{row[name]:,.0f} ({row[f'{name}_lo']:,.0f} to {row[f'{name}_hi']:,.0f})", float(row[name])
 
-
-def _order(value: float | None) -> float:
-    """Sort value of a number; unknown values come last."""
-    return float("inf") if value is None else float(value)
-
-
-def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
-    return [{key: known(value) for key, value in row.items()} for row in frame.iter_rows(named=True)]
+    return make

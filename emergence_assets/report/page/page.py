@@ -16,6 +16,7 @@ from emergence_assets.plan.lineage_id import figure_key, row_id
 from emergence_assets.report.charts.figures import Figure
 from emergence_assets.report.charts.readings import ReportTables, category_histories, models_by_size, size_points
 from emergence_assets.report.charts.theme import COLOURS, FONT, chart_svg
+from emergence_assets.report.figure_tables import FIGURE_TABLES
 from emergence_assets.report.page.checkpoint_section import checkpoint_sentence, checkpoint_table
 from emergence_assets.report.page.claims_section import (
     claim_lineage_id,
@@ -66,21 +67,23 @@ def build_page(
         A document that needs no network and no other file; equal arguments give equal text.
     """
     level = tables.level
-    models = models_by_size(tables.presence)
+    models = models_by_size(tables.category_presence)
     largest = models[-1] if models else ""
-    seeds = tables.presence["n_seeds"].max()
+    seeds = tables.category_presence["n_seeds"].max()
     found = finding(
         tables.headline,
         tables.claims,
         level,
         seeds if isinstance(seeds, int) else None,
-        has_replicates=not tables.seeds.is_empty(),
+        has_replicates=not tables.model_seeds.is_empty(),
     )
     caution = _CAUTION if found.result == "control failed" else ""
     of_claims = next((str(row["fingerprint"]) for row in provenance if row.get("asset") == "claims"), "")
-    drawn = {figure.name: _figure(figure, fingerprint) for figure in figures}
+    drawn = {name: "" if name in _OPTIONAL else _NOTHING for name in FIGURE_TABLES}
+    drawn |= {figure.name: _figure(figure, fingerprint) for figure in figures}
     template = files("emergence_assets.report.page").joinpath("page_template.html").read_text(encoding="utf-8")
     return Template(template).substitute(
+        drawn,
         study=html.escape(study),
         description=html.escape(description),
         level=html.escape(level),
@@ -95,26 +98,14 @@ def build_page(
         claims=claims_table(tables.claims, of_claims),
         single_claims=single_claims_table(tables.claims),
         headline=headline_table(tables.headline, level),
-        over_time=drawn.get("presence_over_time", _NOTHING),
-        controls=drawn.get("controls_at_last_step", ""),
-        layer_sentence=_paragraph(layer_sentence(tables.space, level, largest)),
-        over_layers=drawn.get("gain_by_layer", _NOTHING),
-        mechanism=drawn.get("shares_by_category", ""),
-        size_sentence=_paragraph(caution + size_sentence(tables.scale, level)),
-        over_size=drawn.get("presence_over_size", _NOTHING),
-        size_table=size_table(tables.scale, level),
-        by_compute=drawn.get("utility_by_compute", _NOTHING),
-        seeds_table=seeds_table(tables.seeds, level),
-        category_sentence=_paragraph(caution + category_sentence(tables.time, level, largest)),
-        share_emerged=drawn.get("share_emerged", ""),
-        half_steps=drawn.get("half_steps_by_category", ""),
-        by_category=drawn.get("gain_by_category", _NOTHING),
-        category_table=category_table(tables.time, level, largest, tables.domains),
-        sae_quality=drawn.get("sae_quality", _NOTHING),
-        latents_found_again=drawn.get("latents_found_again", _NOTHING),
-        checkpoint_sentence=_paragraph(checkpoint_sentence(tables.registry)),
-        checkpoint_likeness=drawn.get("checkpoint_likeness", _NOTHING),
-        checkpoint_table=checkpoint_table(tables.registry),
+        layer_sentence=_paragraph(layer_sentence(tables.emergence_over_space, level, largest)),
+        size_sentence=_paragraph(caution + size_sentence(tables.emergence_over_scale, level)),
+        size_table=size_table(tables.emergence_over_scale, level),
+        seeds_table=seeds_table(tables.model_seeds, level),
+        category_sentence=_paragraph(caution + category_sentence(tables.emergence_over_time, level, largest)),
+        category_table=category_table(tables.emergence_over_time, level, largest, tables.domains),
+        checkpoint_sentence=_paragraph(checkpoint_sentence(tables.checkpoint_registry)),
+        checkpoint_table=checkpoint_table(tables.checkpoint_registry),
         data_quality_sentence=_paragraph(data_quality_sentence(checks)),
         data_quality_tables=data_quality_tables(checks),
         recipe=html.escape(recipe),
@@ -132,8 +123,8 @@ def build_page(
                     for row in tables.claims.iter_rows(named=True)
                 ],
                 "headline": _records(tables.headline.filter(pl.col("category_level") == level)),
-                "sizes": _records(size_points(tables.scale, level)),
-                "categories": _records(category_histories(tables.time, level, largest)),
+                "sizes": _records(size_points(tables.emergence_over_scale, level)),
+                "categories": _records(category_histories(tables.emergence_over_time, level, largest)),
             }
         ),
     )
@@ -146,6 +137,8 @@ def json_for_script(value: Any) -> str:
 
 
 _CAUTION = "A control failed or is missing (see the finding), so the numbers below are no evidence of emergence. "
+_OPTIONAL = ("controls_at_last_step", "share_emerged", "half_steps_by_category", "shares_by_category")
+"""Figures that the page leaves out without a word where they have no data."""
 _NOTHING = '<p class="nothing">There is no data for this chart yet.</p>'
 
 

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import polars as pl
+from polars import selectors as cs
 
 from emergence_assets.emergence.time.rises import CHECKPOINTS_FOR_A_CLAIM
 from emergence_assets.report.charts.readings import category_histories, mean_row, size_row
@@ -15,10 +16,10 @@ MINUS = "\N{MINUS SIGN}"
 
 def size_sentence(scale: pl.DataFrame, level: str) -> str:
     """Compare presence in the smallest and the largest model, with the result of `emergence_over_scale`."""
-    rows = size_row(scale, level).to_dicts()
+    rows = known_rows(size_row(scale, level))
     if not rows:
         return "There is no comparison of sizes yet."
-    row = {key: known(value) for key, value in rows[0].items()}
+    row = rows[0]
     points = sorted(row["size_points"], key=lambda point: (point["n_params_nonemb"], point["model"]))
     if row["n_sizes"] < 2 or row["rise"] is None or row["rise_lo"] is None:
         return f"There is one size only ({points[0]['model']}), so sizes cannot be compared."
@@ -56,7 +57,7 @@ def layer_sentence(space: pl.DataFrame, level: str, model: str) -> str:
     rows = mean_row(space, level).filter(pl.col("model") == model).sort("step")
     if rows.is_empty():
         return ""
-    row = {key: known(value) for key, value in rows.row(-1, named=True).items()}
+    row = known_rows(rows)[-1]
     if len(row["layers"]) < 2 or row["peak_depth_lo"] is None:
         return ""
     peak = (
@@ -113,6 +114,6 @@ def span(low: float | None, high: float | None, shown: Any = number) -> str:
     return UNKNOWN if UNKNOWN in (shown(low), shown(high)) else f"{shown(low)} to {shown(high)}"
 
 
-def known(value: Any) -> Any:
-    """Return the value, or None for a float that is not finite."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def known_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a frame, with None in place of a float that is not finite."""
+    return frame.with_columns(pl.when(cs.float().is_finite()).then(cs.float())).to_dicts()

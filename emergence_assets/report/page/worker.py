@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from emergence_assets.plan.table_inputs import TableFiles
-from emergence_assets.report.spec import HEADLINE_NAME, PAGE_NAME, REGISTRY_NAME, SEEDS_NAME, TABLES
+from emergence_assets.report.spec import HEADLINE_NAME, PAGE_NAME, REPORT, TABLES
 from resources.environment import environment
 from resources.files.atomic import clear_disk_errors, replacing_folder
 from resources.files.records import (
@@ -32,35 +32,21 @@ def write_report(
     from emergence_assets.emergence.claims.supported import supported_histories
     from emergence_assets.emergence.presence.headline import headline
     from emergence_assets.emergence.presence.table import HEADLINE
-    from emergence_assets.emergence.scale.table import MODEL_SEEDS
     from emergence_assets.report.charts.figures import draw_figures
     from emergence_assets.report.charts.readings import ReportTables, of_sizes
     from emergence_assets.report.charts.theme import chart_png
     from emergence_assets.report.page.page import build_page
 
     want = required_from_json(required)
-    whole = {name: read_tables([Path(file) for file in files], table) for name, (table, files) in tables.items()}
-    read = {name: of_sizes(whole[name], sizes) for name in TABLES}
+    read = {
+        name: read_tables([Path(file) for file in files], table)
+        for name, (table, files) in tables.items()
+        if name in REPORT.inputs
+    }
+    read |= {name: of_sizes(read[name], sizes) for name in TABLES}
     summary_table = headline(read["category_presence"])
-    shown = ReportTables(
-        level=level,
-        presence=read["category_presence"],
-        time=supported_histories(read["emergence_over_time"], read["claims"]),
-        claims=read["claims"],
-        hazard=read["emergence_hazard"],
-        space=read["emergence_over_space"],
-        scale=read["emergence_over_scale"],
-        mechanism=read["reactivation_mechanism"],
-        reactivation=read["reactivation"],
-        headline=summary_table,
-        cost=read["cost_utility"],
-        seeds=whole.get(SEEDS_NAME, MODEL_SEEDS.schema.to_frame()),
-        sae_metrics=read["sae_metrics"],
-        stability=read["lineage_stability"],
-        registry=whole[REGISTRY_NAME],
-        controls=read["category_controls"],
-        domains=domains,
-    )
+    read["emergence_over_time"] = supported_histories(read["emergence_over_time"], read["claims"])
+    shown = ReportTables(level=level, domains=domains, headline=summary_table, **read)
     study = dict(want.recipe["study"])
     figures = draw_figures(shown)
     with clear_disk_errors(Path(folder)), replacing_folder(Path(folder)) as temporary:

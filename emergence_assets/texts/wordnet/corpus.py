@@ -68,24 +68,11 @@ def documents(synsets: pl.DataFrame, split: Split) -> list[tuple[str, list[str]]
     return chosen
 
 
-def training_documents() -> list[str]:
-    """Texts of the training documents, about 80 % of all, in file order."""
-    return [text for text, _ in documents(read_synsets(), "training")]
-
-
-def heldout_documents() -> list[str]:
-    """Texts of the held-out documents, in file order."""
-    return [text for text, _ in documents(read_synsets(), "heldout")]
-
-
-def training_synsets() -> pl.DataFrame:
-    """The synsets of the training documents, in file order, columns as in `SCHEMA`."""
-    return _synsets_of("training")
-
-
-def heldout_synsets() -> pl.DataFrame:
-    """The synsets of the held-out documents, on which no embedded model is trained, in file order."""
-    return _synsets_of("heldout")
+def synsets_of(split: Split) -> pl.DataFrame:
+    """Return the synsets of the documents on one side of the split, in file order, columns as in `SCHEMA`."""
+    synsets = read_synsets()
+    chosen = [synset_id for _, synset_ids in documents(synsets, split) for synset_id in synset_ids]
+    return synsets.filter(pl.col("synset_id").is_in(chosen))
 
 
 def corpus_sha256() -> str:
@@ -134,9 +121,3 @@ def _line(lemmas: list[str], definition: str, example: str | None) -> str:
 def _is_heldout(synset_id: str) -> bool:
     digest = hashlib.sha256(synset_id.encode()).digest()
     return int.from_bytes(digest[:8], "big") < HELDOUT_FRACTION * 2**64
-
-
-def _synsets_of(split: Split) -> pl.DataFrame:
-    synsets = read_synsets()
-    chosen = [synset_id for _, synset_ids in documents(synsets, split) for synset_id in synset_ids]
-    return synsets.filter(pl.col("synset_id").is_in(chosen))

@@ -39,7 +39,7 @@ def changed_tokenizer(checkpoint: Path, **parts: object) -> Path:
 
 def test_it_is_the_mean_over_windows_of_heldout_glosses(checkpoint: Path, model: PreTrainedModel) -> None:
     tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
-    rows = corpus.heldout_synsets().head(300)
+    rows = corpus.synsets_of("heldout").head(300)
     text = "".join(map(corpus.synset_text, rows["lemmas"].to_list(), rows["definition"]))
     ids = tokenizer.encode(text, add_special_tokens=False).ids
     losses = []

@@ -61,14 +61,14 @@ def test_a_whole_study_has_all_figures_in_order(charts: dict[str, tuple[Chart, C
 
 
 def test_means_are_those_of_the_headline(rising: ReportTables) -> None:
-    means = means_by_step(rising.presence, "subject").filter(pl.col("model") == "large").sort("step")
+    means = means_by_step(rising.category_presence, "subject").filter(pl.col("model") == "large").sort("step")
     row = rising.headline.filter(pl.col("model") == "large", pl.col("control_id") == "none").row(0, named=True)
     for position, end in ((0, "first"), (-1, "last")):
         shown = means.row(position, named=True)
         found = [shown[key] for key in ("p_best", "lo", "hi", "p_dense")]
         wanted = [row[key] for key in (f"p_{end}", f"p_{end}_lo", f"p_{end}_hi", f"p_dense_{end}")]
         assert found == pytest.approx(wanted, abs=1e-5)
-    shuffled = shuffled_by_step(rising.presence, "subject")
+    shuffled = shuffled_by_step(rising.category_presence, "subject")
     headline = rising.headline.filter(pl.col("control_id") == "none")
     assert shuffled["lo"].min() == pytest.approx(headline["p_shuffle_min"].min(), abs=1e-6)
     assert shuffled["hi"].max() == pytest.approx(headline["p_shuffle_max"].max(), abs=1e-6)
@@ -87,7 +87,7 @@ def test_presence_over_time_shows_every_control(charts: dict[str, tuple[Chart, C
     level = {row["p"] for row in rows if row["line"] == "step 0 level" and row["model"] == "large"}
     assert level == {best["large", 0]}
     assert best["large", 512] > best["large", 0] + 0.2
-    assert len(best) == len(models_by_size(rising.presence)) * rising.presence["step"].n_unique()
+    assert len(best) == len(models_by_size(rising.category_presence)) * rising.category_presence["step"].n_unique()
 
 
 def test_heat_map_cells_are_gains_over_step_0(charts: dict[str, tuple[Chart, Chart]], rising: ReportTables) -> None:
@@ -95,21 +95,25 @@ def test_heat_map_cells_are_gains_over_step_0(charts: dict[str, tuple[Chart, Cha
         (row["model"], row["layer"], row["step"]): row["gain"] for row in _rows(charts["gain_by_layer"][0].to_dict())
     }
     assert cells["large", 0, 0] == 0
-    gains = rising.presence.filter(pl.col("control_id") == "none", pl.col("model") == "large", pl.col("layer") == 1)
+    gains = rising.category_presence.filter(
+        pl.col("control_id") == "none", pl.col("model") == "large", pl.col("layer") == 1
+    )
     wanted = gains.filter(pl.col("step") == 512)["gain"].cast(pl.Float64).mean()
     assert cells["large", 1, 512] == pytest.approx(wanted, abs=1e-5)
 
 
 def test_the_best_layer_is_chosen_on_the_other_half(rising: ReportTables) -> None:
-    chosen = gains_at_best_layer(rising.presence, "subject", "large")
-    last = measured(rising.presence, "subject").filter(pl.col("model") == "large", pl.col("step") == 512)
+    chosen = gains_at_best_layer(rising.category_presence, "subject", "large")
+    last = measured(rising.category_presence, "subject").filter(pl.col("model") == "large", pl.col("step") == 512)
     best = last.filter(pl.col("p_select") == pl.col("p_select").max().over("category"))
     assert set(chosen.select("category", "layer").unique().rows()) == set(best.select("category", "layer").rows())
-    assert chosen.group_by("category", "step").len()["len"].to_list() == [1] * (6 * rising.presence["step"].n_unique())
+    assert chosen.group_by("category", "step").len()["len"].to_list() == [1] * (
+        6 * rising.category_presence["step"].n_unique()
+    )
 
 
 def test_checkpoints_with_missing_layers_are_not_averaged(rising: ReportTables) -> None:
-    rows = measured(rising.presence, "subject")
+    rows = measured(rising.category_presence, "subject")
     half = rows.filter(~((pl.col("model") == "large") & (pl.col("step") == 64) & (pl.col("layer") == 1)))
     left = complete_steps(half).select("model", "step").unique().rows()
     assert ("large", 64) not in left
@@ -128,7 +132,9 @@ def test_the_share_that_emerged_ends_where_the_table_does(
         ("large", "label_shuffle"): 0,
     }
     assert {row["share"] for row in rows if row["step"] == 0} == {0}
-    emerged = rising.time.filter(pl.col("layer_choice") == "best", pl.col("aggregate") == "none", pl.col("emerged"))
+    emerged = rising.emergence_over_time.filter(
+        pl.col("layer_choice") == "best", pl.col("aggregate") == "none", pl.col("emerged")
+    )
     assert emerged.height == 12
 
 
@@ -187,16 +193,16 @@ def test_colours_of_the_theme_differ() -> None:
 
 
 def test_shares_are_drawn_where_they_are_defined(rising: ReportTables, charts: dict[str, tuple[Chart, Chart]]) -> None:
-    defined = rising.mechanism.drop_nulls("share_attn")
+    defined = rising.reactivation_mechanism.drop_nulls("share_attn")
     shown = {(row["category"], row["part"]): row["share"] for row in _rows(charts["shares_by_category"][0].to_dict())}
-    assert len(shown) == 3 * len(defined) < 3 * len(rising.mechanism)
+    assert len(shown) == 3 * len(defined) < 3 * len(rising.reactivation_mechanism)
     for row in defined.iter_rows(named=True):
         assert shown[row["category"], "added by attention"] == pytest.approx(row["share_attn"], abs=1e-4)
         assert shown[row["category"], "added by MLPs"] == pytest.approx(row["share_mlp"], abs=1e-4)
 
 
 def test_controls_are_means_over_layers_beside_the_measurement(rising: ReportTables) -> None:
-    means = control_means(rising.controls, "subject")
+    means = control_means(rising.category_controls, "subject")
     row = rising.headline.filter(model="large", control_id="none").row(0, named=True)
     found = means.filter(model="large")
     assert found["p_measured"].to_list() == pytest.approx([row["p_last"]] * len(found), abs=1e-5)
@@ -209,7 +215,7 @@ def test_controls_are_means_over_layers_beside_the_measurement(rising: ReportTab
 def test_shares_found_again_are_those_of_the_table(
     rising: ReportTables, charts: dict[str, tuple[Chart, Chart]]
 ) -> None:
-    rows = stability_rows(rising.stability, "large").filter(pl.col("pairing") == "other_seed")
+    rows = stability_rows(rising.lineage_stability, "large").filter(pl.col("pairing") == "other_seed")
     drawn = _rows(charts["latents_found_again"][0].to_dict())
     for line, column in (
         ("next checkpoint, another seed", "s_raw"),

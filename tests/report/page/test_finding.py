@@ -68,7 +68,7 @@ def test_nothing_planted_is_no_emergence(planted_tables: Callable[..., ReportTab
     assert "an interval that includes 0" in found.lead
     assert "features emerge" not in _limits(tables)
     assert "That nothing emerges: the interval excludes only mean rises above" in _limits(tables)
-    assert "0 of 6 categories have emerged." in category_sentence(tables.time, "subject", "large")
+    assert "0 of 6 categories have emerged." in category_sentence(tables.emergence_over_time, "subject", "large")
 
 
 @pytest.mark.parametrize("shift", [0.06, -0.06])
@@ -118,7 +118,7 @@ def test_the_result_follows_estimate_and_interval(
 def test_unfinished_studies_conclude_nothing(planted_tables: Callable[..., ReportTables], rising: ReportTables) -> None:
     late = planted_tables(0.5, steps=(8, 64))
     assert "large has no checkpoint of step 0" in _found(late).lead
-    assert category_sentence(late.time, "subject", "large").startswith("Without step 0")
+    assert category_sentence(late.emergence_over_time, "subject", "large").startswith("Without step 0")
     assert "one checkpoint only" in _found(planted_tables(0.5, steps=(0,))).lead
     assert _found(planted_tables(0.5, steps=(0,))).result == "unknown"
     assert (
@@ -128,28 +128,28 @@ def test_unfinished_studies_conclude_nothing(planted_tables: Callable[..., Repor
 
 
 def test_the_sentence_about_sizes_has_the_result_of_the_scale_table(rising: ReportTables) -> None:
-    said = size_sentence(rising.scale, "subject")
+    said = size_sentence(rising.emergence_over_scale, "subject")
     assert "Result of the scale table: insufficient, fewer than five sizes" in said
-    up = rising.scale.with_columns(rise=pl.lit(0.1), rise_lo=pl.lit(0.05), rise_hi=pl.lit(0.15))
+    up = rising.emergence_over_scale.with_columns(rise=pl.lit(0.1), rise_lo=pl.lit(0.05), rise_hi=pl.lit(0.15))
     assert "are clearer than those of the smallest" in size_sentence(up, "subject")
     assert "+0.100 (95 % interval +0.050 to +0.150)" in size_sentence(up, "subject")
-    flat = rising.scale.with_columns(rise=pl.lit(0.1), rise_lo=pl.lit(-0.05), rise_hi=pl.lit(0.15))
+    flat = rising.emergence_over_scale.with_columns(rise=pl.lit(0.1), rise_lo=pl.lit(-0.05), rise_hi=pl.lit(0.15))
     assert size_sentence(flat, "subject").startswith("No difference between sizes is shown")
-    one = rising.scale.with_columns(n_sizes=pl.lit(1))
+    one = rising.emergence_over_scale.with_columns(n_sizes=pl.lit(1))
     assert "one size only" in size_sentence(one, "subject")
-    assert size_sentence(rising.scale.clear(), "subject") == "There is no comparison of sizes yet."
+    assert size_sentence(rising.emergence_over_scale.clear(), "subject") == "There is no comparison of sizes yet."
 
 
 def test_no_layer_stands_out_when_the_interval_of_the_peak_is_wide(rising: ReportTables) -> None:
-    wide = rising.space.with_columns(peak_depth_lo=pl.lit(0.1), peak_depth_hi=pl.lit(1.0))
+    wide = rising.emergence_over_space.with_columns(peak_depth_lo=pl.lit(0.1), peak_depth_hi=pl.lit(1.0))
     assert "no layer stands out" in layer_sentence(wide, "subject", "large")
-    narrow = rising.space.with_columns(peak_depth_lo=pl.lit(0.5), peak_depth_hi=pl.lit(0.6))
+    narrow = rising.emergence_over_space.with_columns(peak_depth_lo=pl.lit(0.5), peak_depth_hi=pl.lit(0.6))
     assert "from 50 to 60 % of the depth." in layer_sentence(narrow, "subject", "large")
-    assert layer_sentence(rising.space, "subject", "small") == ""  # one layer
+    assert layer_sentence(rising.emergence_over_space, "subject", "small") == ""  # one layer
 
 
 def test_category_sentence_counts_emerged_categories(rising: ReportTables) -> None:
-    assert "6 of 6 categories have emerged" in category_sentence(rising.time, "subject", "large")
+    assert "6 of 6 categories have emerged" in category_sentence(rising.emergence_over_time, "subject", "large")
 
 
 def test_numbers_are_written_with_their_sign_or_as_unknown() -> None:

@@ -150,7 +150,7 @@ def test_the_page_lists_the_checkpoints_that_were_left_out_with_reasons(page: st
     assert "22 checkpoints of 2 models, from project/large, project/small" in text
     assert "2 were left out of every curve (2 duplicate)" in text
     assert text.count("it has the weights of step 512") == 2
-    clean = dataclasses.replace(rising, registry=rising.registry.filter(pl.col("on_time_axis")))
+    clean = dataclasses.replace(rising, checkpoint_registry=rising.checkpoint_registry.filter(pl.col("on_time_axis")))
     text = _outline(_page(clean, [])).text
     assert "None was left out" in text
     assert "Checkpoints that were left out" not in text

@@ -17,6 +17,10 @@ BUILD_SCRIPT = Path(__file__).parents[3] / "scripts" / "build_wordnet.py"
 DATA_FILES = Path(os.environ.get("WORDNET_DATA_FILES", "/usr/share/wordnet"))
 
 
+def _texts(split: corpus.Split) -> list[str]:
+    return [text for text, _ in corpus.documents(corpus.read_synsets(), split)]
+
+
 @pytest.fixture(scope="module")
 def build():
     specification = importlib.util.spec_from_file_location("build_wordnet", BUILD_SCRIPT)
@@ -65,12 +69,12 @@ def test_licence_is_shipped_with_the_data():
 
 def test_documents_hold_every_synset_once_and_four_fifths_are_for_training():
     synsets = corpus.read_synsets()
-    training, heldout = corpus.training_synsets(), corpus.heldout_synsets()
+    training, heldout = corpus.synsets_of("training"), corpus.synsets_of("heldout")
     assert set(training["synset_id"]) | set(heldout["synset_id"]) == set(synsets["synset_id"])
     assert len(training) + len(heldout) == len(synsets)
     assert 0.79 < len(training) / len(synsets) < 0.81
-    n_documents = len(corpus.training_documents()) + len(corpus.heldout_documents())
-    assert 0.79 < len(corpus.training_documents()) / n_documents < 0.81
+    n_documents = len(_texts("training")) + len(_texts("heldout"))
+    assert 0.79 < len(_texts("training")) / n_documents < 0.81
 
 
 def test_a_document_is_eight_lines_of_one_lexicographer_file():
@@ -86,7 +90,7 @@ def test_a_document_is_eight_lines_of_one_lexicographer_file():
 def test_side_of_a_document_does_not_depend_on_other_documents():
     synsets = corpus.read_synsets()
     animals = synsets.filter(pl.col("lexname") == "noun.animal")
-    assert set(corpus.documents(animals, "heldout")[0][1]) <= set(corpus.heldout_synsets()["synset_id"])
+    assert set(corpus.documents(animals, "heldout")[0][1]) <= set(corpus.synsets_of("heldout")["synset_id"])
     animal_ids = set(animals["synset_id"])
     alone = [ids for _, ids in corpus.documents(animals, "training")]
     among_all = [ids for _, ids in corpus.documents(synsets, "training") if ids[0] in animal_ids]
@@ -99,7 +103,7 @@ def test_probe_form_has_two_lemmas_and_ends_with_a_token_that_all_share():
     tokenizer = Tokenizer.from_file(str(corpus.TOKENIZER_PATH))
     line_break = tokenizer.encode("\n").ids
     assert len(line_break) == 1
-    synsets = corpus.heldout_synsets().sample(300, seed=0)
+    synsets = corpus.synsets_of("heldout").sample(300, seed=0)
     for lemmas, definition in synsets.select("lemmas", "definition").iter_rows():
         assert tokenizer.encode(corpus.synset_text(lemmas, definition)).ids[-1] == line_break[0]
 
@@ -108,7 +112,7 @@ def test_tokenizer_has_2048_tokens_and_gives_any_text_back():
     tokenizer = Tokenizer.from_file(str(corpus.TOKENIZER_PATH))
     assert tokenizer.get_vocab_size() == 2048
     assert [tokenizer.token_to_id(token) for token in (corpus.END_OF_TEXT, corpus.PADDING)] == [0, 1]
-    for text in ("golden retriever: a dog.\n", " Ünïcode 漢字 \t\n", corpus.heldout_documents()[7]):
+    for text in ("golden retriever: a dog.\n", " Ünïcode 漢字 \t\n", _texts("heldout")[7]):
         assert tokenizer.decode(tokenizer.encode(text).ids) == text
 
 
@@ -117,12 +121,12 @@ def test_token_ids_hold_the_documents_in_another_order():
     assert token_ids.dtype == np.uint16
     assert not token_ids.flags.writeable
     assert token_ids[0] == 0
-    assert np.count_nonzero(token_ids == 0) == len(corpus.heldout_documents())
+    assert np.count_nonzero(token_ids == 0) == len(_texts("heldout"))
     tokenizer = Tokenizer.from_file(str(corpus.TOKENIZER_PATH))
     ends = np.flatnonzero(token_ids == 0)[1:41]
     first_documents = [tokenizer.decode(ids.tolist()) for ids in np.split(token_ids, ends)[:40]]
-    assert set(first_documents) <= set(corpus.heldout_documents())
-    assert first_documents != corpus.heldout_documents()[:40]
+    assert set(first_documents) <= set(_texts("heldout"))
+    assert first_documents != _texts("heldout")[:40]
 
 
 @pytest.mark.slow
