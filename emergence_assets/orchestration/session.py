@@ -23,7 +23,6 @@ from emergence_assets.saes.row_storage import follow_retention
 from resources.compute.local_processes import LocalProcesses
 from resources.files.records import folder_provenance
 from resources.files.storage import Storage, prepare_folder
-from resources.tables.expectations import load_in_background
 from resources.tables.parquet import read_table
 
 
@@ -54,7 +53,6 @@ def run_and_summarise(
     prepare_folder(plan.storage.root)
     prepare_home(plan.storage.data)
     watch, sender = Stopwatch(), None
-    load_in_background()
     with (
         interruptions_kept(),
         dg.DagsterInstance.get() as instance,
@@ -108,13 +106,13 @@ def status_of_study(plan: Plan) -> list[AssetStatus]:
 def _failed(plan: Plan, instance: dg.DagsterInstance) -> frozenset[tuple[str, str]]:
     """Return the cells whose last attempt failed according to the event log, as (asset, cell)."""
     failed: set[tuple[str, str]] = set()
+    tables: dict[dg.AssetKey, tuple[str, str]] = {}
     for spec in plan.specs.values():
         for model in spec.models(plan.study):
             key = asset_key(plan.study, model, spec.name)
             grid = partitions(plan.study, model, spec.grid) if model else None
             if grid is None:
-                if _last_run_failed(instance, key):
-                    failed.add((spec.name, str(Cell(model))))
+                tables[key] = (spec.name, str(Cell(model)))
                 continue
             keys = grid.get_partition_keys(dynamic_partitions_store=instance)
             statuses = instance.get_status_by_partition(key, keys, grid) or {}
@@ -123,12 +121,12 @@ def _failed(plan: Plan, instance: dg.DagsterInstance) -> frozenset[tuple[str, st
                 for partition, status in statuses.items()
                 if status is not None and status.value == "FAILED"
             }
-    return frozenset(failed)
+    return frozenset(failed | {tables[key] for key in _last_run_failed(instance, list(tables))})
 
 
-def _last_run_failed(instance: dg.DagsterInstance, key: dg.AssetKey) -> bool:
-    """Return whether the last run of an asset without partitions failed."""
-    records = instance.get_asset_records([key])
-    last_run = records[0].asset_entry.last_run_id if records else None
-    run = instance.get_run_by_id(last_run) if last_run else None
-    return run is not None and run.status == dg.DagsterRunStatus.FAILURE
+def _last_run_failed(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> list[dg.AssetKey]:
+    """Return the assets without partitions whose last run failed."""
+    entries = [record.asset_entry for record in instance.get_asset_records(keys)]
+    wanted = dg.RunsFilter(list({entry.last_run_id for entry in entries if entry.last_run_id}))
+    failed = {run.run_id for run in instance.get_runs(wanted) if run.status == dg.DagsterRunStatus.FAILURE}
+    return [entry.asset_key for entry in entries if entry.last_run_id in failed]

@@ -33,8 +33,10 @@ def code_version(*functions: str) -> str:
     Raises:
         ValueError: a definition does not exist.
     """
+    n_known = len(_cache())
     versions = sorted(_version(name.replace(":", ".")) for name in functions)
-    _write_cache()
+    if len(_cache()) > n_known:
+        _write_cache()
     return f"{SCHEME}-{hashlib.sha256(chr(10).join(versions).encode()).hexdigest()[:16]}"
 
 
@@ -138,10 +140,8 @@ def _cache() -> dict[str, Any]:
 
 def _write_cache() -> None:
     path = _cache_file()
-    text = canonical_json(_cache())
     with contextlib.suppress(OSError):  # an unwritable package folder only costs time
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.parent.mkdir(exist_ok=True)
-            temporary = path.with_suffix(f".{os.getpid()}")
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
+        path.parent.mkdir(exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(canonical_json(_cache()), encoding="utf-8")
+        temporary.replace(path)

@@ -39,6 +39,9 @@ def validate(frame: pl.DataFrame, checks: Sequence[Check]) -> list[Finding]:
 
 def load_in_background() -> None:
     """Import great_expectations, which takes three seconds, while the workers of a run are busy."""
+    # Completely, before the thread does: queries of Dagster in this thread fail while a part is missing.
+    import sqlalchemy.orm  # noqa: F401
+
     threading.Thread(target=library, name="great_expectations", daemon=True).start()
 
 

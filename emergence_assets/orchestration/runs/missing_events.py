@@ -4,7 +4,7 @@ A cell is finished before its event is written. A process killed in between leav
 old file, or without an event.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import dagster as dg
 
@@ -15,36 +15,42 @@ from emergence_assets.plan.content_hash import VERSION_TAG
 from emergence_assets.plan.plan import Plan
 
 
-def missing_events(plan: Plan, spec: AssetSpec, instance: dg.DagsterInstance, due: Collection[Cell]) -> list[Cell]:
-    """Return the finished cells of an asset without an event, or with a latest event of another fingerprint.
+def missing_events(
+    plan: Plan, due: Mapping[AssetSpec, Collection[Cell]], instance: dg.DagsterInstance
+) -> dict[AssetSpec, list[Cell]]:
+    """Return the finished cells of assets without an event, or with a latest event of another fingerprint.
 
     Args:
         plan: plan of the study.
-        spec: spec of the asset.
+        due: assets, each with the cells that will be made and recorded, and are skipped here.
         instance: instance with the events.
-        due: cells that will be made and recorded, and are skipped here.
     """
-    missing = []
-    for model in spec.models(plan.study):
-        done = [cell for cell in plan.cells(spec, model) if cell not in due]
-        if not done:
-            continue
-        known = _recorded(spec, instance, asset_key(plan.study, model, spec.name))
+    keys = {(spec, model): asset_key(plan.study, model, spec.name) for spec in due for model in spec.models(plan.study)}
+    tables = _recorded_tables(instance, [key for (spec, _), key in keys.items() if not spec.has_partitions])
+    missing: dict[AssetSpec, list[Cell]] = {spec: [] for spec in due}
+    for (spec, model), key in keys.items():
+        done = [cell for cell in plan.cells(spec, model) if cell not in due[spec]]
+        recorded = _recorded_partitions(instance, key) if done and spec.has_partitions else {}
         for cell in done:
             required = plan.required(spec, cell)
-            partition = partition_key(cell) if spec.has_partitions else None
-            if required is not None and known.get(partition) != required.fingerprint:
-                missing.append(cell)
+            known = recorded.get(partition_key(cell)) if spec.has_partitions else tables.get(key)
+            if required is not None and known != required.fingerprint:
+                missing[spec].append(cell)
     return missing
 
 
-def _recorded(spec: AssetSpec, instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str | None, str | None]:
-    """Return the fingerprints of the latest events, by partition."""
-    if spec.has_partitions:
-        tags = instance.event_log_storage.get_latest_tags_by_partition(
-            key, dg.DagsterEventType.ASSET_MATERIALIZATION, [VERSION_TAG]
-        )
-        return {partition: values.get(VERSION_TAG) for partition, values in tags.items()}
-    latest = instance.get_latest_materialization_event(key)
-    event = latest.asset_materialization if latest else None
-    return {} if event is None else {None: (event.tags or {}).get(VERSION_TAG)}
+def _recorded_partitions(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, str | None]:
+    """Return the fingerprints of the latest events of an asset, by partition."""
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION, [VERSION_TAG]
+    )
+    return {partition: values.get(VERSION_TAG) for partition, values in tags.items()}
+
+
+def _recorded_tables(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> dict[dg.AssetKey, str | None]:
+    """Return the fingerprints of the latest events of assets without partitions, read in one query."""
+    events = {
+        record.asset_entry.asset_key: record.asset_entry.last_materialization
+        for record in (instance.get_asset_records(keys) if keys else ())
+    }
+    return {key: (event.tags or {}).get(VERSION_TAG) for key, event in events.items() if event}

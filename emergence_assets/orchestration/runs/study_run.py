@@ -21,6 +21,7 @@ from emergence_assets.texts.study_texts import download_probe_set
 from resources.errors import EmergenceError
 from resources.files.run_lock import clean_temporaries, exclusive_run
 from resources.files.storage import prepare_folder
+from resources.tables.expectations import load_in_background
 
 Only = Mapping[str, Collection[Cell]]
 """Asset to the cells that a run may make."""
@@ -132,6 +133,7 @@ class _Run:
             require_room(self.plan, self._text_counts(), self.stages)
         self._totals |= {spec.name: len(self.plan.cells(spec)) for spec in selected}
         if any(due.values()):
+            load_in_background()
             self._anything_due = True
             self.listener.planned({spec.name: len(cells) for spec, cells in due.items()}, self._totals)
         elif is_last and not self._anything_due:
@@ -152,16 +154,14 @@ class _Run:
             self._make_checkpoints(spec, due)
         else:
             self._make_due(spec, [cell for cell in due if (spec.name, cell) not in self._made_early])
-        unknown = self._wanted(spec, missing_events(self.plan, spec, self.instance, set(due)))
+        unknown = self._wanted(spec, missing_events(self.plan, {spec: set(due)}, self.instance)[spec])
         self._make(spec, unknown, force=False)
         self.outcome.recorded += len(unknown)
 
     def _tables(self, due: dict[AssetSpec, list[Cell]]) -> None:
         """Make the due cells of assets without partitions in one run of 1 to 2 s overhead; record missing events."""
-        unknown = {
-            spec: self._wanted(spec, missing_events(self.plan, spec, self.instance, set(cells)))
-            for spec, cells in due.items()
-        }
+        missing = missing_events(self.plan, due, self.instance)
+        unknown = {spec: self._wanted(spec, cells) for spec, cells in missing.items()}
         for wanted, force in ((due, True), (unknown, False)):
             if parts := tuple((spec, tuple(cells)) for spec, cells in wanted.items() if cells):
                 self._run(Batch(parts), force)
