@@ -11,7 +11,7 @@ PEERS := .peers/.set-up
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui status test test-slow test-browser test-all pretrained check format docs bench bench-activations bench-saes calibration peers interop clean
+.PHONY: help run ui status test test-fast test-slow test-browser test-all pretrained check format docs bench bench-activations bench-saes calibration peers interop clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -46,7 +46,10 @@ ui: $(SET_UP) ## open the Dagster UI on what was computed
 status: $(SET_UP) ## count the cells of a study that are done
 	$(BIN)/emergence --study $(STUDY) status
 
-test: check ## format, lint, types, imports and the fast tests, on all cores
+test: $(SET_UP) ## format, lint, types, imports and the fast tests, on all cores
+	$(MAKE) --no-print-directory --jobs 2 check test-fast
+
+test-fast: $(SET_UP) ## the fast tests alone
 	OMP_NUM_THREADS=1 $(PYTEST)
 
 test-slow: $(PRETRAINED) ## tests that take minutes: kills, whole studies, daemons, a pretrained model, README commands
