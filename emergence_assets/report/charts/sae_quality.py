@@ -35,7 +35,7 @@ def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = theme
             panels.append(
                 alt.hconcat(
                     *(
-                        _panel(rows.filter(pl.col("model") == model), metric, title, model, scale, panel)
+                        _panel(rows.filter(model=model), metric, title, model, scale, panel)
                         for model in models[start : start + columns]
                     )
                 )
@@ -69,5 +69,5 @@ def _panel(rows: pl.DataFrame, metric: str, title: str, model: str, scale: alt.S
     )
     return alt.layer(
         base.mark_line(strokeWidth=1.8, aria=False).encode(alt.Detail("layer:N")),
-        base.mark_point(filled=True, size=30, opacity=1).encode(alt.Description("note:N")),
+        theme.points(base, size=30),
     ).properties(width=width, height=140, title=theme.panel_title(model))
