@@ -107,17 +107,17 @@ def difference(stored: Required, required: Required) -> str:
         for name in sorted(set(stored.recipe) | set(required.recipe))
         if _differs(stored.recipe, required.recipe, name)
     ]
-    changed_inputs = [
-        name
-        for name in sorted(set(stored.inputs) | set(required.inputs))
-        if stored.inputs.get(name) != required.inputs.get(name)
-    ]
-    if changed_inputs:
+    if changed_inputs := changed_names(stored.inputs, required.inputs):
         more = f" and {len(changed_inputs) - 1} more" if len(changed_inputs) > 1 else ""
         changes.append(f"input {changed_inputs[0]}{more} changed")
     if stored.code_version != required.code_version:
         changes.append(_changed_code(stored.code_version, required.code_version))
     return "; ".join(changes)
+
+
+def changed_names(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the sorted names of which two mappings have different values; an absent name has the value None."""
+    return [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
 
 
 def _changed_code(stored: str, required: str) -> str:
