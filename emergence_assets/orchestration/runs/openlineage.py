@@ -18,6 +18,7 @@ from uuid import UUID, uuid5
 
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.listeners import CellProgress
 from emergence_assets.plan.plan import Plan, upstream
 from resources.errors import EmergenceError
 
@@ -78,19 +79,9 @@ class OpenLineageSender:
     def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
         """See `Listener`; OpenLineage has no event for it."""
 
-    def began(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Send the start of some cells of an asset."""
-        self._put("START", run_id, spec, cells)
-
-    def ended(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Send the success of some cells of an asset."""
-        self._put("COMPLETE", run_id, spec, cells)
-
-    def failed(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Send the failure of some cells of an asset."""
-        self._put("FAIL", run_id, spec, cells)
-
-    def _put(self, state: str, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
+    def changed(self, progress: CellProgress, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
+        """Send the start, success or failure of some cells of an asset."""
+        state = {"began": "START", "ended": "COMPLETE", "failed": "FAIL"}[progress]
         try:
             self._waiting.put_nowait(self._event(state, run_id, spec, cells))
         except queue.Full:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import dagster as dg
 
@@ -91,7 +92,6 @@ class _Run:
     outcome: Outcome = field(default_factory=Outcome)
     _totals: dict[str, int] = field(default_factory=dict)
     _made_early: set[tuple[str, Cell]] = field(default_factory=set)
-    _counts: TextCounts | None = None
     _anything_due: bool = False
 
     def make_all(self) -> None:
@@ -111,13 +111,12 @@ class _Run:
         only = self.only
         return only is None or any(spec.takes_unvalidated and only.get(spec.name) for spec in self.plan.specs.values())
 
+    @cached_property
     def _text_counts(self) -> TextCounts:
-        """Return the text counts of the study, counted once."""
+        """Text counts of the study."""
         from emergence_assets.texts.counting import text_counts
 
-        if self._counts is None:
-            self._counts = text_counts(self.plan.study, self.plan.storage)
-        return self._counts
+        return text_counts(self.plan.study, self.plan.storage)
 
     def _wanted(self, spec: AssetSpec, cells: Sequence[Cell]) -> list[Cell]:
         """Return the cells that the run may make."""
@@ -129,7 +128,7 @@ class _Run:
         due = {spec: self._wanted(spec, self.plan.todo(spec)) for spec in selected}
         verify_done(self.plan, selected)
         if any(due.values()) and self.only is None:  # the forecast covers the whole study
-            require_room(self.plan, self._text_counts(), self.stages)
+            require_room(self.plan, self._text_counts, self.stages)
         self._totals |= {spec.name: len(self.plan.cells(spec)) for spec in selected}
         if any(due.values()):
             self._anything_due = True
@@ -184,7 +183,7 @@ class _Run:
 
     def _make_due(self, spec: AssetSpec, cells: Sequence[Cell]) -> None:
         """Make cells; with eviction after SAE training, in batches that fit into half of the free disk space."""
-        batches = disk_batches(self.plan, spec, cells, self._text_counts) if cells else []
+        batches = disk_batches(self.plan, spec, cells, lambda: self._text_counts) if cells else []
         for batch in batches:
             self._make(spec, batch, force=True)
             self.outcome.made[spec.name] = self.outcome.made.get(spec.name, 0) + len(batch)
@@ -212,7 +211,7 @@ class _Run:
         return [one for one in self.plan.specs.values() if one.name in names[1:]]
 
     def _make(self, spec: AssetSpec, cells: Sequence[Cell], force: bool) -> None:
-        for _, group in partition_ranges(self.plan.study, cells, self.instance):
+        for group in partition_ranges(self.plan.study, cells, self.instance):
             self._run(Batch(((spec, tuple(group)),)), force)
 
     def _run(self, batch: Batch, force: bool) -> None:
