@@ -54,19 +54,9 @@ class Provenance:
 
     def to_json(self) -> str:
         """Return the text that is stored with the result."""
-        return canonical_json(
-            {
-                "asset": self.required.asset,
-                "cell": self.required.cell,
-                "recipe": dict(self.required.recipe),
-                "inputs": dict(self.required.inputs),
-                "code_version": self.required.code_version,
-                "fingerprint": self.fingerprint,
-                "summary": dict(self.summary),
-                "environment": dict(self.environment),
-                "created": self.created,
-            }
-        )
+        record = {**vars(self.required), **vars(self), "fingerprint": self.fingerprint}
+        del record["required"]
+        return canonical_json(record)
 
     @staticmethod
     def from_json(text: str, where: object) -> "Provenance":

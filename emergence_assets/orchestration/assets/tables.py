@@ -19,7 +19,7 @@ from emergence_assets.orchestration.instance.home import tag_run_owner
 from emergence_assets.orchestration.instance.partitions import asset_key, register_steps
 from emergence_assets.plan.asset_spec import AssetSpec, Due
 from emergence_assets.plan.cell import Cell
-from emergence_assets.plan.check_results import CheckResult, check_results
+from emergence_assets.plan.check_results import check_results
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.run_metadata import run_metadata
@@ -180,7 +180,7 @@ class _Tables:
         results = check_results(spec, self.plan, cells)
         for cell in cells:
             key = self.keys[spec, cell]
-            if _is_refused(results, cell):
+            if any(result.finding.check.blocking and not result.passes(cell) for result in results):
                 self.failed.add((spec, cell))
             checks = [dagster_result(result, key, cell) for result in results]
             checks.append(as_written(spec, self.plan, [cell] if cell in kept else [], key))
@@ -211,7 +211,3 @@ def _by_spec(nodes: Sequence[Node]) -> dict[AssetSpec, list[Cell]]:
     for spec, cell in nodes:
         grouped.setdefault(spec, []).append(cell)
     return grouped
-
-
-def _is_refused(results: Sequence[CheckResult], cell: Cell) -> bool:
-    return any(result.finding.check.blocking and not result.passes(cell) for result in results)

@@ -26,18 +26,15 @@ def step_set_name(study: Study, model: str) -> str:
     return f"{study.name}/{model}/steps"
 
 
-def step_partitions(study: Study, model: str) -> dg.DynamicPartitionsDefinition:
-    """Define one partition per checkpoint of a model; dynamic, because checkpoints arrive during training."""
-    return dg.DynamicPartitionsDefinition(name=step_set_name(study, model))
-
-
 def partitions(study: Study, model: str, grid: Grid) -> dg.PartitionsDefinition | None:
     """Define the partitions of an asset of one model: none, its steps, or its steps × its layers."""
+    # Dynamic, because checkpoints arrive during training.
+    steps = dg.DynamicPartitionsDefinition(name=step_set_name(study, model))
     if grid == "step":
-        return step_partitions(study, model)
+        return steps
     if grid == "cell":
         layers = dg.StaticPartitionsDefinition([layer_key(layer) for layer in study.layers_of(model)])
-        return dg.MultiPartitionsDefinition({"step": step_partitions(study, model), "layer": layers})
+        return dg.MultiPartitionsDefinition({"step": steps, "layer": layers})
     return None
 
 

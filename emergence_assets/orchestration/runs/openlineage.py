@@ -12,7 +12,6 @@ import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
@@ -68,9 +67,7 @@ class OpenLineageSender:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with contextlib.suppress(queue.Full):
             self._waiting.put_nowait(None)
         self._thread.join(CLOSING_SECONDS)

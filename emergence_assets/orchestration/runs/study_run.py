@@ -162,8 +162,8 @@ class _Run:
             for spec, cells in due.items()
         }
         for wanted, force in ((due, True), (unknown, False)):
-            if parts := tuple((spec, tuple(cells)) for spec, cells in wanted.items() if cells):
-                self._run(Batch(parts), force)
+            if batch := [(spec, cells) for spec, cells in wanted.items() if cells]:
+                self._run(batch, force)
         self.outcome.made |= {spec.name: len(cells) for spec, cells in due.items() if cells}
         self.outcome.recorded += sum(len(cells) for cells in unknown.values())
 
@@ -212,7 +212,7 @@ class _Run:
 
     def _make(self, spec: AssetSpec, cells: Sequence[Cell], force: bool) -> None:
         for group in partition_ranges(self.plan.study, cells, self.instance):
-            self._run(Batch(((spec, tuple(group)),)), force)
+            self._run([(spec, group)], force)
 
     def _run(self, batch: Batch, force: bool) -> None:
         run_batch(self.plan.study, self.definitions, batch, self.instance, self.outcome, force)

@@ -32,14 +32,9 @@ def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = theme
         for metric, title in _METRICS.items():
             top = rows[metric].drop_nulls().max()
             scale = alt.Scale(domain=[0, max(float(top or 0.0) * 1.05, 0.05)], nice=True)  # pyright: ignore[reportArgumentType]
-            panels.append(
-                alt.hconcat(
-                    *(
-                        _panel(rows.filter(model=model), metric, title, model, scale, panel)
-                        for model in models[start : start + columns]
-                    )
-                )
-            )
+            shown = models[start : start + columns]
+            row = (_panel(rows.filter(model=model), metric, title, model, scale, panel) for model in shown)
+            panels.append(alt.hconcat(*row))
     return theme.themed(
         alt.vconcat(*panels).resolve_scale(color="shared"),
         "SAE quality over training, by model and layer",
