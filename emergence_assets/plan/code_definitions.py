@@ -156,10 +156,9 @@ class _Body:
             return self._class(node)
         return self.fields(node)
 
-    def fields(self, node: ast.AST, without: Sequence[str] = ()) -> Any:
+    def fields(self, node: ast.AST) -> Any:
         """Return a node with all its fields as plain values."""
-        if isinstance(node, ast.AnnAssign) and self.in_function:
-            without = ("annotation", "simple")
+        without = ("annotation", "simple") if isinstance(node, ast.AnnAssign) and self.in_function else ()
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
             place = _description_place(self._chain(node.func))
             arguments = [argument for position, argument in enumerate(node.args) if position != place]
