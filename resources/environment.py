@@ -35,6 +35,19 @@ def made_for(run_metadata: Mapping[str, Any]) -> Iterator[None]:
         _task.reset(before)
 
 
+@contextmanager
+def environment_variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables in the block, for code that reads them itself and for processes that it starts."""
+    before = {name: os.environ[name] for name in values if name in os.environ}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name in values:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
 def computes_on(device: str) -> None:
     """Set the device for the records of the current task; the default is `cpu`."""
     _task.set({**_task.get(), "device": device})

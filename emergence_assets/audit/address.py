@@ -210,19 +210,17 @@ def _by_name(address: str, cell_digits: str, row_digits: str, plan: AuditPlan, e
     fingerprint = _stored(spec, cell, plan)
     if not row_digits:
         return Target(spec, cell, fingerprint)
-    if spec.name == "report":
-        keys: list[dict[str, Any]] = [figure_key(name) for name in FIGURE_TABLES]
-    else:
-        verify_table(spec.path(plan.storage, cell))
-        keys = pl.scan_parquet(spec.path(plan.storage, cell)).select(_declared(spec).key).collect().to_dicts()
+    is_figure = spec.name == "report"
+    keys = (
+        [figure_key(name) for name in FIGURE_TABLES] if is_figure else _matching(spec, cell, _declared(spec), {}, plan)
+    )
     meant = [key for key in keys if row_id(fingerprint, key) == address]
     if len(meant) != 1:
         raise EmergenceError(
             f"{len(meant)} rows of {spec.name} of {cell} have the lineage id {address}.", remedy="name its columns"
         )
-    if spec.name == "report":
-        return Target(spec, cell, fingerprint, key=meant[0])
-    return Target(spec, cell, fingerprint, _whole_row(spec, cell, _declared(spec), meant[0], plan), meant[0])
+    row = None if is_figure else _whole_row(spec, cell, _declared(spec), meant[0], plan)
+    return Target(spec, cell, fingerprint, row, meant[0])
 
 
 def _declared(spec: AssetSpec) -> Table:

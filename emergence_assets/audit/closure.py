@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from emergence_assets.audit.address import Target
+from emergence_assets.audit.records import named_inputs
 from emergence_assets.checkpoints.spec import CHECKPOINT, TRAINING_RUN
 from emergence_assets.plan.asset_spec import AssetSpec
-from emergence_assets.plan.cell import Cell, parse_cell
+from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 
 Cells = Mapping[str, frozenset[Cell]]
@@ -47,15 +48,11 @@ def closure(target: Target, plan: Plan, *, from_training: bool) -> Closure:
         again[spec.name].add(cell)
         pending += plan.input_cells(spec, cell) if first is None else first
         first = None
-    everything: dict[str, set[Cell]] = {}
-    pending = [(target.spec, target.cell)]
-    while pending:
-        spec, cell = pending.pop()
-        if cell not in everything.setdefault(spec.name, set()):
-            everything[spec.name].add(cell)
-            pending += plan.input_cells(spec, cell)
-    given = {name: frozenset(cells - again.get(name, set())) for name, cells in everything.items()}
-    return Closure(_without_empty(again), _without_empty(given))
+    given: dict[str, set[Cell]] = {}
+    for spec, cell in {(target.spec, target.cell)} | plan.behind(target.spec, target.cell):
+        if cell not in again.get(spec.name, ()):
+            given.setdefault(spec.name, set()).add(cell)
+    return Closure(_frozen(again), _frozen(given))
 
 
 def _about(target: Target, row: Mapping[str, Any]) -> Cell:
@@ -67,14 +64,10 @@ def _about(target: Target, row: Mapping[str, Any]) -> Cell:
 
 
 def _named_inputs(row: Mapping[str, Any], plan: Plan) -> Iterator[tuple[AssetSpec, Cell]]:
-    for text in row["inputs"]:
-        asset, _, name = str(text).partition(" ")
-        spec = plan.specs.get(asset)
-        if spec is None:
-            continue
-        cell = parse_cell(name) if name else None
-        yield from [(spec, one) for one in plan.cells(spec) if cell is None or one == cell]
+    for asset, cells in named_inputs(row["inputs"]).items():
+        if spec := plan.specs.get(asset):
+            yield from [(spec, one) for one in plan.cells(spec) if not cells or str(one) in cells]
 
 
-def _without_empty(cells: Mapping[str, Iterable[Cell]]) -> dict[str, frozenset[Cell]]:
+def _frozen(cells: Mapping[str, Iterable[Cell]]) -> Cells:
     return {name: frozenset(of_asset) for name, of_asset in cells.items() if of_asset}

@@ -90,13 +90,12 @@ def _frames(path: str, first: pl.DataFrame, second: pl.DataFrame) -> Iterator[Di
         return
     for name in first.columns:
         one, other = first[name], second[name]
-        differs = one.ne_missing(other) if not one.dtype.is_nested() else None
-        if differs is None:
+        if one.dtype.is_nested():
             one, other = one.explode(), other.explode()
             if len(one) != len(other):
                 yield Difference(path, name, "lists of other lengths")
                 continue
-            differs = one.ne_missing(other)
+        differs = one.ne_missing(other)
         if not differs.any():
             continue
         if one.dtype.is_numeric():

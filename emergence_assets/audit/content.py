@@ -1,23 +1,19 @@
 """Comparison of the bytes of a cell, in all its files, with the hashes recorded when they were written."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emergence_assets.checkpoints.inspection import CONTENT_HASHES
 from emergence_assets.checkpoints.spec import CHECKPOINT, FILES, TRAINING_RUN
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.content_hash import tables_beside
+from emergence_assets.plan.disk_forecast import path_bytes, stored_bytes
 from emergence_assets.plan.plan import Plan
 from resources.errors import EmergenceError
 from resources.files.provenance import Provenance
 from resources.files.records import folder_hash
 from resources.tables.parquet import table_provenance, verify_table
-
-if TYPE_CHECKING:
-    from emergence_assets.plan.timeline import TimelineEntry
-
 
 Problem = tuple[Path, str]
 """A file or folder, and its problem."""
@@ -37,26 +33,20 @@ def content_problems(spec: AssetSpec, plan: Plan, cell: Cell, record: Provenance
     return problems
 
 
-def files_of(spec: AssetSpec, plan: Plan, cell: Cell) -> list[Path]:
-    """Return all existing files of a cell."""
-    roots = [spec.path(plan.storage, cell), *spec.also(plan.storage, cell)]
-    if spec.name == CHECKPOINT.name and (folder := weights_folder(plan, cell)):
-        roots.append(folder)
-    return [file for root in roots for file in _files(root)]
+def content_bytes(spec: AssetSpec, plan: Plan, cell: Cell) -> int:
+    """Sum the bytes of all existing files of a cell, with the weights of an external checkpoint."""
+    weights = weights_folder(plan, cell) if spec.name == CHECKPOINT.name else None
+    return stored_bytes(spec, plan, cell) + (path_bytes(weights) if weights else 0)
 
 
 def weights_folder(plan: Plan, cell: Cell) -> Path | None:
     """Return the local folder of the weights of an external checkpoint; None where it is not on this machine."""
-    entry = _timeline_entry(plan, cell)
+    timeline = plan.timeline(str(cell.model))
+    entry = timeline.entry(int(cell.step or 0)) if timeline else None
     if entry is None or TRAINING_RUN.name in plan.specs:
         return None
     places = [Path(entry.location), plan.storage.checkpoint_cache() / entry.identity]
     return next((place for place in places if entry.location and (place / "config.json").is_file()), None)
-
-
-def _timeline_entry(plan: Plan, cell: Cell) -> "TimelineEntry | None":
-    timeline = plan.timeline(str(cell.model))
-    return timeline.entry(int(cell.step or 0)) if timeline else None
 
 
 def _weights(plan: Plan, cell: Cell, record: Provenance) -> list[Problem]:
@@ -108,13 +98,6 @@ def _problems(path: Path, verify: Any) -> list[Problem]:
     except OSError as error:
         return [(path, f"it cannot be read: {error.strerror}")]
     return []
-
-
-def _files(root: Path) -> Iterator[Path]:
-    if root.is_dir():
-        yield from (path for path in root.rglob("*") if path.is_file())
-    elif root.is_file():
-        yield root
 
 
 def token_problems(path: Path) -> list[Problem]:

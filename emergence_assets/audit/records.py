@@ -1,7 +1,7 @@
 """Stored records of cells and their problems; a damaged file gives a reason, not an exception."""
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from emergence_assets.audit.events import Event
 from emergence_assets.audit.findings import Kind
@@ -90,6 +90,15 @@ class AuditPlan(Plan):
             return "an input is missing"
         required = Required(spec.name, str(cell), settings, stored.required.inputs, code_version(*spec.code))
         return difference(stored.required, required)
+
+
+def named_inputs(names: Iterable[Any]) -> dict[str, set[str]]:
+    """Group the inputs that a row names: asset to cells; an asset that is named without a cell has none."""
+    inputs: dict[str, set[str]] = {}
+    for name in names:
+        asset, _, cell = str(name).partition(" ")
+        inputs.setdefault(asset, set()).update({cell} if cell else ())
+    return inputs
 
 
 def input_parts(inputs: Mapping[str, str]) -> dict[str, dict[str, str]]:

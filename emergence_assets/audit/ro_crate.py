@@ -56,7 +56,8 @@ def write_crate(plan: Plan, path: Path, licence: str, included: Collection[str] 
     cells = list(_cells(plan))
     with tempfile.TemporaryDirectory() as written, clear_disk_errors(path):
         _describe(crate, plan, licence, cells)
-        _write(crate, Path(written), SETTINGS, _settings(plan), "application/yaml", "The study file with all settings.")
+        settings = yaml.safe_dump(plan.study.science(), sort_keys=False, allow_unicode=True)
+        _write(crate, Path(written), SETTINGS, settings, "application/yaml", "The study file with all settings.")
         lines = "".join(record.to_json() + "\n" for _, _, record in cells)
         what = "One line per cell: its inputs, settings, code, environment and fingerprint."
         _write(crate, Path(written), RECORDS, lines, "application/jsonlines", what)
@@ -98,10 +99,6 @@ def _cells(plan: Plan) -> Iterator[tuple[AssetSpec, Cell, Provenance]]:
 
 def _is_in(spec: AssetSpec, included: Collection[str]) -> bool:
     return spec.name in included or (spec.grid in ("study", "model") and spec.name != TRAINING_RUN.name)
-
-
-def _settings(plan: Plan) -> str:
-    return yaml.safe_dump(plan.study.science(), sort_keys=False, allow_unicode=True)
 
 
 def _write(crate: "ROCrate", folder: Path, name: str, text: str, kind: str, what: str) -> None:

@@ -4,6 +4,7 @@ Records are compared cell by cell, tables row by row under their declared keys. 
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -15,8 +16,8 @@ from emergence_assets.emergence.claims.replication import ABOUT
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.plan import Plan
 from resources.errors import EmergenceError
-from resources.files.provenance import Provenance, canonical_json
-from resources.tables.parquet import read_table
+from resources.files.provenance import Provenance, canonical_json, changed_names
+from resources.tables.parquet import read_tables
 from resources.tables.table import Table
 
 MAX_LISTED = 5
@@ -88,7 +89,7 @@ def compare_states(first: Plan, second: Plan) -> StateDifference:
     difference = StateDifference(str(first.storage.data), str(second.storage.data))
     made: tuple[dict[str, set[str]], dict[str, set[str]]] = ({}, {})
     for spec in first.specs.values():
-        counts: dict[str, int] = {}
+        counts = Counter[str]()
         for cell in dict.fromkeys((*before.cells(spec), *after.cells(spec))):
             one, other = before.stored(spec, cell), after.stored(spec, cell)
             for values, record in zip(made, (one.record, other.record), strict=True):
@@ -97,10 +98,10 @@ def compare_states(first: Plan, second: Plan) -> StateDifference:
                         values.setdefault(name, set()).add(canonical_json(value))
             kind = _kind(one.record, other.record, bool(one.damage or other.damage))
             if kind:
-                counts[kind] = counts.get(kind, 0) + 1
+                counts[kind] += 1
             if one.record and other.record and kind == "changed":
                 _add_reasons(difference, spec, one.record, other.record)
-        difference.cells[spec.name] = counts
+        difference.cells[spec.name] = dict(counts)
     names = sorted({*made[0], *made[1]})
     values = {name: [sorted(part.get(name, ())) for part in made] for name in names}
     difference.environment = {name: both for name, both in values.items() if both[0] != both[1]}
@@ -126,11 +127,8 @@ def _kind(one: Provenance | None, other: Provenance | None, is_damaged: bool) ->
 
 
 def _add_reasons(difference: StateDifference, spec: AssetSpec, one: Provenance, other: Provenance) -> None:
-    settings = {
-        name: [one.required.recipe.get(name), other.required.recipe.get(name)]
-        for name in sorted({*one.required.recipe, *other.required.recipe})
-        if one.required.recipe.get(name) != other.required.recipe.get(name)
-    }
+    before, after = one.required.recipe, other.required.recipe
+    settings = {name: [before.get(name), after.get(name)] for name in changed_names(before, after)}
     if settings:
         difference.settings.setdefault(spec.name, {}).update(settings)
     if one.required.code_version != other.required.code_version:
@@ -142,8 +140,7 @@ def _add_reasons(difference: StateDifference, spec: AssetSpec, one: Provenance, 
 def _frame(plan: Plan, spec: AssetSpec, table: Table) -> pl.DataFrame:
     """Read all existing parts of a table."""
     paths = [spec.path(plan.storage, cell) for cell in plan.cells(spec)]
-    parts = [read_table(path, table) for path in paths if path.exists()]
-    return pl.concat(parts) if parts else table.schema.to_frame()
+    return read_tables([path for path in paths if path.exists()], table)
 
 
 def _table(before: Plan, after: Plan, spec: AssetSpec, table: Table) -> TableChange | None:
@@ -181,10 +178,5 @@ def _grades(before: Plan, after: Plan, spec: AssetSpec, table: Table) -> Iterato
 
 def _claims(frame: pl.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Return the claims by subject, and by position among the claims about the same subject."""
-    claims: dict[tuple[Any, ...], dict[str, Any]] = {}
-    counts: dict[tuple[Any, ...], int] = {}
-    for row in frame.sort("claim_id").iter_rows(named=True):
-        about = tuple(row[name] for name in ABOUT)
-        counts[about] = counts.get(about, 0) + 1
-        claims[*about, counts[about]] = row
-    return claims
+    numbered = frame.sort("claim_id").with_columns(position=pl.int_range(pl.len()).over(ABOUT))
+    return numbered.rows_by_key([*ABOUT, "position"], named=True, include_key=True, unique=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from emergence_assets.audit.address import Target
 from emergence_assets.audit.events import Event, EventLog
-from emergence_assets.audit.records import AuditPlan, Stored, input_parts
+from emergence_assets.audit.records import AuditPlan, Stored, input_parts, named_inputs
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell, parse_cell
 from emergence_assets.plan.lineage_id import cell_id
@@ -76,7 +76,8 @@ def trace(target: Target, plan: AuditPlan, events: EventLog, *, everything: bool
         events: event log of the instance.
         everything: show every cell in full; reads all records behind the result.
     """
-    root = _Tracer(target, plan, events, everything).root()
+    tracer = _Tracer(target, plan, events, everything)
+    root = tracer.node(target.spec, str(target.cell), target.fingerprint, tracer.named_inputs())
     return Trace(target, root, events.problem)
 
 
@@ -88,24 +89,14 @@ class _Tracer:
         self.version = str(row.get("data_version") or "")
         self.nodes: dict[tuple[str, str], Node] = {}
 
-    def root(self) -> Node:
-        spec, cell = self.target.spec, self.target.cell
-        return self._node(spec, str(cell), self.target.fingerprint, self._named_inputs())
-
-    def _named_inputs(self) -> dict[str, set[str]] | None:
+    def named_inputs(self) -> dict[str, set[str]] | None:
         """Return the inputs that the row or figure names: asset to cells, empty for all cells; None for all assets."""
         if self.target.figure:
             return {asset: set() for asset in FIGURE_TABLES[self.target.figure]}
         named = (self.target.row or {}).get("inputs")
-        if not isinstance(named, list):
-            return None
-        cells: dict[str, set[str]] = {}
-        for text in named:
-            asset, _, cell = str(text).partition(" ")
-            cells.setdefault(asset, set()).update({cell} if cell else ())
-        return cells
+        return named_inputs(named) if isinstance(named, list) else None
 
-    def _node(self, spec: AssetSpec, cell: str, recorded: str, only: Mapping[str, set[str]] | None = None) -> Node:
+    def node(self, spec: AssetSpec, cell: str, recorded: str, only: Mapping[str, set[str]] | None = None) -> Node:
         known = self.nodes.get((spec.name, cell))
         if known is not None:
             return known
@@ -129,7 +120,7 @@ class _Tracer:
         if spec is None:
             return Group(asset, fingerprints, [])
         shown = list(fingerprints) if self.everything else self._representatives(fingerprints)
-        group = Group(asset, fingerprints, [self._node(spec, cell, fingerprints[cell]) for cell in shown])
+        group = Group(asset, fingerprints, [self.node(spec, cell, fingerprints[cell]) for cell in shown])
         others = [cell for cell in fingerprints if cell not in shown]
         if len(others) <= MAX_COMPARED:
             for name in others:

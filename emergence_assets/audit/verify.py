@@ -3,15 +3,14 @@
 Neither files nor the instance are changed.
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 from emergence_assets.activations.spec import ACTIVATIONS, tokens_path
-from emergence_assets.audit.content import content_problems, files_of, token_problems
+from emergence_assets.audit.content import Problem, content_bytes, content_problems, token_problems
 from emergence_assets.audit.events import Event, EventKey, EventLog
 from emergence_assets.audit.findings import KINDS, Audit, Finding, Kind
 from emergence_assets.audit.orphans import orphans
@@ -20,10 +19,11 @@ from emergence_assets.checkpoints.spec import CHECKPOINT
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.content_hash import content_hash, tag_time
+from emergence_assets.plan.disk_forecast import path_bytes
 from emergence_assets.plan.lineage_id import cell_id
 from emergence_assets.plan.plan import Plan
 from resources.errors import EmergenceError
-from resources.files.provenance import Provenance, Required
+from resources.files.provenance import Provenance, Required, changed_names
 
 Progress = Callable[[int, int], None]
 """Called with the bytes read so far, and the bytes in all."""
@@ -163,7 +163,7 @@ class _Verification:
         if required is None:
             return "its inputs are unknown"
         stored, wanted = record.required.inputs, required.inputs
-        changed = [name for name in sorted({*stored, *wanted}) if stored.get(name) != wanted.get(name)]
+        changed = changed_names(stored, wanted)
         if not changed:
             return "it changed"
         was, now = (cell_id(inputs.get(changed[0], "")) or "absent" for inputs in (stored, wanted))
@@ -189,19 +189,18 @@ class _Verification:
 
     def _hash(self, cells: Sequence[_AuditedCell], tokens: Sequence[Path]) -> None:
         """Hash every file, and report altered and missing files."""
-        whole = [one for one in cells if one.stored.record]
-        sizes = {one.name: _size(files_of(one.spec, self.plan, one.cell)) for one in whole}
-        total = sum(sizes.values()) + _size(tokens)
+        work: dict[Future[list[Problem]], tuple[_AuditedCell | None, int]] = {}
         with ThreadPoolExecutor(THREADS) as threads:
-            token_work = {threads.submit(token_problems, path): path for path in tokens}
-            work = {
-                threads.submit(content_problems, one.spec, self.plan, one.cell, one.stored.record): one
-                for one in whole
-                if one.stored.record
-            }
-            for finished in as_completed([*token_work, *work]):
-                one = work.get(finished)
-                self.audit.n_bytes += sizes[one.name] if one else _size([token_work[finished]])
+            for path in tokens:
+                work[threads.submit(token_problems, path)] = None, path_bytes(path)
+            for one in cells:
+                if record := one.stored.record:
+                    hashing = threads.submit(content_problems, one.spec, self.plan, one.cell, record)
+                    work[hashing] = one, content_bytes(one.spec, self.plan, one.cell)
+            total = sum(n_bytes for _, n_bytes in work.values())
+            for finished in as_completed(work):
+                one, n_bytes = work[finished]
+                self.audit.n_bytes += n_bytes
                 self.progress(self.audit.n_bytes, total)
                 for path, what in finished.result():
                     self._altered(one, path, what)
@@ -257,11 +256,3 @@ class _Verification:
             self.audit.notes.append(
                 "a run is working on this data, or was killed: what it makes now may be found missing"
             )
-
-
-def _size(files: Sequence[Path]) -> int:
-    total = 0
-    for path in files:
-        with contextlib.suppress(OSError):
-            total += path.stat().st_size
-    return total

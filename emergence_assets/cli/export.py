@@ -1,10 +1,15 @@
 """`emergence export`: trained SAEs in the layouts that other libraries load, or the whole study as an RO-Crate."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from emergence_assets.cli.options import cells_options, open_study, show
+from emergence_assets.cli.options import cells_options, show
+
+if TYPE_CHECKING:
+    from emergence_assets.plan.plan import Plan
+    from emergence_assets.plan.selection import Selection
 
 LAYOUT_NAMES = ("sae_lens", "sparsify", "dictionary_learning")
 CRATE = "ro-crate"
@@ -24,14 +29,13 @@ CRATE = "ro-crate"
 @click.option("--seed", "seeds", type=int, multiple=True, help="Only this SAE seed; may be repeated.")
 @cells_options
 def export(
+    plan: "Plan",
+    selection: "Selection",
     target: Path,
     layout: str,
     include: tuple[str, ...],
     licence: str,
     seeds: tuple[int, ...],
-    models: tuple[str, ...],
-    steps: tuple[int, ...],
-    layers: tuple[int, ...],
     as_json: bool,
 ) -> None:
     """Export SAEs for another library, or the whole study as an RO-Crate.
@@ -39,9 +43,8 @@ def export(
     For a library, SAEs go to FOLDER: a folder per SAE, index.json and a card; a second call continues. As `ro-crate`,
     FILE.zip receives tables, claims, report, settings and records of a finished study, with the inputs of each result.
     """
-    plan = open_study()
     if layout == CRATE:
-        if models or steps or layers or seeds:
+        if not selection.is_everything or seeds:
             raise click.UsageError("A crate contains the whole study: leave out --model, --step, --layer and --seed.")
         from emergence_assets.audit.ro_crate import write_crate
 
@@ -50,8 +53,7 @@ def export(
         return
     if include or licence:
         raise click.UsageError("--include and --licence belong to --to ro-crate.")
-    from emergence_assets.plan.selection import parse_selection
     from emergence_assets.saes.exporting import export_saes
 
-    written = export_saes(plan, parse_selection(plan.study, models, steps, layers), seeds, layout, target)
+    written = export_saes(plan, selection, seeds, layout, target)
     show(written, as_json, f"{len(written)} SAEs for {layout} in {target}")

@@ -1,5 +1,6 @@
 """Shared parts of the commands: opening the study, common options and printing of results."""
 
+import functools
 import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,15 +23,23 @@ models_option = click.option(
 
 
 def cells_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that select cells, and --json."""
+    """Add the options that select cells, and --json; the command receives the plan of the study and the selection."""
+
+    @functools.wraps(command)
+    def selecting(models: tuple[str, ...], steps: tuple[int, ...], layers: tuple[int, ...], **others: Any) -> Any:
+        from emergence_assets.plan.selection import parse_selection
+
+        plan = open_study()
+        return command(plan=plan, selection=parse_selection(plan.study, models, steps, layers), **others)
+
     for option in (
         as_json_option,
         click.option("--layer", "layers", type=int, multiple=True, help="Only this layer; may be repeated."),
         click.option("--step", "steps", type=int, multiple=True, help="Only this step; may be repeated."),
         models_option,
     ):
-        command = option(command)
-    return command
+        selecting = option(selecting)
+    return selecting
 
 
 def open_study(seed: int | None = None) -> "Plan":

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import (
@@ -17,6 +16,7 @@ from rich.progress import (
 
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.listeners import CellProgress
 
 PLAIN_EVERY_SECONDS = 10.0
 
@@ -49,9 +49,7 @@ class Display:
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
@@ -63,24 +61,21 @@ class Display:
         else:
             self.console.print(f"nothing to do: all {sum(total.values())} cells are up to date", highlight=False)
 
-    def began(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Add an asset to the line of assets in progress."""
-        self._began[run_id, spec.name] = time.monotonic()
-        self._making.append(spec.name)
-        self._title(len(cells))
-
-    def ended(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Print a finished asset, and remove it from the line."""
+    def changed(self, progress: CellProgress, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
+        """Add an asset to the line of assets in progress, or remove it; print a finished asset, not the error."""
+        if progress == "began":
+            self._began[run_id, spec.name] = time.monotonic()
+            self._making.append(spec.name)
+            self._title(len(cells))
+            return
         seconds = time.monotonic() - self._began.pop((run_id, spec.name), time.monotonic())
         self._remove(spec)
+        if progress == "failed":
+            return
         models = dict.fromkeys(cell.model for cell in cells)
         whose = str(next(iter(models))) if len(models) == 1 and None not in models else "all models"
         unit = "cell" if len(cells) == 1 else "cells"
         self.console.print(f"  {spec.name} {whose}: {len(cells)} {unit} in {seconds:.1f} s", highlight=False)
-
-    def failed(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Remove a failed asset from the line; the error states the reason."""
-        self._remove(spec)
 
     def _title(self, n_units: int) -> None:
         shown = ", ".join(self._making[:3]) + (f" and {len(self._making) - 3} more" if len(self._making) > 3 else "")

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from emergence_assets.plan.disk_forecast import AssetForecast
+    from emergence_assets.plan.plan import Plan
+    from emergence_assets.plan.selection import Selection
 
 
 LAYOUT_NAMES = ("sae_lens", "dictionary_learning")
@@ -30,8 +32,7 @@ def storage(context: click.Context, by: tuple[str, ...], as_json: bool) -> None:
         return
     from dataclasses import asdict
 
-    from emergence_assets.plan.disk_forecast import forecast, format_bytes, room
-    from emergence_assets.plan.disk_usage import other_bytes, storage_rows
+    from emergence_assets.plan.disk_forecast import forecast, format_bytes, other_bytes, room, storage_rows
     from emergence_assets.plan.selection import Selection
     from emergence_assets.saes.row_storage import storage_states
     from emergence_assets.texts.counting import text_counts
@@ -68,19 +69,15 @@ def storage(context: click.Context, by: tuple[str, ...], as_json: bool) -> None:
 @storage.command()
 @cells_options
 @click.option("--untrained-too", is_flag=True, help="Also rows on which no SAE is trained yet.")
-def evict(
-    models: tuple[str, ...], steps: tuple[int, ...], layers: tuple[int, ...], as_json: bool, untrained_too: bool
-) -> None:
+def evict(plan: "Plan", selection: "Selection", as_json: bool, untrained_too: bool) -> None:
     """Evict training rows; read-outs, statistics, hashes, provenance and all results stay.
 
     `emergence storage restore` restores rows bit for bit; the training of a new SAE captures them again.
     """
-    from emergence_assets.plan.selection import parse_selection
     from emergence_assets.saes.row_storage import evict as evict_cells
 
-    plan = open_study()
     with display() as progress:
-        done = evict_cells(plan, parse_selection(plan.study, models, steps, layers), untrained_too, progress)
+        done = evict_cells(plan, selection, untrained_too, progress)
     lines = [f"{done['changed']} cells, {_size(done['freed_bytes'])} freed"]
     if done["spared"]:
         lines.append(f"{done['spared']} cells kept their rows: their SAEs are not trained yet (--untrained-too)")
@@ -89,14 +86,12 @@ def evict(
 
 @storage.command()
 @cells_options
-def restore(models: tuple[str, ...], steps: tuple[int, ...], layers: tuple[int, ...], as_json: bool) -> None:
+def restore(plan: "Plan", selection: "Selection", as_json: bool) -> None:
     """Restore evicted rows by running their checkpoint again; refused unless every bit is equal."""
-    from emergence_assets.plan.selection import parse_selection
     from emergence_assets.saes.row_storage import restore as restore_cells
 
-    plan = open_study()
     with display() as progress:
-        done = restore_cells(plan, parse_selection(plan.study, models, steps, layers), progress)
+        done = restore_cells(plan, selection, progress)
     show(done, as_json, f"{done['restored']} cells have their rows again")
 
 
@@ -107,21 +102,11 @@ def restore(models: tuple[str, ...], steps: tuple[int, ...], layers: tuple[int, 
     "--context", default=1, show_default=True, type=click.IntRange(min=1), help="Rows per sequence (sae_lens)."
 )
 @cells_options
-def export(
-    folder: Path,
-    layout: str,
-    context: int,
-    models: tuple[str, ...],
-    steps: tuple[int, ...],
-    layers: tuple[int, ...],
-    as_json: bool,
-) -> None:
+def export(plan: "Plan", selection: "Selection", folder: Path, layout: str, context: int, as_json: bool) -> None:
     """Write training rows to FOLDER as cached activations of another trainer: a folder per cell, and index.json."""
-    from emergence_assets.plan.selection import parse_selection
     from emergence_assets.saes.row_storage import export as export_cells
 
-    plan = open_study()
-    written = export_cells(plan, parse_selection(plan.study, models, steps, layers), layout, context, folder)
+    written = export_cells(plan, selection, layout, context, folder)
     lines = [
         f"{folder / entry['folder']}: {entry['n_rows']} rows of {entry['d_model']}, {entry['hook_name']}"
         for entry in written

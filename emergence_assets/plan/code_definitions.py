@@ -53,7 +53,9 @@ def parse_module(source: bytes) -> Module:
     imports: dict[str, str] = {}
     statements: dict[str, list[ast.stmt]] = {}
     effects: list[ast.stmt] = []
-    for statement in _without_type_checking(tree.body):
+    for statement in tree.body:
+        if isinstance(statement, ast.If) and ast.unparse(statement.test).endswith("TYPE_CHECKING"):
+            continue
         if isinstance(statement, _IMPORTS):
             imports |= _imported(statement)
         elif names := _bound(statement):
@@ -64,13 +66,6 @@ def parse_module(source: bytes) -> Module:
     names = imports | {name: f".{name}" for name in statements}
     # Statements with effects at import belong to every definition of the module.
     return Module({name: _definition([*effects, *found], names) for name, found in statements.items()}, imports)
-
-
-def _without_type_checking(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    for statement in body:
-        if isinstance(statement, ast.If) and ast.unparse(statement.test).endswith("TYPE_CHECKING"):
-            continue
-        yield statement
 
 
 def _imported(statement: ast.Import | ast.ImportFrom) -> dict[str, str]:
@@ -156,15 +151,15 @@ class _Body:
         if isinstance(node, _FUNCTIONS):
             return self._function(node)
         if isinstance(node, _COMPREHENSIONS):
-            return self._inner(dict.fromkeys(_assigned(node))).fields(node)
+            variables = [name for one in node.generators for name in _target_names(one.target)]
+            return self._inner(dict.fromkeys(variables)).fields(node)
         if isinstance(node, ast.ClassDef):
             return self._class(node)
         return self.fields(node)
 
-    def fields(self, node: ast.AST, without: Sequence[str] = ()) -> Any:
+    def fields(self, node: ast.AST) -> Any:
         """Return a node with all its fields as plain values."""
-        if isinstance(node, ast.AnnAssign) and self.in_function:
-            without = ("annotation", "simple")
+        without = ("annotation", "simple") if isinstance(node, ast.AnnAssign) and self.in_function else ()
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
             place = _description_place(self._chain(node.func))
             arguments = [argument for position, argument in enumerate(node.args) if position != place]
@@ -277,9 +272,3 @@ def _binds(node: ast.AST) -> list[str]:
             for name in _target_names(target)
         ]
     return []
-
-
-def _assigned(node: ast.AST) -> list[str]:
-    """Return the variables of a comprehension."""
-    generators: list[ast.comprehension] = getattr(node, "generators", [])
-    return [name for one in generators for name in _target_names(one.target)]

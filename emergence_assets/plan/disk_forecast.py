@@ -7,13 +7,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.text_counts import TextCounts
 from resources.errors import EmergenceError
-from resources.files.storage import existing_folder
+from resources.files.storage import Storage, existing_folder, instance_home
 
 MARGIN = 0.05
 """Relative error of the predictions; this share is kept free."""
@@ -43,11 +44,7 @@ class AssetForecast:
 
 def forecast(plan: Plan, counts: TextCounts) -> list[AssetForecast]:
     """Predict the disk space of every asset of a study by model, in flow order."""
-    forecasts = []
-    for spec in plan.specs.values():
-        for model in [None] if spec.grid == "study" else plan.study.models:
-            forecasts.append(_of_asset(plan, spec, model, counts))
-    return forecasts
+    return [_of_asset(plan, spec, model, counts) for spec in plan.specs.values() for model in spec.models(plan.study)]
 
 
 def _of_asset(plan: Plan, spec: AssetSpec, model: str | None, counts: TextCounts) -> AssetForecast:
@@ -84,8 +81,31 @@ def path_bytes(path: Path) -> int:
         if not path.is_dir():
             return path.stat().st_size
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    except FileNotFoundError:  # removed during the count
+    except OSError:  # removed during the count
         return 0
+
+
+def storage_rows(plan: Plan, by: Sequence[str]) -> list[dict[str, Any]]:
+    """Sum the bytes on disk by any of stage, asset, model, step and layer, in flow order."""
+    added: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for spec in plan.specs.values():
+        for cell in plan.cells(spec):
+            named = {"stage": spec.stage, "asset": spec.name, **cell._asdict()}
+            key = tuple(named[name] for name in by)
+            row = added.setdefault(key, {name: named[name] for name in by} | {"cells": 0, "bytes": 0})
+            row["bytes"] += stored_bytes(spec, plan, cell)
+            row["cells"] += 1
+    return list(added.values())
+
+
+def other_bytes(storage: Storage) -> dict[str, int]:
+    """Return the bytes of the other files in the data folder, beside the cells of this study."""
+    return {
+        "token files": path_bytes(storage.tokens_folder),
+        "checkpoint cache of all studies": path_bytes(storage.checkpoint_cache()),
+        "measurements of all studies": path_bytes(storage.measurements_folder),
+        "event log of all studies": path_bytes(instance_home(storage.data)),
+    }
 
 
 @dataclass(frozen=True)
@@ -197,18 +217,11 @@ def format_bytes(n_bytes: float) -> str:
 
 def by_asset(forecasts: Sequence[AssetForecast]) -> list[AssetForecast]:
     """Add up the models of every asset."""
-    added: dict[str, AssetForecast] = {}
+    summed = ("n_cells", "n_done", "bytes_now", "bytes_finished", "bytes_to_come")
+    assets: dict[str, list[AssetForecast]] = {}
     for one in forecasts:
-        if one.asset not in added:
-            added[one.asset] = replace(one, model=None)
-            continue
-        so_far = added[one.asset]
-        added[one.asset] = replace(
-            so_far,
-            n_cells=so_far.n_cells + one.n_cells,
-            n_done=so_far.n_done + one.n_done,
-            bytes_now=so_far.bytes_now + one.bytes_now,
-            bytes_finished=so_far.bytes_finished + one.bytes_finished,
-            bytes_to_come=so_far.bytes_to_come + one.bytes_to_come,
-        )
-    return list(added.values())
+        assets.setdefault(one.asset, []).append(one)
+    return [
+        replace(models[0], model=None, **{name: sum(getattr(one, name) for one in models) for name in summed})
+        for models in assets.values()
+    ]

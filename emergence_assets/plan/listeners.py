@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from resources.compute.task import Compute, Report, Task
+
+CellProgress = Literal["began", "ended", "failed"]
 
 
 class Listener(Protocol):
@@ -15,14 +17,8 @@ class Listener(Protocol):
     def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
         """Receive the number of cells to make and of all cells, by asset."""
 
-    def began(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Receive the start of some cells of an asset, in a Dagster run."""
-
-    def ended(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Receive the success of some cells of an asset."""
-
-    def failed(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Receive the failure of some cells of an asset."""
+    def changed(self, progress: CellProgress, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
+        """Receive the start, success or failure of some cells of an asset, in a Dagster run."""
 
 
 class TaskListener(Protocol):
@@ -53,20 +49,10 @@ class Listeners:
         for one in self._listeners:
             one.planned(due, total)
 
-    def began(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
+    def changed(self, progress: CellProgress, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
         """See `Listener`."""
         for one in self._listeners:
-            one.began(run_id, spec, cells)
-
-    def ended(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """See `Listener`."""
-        for one in self._listeners:
-            one.ended(run_id, spec, cells)
-
-    def failed(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """See `Listener`."""
-        for one in self._listeners:
-            one.failed(run_id, spec, cells)
+            one.changed(progress, run_id, spec, cells)
 
 
 class Stopwatch:
@@ -79,18 +65,14 @@ class Stopwatch:
     def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
         """See `Listener`."""
 
-    def began(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
+    def changed(self, progress: CellProgress, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
         """See `Listener`."""
-        self._began[run_id, spec.name] = time.monotonic()
-
-    def ended(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """See `Listener`."""
-        taken = time.monotonic() - self._began.pop((run_id, spec.name), time.monotonic())
-        self.seconds[spec.name] = self.seconds.get(spec.name, 0.0) + taken
-
-    def failed(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """See `Listener`."""
-        self.ended(run_id, spec, cells)
+        now = time.monotonic()
+        if progress == "began":
+            self._began[run_id, spec.name] = now
+        else:
+            taken = now - self._began.pop((run_id, spec.name), now)
+            self.seconds[spec.name] = self.seconds.get(spec.name, 0.0) + taken
 
 
 class ListeningCompute:

@@ -95,6 +95,16 @@ class Plan:
                 if candidate.agrees(cell):
                     yield source, candidate
 
+    def behind(self, spec: AssetSpec, cell: Cell) -> set[tuple[AssetSpec, Cell]]:
+        """Return all cells that a cell is made from, directly or indirectly, without itself."""
+        found: set[tuple[AssetSpec, Cell]] = set()
+        pending = [(spec, cell)]
+        while pending:
+            new = set(self.input_cells(*pending.pop())) - found
+            found |= new
+            pending += new
+        return found
+
     def start_of(self, spec: AssetSpec, cell: Cell) -> Cell | None:
         """Return the cell of the same asset that a cell starts from; None if it starts from no other cell."""
         return spec.starts_from(self.study, self.steps_of(cell.model), cell) if cell.model else None

@@ -16,6 +16,11 @@ class Selection:
     steps: Sequence[int] = ()
     layers: Sequence[int] = ()
 
+    @property
+    def is_everything(self) -> bool:
+        """Whether all cells are selected."""
+        return not (self.models or self.steps or self.layers)
+
     def of(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return the selected cells."""
         return [

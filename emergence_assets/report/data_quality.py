@@ -28,7 +28,7 @@ def check_counts(plan: Plan, spec: AssetSpec, cell: Cell) -> list[dict[str, Any]
     Raises:
         EmergenceError: a stored cell is damaged.
     """
-    made_from = _ancestors(plan, spec, cell)
+    made_from = plan.behind(spec, cell)
     rows = []
     for source in plan.specs.values():
         cells = [one for one in plan.cells(source) if (source, one) in made_from]
@@ -48,13 +48,3 @@ def check_counts(plan: Plan, spec: AssetSpec, cell: Cell) -> list[dict[str, Any]
                 }
             )
     return rows
-
-
-def _ancestors(plan: Plan, spec: AssetSpec, cell: Cell) -> set[tuple[AssetSpec, Cell]]:
-    found: set[tuple[AssetSpec, Cell]] = set()
-    pending = [(spec, cell)]
-    while pending:
-        new = set(plan.input_cells(*pending.pop())) - found
-        found |= new
-        pending += new
-    return found

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import polars as pl
+
 from emergence_assets.emergence.presence.table import HEADLINE
 from emergence_assets.plan.asset_spec import AssetSpec, Due, Job, stored_provenance
 from emergence_assets.plan.cell import Cell
@@ -13,11 +15,8 @@ from emergence_assets.report.checks import REPORT_CHECKS
 from emergence_assets.report.data_quality import check_counts
 from emergence_assets.study.study import Study
 from emergence_assets.texts.study_texts import study_probe_set
-from resources.files.records import (
-    folder_provenance,
-    required_to_json,
-    verify_folder,
-)
+from resources.files.provenance import Required
+from resources.files.records import folder_provenance, required_to_json, verify_folder
 from resources.files.storage import Storage
 
 PAGE_NAME = "index.html"
@@ -49,39 +48,35 @@ REPORT_BYTES = 1_600_000
 
 def _jobs(plan: Plan, due: Due) -> list[Job]:
     """Make one job; provenance and check results come from the stored cells."""
-    jobs = []
-    for cell, required in due:
-        origin = [
-            {
-                "asset": source.name,
-                "cell": str(source_cell),
-                "lineage id": cell_id(stored.fingerprint),
-                "fingerprint": stored.fingerprint,
-                "code version": stored.required.code_version,
-                "made": stored.created,
-            }
-            for source, source_cell in plan.input_cells(REPORT, cell)
-            if (stored := stored_provenance(source, source.path(plan.storage, source_cell)))
-        ]
-        probes = study_probe_set(plan.study)
-        primary = probes.levels[0]
-        domains = (
-            dict(probes.texts.select(primary, "domain").drop_nulls().unique().iter_rows())
-            if "domain" in probes.levels
-            else {}
-        )
-        arguments = {
-            "folder": str(plan.storage.report_folder()),
-            "required": required_to_json(required),
-            "tables": input_tables(plan, REPORT, cell),
-            "level": primary,
-            "domains": domains,
-            "sizes": plan.study.sizes,
-            "origin": origin,
-            "checks": check_counts(plan, REPORT, cell),
+    return [Job(_arguments(plan, cell, required), (cell,), "report") for cell, required in due]
+
+
+def _arguments(plan: Plan, cell: Cell, required: Required) -> dict[str, Any]:
+    origin = [
+        {
+            "asset": source.name,
+            "cell": str(source_cell),
+            "lineage id": cell_id(stored.fingerprint),
+            "fingerprint": stored.fingerprint,
+            "code version": stored.required.code_version,
+            "made": stored.created,
         }
-        jobs.append(Job(arguments, (cell,), "report"))
-    return jobs
+        for source, source_cell in plan.input_cells(REPORT, cell)
+        if (stored := stored_provenance(source, source.path(plan.storage, source_cell)))
+    ]
+    probes = study_probe_set(plan.study)
+    primary = probes.levels[0]
+    with_domain = probes.texts.select(primary, "domain").drop_nulls() if "domain" in probes.levels else pl.DataFrame()
+    return {
+        "folder": str(plan.storage.report_folder()),
+        "required": required_to_json(required),
+        "tables": input_tables(plan, REPORT, cell),
+        "level": primary,
+        "domains": dict(with_domain.unique().iter_rows()),
+        "sizes": plan.study.sizes,
+        "origin": origin,
+        "checks": check_counts(plan, REPORT, cell),
+    }
 
 
 REPORT = AssetSpec(

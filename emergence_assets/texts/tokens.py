@@ -6,7 +6,7 @@ Shape suffixes: t rows.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -31,7 +31,6 @@ from resources.hdf5.hdf5 import (
 
 FORMAT = "emergence-tokens"
 FORMAT_VERSION = 1
-RESERVED_ATTRS = frozenset({"format", "format_version", "complete", "positions", "context", "fingerprint"})
 Positions = Literal["read_out", "all"]
 
 
@@ -112,21 +111,16 @@ class Tokens:
         return running.hexdigest()
 
 
-def write_tokens(path: Path, tokens: Tokens, attrs: Mapping[str, AttrValue] | None = None) -> None:
+def write_tokens(path: Path, tokens: Tokens) -> None:
     """Write a token file atomically, replacing an existing one.
 
     Args:
         path: final name.
         tokens: content.
-        attrs: provenance for the root attributes, such as the tokenizer's hash; str, int or float.
 
     Raises:
         EmergenceError: the disk is full.
-        ValueError: `attrs` uses a reserved name.
     """
-    given = dict(attrs or {})
-    if taken := RESERVED_ATTRS & given.keys():
-        raise ValueError(f"attributes {sorted(taken)} belong to the format")
     columns = _columns(tokens)
     root: dict[str, AttrValue] = {"format": FORMAT, "format_version": FORMAT_VERSION, "positions": tokens.positions}
     root |= {"context": tokens.context, "fingerprint": tokens.fingerprint, "complete": 1}
@@ -136,7 +130,7 @@ def write_tokens(path: Path, tokens: Tokens, attrs: Mapping[str, AttrValue] | No
     try:
         with full_disk_explained(path.parent, n_bytes):
             with h5py.File(temporary, "x", libver=LIBVER, locking=False) as file:
-                write_attrs(file, root | given)
+                write_attrs(file, root)
                 for name, values in columns.items():
                     group, _, column = name.partition("/")
                     kind = f"utf8:{values.itemsize}" if values.dtype.kind == "S" else values.dtype.name

@@ -19,6 +19,7 @@ from typing import Any
 
 from resources.compute.task import Report, Task
 from resources.compute.worker_process import begin_worker, call_task
+from resources.environment import environment_variables
 from resources.errors import EmergenceError
 
 MAX_LOSSES = 3
@@ -103,7 +104,7 @@ class LocalProcesses:
             raise _failure(failures)
 
     def _submit(self, tasks: Sequence[Task]) -> dict[Future[Any], Task]:
-        with _environment(WORKER_ENVIRONMENT):
+        with environment_variables(WORKER_ENVIRONMENT):
             return {
                 (self._on_accelerators if task.on_accelerator else self._on_cores).submit(task): task for task in tasks
             }
@@ -116,8 +117,7 @@ class _Pool:
         self._n_workers = n_workers
         self._context = get_context(start_method)
         self._executor: ProcessPoolExecutor | None = None
-        self._leash: Connection | None = None
-        self._progress: Connection | None = None
+        self._opened = contextlib.ExitStack()
         self.report: Report = _no_report
 
     def submit(self, task: Task) -> Future[Any]:
@@ -130,27 +130,24 @@ class _Pool:
 
     def close(self) -> None:
         """End the workers at once; a later task starts new workers."""
-        if self._leash is not None:
-            self._leash.close()
-            self._leash = None
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
-            self._executor = None
-        if self._progress is not None:
-            self._progress.close()  # the ends of the workers are closed too: the listening thread ends
-            self._progress = None
+        self._opened.close()
+        self._executor = None
 
     def _start(self, task: Task) -> ProcessPoolExecutor:
         if self._executor is None:
             if self._context.get_start_method() == "forkserver":
                 _start_server(task)
             # Only this process has the writing end: when it closes the pipe or dies, the workers exit.
-            leash, self._leash = self._context.Pipe(duplex=False)
+            leash, writing_end = self._context.Pipe(duplex=False)
             # A pipe and not a queue: a worker killed with the lock of a queue would block all other workers.
-            events, self._progress = self._context.Pipe(duplex=False)
+            events, progress = self._context.Pipe(duplex=False)
             self._executor = ProcessPoolExecutor(
-                self._n_workers, self._context, initializer=begin_worker, initargs=(leash, self._progress)
+                self._n_workers, self._context, initializer=begin_worker, initargs=(leash, progress)
             )
+            # Closed in reverse order. When the ends of the workers are closed too, the listening thread ends.
+            self._opened.callback(progress.close)
+            self._opened.callback(self._executor.shutdown, wait=True, cancel_futures=True)
+            self._opened.callback(writing_end.close)
             threading.Thread(target=self._listen, args=(events,), daemon=True).start()
         return self._executor
 
@@ -227,18 +224,3 @@ def _failure(failures: Sequence[tuple[Task, BaseException]]) -> BaseException:
         )
     failed.__cause__ = error
     return failed
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set the environment of new processes: allocator and thread pools read it before Python starts."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -54,19 +54,9 @@ class Provenance:
 
     def to_json(self) -> str:
         """Return the text that is stored with the result."""
-        return canonical_json(
-            {
-                "asset": self.required.asset,
-                "cell": self.required.cell,
-                "recipe": dict(self.required.recipe),
-                "inputs": dict(self.required.inputs),
-                "code_version": self.required.code_version,
-                "fingerprint": self.fingerprint,
-                "summary": dict(self.summary),
-                "environment": dict(self.environment),
-                "created": self.created,
-            }
-        )
+        record = {**vars(self.required), **vars(self), "fingerprint": self.fingerprint}
+        del record["required"]
+        return canonical_json(record)
 
     @staticmethod
     def from_json(text: str, where: object) -> "Provenance":
@@ -107,17 +97,17 @@ def difference(stored: Required, required: Required) -> str:
         for name in sorted(set(stored.recipe) | set(required.recipe))
         if _differs(stored.recipe, required.recipe, name)
     ]
-    changed_inputs = [
-        name
-        for name in sorted(set(stored.inputs) | set(required.inputs))
-        if stored.inputs.get(name) != required.inputs.get(name)
-    ]
-    if changed_inputs:
+    if changed_inputs := changed_names(stored.inputs, required.inputs):
         more = f" and {len(changed_inputs) - 1} more" if len(changed_inputs) > 1 else ""
         changes.append(f"input {changed_inputs[0]}{more} changed")
     if stored.code_version != required.code_version:
         changes.append(_changed_code(stored.code_version, required.code_version))
     return "; ".join(changes)
+
+
+def changed_names(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the sorted names of which two mappings have different values; an absent name has the value None."""
+    return [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
 
 
 def _changed_code(stored: str, required: str) -> str:

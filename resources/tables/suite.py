@@ -86,47 +86,25 @@ def _failures(frame: pl.DataFrame, expectations: Sequence[Any]) -> list[Any]:
 
 def _expectations(condition: Condition, check: int) -> list[Any]:
     """Return the expectations of a condition, one of them against nulls and NaN, which great_expectations ignores."""
-    import great_expectations.expectations as gxe
-
-    stated = [_expectation(condition, check)]
-    if condition.nullable or condition.kind in ("not_null", "unique"):
-        return stated
-    return stated + [
-        gxe.ExpectColumnValuesToNotBeNull(column=name, meta={"check": check}) for name in condition.columns
-    ]
-
-
-def _expectation(condition: Condition, check: int) -> Any:
-    import great_expectations.expectations as gxe
-
-    meta = {"check": check}
-    first = condition.columns[0]
-    if condition.kind == "between":
-        return gxe.ExpectColumnValuesToBeBetween(
-            column=first,
-            min_value=condition.minimum,
-            max_value=condition.maximum,
-            strict_min=condition.strict,
-            strict_max=condition.strict,
-            meta=meta,
-        )
-    if condition.kind == "not_null":
-        return gxe.ExpectColumnValuesToNotBeNull(column=first, meta=meta)
-    if condition.kind == "one_of":
-        return gxe.ExpectColumnValuesToBeInSet(column=first, value_set=list(condition.values), meta=meta)
-    if condition.kind == "equal":
-        return gxe.ExpectColumnPairValuesToBeEqual(column_A=first, column_B=condition.columns[1], meta=meta)
-    if condition.kind == "ordered":
-        return gxe.ExpectColumnPairValuesAToBeGreaterThanB(
-            column_A=condition.columns[1],
-            column_B=first,
-            or_equal=True,
-            ignore_row_if="either_value_is_missing",
-            meta=meta,
-        )
-    if len(condition.columns) == 1:
-        return gxe.ExpectColumnValuesToBeUnique(column=first, meta=meta)
-    return gxe.ExpectCompoundColumnsToBeUnique(column_list=list(condition.columns), meta=meta)
+    gxe, meta = library().expectations, {"check": check}
+    first, last = condition.columns[0], condition.columns[-1]
+    bounds = {"min_value": condition.minimum, "max_value": condition.maximum}
+    strict = {"strict_min": condition.strict, "strict_max": condition.strict}
+    greater = {"column_A": last, "column_B": first, "or_equal": True, "ignore_row_if": "either_value_is_missing"}
+    kind, settings = {
+        "between": (gxe.ExpectColumnValuesToBeBetween, {"column": first, **bounds, **strict}),
+        "not_null": (gxe.ExpectColumnValuesToNotBeNull, {"column": first}),
+        "one_of": (gxe.ExpectColumnValuesToBeInSet, {"column": first, "value_set": list(condition.values)}),
+        "equal": (gxe.ExpectColumnPairValuesToBeEqual, {"column_A": first, "column_B": last}),
+        "ordered": (gxe.ExpectColumnPairValuesAToBeGreaterThanB, greater),
+        "unique": (gxe.ExpectCompoundColumnsToBeUnique, {"column_list": list(condition.columns)}),
+    }[condition.kind]
+    if condition.kind == "unique" and len(condition.columns) == 1:
+        kind, settings = gxe.ExpectColumnValuesToBeUnique, {"column": first}
+    stated = [kind(**settings, meta=meta)]
+    if not condition.nullable and condition.kind not in ("not_null", "unique"):
+        stated += [gxe.ExpectColumnValuesToNotBeNull(column=name, meta=meta) for name in condition.columns]
+    return stated
 
 
 def _rows(result: Any) -> list[int]:

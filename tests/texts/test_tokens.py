@@ -188,7 +188,7 @@ def test_tokens_come_back_as_written(tmp_path_factory, tokens):
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    write_tokens(tmp_path / "tokens.h5", some_tokens(), {"tokenizer_sha256": "0123"})
+    write_tokens(tmp_path / "tokens.h5", some_tokens())
     return tmp_path / "tokens.h5"
 
 
@@ -208,13 +208,12 @@ def test_the_file_is_as_documented(path):
         assert column(file, "probe/ids") == [0, 1, 4, 0, 2, 3, 1, 4]
         assert column(file, "probe/read_out_token_id") == [4, 4]
         assert column(file, "probe/read_out_position") == [2, 4]
-        assert file.attrs["tokenizer_sha256"] == b"0123"
         assert file.attrs["fingerprint"] == some_tokens().fingerprint.encode()
 
 
 def test_writing_leaves_one_file_and_the_same_bytes(path):
     before = path.read_bytes()
-    write_tokens(path, some_tokens(), {"tokenizer_sha256": "0123"})
+    write_tokens(path, some_tokens())
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
@@ -226,11 +225,6 @@ def test_a_full_disk_is_explained_and_left_empty(small_disk):
     with pytest.raises(EmergenceError, match="No space for a file of 5"):
         write_tokens(small_disk / "tokens.h5", tokens)
     assert list(small_disk.iterdir()) == []
-
-
-def test_reserved_attributes_are_refused(path):
-    with pytest.raises(ValueError, match="belong to the format"):
-        write_tokens(path, some_tokens(), {"fingerprint": "mine"})
 
 
 def test_a_flipped_byte_anywhere_is_found_or_harmless(path):

@@ -35,10 +35,13 @@ def severity(check: Check) -> dg.AssetCheckSeverity:
     return dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN
 
 
-def as_written_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
-    """Specify the check that fails when a file of an asset was altered, lost or exchanged."""
-    description = "Every file has the bytes that were written. The job `audit` repeats this check."
-    return dg.AssetCheckSpec(AS_WRITTEN, asset=key, description=description)
+def check_specs(spec: AssetSpec, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """Specify the checks of an asset, and the check that fails when a file of it was altered, lost or exchanged."""
+    as_written = "Every file has the bytes that were written. The job `audit` repeats this check."
+    return [
+        *(dg.AssetCheckSpec(c.name, asset=key, description=c.description, blocking=c.blocking) for c in spec.checks),
+        dg.AssetCheckSpec(AS_WRITTEN, asset=key, description=as_written),
+    ]
 
 
 def as_written(spec: AssetSpec, plan: Plan, kept: Sequence[Cell], key: dg.AssetKey) -> dg.AssetCheckResult:

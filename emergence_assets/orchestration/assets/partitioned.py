@@ -7,7 +7,7 @@ import dagster as dg
 
 from emergence_assets.orchestration.assets.checks import (
     as_written,
-    as_written_spec,
+    check_specs,
     dagster_result,
     nothing_made,
     severity,
@@ -60,11 +60,7 @@ def build_partitioned(spec: AssetSpec, study: Study, specs: Sequence[AssetSpec],
         automation_condition=upkeep() if parents else None,
         output_required=False,
         # Without partitions: Dagster would plan an evaluation of every partition, and most pass.
-        check_specs=[
-            dg.AssetCheckSpec(check.name, asset=key, description=check.description, blocking=check.blocking)
-            for check in spec.checks
-        ]
-        + [as_written_spec(key)],
+        check_specs=check_specs(spec, key),
         required_resource_keys=RESOURCES,
         op_tags={"stage": spec.stage},
     )
@@ -107,19 +103,19 @@ def _materialise(
         for cell in kept:
             recorder.record(cell)
     listener = listener_of(context)
-    listener.began(context.run.run_id, spec, cells)
+    listener.changed("began", context.run.run_id, spec, cells)
     try:
         for cell in _make(context, plan, spec, due):
             if not single:
                 recorder.record(cell)
     except BaseException:
-        listener.failed(context.run.run_id, spec, cells)
+        listener.changed("failed", context.run.run_id, spec, cells)
         raise
     finally:
         plan.forget_states()
     results = check_results(spec, plan, cells)
     unaltered = as_written(spec, plan, kept, key)
-    listener.ended(context.run.run_id, spec, cells)
+    listener.changed("ended", context.run.run_id, spec, cells)
     if single:
         yield recorder.result(cells[0], [*(dagster_result(result, key) for result in results), unaltered])
         return

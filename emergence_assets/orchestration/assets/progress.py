@@ -7,7 +7,7 @@ import dagster as dg
 
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
-from emergence_assets.plan.listeners import Listener
+from emergence_assets.plan.listeners import CellProgress, Listener
 from resources.compute.task import Report
 
 LOG_EVERY_SECONDS = 15.0
@@ -23,17 +23,10 @@ class LogListener:
         """Log the number of cells to make, by asset."""
         self._log.info("to do: " + ", ".join(f"{name} {n} of {total[name]}" for name, n in due.items()))
 
-    def began(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Log the start of an asset."""
-        self._log.info(f"{spec.name}: {len(cells)} cells")
-
-    def ended(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Log the end of an asset."""
-        self._log.info(f"{spec.name}: finished")
-
-    def failed(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Log the failure of an asset."""
-        self._log.info(f"{spec.name}: failed")
+    def changed(self, progress: CellProgress, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
+        """Log the start, success or failure of an asset."""
+        messages = {"began": f"{len(cells)} cells", "ended": "finished", "failed": "failed"}
+        self._log.info(f"{spec.name}: {messages[progress]}")
 
 
 def listener_of(context: dg.AssetExecutionContext) -> Listener:

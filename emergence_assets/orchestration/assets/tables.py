@@ -10,12 +10,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from emergence_assets.checkpoints.spec import TRAINING_RUN
-from emergence_assets.orchestration.assets.checks import (
-    as_written,
-    as_written_spec,
-    dagster_result,
-    nothing_made,
-)
+from emergence_assets.orchestration.assets.checks import as_written, check_specs, dagster_result, nothing_made
 from emergence_assets.orchestration.assets.conditions import SENSOR_TAG, upkeep
 from emergence_assets.orchestration.assets.events import Recorder
 from emergence_assets.orchestration.assets.partitioned import RESOURCES, due_of, parent_keys
@@ -24,7 +19,7 @@ from emergence_assets.orchestration.instance.home import tag_run_owner
 from emergence_assets.orchestration.instance.partitions import asset_key, register_steps
 from emergence_assets.plan.asset_spec import AssetSpec, Due
 from emergence_assets.plan.cell import Cell
-from emergence_assets.plan.check_results import CheckResult, check_results
+from emergence_assets.plan.check_results import check_results
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.run_metadata import run_metadata
@@ -67,12 +62,7 @@ def build_tables(name: str, made: Sequence[AssetSpec], study: Study, specs: Sequ
             )
             for key, (spec, _) in nodes.items()
         ],
-        check_specs=[
-            dg.AssetCheckSpec(check.name, asset=key, description=check.description, blocking=check.blocking)
-            for key, (spec, _) in nodes.items()
-            for check in spec.checks
-        ]
-        + [as_written_spec(key) for key in nodes],
+        check_specs=[check for key, (spec, _) in nodes.items() for check in check_specs(spec, key)],
         can_subset=True,
         required_resource_keys=RESOURCES,
     )
@@ -133,7 +123,7 @@ class _Tables:
         left = {spec: {cell for cell, _ in cells} for spec, cells in due.items() if spec in kept}
         for spec, cells in left.items():
             if cells:
-                listener.began(run_id, spec, list(cells))
+                listener.changed("began", run_id, spec, list(cells))
             elif kept[spec]:
                 yield from self._finished(spec, [], kept[spec])
         try:
@@ -143,7 +133,7 @@ class _Tables:
                     continue
                 left[spec] -= set(cells)
                 if not left[spec]:
-                    listener.ended(run_id, spec, [cell for cell, _ in due[spec]])
+                    listener.changed("ended", run_id, spec, [cell for cell, _ in due[spec]])
                     yield from self._finished(spec, [cell for cell, _ in due[spec]], kept[spec])
         except EmergenceError as error:
             self.failure = self.failure or error
@@ -190,7 +180,7 @@ class _Tables:
         results = check_results(spec, self.plan, cells)
         for cell in cells:
             key = self.keys[spec, cell]
-            if _is_refused(results, cell):
+            if any(result.finding.check.blocking and not result.passes(cell) for result in results):
                 self.failed.add((spec, cell))
             checks = [dagster_result(result, key, cell) for result in results]
             checks.append(as_written(spec, self.plan, [cell] if cell in kept else [], key))
@@ -209,7 +199,7 @@ class _Tables:
             if missing:
                 self.failed |= {(spec, cell) for cell in missing}
                 made = [cell for cell, _ in due[spec] if cell not in missing]
-                listener.failed(run_id, spec, list(missing))
+                listener.changed("failed", run_id, spec, list(missing))
                 if made or kept[spec]:
                     yield from self._finished(spec, made, kept[spec])
         # Written parts stay; the next run makes the table from them.
@@ -221,7 +211,3 @@ def _by_spec(nodes: Sequence[Node]) -> dict[AssetSpec, list[Cell]]:
     for spec, cell in nodes:
         grouped.setdefault(spec, []).append(cell)
     return grouped
-
-
-def _is_refused(results: Sequence[CheckResult], cell: Cell) -> bool:
-    return any(result.finding.check.blocking and not result.passes(cell) for result in results)

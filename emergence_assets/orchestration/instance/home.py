@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from resources.environment import environment_variables
 from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors, process_is_alive
 from resources.files.storage import instance_home, prepare_folder
@@ -56,15 +57,8 @@ def instance_of(home: Path) -> Iterator[dg.DagsterInstance]:
     Raises:
         EmergenceError: the folder cannot be written.
     """
-    before = os.environ.get("DAGSTER_HOME")
-    os.environ["DAGSTER_HOME"] = str(prepare_settings(home))
-    try:
-        with dg.DagsterInstance.get() as instance:
-            yield instance
-    finally:
-        os.environ.pop("DAGSTER_HOME")
-        if before is not None:
-            os.environ["DAGSTER_HOME"] = before
+    with environment_variables({"DAGSTER_HOME": str(prepare_settings(home))}), dg.DagsterInstance.get() as instance:
+        yield instance
 
 
 def owner(run_id: str) -> str:

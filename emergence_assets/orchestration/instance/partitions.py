@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 import dagster as dg
 
@@ -24,18 +26,15 @@ def step_set_name(study: Study, model: str) -> str:
     return f"{study.name}/{model}/steps"
 
 
-def step_partitions(study: Study, model: str) -> dg.DynamicPartitionsDefinition:
-    """Define one partition per checkpoint of a model; dynamic, because checkpoints arrive during training."""
-    return dg.DynamicPartitionsDefinition(name=step_set_name(study, model))
-
-
 def partitions(study: Study, model: str, grid: Grid) -> dg.PartitionsDefinition | None:
     """Define the partitions of an asset of one model: none, its steps, or its steps × its layers."""
+    # Dynamic, because checkpoints arrive during training.
+    steps = dg.DynamicPartitionsDefinition(name=step_set_name(study, model))
     if grid == "step":
-        return step_partitions(study, model)
+        return steps
     if grid == "cell":
         layers = dg.StaticPartitionsDefinition([layer_key(layer) for layer in study.layers_of(model)])
-        return dg.MultiPartitionsDefinition({"step": step_partitions(study, model), "layer": layers})
+        return dg.MultiPartitionsDefinition({"step": steps, "layer": layers})
     return None
 
 
@@ -98,22 +97,15 @@ def split_into_ranges(
         if step not in layers_of:
             groups.append(([], []))  # a gap: the next step starts a new group
             continue
-        runs = _neighbours(sorted(layers_of[step], key=layer_position.__getitem__), layer_position)
+        layers = sorted(layers_of[step], key=layer_position.__getitem__)
+        # Neighbouring layers have the same distance between their position here and among all layers.
+        distances = [layer_position[layer] - position for position, layer in enumerate(layers)]
+        runs = [[layer for _, layer in run] for _, run in groupby(zip(distances, layers, strict=True), itemgetter(0))]
         if len(runs) == 1 and groups and groups[-1][1] == runs[0]:
             groups[-1][0].append(step)
         else:
             groups += [([step], run) for run in runs]
     return [[Cell(model, step, layer) for step in steps for layer in layers] for steps, layers in groups if steps]
-
-
-def _neighbours(layers: list[int | None], position: dict[int | None, int]) -> list[list[int | None]]:
-    runs: list[list[int | None]] = []
-    for layer in layers:
-        if runs and position[layer] == position[runs[-1][-1]] + 1:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
-    return runs
 
 
 def range_tags(cells: Sequence[Cell]) -> dict[str, str]:

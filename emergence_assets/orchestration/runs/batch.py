@@ -35,16 +35,8 @@ class Outcome:
     """Checkpoints that are not used, and admitted checkpoints, each with its reason."""
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Cells of one Dagster run: cells of one asset, or tables that follow from each other."""
-
-    parts: tuple[tuple[AssetSpec, tuple[Cell, ...]], ...]
-
-    @property
-    def cells(self) -> list[Cell]:
-        """All cells of the batch."""
-        return [cell for _, cells in self.parts for cell in cells]
+Batch = Sequence[tuple[AssetSpec, Sequence[Cell]]]
+"""Cells of one Dagster run: cells of one asset, or tables that follow from each other."""
 
 
 def run_batch(
@@ -69,7 +61,7 @@ def run_batch(
         EmergenceError: a cell could not be made, or a blocking check did not pass. Finished cells stay.
     """
     run_id = str(uuid.uuid4())
-    cells = batch.cells
+    cells = [cell for _, part in batch for cell in part]
     tags = {OWNER_TAG: owner(run_id), MAX_RETRIES_TAG: "0"} | ({RECOMPUTE_TAG: "true"} if force else {})
     partition = None
     if cells[0].step is not None:
@@ -80,9 +72,7 @@ def run_batch(
     try:
         result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=instance,
-            asset_selection=sorted(
-                {asset_key(study, cell.model, spec.name) for spec, part in batch.parts for cell in part}
-            ),
+            asset_selection=sorted({asset_key(study, cell.model, spec.name) for spec, part in batch for cell in part}),
             partition_key=partition,
             tags=tags,
             run_config=QUIET,
@@ -109,7 +99,7 @@ def run_batch(
             continue
         raise EmergenceError(
             message,
-            where=_named([cell for spec, part in batch.parts if spec.name == asset for cell in part]),
+            where=_named([cell for spec, part in batch if spec.name == asset for cell in part]),
             remedy=f"look at run {result.run_id} in the UI; results made from these cells would be meaningless",
         )
 

@@ -35,18 +35,11 @@ def disk_batches(
     return batches
 
 
-def partition_ranges(
-    study: Study, cells: Sequence[Cell], instance: dg.DagsterInstance
-) -> Iterator[tuple[str, list[Cell]]]:
+def partition_ranges(study: Study, cells: Sequence[Cell], instance: dg.DagsterInstance) -> Iterator[list[Cell]]:
     """Split partitions into ranges of one Dagster run: neighbouring steps and layers of one model."""
     for model in study.models:
         of_model = [cell for cell in cells if cell.model == model]
         if of_model:
-            order = _step_order(instance, study, model)
-            for group in split_into_ranges(of_model, order, study.layers_of(model)):
-                yield model, group
-
-
-def _step_order(instance: dg.DagsterInstance, study: Study, model: str) -> list[int]:
-    keys = instance.get_dynamic_partitions(step_set_name(study, model))
-    return [int(key.removeprefix("step")) for key in keys]
+            keys = instance.get_dynamic_partitions(step_set_name(study, model))
+            order = [int(key.removeprefix("step")) for key in keys]
+            yield from split_into_ranges(of_model, order, study.layers_of(model))

@@ -12,12 +12,12 @@ import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.listeners import CellProgress
 from emergence_assets.plan.plan import Plan, upstream
 from resources.errors import EmergenceError
 
@@ -67,9 +67,7 @@ class OpenLineageSender:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with contextlib.suppress(queue.Full):
             self._waiting.put_nowait(None)
         self._thread.join(CLOSING_SECONDS)
@@ -78,19 +76,9 @@ class OpenLineageSender:
     def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
         """See `Listener`; OpenLineage has no event for it."""
 
-    def began(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Send the start of some cells of an asset."""
-        self._put("START", run_id, spec, cells)
-
-    def ended(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Send the success of some cells of an asset."""
-        self._put("COMPLETE", run_id, spec, cells)
-
-    def failed(self, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
-        """Send the failure of some cells of an asset."""
-        self._put("FAIL", run_id, spec, cells)
-
-    def _put(self, state: str, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
+    def changed(self, progress: CellProgress, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
+        """Send the start, success or failure of some cells of an asset."""
+        state = {"began": "START", "ended": "COMPLETE", "failed": "FAIL"}[progress]
         try:
             self._waiting.put_nowait(self._event(state, run_id, spec, cells))
         except queue.Full:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import dagster as dg
 
@@ -92,7 +93,6 @@ class _Run:
     outcome: Outcome = field(default_factory=Outcome)
     _totals: dict[str, int] = field(default_factory=dict)
     _made_early: set[tuple[str, Cell]] = field(default_factory=set)
-    _counts: TextCounts | None = None
     _anything_due: bool = False
 
     def make_all(self) -> None:
@@ -112,13 +112,12 @@ class _Run:
         only = self.only
         return only is None or any(spec.takes_unvalidated and only.get(spec.name) for spec in self.plan.specs.values())
 
+    @cached_property
     def _text_counts(self) -> TextCounts:
-        """Return the text counts of the study, counted once."""
+        """Text counts of the study."""
         from emergence_assets.texts.counting import text_counts
 
-        if self._counts is None:
-            self._counts = text_counts(self.plan.study, self.plan.storage)
-        return self._counts
+        return text_counts(self.plan.study, self.plan.storage)
 
     def _wanted(self, spec: AssetSpec, cells: Sequence[Cell]) -> list[Cell]:
         """Return the cells that the run may make."""
@@ -130,7 +129,7 @@ class _Run:
         due = {spec: self._wanted(spec, self.plan.todo(spec)) for spec in selected}
         verify_done(self.plan, selected)
         if any(due.values()) and self.only is None:  # the forecast covers the whole study
-            require_room(self.plan, self._text_counts(), self.stages)
+            require_room(self.plan, self._text_counts, self.stages)
         self._totals |= {spec.name: len(self.plan.cells(spec)) for spec in selected}
         if any(due.values()):
             load_in_background()
@@ -163,8 +162,8 @@ class _Run:
         missing = missing_events(self.plan, due, self.instance)
         unknown = {spec: self._wanted(spec, cells) for spec, cells in missing.items()}
         for wanted, force in ((due, True), (unknown, False)):
-            if parts := tuple((spec, tuple(cells)) for spec, cells in wanted.items() if cells):
-                self._run(Batch(parts), force)
+            if batch := [(spec, cells) for spec, cells in wanted.items() if cells]:
+                self._run(batch, force)
         self.outcome.made |= {spec.name: len(cells) for spec, cells in due.items() if cells}
         self.outcome.recorded += sum(len(cells) for cells in unknown.values())
 
@@ -184,7 +183,7 @@ class _Run:
 
     def _make_due(self, spec: AssetSpec, cells: Sequence[Cell]) -> None:
         """Make cells; with eviction after SAE training, in batches that fit into half of the free disk space."""
-        batches = disk_batches(self.plan, spec, cells, self._text_counts) if cells else []
+        batches = disk_batches(self.plan, spec, cells, lambda: self._text_counts) if cells else []
         for batch in batches:
             self._make(spec, batch, force=True)
             self.outcome.made[spec.name] = self.outcome.made.get(spec.name, 0) + len(batch)
@@ -212,8 +211,8 @@ class _Run:
         return [one for one in self.plan.specs.values() if one.name in names[1:]]
 
     def _make(self, spec: AssetSpec, cells: Sequence[Cell], force: bool) -> None:
-        for _, group in partition_ranges(self.plan.study, cells, self.instance):
-            self._run(Batch(((spec, tuple(group)),)), force)
+        for group in partition_ranges(self.plan.study, cells, self.instance):
+            self._run([(spec, group)], force)
 
     def _run(self, batch: Batch, force: bool) -> None:
         run_batch(self.plan.study, self.definitions, batch, self.instance, self.outcome, force)

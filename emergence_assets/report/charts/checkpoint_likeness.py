@@ -43,13 +43,13 @@ def models_worth_showing(registry: pl.DataFrame) -> list[str]:
 
 def registry_picture(registry: pl.DataFrame, model: str) -> bytes | None:
     """Draw the heat map of one model as PNG; None when fewer than two checkpoints were measured."""
-    measured = registry.filter((pl.col("model") == model) & (pl.col("cosines").list.len() > 1))
+    measured = registry.filter(pl.col("cosines").list.len() > 1, model=model)
     chart = cosine_heat_map(registry, measured["model"].unique().to_list(), 560)
     return None if chart is None else theme.chart_png(chart, ppi=72)
 
 
 def _panel(registry: pl.DataFrame, model: str, size: int, with_title: bool) -> theme.Chart:
-    rows = registry.filter((pl.col("model") == model) & (pl.col("cosines").list.len() > 0)).sort("step")
+    rows = registry.filter(pl.col("cosines").list.len() > 0, model=model).sort("step")
     steps = rows["step"].to_list()
     out = rows.filter(~pl.col("on_time_axis"))["step"].to_list()
     pairs = rows.select("step", other="cosine_steps", cosine="cosines").explode("other", "cosine")

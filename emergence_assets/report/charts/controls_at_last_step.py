@@ -22,7 +22,7 @@ NAMES = {
 
 def control_means(controls: pl.DataFrame, level: str) -> pl.DataFrame:
     """Average over layers the means over categories: model, control_id, p_best, p_measured, above_control."""
-    means = controls.filter(pl.col("aggregate") == "mean", pl.col("category_level") == level, pl.col("layer") >= 0)
+    means = controls.filter(pl.col("layer") >= 0, category_level=level, aggregate="mean")
     return (
         means.group_by("model", "n_params_nonemb", "control_id")
         .agg(pl.col("p_best", "p_measured", "above_control").mean())
@@ -38,18 +38,11 @@ def controls_at_last_step(controls: pl.DataFrame, level: str, width: int = theme
         level: label level whose categories are averaged.
         width: pixels of the whole chart.
     """
-    means = control_means(controls, level).with_columns(
-        name=pl.col("control_id").replace_strict(NAMES),
-        note=pl.format(
-            "{}: {} {}, measured {}",
-            "model",
-            pl.col("control_id").replace_strict(NAMES),
-            pl.col("p_best").round(3),
-            pl.col("p_measured").round(3),
-        ),
-    )
+    means = control_means(controls, level).with_columns(name=pl.col("control_id").replace_strict(NAMES))
     if means.is_empty():
         return None
+    rounded = pl.col("p_best").round(3), pl.col("p_measured").round(3)
+    means = means.with_columns(note=pl.format("{}: {} {}, measured {}", "model", "name", *rounded))
     models = means["model"].unique(maintain_order=True).to_list()
     shown = [name for control, name in NAMES.items() if control in means["control_id"].unique()]
     columns = min(len(models), 3 if theme.is_wide(width) else 1) or 1
@@ -57,20 +50,16 @@ def controls_at_last_step(controls: pl.DataFrame, level: str, width: int = theme
     panels = []
     for position, model in enumerate(models):
         named = position % columns == 0
-        part = theme.values(means.filter(pl.col("model") == model))
+        base = alt.Chart(theme.values(means.filter(model=model)))
         y = alt.Y("name:N", sort=shown, title=None, axis=alt.Axis(labelLimit=210, labels=named, ticks=named))
         x = alt.X("p_best:Q", title="mean AUROC", scale=alt.Scale(domain=[0.4, 1], clamp=True))
-        panels.append(
-            alt.layer(
-                alt.Chart(part)
-                .mark_rule(color=theme.SERIES[0], strokeWidth=2.5, aria=False)
-                .encode(x=alt.X("mean(p_measured):Q")),
-                alt.Chart(part).mark_rule(color=theme.CONTROL, aria=False).encode(x, y, alt.X2("p_measured:Q")),
-                alt.Chart(part)
-                .mark_point(filled=True, size=55, color=theme.INK, opacity=1)
-                .encode(x, y, alt.Description("note:N")),
-            ).properties(width=max(panel, 90), height=22 * len(shown), title=theme.panel_title(model))
+        layers = alt.layer(
+            base.mark_rule(color=theme.SERIES[0], strokeWidth=2.5, aria=False).encode(alt.X("mean(p_measured):Q")),
+            base.mark_rule(color=theme.CONTROL, aria=False).encode(x, y, alt.X2("p_measured:Q")),
+            theme.points(base, x, y, size=55, color=theme.INK),
         )
+        size = {"width": max(panel, 90), "height": 22 * len(shown)}
+        panels.append(layers.properties(**size, title=theme.panel_title(model)))
     rows = [alt.hconcat(*panels[start : start + columns]) for start in range(0, len(panels), columns)]
     return theme.themed(
         alt.vconcat(*rows),

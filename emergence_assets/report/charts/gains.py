@@ -25,26 +25,15 @@ def gain_by_layer(presence: pl.DataFrame, level: str, width: int = theme.WIDE) -
     colour = _gain_colour(gains, width)
     panels = []
     for position, model in enumerate(models):
-        rows = gains.filter(pl.col("model") == model).with_columns(
+        rows = gains.filter(model=model).with_columns(
             note=pl.format("{}, layer {}, step {}: {}", "model", "layer", "step", pl.col("gain").round(3))
         )
         height = min(max(28 * rows["layer"].n_unique(), 56), 320)
-        panels.append(
-            alt.Chart(theme.values(rows))
-            .mark_rect()
-            .encode(
-                _step_columns(),
-                alt.Y(
-                    "layer:O",
-                    sort="descending",
-                    title="layer" if position % columns == 0 else None,
-                    axis=alt.Axis(labelOverlap="greedy", ticks=False, domain=False),
-                ),
-                colour,
-                alt.Description("note:N"),
-            )
-            .properties(width=panel, height=height, title=theme.panel_title(model))
-        )
+        axis = alt.Axis(labelOverlap="greedy", ticks=False, domain=False)
+        y = alt.Y("layer:O", sort="descending", title="layer" if position % columns == 0 else None, axis=axis)
+        cells = alt.Chart(theme.values(rows)).mark_rect()
+        cells = cells.encode(_step_columns(), y, colour, alt.Description("note:N"))
+        panels.append(cells.properties(width=panel, height=height, title=theme.panel_title(model)))
     return theme.themed(
         alt.concat(*panels, columns=columns).resolve_scale(color="shared"),
         f"Gain over the untrained network, by layer and training step: {', '.join(models)}",
@@ -77,11 +66,10 @@ def gain_by_category(presence: pl.DataFrame, level: str, model: str, width: int 
         _step_columns(),
         alt.Y("category:N", sort=order, title=None, axis=alt.Axis(labelLimit=150, ticks=False, domain=False)),
     )
+    dots = base.mark_point(filled=True, size=7, color=theme.INK, opacity=0.75, aria=False)
     chart = alt.layer(
         base.mark_rect().encode(_gain_colour(gains, width), alt.Description("note:N")),
-        base.mark_point(filled=True, size=7, color=theme.INK, opacity=0.75, aria=False).transform_filter(
-            "datum.is_sure"
-        ),
+        dots.transform_filter("datum.is_sure"),
     ).properties(width=width - (165 if theme.is_wide(width) else 128), height=alt.Step(16))
     return theme.themed(
         chart,

@@ -32,25 +32,23 @@ def half_steps_by_category(
     if shown.is_empty():
         return None
     groups = domains or {}
+    steps = ("half_step", "half_step_lo", "half_step_hi", "onset_step")
     rows = shown.select(
         "category",
-        *(theme.log_step(name).alias(name) for name in ("half_step", "half_step_lo", "half_step_hi", "onset_step")),
+        *(theme.log_step(name).alias(name) for name in steps),
         domain=pl.Series([groups.get(name, "other") for name in shown["category"]], dtype=pl.String),
         is_rising=pl.col("censor") == "right",
         note=pl.format(
             "{}: half-rise at step {} ({} to {}), onset at step {}",
             "category",
-            *(
-                pl.col(name).round(0).cast(pl.Int64)
-                for name in ("half_step", "half_step_lo", "half_step_hi", "onset_step")
-            ),
+            *(pl.col(name).round(0).cast(pl.Int64) for name in steps),
         ),
     )
     names = sorted(rows["domain"].unique())
     last = max(every["step_last"].to_list(), default=1)
-    steps = {0, *time.filter(pl.col("model") == model)["grid_hi_step"].drop_nulls().to_list(), last}
+    measured = {0, *time.filter(model=model)["grid_hi_step"].drop_nulls().to_list(), last}
     x_scale = alt.Scale(domain=[0, math.log10(last + 1)], nice=False, clamp=True)
-    axis = theme.step_axis(sorted(steps), "half-rise step, log scale")
+    axis = theme.step_axis(sorted(measured), "half-rise step, log scale")
     colour = theme.colour_by("domain", names, columns=5 if theme.is_wide(width) else 3, symbolType="circle")
     base = alt.Chart(theme.values(rows)).encode(
         alt.Y("category:N", sort=rows["category"].to_list(), title=None, axis=alt.Axis(grid=True, labelLimit=150)),

@@ -1,5 +1,7 @@
 """Share of latents that are found again at the next checkpoint: raw share, ceiling, their ratio, survival."""
 
+from collections.abc import Iterable, Sequence
+
 import altair as alt
 import polars as pl
 
@@ -15,12 +17,7 @@ _PERSISTENCE = {"ratio to the ceiling": (theme.SERIES[0], [1, 0]), "survival": (
 
 def stability_rows(stability: pl.DataFrame, model: str) -> pl.DataFrame:
     """Select transitions between neighbouring checkpoints of one model, over all layers and latents with support."""
-    return stability.filter(
-        (pl.col("model") == model)
-        & (pl.col("axis") == "step")
-        & (pl.col("population") == "firing")
-        & pl.col("layer").is_null()
-    ).sort("step_to")
+    return stability.filter(pl.col("layer").is_null(), model=model, axis="step", population="firing").sort("step_to")
 
 
 def latents_found_again(stability: pl.DataFrame, model: str, width: int = theme.WIDE) -> theme.Chart | None:
@@ -34,22 +31,15 @@ def latents_found_again(stability: pl.DataFrame, model: str, width: int = theme.
     rows = stability_rows(stability, model)
     if rows.is_empty():
         return None
-    other, same = (rows.filter(pl.col("pairing") == pairing) for pairing in ("other_seed", "same_seed"))
-    names = list(_SHARES)
-    shares = pl.concat(
-        [
-            _line(other, "s_raw", names[0]),
-            _line(other, "s_ceiling", names[1]),
-            _line(same, "s_raw", names[2]),
-        ]
-    )
-    persistence = pl.concat([_line(other, "s_norm", "ratio to the ceiling"), _line(other, "survival", "survival")])
+    other, same = (rows.filter(pairing=pairing) for pairing in ("other_seed", "same_seed"))
+    shares = ((other, "s_raw"), (other, "s_ceiling"), (same, "s_raw"))
+    persistence = ((other, "s_norm"), (other, "survival"))
     steps = rows["step_to"].to_list()
     wide = theme.is_wide(width)
     # With one SAE seed there is no ceiling, and no ratio to it.
     drawn = [
-        (shares, _SHARES, "share of latents", "Found again"),
-        (persistence, _PERSISTENCE, "ratio", "Persistence: ratio to the ceiling"),
+        (_lines(shares, _SHARES), _SHARES, "share of latents", "Found again"),
+        (_lines(persistence, _PERSISTENCE), _PERSISTENCE, "ratio", "Persistence: ratio to the ceiling"),
     ]
     drawn = [part for part in drawn if not part[0].is_empty()]
     panel = (width - 85 * len(drawn)) // len(drawn) if wide else width - 78
@@ -65,13 +55,15 @@ def latents_found_again(stability: pl.DataFrame, model: str, width: int = theme.
     )
 
 
-def _line(rows: pl.DataFrame, column: str, line: str) -> pl.DataFrame:
-    return rows.select(
-        pl.col("step_to").alias("step"),
-        pl.col(column, f"{column}_lo", f"{column}_hi")
-        .cast(pl.Float64)
-        .name.map(lambda name: name.replace(column, "y")),
-        line=pl.lit(line),
+def _lines(columns: Sequence[tuple[pl.DataFrame, str]], names: Iterable[str]) -> pl.DataFrame:
+    """Make a line of every column, with the columns step, y, y_lo, y_hi and line."""
+    return pl.concat(
+        rows.select(
+            pl.col("step_to").alias("step"),
+            *(pl.col(f"{column}{end}").cast(pl.Float64).alias(f"y{end}") for end in ("", "_lo", "_hi")),
+            line=pl.lit(name),
+        )
+        for (rows, column), name in zip(columns, names, strict=True)
     ).drop_nulls("y")
 
 
@@ -95,7 +87,7 @@ def _panel(
         base.mark_line(strokeWidth=2, aria=False).encode(
             y, theme.dash_by("line", {name: lines[name][1] for name in shown})
         ),
-        base.mark_point(filled=True, size=40, opacity=1).encode(y, alt.Description("note:N")),
+        theme.points(base, y, size=40),
     ]
     if title == "ratio":
         layers.insert(0, theme.level_rule(y=1).encode(y))

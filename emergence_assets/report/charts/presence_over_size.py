@@ -44,7 +44,6 @@ def presence_over_size(scale: pl.DataFrame, level: str, width: int = theme.WIDE)
     colours = dict(
         zip(kinds, (theme.SERIES[0], theme.SERIES[5], theme.SERIES[1], theme.SERIES[2], theme.CONTROL), strict=True)
     )
-    shapes = dict(zip(kinds, theme.SHAPES, strict=False))
     colour = theme.colour_by("kind", shown, [colours[kind] for kind in shown], columns=0 if theme.is_wide(width) else 2)
     n = points["n_params_nonemb"]
     span = [float(n.min() or 1) / 1.6, float(n.max() or 1) * 1.6]  # pyright: ignore[reportArgumentType]
@@ -61,21 +60,18 @@ def presence_over_size(scale: pl.DataFrame, level: str, width: int = theme.WIDE)
     y_scale = auroc_scale(long["p"], long["lo"])
     y, low = alt.Y("p:Q", scale=y_scale, title=AUROC_AXIS), alt.Y("lo:Q", scale=y_scale, title=AUROC_AXIS)
     bracket = size_row(scale, level).select("n_lo", "n_hi").drop_nulls()
+    shaded = alt.Chart(theme.values(bracket)).mark_rect(color=theme.SERIES[0], opacity=0.12, aria=False)
+    shapes = dict(zip(kinds, theme.SHAPES, strict=False))
+    shape_scale = alt.Scale(domain=shown, range=[shapes[kind] for kind in shown])
+    shape = alt.Shape("kind:N", title=None, scale=shape_scale)
+    labels = base.mark_text(dy=-22 if theme.is_wide(width) else -18, fontSize=12, aria=False)
     layers = [
-        alt.Chart(theme.values(bracket))
-        .mark_rect(color=theme.SERIES[0], opacity=0.12, aria=False)
-        .encode(alt.X("n_lo:Q"), alt.X2("n_hi:Q")),
+        shaded.encode(alt.X("n_lo:Q"), alt.X2("n_hi:Q")),
         theme.level_rule(p=0.5).encode(y),
         base.mark_line(strokeWidth=1.4, opacity=0.7, aria=False).encode(y),
         base.mark_rule(strokeWidth=2.5, aria=False).encode(low, alt.Y2("hi:Q")).transform_filter("isValid(datum.lo)"),
-        base.mark_point(filled=True, opacity=1, size=80).encode(
-            y,
-            alt.Shape("kind:N", title=None, scale=alt.Scale(domain=shown, range=[shapes[kind] for kind in shown])),
-            alt.Description("note:N"),
-        ),
-        base.mark_text(dy=-22 if theme.is_wide(width) else -18, fontSize=12, aria=False)
-        .encode(y, text="label:N", color=alt.value(theme.INK))
-        .transform_filter("isValid(datum.label)"),
+        theme.points(base, y, shape, size=80),
+        labels.encode(y, text="label:N", color=alt.value(theme.INK)).transform_filter("isValid(datum.label)"),
     ]
     tokens = points["tokens_seen"].to_list()
     band = "; shaded: half of the rise lies between these sizes" if bracket.height else ""

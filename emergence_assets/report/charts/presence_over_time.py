@@ -32,7 +32,7 @@ def presence_over_time(presence: pl.DataFrame, level: str, width: int = theme.WI
         return None
     shuffled = shuffled_by_step(presence, level)
     ends = means.group_by("model").agg(pl.col("step").min(), last=pl.col("step").max())
-    step0 = means.filter(pl.col("step") == 0).select("model", p="p_best")
+    step0 = means.filter(step=0).select("model", p="p_best")
     level0 = pl.concat([ends.select("model", step=end) for end in ("step", "last")]).join(step0, on="model")
     bow = means["p_bow"].drop_nulls().drop_nans().mean()
     first, last = means["step"].min() or 0, means["step"].max() or 0
@@ -57,20 +57,19 @@ def presence_over_time(presence: pl.DataFrame, level: str, width: int = theme.WI
     x = theme.step_x(means["step"].to_list())
     y_scale = auroc_scale(long["p"], shuffled["lo"])
     y, low = alt.Y("p:Q", scale=y_scale, title=AUROC_AXIS), alt.Y("lo:Q", scale=y_scale, title=AUROC_AXIS)
-    band = alt.Chart(theme.values(means.with_columns(x=theme.log_step()))).mark_area(opacity=0.25, aria=False)
-    shuffled_band = alt.Chart(theme.values(shuffled.with_columns(x=theme.log_step()))).mark_area(
-        opacity=0.35, color=theme.CONTROL, aria=False
+    bands, shuffled_bands = (
+        alt.Chart(theme.values(rows.with_columns(x=theme.log_step()))) for rows in (means, shuffled)
     )
+    band = bands.mark_area(opacity=0.25, aria=False)
+    shuffled_band = shuffled_bands.mark_area(opacity=0.35, color=theme.CONTROL, aria=False)
     curves = alt.Chart(theme.values(long)).mark_line(strokeCap="butt", aria=False)
-    points = alt.Chart(theme.values(long.filter(pl.col("line") == "best latent"))).mark_point(
-        filled=True, size=50, opacity=1
-    )
+    best = alt.Chart(theme.values(long.filter(line="best latent")))
     chart = alt.layer(
         shuffled_band.encode(x, low, alt.Y2("hi:Q")),
         theme.level_rule(p=0.5).encode(y),
         band.encode(x, low, alt.Y2("hi:Q"), colour),
         curves.encode(x, y, colour, dash, alt.StrokeWidth("weight:Q", scale=None, legend=None)),
-        points.encode(x, y, colour, theme.shape_by("model", models), alt.Description("note:N")),
+        theme.points(best, x, y, colour, theme.shape_by("model", models), size=50),
     ).properties(width=width - 78, height=380 if theme.is_wide(width) else 320)
     return theme.themed(
         chart,

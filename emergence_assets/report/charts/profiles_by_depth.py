@@ -12,13 +12,7 @@ _LINES = {"best latent": [1, 0], "dense probe": [7, 3], "step 0": [2, 3]}
 
 def falling_categories(reactivation: pl.DataFrame, level: str, model: str) -> pl.DataFrame:
     """Select the rows of the last step with the largest drop, enough layers and a gain at both ends."""
-    rows = reactivation.filter(
-        pl.col("model") == model,
-        pl.col("category_level") == level,
-        pl.col("control_id") == "none",
-        pl.col("aggregate") == "none",
-        pl.col("gate_layers"),
-    )
+    rows = reactivation.filter("gate_layers", model=model, category_level=level, control_id="none", aggregate="none")
     last = rows.filter(pl.col("step") == pl.col("step").max(), pl.col("ri").is_not_null())
     return last.sort(["drop", "category"], descending=[True, False]).head(MAX_CATEGORIES)
 
@@ -65,11 +59,11 @@ def index_over_steps(reactivation: pl.DataFrame, level: str, model: str, width: 
     if not names:
         return None
     rows = reactivation.filter(
-        pl.col("model") == model,
-        pl.col("category_level") == level,
-        pl.col("control_id") == "none",
         pl.col("category").is_in(names),
         pl.col("ri").is_not_null(),
+        model=model,
+        category_level=level,
+        control_id="none",
     ).with_columns(
         x=theme.log_step(),
         note=pl.format("{}, step {}: {}, {}", "category", "step", pl.col("ri").round(2), "verdict"),
@@ -122,7 +116,7 @@ def _panel(row: dict[str, object], width: int) -> theme.Chart:
     return alt.layer(
         middle.encode(x, alt.X2("end:Q")),
         base.mark_line(strokeWidth=2, strokeCap="butt", aria=False).encode(x, y, colour, theme.dash_by("line", _LINES)),
-        base.mark_point(filled=True, size=26, opacity=1).encode(x, y, colour, alt.Description("note:N")),
+        theme.points(base, x, y, colour, size=26),
     ).properties(
         width=width,
         height=170,

@@ -46,9 +46,7 @@ def models_by_size(presence: pl.DataFrame) -> list[str]:
 
 def measured(presence: pl.DataFrame, level: str, control: str = "none") -> pl.DataFrame:
     """Select rows of one level and control, without the embedding, which is the same vector for every text."""
-    return presence.filter(
-        (pl.col("category_level") == level) & (pl.col("control_id") == control) & (pl.col("layer") >= 0)
-    )
+    return presence.filter(pl.col("layer") >= 0, category_level=level, control_id=control)
 
 
 def complete_steps(rows: pl.DataFrame) -> pl.DataFrame:
@@ -90,9 +88,9 @@ def shuffled_by_step(presence: pl.DataFrame, level: str) -> pl.DataFrame:
 
 def gains_by_layer(presence: pl.DataFrame, level: str) -> pl.DataFrame:
     """Average the gain over step 0 over all categories, per model, layer and step, the embedding included."""
-    rows = presence.filter((pl.col("category_level") == level) & (pl.col("control_id") == "none"))
     return (
-        rows.group_by("model", "layer", "step")
+        presence.filter(category_level=level, control_id="none")
+        .group_by("model", "layer", "step")
         .agg(gain=pl.col("gain").cast(pl.Float64).mean(), n_categories=pl.len())
         .drop_nulls("gain")
         .sort("model", "layer", "step")
@@ -105,7 +103,7 @@ def gains_at_best_layer(presence: pl.DataFrame, level: str, model: str) -> pl.Da
     The best layer has the highest `p_select` at the last step. It is chosen on the other half of the texts, so that the
     choice does not bias the gain.
     """
-    rows = measured(presence, level).filter(pl.col("model") == model)
+    rows = measured(presence, level).filter(model=model)
     last = rows.filter(pl.col("step") == pl.col("step").max())
     best = last.sort(["p_select", "layer"], descending=[True, False]).unique("category", keep="first")
     return (
@@ -118,20 +116,13 @@ def gains_at_best_layer(presence: pl.DataFrame, level: str, model: str) -> pl.Da
 
 def category_histories(time: pl.DataFrame, level: str, model: str) -> pl.DataFrame:
     """Select the single categories of `emergence_over_time` at the model's best layer, largest gain first."""
-    return time.filter(
-        (pl.col("model") == model)
-        & (pl.col("category_level") == level)
-        & (pl.col("layer_choice") == "best")
-        & (pl.col("control_id") == "none")
-        & (pl.col("aggregate") == "none")
-    ).sort(["amp", "category"], descending=[True, False], nulls_last=True)
+    rows = time.filter(model=model, category_level=level, layer_choice="best", control_id="none", aggregate="none")
+    return rows.sort(["amp", "category"], descending=[True, False], nulls_last=True)
 
 
 def size_row(scale: pl.DataFrame, level: str, control: str = "none") -> pl.DataFrame:
     """Select the mean over categories at equal tokens with dictionaries of equal size; no row or one row."""
-    return mean_row(scale, level, control).filter(
-        (pl.col("condition") == "equal_tokens") & (pl.col("sae_design") == "fixed_width")
-    )
+    return mean_row(scale, level, control).filter(condition="equal_tokens", sae_design="fixed_width")
 
 
 def size_points(scale: pl.DataFrame, level: str, control: str = "none") -> pl.DataFrame:
@@ -142,9 +133,7 @@ def size_points(scale: pl.DataFrame, level: str, control: str = "none") -> pl.Da
 
 def mean_row(table: pl.DataFrame, level: str, control: str = "none") -> pl.DataFrame:
     """Select the rows of the mean over the level's categories."""
-    return table.filter(
-        (pl.col("category_level") == level) & (pl.col("control_id") == control) & (pl.col("aggregate") == "mean")
-    )
+    return table.filter(category_level=level, control_id=control, aggregate="mean")
 
 
 def of_sizes(frame: pl.DataFrame, sizes: Sequence[str]) -> pl.DataFrame:

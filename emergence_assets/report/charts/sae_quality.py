@@ -32,14 +32,9 @@ def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = theme
         for metric, title in _METRICS.items():
             top = rows[metric].drop_nulls().max()
             scale = alt.Scale(domain=[0, max(float(top or 0.0) * 1.05, 0.05)], nice=True)  # pyright: ignore[reportArgumentType]
-            panels.append(
-                alt.hconcat(
-                    *(
-                        _panel(rows.filter(pl.col("model") == model), metric, title, model, scale, panel)
-                        for model in models[start : start + columns]
-                    )
-                )
-            )
+            shown = models[start : start + columns]
+            row = (_panel(rows.filter(model=model), metric, title, model, scale, panel) for model in shown)
+            panels.append(alt.hconcat(*row))
     return theme.themed(
         alt.vconcat(*panels).resolve_scale(color="shared"),
         "SAE quality over training, by model and layer",
@@ -69,5 +64,5 @@ def _panel(rows: pl.DataFrame, metric: str, title: str, model: str, scale: alt.S
     )
     return alt.layer(
         base.mark_line(strokeWidth=1.8, aria=False).encode(alt.Detail("layer:N")),
-        base.mark_point(filled=True, size=30, opacity=1).encode(alt.Description("note:N")),
+        theme.points(base, size=30),
     ).properties(width=width, height=140, title=theme.panel_title(model))

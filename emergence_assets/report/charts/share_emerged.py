@@ -30,24 +30,23 @@ def share_emerged(
         note=pl.format("{}, {}: {} by step {}", "model", "control_id", pl.col("share").round(3), "step"),
     )
     x = theme.step_x(shown["step"].to_list())
-    y_scale, title = alt.Scale(domain=[0, 1]), f"share of {level} categories"
+    share, low = (
+        alt.Y(f"{name}:Q", scale=alt.Scale(domain=[0, 1]), title=f"share of {level} categories")
+        for name in ("share", "lo")
+    )
     columns = 0 if theme.is_wide(width) else 2
     colour = theme.colour_by("model", models, columns=columns, symbolStrokeWidth=4, **theme.LINE_LEGEND)
     dash = theme.dash_by("line", dict(zip(_LABELS.values(), ([1, 0], [4, 2]), strict=True)), columns=columns)
-    measured = alt.Chart(theme.values(shown.filter(pl.col("control_id") == "none")))
-    band = measured.mark_area(opacity=0.15, interpolate="step-after", aria=False).encode(
-        x, alt.Y("lo:Q", scale=y_scale, title=title), alt.Y2("hi:Q"), colour
-    )
-    lines = (
-        alt.Chart(theme.values(shown))
-        .mark_line(interpolate="step-after", aria=False)
-        .encode(x, alt.Y("share:Q", scale=y_scale, title=title), colour, dash)
-    )
-    points = measured.mark_point(filled=True, size=30, opacity=1).encode(
-        x, alt.Y("share:Q", scale=y_scale, title=title), colour, alt.Description("note:N")
+    measured = alt.Chart(theme.values(shown.filter(control_id="none")))
+    band = measured.mark_area(opacity=0.15, interpolate="step-after", aria=False)
+    lines = alt.Chart(theme.values(shown)).mark_line(interpolate="step-after", aria=False)
+    chart = alt.layer(
+        band.encode(x, low, alt.Y2("hi:Q"), colour),
+        lines.encode(x, share, colour, dash),
+        theme.points(measured, x, share, colour, size=30),
     )
     return theme.themed(
-        alt.layer(band, lines, points).properties(width=width - 78, height=260),
+        chart.properties(width=width - 78, height=260),
         f"How many {level} categories have emerged by each checkpoint",
         "Best layer of each model; shaded: exact binomial 95 % interval over categories",
         width,
@@ -57,8 +56,7 @@ def share_emerged(
 
 def emerged_shares(hazard: pl.DataFrame, level: str) -> pl.DataFrame:
     """Make columns model, control_id, step, share, lo, hi: share 0 at the first checkpoint, then a row per gap."""
-    shown = (pl.col("category_level") == level) & pl.col("control_id").is_in(list(_LABELS))
-    rows = hazard.filter(shown & pl.col("emerged_frac").is_not_null())
+    rows = hazard.filter(pl.col("control_id").is_in(list(_LABELS)), category_level=level).drop_nulls("emerged_frac")
     keys = ["model", "control_id"]
     first = rows.group_by(keys).agg(step=pl.col("step_lo").min()).with_columns(share=0.0, lo=0.0, hi=0.0)
     later = rows.select(*keys, step="step_hi", share="emerged_frac", lo="emerged_frac_lo", hi="emerged_frac_hi")

@@ -14,10 +14,8 @@ _PARTS = {
 
 def explained_categories(mechanism: pl.DataFrame, level: str, model: str) -> pl.DataFrame:
     """Select rows of `reactivation_mechanism` with defined shares, the largest share of the trough layer first."""
-    rows = mechanism.filter(
-        (pl.col("model") == model) & (pl.col("category_level") == level) & pl.col("share_carried").is_not_null()
-    )
-    return rows.sort(["share_carried", "category"], descending=[True, False])
+    rows = mechanism.filter(model=model, category_level=level)
+    return rows.drop_nulls("share_carried").sort(["share_carried", "category"], descending=[True, False])
 
 
 def shares_by_category(mechanism: pl.DataFrame, level: str, model: str, width: int = theme.WIDE) -> theme.Chart | None:

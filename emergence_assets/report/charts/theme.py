@@ -52,11 +52,6 @@ def colours_of(names: Sequence[str]) -> list[str]:
     return [SERIES[i % len(SERIES)] for i in range(len(names))]
 
 
-def shapes_of(names: Sequence[str]) -> list[str]:
-    """Assign a point shape to each name, so that colour is never the only difference."""
-    return [SHAPES[i % len(SHAPES)] for i in range(len(names))]
-
-
 def is_wide(width: int) -> bool:
     """Return whether a chart of this width in pixels is for a desktop screen rather than a phone."""
     return width >= 600
@@ -107,7 +102,20 @@ def dash_by(column: str, dashes: Mapping[str, Sequence[int]], **legend: Any) -> 
 
 def shape_by(column: str, names: Sequence[str]) -> alt.Shape:
     """Encode point shapes by name, so that colour is never the only difference."""
-    return alt.Shape(f"{column}:N", scale=alt.Scale(domain=list(names), range=shapes_of(names)), legend=None)
+    shapes = [SHAPES[i % len(SHAPES)] for i in range(len(names))]
+    return alt.Shape(f"{column}:N", scale=alt.Scale(domain=list(names), range=shapes), legend=None)
+
+
+def points(base: alt.Chart, *encodings: Any, size: int, **mark: Any) -> alt.Chart:
+    """Draw filled points, which show the column `note` under the pointer and to screen readers.
+
+    Args:
+        base: chart with the data.
+        encodings: encodings of the points.
+        size: area of a point in square pixels.
+        mark: further arguments of `mark_point`.
+    """
+    return base.mark_point(filled=True, size=size, opacity=1, **mark).encode(*encodings, alt.Description("note:N"))
 
 
 def level_rule(**place: float) -> alt.Chart:

@@ -14,12 +14,8 @@ def costs_of(cost: pl.DataFrame, level: str) -> pl.DataFrame:
         cost: see `COST_UTILITY`.
         level: label level.
     """
-    return cost.filter(
-        pl.col("category_level") == level,
-        pl.col("control_id") == "none",
-        pl.col("train_flops") > 0,
-        pl.col("u_excess").is_not_null(),
-    ).sort("n_params_nonemb", "model", "step")
+    rows = cost.filter(pl.col("train_flops") > 0, category_level=level, control_id="none")
+    return rows.drop_nulls("u_excess").sort("n_params_nonemb", "model", "step")
 
 
 def utility_by_compute(cost: pl.DataFrame, level: str, width: int = theme.WIDE) -> theme.Chart | None:
@@ -43,18 +39,9 @@ def utility_by_compute(cost: pl.DataFrame, level: str, width: int = theme.WIDE) 
         hi="u_excess_hi",
         note=pl.format("{}, step {}: {}", "model", "step", pl.col("u_excess").round(3)),
     )
-    enough = (
-        rows.group_by("model", maintain_order=True)
-        .last()
-        .drop_nulls("flops_to_90")
-        .select(
-            "model",
-            flops="flops_to_90",
-            lo="flops_to_90_lo",
-            hi="flops_to_90_hi",
-            u=0.9 * pl.col("u_excess"),
-        )
-    )
+    last = rows.group_by("model", maintain_order=True).last().drop_nulls("flops_to_90")
+    ends = {"flops": "flops_to_90", "lo": "flops_to_90_lo", "hi": "flops_to_90_hi"}
+    enough = last.select("model", **ends, u=0.9 * pl.col("u_excess"))
     colour = theme.colour_by(
         "model", models, columns=0 if theme.is_wide(width) else 2, symbolStrokeWidth=4, **theme.LINE_LEGEND
     )
@@ -65,20 +52,16 @@ def utility_by_compute(cost: pl.DataFrame, level: str, width: int = theme.WIDE) 
     )
     y = alt.Y("u:Q", title="utility: mean excess over step 0", scale=alt.Scale(zero=True))
     shape = theme.shape_by("model", models)
-    base = alt.Chart(theme.values(long))
+    base, final = alt.Chart(theme.values(long)), alt.Chart(theme.values(enough))
+    efficient = base.transform_filter("datum.pareto")
+    label = final.mark_text(text="90 %", dy=14, dx=4, align="left", fontSize=12, color=theme.QUIET, aria=False)
     layers = [
         base.mark_area(opacity=0.2, aria=False).encode(x, alt.Y("lo:Q"), alt.Y2("hi:Q"), colour),
         base.mark_line(strokeWidth=2, aria=False).encode(x, y, colour),
-        base.transform_filter("datum.pareto")
-        .mark_line(strokeWidth=1.2, strokeDash=[3, 3], color=theme.INK, aria=False)
-        .encode(x, y),
-        base.mark_point(filled=True, size=50, opacity=1).encode(x, y, colour, shape, alt.Description("note:N")),
-        alt.Chart(theme.values(enough))
-        .mark_rule(strokeWidth=1.6, aria=False)
-        .encode(alt.X("lo:Q"), alt.X2("hi:Q"), y, colour),
-        alt.Chart(theme.values(enough))
-        .mark_text(text="90 %", dy=14, dx=4, align="left", fontSize=12, color=theme.QUIET, aria=False)
-        .encode(alt.X("flops:Q"), y),
+        efficient.mark_line(strokeWidth=1.2, strokeDash=[3, 3], color=theme.INK, aria=False).encode(x, y),
+        theme.points(base, x, y, colour, shape, size=50),
+        final.mark_rule(strokeWidth=1.6, aria=False).encode(alt.X("lo:Q"), alt.X2("hi:Q"), y, colour),
+        label.encode(alt.X("flops:Q"), y),
     ]
     return theme.themed(
         alt.layer(*layers).properties(width=width - 78, height=340),

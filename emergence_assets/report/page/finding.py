@@ -45,8 +45,7 @@ def finding(
         n_seeds: SAE seeds per cell; None if not known.
         has_replicates: whether the study has further training runs of a model, with other seeds.
     """
-    rows = headline.filter((pl.col("category_level") == level) & (pl.col("control_id") == "none"))
-    rows = rows.sort("n_params_nonemb", "model")
+    rows = headline.filter(category_level=level, control_id="none").sort("n_params_nonemb", "model")
     if rows.is_empty():
         return Finding("unknown", f"There is no result for {level} categories yet.", "", "", ())
     each = known_rows(rows)
@@ -62,12 +61,7 @@ def finding(
 
 def _emergence_claim(claims: pl.DataFrame, model: str, level: str) -> dict[str, Any] | None:
     """Return the claim that the mean over the categories of a level emerges in a model."""
-    rows = claims.filter(
-        pl.col("kind") == "emergence",
-        pl.col("model") == model,
-        pl.col("category_level") == level,
-        pl.col("category").is_null(),
-    )
+    rows = claims.filter(pl.col("category").is_null(), kind="emergence", model=model, category_level=level)
     return None if rows.is_empty() else rows.row(0, named=True)
 
 

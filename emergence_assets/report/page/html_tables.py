@@ -77,7 +77,7 @@ def order(value: float | None) -> float:
 
 def headline_table(headline: pl.DataFrame, level: str) -> str:
     """One row per model: presence at the first and last step, rise, controls; mean over categories and layers."""
-    rows = headline.filter((pl.col("category_level") == level) & (pl.col("control_id") == "none"))
+    rows = headline.filter(category_level=level, control_id="none")
     columns: Columns = {
         "model": text("model"),
         "parameters": integer("n_params_nonemb"),
@@ -121,11 +121,11 @@ def size_table(scale: pl.DataFrame, level: str) -> str:
 
 def seeds_table(seeds: pl.DataFrame, level: str) -> str:
     """One row per model with replicates: differences between its training runs; empty without replicates."""
-    rows = seeds.filter(pl.col("category_level") == level, pl.col("control_id") == "none")
+    rows = seeds.filter(category_level=level, control_id="none")
     if rows.is_empty():
         return ""
     single = (
-        rows.filter(pl.col("aggregate") == "none")
+        rows.filter(aggregate="none")
         .group_by("model")
         .agg(
             sd=(pl.col("gain_sd") ** 2).mean().sqrt(),
@@ -134,7 +134,7 @@ def seeds_table(seeds: pl.DataFrame, level: str) -> str:
             n=pl.len(),
         )
     )
-    joined = rows.filter(pl.col("aggregate") == "mean").join(single, on="model").sort("n_params_nonemb", "model")
+    joined = rows.filter(aggregate="mean").join(single, on="model").sort("n_params_nonemb", "model")
     columns: Columns = {
         "model": text("model"),
         "runs": integer("n_runs"),

@@ -122,7 +122,7 @@ def build_page(
                     row | {"lineage_id": claim_lineage_id(row["claim_id"], of_claims)}
                     for row in tables.claims.iter_rows(named=True)
                 ],
-                "headline": _records(tables.headline.filter(pl.col("category_level") == level)),
+                "headline": _records(tables.headline.filter(category_level=level)),
                 "sizes": _records(size_points(tables.emergence_over_scale, level)),
                 "categories": _records(category_histories(tables.emergence_over_time, level, largest)),
             }

@@ -54,7 +54,7 @@ _SHAPES = {
 
 def layer_sentence(space: pl.DataFrame, level: str, model: str) -> str:
     """Locate the layer with the highest mean presence at the last step, with the interval of its depth."""
-    rows = mean_row(space, level).filter(pl.col("model") == model).sort("step")
+    rows = mean_row(space, level).filter(model=model).sort("step")
     if rows.is_empty():
         return ""
     row = known_rows(rows)[-1]
@@ -91,7 +91,7 @@ def category_sentence(time: pl.DataFrame, level: str, model: str) -> str:
     steps = emerged.select(
         low=pl.col("half_step").min(), middle=pl.col("half_step").median(), high=pl.col("half_step").max()
     ).row(0)
-    rising = emerged.filter(pl.col("censor") == "right").height
+    rising = emerged.filter(censor="right").height
     low, middle, high = (f"{step:,.0f}" for step in steps)
     open_end = (
         f" Categories still rising at the last step, whose half-rise steps may move later: {rising}." if rising else ""

@@ -7,11 +7,7 @@ from emergence_assets.plan.table_inputs import TableFiles
 from emergence_assets.report.spec import HEADLINE_NAME, PAGE_NAME, REPORT, TABLES
 from resources.environment import environment
 from resources.files.atomic import clear_disk_errors, replacing_folder
-from resources.files.records import (
-    now,
-    required_from_json,
-    write_folder_record,
-)
+from resources.files.records import now, required_from_json, write_folder_record
 from resources.tables.parquet import read_tables, write_table
 
 
@@ -71,9 +67,6 @@ def write_report(
 
 
 def _summary(headline: Any, level: str) -> dict[str, Any]:
-    import polars as pl
-
-    largest = headline.filter(pl.col("category_level") == level, pl.col("control_id") == "none").sort("n_params_nonemb")
-    row = largest.row(-1, named=True)
+    row = headline.filter(category_level=level, control_id="none").sort("n_params_nonemb").row(-1, named=True)
     names = ("model", "p_first", "p_last", "rise", "rise_lo", "rise_hi", "p_shuffle", "p_dense_last", "p_bow")
     return {name: row[name] for name in names} | {"level": level}

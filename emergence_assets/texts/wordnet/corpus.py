@@ -96,7 +96,7 @@ def corpus_token_ids(split: Split) -> np.ndarray:
         EmergenceError: the shipped ids are of another table or another tokenizer.
     """
     with np.load(TOKEN_IDS_PATH, allow_pickle=False) as shipped:
-        if str(shipped["made_from"]) != token_ids_origin():
+        if str(shipped["made_from"]) != f"{corpus_sha256()} {tokenizer_sha256()}":
             raise EmergenceError(
                 "The shipped token ids are of another table or tokenizer.",
                 where=TOKEN_IDS_PATH,
@@ -105,11 +105,6 @@ def corpus_token_ids(split: Split) -> np.ndarray:
         token_ids = shipped[split]
     token_ids.flags.writeable = False  # one array serves all callers
     return token_ids
-
-
-def token_ids_origin() -> str:
-    """Hashes of the table and of the tokenizer that token ids are made from."""
-    return f"{corpus_sha256()} {tokenizer_sha256()}"
 
 
 def _line(lemmas: list[str], definition: str, example: str | None) -> str:

@@ -11,7 +11,7 @@ from emergence_assets.activations.spec import ACTIVATIONS
 from emergence_assets.orchestration.build import build_definitions
 from emergence_assets.orchestration.instance.home import instance_of
 from emergence_assets.orchestration.instance.partitions import asset_key
-from emergence_assets.orchestration.runs.batch import Batch, Outcome, run_batch
+from emergence_assets.orchestration.runs.batch import Outcome, run_batch
 from emergence_assets.pipeline import specs_for
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.listeners import Stopwatch
@@ -39,7 +39,7 @@ def test_only_cells_that_fail_or_failed_before_have_evaluations_of_their_own(
             """Materialise the finished cells again; return partition and status of each evaluation of the run."""
             plan = Plan(STUDY, storage, specs_for(STUDY))
             definitions = build_definitions(STUDY, storage, plan, workers, Stopwatch())
-            batch = Batch(((ACTIVATIONS, tuple(plan.cells(ACTIVATIONS, MODEL))),))
+            batch = [(ACTIVATIONS, plan.cells(ACTIVATIONS, MODEL))]
             with contextlib.suppress(EmergenceError):
                 run_batch(STUDY, definitions, batch, instance, Outcome(), force=False)
             history = instance.event_log_storage.get_asset_check_execution_history(CHECK, limit=50)

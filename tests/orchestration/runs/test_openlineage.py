@@ -74,8 +74,8 @@ def tell(sender: OpenLineageSender, plan: Plan, n_runs: int = 1, fails: bool = F
     """Send the events of runs that make one cell; return their ids."""
     run_ids, spec, cells = [str(uuid4()) for _ in range(n_runs)], plan.specs["sae"], [Cell("gloss-tiny", 3, 1)]
     for run_id in run_ids:
-        sender.began(run_id, spec, cells)
-        (sender.failed if fails else sender.ended)(run_id, spec, cells)
+        sender.changed("began", run_id, spec, cells)
+        sender.changed("failed" if fails else "ended", run_id, spec, cells)
     return run_ids
 
 
