@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from emergence_assets.activations.files.reading import Rows
+from emergence_assets.checkpoints.training.training_state import TrainingState
 from emergence_assets.saes.layers.metrics import (
     control_columns,
     fidelity_columns,
@@ -26,7 +27,6 @@ from emergence_assets.saes.quality.quality import measure_quality
 from emergence_assets.saes.training.batches import SAEJob, WarmStart
 from emergence_assets.saes.training.optimisation import Report
 from emergence_assets.saes.training.training import TrainedSAE, train_saes
-from emergence_assets.saes.training.training_state import TrainingState
 from emergence_assets.study.sae import SAESettings
 
 CONTROL_SEEDS = 1_000_000

@@ -12,6 +12,7 @@ from emergence_assets.activations.files.reading import open_rows, read_attrs
 from emergence_assets.activations.files.storage_state import require_same_rows
 from emergence_assets.activations.forward.worker import capture_rows, evict_file, loaded_checkpoint
 from emergence_assets.checkpoints.models.loading import is_causal
+from emergence_assets.checkpoints.training.training_state import TrainingState
 from emergence_assets.saes.formats.folder import read_sae, write_sae
 from emergence_assets.saes.layers.chart import draw_training
 from emergence_assets.saes.layers.make import LayerRows, LayerSAEs, MeasureFidelity, make_saes
@@ -19,7 +20,6 @@ from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.quality.fidelity import Fidelity, measure_fidelity
 from emergence_assets.saes.spec import CURVE_NAME, EVALUATION_SHARE, METRICS_NAME, seed_folder
 from emergence_assets.saes.training.batches import WarmStart
-from emergence_assets.saes.training.training_state import TrainingState
 from emergence_assets.saes.variants.registry import VARIANTS
 from emergence_assets.study.sae import SAESettings
 from emergence_assets.texts.tokens import Tokens, known_tokens
