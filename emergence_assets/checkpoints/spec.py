@@ -110,6 +110,7 @@ def _training_jobs(plan: Plan, due: Due) -> list[Job]:
 
 def _checkpoint_jobs(plan: Plan, due: Due) -> list[Job]:
     """List one job per checkpoint."""
+    names = ("revision", "location", "commit_sha", "status", "reason")
     jobs = []
     for cell, required in due:
         shape = plan.study.family.models[str(cell.model)]
@@ -121,11 +122,7 @@ def _checkpoint_jobs(plan: Plan, due: Due) -> list[Job]:
             "declared": {"d_model": shape.d_model, "n_layers": shape.n_layers},
             "origin": {
                 "tokens_seen": int(cell.step or 0) * plan.study.family.tokens_per_step_of(str(cell.model)),
-                "revision": entry.revision if entry else "",
-                "location": entry.location if entry else "",
-                "commit_sha": entry.commit_sha if entry else "",
-                "status": entry.status if entry else "",
-                "reason": entry.reason if entry else "",
+                **{name: getattr(entry, name, "") for name in names},
             },
         }
         jobs.append(Job(arguments, (cell,), str(cell)))

@@ -16,7 +16,7 @@ from resources.errors import BrokenCheckpoint, EmergenceError, SourceUnreachable
 from resources.files.atomic import clear_disk_errors, replacing_file
 from resources.files.storage import fetched_probe_set
 from resources.files.versions import file_sha256
-from resources.hub.client import HubClient, HubFile
+from resources.hub.client import HubClient
 from resources.hub.pinned_file import SHA1, PinnedFile, refuse_odd_file
 from resources.progress import Report
 
@@ -108,13 +108,11 @@ def _pin(client: HubClient, repository: str, revision: str, name: str) -> tuple[
     if commit_sha is None:
         raise EmergenceError(f"The repository has no branch or tag {revision!r}.")
     parent = str(PurePosixPath(name).parent)
-    listed: dict[str, HubFile] = {
-        file.name: file for file in client.files(repository, commit_sha, "" if parent == "." else parent)
-    }
-    if name not in listed:
+    listed = client.files(repository, commit_sha, "" if parent == "." else parent)
+    found = next((file for file in listed if file.name == name), None)
+    if found is None:
         raise EmergenceError(f"The repository has no file {name}.")
-    found = listed[name]
-    file = PinnedFile(PurePosixPath(name).name, found.n_bytes, found.sha256, "" if found.sha256 else found.blob_id)
+    file = found._replace(name=PurePosixPath(name).name)
     refuse_odd_file(file)
     if file.n_bytes > MAX_BYTES:
         raise EmergenceError(f"{name} has {file.n_bytes} bytes, more than {MAX_BYTES}.")

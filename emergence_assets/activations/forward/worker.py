@@ -138,9 +138,7 @@ def evict_file(activation_file: str, lock: str, report: Any) -> int:
 @contextlib.contextmanager
 def checkpoint_locked(origin: Mapping[str, Any]) -> Iterator[None]:
     """Hold the lock of a checkpoint, so that only one run at a time captures its layers and writes their files."""
-    lock = Path(origin["lock"])
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with FileLock(origin["lock"]):
         yield
 
 

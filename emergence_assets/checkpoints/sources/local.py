@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -45,42 +45,13 @@ class File(NamedTuple):
 class LocalSource(Source):
     """A `Source` over `{root}/{pattern}`."""
 
-    def __init__(
-        self,
-        root: Path,
-        pattern: str = "{model}/step{step}",
-        *,
-        marker: str | None = None,
-        settle_seconds: float = 10.0,
-        cache_root: Path | None = None,
-        trusted: Collection[str] = (),
-    ):
-        """Read nothing yet.
-
-        Args:
-            root: folder of the family.
-            pattern: path of a checkpoint below `root`, with {model} and {step}.
-            marker: name of a file in every finished checkpoint; None if there is no such file.
-            settle_seconds: least time in seconds since the last change of a finished checkpoint.
-            cache_root: folder of the converted copies of pickled weights; None refuses pickles.
-            trusted: models whose own code may be run.
-        """
-        self.root, self.pattern, self.marker, self.settle_seconds = root.absolute(), pattern, marker, settle_seconds
-        self.trusted = frozenset(trusted)
+    def __init__(self, family: Local, storage: Storage):
+        """Read nothing yet."""
+        self.root, self.pattern = Path(family.root).absolute(), family.folder
+        self.marker, self.settle_seconds = family.marker, family.settle_seconds
+        self.trusted = frozenset(family.trust_remote_code)
         # Without limit: the size of the source folder bounds the size of the converted copies.
-        self._converted = CheckpointCache(cache_root, sys.maxsize) if cache_root else None
-
-    @classmethod
-    def of(cls, family: Local, storage: Storage) -> "LocalSource":
-        """See `Source.of`."""
-        return cls(
-            Path(family.root),
-            family.folder,
-            marker=family.marker,
-            settle_seconds=family.settle_seconds,
-            cache_root=storage.checkpoint_cache() / "converted",
-            trusted=family.trust_remote_code,
-        )
+        self._converted: CheckpointCache | None = CheckpointCache(storage.checkpoint_cache() / "converted", sys.maxsize)
 
     def list(self, model: str) -> Listing:
         """List the folders of a model whose names fit the pattern; see `Source.list`.

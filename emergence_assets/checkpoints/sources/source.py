@@ -54,19 +54,16 @@ class Source(ABC):
     trusted: Collection[str] = frozenset()
     """Models whose own code may be run."""
 
+    can_refresh: bool = False
+    """Whether `refresh` may be called now."""
+
     @property
     def lock_file(self) -> Path | None:
         """Lock file with the pins; None if the source has no commits."""
         return None
 
-    @property
-    def can_refresh(self) -> bool:
-        """Whether `refresh` may be called now."""
-        return False
-
-    @classmethod
     @abstractmethod
-    def of(cls, family: Any, storage: Storage) -> "Source":
+    def __init__(self, family: Any, storage: Storage):
         """Make the source of a family of the study file; nothing is read or requested yet."""
 
     @abstractmethod

@@ -26,10 +26,9 @@ def train_model(folder: str, required: str, lock: str, tokens_per_step: int, rep
     want, root = required_from_json(required), Path(folder)
     settings = dict(want.recipe)
     steps = settings["steps"]
-    shape = ModelShape(settings["d_model"], settings["n_layers"], settings["n_heads"])
+    shape = ModelShape(**{name: settings[name] for name in ("d_model", "n_layers", "n_heads")})
     named = ("learning_rate", "n_steps", "batch_size", "context", "seed", "data_seed")
-    recipe = TrainingRecipe(shape=shape, **{name: settings[name] for name in named})
-    Path(lock).parent.mkdir(parents=True, exist_ok=True)
+    recipe = TrainingRecipe(shape, **{name: settings[name] for name in named})
     with clear_disk_errors(root), FileLock(lock):
         _clear_superseded(root, want)
         outcome = train(recipe, root, steps, report)

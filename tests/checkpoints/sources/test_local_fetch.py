@@ -83,7 +83,7 @@ def test_a_folder_with_safetensors_is_used_as_it_is_and_never_removed(root: Path
         assert folder == step_folder(root, MODEL, 8)
     assert source.evict(ref) == 0
     assert steps(source) == [0, 8, 64]
-    assert not (root.parent / "converted").exists()
+    assert not (root.parent / "data").exists()
 
 
 def test_a_fetched_checkpoint_is_a_model(root: Path) -> None:

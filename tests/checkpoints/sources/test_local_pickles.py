@@ -80,7 +80,7 @@ def test_an_evil_pickle_is_refused_and_not_run(root: Path, tmp_path: Path) -> No
 def test_without_a_place_for_converted_copies_pickles_do_not_count(root: Path) -> None:
     ref = ref_of(make_source(root))
     as_pickle(root, MODEL, 8)
-    source = make_source(root, cache_root=None)
+    source = make_source(root, _converted=None)
     assert "only as pickles" in why(source)
     changed = CheckpointRef(**vars(ref) | {"identity": ref_of(make_source(root)).identity})
     with pytest.raises(BrokenCheckpoint, match="only as pickles"), source.fetch(changed, silent):
