@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emergence_assets.checkpoints.files import pickles, safetensors_file
+from emergence_assets.checkpoints.files import folder as files_folder
 from emergence_assets.checkpoints.sources.source import CheckpointRef
 from resources.errors import BrokenCheckpoint, EmergenceError
 from tests.checkpoints.sources.hub_family import MODEL, silent
@@ -96,7 +96,7 @@ def test_an_odd_index_of_pickles_does_not_count(root: Path, index: str) -> None:
 
 
 def test_a_huge_index_is_not_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    as_pickle(root, MODEL, 8, 2)
-    monkeypatch.setattr(pickles, "MAX_JSON_BYTES", 100)
+    index = as_pickle(root, MODEL, 8, 2) / "pytorch_model.bin.index.json"
+    index.write_text(index.read_text() + " " * 1_000_000)
+    monkeypatch.setattr(files_folder, "MAX_JSON_BYTES", 1_000_000)
     assert "index cannot be read" in why(make_source(root))
-    assert safetensors_file.MAX_JSON_BYTES > 100
