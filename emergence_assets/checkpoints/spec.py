@@ -95,14 +95,12 @@ def _registry_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str,
 
 def _training_jobs(plan: Plan, due: Due) -> list[Job]:
     """List one job per model, largest first, because the slowest job decides when the run ends."""
-    family = plan.study.family
     jobs = []
     for cell, required in sorted(due, key=lambda entry: -plan.study.models.index(str(entry[0].model))):
         arguments = {
             "folder": str(plan.storage.training_folder(str(cell.model))),
             "required": required_to_json(required),
             "lock": str(plan.storage.training_lock(str(cell.model))),
-            "tokens_per_step": family.tokens_per_step_of(str(cell.model)),
         }
         jobs.append(Job(arguments, (cell,), str(cell)))
     return jobs

@@ -253,11 +253,8 @@ def weights_files(folder: Path) -> list[Path]:
         return [single]
     if not index.exists():
         if any(folder.glob("pytorch_model*.bin")):
-            raise BrokenCheckpoint(
-                "weights exist only as pickles, which can run code when loaded",
-                where=folder,
-                remedy="convert them to model.safetensors with save_pretrained, or choose a revision that has it",
-            )
+            remedy = "convert them to model.safetensors with save_pretrained, or choose a revision that has it"
+            refuse("weights exist only as pickles, which can run code when loaded", folder, remedy)
         refuse("model.safetensors is missing", single)
     return indexed_files(index, r"[\w.-]+\.safetensors")
 

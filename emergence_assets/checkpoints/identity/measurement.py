@@ -31,7 +31,7 @@ from emergence_assets.checkpoints.files.folder import (
     reading,
     weights_sha256,
 )
-from emergence_assets.checkpoints.files.safetensors_file import Tensor
+from emergence_assets.checkpoints.files.safetensors_file import DTYPES, Tensor
 from resources.errors import EmergenceError
 from resources.files.atomic import replacing_file
 from resources.files.checked_json import STRICT, parse_checked
@@ -152,7 +152,7 @@ def _measure(contents: Contents) -> Measurement:
         if offset == 0:
             hasher = xxhash.xxh3_128(f"{tensor.dtype} {tensor.shape}".encode())
         hasher.update(content)
-        values, first = _values(tensor, content), offset // (len(content) // max(1, _n_values(tensor, content)))
+        values, first = _values(tensor, content), offset // DTYPES[tensor.dtype][0]
         group.square_sum += float(np.square(values).sum(dtype=np.float64))
         group.n_weights += len(values)
         if len(tensor.shape) > 1:
@@ -202,10 +202,6 @@ def _positions(tensors: Mapping[str, Tensor], group_of: Mapping[str, str]) -> di
     }
 
 
-def _n_values(tensor: Tensor, content: bytes) -> int:
-    return len(content) * math.prod(tensor.shape) // max(1, tensor.n_bytes)
-
-
 def _values(tensor: Tensor, content: bytes) -> np.ndarray:
     """Convert a block to float32; numpy has no bfloat16, whose bits are the upper half of a float32."""
     if tensor.dtype == "BF16":
@@ -214,8 +210,7 @@ def _values(tensor: Tensor, content: bytes) -> np.ndarray:
     if tensor.dtype in kinds:
         return np.frombuffer(content, kinds[tensor.dtype]).astype(np.float32, copy=False)
     # Eight-bit floats and integers: quantised weights are compared by their codes.
-    width = tensor.n_bytes // max(1, math.prod(tensor.shape))
-    return np.frombuffer(content, f"<u{width}").astype(np.float32)
+    return np.frombuffer(content, f"<u{DTYPES[tensor.dtype][0]}").astype(np.float32)
 
 
 class _RowNorms:

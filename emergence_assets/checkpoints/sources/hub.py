@@ -69,25 +69,16 @@ class HubSource(Source):
         Raises:
             EmergenceError: the lock file cannot be read.
         """
-        found, incomplete = [], {}
-        for pin in self._pins(model):
-            if pin.problem:
-                incomplete[pin.step] = pin.problem
-                continue
-            n_bytes = sum(file.n_bytes for file in pin.weights)
-            found.append(
-                CheckpointRef(
-                    model,
-                    pin.step,
-                    pin.revision,
-                    self.repositories[model],
-                    pin.commit_sha,
-                    pin.identity,
-                    n_bytes,
-                    pin.weights_sha256,
-                )
+        pins, repository = self._pins(model), self.repositories[model]
+        sizes = {pin.step: sum(file.n_bytes for file in pin.weights) for pin in pins}
+        found = [
+            CheckpointRef(
+                model, p.step, p.revision, repository, p.commit_sha, p.identity, sizes[p.step], p.weights_sha256
             )
-        return Listing(tuple(found), incomplete)
+            for p in pins
+            if not p.problem
+        ]
+        return Listing(tuple(found), {pin.step: pin.problem for pin in pins if pin.problem})
 
     def refresh(
         self, models: Sequence[str] | None = None, *, accept_moved: bool = False, retry_seconds: float | None = None

@@ -6,7 +6,7 @@ deterministic given its settings: a run that was killed and restarted writes the
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from emergence_assets.checkpoints.files.folder import step_folder_name
+from emergence_assets.checkpoints.models.fixed_text import mean_loss
 from emergence_assets.checkpoints.training.run_files import (
     check_same_weights,
     environment_identity,
@@ -34,10 +35,10 @@ from emergence_assets.checkpoints.training.settings import (
 )
 from emergence_assets.checkpoints.training.training_state import TrainingState
 from resources.errors import EmergenceError
+from resources.progress import Report
 
 __all__ = ["ModelShape", "TrainingOutcome", "TrainingRecipe", "train"]
 N_VALIDATION_WINDOWS = 256
-Report = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -183,20 +184,13 @@ class _Run:
             gradient_td = torch.mm(error_tv, self.unembedding)
         resid_td.backward(gradient_td)
 
-    @torch.no_grad()
     def validation_loss(self) -> float:
         """Compute the mean next-token cross-entropy on the held-out windows, in nats per token."""
         self.model.eval()
-        total, n_tokens = 0.0, 0
-        for windows in np.array_split(self.validation_windows, max(1, len(self.validation_windows) // 32)):
-            batch_pt = torch.from_numpy(windows.astype(np.int64))
-            logits_ptv = self.model(input_ids=batch_pt, use_cache=False).logits[:, :-1]
-            targets_t = batch_pt[:, 1:].reshape(-1)
-            losses_t = torch.nn.functional.cross_entropy(logits_ptv.flatten(0, 1), targets_t, reduction="none")
-            total += losses_t.double().sum().item()
-            n_tokens += len(targets_t)
+        batches = np.array_split(self.validation_windows, max(1, len(self.validation_windows) // 32))
+        loss = mean_loss(self.model, [torch.from_numpy(windows.astype(np.int64)) for windows in batches])
         self.model.train()
-        return total / n_tokens
+        return loss
 
     def stored_weights(self) -> dict[str, np.ndarray]:
         """Return the weights in the format of a published Pythia checkpoint: float16, unembedding named embed_out."""

@@ -18,7 +18,7 @@ from resources.files.records import (
 )
 
 
-def train_model(folder: str, required: str, lock: str, tokens_per_step: int, report: Any) -> None:
+def train_model(folder: str, required: str, lock: str, report: Any) -> None:
     """Train one model up to its last step, resuming from the last saved state."""
     from emergence_assets.checkpoints.training.settings import ModelShape, TrainingRecipe
     from emergence_assets.checkpoints.training.training import train
@@ -37,7 +37,7 @@ def train_model(folder: str, required: str, lock: str, tokens_per_step: int, rep
             "final_validation_loss": losses[steps[-1]],
             "initial_validation_loss": losses[steps[0]],
             "checkpoints": len(steps),
-            "tokens_seen": steps[-1] * tokens_per_step,
+            "tokens_seen": steps[-1] * recipe.tokens_per_step,
             "tokens_per_second": outcome.tokens_per_second,
             "resumed_from": -1 if outcome.resumed_from is None else outcome.resumed_from,
             "validation_losses": {str(step): loss for step, loss in losses.items()},

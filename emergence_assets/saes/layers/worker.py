@@ -73,17 +73,12 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any)
     attrs = {layer: read_attrs(Path(place["activation_file"])) for layer, place in places.items()}
     tokens = known_tokens(Path(work["origin"]["tokens_file"]))
     is_evaluation_t = tokens.training_rows.text_index_t % EVALUATION_SHARE == 0
-
-    imported = {
-        layer: {int(seed): read_sae(Path(folder)) for seed, folder in place["imported"].items()}
-        for layer, place in places.items()
-    }
     layers = [
         LayerRows(
             layer=int(layer),
             rows=rows[layer],
             is_evaluation_t=is_evaluation_t,
-            imported={seed: sae for seed, (sae, _) in imported[layer].items()},
+            imported={int(seed): read_sae(Path(folder))[0] for seed, folder in place["imported"].items()},
             warm_starts=_warm_starts(Path(place["start"]), seeds) if place["start"] else {},
             has_control=bool(wanted[layer].recipe.get("warm_start", {}).get("has_control")),
         )

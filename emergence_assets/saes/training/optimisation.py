@@ -5,7 +5,7 @@ Shape suffixes: g members of the stack, t tokens (rows of a batch), d d_model, n
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,8 +21,8 @@ from emergence_assets.saes.training.options import TrainingOptions
 from emergence_assets.saes.variants.registry import variant_of
 from emergence_assets.study.sae import SAESettings
 from resources.errors import EmergenceError
+from resources.progress import Report
 
-Report = Callable[[int, int, str], None]
 REPORTS = 100
 """Progress reports per training."""
 PARALLEL_ELEMENTS = 2**18
