@@ -12,12 +12,7 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from emergence_assets.activations.files.layout import (
-    FORMAT,
-    FORMAT_VERSION,
-    RESERVED_ATTRS,
-    ActivationSpec,
-)
+from emergence_assets.activations.files.layout import FORMAT, FORMAT_VERSION, RESERVED_ATTRS, ActivationSpec
 from emergence_assets.activations.files.reading import (
     Rows,
     checked,

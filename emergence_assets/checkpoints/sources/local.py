@@ -98,21 +98,17 @@ class LocalSource(Source):
             return
 
         def fill(copy: Path) -> None:
+            from emergence_assets.checkpoints.models.conversion import convert_pickle
+
             report(0, 1, "converting pickled weights")
-            self._convert(ref, copy)
+            for file in _files(folder):
+                with contextlib.suppress(FileNotFoundError):  # then the folder has changed
+                    shutil.copyfile(folder / file.name, copy / file.name)
+            self._refuse_changed(ref)
+            convert_pickle(copy)
 
         with self._converted.hold(ref.identity, 2 * ref.weights_bytes, fill) as copy:
             yield copy
-
-    def _convert(self, ref: CheckpointRef, copy: Path) -> None:
-        from emergence_assets.checkpoints.models.conversion import convert_pickle
-
-        folder = self.folder_of(ref)
-        for file in _files(folder):
-            with contextlib.suppress(FileNotFoundError):  # then the folder has changed
-                shutil.copyfile(folder / file.name, copy / file.name)
-        self._refuse_changed(ref)
-        convert_pickle(copy)
 
     def _refuse_changed(self, ref: CheckpointRef) -> None:
         """Raise EmergenceError if a folder has changed since it was listed: its results would have a wrong identity."""

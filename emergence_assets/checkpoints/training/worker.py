@@ -10,12 +10,7 @@ from emergence_assets.checkpoints.spec import FILES, TRAINING_RECORD, TRAINING_S
 from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors
 from resources.files.provenance import Required
-from resources.files.records import (
-    folder_hash,
-    record_provenance,
-    required_from_json,
-    write_record,
-)
+from resources.files.records import folder_hash, record_provenance, required_from_json, write_record
 
 
 def train_model(folder: str, required: str, lock: str, report: Any) -> None:

@@ -13,12 +13,7 @@ from torch import Tensor
 
 from emergence_assets.activations.files.reading import Rows
 from emergence_assets.checkpoints.training.training_state import TrainingState
-from emergence_assets.saes.layers.metrics import (
-    control_columns,
-    mean_known,
-    quality_columns,
-    training_columns,
-)
+from emergence_assets.saes.layers.metrics import control_columns, mean_known, quality_columns, training_columns
 from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.quality.fidelity import NOT_MEASURED, Fidelity
 from emergence_assets.saes.quality.overlap import shared_fraction
