@@ -309,30 +309,23 @@ def _as_user_error(error: Exception, what: str, where: str) -> BaseException:
             remedy="correct HF_ENDPOINT, or try again later",
         )
     status: Any = getattr(getattr(error, "response", None), "status_code", None)
+
+    def broken(problem: str, remedy: str) -> BrokenCheckpoint:
+        return BrokenCheckpoint(problem, where=what, remedy=remedy)
+
     if isinstance(error, RemoteEntryNotFoundError):
-        return BrokenCheckpoint(
-            f"The hub lists {what} but does not have it.", where=what, remedy="type `emergence checkpoints lock`"
-        )
+        return broken(f"The hub lists {what} but does not have it.", "type `emergence checkpoints lock`")
     if isinstance(error, RevisionNotFoundError):
-        return BrokenCheckpoint(
-            f"The pinned commit no longer exists: {what}.",
-            where=what,
-            remedy="type `emergence checkpoints lock --update`",
-        )
+        return broken(f"The pinned commit no longer exists: {what}.", "type `emergence checkpoints lock --update`")
     if isinstance(error, GatedRepoError) or status in (401, 403):
         remedy = "accept its terms on the hub and set HF_TOKEN, or correct the name in the study file"
         return EmergenceError(f"The hub denies access to {what}.", where=what, remedy=remedy)
     if status == 416:
-        return BrokenCheckpoint(
-            f"The hub has less of {what} than it lists.",
-            where=what,
-            remedy="ask the publisher, or choose another revision",
-        )
+        return broken(f"The hub has less of {what} than it lists.", "ask the publisher, or choose another revision")
     if isinstance(error, RepositoryNotFoundError):
         remedy = "correct family.repository and the model names; for a private repository set HF_TOKEN"
         return EmergenceError(f"The hub has no repository {what}.", where=what, remedy=remedy)
     if isinstance(error, HfHubHTTPError):
-        return EmergenceError(
-            f"The hub refuses {what}: {_describe(error)}.", where=what, remedy="correct the study file"
-        )
+        remedy = "correct the study file"
+        return EmergenceError(f"The hub refuses {what}: {_describe(error)}.", where=what, remedy=remedy)
     return error

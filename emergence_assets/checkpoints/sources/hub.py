@@ -170,10 +170,6 @@ class HubSource(Source):
         """Return whether the cache holds the checkpoint."""
         return self.cache.contains(ref.identity)
 
-    def evict(self, ref: CheckpointRef) -> int:
-        """Remove the checkpoint from the cache unless it is in use; returns the bytes freed."""
-        return self.cache.evict(ref.identity)
-
     def _pins(self, model: str) -> Sequence[Pin]:
         """Read the pins of a model that fit repository and revision pattern of the study file; others are ignored."""
         pins = read_lock(self.lock).pins(model, self.repositories[model])

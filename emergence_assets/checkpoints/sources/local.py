@@ -136,10 +136,6 @@ class LocalSource(Source):
         folder = self.folder_of(ref)
         return _has_safetensors(folder) or (self._converted is not None and self._converted.contains(ref.identity))
 
-    def evict(self, ref: CheckpointRef) -> int:
-        """Remove the converted copy unless it is in use, never the folder itself; returns the bytes freed."""
-        return self._converted.evict(ref.identity) if self._converted else 0
-
     def _folders(self, model: str) -> dict[int, Path]:
         """Map steps to folders, sorted by step."""
         above, _, name = self.pattern.replace("{model}", model).rpartition("/")

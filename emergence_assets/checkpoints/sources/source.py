@@ -99,10 +99,6 @@ class Source(ABC):
     def is_cached(self, ref: CheckpointRef) -> bool:
         """Return whether the checkpoint can be fetched without network and without conversion."""
 
-    @abstractmethod
-    def evict(self, ref: CheckpointRef) -> int:
-        """Remove the local copy if it can be fetched again and is not in use; returns the bytes freed."""
-
     def load(
         self, ref: CheckpointRef, folder: Path, device: "str | torch.device", dtype: "torch.dtype"
     ) -> "PreTrainedModel":

@@ -228,10 +228,10 @@ def test_a_fetched_checkpoint_is_a_model(hub: HubServer, family: Path, tmp_path:
 def test_an_evicted_checkpoint_can_be_fetched_again(hub: HubServer, family: Path, tmp_path: Path) -> None:
     source = pinned_source(hub, family, tmp_path, 8)
     ref = ref_of(source, 8)
-    assert source.evict(ref) == 0  # before anything was fetched
+    assert source.cache.evict(ref.identity) == 0  # before anything was fetched
     with source.fetch(ref, silent):
-        assert source.evict(ref) == 0
-    assert source.evict(ref) >= ref.weights_bytes
+        assert source.cache.evict(ref.identity) == 0
+    assert source.cache.evict(ref.identity) >= ref.weights_bytes
     assert not source.is_cached(ref)
     with source.fetch(ref, silent):
         assert len(downloads(hub)) == 8

@@ -19,7 +19,8 @@ def test_pickles_are_converted_once_beside_the_folder(family: Path, root: Path, 
     folder = as_pickle(root, MODEL, 8, n)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     source, told = make_source(root), []
-    ref = ref_of(source)
+    ref, copies = ref_of(source), source._converted
+    assert copies is not None
     assert ref.weights_bytes == sum(path.stat().st_size for path in folder.glob("*.bin"))
     assert not source.is_cached(ref)
     for _ in range(2):
@@ -28,13 +29,13 @@ def test_pickles_are_converted_once_beside_the_folder(family: Path, root: Path, 
             assert all(np.array_equal(found[name], published[name]) for name in published)
             assert (converted / "config.json").read_bytes() == before["config.json"]
             assert not list(converted.glob("*.bin*"))
-            assert source.evict(ref) == 0  # in use
+            assert copies.evict(ref.identity) == 0  # in use
     assert len(told) == 1
     assert source.is_cached(ref)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert source.evict(ref) > 0
+    assert copies.evict(ref.identity) > 0
     assert not source.is_cached(ref)
-    assert source.evict(ref) == 0
+    assert copies.evict(ref.identity) == 0
 
 
 def test_workers_that_want_the_same_pickle_convert_it_once(root: Path) -> None:
