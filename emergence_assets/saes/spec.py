@@ -84,9 +84,8 @@ def _jobs(plan: Plan, due: Due) -> list[Job]:
         groups += [[cell] for cell in without_rows] if by_layer else [without_rows]
         for cells in filter(None, groups):
             work = _work(plan, checkpoint, {cell: selected[cell] for cell in cells}, streamed=cells[0] not in stored)
-            alone = (
-                () if plan.study.sae.warm_start else cells
-            )  # with warm starts the checkpoints of a model are a chain
+            # With warm starts the checkpoints of a model are a chain.
+            alone = () if plan.study.sae.warm_start else cells
             key = (checkpoint.model, cells[0].layer) if by_layer else (checkpoint.model, *alone)
             chains.setdefault(key, []).append((work, cells))
     return [

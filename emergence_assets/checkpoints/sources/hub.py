@@ -69,14 +69,14 @@ class HubSource(Source):
         Raises:
             EmergenceError: the lock file cannot be read.
         """
-        pins, repository = self._pins(model), self.repositories[model]
+        pins, repo = self._pins(model), self.repositories[model]
         sizes = {pin.step: sum(file.n_bytes for file in pin.weights) for pin in pins}
         found = [
             CheckpointRef(
-                model, p.step, p.revision, repository, p.commit_sha, p.identity, sizes[p.step], p.weights_sha256
+                model, pin.step, pin.revision, repo, pin.commit_sha, pin.identity, sizes[pin.step], pin.weights_sha256
             )
-            for p in pins
-            if not p.problem
+            for pin in pins
+            if not pin.problem
         ]
         return Listing(tuple(found), {pin.step: pin.problem for pin in pins if pin.problem})
 

@@ -93,6 +93,7 @@ def train(
             return TrainingOutcome((), None, losses, 0.0)
 
         run = _Run(recipe)
+        # In another environment from step 0; `check_same_weights` then compares it by existing checkpoints.
         run.step = state.load(run.tensors())
         if run.step > min(missing):
             run = _Run(recipe)

@@ -48,12 +48,12 @@ class TrainingState:
         try:
             with safetensors.safe_open(self.path, framework="pt") as file:
                 header = file.metadata() or {}
-                if header["belongs_to"] != self.belongs_to:
+                if header.get("belongs_to") != self.belongs_to:
                     return 0
                 saved = {name: file.get_tensor(name) for name in into}
             n_steps = int(header["n_steps"])
-            if any(saved[name].shape != tensor.shape for name, tensor in into.items()):
-                raise ValueError("a tensor has another shape")
+            if any((saved[name].shape, saved[name].dtype) != (one.shape, one.dtype) for name, one in into.items()):
+                raise ValueError("a tensor has another shape or type")
             if header["content"] != _content(saved):
                 raise ValueError("the tensors were altered")
         except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
