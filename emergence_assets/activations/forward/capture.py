@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from emergence_assets.activations.forward.stream import model_name, residual_stream
@@ -136,16 +137,13 @@ class _Batch:
 
     def _forward(self, texts: Sequence[np.ndarray], n_tokens: np.ndarray) -> Tensor:
         """Run a batch through the model, whose hooks record the layers; returns the tokens per text, [b]."""
-        ids_bt = np.zeros((len(texts), n_tokens.max()), np.int64)
-        for row, ids in enumerate(texts):
-            ids_bt[row, : len(ids)] = ids
+        ids_bt = padded_ids(texts).to(self.device)
         n_tokens_b = torch.from_numpy(n_tokens).to(self.device)
-        inputs = {"input_ids": torch.from_numpy(ids_bt).to(self.device)}
         if self.causal:
-            self.model.base_model(**inputs, use_cache=False)
+            self.model.base_model(input_ids=ids_bt, use_cache=False)
         else:
             positions_t = torch.arange(ids_bt.shape[1], device=self.device)
-            self.model.base_model(**inputs, attention_mask=(positions_t < n_tokens_b[:, None]).long())
+            self.model.base_model(input_ids=ids_bt, attention_mask=(positions_t < n_tokens_b[:, None]).long())
         return n_tokens_b
 
     def _shrink(self, n_texts: int, error: torch.OutOfMemoryError) -> None:
@@ -174,6 +172,11 @@ class _Batch:
             )
         # numpy has no bfloat16: its bits are passed as uint16.
         return (cast_td.view(torch.uint16) if self.dtype == "bfloat16" else cast_td).cpu().numpy()
+
+
+def padded_ids(texts: Sequence[np.ndarray]) -> Tensor:
+    """Return token ids of texts, int64, padded on the right with 0."""
+    return pad_sequence([torch.from_numpy(ids.astype(np.int64)) for ids in texts], batch_first=True)
 
 
 def _groups(n_rows: Sequence[int], max_rows: int) -> Iterator[tuple[int, int]]:

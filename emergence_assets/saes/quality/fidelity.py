@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from emergence_assets.activations.forward.capture import padded_ids
 from emergence_assets.activations.forward.stream import changed_stream
 from emergence_assets.saes.model.sae import SAE
 
@@ -111,16 +112,11 @@ def _padded(texts: Sequence[np.ndarray], last_only: bool, device: torch.device) 
 
     Real positions of a causal model do not attend to the padding.
     """
-    longest = max(map(len, texts))
-    ids = np.zeros((len(texts), longest), np.int64)
-    following = np.full((len(texts), longest), -1, np.int64)
-    is_replaced = np.zeros((len(texts), longest), bool)
-    for row, text in enumerate(texts):
-        ids[row, : len(text)] = text
-        following[row, : len(text) - 1] = text[1:]
-        is_replaced[row, len(text) - 1 if last_only else 1 : len(text)] = True
-    replaced = torch.from_numpy(is_replaced).to(device)
-    return torch.from_numpy(ids).to(device), replaced, torch.from_numpy(following).to(device)[replaced]
+    ids_bp = padded_ids(texts)
+    positions_p, length_b1 = torch.arange(ids_bp.shape[1]), torch.tensor([[len(text)] for text in texts])
+    is_replaced_bp = (positions_p >= (length_b1 - 1 if last_only else 1)) & (positions_p < length_b1)
+    next_bp = torch.where(positions_p < length_b1 - 1, ids_bp.roll(-1, 1), -1)
+    return ids_bp.to(device), is_replaced_bp.to(device), next_bp[is_replaced_bp].to(device)
 
 
 def replaced_stream(
