@@ -17,7 +17,8 @@ from benchmarks.rounds import Job, Table, measure_alternating
 from emergence_assets.activations.files.background import BackgroundWriter
 from emergence_assets.activations.files.layout import ActivationSpec
 from emergence_assets.activations.files.writing import ActivationWriter
-from emergence_assets.activations.forward.capture import STAGED_BYTES, capture_checkpoint, residual_stream
+from emergence_assets.activations.forward.capture import STAGED_BYTES, capture_checkpoint
+from emergence_assets.activations.forward.stream import residual_stream
 from emergence_assets.checkpoints.models.loading import blocks
 from emergence_assets.texts.tokens import Tokens
 

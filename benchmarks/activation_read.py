@@ -1,6 +1,7 @@
 """Read an activation file, compared with a map of a raw file: in order, verified, text by text."""
 
-from collections.abc import Iterable
+import mmap
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,15 +51,20 @@ def _measure(folder: Path, stored_td: np.ndarray, dtype: str) -> Table:
         for text in texts:
             np.copyto(buffer_td[: offsets[text + 1] - offsets[text]], mapped[offsets[text] : offsets[text + 1]])
 
+    def our_blocks() -> Iterator[np.ndarray]:
+        rows = open_rows(path, "resid_post")
+        rows.expect(mmap.MADV_SEQUENTIAL)
+        return (rows.array[start : start + block_rows] for start in range(0, len(rows), block_rows))
+
     def our_texts() -> None:
         rows = open_rows(path, "resid_post")
         for text in texts:
-            np.copyto(buffer_td[: offsets[text + 1] - offsets[text]], rows.text(offsets, text))
+            np.copyto(buffer_td[: offsets[text + 1] - offsets[text]], rows.array[offsets[text] : offsets[text + 1]])
 
     groups = {
         "in order": {
             MAP: lambda: _consume(raw_blocks(), buffer_td),
-            "ours": lambda: _consume(open_rows(path, "resid_post").blocks(block_rows), buffer_td),
+            "ours": lambda: _consume(our_blocks(), buffer_td),
         },
         "hash": {"read and hash a raw file": hash_raw, "ours": lambda: open_rows(path, "resid_post", verify=True)},
         f"{N_TEXTS} texts": {MAP: raw_texts, "ours": our_texts},

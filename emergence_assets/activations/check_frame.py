@@ -22,7 +22,7 @@ def activation_frame(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
     `repeated_share`, the share of the first rows that repeat an earlier row; `step_jump` and `layer_jump`, see `jump`.
     """
     frame = summaries(plan.specs["activations"], plan, cells)
-    norms = _Norms(plan)
+    norms, steps = _Norms(plan), {model: plan.steps_of(model) for model in plan.study.models}
     rows = []
     for cell, tokens_name in zip(cells, frame["tokens_file"], strict=True):
         path, norm = plan.specs["activations"].path(plan.storage, cell), norms.of(cell)
@@ -31,8 +31,8 @@ def activation_frame(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
                 "cell": str(cell),
                 **_expected(plan.storage.tokens_file(Path(tokens_name).stem)),
                 "repeated_share": _repeated_share(path),
-                "step_jump": jump(norm, *norms.over_time(cell)),
-                "layer_jump": jump(norm, *norms.over_depth(cell)),
+                "step_jump": jump(norm, *norms.beside(cell, "step", steps[str(cell.model)])),
+                "layer_jump": jump(norm, *norms.beside(cell, "layer", plan.study.layers_of(str(cell.model)))),
             }
         )
     return frame.join(pl.DataFrame(rows, infer_schema_length=None), on="cell", how="left", maintain_order="left")
@@ -54,7 +54,6 @@ class _Norms:
 
     def __init__(self, plan: Plan):
         self._plan = plan
-        self._steps = {model: plan.steps_of(model) for model in plan.study.models}
 
     def of(self, cell: Cell) -> float | None:
         """Return the root mean square norm of a file's rows; None if there is no file or the norm is not finite."""
@@ -63,20 +62,12 @@ class _Norms:
         norm = stored.summary["norm_rms"] if stored else None
         return norm if norm and math.isfinite(norm) else None
 
-    def over_time(self, cell: Cell) -> list[float | None]:
-        """Return the norms at the steps before and after."""
-        around = _beside(self._steps[str(cell.model)], cell.step)
-        return [None if step is None else self.of(cell._replace(step=step)) for step in around]
-
-    def over_depth(self, cell: Cell) -> list[float | None]:
-        """Return the norms at the layers before and after."""
-        around = _beside(self._plan.study.layers_of(str(cell.model)), cell.layer)
-        return [None if layer is None else self.of(cell._replace(layer=layer)) for layer in around]
-
-
-def _beside(line: Sequence[int], own: int | None) -> tuple[int | None, int | None]:
-    place = line.index(own) if own in line else len(line)
-    return line[place - 1] if 0 < place < len(line) else None, line[place + 1] if place + 1 < len(line) else None
+    def beside(self, cell: Cell, field: str, line: Sequence[int]) -> list[float | None]:
+        """Return the norms before and after a cell on a line of steps or layers; None where there is no norm."""
+        own = getattr(cell, field)
+        place = line.index(own) if own in line else len(line)
+        around = (line[place - 1 : place] if place < len(line) else [], line[place + 1 : place + 2])
+        return [self.of(cell._replace(**{field: other[0]})) if other else None for other in around]
 
 
 def _expected(file: Path) -> dict[str, int | str | None]:

@@ -55,21 +55,15 @@ def activation_provenance(path: Path) -> Provenance | None:
     stored = Provenance.from_json(str(attrs.get("provenance", "")), path)
     summary = {
         **stored.summary,
-        "n_rows": int(attrs["n_rows"]),
-        "n_probes": int(attrs["n_probes"]),
-        "d_model": int(attrs["d_model"]),
-        "expected_d_model": int(attrs["expected_d_model"]),
-        "dtype": str(attrs["dtype"]),
+        **{name: attrs[name] for name in ("n_rows", "n_probes", "d_model", "expected_d_model", "dtype")},
         "rows": str(attrs["residency"]),
-        "nan_count": int(stats.nan_count.sum()),
-        "inf_count": int(stats.inf_count.sum()),
-        "norm_rms": float(((stats.mean.astype("f8") ** 2 + stats.var).sum()) ** 0.5),
-        "variance": float(stats.var.sum(dtype="f8")),
-        "constant_dimensions": int((stats.var == 0).sum()),
+        "nan_count": int(stats["nan_count"].sum()),
+        "inf_count": int(stats["inf_count"].sum()),
+        "norm_rms": float(((stats["mean"].astype("f8") ** 2 + stats["var"]).sum()) ** 0.5),
+        "variance": float(stats["var"].sum(dtype="f8")),
+        "constant_dimensions": int((stats["var"] == 0).sum()),
         "bytes": path.stat().st_size,
-        "tokens_file": str(attrs["tokens_file"]),
-        "tokens_fingerprint": str(attrs["tokens_fingerprint"]),
-        "content_xxh3_128": str(attrs["content_xxh3_128"]),
+        **{name: attrs[name] for name in ("tokens_file", "tokens_fingerprint", "content_xxh3_128")},
     }
     return Provenance(stored.required, summary, stored.environment, stored.created)
 

@@ -111,7 +111,7 @@ def _activations(path: Path) -> dict[str, np.ndarray]:
 
     kept = [name for name in ROW_DATASETS if name != "resid_post" or read_spec(path).storage_state == "stored"]
     arrays = {name: open_rows(path, name, verify=True).float32() for name in kept}
-    arrays |= {f"stats/{name}": column for name, column in vars(read_stats(path)).items()}
+    arrays |= {f"stats/{name}": column for name, column in read_stats(path).items()}
     rows_hash = str(read_attrs(path)["resid_post_xxh3_128"])  # stored also without the rows
     return arrays | {"hash of resid_post": np.array([rows_hash])}
 

@@ -36,7 +36,6 @@ def refresh_timeline(study: Study, storage: Storage, model: str, source: Source 
     """
     source = source or source_of(study.family, storage)
     path = storage.timeline(model)
-    storage.timeline_lock(model).parent.mkdir(parents=True, exist_ok=True)
     with FileLock(storage.timeline_lock(model)):
         before = read_timeline(path) or Timeline(())
         timeline = _timeline(study, storage, model, source.list(model), before)
@@ -148,13 +147,8 @@ def _timeline(study: Study, storage: Storage, model: str, listing: Listing, befo
     for step in wanted:
         entry = _unvalidated(step, offered.get(step), listing, study.family.trained_here, known.get(step))
         if step in measured and (result := results.get(step)):
-            entry = replace(
-                entry,
-                status=result.status,
-                reason=result.reason,
-                failed=result.failed,
-                dup_of_step=result.dup_of_step,
-            )
+            names = ("status", "reason", "failed", "dup_of_step")
+            entry = replace(entry, **{name: getattr(result, name) for name in names})
         entries.append(entry)
     return Timeline(tuple(entries), validated_from)
 
@@ -167,14 +161,6 @@ def _unvalidated(
         if trained_here:
             return TimelineEntry(step, "expected")
         return TimelineEntry(step, "missing", listing.incomplete.get(step, "the source has no such step"))
-    return TimelineEntry(
-        step,
-        "expected" if trained_here else "unjudged",
-        revision=ref.revision,
-        location=ref.location,
-        commit_sha=ref.commit_sha,
-        identity=ref.identity,
-        weights_bytes=ref.weights_bytes,
-        weights_sha256=ref.weights_sha256,
-        upstream=known.upstream if known and known.identity == ref.identity else "",
-    )
+    upstream = known.upstream if known and known.identity == ref.identity else ""
+    of_ref = {name: value for name, value in vars(ref).items() if name != "model"}
+    return TimelineEntry(status="expected" if trained_here else "unjudged", upstream=upstream, **of_ref)

@@ -95,14 +95,12 @@ def _registry_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str,
 
 def _training_jobs(plan: Plan, due: Due) -> list[Job]:
     """List one job per model, largest first, because the slowest job decides when the run ends."""
-    family = plan.study.family
     jobs = []
     for cell, required in sorted(due, key=lambda entry: -plan.study.models.index(str(entry[0].model))):
         arguments = {
             "folder": str(plan.storage.training_folder(str(cell.model))),
             "required": required_to_json(required),
             "lock": str(plan.storage.training_lock(str(cell.model))),
-            "tokens_per_step": family.tokens_per_step_of(str(cell.model)),
         }
         jobs.append(Job(arguments, (cell,), str(cell)))
     return jobs
@@ -110,6 +108,7 @@ def _training_jobs(plan: Plan, due: Due) -> list[Job]:
 
 def _checkpoint_jobs(plan: Plan, due: Due) -> list[Job]:
     """List one job per checkpoint."""
+    names = ("revision", "location", "commit_sha", "status", "reason")
     jobs = []
     for cell, required in due:
         shape = plan.study.family.models[str(cell.model)]
@@ -121,11 +120,7 @@ def _checkpoint_jobs(plan: Plan, due: Due) -> list[Job]:
             "declared": {"d_model": shape.d_model, "n_layers": shape.n_layers},
             "origin": {
                 "tokens_seen": int(cell.step or 0) * plan.study.family.tokens_per_step_of(str(cell.model)),
-                "revision": entry.revision if entry else "",
-                "location": entry.location if entry else "",
-                "commit_sha": entry.commit_sha if entry else "",
-                "status": entry.status if entry else "",
-                "reason": entry.reason if entry else "",
+                **{name: getattr(entry, name, "") for name in names},
             },
         }
         jobs.append(Job(arguments, (cell,), str(cell)))

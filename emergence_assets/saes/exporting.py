@@ -12,16 +12,18 @@ from emergence_assets.study.study import Study
 from resources.errors import EmergenceError
 from resources.files.atomic import replacing_file
 
-CARD = """# SAEs of study {name}
+CARD = """# SAEs of study {study.name}
 
-{n_saes} {variant} SAEs on the residual stream, written for {layout}. `index.json` lists them with model, step, layer,
-seed and quality, and whether they were trained here or imported.
+{n_saes} {study.sae.variant} SAEs on the residual stream, written for {layout}. `index.json` lists them with
+model, step, layer, seed and quality, and whether they were trained here or imported.
 
 * Models: {models}.
 * Hook point: output of block `layer` (`resid_post`), counted from 0. The first token of a text is left out of training
   and of all figures.
-* Trained on {positions} of {training_texts} WordNet glosses; context {context} tokens, with a begin token in front.
-* {n_latents} latents, {k} active per token{prefixes}, {n_steps} steps of {batch_size} rows; seeds {seeds}.
+* Trained on {positions} of {study.activations.training_texts} WordNet glosses; context {study.family.context} tokens,
+  with a begin token in front.
+* {study.sae.n_latents} latents, {study.sae.k} active per token{prefixes}, {study.sae.n_steps} steps of
+  {study.sae.batch_size} rows; seeds {seeds}.
 * Active latents of a token: {selection}.
 * FVU: sum of squared errors over sum of squared deviations from the mean, over the whole held-out set; 0 is perfect,
   1 is the mean alone.
@@ -83,20 +85,13 @@ def export_saes(
 
 def _card(study: Study, description: str, layout: str, n_saes: int, seeds: Sequence[int]) -> str:
     return CARD.format(
-        name=study.name,
+        study=study,
         n_saes=n_saes,
         layout=layout,
         models=", ".join(study.models),
         positions="every token but the first" if study.activations.positions == "all" else "the last token",
-        training_texts=study.activations.training_texts,
-        context=study.family.context,
-        variant=study.sae.variant,
         selection=description,
         prefixes=f", Matryoshka prefixes {study.sae.prefixes}" if study.sae.prefixes else "",
-        n_latents=study.sae.n_latents,
-        k=study.sae.k,
-        n_steps=study.sae.n_steps,
-        batch_size=study.sae.batch_size,
         seeds=", ".join(map(str, seeds)),
     )
 

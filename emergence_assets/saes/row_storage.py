@@ -8,7 +8,6 @@ from typing import Any
 from emergence_assets.activations.files.layout import StorageState
 from emergence_assets.activations.files.reading import open_rows, read_attrs, read_spec
 from emergence_assets.activations.spec import ACTIVATIONS, capture_arguments
-from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.listeners import ListeningCompute, TaskListener
 from emergence_assets.plan.plan import Plan
@@ -47,13 +46,10 @@ def evict(plan: Plan, selection: Selection, untrained_too: bool, progress: TaskL
     spared = {cell for cell in stored if not untrained_too and plan.state(SAE, cell).state != "done"}
     tasks = []
     for cell in stored:
-        if cell in spared:
-            continue
-        arguments = {
-            "activation_file": str(ACTIVATIONS.path(plan.storage, cell)),
-            "lock": str(plan.storage.checkpoint_lock(*cell.at_step)),
-        }
-        tasks.append(Task("emergence_assets.activations.forward.worker:evict_file", arguments, str(cell)))
+        if cell not in spared:
+            path, lock = ACTIVATIONS.path(plan.storage, cell), plan.storage.checkpoint_lock(*cell.at_step)
+            arguments = {"activation_file": str(path), "lock": str(lock)}
+            tasks.append(Task("emergence_assets.activations.forward.worker:evict_file", arguments, str(cell)))
     freed = [result for _, result in _run(tasks, progress)]
     return {"changed": len(freed), "spared": len(spared), "freed_bytes": sum(freed)}
 
@@ -74,7 +70,13 @@ def restore(plan: Plan, selection: Selection, progress: TaskListener) -> dict[st
     evicted = [cell for cell, state in storage_states(plan, selection).items() if state == "evicted"]
     by_step: dict[Cell, list[Cell]] = {}
     for cell in evicted:
-        _require_done(plan, ACTIVATIONS, cell)
+        state = plan.state(ACTIVATIONS, cell)
+        if state.state != "done":
+            raise EmergenceError(
+                f"The rows of {cell} were evicted, and the file is {state.state}: {state.reason}.",
+                where=ACTIVATIONS.path(plan.storage, cell),
+                remedy="type `emergence run`: it is made again",
+            )
         by_step.setdefault(Cell(cell.model, cell.step), []).append(cell)
     tasks = []
     for checkpoint, cells in by_step.items():
@@ -85,16 +87,6 @@ def restore(plan: Plan, selection: Selection, progress: TaskListener) -> dict[st
         tasks.append(Task("emergence_assets.activations.forward.worker:restore_layers", arguments, str(checkpoint)))
     _run(tasks, progress)
     return {"restored": len(evicted)}
-
-
-def _require_done(plan: Plan, spec: AssetSpec, cell: Cell) -> None:
-    state = plan.state(spec, cell)
-    if state.state != "done":
-        raise EmergenceError(
-            f"The rows of {cell} were evicted, and the file is {state.state}: {state.reason}.",
-            where=spec.path(plan.storage, cell),
-            remedy="type `emergence run`: it is made again",
-        )
 
 
 def _run(tasks: Sequence[Task], progress: TaskListener) -> list[tuple[Task, Any]]:

@@ -35,11 +35,8 @@ def _sae_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any]
     if imported:
         recipe["imported"] = imported
     if study.sae.warm_start:
-        control_steps = study.sae.warm_start.control_steps
-        recipe["warm_start"] = {
-            "n_steps": study.sae.warm_start.n_steps,
-            "has_control": cell.step in control_steps,
-        }
+        start = study.sae.warm_start
+        recipe["warm_start"] = {"n_steps": start.n_steps, "has_control": cell.step in start.control_steps}
     return recipe
 
 
@@ -87,16 +84,13 @@ def _jobs(plan: Plan, due: Due) -> list[Job]:
         groups += [[cell] for cell in without_rows] if by_layer else [without_rows]
         for cells in filter(None, groups):
             work = _work(plan, checkpoint, {cell: selected[cell] for cell in cells}, streamed=cells[0] not in stored)
-            key: tuple[Any, ...] = (checkpoint.model, *(cells if plan.study.sae.warm_start is None else ()))
-            if by_layer:
-                key = (checkpoint.model, cells[0].layer)
+            # With warm starts the checkpoints of a model are a chain.
+            alone = () if plan.study.sae.warm_start else cells
+            key = (checkpoint.model, cells[0].layer) if by_layer else (checkpoint.model, *alone)
             chains.setdefault(key, []).append((work, cells))
     return [
         Job(
-            {
-                "work": [work for work, _ in chain],
-                "evict": plan.study.activations.retention == "drop-after-sae",
-            },
+            {"work": [work for work, _ in chain], "evict": plan.study.activations.retention == "drop-after-sae"},
             tuple(cell for _, cells in chain for cell in cells),
             str(chain[0][1][0] if len(chain[0][1]) == 1 else Cell(*chain[0][1][0][:2])),
         )

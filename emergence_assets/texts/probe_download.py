@@ -111,7 +111,7 @@ def _pin(client: HubClient, repository: str, revision: str, name: str) -> tuple[
     found = next((file for file in listed if file.name == name), None)
     if found is None:
         raise EmergenceError(f"The repository has no file {name}.")
-    file = PinnedFile(PurePosixPath(name).name, found.n_bytes, found.sha256, "" if found.sha256 else found.blob_id)
+    file = found._replace(name=PurePosixPath(name).name)
     refuse_odd_file(file)
     if file.n_bytes > MAX_BYTES:
         raise EmergenceError(f"{name} has {file.n_bytes} bytes, more than {MAX_BYTES}.")

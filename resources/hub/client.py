@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from resources.errors import BrokenCheckpoint, EmergenceError, SourceUnreachable
@@ -33,16 +33,6 @@ CHUNK_BYTES = 1 << 20
 MAX_LISTING_BYTES, MAX_PAGES = 64 * 2**20, 100
 """Limits of a listing; a hub lists a thousand files per page, with a few hundred bytes per file."""
 T = TypeVar("T")
-
-
-class HubFile(NamedTuple):
-    """A file of a commit as the hub lists it; the values are not checked."""
-
-    name: str
-    n_bytes: int
-    """-1 where the hub states no number."""
-    sha256: str
-    blob_id: str
 
 
 class HubClient:
@@ -92,15 +82,17 @@ class HubClient:
 
         return self._retried(request, repository)
 
-    def files(self, repository: str, commit_sha: str, folder: str = "") -> list[HubFile]:
+    def files(self, repository: str, commit_sha: str, folder: str = "") -> list[PinnedFile]:
         """List the files at the root of a commit, or in a folder of it; one request per thousand files.
+
+        The values are not checked, see `refuse_odd_file`.
 
         Raises:
             EmergenceError: the commit does not exist, or the hub does not answer.
         """
 
-        def request() -> list[HubFile]:
-            files: list[HubFile] = []
+        def request() -> list[PinnedFile]:
+            files: list[PinnedFile] = []
             query: str | None = "recursive=false&expand=false"
             for _ in range(MAX_PAGES):
                 page, query = self._listing(repository, f"tree/{commit_sha}" + (f"/{folder}" if folder else ""), query)
@@ -266,11 +258,12 @@ def _reading_an_answer() -> Iterator[None]:
         raise _NoHubError(_describe(error)) from error
 
 
-def _hub_file(entry: Any) -> HubFile:
+def _hub_file(entry: Any) -> PinnedFile:
     large = entry.get("lfs") or {}
     n_bytes = entry.get("size")
-    n_bytes = n_bytes if type(n_bytes) is int else -1
-    return HubFile(str(entry["path"]), n_bytes, str(large.get("oid") or ""), str(entry.get("oid") or ""))
+    sha256 = str(large.get("oid") or "")
+    blob_id = "" if sha256 else str(entry.get("oid") or "")
+    return PinnedFile(str(entry["path"]), n_bytes if type(n_bytes) is int else -1, sha256, blob_id)
 
 
 def _pause_before_retry(error: Exception) -> float | None:
@@ -316,30 +309,23 @@ def _as_user_error(error: Exception, what: str, where: str) -> BaseException:
             remedy="correct HF_ENDPOINT, or try again later",
         )
     status: Any = getattr(getattr(error, "response", None), "status_code", None)
+
+    def broken(problem: str, remedy: str) -> BrokenCheckpoint:
+        return BrokenCheckpoint(problem, where=what, remedy=remedy)
+
     if isinstance(error, RemoteEntryNotFoundError):
-        return BrokenCheckpoint(
-            f"The hub lists {what} but does not have it.", where=what, remedy="type `emergence checkpoints lock`"
-        )
+        return broken(f"The hub lists {what} but does not have it.", "type `emergence checkpoints lock`")
     if isinstance(error, RevisionNotFoundError):
-        return BrokenCheckpoint(
-            f"The pinned commit no longer exists: {what}.",
-            where=what,
-            remedy="type `emergence checkpoints lock --update`",
-        )
+        return broken(f"The pinned commit no longer exists: {what}.", "type `emergence checkpoints lock --update`")
     if isinstance(error, GatedRepoError) or status in (401, 403):
         remedy = "accept its terms on the hub and set HF_TOKEN, or correct the name in the study file"
         return EmergenceError(f"The hub denies access to {what}.", where=what, remedy=remedy)
     if status == 416:
-        return BrokenCheckpoint(
-            f"The hub has less of {what} than it lists.",
-            where=what,
-            remedy="ask the publisher, or choose another revision",
-        )
+        return broken(f"The hub has less of {what} than it lists.", "ask the publisher, or choose another revision")
     if isinstance(error, RepositoryNotFoundError):
         remedy = "correct family.repository and the model names; for a private repository set HF_TOKEN"
         return EmergenceError(f"The hub has no repository {what}.", where=what, remedy=remedy)
     if isinstance(error, HfHubHTTPError):
-        return EmergenceError(
-            f"The hub refuses {what}: {_describe(error)}.", where=what, remedy="correct the study file"
-        )
+        remedy = "correct the study file"
+        return EmergenceError(f"The hub refuses {what}: {_describe(error)}.", where=what, remedy=remedy)
     return error

@@ -17,6 +17,7 @@ class PinnedFile(NamedTuple):
 
     name: str
     n_bytes: StrictInt
+    """-1 where the hub states no number."""
     sha256: str
     """SHA-256 of the content for large files; else empty."""
     blob_id: str

@@ -1,11 +1,11 @@
-"""Write during the forward pass: a thread takes blocks of rows from a bounded queue and appends them.
+"""Write during the forward pass: a thread appends blocks of rows.
 
-If the disk is slower than the device, the queue fills and the forward pass waits, so that memory is bounded.
+If the disk is slower than the device, the forward pass waits for it, so that memory is bounded.
 """
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +14,7 @@ import numpy as np
 from emergence_assets.activations.files.writing import ActivationWriter
 
 QUEUED_BLOCKS = 4
-"""Maximum number of blocks in the queue; a block is a group of texts of one layer."""
+"""Maximum number of blocks that wait for the thread; a block is a group of texts of one layer."""
 
 
 class BackgroundWriter:
@@ -26,23 +26,19 @@ class BackgroundWriter:
 
     def __init__(self, writers: Mapping[int, ActivationWriter]):
         self._writers = writers
-        self._blocks: queue.Queue[tuple[int, str, np.ndarray] | None] = queue.Queue(QUEUED_BLOCKS)
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="activation writer", daemon=True)
+        self._blocks: deque[Future[None]] = deque()
+        self._thread = ThreadPoolExecutor(1, "activation writer")
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self._failure = self._failure or error  # queued blocks are useless after an error
-        self._blocks.put(None)
-        self._thread.join()
-        if error is None and self._failure is not None:
-            raise self._failure
+        self._thread.shutdown(cancel_futures=error is not None)  # waiting blocks are useless after an error
+        if error is None:
+            for block in self._blocks:
+                block.result()
 
     def append(self, layer: int, name: str, block_td: np.ndarray) -> None:
         """Queue rows of one dataset of one layer; waits while the queue is full.
@@ -51,15 +47,6 @@ class BackgroundWriter:
             EmergenceError: An earlier block could not be written: the disk is full.
             ValueError: An earlier block did not fit.
         """
-        if self._failure is not None:
-            raise self._failure
-        self._blocks.put((layer, name, block_td))
-
-    def _work(self) -> None:
-        while (block := self._blocks.get()) is not None:
-            if self._failure is None:  # else empty the queue: the forward pass may wait for space in it
-                layer, name, block_td = block
-                try:
-                    self._writers[layer].append(name, block_td)
-                except BaseException as error:
-                    self._failure = error
+        if len(self._blocks) > QUEUED_BLOCKS:  # one of them is being written
+            self._blocks.popleft().result()
+        self._blocks.append(self._thread.submit(self._writers[layer].append, name, block_td))

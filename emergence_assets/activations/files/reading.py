@@ -6,7 +6,7 @@ SIGBUS, therefore files are never edited.
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -61,21 +61,6 @@ class Rows:
 
         return as_tensor(np.asarray(self.array), self.dtype)
 
-    def blocks(self, n_rows: int) -> Iterator[np.ndarray]:
-        """Yield all rows in order, `n_rows` at a time, without a copy; the system reads ahead."""
-        self.expect(mmap.MADV_SEQUENTIAL)
-        for start in range(0, len(self), n_rows):
-            yield self.array[start : start + n_rows]
-
-    def text(self, text_offsets: np.ndarray, index: int) -> np.ndarray:
-        """Return the rows of one text, without a copy.
-
-        Args:
-            text_offsets: `Tokens.training_rows.text_offsets` of the token file.
-            index: Index of the text in `Tokens.training_text_id`.
-        """
-        return self.array[text_offsets[index] : text_offsets[index + 1]]
-
     @property
     def is_mapped(self) -> bool:
         """Whether the rows are memory-mapped from their file."""
@@ -90,19 +75,6 @@ class Rows:
         begin = (first_byte + start * self.row_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
         end = first_byte + (len(self) if stop is None else stop) * self.row_bytes
         mapped.madvise(advice, begin, end - begin)
-
-
-@dataclass(frozen=True)
-class ActivationStats:
-    """Columns of /stats, each [d_model]."""
-
-    mean: np.ndarray
-    var: np.ndarray
-    """Variance, divided by n."""
-    min: np.ndarray
-    max: np.ndarray
-    nan_count: np.ndarray
-    inf_count: np.ndarray
 
 
 def read_attrs(path: Path) -> dict[str, AttrValue]:
@@ -147,7 +119,7 @@ def open_rows(path: Path, name: str, *, verify: bool = False) -> Rows:
             )
         facts = checked(guarded, name)
         if verify:
-            _require_equal_hashes(guarded, [facts])
+            require_equal_hashes(guarded, [facts])
         # Private pages: torch requires writable memory, and a write never reaches the file.
         array = np.memmap(guarded.stream, facts.memory_dtype, "c", facts.offset, facts.shape)
         return Rows(array, facts.dtype)
@@ -164,16 +136,16 @@ def first_rows(path: Path, n_rows: int) -> list[np.ndarray]:
         return [np.memmap(guarded.stream, part.memory_dtype, "r", part.offset, part.shape)[:n_rows] for part in parts]
 
 
-def read_stats(path: Path) -> ActivationStats:
-    """Read the statistics of the columns, verified by their hashes.
+def read_stats(path: Path) -> dict[str, np.ndarray]:
+    """Read the statistics of the columns, verified by their hashes: name in `STATS` → values [d_model].
 
     Raises:
         EmergenceError: As `open_rows` with `verify`.
     """
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
-        facts = [checked(guarded, f"stats/{name}") for name in STATS]
-        _require_equal_hashes(guarded, facts)
-        return ActivationStats(*(guarded.read(dataset) for dataset in facts))
+        facts = {name: checked(guarded, f"stats/{name}") for name in STATS}
+        require_equal_hashes(guarded, facts.values())
+        return {name: guarded.read(dataset) for name, dataset in facts.items()}
 
 
 def verify_file(path: Path) -> None:
@@ -187,13 +159,10 @@ def verify_file(path: Path) -> None:
         facts = {name: checked(guarded, name) for name in spec.datasets}
         if "resid_post" in guarded.names() - facts.keys():
             raise guarded.refuse("The rows are evicted, but the file holds resid_post.")
-        _require_equal_hashes(guarded, list(facts.values()))
-        hashes = {"resid_post": str(guarded.attrs.get("resid_post_xxh3_128"))}
+        require_equal_hashes(guarded, facts.values())
+        hashes = stored_hashes(guarded, facts)
         if "resid_post" in facts and facts["resid_post"].xxh3_128 != hashes["resid_post"]:
             raise guarded.refuse("The hash of resid_post differs from the attribute resid_post_xxh3_128.")
-        hashes |= {name: facts[name].xxh3_128 for name in ROW_DATASETS if name in facts}
-        if content_hash(spec, hashes) != guarded.attrs.get("content_xxh3_128"):
-            raise guarded.refuse("The content hash does not match the hashes of the datasets.")
 
 
 def spec_of(guarded: GuardedFile) -> ActivationSpec:
@@ -232,7 +201,25 @@ def checked(guarded: GuardedFile, name: str) -> DatasetFacts:
     return facts
 
 
-def _require_equal_hashes(guarded: GuardedFile, facts: list[DatasetFacts]) -> None:
+def stored_hashes(guarded: GuardedFile, facts: Mapping[str, DatasetFacts]) -> dict[str, str]:
+    """Return the hashes of these datasets, and of resid_post even if its rows are evicted.
+
+    Raises:
+        EmergenceError: The hashes of the row datasets do not match the content hash of the file.
+    """
+    hashes = {name: dataset.xxh3_128 for name, dataset in facts.items()}
+    hashes["resid_post"] = str(guarded.attrs.get("resid_post_xxh3_128"))
+    if content_hash(spec_of(guarded), hashes) != guarded.attrs.get("content_xxh3_128"):
+        raise guarded.refuse("The content hash does not match the hashes of the datasets.")
+    return hashes
+
+
+def require_equal_hashes(guarded: GuardedFile, facts: Iterable[DatasetFacts]) -> None:
+    """Compare the bytes of datasets with their stored hashes.
+
+    Raises:
+        EmergenceError: Bytes differ; names the datasets.
+    """
     damaged = [dataset.name for dataset in facts if _hash(guarded, dataset) != dataset.xxh3_128]
     if damaged:
         raise guarded.refuse(f"Checksum mismatch: the bytes of {', '.join(damaged)} are not those that were written.")

@@ -12,18 +12,14 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from emergence_assets.activations.files.layout import (
-    FORMAT,
-    FORMAT_VERSION,
-    RESERVED_ATTRS,
-    ActivationSpec,
-    content_hash,
-)
+from emergence_assets.activations.files.layout import FORMAT, FORMAT_VERSION, RESERVED_ATTRS, ActivationSpec
 from emergence_assets.activations.files.reading import (
     Rows,
     checked,
     read_spec,
+    require_equal_hashes,
     spec_of,
+    stored_hashes,
 )
 from emergence_assets.activations.files.writing import FileInPreparation
 from resources.errors import EmergenceError
@@ -84,16 +80,9 @@ def _rewrite(path: Path, spec: ActivationSpec, new: Mapping[str, np.ndarray]) ->
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
         attrs = {name: value for name, value in guarded.attrs.items() if name not in RESERVED_ATTRS}
         facts = {name: checked(guarded, name) for name in spec.datasets if name not in new}
+        require_equal_hashes(guarded, facts.values())  # a copy of damaged bytes under a new hash would hide the damage
+        hashes = stored_hashes(guarded, facts)
         kept = {name: guarded.read(dataset) for name, dataset in facts.items()}
-        hashes = {name: xxhash.xxh3_128_hexdigest(values.data) for name, values in kept.items()}
-        # A copy of damaged bytes under a new hash would hide the damage.
-        if damaged := [name for name, dataset in facts.items() if dataset.xxh3_128 != hashes[name]]:
-            raise guarded.refuse(
-                f"Checksum mismatch: the bytes of {', '.join(damaged)} are not those that were written."
-            )
-        hashes["resid_post"] = str(guarded.attrs.get("resid_post_xxh3_128"))
-        if content_hash(spec, hashes) != guarded.attrs.get("content_xxh3_128"):
-            raise guarded.refuse("The content hash does not match the hashes of the datasets.")
     with FileInPreparation(path, spec, attrs) as file:
         for name, values in (dict(new) | kept).items():
             file.write(name, 0, np.ascontiguousarray(values))

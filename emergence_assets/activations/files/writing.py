@@ -67,9 +67,8 @@ class FileInPreparation:
             with full_disk_explained(self.path.parent, spec.n_bytes):
                 self._offsets = self._create(attrs)
                 self._descriptor = os.open(self._temporary, os.O_WRONLY)
-                if hasattr(
-                    os, "posix_fallocate"
-                ):  # without it (macOS) a full disk is found at the first write beyond its space
+                # Without it (macOS) a full disk is found at the first write beyond its space.
+                if hasattr(os, "posix_fallocate"):
                     os.posix_fallocate(self._descriptor, 0, os.fstat(self._descriptor).st_size)
         except BaseException:
             self.abort()
@@ -146,7 +145,7 @@ class FileInPreparation:
         self.abort()
 
 
-class ActivationWriter:
+class ActivationWriter(FileInPreparation):
     """Writes one activation file block by block, and makes it visible atomically.
 
     The space is reserved when the writer is made, so that a full disk is found before the first forward pass. Without
@@ -163,20 +162,11 @@ class ActivationWriter:
     """
 
     def __init__(self, path: Path, spec: ActivationSpec, attrs: Mapping[str, AttrValue]):
-        self.spec = spec
+        super().__init__(path, spec, attrs)
         self._moments = ColumnMoments(spec.d_model)
         self._hashes = {name: xxhash.xxh3_128() for name in ROW_DATASETS}
         self._written = dict.fromkeys(ROW_DATASETS, 0)
         self._preview_td = np.empty(spec.datasets["preview"][0], "<f4")
-        self._file = FileInPreparation(path, spec, attrs)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.abort()
 
     def append(self, name: str, block_td: np.ndarray) -> None:
         """Write the next rows of a row dataset.
@@ -195,7 +185,7 @@ class ActivationWriter:
         stored_td = to_storage(block_td, self.spec.dtype)
         if name in self.spec.datasets:
             # In one call: bytes written together are kept in large pages, which are read twice as fast.
-            self._file.write(name, self._written[name] * self.spec.row_bytes, stored_td)
+            self.write(name, self._written[name] * self.spec.row_bytes, stored_td)
         n_rows = max(1, HOT_BYTES // self.spec.row_bytes)
         for start in range(0, len(stored_td), n_rows):
             self._count(name, stored_td[start : start + n_rows])
@@ -223,9 +213,9 @@ class ActivationWriter:
         hashes = {name: running.hexdigest() for name, running in self._hashes.items()}
         derived = {f"stats/{name}": values for name, values in self._moments.columns().items()}
         for name, values in (derived | {"preview": self._preview_td}).items():
-            self._file.write(name, 0, values)
+            self.write(name, 0, values)
             hashes[name] = xxhash.xxh3_128_hexdigest(values.data)
-        self._file.publish(hashes)
+        self.publish(hashes)
 
 
 def as_tensor(stored_td: np.ndarray, dtype: str) -> Tensor:

@@ -8,17 +8,17 @@ Shape suffixes: b texts of a batch, t positions, r changed texts, d d_model.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from emergence_assets.activations.forward.capture import residual_stream
-from emergence_assets.checkpoints.models.loading import blocks, is_causal
+from emergence_assets.activations.forward.stream import changed_stream, residual_stream
+from emergence_assets.checkpoints.models.loading import is_causal
 from resources.errors import EmergenceError
 
 
@@ -105,21 +105,17 @@ def _last_token(prefix: Prefix, text_r: Tensor, layers: Sequence[int]) -> dict[i
         return {layer: stream[layer][:, -1] for layer in layers}
 
 
-@contextmanager
-def _added(prefix: Prefix, changes: Changes) -> Iterator[None]:
+def _added(prefix: Prefix, changes: Changes) -> AbstractContextManager[None]:
     """Add the changes to the outputs of their blocks while the context lasts."""
-    block_list = blocks(prefix.model, prefix.blocks_name)
 
-    def add_to(rows_r: Tensor) -> Callable[[nn.Module, tuple, Tensor | tuple], Tensor | tuple]:
-        def add(_module: nn.Module, _args: tuple, output: Tensor | tuple) -> Tensor | tuple:
-            stream_rtd = (output[0] if isinstance(output, tuple) else output).clone()
+    def add_to(rows_r: Tensor) -> Callable[[Tensor], Tensor]:
+        def add(stream_rtd: Tensor) -> Tensor:
+            stream_rtd = stream_rtd.clone()
             stream_rtd[rows_r, -1] += changes.added_rd[rows_r].to(stream_rtd.dtype)
-            return (stream_rtd, *output[1:]) if isinstance(output, tuple) else stream_rtd
+            return stream_rtd
 
         return add
 
-    with ExitStack() as hooks:
-        for layer in changes.layer_r.unique().tolist():
-            rows_r = torch.nonzero(changes.layer_r == layer).squeeze(1)
-            hooks.callback(block_list[layer].register_forward_hook(add_to(rows_r)).remove)
-        yield
+    layers = changes.layer_r.unique().tolist()
+    added = {layer: add_to(torch.nonzero(changes.layer_r == layer).squeeze(1)) for layer in layers}
+    return changed_stream(prefix.model, added, prefix.blocks_name)

@@ -6,75 +6,24 @@ Shape suffixes: b texts of a batch · t positions or rows · d d_model.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from emergence_assets.checkpoints.models.loading import blocks, is_causal
+from emergence_assets.activations.forward.stream import model_name, residual_stream
+from emergence_assets.checkpoints.models.loading import is_causal
 from emergence_assets.texts.tokens import Tokens
 from resources.errors import EmergenceError
 
-EMBEDDING = -1
 Append = Callable[[int, str, np.ndarray], None]
 """Function that takes the next rows [any number, d_model] of resid_post, read_out or read_out_mean of a layer, in the
 stored data type."""
 STAGED_BYTES = 256 << 20
 """Bytes of rows, over all layers, that are held to be put in order: batches are sorted by length, files are not."""
-
-
-@contextmanager
-def residual_stream(
-    model: PreTrainedModel, layers: Sequence[int], blocks_name: str | None = None
-) -> Iterator[dict[int, Tensor]]:
-    """Record the outputs of the layers at each forward pass; the hooks are always removed at the end.
-
-    `output_hidden_states` is not used, because its last entry is taken after the final layer norm.
-
-    Args:
-        model: A decoder or encoder.
-        layers: Block indexes from 0; -1 is the embedding, the input of the first block.
-        blocks_name: Module path of the list of blocks; by default it is found.
-
-    Yields:
-        Layer → tensor [texts, positions, d_model] of the latest forward pass.
-
-    Raises:
-        EmergenceError: The model has no such layer.
-    """
-    block_list = blocks(model, blocks_name)
-    if absent := [layer for layer in layers if not EMBEDDING <= layer < len(block_list)]:
-        raise EmergenceError(
-            f"The model has no layer {absent[0]}: its layers are 0 to {len(block_list) - 1}, and -1 is the embedding.",
-            where=_name(model),
-            remedy="Correct the layers of the study.",
-        )
-    kept: dict[int, Tensor] = {}
-
-    def keep_input(_module: nn.Module, args: tuple, kwargs: dict) -> None:
-        kept[EMBEDDING] = args[0] if args else kwargs["hidden_states"]
-
-    def keep_output(layer: int) -> Callable[[nn.Module, tuple, Tensor | tuple], None]:
-        def keep(_module: nn.Module, _args: tuple, output: Tensor | tuple) -> None:
-            kept[layer] = output[0] if isinstance(output, tuple) else output
-
-        return keep
-
-    handles = []
-    try:
-        for layer in layers:
-            if layer == EMBEDDING:
-                handles.append(block_list[0].register_forward_pre_hook(keep_input, with_kwargs=True))
-            else:
-                handles.append(block_list[layer].register_forward_hook(keep_output(layer)))
-        yield kept
-    finally:
-        for handle in handles:
-            handle.remove()
-        kept.clear()
 
 
 def capture_checkpoint(
@@ -188,23 +137,20 @@ class _Batch:
 
     def _forward(self, texts: Sequence[np.ndarray], n_tokens: np.ndarray) -> Tensor:
         """Run a batch through the model, whose hooks record the layers; returns the tokens per text, [b]."""
-        ids_bt = np.zeros((len(texts), n_tokens.max()), np.int64)
-        for row, ids in enumerate(texts):
-            ids_bt[row, : len(ids)] = ids
+        ids_bt = padded_ids(texts).to(self.device)
         n_tokens_b = torch.from_numpy(n_tokens).to(self.device)
-        inputs = {"input_ids": torch.from_numpy(ids_bt).to(self.device)}
         if self.causal:
-            self.model.base_model(**inputs, use_cache=False)
+            self.model.base_model(input_ids=ids_bt, use_cache=False)
         else:
             positions_t = torch.arange(ids_bt.shape[1], device=self.device)
-            self.model.base_model(**inputs, attention_mask=(positions_t < n_tokens_b[:, None]).long())
+            self.model.base_model(input_ids=ids_bt, attention_mask=(positions_t < n_tokens_b[:, None]).long())
         return n_tokens_b
 
     def _shrink(self, n_texts: int, error: torch.OutOfMemoryError) -> None:
         if n_texts == 1:
             raise EmergenceError(
-                f"The memory of {self.device} does not hold the forward pass of one text of {_name(self.model)}.",
-                where=_name(self.model),
+                f"The memory of {self.device} does not hold the forward pass of one text of {model_name(self.model)}.",
+                where=model_name(self.model),
                 remedy="Lower the context of the study, or run it on a larger device or on the CPU.",
             ) from error
         self.batch_size = max(1, n_texts // 2)
@@ -217,15 +163,20 @@ class _Batch:
         if not bool(torch.isfinite(torch.stack(torch.aminmax(cast_td))).all()):
             overflow = bool(torch.isfinite(rows_td).all())
             raise EmergenceError(
-                f"The residual stream after layer {layer} of {_name(self.model)} "
+                f"The residual stream after layer {layer} of {model_name(self.model)} "
                 + (f"overflows {self.dtype}." if overflow else "holds NaN or infinity."),
-                where=_name(self.model),
+                where=model_name(self.model),
                 remedy="Store activations as bfloat16 or float32."
                 if overflow
                 else "The checkpoint is damaged, or its dtype too narrow: fetch it again, or run the model in float32.",
             )
         # numpy has no bfloat16: its bits are passed as uint16.
         return (cast_td.view(torch.uint16) if self.dtype == "bfloat16" else cast_td).cpu().numpy()
+
+
+def padded_ids(texts: Sequence[np.ndarray]) -> Tensor:
+    """Return token ids of texts, int64, padded on the right with 0."""
+    return pad_sequence([torch.from_numpy(ids.astype(np.int64)) for ids in texts], batch_first=True)
 
 
 def _groups(n_rows: Sequence[int], max_rows: int) -> Iterator[tuple[int, int]]:
@@ -265,17 +216,13 @@ def _require_fit(model: PreTrainedModel, tokens: Tokens) -> None:
     if largest >= model.config.vocab_size or min(int(ids.min()) for ids in texts) < 0:
         raise EmergenceError(
             f"Token id {largest} is outside of the model's vocabulary of {model.config.vocab_size}.",
-            where=_name(model),
+            where=model_name(model),
             remedy="Tokenise with the tokenizer of this model's family.",
         )
     limit = getattr(model.config, "max_position_embeddings", None)
     if limit is not None and longest > limit:
         raise EmergenceError(
             f"A text has {longest} tokens, the model's context is {limit}.",
-            where=_name(model),
+            where=model_name(model),
             remedy="Lower the context of the study.",
         )
-
-
-def _name(model: PreTrainedModel) -> str:
-    return str(getattr(model.config, "name_or_path", "") or type(model).__name__)

@@ -8,14 +8,15 @@ times its columns of that projection; the bias of the projection belongs to no h
 Shape suffixes: b texts, l blocks, h heads, e width of a head, d d_model.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from emergence_assets.activations.forward.stream import residual_stream
 from emergence_assets.checkpoints.models.loading import blocks
 from resources.errors import EmergenceError
 
@@ -58,9 +59,8 @@ class Contributions:
     mlp_lbd: Tensor
     """Contribution of the MLP of each block."""
     heads_lbhd: Tensor | None
-    """Contribution of each head; None if the architecture does not separate heads."""
-    bias_ld: Tensor | None
-    """Bias of the output projection: attention = sum of heads + bias."""
+    """Contribution of each head; None if the architecture does not separate heads. The attention of a block is the sum
+    of its heads plus the bias of its output projection."""
     end_bd: Tensor
     """Residual stream after the last of these blocks."""
 
@@ -78,8 +78,8 @@ def parts_of(model: PreTrainedModel, blocks_name: str | None = None) -> BlockPar
 class Recorder:
     """Outputs of the modules at the latest forward pass; see `recorded_contributions`."""
 
-    def __init__(self, layers: tuple[int, ...], parts: BlockParts, n_heads: int):
-        self.layers, self.parts, self.n_heads = layers, parts, n_heads
+    def __init__(self, layers: tuple[int, ...], parts: BlockParts, n_heads: int, stream: Mapping[int, Tensor]):
+        self.layers, self.parts, self.n_heads, self._stream = layers, parts, n_heads, stream
         self._kept: dict[tuple[int, str], Tensor] = {}
         self._projections: dict[int, nn.Module] = {}
 
@@ -90,28 +90,25 @@ class Recorder:
             EmergenceError: the parts do not add up to the sum added by the blocks: the blocks add something else too.
         """
         stack = {name: torch.stack([self._kept[layer, name] for layer in self.layers]) for name in ("attention", "mlp")}
-        heads = [self._heads(layer) for layer in self.layers] if self.parts.projection else []
+        end_bd = self._stream[self.layers[-1]][:, -1]
         found = Contributions(
             self.layers,
-            self._kept[self.layers[0], "start"].float(),
+            self._stream[self.layers[0] - 1][:, -1].float(),
             stack["attention"].float(),
             stack["mlp"].float(),
-            torch.stack([added_bhd for added_bhd, _ in heads]) if heads else None,
-            torch.stack([bias for _, bias in heads]) if heads else None,
-            self._kept[self.layers[-1], "end"].float(),
+            torch.stack([self._heads(layer) for layer in self.layers]) if self.parts.projection else None,
+            end_bd.float(),
         )
-        self._require_whole(found, self._kept[self.layers[-1], "end"].dtype)
+        self._require_whole(found, end_bd.dtype)
         return found
 
-    def _heads(self, layer: int) -> tuple[Tensor, Tensor]:
+    def _heads(self, layer: int) -> Tensor:
         projection, mixed_bi = self._projections[layer], self._kept[layer, "heads"].float()
         weight = projection.get_parameter("weight").float()
         # GPT-2's projection is a Conv1D, whose weight is transposed.
         weight_id = weight.T if isinstance(projection, nn.Linear) else weight
         per_head_bhe = mixed_bi.unflatten(1, (self.n_heads, -1))
-        added_bhd = torch.einsum("bhe,hed->bhd", per_head_bhe, weight_id.unflatten(0, (self.n_heads, -1)))
-        bias = getattr(projection, "bias", None)
-        return added_bhd, weight_id.new_zeros(weight_id.shape[1]) if bias is None else bias.float()
+        return torch.einsum("bhe,hed->bhd", per_head_bhe, weight_id.unflatten(0, (self.n_heads, -1)))
 
     def _require_whole(self, found: Contributions, dtype: torch.dtype) -> None:
         rebuilt_bd = found.start_bd + found.attention_lbd.sum(0) + found.mlp_lbd.sum(0)
@@ -127,26 +124,16 @@ class Recorder:
     @contextmanager
     def hooked(self, block_list: nn.ModuleList) -> Iterator[None]:
         """Record the outputs of the modules while the context lasts."""
-        handles = []
-        try:
+        with ExitStack() as hooks:
+            hooks.callback(self._kept.clear)
             for layer in self.layers:
                 block = block_list[layer]
-                named = {"attention": self.parts.attention, "mlp": self.parts.mlp}
-                handles += [
-                    block.get_submodule(path).register_forward_hook(self._output(layer, name))
-                    for name, path in named.items()
-                ]
+                for name, path in (("attention", self.parts.attention), ("mlp", self.parts.mlp)):
+                    hooks.callback(block.get_submodule(path).register_forward_hook(self._output(layer, name)).remove)
                 if self.parts.projection:
                     self._projections[layer] = block.get_submodule(self.parts.projection)
-                    handles.append(self._projections[layer].register_forward_pre_hook(self._input(layer, "heads")))
-            first, last = self.layers[0], self.layers[-1]
-            handles.append(block_list[first].register_forward_pre_hook(self._input(first, "start"), with_kwargs=True))
-            handles.append(block_list[last].register_forward_hook(self._output(last, "end")))
+                    hooks.callback(self._projections[layer].register_forward_pre_hook(self._heads_input(layer)).remove)
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
-            self._kept.clear()
 
     def _output(self, layer: int, name: str) -> Callable[..., None]:
         def keep(_module: nn.Module, _args: tuple, output: Tensor | tuple) -> None:
@@ -154,9 +141,9 @@ class Recorder:
 
         return keep
 
-    def _input(self, layer: int, name: str) -> Callable[..., None]:
-        def keep(_module: nn.Module, args: tuple, kwargs: dict | None = None) -> None:
-            self._kept[layer, name] = (args[0] if args else (kwargs or {})["hidden_states"])[:, -1]
+    def _heads_input(self, layer: int) -> Callable[..., None]:
+        def keep(_module: nn.Module, args: tuple) -> None:
+            self._kept[layer, "heads"] = args[0][:, -1]
 
         return keep
 
@@ -168,7 +155,7 @@ def recorded_contributions(
     """Record the contributions of blocks `first` to `last` at the last token of every forward pass.
 
     All texts of a pass have the same length, so that the last position is the read-out of each. Residual streams are
-    those of `capture.residual_stream`: blocks l + 1 to m lead from the stream after layer l to that after layer m.
+    those of `stream.residual_stream`: blocks l + 1 to m lead from the stream after layer l to that after layer m.
 
     Args:
         model: in evaluation mode.
@@ -194,6 +181,7 @@ def recorded_contributions(
             remedy="name the modules that add to its residual stream in activations/contributions.py",
         )
     n_heads = model.config.get_text_config().num_attention_heads
-    recorder = Recorder(tuple(range(first, last + 1)), parts, n_heads)
-    with recorder.hooked(block_list):
-        yield recorder
+    with residual_stream(model, (first - 1, last), blocks_name) as stream:
+        recorder = Recorder(tuple(range(first, last + 1)), parts, n_heads, stream)
+        with recorder.hooked(block_list):
+            yield recorder

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from emergence_assets.activations.forward.capture import residual_stream
+from emergence_assets.activations.forward.stream import residual_stream
 from emergence_assets.checkpoints.models.loading import is_causal
 
 

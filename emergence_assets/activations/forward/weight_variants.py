@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from emergence_assets.activations.forward.stream import changed_stream, residual_stream
 from emergence_assets.checkpoints.models.loading import blocks
 
 Change = Callable[[str, Tensor], Tensor]
@@ -102,13 +103,8 @@ def changed_weights(model: PreTrainedModel, change: Change, blocks_name: str | N
 @contextmanager
 def bypassed_block(model: PreTrainedModel, layer: int, blocks_name: str | None = None) -> Iterator[None]:
     """Replace one block by the identity while the context lasts."""
-
-    def pass_input(_module: nn.Module, args: tuple, kwargs: dict, output: Tensor | tuple) -> Tensor | tuple:
-        stream_btd = args[0] if args else kwargs["hidden_states"]
-        return (stream_btd, *output[1:]) if isinstance(output, tuple) else stream_btd
-
-    handle = blocks(model, blocks_name)[layer].register_forward_hook(pass_input, with_kwargs=True)
-    try:
+    with (
+        residual_stream(model, (layer - 1,), blocks_name) as stream,
+        changed_stream(model, {layer: lambda _: stream[layer - 1]}, blocks_name),
+    ):
         yield
-    finally:
-        handle.remove()

@@ -89,14 +89,9 @@ def capture_rows(origin: Mapping[str, Any], layers: Sequence[int], report: Any) 
         at_once = budget // layer_bytes
         for start in range(0, len(layers), at_once):
             together = list(layers[start : start + at_once])
-            buffers = {layer: _Buffer(spec) for layer in together}
-
-            def append(layer: int, _name: str, block_td: np.ndarray, buffers: dict[int, _Buffer] = buffers) -> None:
-                buffers[layer].append(block_td)
-
-            loaded.capture(together, append, report, with_probes=False)
+            captured = _captured(loaded, spec, together, report)
             for layer in together:
-                yield layer, Rows(buffers.pop(layer).array_td, spec.dtype)
+                yield layer, Rows(captured.pop(layer), spec.dtype)
 
 
 def training_rows(origin: Mapping[str, Any], files: Mapping[int, Path]) -> Iterator[tuple[int, Rows]]:
@@ -138,9 +133,7 @@ def evict_file(activation_file: str, lock: str, report: Any) -> int:
 @contextlib.contextmanager
 def checkpoint_locked(origin: Mapping[str, Any]) -> Iterator[None]:
     """Hold the lock of a checkpoint, so that only one run at a time captures its layers and writes their files."""
-    lock = Path(origin["lock"])
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with FileLock(origin["lock"]):
         yield
 
 
@@ -211,16 +204,19 @@ def loaded_checkpoint(origin: Mapping[str, Any], report: Any) -> Iterator[Loaded
         yield LoadedCheckpoint(origin, ref, model, tokens, accelerator, folder)
 
 
-class _Buffer:
-    """Rows of one layer, filled in order."""
+def _captured(
+    loaded: LoadedCheckpoint, spec: ActivationSpec, layers: Sequence[int], report: Any
+) -> dict[int, np.ndarray]:
+    """Capture resid_post of several layers with one forward pass: layer → [rows, d_model]."""
+    shape, kind = (spec.n_rows, spec.d_model), NUMERIC_TYPES[spec.dtype][1]
+    captured, n_filled = {layer: np.empty(shape, kind) for layer in layers}, dict.fromkeys(layers, 0)
 
-    def __init__(self, spec: ActivationSpec):
-        self.array_td = np.empty((spec.n_rows, spec.d_model), NUMERIC_TYPES[spec.dtype][1])
-        self._filled = 0
+    def append(layer: int, _name: str, block_td: np.ndarray) -> None:
+        captured[layer][n_filled[layer] : n_filled[layer] + len(block_td)] = block_td
+        n_filled[layer] += len(block_td)
 
-    def append(self, block_td: np.ndarray) -> None:
-        self.array_td[self._filled : self._filled + len(block_td)] = block_td
-        self._filled += len(block_td)
+    loaded.capture(layers, append, report, with_probes=False)
+    return captured
 
 
 def ensure_tokens(path: Path, tokenizer: Path, recipe: Mapping[str, Any]) -> None:

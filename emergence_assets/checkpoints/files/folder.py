@@ -7,14 +7,15 @@ A checkpoint folder holds `config.json`, `tokenizer.json` and either `model.safe
 """
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import AliasChoices, BaseModel, Field, PositiveInt, TypeAdapter
 
 from emergence_assets.checkpoints.files.safetensors_file import (
     FETCH_AGAIN,
@@ -26,18 +27,31 @@ from emergence_assets.checkpoints.files.safetensors_file import (
     refuse,
 )
 from resources.errors import BrokenCheckpoint
-from resources.files.checked_json import STRICT
+from resources.files.checked_json import STRICT, parse_checked
 
-_CONFIG_NAMES = {
-    "n_layers": ("num_hidden_layers", "n_layer", "n_layers"),
-    "d_model": ("hidden_size", "n_embd", "d_model"),
-    "n_heads": ("num_attention_heads", "n_head", "n_heads"),
-    "vocab_size": ("vocab_size",),
-}
-"""Names of four numbers in the configs of model families; the first name is the most common."""
+T = TypeVar("T", bound=BaseModel)
 # Masks, positions and rotary frequencies that older versions of transformers saved among the weights; no parameters.
 _BUFFERS = re.compile(r"(attention|attn)\.(bias|masked_bias)$|rotary_emb\.inv_freq$|position_ids$")
 _EMBEDDING = re.compile(r"embed(?!_out)|wte")  # the unembedding has the same shape and must not match
+
+
+class _Config(BaseModel, strict=True):
+    """Values of config.json, by their names in the configs of model families; the first name is the most common."""
+
+    model_type: str = Field(min_length=1)
+    architectures: list[str] = Field(min_length=1)
+    n_layers: PositiveInt = Field(validation_alias=AliasChoices("num_hidden_layers", "n_layer", "n_layers"))
+    d_model: PositiveInt = Field(validation_alias=AliasChoices("hidden_size", "n_embd", "d_model"))
+    n_heads: PositiveInt = Field(validation_alias=AliasChoices("num_attention_heads", "n_head", "n_heads"))
+    vocab_size: PositiveInt
+
+
+class _Tokenizer(BaseModel):
+    model: dict[str, Any]
+
+
+class _Index(BaseModel):
+    weight_map: dict[str, Any] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
@@ -95,14 +109,9 @@ def read_facts(folder: Path, *, check_finite: bool = True) -> CheckpointFacts:
     """
     with reading(folder):
         contents = read_contents(folder)
-        hashes = {}
-        for file in contents.files:
-            running = hashlib.sha256()
-            own = {name: tensor for name, tensor in contents.tensors.items() if tensor.file == file}
-            for name, tensor, _, content in read_blocks(file, own, running.update):
-                if check_finite and (n_bad := n_not_finite(tensor, content)):
-                    refuse_not_finite(name, tensor, n_bad)
-            hashes[file.name] = running.hexdigest()
+        hashes: dict[str, str] = {}
+        for _ in read_weights(contents, hashes, check_finite=check_finite):
+            pass
     return replace(contents.facts, weights_sha256=weights_sha256(hashes))
 
 
@@ -134,16 +143,8 @@ def read_contents(folder: Path) -> Contents:
         BrokenCheckpoint: a file is missing or damaged, or the files disagree.
         OSError: a file cannot be read.
     """
-    config, config_sha256 = _read_json(folder / "config.json")
-    sizes = {name: _config_number(config, name, folder / "config.json") for name in _CONFIG_NAMES}
-    model_type, architectures = config.get("model_type"), config.get("architectures")
-    if not isinstance(model_type, str) or not model_type:
-        refuse("config has no model_type", folder / "config.json")
-    if not isinstance(architectures, list) or not architectures or not isinstance(architectures[0], str):
-        refuse("config has no architectures", folder / "config.json")
-    tokenizer, tokenizer_sha256 = _read_json(folder / "tokenizer.json")
-    if not isinstance(tokenizer.get("model"), dict):
-        refuse("not a tokenizer: it has no model", folder / "tokenizer.json")
+    config, config_sha256 = _read_json(folder / "config.json", _Config)
+    _, tokenizer_sha256 = _read_json(folder / "tokenizer.json", _Tokenizer)
     files = weights_files(folder)
     tensors: dict[str, Tensor] = {}
     for file in files:
@@ -153,14 +154,13 @@ def read_contents(folder: Path) -> Contents:
             tensors[name] = tensor
     parameters = {name: tensor for name, tensor in tensors.items() if not is_buffer(name)}
     blocks, outside = split_blocks(parameters)
-    _check_shapes(blocks, outside, sizes, files[0])
+    _check_shapes(blocks, outside, config, files[0])
     n_params = sum(math.prod(tensor.shape) for tensor in parameters.values())
-    embedding_shape = (sizes["vocab_size"], sizes["d_model"])
+    embedding_shape = (config.vocab_size, config.d_model)
     n_embeddings = sum(tensor.shape == embedding_shape for tensor in outside.values())
     facts = CheckpointFacts(
-        model_type=model_type,
-        architecture=architectures[0],
-        **sizes,
+        **config.model_dump(exclude={"architectures"}),
+        architecture=config.architectures[0],
         n_params=n_params,
         n_params_nonemb=n_params - n_embeddings * math.prod(embedding_shape),
         weights_sha256="",
@@ -171,9 +171,30 @@ def read_contents(folder: Path) -> Contents:
     return Contents(facts, files, tensors)
 
 
-def refuse_not_finite(name: str, tensor: Tensor, n_bad: int) -> None:
-    """Raise BrokenCheckpoint for a tensor with NaN or infinite weights."""
-    refuse(f"tensor {name} has NaN or infinite weights ({n_bad} in one block of the file)", tensor.file)
+def read_weights(
+    contents: Contents, hashes: dict[str, str], *, check_finite: bool = True
+) -> Iterator[tuple[str, Tensor, int, bytes]]:
+    """Read all weights once.
+
+    Args:
+        contents: contents of the folder.
+        hashes: receives the SHA-256 of every weights file, by name.
+        check_finite: check that every weight is finite.
+
+    Yields:
+        Blocks of tensors, see `read_blocks`.
+
+    Raises:
+        BrokenCheckpoint: a weight is NaN or infinite, or a file became shorter.
+    """
+    for file in contents.files:
+        running = hashlib.sha256()
+        own = {name: tensor for name, tensor in contents.tensors.items() if tensor.file == file}
+        for name, tensor, offset, content in read_blocks(file, own, running.update):
+            if check_finite and (n_bad := n_not_finite(tensor, content)):
+                refuse(f"tensor {name} has NaN or infinite weights ({n_bad} in one block of the file)", file)
+            yield name, tensor, offset, content
+        hashes[file.name] = running.hexdigest()
 
 
 def weights_sha256(hashes: dict[str, str]) -> str:
@@ -208,30 +229,17 @@ def reading(folder: Path) -> Iterator[None]:
         raise BrokenCheckpoint(what, where=error.filename or folder, remedy=FETCH_AGAIN) from error
 
 
-def _read_json(path: Path) -> tuple[dict[str, Any], str]:
+def _read_json(path: Path, kind: type[T], remedy: str = FETCH_AGAIN) -> tuple[T, str]:
+    """Read a JSON file as an instance of a model; also return its SHA-256."""
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
-            refuse(f"{path.name} is larger than {MAX_JSON_BYTES} bytes", path)
+            raise ValueError(f"it is larger than {MAX_JSON_BYTES} bytes")
         content = path.read_bytes()
-        value = json.loads(content)
+        return parse_checked(content, TypeAdapter(kind)), hashlib.sha256(content).hexdigest()
     except FileNotFoundError:
-        refuse(f"{path.name} is missing", path)
-    except (ValueError, RecursionError):
-        refuse(f"{path.name} is not JSON", path)
-    if not isinstance(value, dict):
-        refuse(f"{path.name} is not a JSON object", path)
-    return value, hashlib.sha256(content).hexdigest()
-
-
-def _config_number(config: dict[str, Any], name: str, path: Path) -> int:
-    """Read a number from the config, under any of its names."""
-    key = next((key for key in _CONFIG_NAMES[name] if key in config), None)
-    if key is None:
-        refuse(f"config has no {_CONFIG_NAMES[name][0]}", path)
-    number = config[key]
-    if type(number) is not int or number < 1:
-        refuse(f"config has {key} = {number!r}, not a positive whole number", path)
-    return number
+        refuse(f"{path.name} is missing", path, remedy)
+    except ValueError as error:
+        refuse(f"{path.name.removesuffix('.json')} cannot be read: {error}", path, remedy)
 
 
 def weights_files(folder: Path) -> list[Path]:
@@ -245,27 +253,35 @@ def weights_files(folder: Path) -> list[Path]:
         return [single]
     if not index.exists():
         if any(folder.glob("pytorch_model*.bin")):
-            raise BrokenCheckpoint(
-                "weights exist only as pickles, which can run code when loaded",
-                where=folder,
-                remedy="convert them to model.safetensors with save_pretrained, or choose a revision that has it",
-            )
+            remedy = "convert them to model.safetensors with save_pretrained, or choose a revision that has it"
+            refuse("weights exist only as pickles, which can run code when loaded", folder, remedy)
         refuse("model.safetensors is missing", single)
-    weight_map = _read_json(index)[0].get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        refuse("index has no weight_map", index)
-    names = sorted({str(name) for name in weight_map.values()})
+    return indexed_files(index, r"[\w.-]+\.safetensors")
+
+
+def indexed_files(index: Path, pattern: str, remedy: str = FETCH_AGAIN) -> list[Path]:
+    """List the files that an index of weights names, sorted by name.
+
+    Args:
+        index: path of the index.
+        pattern: regular expression of file names.
+        remedy: remedy of every error.
+
+    Raises:
+        BrokenCheckpoint: the index is no index, holds an invalid file name, or a file is missing.
+    """
+    names = sorted({str(name) for name in _read_json(index, _Index, remedy)[0].weight_map.values()})
     for name in names:
         # A hostile index must not lead to a file outside the folder.
-        if not re.fullmatch(r"[\w.-]+\.safetensors", name):
-            refuse(f"index has an invalid file name {name!r}", index)
-        if not (folder / name).exists():
-            refuse(f"{name} is missing", folder / name)
-    return [folder / name for name in names]
+        if not re.fullmatch(pattern, name):
+            refuse(f"index has an invalid file name {name!r}", index, remedy)
+        if not (index.parent / name).exists():
+            refuse(f"{name} is missing", index.parent / name, remedy)
+    return [index.parent / name for name in names]
 
 
-def _check_shapes(blocks: _Blocks, outside: dict[str, Tensor], sizes: dict[str, int], file: Path) -> None:
-    d_model, n_layers, vocab_size = sizes["d_model"], sizes["n_layers"], sizes["vocab_size"]
+def _check_shapes(blocks: _Blocks, outside: dict[str, Tensor], config: _Config, file: Path) -> None:
+    d_model, n_layers, vocab_size = config.d_model, config.n_layers, config.vocab_size
     embeddings = {name: tensor.shape for name, tensor in outside.items() if _EMBEDDING.search(name)}
     if (vocab_size, d_model) not in embeddings.values():
         found = ", ".join(f"{name} {shape}" for name, shape in embeddings.items()) or "none"

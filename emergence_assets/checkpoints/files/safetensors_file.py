@@ -42,9 +42,9 @@ class Tensor(NamedTuple):
         return math.prod(self.shape) * DTYPES[self.dtype][0]
 
 
-def refuse(what: str, where: Path) -> NoReturn:
+def refuse(what: str, where: Path, remedy: str = FETCH_AGAIN) -> NoReturn:
     """Raise BrokenCheckpoint with this reason."""
-    raise BrokenCheckpoint(f"broken checkpoint: {what}", where=where, remedy=FETCH_AGAIN)
+    raise BrokenCheckpoint(f"broken checkpoint: {what}", where=where, remedy=remedy)
 
 
 def read_header(path: Path) -> dict[str, Tensor]:

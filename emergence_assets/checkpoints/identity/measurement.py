@@ -27,11 +27,11 @@ from emergence_assets.checkpoints.files.folder import (
     is_embedding,
     layer_of_tensors,
     read_contents,
+    read_weights,
     reading,
-    refuse_not_finite,
     weights_sha256,
 )
-from emergence_assets.checkpoints.files.safetensors_file import Tensor, n_not_finite, read_blocks
+from emergence_assets.checkpoints.files.safetensors_file import DTYPES, Tensor
 from resources.errors import EmergenceError
 from resources.files.atomic import replacing_file
 from resources.files.checked_json import STRICT, parse_checked
@@ -144,32 +144,26 @@ def _measure(contents: Contents) -> Measurement:
     rows = _RowNorms(contents.facts.vocab_size, contents.facts.d_model)
     tokens = next((name for name in contents.tensors if _is_token_embedding(name, contents.tensors[name], rows)), None)
     hashes: dict[str, str] = {}
-    for path in contents.files:
-        running = hashlib.sha256()
-        own = {name: tensor for name, tensor in contents.tensors.items() if tensor.file == path}
-        hasher = xxhash.xxh3_128()
-        for name, tensor, offset, content in read_blocks(path, own, running.update):
-            if n_bad := n_not_finite(tensor, content):
-                refuse_not_finite(name, tensor, n_bad)
-            if name not in group_of:
-                continue
-            group = groups[group_of[name]]
-            if offset == 0:
-                hasher = xxhash.xxh3_128(f"{tensor.dtype} {tensor.shape}".encode())
-            hasher.update(content)
-            values, first = _values(tensor, content), offset // (len(content) // max(1, _n_values(tensor, content)))
-            group.square_sum += float(np.square(values).sum(dtype=np.float64))
-            group.n_weights += len(values)
-            if len(tensor.shape) > 1:
-                group.matrices.add(name)
-                chosen = positions[name]
-                inside = chosen[np.searchsorted(chosen, first) : np.searchsorted(chosen, first + len(values))]
-                group.sampled.setdefault(name, []).append(values[inside - first])
-            if name == tokens:
-                rows.add(first, values)
-            if offset + len(content) == tensor.n_bytes:
-                group.hashes[name] = hasher.hexdigest()
-        hashes[path.name] = running.hexdigest()
+    hasher = xxhash.xxh3_128()
+    for name, tensor, offset, content in read_weights(contents, hashes):
+        if name not in group_of:
+            continue
+        group = groups[group_of[name]]
+        if offset == 0:
+            hasher = xxhash.xxh3_128(f"{tensor.dtype} {tensor.shape}".encode())
+        hasher.update(content)
+        values, first = _values(tensor, content), offset // DTYPES[tensor.dtype][0]
+        group.square_sum += float(np.square(values).sum(dtype=np.float64))
+        group.n_weights += len(values)
+        if len(tensor.shape) > 1:
+            group.matrices.add(name)
+            chosen = positions[name]
+            inside = chosen[np.searchsorted(chosen, first) : np.searchsorted(chosen, first + len(values))]
+            group.sampled.setdefault(name, []).append(values[inside - first])
+        if name == tokens:
+            rows.add(first, values)
+        if offset + len(content) == tensor.n_bytes:
+            group.hashes[name] = hasher.hexdigest()
     samples = [group.sample() for group in groups.values()]
     return Measurement(
         facts=replace(contents.facts, weights_sha256=weights_sha256(hashes)),
@@ -208,10 +202,6 @@ def _positions(tensors: Mapping[str, Tensor], group_of: Mapping[str, str]) -> di
     }
 
 
-def _n_values(tensor: Tensor, content: bytes) -> int:
-    return len(content) * math.prod(tensor.shape) // max(1, tensor.n_bytes)
-
-
 def _values(tensor: Tensor, content: bytes) -> np.ndarray:
     """Convert a block to float32; numpy has no bfloat16, whose bits are the upper half of a float32."""
     if tensor.dtype == "BF16":
@@ -220,8 +210,7 @@ def _values(tensor: Tensor, content: bytes) -> np.ndarray:
     if tensor.dtype in kinds:
         return np.frombuffer(content, kinds[tensor.dtype]).astype(np.float32, copy=False)
     # Eight-bit floats and integers: quantised weights are compared by their codes.
-    width = tensor.n_bytes // max(1, math.prod(tensor.shape))
-    return np.frombuffer(content, f"<u{width}").astype(np.float32)
+    return np.frombuffer(content, f"<u{DTYPES[tensor.dtype][0]}").astype(np.float32)
 
 
 class _RowNorms:

@@ -11,6 +11,8 @@ from emergence_assets.checkpoints.identity.validation import cosine_matrix
 from emergence_assets.checkpoints.table import REGISTRY
 from emergence_assets.plan.timeline import TimelineEntry, is_used
 
+OF_ENTRY = ("step", "location", "revision", "commit_sha", "dup_of_step", "status", "reason", "upstream")
+
 
 def registry_frame(
     model: str, tokens_per_step: int, entries: Sequence[TimelineEntry], measurements: Mapping[int, Measurement]
@@ -33,6 +35,7 @@ def registry_frame(
         cosines = None if at is None else cosines_ss[at].astype(np.float32)
         rows.append(
             {
+                **{name: getattr(entry, name) for name in OF_ENTRY},
                 "model": model,
                 "tokens_seen": entry.step * tokens_per_step,
                 "bytes": entry.weights_bytes,
@@ -43,11 +46,6 @@ def registry_frame(
                 "cos_to_step0": None if cosines is None or 0 not in place else float(cosines[place[0]]),
                 "cos_to_prev": None if cosines is None or not at else float(cosines[at - 1]),
                 "cos_to_last": None if cosines is None else float(cosines[-1]),
-                **{
-                    name: getattr(entry, name)
-                    for name in ("step", "location", "revision", "commit_sha", "dup_of_step", "status", "reason")
-                },
-                "upstream": entry.upstream,
                 **_measured(measured),
             }
         )

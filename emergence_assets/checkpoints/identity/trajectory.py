@@ -73,10 +73,8 @@ class Trajectory(NamedTuple):
 
         Undefined at the ends of the run, where 0 is returned.
         """
-        before, after = (
-            [other for other in others if other < step][-2:],
-            [other for other in others if other > step][:2],
-        )
+        before = [other for other in others if other < step][-2:]
+        after = [other for other in others if other > step][:2]
         if not before or not after:
             return 0.0
         order = [*before, step, *after]

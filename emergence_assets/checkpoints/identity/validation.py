@@ -342,10 +342,8 @@ def _least(steps: Sequence[int], length: Callable[[int], float]) -> list[int]:
 
 
 def _steps(steps: Sequence[int]) -> str:
-    shown = ", ".join(str(step) for step in steps[:5])
-    return (
-        ("step " if len(steps) == 1 else "steps ") + shown + (f" and {len(steps) - 5} more" if len(steps) > 5 else "")
-    )
+    shown = ", ".join(str(step) for step in steps[:5]) + (f" and {len(steps) - 5} more" if len(steps) > 5 else "")
+    return f"step {shown}" if len(steps) == 1 else f"steps {shown}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from emergence_assets.checkpoints.files.pickles import FETCH_AGAIN, INDEX, pickle_files
+from emergence_assets.checkpoints.files.safetensors_file import refuse
 from resources.errors import BrokenCheckpoint, EmergenceError
 from resources.files.atomic import publish
 
@@ -35,22 +36,20 @@ def convert_pickle(folder: Path) -> None:
         n_bytes, most = sum(tensor.nbytes for tensor in loaded.values()), MAX_SHARING * path.stat().st_size
         if n_bytes > most:
             what = f"the weights take {n_bytes} bytes, more than {MAX_SHARING} times the size of their file"
-            raise BrokenCheckpoint(what, where=path, remedy=FETCH_AGAIN)
+            refuse(what, path, FETCH_AGAIN)
         for name, tensor in loaded.items():
             if name in tensors:
-                raise BrokenCheckpoint(f"tensor {name} is in two files", where=path, remedy=FETCH_AGAIN)
+                refuse(f"tensor {name} is in two files", path, FETCH_AGAIN)
             # Tensors may share memory in a pickle, but not in safetensors.
             tensors[name] = tensor.detach().clone().contiguous()
     if not tensors:
-        raise BrokenCheckpoint("the weights hold no tensors", where=folder, remedy=FETCH_AGAIN)
+        refuse("the weights hold no tensors", folder, FETCH_AGAIN)
     temporary = folder / ".model.safetensors.partial"
     try:
         save_file(tensors, temporary, {"format": "pt"})
     except SafetensorError as error:  # also raised for a full disk
-        remedy = "free some space and run again"
-        raise EmergenceError(
-            f"The converted weights cannot be written: {error}", where=folder, remedy=remedy
-        ) from error
+        what, remedy = f"The converted weights cannot be written: {error}", "free some space and run again"
+        raise EmergenceError(what, where=folder, remedy=remedy) from error
     except (KeyError, ValueError) as error:  # a data type or name that the format does not support
         what = f"the weights cannot be stored as safetensors: {error}"
         raise BrokenCheckpoint(what, where=folder, remedy=FETCH_AGAIN) from error
@@ -63,21 +62,18 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
-        lines = str(error).splitlines()
-        raise BrokenCheckpoint(
-            f"the pickle holds other objects than tensors: {lines[0] if lines else 'unknown objects'}",
-            where=path,
-            remedy="do not load it by other means; " + FETCH_AGAIN,
-        ) from None
+        first_line = (str(error).splitlines() or ["unknown objects"])[0]
+        what, remedy = f"the pickle holds other objects than tensors: {first_line}", "do not load it by other means; "
+        raise BrokenCheckpoint(what, where=path, remedy=remedy + FETCH_AGAIN) from None
     except Exception as error:  # a damaged pickle can raise any exception
         what = f"the weights cannot be read: {type(error).__name__}: {error}"
         raise BrokenCheckpoint(what, where=path, remedy=FETCH_AGAIN) from error
     if not isinstance(loaded, dict) or not all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in loaded.items()
     ):
-        raise BrokenCheckpoint("the weights are not a mapping of names to tensors", where=path, remedy=FETCH_AGAIN)
+        refuse("the weights are not a mapping of names to tensors", path, FETCH_AGAIN)
     for name, tensor in loaded.items():
         if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
             kind = "quantized" if tensor.is_quantized else f"{tensor.layout} on {tensor.device}"
-            raise BrokenCheckpoint(f"tensor {name} is {kind}, not dense", where=path, remedy=FETCH_AGAIN)
+            refuse(f"tensor {name} is {kind}, not dense", path, FETCH_AGAIN)
     return loaded

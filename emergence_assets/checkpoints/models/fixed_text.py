@@ -2,12 +2,14 @@
 
 import functools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
+from emergence_assets.checkpoints.files.safetensors_file import refuse
 from emergence_assets.texts.wordnet import corpus
 from resources.errors import BrokenCheckpoint
 
@@ -38,7 +40,7 @@ def fixed_text_loss(model: PreTrainedModel, tokenizer: Path, n_tokens: int = N_T
     window = min(WINDOW, getattr(config, "max_position_embeddings", None) or WINDOW)
     windows_pt = _windows(tokenizer, n_tokens, config.vocab_size, window)
     try:
-        loss = _mean_loss(model, windows_pt)
+        loss = mean_loss(model, windows_pt.split(BATCH))
     except torch.OutOfMemoryError:
         raise  # not an error of the checkpoint
     except (RuntimeError, IndexError, ValueError, TypeError, AttributeError) as error:
@@ -46,14 +48,20 @@ def fixed_text_loss(model: PreTrainedModel, tokenizer: Path, n_tokens: int = N_T
             f"the model cannot be run: {type(error).__name__}: {error}", where=tokenizer.parent, remedy=_FETCH_AGAIN
         ) from error
     if not math.isfinite(loss):
-        raise BrokenCheckpoint("the loss on the fixed text is not finite", where=tokenizer.parent, remedy=_FETCH_AGAIN)
+        refuse("the loss on the fixed text is not finite", tokenizer.parent, _FETCH_AGAIN)
     return loss
 
 
-def _mean_loss(model: PreTrainedModel, windows_pt: torch.Tensor) -> float:
+def mean_loss(model: PreTrainedModel, batches: Sequence[torch.Tensor]) -> float:
+    """Compute the mean next-token cross-entropy of windows of tokens, in nats per token; summed in double precision.
+
+    Args:
+        model: a causal language model with its head, in evaluation mode.
+        batches: token ids [windows, tokens].
+    """
     device, total, n_predicted = next(model.parameters()).device, 0.0, 0
     with torch.inference_mode():
-        for batch_pt in windows_pt.split(BATCH):
+        for batch_pt in batches:
             tokens_pt = batch_pt.to(device)
             logits_ptv = model(input_ids=tokens_pt, use_cache=False).logits[:, :-1].float()
             targets_t = tokens_pt[:, 1:].reshape(-1)
@@ -71,20 +79,13 @@ def _windows(tokenizer: Path, n_tokens: int, vocab_size: int, window: int) -> to
         raise BrokenCheckpoint(f"cannot read the tokenizer: {error}", where=tokenizer, remedy=_FETCH_AGAIN) from error
     loaded.no_truncation()
     loaded.no_padding()
+    remedy = "provide the tokenizer of this model"
     n_windows = max(1, n_tokens // max(1, window - 1))
     ids = loaded.encode(_text(n_windows * window), add_special_tokens=False).ids[: n_windows * window]
     if len(ids) < window:
-        raise BrokenCheckpoint(
-            f"the tokenizer makes {len(ids)} tokens of the fixed text",
-            where=tokenizer,
-            remedy="provide the tokenizer of this model",
-        )
+        refuse(f"the tokenizer makes {len(ids)} tokens of the fixed text", tokenizer, remedy)
     if max(ids) >= vocab_size:
-        raise BrokenCheckpoint(
-            f"the tokenizer gives token {max(ids)}, the model has {vocab_size}",
-            where=tokenizer,
-            remedy="provide the tokenizer of this model",
-        )
+        refuse(f"the tokenizer gives token {max(ids)}, the model has {vocab_size}", tokenizer, remedy)
     return torch.tensor(ids[: len(ids) // window * window]).reshape(-1, window)
 
 

@@ -11,6 +11,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from resources.errors import BrokenCheckpoint, EmergenceError
 
+_LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError)
+"""Errors that transformers raises for a folder that it cannot load."""
 _FETCH_AGAIN = "delete this checkpoint's folder and fetch or train it again"
 
 
@@ -49,16 +51,7 @@ def load_model(
             trust_remote_code=trusted,
             output_loading_info=True,
         )
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ImportError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
+    except _LOADING_ERRORS as error:
         what = f"cannot load this checkpoint: {type(error).__name__}: {error}"
         raise BrokenCheckpoint(what, where=folder, remedy=_FETCH_AGAIN) from error
     model, loading = loaded

@@ -26,7 +26,7 @@ from emergence_assets.study.family import Hub
 from resources.errors import BrokenCheckpoint, EmergenceError
 from resources.files.atomic import clear_disk_errors
 from resources.files.storage import Storage
-from resources.hub.client import HubClient, HubFile
+from resources.hub.client import HubClient
 from resources.hub.pinned_file import PinnedFile, refuse_odd_file
 from resources.progress import Report
 
@@ -44,54 +44,20 @@ _FORMATS = {
 class HubSource(Source):
     """A `Source` over revisions of repositories."""
 
-    def __init__(
-        self,
-        repositories: Mapping[str, str],
-        pattern: RevisionPattern,
-        lock: Path,
-        cache: CheckpointCache,
-        *,
-        trusted: Collection[str] = (),
-        offline: bool = False,
-        client: HubClient | None = None,
-    ):
-        """Read and request nothing yet.
-
-        Args:
-            repositories: model to repository.
-            pattern: pattern of the revision names.
-            lock: path of the lock file.
-            cache: cache of the checkpoints.
-            trusted: models whose own code may be run and is fetched; code of other models is only pinned.
-            offline: use only lock file and cache.
-            client: client of the hub; by default of the usual hub.
-        """
-        self.repositories, self.pattern, self.lock, self.cache = dict(repositories), pattern, lock, cache
-        self.trusted, self.offline = frozenset(trusted), offline
+    def __init__(self, family: Hub, storage: Storage, client: HubClient | None = None):
+        """Read and request nothing yet; `client` is by default that of the usual hub."""
+        self.repositories = {model: family.repository_of(model) for model in family.models}
+        self.pattern = RevisionPattern(family.revision, family.step_offset)
+        self.lock = Path(family.lock) if family.lock else storage.checkpoint_lock_file()
+        self.cache = CheckpointCache(storage.checkpoint_cache() / "hub", int(family.cache_bytes))
+        self.trusted, self.can_refresh = frozenset(family.trust_remote_code), not family.is_offline
         self._client = client or HubClient()
         self._now: dict[str, dict[str, str]] = {}
-
-    @classmethod
-    def of(cls, family: Hub, storage: Storage) -> "HubSource":
-        """See `Source.of`."""
-        return cls(
-            {model: family.repository_of(model) for model in family.models},
-            RevisionPattern(family.revision, family.step_offset),
-            Path(family.lock) if family.lock else storage.checkpoint_lock_file(),
-            CheckpointCache(storage.checkpoint_cache() / "hub", int(family.cache_bytes)),
-            trusted=family.trust_remote_code,
-            offline=family.is_offline,
-        )
 
     @property
     def lock_file(self) -> Path:
         """Lock file with the pins."""
         return self.lock
-
-    @property
-    def can_refresh(self) -> bool:
-        """Whether requests to the hub are allowed."""
-        return not self.offline
 
     def is_pinned(self, model: str) -> bool:
         """Return whether the lock file has revisions of the model that fit the study file."""
@@ -103,25 +69,16 @@ class HubSource(Source):
         Raises:
             EmergenceError: the lock file cannot be read.
         """
-        found, incomplete = [], {}
-        for pin in self._pins(model):
-            if pin.problem:
-                incomplete[pin.step] = pin.problem
-                continue
-            n_bytes = sum(file.n_bytes for file in pin.weights)
-            found.append(
-                CheckpointRef(
-                    model,
-                    pin.step,
-                    pin.revision,
-                    self.repositories[model],
-                    pin.commit_sha,
-                    pin.identity,
-                    n_bytes,
-                    pin.weights_sha256,
-                )
+        pins, repo = self._pins(model), self.repositories[model]
+        sizes = {pin.step: sum(file.n_bytes for file in pin.weights) for pin in pins}
+        found = [
+            CheckpointRef(
+                model, pin.step, pin.revision, repo, pin.commit_sha, pin.identity, sizes[pin.step], pin.weights_sha256
             )
-        return Listing(tuple(found), incomplete)
+            for pin in pins
+            if not pin.problem
+        ]
+        return Listing(tuple(found), {pin.step: pin.problem for pin in pins if pin.problem})
 
     def refresh(
         self, models: Sequence[str] | None = None, *, accept_moved: bool = False, retry_seconds: float | None = None
@@ -139,7 +96,7 @@ class HubSource(Source):
         Raises:
             EmergenceError: the hub does not answer, or the source is offline.
         """
-        if self.offline:
+        if not self.can_refresh:
             raise EmergenceError(
                 "Revisions cannot be pinned offline.", where=self.lock, remedy="set family.offline to false"
             )
@@ -167,7 +124,7 @@ class HubSource(Source):
 
     def verify(self, ref: CheckpointRef) -> str | None:
         """Compare the revision with its pin; see `Source.verify`. One request per repository."""
-        if self.offline:
+        if not self.can_refresh:
             return None
         if ref.location not in self._now:
             self._now[ref.location] = self._client.revisions(ref.location)
@@ -184,7 +141,7 @@ class HubSource(Source):
         pin, is_trusted = self._pin(ref), ref.model in self.trusted
 
         def fill(folder: Path) -> None:
-            if self.offline:
+            if not self.can_refresh:
                 raise EmergenceError(
                     f"{ref.model} step {ref.step} is not in the cache, and the study is offline.",
                     where=self.cache.root,
@@ -212,10 +169,6 @@ class HubSource(Source):
     def is_cached(self, ref: CheckpointRef) -> bool:
         """Return whether the cache holds the checkpoint."""
         return self.cache.contains(ref.identity)
-
-    def evict(self, ref: CheckpointRef) -> int:
-        """Remove the checkpoint from the cache unless it is in use; returns the bytes freed."""
-        return self.cache.evict(ref.identity)
 
     def _pins(self, model: str) -> Sequence[Pin]:
         """Read the pins of a model that fit repository and revision pattern of the study file; others are ignored."""
@@ -254,14 +207,14 @@ class HubSource(Source):
     def _write(self, model: str, pins: tuple[Pin, ...]) -> None:
         with clear_disk_errors(self.lock):
             self.lock.parent.mkdir(parents=True, exist_ok=True)
-        with clear_disk_errors(self.lock), FileLock(self.lock.with_name(f".{self.lock.name}.lock")):
-            lock = read_lock(self.lock)
-            new = Lock({**lock.models, model: PinnedModel(self.repositories[model], pins)})
-            if new != lock:
-                write_lock(self.lock, new)
+            with FileLock(self.lock.with_name(f".{self.lock.name}.lock")):
+                lock = read_lock(self.lock)
+                new = Lock({**lock.models, model: PinnedModel(self.repositories[model], pins)})
+                if new != lock:
+                    write_lock(self.lock, new)
 
 
-def _pin_of(step: int, revision: str, commit_sha: str, files: Sequence[HubFile]) -> Pin:
+def _pin_of(step: int, revision: str, commit_sha: str, files: Sequence[PinnedFile]) -> Pin:
     """Make a pin of one weight format with its other files; a missing or invalid file is the problem of the pin."""
     listed = {file.name: file for file in files}
     weights, problem = _weights(listed)
@@ -273,8 +226,10 @@ def _pin_of(step: int, revision: str, commit_sha: str, files: Sequence[HubFile])
         problem = f"{missing[0]} is missing"
     if paths := [name for name in listed if "/" in name]:
         problem = f"unsafe file name {paths[0][:80]!r}"  # of a hub without folders in its listings, or of a hostile hub
+    pinned = [listed[name] for name in (*weights, *others)]
     try:
-        pinned = [_pinned(listed[name]) for name in (*weights, *others)]
+        for file in pinned:
+            refuse_odd_file(file)
     except BrokenCheckpoint as error:
         return Pin(step, revision, commit_sha, error.what, (), ())
     return Pin(step, revision, commit_sha, problem, tuple(pinned[: len(weights)]), tuple(pinned[len(weights) :]))
@@ -311,9 +266,3 @@ def _belongs(index: str, weights: Sequence[str]) -> bool:
     """Return whether an index belongs to the chosen files."""
     single = index.removesuffix(".index.json")
     return single not in weights and Path(single).suffix == Path(weights[0]).suffix
-
-
-def _pinned(file: HubFile) -> PinnedFile:
-    pinned = PinnedFile(file.name, file.n_bytes, file.sha256, "" if file.sha256 else file.blob_id)
-    refuse_odd_file(pinned)
-    return pinned

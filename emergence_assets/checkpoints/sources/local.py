@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -45,42 +45,13 @@ class File(NamedTuple):
 class LocalSource(Source):
     """A `Source` over `{root}/{pattern}`."""
 
-    def __init__(
-        self,
-        root: Path,
-        pattern: str = "{model}/step{step}",
-        *,
-        marker: str | None = None,
-        settle_seconds: float = 10.0,
-        cache_root: Path | None = None,
-        trusted: Collection[str] = (),
-    ):
-        """Read nothing yet.
-
-        Args:
-            root: folder of the family.
-            pattern: path of a checkpoint below `root`, with {model} and {step}.
-            marker: name of a file in every finished checkpoint; None if there is no such file.
-            settle_seconds: least time in seconds since the last change of a finished checkpoint.
-            cache_root: folder of the converted copies of pickled weights; None refuses pickles.
-            trusted: models whose own code may be run.
-        """
-        self.root, self.pattern, self.marker, self.settle_seconds = root.absolute(), pattern, marker, settle_seconds
-        self.trusted = frozenset(trusted)
+    def __init__(self, family: Local, storage: Storage):
+        """Read nothing yet."""
+        self.root, self.pattern = Path(family.root).absolute(), family.folder
+        self.marker, self.settle_seconds = family.marker, family.settle_seconds
+        self.trusted = frozenset(family.trust_remote_code)
         # Without limit: the size of the source folder bounds the size of the converted copies.
-        self._converted = CheckpointCache(cache_root, sys.maxsize) if cache_root else None
-
-    @classmethod
-    def of(cls, family: Local, storage: Storage) -> "LocalSource":
-        """See `Source.of`."""
-        return cls(
-            Path(family.root),
-            family.folder,
-            marker=family.marker,
-            settle_seconds=family.settle_seconds,
-            cache_root=storage.checkpoint_cache() / "converted",
-            trusted=family.trust_remote_code,
-        )
+        self._converted: CheckpointCache | None = CheckpointCache(storage.checkpoint_cache() / "converted", sys.maxsize)
 
     def list(self, model: str) -> Listing:
         """List the folders of a model whose names fit the pattern; see `Source.list`.
@@ -127,21 +98,17 @@ class LocalSource(Source):
             return
 
         def fill(copy: Path) -> None:
+            from emergence_assets.checkpoints.models.conversion import convert_pickle
+
             report(0, 1, "converting pickled weights")
-            self._convert(ref, copy)
+            for file in _files(folder):
+                with contextlib.suppress(FileNotFoundError):  # then the folder has changed
+                    shutil.copyfile(folder / file.name, copy / file.name)
+            self._refuse_changed(ref)
+            convert_pickle(copy)
 
         with self._converted.hold(ref.identity, 2 * ref.weights_bytes, fill) as copy:
             yield copy
-
-    def _convert(self, ref: CheckpointRef, copy: Path) -> None:
-        from emergence_assets.checkpoints.models.conversion import convert_pickle
-
-        folder = self.folder_of(ref)
-        for file in _files(folder):
-            with contextlib.suppress(FileNotFoundError):  # then the folder has changed
-                shutil.copyfile(folder / file.name, copy / file.name)
-        self._refuse_changed(ref)
-        convert_pickle(copy)
 
     def _refuse_changed(self, ref: CheckpointRef) -> None:
         """Raise EmergenceError if a folder has changed since it was listed: its results would have a wrong identity."""
@@ -168,10 +135,6 @@ class LocalSource(Source):
         """Return whether the folder holds safetensors, or a converted copy exists."""
         folder = self.folder_of(ref)
         return _has_safetensors(folder) or (self._converted is not None and self._converted.contains(ref.identity))
-
-    def evict(self, ref: CheckpointRef) -> int:
-        """Remove the converted copy unless it is in use, never the folder itself; returns the bytes freed."""
-        return self._converted.evict(ref.identity) if self._converted else 0
 
     def _folders(self, model: str) -> dict[int, Path]:
         """Map steps to folders, sorted by step."""

@@ -31,12 +31,6 @@ def _checked(file: PinnedFile) -> PinnedFile:
     return file
 
 
-def _commit(commit_sha: str) -> str:
-    if not SHA1.fullmatch(commit_sha):
-        raise ValueError("not the hash of a commit")
-    return commit_sha
-
-
 Files = tuple[Annotated[PinnedFile, AfterValidator(_checked)], ...]
 
 
@@ -47,7 +41,7 @@ class Pin:
     __pydantic_config__ = STRICT
     step: Annotated[int, Field(ge=0, le=MAX_STEP)]
     revision: str
-    commit_sha: Annotated[str, AfterValidator(_commit)]
+    commit_sha: Annotated[str, Field(pattern=f"^{SHA1.pattern}$")]
     problem: str
     """Description of a missing or unusable file; empty for a complete checkpoint."""
     weights: Files

@@ -18,7 +18,7 @@ def source_of(family: Family, storage: Storage) -> Source:
     from emergence_assets.checkpoints.sources.trained import TrainedSource
 
     sources: dict[str, type[Source]] = {"hub": HubSource, "local": LocalSource, "trained-here": TrainedSource}
-    return sources[family.source].of(family, storage)
+    return sources[family.source](family, storage)
 
 
 def source_arguments(family: Family, storage: Storage) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 import stat
 from pathlib import Path
 
+from emergence_assets.checkpoints.files.safetensors_file import refuse
 from resources.errors import BrokenCheckpoint
 
 MAX_CONFIG_BYTES = 16 * 2**20
@@ -38,18 +39,15 @@ def refuse_ways_out(folder: Path, root: Path) -> None:
         try:
             target = path.resolve()
             if not target.is_relative_to(allowed):
-                raise BrokenCheckpoint(
-                    f"{path.name} is a link to {target}, which is outside of {allowed}",
-                    where=path,
-                    remedy="replace the link by the file itself, or set family.root to a folder above both",
-                )
+                remedy = "replace the link by the file itself, or set family.root to a folder above both"
+                refuse(f"{path.name} is a link to {target}, which is outside of {allowed}", path, remedy)
             mode = path.stat().st_mode
         except FileNotFoundError:
             continue  # a broken link, or removed meanwhile: the reader reports it
         except (OSError, RuntimeError):
             raise BrokenCheckpoint(f"{path.name} cannot be followed", where=path, remedy="remove it") from None
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise BrokenCheckpoint(f"{path.name} is not a file", where=path, remedy="remove it")
+            refuse(f"{path.name} is not a file", path, "remove it")
 
 
 def _refuse_remote_code(config: Path) -> None:
@@ -60,8 +58,5 @@ def _refuse_remote_code(config: Path) -> None:
     except (OSError, ValueError, RecursionError):
         return  # missing or damaged: the reader reports it
     if isinstance(declared, dict) and (declared.get("auto_map") or declared.get("custom_pipelines")):
-        raise BrokenCheckpoint(
-            "its config requires running Python code of the checkpoint",
-            where=config,
-            remedy="read that code; if you trust it, list the model under family.trust_remote_code in the study file",
-        )
+        remedy = "read that code; if you trust it, list the model under family.trust_remote_code in the study file"
+        refuse("its config requires running Python code of the checkpoint", config, remedy)

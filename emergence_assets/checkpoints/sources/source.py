@@ -54,19 +54,16 @@ class Source(ABC):
     trusted: Collection[str] = frozenset()
     """Models whose own code may be run."""
 
+    can_refresh: bool = False
+    """Whether `refresh` may be called now."""
+
     @property
     def lock_file(self) -> Path | None:
         """Lock file with the pins; None if the source has no commits."""
         return None
 
-    @property
-    def can_refresh(self) -> bool:
-        """Whether `refresh` may be called now."""
-        return False
-
-    @classmethod
     @abstractmethod
-    def of(cls, family: Any, storage: Storage) -> "Source":
+    def __init__(self, family: Any, storage: Storage):
         """Make the source of a family of the study file; nothing is read or requested yet."""
 
     @abstractmethod
@@ -101,10 +98,6 @@ class Source(ABC):
     @abstractmethod
     def is_cached(self, ref: CheckpointRef) -> bool:
         """Return whether the checkpoint can be fetched without network and without conversion."""
-
-    @abstractmethod
-    def evict(self, ref: CheckpointRef) -> int:
-        """Remove the local copy if it can be fetched again and is not in use; returns the bytes freed."""
 
     def load(
         self, ref: CheckpointRef, folder: Path, device: "str | torch.device", dtype: "torch.dtype"

@@ -12,14 +12,11 @@ from resources.files.storage import Storage
 class TrainedSource(LocalSource):
     """A `Source` over `{root}/{model}/step{step}`; identities do not change when the data are moved or copied."""
 
-    def __init__(self, root: Path):
+    def __init__(self, _family: Any, storage: Storage):
         """Read nothing yet."""
-        super().__init__(root, settle_seconds=0.0)
-
-    @classmethod
-    def of(cls, family: Any, storage: Storage) -> "TrainedSource":
-        """See `Source.of`."""
-        return cls(storage.training_root)
+        self.root, self.pattern = storage.training_root.absolute(), "{model}/step{step}"
+        self.marker, self.settle_seconds, self.trusted = None, 0.0, frozenset()
+        self._converted = None  # pickles are refused
 
     def list(self, model: str) -> Listing:
         """List the checkpoints that exist so far; see `Source.list`.

@@ -1,7 +1,7 @@
-"""Files of a training run: its checkpoints, and the state to resume from. No torch: weights are numpy arrays.
+"""Files of a training run: its checkpoints. No torch: weights are numpy arrays.
 
 The folder of a run holds `step{N}/` per checkpoint, in the layout of a published model plus `training.json`. During the
-run it also holds `resume.safetensors`: weights and both moments of AdamW in single precision.
+run it also holds `resume.safetensors`, see `training_state.py`.
 """
 
 import contextlib
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import filelock
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from emergence_assets.checkpoints.files.folder import read_facts
@@ -21,9 +20,8 @@ from emergence_assets.checkpoints.training.settings import TrainingRecipe
 from emergence_assets.texts.wordnet import corpus
 from resources.environment import machine
 from resources.errors import EmergenceError
-from resources.files.atomic import replacing_file, replacing_folder
+from resources.files.atomic import replacing_folder
 
-RESUME_NAME = "resume.safetensors"
 Identity = Mapping[str, object]
 Arrays = dict[str, np.ndarray]
 
@@ -130,50 +128,8 @@ def check_same_weights(step_folder: Path, weights: Arrays) -> None:
         )
 
 
-def write_resume_state(folder: Path, step: int, state: Arrays, identity: Identity) -> None:
-    """Write the state to resume from; it replaces the last one."""
-    notes = {"identity": json.dumps(identity), "bits_decided_by": _bits_decided_by(), "step": str(step)}
-    path = folder / RESUME_NAME
-    with replacing_file(path) as temporary:
-        temporary.write_bytes(safetensors.numpy.save(state, notes))
-
-
-def read_resume_state(folder: Path, identity: Identity, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, Arrays]:
-    """Read the step and state to resume from; step 0 and no arrays without a state of this run and environment.
-
-    Args:
-        folder: folder of the run.
-        identity: identity of the run.
-        shapes: shapes of the arrays of a state.
-
-    Raises:
-        EmergenceError: the state is damaged.
-    """
-    path = folder / RESUME_NAME
-    if not path.exists():
-        return 0, {}
-    try:
-        with safetensors.safe_open(path, framework="np") as file:
-            notes = file.metadata()
-            # Otherwise start at step 0; `check_same_weights` then compares the environment by existing checkpoints.
-            if json.loads(notes["identity"]) != identity or notes["bits_decided_by"] != _bits_decided_by():
-                return 0, {}
-            step, state = int(notes["step"]), {name: file.get_tensor(name) for name in shapes}
-        if any(state[name].shape != shape or not np.isfinite(state[name]).all() for name, shape in shapes.items()):
-            raise ValueError("a wrong shape, or a value that is not finite")
-    except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
-        remedy = f"delete {path.name}; training starts again at step 0"
-        raise EmergenceError("cannot read the state to resume from", where=path, remedy=remedy) from error
-    return step, state
-
-
-def remove_resume_state(folder: Path) -> None:
-    """Remove the state to resume from, after the end of the run."""
-    (folder / RESUME_NAME).unlink(missing_ok=True)
-
-
-def _bits_decided_by() -> str:
-    """Return the part of the environment that decides the bits of a result; a resumed run needs the same."""
+def environment_identity(identity: Identity) -> str:
+    """Return what decides the bits of a run, also the environment; a resumed run needs the same."""
     here = machine()
     keys = ("torch", "transformers", "cpu_capability", "cpu_model", "mkl_cbwr", "num_threads")
-    return json.dumps({key: here[key] for key in keys}, sort_keys=True)
+    return json.dumps({**identity, **{key: here[key] for key in keys}}, sort_keys=True)

@@ -6,7 +6,7 @@ deterministic given its settings: a run that was killed and restarted writes the
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,14 @@ import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from emergence_assets.checkpoints.files.folder import step_folder_name
+from emergence_assets.checkpoints.models.fixed_text import mean_loss
 from emergence_assets.checkpoints.training.run_files import (
     check_same_weights,
+    environment_identity,
     only_writer,
-    read_resume_state,
     read_validation_loss,
-    remove_resume_state,
     run_identity,
     write_checkpoint,
-    write_resume_state,
 )
 from emergence_assets.checkpoints.training.settings import (
     ModelShape,
@@ -34,11 +33,12 @@ from emergence_assets.checkpoints.training.settings import (
     learning_rate,
     window_order,
 )
+from emergence_assets.checkpoints.training.training_state import TrainingState
 from resources.errors import EmergenceError
+from resources.progress import Report
 
 __all__ = ["ModelShape", "TrainingOutcome", "TrainingRecipe", "train"]
 N_VALIDATION_WINDOWS = 256
-Report = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,16 @@ def train(
         present = {step for step, step_folder in folder_of.items() if step_folder.exists()}
         losses = {step: read_validation_loss(folder_of[step], identity) for step in sorted(present)}
         missing = folder_of.keys() - present
+        state = TrainingState(folder / "resume.safetensors", environment_identity(identity))
         if not missing:
-            remove_resume_state(folder)
+            state.remove()
             return TrainingOutcome((), None, losses, 0.0)
 
         run = _Run(recipe)
-        step, state = read_resume_state(folder, identity, run.state_shapes())
-        if 0 < step <= min(missing):
-            run.resume(step, state)
+        # In another environment from step 0; `check_same_weights` then compares it by existing checkpoints.
+        run.step = state.load(run.tensors())
+        if run.step > min(missing):
+            run = _Run(recipe)
         began_at, began, written = run.step, time.perf_counter(), []
         while True:
             if run.step in missing:
@@ -112,7 +114,7 @@ def train(
                 check_same_weights(folder_of[run.step], run.stored_weights())
             is_due = run.step % resume_every == 0 and run.step > began_at
             if is_due and run.step < last:
-                write_resume_state(folder, run.step, run.state(), identity)
+                state.save(run.step, run.tensors())
             if run.step in folder_of:
                 report(run.step, last, f"validation loss {losses[run.step]:.3f}")
             elif is_due:
@@ -120,7 +122,7 @@ def train(
             if run.step == last:
                 break
             run.advance()
-        remove_resume_state(folder)
+        state.remove()
         n_tokens = (last - began_at) * recipe.tokens_per_step
         tokens_per_second = n_tokens / (time.perf_counter() - began)
         return TrainingOutcome(tuple(written), began_at or None, dict(sorted(losses.items())), tokens_per_second)
@@ -144,6 +146,9 @@ class _Run:
             weight_decay=recipe.weight_decay,
             fused=True,
         )
+        for weight in self.weights.values():
+            moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
+            self.optimiser.state[weight] = {"step": torch.tensor(0.0), **moments}
         self.windows = corpus_windows("training", recipe.context)
         self.validation_windows = corpus_windows("heldout", recipe.context)[:N_VALIDATION_WINDOWS]
         self.order = window_order(recipe, len(self.windows))
@@ -180,20 +185,13 @@ class _Run:
             gradient_td = torch.mm(error_tv, self.unembedding)
         resid_td.backward(gradient_td)
 
-    @torch.no_grad()
     def validation_loss(self) -> float:
         """Compute the mean next-token cross-entropy on the held-out windows, in nats per token."""
         self.model.eval()
-        total, n_tokens = 0.0, 0
-        for windows in np.array_split(self.validation_windows, max(1, len(self.validation_windows) // 32)):
-            batch_pt = torch.from_numpy(windows.astype(np.int64))
-            logits_ptv = self.model(input_ids=batch_pt, use_cache=False).logits[:, :-1]
-            targets_t = batch_pt[:, 1:].reshape(-1)
-            losses_t = torch.nn.functional.cross_entropy(logits_ptv.flatten(0, 1), targets_t, reduction="none")
-            total += losses_t.double().sum().item()
-            n_tokens += len(targets_t)
+        batches = np.array_split(self.validation_windows, max(1, len(self.validation_windows) // 32))
+        loss = mean_loss(self.model, [torch.from_numpy(windows.astype(np.int64)) for windows in batches])
         self.model.train()
-        return total / n_tokens
+        return loss
 
     def stored_weights(self) -> dict[str, np.ndarray]:
         """Return the weights in the format of a published Pythia checkpoint: float16, unembedding named embed_out."""
@@ -216,33 +214,12 @@ class _Run:
         config.dtype = torch.float16
         return config.to_json_string()
 
-    def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the arrays of `state`."""
-        return {f"{part}/{name}": (*weight.shape,) for name, weight in self.weights.items() for part in _STATE_PARTS}
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the arrays that decide the next steps, together with the settings; views, not copies."""
-        arrays = {}
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the tensors that decide the next steps, together with the settings; not copies."""
+        found = {f"weights/{name}": weight.detach() for name, weight in self.weights.items()}
         for name, weight in self.weights.items():
-            moments = self.optimiser.state[weight]
-            for part, tensor in zip(
-                _STATE_PARTS, (weight.detach(), moments["exp_avg"], moments["exp_avg_sq"]), strict=True
-            ):
-                arrays[f"{part}/{name}"] = tensor.numpy()
-        return arrays
-
-    def resume(self, step: int, state: dict[str, np.ndarray]) -> None:
-        """Restore the run at the step of a state."""
-        for name, weight in self.weights.items():
-            stored, exp_avg, exp_avg_sq = (torch.from_numpy(state[f"{part}/{name}"].copy()) for part in _STATE_PARTS)
-            with torch.no_grad():
-                weight.copy_(stored)
-            counted = torch.tensor(float(step))
-            self.optimiser.state[weight] = {"step": counted, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
-        self.step = step
-
-
-_STATE_PARTS = ("weights", "exp_avg", "exp_avg_sq")
+            found |= {f"{part}/{name}": tensor for part, tensor in self.optimiser.state[weight].items()}
+        return found
 
 
 def _model_config(recipe: TrainingRecipe) -> GPTNeoXConfig:

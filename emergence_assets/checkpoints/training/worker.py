@@ -12,23 +12,17 @@ from emergence_assets.checkpoints.training.training import train
 from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors
 from resources.files.provenance import Required
-from resources.files.records import (
-    folder_hash,
-    record_provenance,
-    required_from_json,
-    write_record,
-)
+from resources.files.records import folder_hash, record_provenance, required_from_json, write_record
 
 
-def train_model(folder: str, required: str, lock: str, tokens_per_step: int, report: Any) -> None:
+def train_model(folder: str, required: str, lock: str, report: Any) -> None:
     """Train one model up to its last step, resuming from the last saved state."""
     want, root = required_from_json(required), Path(folder)
     settings = dict(want.recipe)
     steps = settings["steps"]
-    shape = ModelShape(settings["d_model"], settings["n_layers"], settings["n_heads"])
+    shape = ModelShape(**{name: settings[name] for name in ("d_model", "n_layers", "n_heads")})
     named = ("learning_rate", "n_steps", "batch_size", "context", "seed", "data_seed")
-    recipe = TrainingRecipe(shape=shape, **{name: settings[name] for name in named})
-    Path(lock).parent.mkdir(parents=True, exist_ok=True)
+    recipe = TrainingRecipe(shape, **{name: settings[name] for name in named})
     with clear_disk_errors(root), FileLock(lock):
         _clear_superseded(root, want)
         outcome = train(recipe, root, steps, report)
@@ -37,7 +31,7 @@ def train_model(folder: str, required: str, lock: str, tokens_per_step: int, rep
             "final_validation_loss": losses[steps[-1]],
             "initial_validation_loss": losses[steps[0]],
             "checkpoints": len(steps),
-            "tokens_seen": steps[-1] * tokens_per_step,
+            "tokens_seen": steps[-1] * recipe.tokens_per_step,
             "tokens_per_second": outcome.tokens_per_second,
             "resumed_from": -1 if outcome.resumed_from is None else outcome.resumed_from,
             "validation_losses": {str(step): loss for step, loss in losses.items()},

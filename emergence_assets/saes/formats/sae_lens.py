@@ -145,23 +145,14 @@ def _renewed(old: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _check_input(settings: dict[str, Any], path: Path) -> None:
     """Raise EmergenceError if the input is changed before encoding."""
-    one_of(
-        settings,
-        "normalize_activations",
-        "none",
-        ("none",),
-        path,
-        "fold an average scale into the weights with sae_lens (fold_activation_norm_scaling_factor) and save it again;"
-        " a scale per token (layer_norm, constant_norm_rescale) cannot be folded, choose another SAE",
-    )
-    one_of(
-        settings,
-        "reshape_activations",
-        "none",
-        ("none",),
-        path,
-        "choose an SAE of the residual stream; this one takes outputs of attention heads",
-    )
+    remedies = {
+        "normalize_activations": "fold an average scale into the weights with sae_lens "
+        "(fold_activation_norm_scaling_factor) and save it again; a scale per token (layer_norm, "
+        "constant_norm_rescale) cannot be folded, choose another SAE",
+        "reshape_activations": "choose an SAE of the residual stream; this one takes outputs of attention heads",
+    }
+    for name, remedy in remedies.items():
+        one_of(settings, name, "none", ("none",), path, remedy)
 
 
 def _read_weights(path: Path, architecture: _Architecture, d_model: int, n_latents: int) -> dict[str, Tensor]:

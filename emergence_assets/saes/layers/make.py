@@ -4,7 +4,7 @@ All layers and seeds of a checkpoint are one stack. Imported SAEs are measured l
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypedDict
 
 import numpy as np
@@ -12,22 +12,16 @@ import torch
 from torch import Tensor
 
 from emergence_assets.activations.files.reading import Rows
-from emergence_assets.saes.layers.metrics import (
-    control_columns,
-    fidelity_columns,
-    mean_known,
-    quality_columns,
-    training_columns,
-)
+from emergence_assets.checkpoints.training.training_state import TrainingState
+from emergence_assets.saes.layers.metrics import control_columns, mean_known, quality_columns, training_columns
 from emergence_assets.saes.model.sae import SAE
-from emergence_assets.saes.quality.fidelity import Fidelity
+from emergence_assets.saes.quality.fidelity import NOT_MEASURED, Fidelity
 from emergence_assets.saes.quality.overlap import shared_fraction
 from emergence_assets.saes.quality.quality import measure_quality
 from emergence_assets.saes.training.batches import SAEJob, WarmStart
-from emergence_assets.saes.training.optimisation import Report
 from emergence_assets.saes.training.training import TrainedSAE, train_saes
-from emergence_assets.saes.training.training_state import TrainingState
 from emergence_assets.study.sae import SAESettings
+from resources.progress import Report
 
 CONTROL_SEEDS = 1_000_000
 """First seed of cold controls."""
@@ -140,41 +134,31 @@ def _measured(
     fidelity: MeasureFidelity | None,
 ) -> LayerSAEs:
     evaluation_td = Rows(layer_rows.rows.array[layer_rows.is_evaluation_t], layer_rows.rows.dtype).tensor().float()
-    saes = {
-        seed: layer_rows.imported[seed].to(device)
-        if seed in layer_rows.imported
-        else trained[layer_rows.layer, seed].sae
-        for seed in seeds
-    }
+    own = {seed: trained[layer_rows.layer, seed] for seed in seeds if seed not in layer_rows.imported}
+    saes = {seed: own[seed].sae if seed in own else layer_rows.imported[seed].to(device) for seed in seeds}
     quality = {seed: measure_quality(sae, evaluation_td) for seed, sae in saes.items()}
-    kept: Sequence[Fidelity | None] = [None] * len(saes)
+    kept = [NOT_MEASURED] * len(saes)
     if fidelity is not None:
         kept = fidelity(layer_rows.layer, list(saes.values()), evaluation_td.mean(0).to(device))
     metrics = []
     for (seed, sae), found in zip(saes.items(), kept, strict=True):
         fires_n = torch.from_numpy(quality[seed].firings_n > 0).to(sae.device)
         others = [shared_fraction(sae, saes[other], fires_n) for other in seeds if other != seed]
-        own, control = trained.get((layer_rows.layer, seed)), cold.get((layer_rows.layer, seed))
         before = layer_rows.warm_starts[seed].sae if seed in layer_rows.warm_starts else None
+        control = cold.get((layer_rows.layer, seed))
         metrics.append(
             {
                 "sae_seed": seed,
-                "start": "imported" if own is None else "cold" if before is None else "warm",
+                "start": "imported" if seed not in own else "cold" if before is None else "warm",
                 **quality_columns(quality[seed]),
                 "shared_frac": mean_known(others),
-                **fidelity_columns(found),
-                **training_columns(own, quality[seed]),
-                **control_columns(before, own, control, batch_size, evaluation_td),
+                **asdict(found),
+                **training_columns(own.get(seed), quality[seed]),
+                **control_columns(before, own.get(seed), control, batch_size, evaluation_td),
             }
         )
-    curves = {
-        seed: [[float(step), loss] for step, loss in trained[layer_rows.layer, seed].curve]
-        for seed in seeds
-        if (layer_rows.layer, seed) in trained
-    }
+    curves = {seed: [[float(step), loss] for step, loss in one.curve] for seed, one in own.items()}
     inputs: dict[int, Input] = {
-        seed: {"mean": own.input_mean_d.tolist(), "scale": own.input_scale}
-        for seed in seeds
-        if (own := trained.get((layer_rows.layer, seed)))
+        seed: {"mean": one.input_mean_d.tolist(), "scale": one.input_scale} for seed, one in own.items()
     }
     return LayerSAEs(saes, metrics, curves, inputs)

@@ -7,19 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from emergence_assets.saes.model.sae import SAE
-from emergence_assets.saes.quality.fidelity import Fidelity
 from emergence_assets.saes.quality.overlap import shared_fraction
 from emergence_assets.saes.quality.quality import SAEQuality, measure_quality
 from emergence_assets.saes.training.training import TrainedSAE
-
-
-def fidelity_columns(found: Fidelity | None) -> dict[str, Any]:
-    """Return the fidelity columns; None if fidelity was not measured."""
-    return {
-        "kl_recovered": found and found.kl_recovered,
-        "loss_recovered": found and found.loss_recovered,
-        "fidelity_tokens": found and found.n_tokens,
-    }
 
 
 def quality_columns(quality: SAEQuality) -> dict[str, Any]:

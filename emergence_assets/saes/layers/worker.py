@@ -2,16 +2,17 @@
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from emergence_assets.activations.files.reading import open_rows, read_attrs
+from emergence_assets.activations.files.reading import Rows, open_rows, read_attrs
 from emergence_assets.activations.files.storage_state import require_same_rows
 from emergence_assets.activations.forward.worker import capture_rows, evict_file, loaded_checkpoint
 from emergence_assets.checkpoints.models.loading import is_causal
+from emergence_assets.checkpoints.training.training_state import TrainingState
 from emergence_assets.saes.formats.folder import read_sae, write_sae
 from emergence_assets.saes.layers.chart import draw_training
 from emergence_assets.saes.layers.make import LayerRows, LayerSAEs, MeasureFidelity, make_saes
@@ -19,7 +20,6 @@ from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.quality.fidelity import Fidelity, measure_fidelity
 from emergence_assets.saes.spec import CURVE_NAME, EVALUATION_SHARE, METRICS_NAME, seed_folder
 from emergence_assets.saes.training.batches import WarmStart
-from emergence_assets.saes.training.training_state import TrainingState
 from emergence_assets.saes.variants.registry import VARIANTS
 from emergence_assets.study.sae import SAESettings
 from emergence_assets.texts.tokens import Tokens, known_tokens
@@ -36,54 +36,45 @@ def train_checkpoints(work: list[dict[str, Any]], evict: bool, report: Any) -> N
         def report_part(done: int, total: int, note: str = "", number: int = number) -> None:
             report(number * total + done, len(work) * total, note)
 
-        if part["streamed"]:
-            _train_streamed(part, report_part)
-        else:
-            _train_stored(part, report_part)
-            if evict:
-                for layer in part["layers"].values():
-                    evict_file(layer["activation_file"], part["origin"]["lock"], lambda *_: None)
+        for rows in _rows_of_stacks(part, report_part):
+            train_on_rows(part, rows, report_part)
+        if evict and not part["streamed"]:
+            for layer in part["layers"].values():
+                evict_file(layer["activation_file"], part["origin"]["lock"], lambda *_: None)
 
 
-def _train_stored(work: Mapping[str, Any], report: Any) -> None:
+def _rows_of_stacks(work: Mapping[str, Any], report: Any) -> Iterator[dict[str, Rows]]:
+    """Yield the rows of each stack by layer: all stored layers at once, or layer by layer as they are captured."""
     files = {layer: Path(place["activation_file"]) for layer, place in work["layers"].items()}
-    rows = {layer: open_rows(path, "resid_post", verify=True) for layer, path in files.items()}
-    train_on_rows(work, rows, report)
+    if not work["streamed"]:
+        yield {layer: open_rows(path, "resid_post", verify=True) for layer, path in files.items()}
+        return
+    for layer, rows in capture_rows(work["origin"], [int(layer) for layer in files], report):
+        require_same_rows(files[str(layer)], rows)
+        yield {str(layer): rows}
 
 
-def _train_streamed(work: Mapping[str, Any], report: Any) -> None:
-    for layer, rows in capture_rows(work["origin"], [int(layer) for layer in work["layers"]], report):
-        place = work["layers"][str(layer)]
-        require_same_rows(Path(place["activation_file"]), rows)
-        train_on_rows({**work, "layers": {str(layer): place}}, {str(layer): rows}, report)
-
-
-def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Any], report: Any) -> None:
+def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Rows], report: Any) -> None:
     """Train an SAE per layer and seed in one stack, measure them on held-out rows, and write a folder per layer.
 
     Args:
         work: inputs and outputs of one checkpoint, see `saes.spec._work`.
-        rows: `activations.files.reading.Rows` of resid_post by layer; need not be stored in the files.
+        rows: rows of resid_post of the layers of one stack; need not be stored in the files.
         report: called with SAE steps done, all steps, and a note.
     """
-    places = work["layers"]
+    places = {layer: work["layers"][layer] for layer in rows}
     wanted = {layer: required_from_json(place["required"]) for layer, place in places.items()}
     recipe = next(iter(wanted.values())).recipe
     settings, seeds = dict(recipe["sae"]), list(recipe["sae"]["seeds"])
     attrs = {layer: read_attrs(Path(place["activation_file"])) for layer, place in places.items()}
     tokens = known_tokens(Path(work["origin"]["tokens_file"]))
     is_evaluation_t = tokens.training_rows.text_index_t % EVALUATION_SHARE == 0
-
-    imported = {
-        layer: {int(seed): read_sae(Path(folder)) for seed, folder in place["imported"].items()}
-        for layer, place in places.items()
-    }
     layers = [
         LayerRows(
             layer=int(layer),
             rows=rows[layer],
             is_evaluation_t=is_evaluation_t,
-            imported={seed: sae for seed, (sae, _) in imported[layer].items()},
+            imported={int(seed): read_sae(Path(folder))[0] for seed, folder in place["imported"].items()},
             warm_starts=_warm_starts(Path(place["start"]), seeds) if place["start"] else {},
             has_control=bool(wanted[layer].recipe.get("warm_start", {}).get("has_control")),
         )

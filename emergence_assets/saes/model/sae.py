@@ -84,14 +84,8 @@ class SAE:
 
     def to(self, device: torch.device | str) -> "SAE":
         """Return the SAE with its parameters on another device."""
-        return replace(
-            self,
-            W_enc_nd=self.W_enc_nd.to(device),
-            b_enc_n=self.b_enc_n.to(device),
-            W_dec_nd=self.W_dec_nd.to(device),
-            b_dec_d=self.b_dec_d.to(device),
-            threshold_n=None if self.threshold_n is None else self.threshold_n.to(device),
-        )
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
     @torch.no_grad()
     def encode(self, x_td: Tensor) -> Latents:

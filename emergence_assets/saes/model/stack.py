@@ -41,14 +41,7 @@ class Parameters(NamedTuple):
 
     def member(self, g: int) -> "Parameters":
         """Return one SAE as a stack of one; memory is shared."""
-        log_threshold_gn = None if self.log_threshold_gn is None else self.log_threshold_gn[g : g + 1]
-        return Parameters(
-            self.W_enc_gnd[g : g + 1],
-            self.b_enc_gn[g : g + 1],
-            self.W_dec_gnd[g : g + 1],
-            self.b_dec_gd[g : g + 1],
-            log_threshold_gn,
-        )
+        return Parameters(*(tensor[g : g + 1] for tensor in self.tensors()))
 
     @classmethod
     def stacked(cls, members: Sequence["Parameters"]) -> "Parameters":

@@ -7,34 +7,37 @@ Shape suffixes: b texts of a batch, p positions, t replaced positions, d d_model
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from emergence_assets.checkpoints.models.loading import blocks
+from emergence_assets.activations.forward.capture import padded_ids
+from emergence_assets.activations.forward.stream import changed_stream
 from emergence_assets.saes.model.sae import SAE
 
-EMBEDDING = -1
 LOGITS_AT_ONCE = 2**26
 """Logits per batch, over all replacements: 256 MB in single precision."""
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Shares of divergence and loss that an SAE recovers."""
+    """Shares of divergence and loss that an SAE recovers; the fields are columns of `metrics.json`."""
 
     kl_recovered: float | None
     """1 - KL(model ‖ with SAE) / KL(model ‖ with mean), summed over the replaced positions; 1 is best, 0 as bad as the
     mean. None if the mean changes nothing, or the model predicts no tokens."""
     loss_recovered: float | None
     """(L_mean - L_sae) / (L_mean - L), L the cross-entropy of the next tokens; None if no token follows."""
-    n_tokens: int
-    """Number of replaced positions."""
+    fidelity_tokens: int | None
+    """Number of replaced positions; None if fidelity was not measured."""
+
+
+NOT_MEASURED = Fidelity(None, None, None)
 
 
 @torch.no_grad()
@@ -86,7 +89,7 @@ def measure_fidelity(
         Fidelity(
             kl_recovered=1 - own_kl / kl_ablated if kl_ablated > 0 else None,
             loss_recovered=(ablated - own) / (ablated - clean) if n_followed and ablated != clean else None,
-            n_tokens=n_tokens,
+            fidelity_tokens=n_tokens,
         )
         for own_kl, own in zip(kl_sae, with_sae, strict=True)
     ]
@@ -109,26 +112,20 @@ def _padded(texts: Sequence[np.ndarray], last_only: bool, device: torch.device) 
 
     Real positions of a causal model do not attend to the padding.
     """
-    longest = max(map(len, texts))
-    ids = np.zeros((len(texts), longest), np.int64)
-    following = np.full((len(texts), longest), -1, np.int64)
-    is_replaced = np.zeros((len(texts), longest), bool)
-    for row, text in enumerate(texts):
-        ids[row, : len(text)] = text
-        following[row, : len(text) - 1] = text[1:]
-        is_replaced[row, len(text) - 1 if last_only else 1 : len(text)] = True
-    replaced = torch.from_numpy(is_replaced).to(device)
-    return torch.from_numpy(ids).to(device), replaced, torch.from_numpy(following).to(device)[replaced]
+    ids_bp = padded_ids(texts)
+    positions_p, length_b1 = torch.arange(ids_bp.shape[1]), torch.tensor([[len(text)] for text in texts])
+    is_replaced_bp = (positions_p >= (length_b1 - 1 if last_only else 1)) & (positions_p < length_b1)
+    next_bp = torch.where(positions_p < length_b1 - 1, ids_bp.roll(-1, 1), -1)
+    return ids_bp.to(device), is_replaced_bp.to(device), next_bp[is_replaced_bp].to(device)
 
 
-@contextmanager
 def replaced_stream(
     model: PreTrainedModel,
     layer: int,
     is_replaced_bp: Tensor,
     changes: Sequence[Callable[[Tensor], Tensor]],
     blocks_name: str | None = None,
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Replace a layer's activations at some positions, in each forward pass.
 
     Args:
@@ -138,27 +135,11 @@ def replaced_stream(
         changes: functions from the activations at these positions [t, d] to their replacements.
         blocks_name: module path of the list of blocks; by default it is found.
     """
-    block_list = blocks(model, blocks_name)
 
-    def changed(stream_bpd: Tensor) -> Tensor:
+    def replaced(stream_bpd: Tensor) -> Tensor:
         stream_bpd = stream_bpd.clone()
         for change, part_bpd in zip(changes, stream_bpd.chunk(len(changes)), strict=True):
             part_bpd[is_replaced_bp] = change(part_bpd[is_replaced_bp])
         return stream_bpd
 
-    def before(_module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        if args:
-            return (changed(args[0]), *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": changed(kwargs["hidden_states"])}
-
-    def after(_module: nn.Module, _args: tuple, output: Tensor | tuple) -> Tensor | tuple:
-        return (changed(output[0]), *output[1:]) if isinstance(output, tuple) else changed(output)
-
-    if layer == EMBEDDING:
-        handle = block_list[0].register_forward_pre_hook(before, with_kwargs=True)
-    else:
-        handle = block_list[layer].register_forward_hook(after)
-    try:
-        yield
-    finally:
-        handle.remove()
+    return changed_stream(model, {layer: replaced}, blocks_name)

@@ -3,24 +3,26 @@
 Shape suffixes: g members of the stack, t tokens (rows of a batch), d d_model, n latents, p steps.
 """
 
+import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from emergence_assets.checkpoints.training.training_state import TrainingState
 from emergence_assets.saes.model.stack import Parameters
 from emergence_assets.saes.training.adam import Adam, clip
 from emergence_assets.saes.training.aux_k import dead_latents
 from emergence_assets.saes.training.batches import Batches
 from emergence_assets.saes.training.gradients import Dead, loss_and_gradients
 from emergence_assets.saes.training.options import TrainingOptions
-from emergence_assets.saes.training.training_state import TrainingState
 from emergence_assets.saes.variants.registry import variant_of
 from emergence_assets.study.sae import SAESettings
+from resources.errors import EmergenceError
+from resources.progress import Report
 
-Report = Callable[[int, int, str], None]
 REPORTS = 100
 """Progress reports per training."""
 PARALLEL_ELEMENTS = 2**18
@@ -70,7 +72,9 @@ def optimise(
         torch.full((n_members, settings.n_latents), -1, device=device),
     )
     kept = _kept(adam, log)
-    first = 0 if state is None else state.load(kept)
+    first = 0
+    with contextlib.suppress(EmergenceError):  # a damaged state: only time is lost
+        first = state.load(kept) if state else 0
     report_every = max(1, settings.n_steps // REPORTS)
     y_gtd = torch.empty(n_members, settings.batch_size, d_model, device=device)
     streams = [member.rows.batches(first) for member in batches]

@@ -11,16 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emergence_assets.checkpoints.training.training_state import TrainingState
 from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.model.stack import Parameters, fold_input_scale
 from emergence_assets.saes.training.batches import SAEJob, batches_of
 from emergence_assets.saes.training.initialisation import initial_parameters
-from emergence_assets.saes.training.optimisation import Report, dead_window_steps, optimise
+from emergence_assets.saes.training.optimisation import dead_window_steps, optimise
 from emergence_assets.saes.training.options import DEFAULT_OPTIONS, TrainingOptions
-from emergence_assets.saes.training.training_state import TrainingState
 from emergence_assets.saes.variants.registry import variant_of
 from emergence_assets.study.sae import SAESettings
 from resources.errors import EmergenceError
+from resources.progress import Report
 
 CURVE_POINTS = 100
 

@@ -53,7 +53,7 @@ def everything(path: Path) -> dict[str, object]:
     verify_file(path)
     state = read_spec(path).storage_state
     found: dict[str, object] = {"attrs": sorted(read_attrs(path).items())}
-    found |= {name: column.tobytes() for name, column in vars(read_stats(path)).items()}
+    found |= {name: column.tobytes() for name, column in read_stats(path).items()}
     for name in ROW_DATASETS:
         if name != "resid_post" or state == "stored":
             found[name] = open_rows(path, name, verify=True).array.tobytes()

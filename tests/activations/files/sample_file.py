@@ -46,7 +46,7 @@ def content(path: Path) -> tuple[object, ...]:
     """Read everything, after verification."""
     verify_file(path)
     rows = tuple(open_rows(path, name, verify=True).array.tobytes() for name in ROW_DATASETS)
-    stats = tuple(column.tobytes() for column in vars(read_stats(path)).values())
+    stats = tuple(column.tobytes() for column in read_stats(path).values())
     return (tuple(sorted(read_attrs(path).items())), *rows, *stats)
 
 

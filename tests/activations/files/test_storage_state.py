@@ -28,7 +28,7 @@ SIZE = {"n_rows": 4000, "d_model": 32}
 def what_stays(path: Path) -> dict[str, object]:
     """Read all content of a file except its rows and their location."""
     found: dict[str, object] = {name: value for name, value in read_attrs(path).items() if name != "residency"}
-    found |= {name: column.tobytes() for name, column in vars(read_stats(path)).items()}
+    found |= {name: column.tobytes() for name, column in read_stats(path).items()}
     for name in list(ROW_DATASETS)[1:]:
         rows = open_rows(path, name, verify=True)
         found[name] = (rows.dtype, rows.array.shape, rows.array.tobytes())

@@ -25,10 +25,10 @@ def test_non_finite_values_are_counted_per_column(tmp_path: Path):
     rows["resid_post"][1, 1] = 1e6  # infinity in float16
     rows["resid_post"][:, 2] = np.inf
     stats = read_stats(write(tmp_path / "layer.h5", rows, "float16", {}))
-    assert stats.nan_count.tolist() == [2, 0, 0]
-    assert stats.inf_count.tolist() == [0, 1, 5]
-    np.testing.assert_array_equal(stats.mean, [1, 1, np.nan])
-    np.testing.assert_array_equal(stats.max, [1, 1, np.nan])
+    assert stats["nan_count"].tolist() == [2, 0, 0]
+    assert stats["inf_count"].tolist() == [0, 1, 5]
+    np.testing.assert_array_equal(stats["mean"], [1, 1, np.nan])
+    np.testing.assert_array_equal(stats["max"], [1, 1, np.nan])
 
 
 def test_moments_keep_a_small_variance_on_a_large_mean():

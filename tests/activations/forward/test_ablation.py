@@ -5,7 +5,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from emergence_assets.activations.forward.ablation import Changes, changed_read_outs, read_outs, run_prefix
-from emergence_assets.activations.forward.capture import residual_stream
+from emergence_assets.activations.forward.stream import residual_stream
 from resources.errors import EmergenceError
 from tests.activations.forward.test_contributions import MODELS, SHAPE, made
 

@@ -12,7 +12,8 @@ from emergence_assets.activations.files.background import BackgroundWriter
 from emergence_assets.activations.files.layout import ActivationSpec
 from emergence_assets.activations.files.reading import open_rows, verify_file
 from emergence_assets.activations.files.writing import ActivationWriter
-from emergence_assets.activations.forward.capture import capture_checkpoint, residual_stream
+from emergence_assets.activations.forward.capture import capture_checkpoint
+from emergence_assets.activations.forward.stream import residual_stream
 from emergence_assets.texts.tokens import Positions, Tokens
 from resources.errors import EmergenceError
 

@@ -17,8 +17,9 @@ from transformers import (
     Olmo2ForCausalLM,
 )
 
-from emergence_assets.activations.forward.capture import residual_stream
 from emergence_assets.activations.forward.contributions import parts_of, recorded_contributions
+from emergence_assets.activations.forward.stream import residual_stream
+from emergence_assets.checkpoints.models.loading import blocks
 from resources.errors import EmergenceError
 
 SHAPE = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 4}
@@ -70,7 +71,10 @@ def test_parts_add_up_to_the_difference_of_the_streams(name: str, first: int, la
         assert found.heads_lbhd is None
     else:
         assert found.heads_lbhd.shape == (last - first + 1, 5, 4, 16)
-        summed_lbd = found.heads_lbhd.sum(2) + found.bias_ld[:, None]
+        projections = [block.get_submodule(parts_of(model).projection) for block in blocks(model)[first : last + 1]]
+        biases = [getattr(projection, "bias", None) for projection in projections]
+        bias_ld = torch.stack([torch.zeros(16) if bias is None else bias for bias in biases])
+        summed_lbd = found.heads_lbhd.sum(2) + bias_ld[:, None]
         torch.testing.assert_close(summed_lbd, found.attention_lbd, atol=1e-5, rtol=1e-5)
 
 

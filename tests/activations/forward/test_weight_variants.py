@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from emergence_assets.activations.forward.capture import residual_stream
 from emergence_assets.activations.forward.equal_lengths import text_read_outs
+from emergence_assets.activations.forward.stream import residual_stream
 from emergence_assets.activations.forward.weight_variants import (
     VARIANTS,
     bypassed_block,

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from emergence_assets.checkpoints.files import pickles
+from emergence_assets.checkpoints.files import folder
 from emergence_assets.checkpoints.files.pickles import pickle_files
 from emergence_assets.checkpoints.models.conversion import convert_pickle
 from resources.errors import BrokenCheckpoint
@@ -146,7 +146,7 @@ def test_an_odd_index_is_refused(tmp_path: Path, index: str | None, said: str) -
 
 
 def test_a_huge_index_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pickles, "MAX_JSON_BYTES", 10)
+    monkeypatch.setattr(folder, "MAX_JSON_BYTES", 10)
     (tmp_path / f"{PICKLE}.index.json").write_text('{"weight_map": {"a": "x.bin"}}')
     with pytest.raises(BrokenCheckpoint, match="larger than 10 bytes"):
         pickle_files(tmp_path)

@@ -5,12 +5,26 @@ from typing import Any
 
 from emergence_assets.checkpoints.sources.local import LocalSource
 from emergence_assets.checkpoints.sources.source import CheckpointRef
-from tests.checkpoints.sources.hub_family import MODEL
+from emergence_assets.checkpoints.sources.trained import TrainedSource
+from emergence_assets.study.family import Local
+from resources.files.storage import Storage
+from tests.checkpoints.sources.hub_family import MODEL, SHAPES
 
 
 def make_source(root: Path, **options: Any) -> LocalSource:
     """Make a source without settling time, with a folder for converted pickles beside the root."""
-    return LocalSource(root, **{"settle_seconds": 0.0, "cache_root": root.parent / "converted"} | options)
+    family = Local(source="local", root=str(root), tokens_per_step=64, models=SHAPES, settle_seconds=0.0)
+    source = LocalSource(family, Storage(root.parent / "data", "study"))
+    for name, value in options.items():
+        setattr(source, name, value)
+    return source
+
+
+def trained_source(root: Path) -> TrainedSource:
+    """Make a source of models that were trained into a folder."""
+    source = TrainedSource(None, Storage(root.parent / "data", "study"))
+    source.root = root
+    return source
 
 
 def steps(source: LocalSource) -> list[int]:

@@ -226,7 +226,7 @@ def test_tags_are_revisions_too_and_the_first_number_may_be_no_step_0(
     published = publish(hub, family)
     for step, name in ((8, "ckpt_000"), (64, "ckpt_001")):
         hub.add_tag(REPOSITORY, name, f"step{step}")
-    source = make_source(hub, tmp_path, pattern="ckpt_{step}", offset=1)
+    source = make_source(hub, tmp_path, pattern="ckpt_{step}", step_offset=1)
     source.refresh()
     listed = source.list(MODEL).checkpoints
     assert [(ref.step, ref.revision, ref.commit_sha) for ref in listed] == [
@@ -236,4 +236,4 @@ def test_tags_are_revisions_too_and_the_first_number_may_be_no_step_0(
     hub.move_branch(REPOSITORY, "step8", step_folder(family, MODEL, 16))
     assert source.verify(listed[0]) == "", "a tag stays where it is"
     hub.add_revision(REPOSITORY, "ckpt_000", step_folder(family, MODEL, 16))
-    assert "moved upstream" in make_source(hub, tmp_path, pattern="ckpt_{step}", offset=1).verify(listed[0])
+    assert "moved upstream" in make_source(hub, tmp_path, pattern="ckpt_{step}", step_offset=1).verify(listed[0])

@@ -155,7 +155,7 @@ def test_code_of_a_model_that_is_not_trusted_stays_where_it_is(
 
     # The remedy of the message suffices: no new pin is needed.
     hub.reset_log()
-    trusting = make_source(hub, tmp_path, trusted=[MODEL])
+    trusting = make_source(hub, tmp_path, trust_remote_code=[MODEL])
     with trusting.fetch(ref_of(trusting, 8), silent) as folder:
         assert "modeling_evil.py" in contents(folder)
         with contextlib.suppress(BrokenCheckpoint):  # that code calls the head otherwise than the weights do
@@ -170,7 +170,7 @@ def test_code_of_a_model_that_is_not_trusted_stays_where_it_is(
 def test_trust_in_one_model_is_no_trust_in_another(hub: HubServer, family: Path, tmp_path: Path) -> None:
     repositories = {MODEL: REPOSITORY, "gloss-tinier": "someone/gloss-tinier"}
     publish(hub, family, 8, model="gloss-tinier")
-    source = pinned_source(hub, family, tmp_path, 8, repositories=repositories, trusted=["gloss-tinier"])
+    source = pinned_source(hub, family, tmp_path, 8, repositories=repositories, trust_remote_code=["gloss-tinier"])
     with source.fetch(ref_of(source, 8), silent) as folder:
         # Also for code that enters the cache after all checks.
         copy = step_folder(tmp_path, MODEL, 8)
@@ -228,10 +228,10 @@ def test_a_fetched_checkpoint_is_a_model(hub: HubServer, family: Path, tmp_path:
 def test_an_evicted_checkpoint_can_be_fetched_again(hub: HubServer, family: Path, tmp_path: Path) -> None:
     source = pinned_source(hub, family, tmp_path, 8)
     ref = ref_of(source, 8)
-    assert source.evict(ref) == 0  # before anything was fetched
+    assert source.cache.evict(ref.identity) == 0  # before anything was fetched
     with source.fetch(ref, silent):
-        assert source.evict(ref) == 0
-    assert source.evict(ref) >= ref.weights_bytes
+        assert source.cache.evict(ref.identity) == 0
+    assert source.cache.evict(ref.identity) >= ref.weights_bytes
     assert not source.is_cached(ref)
     with source.fetch(ref, silent):
         assert len(downloads(hub)) == 8

@@ -146,7 +146,7 @@ def test_files_that_nobody_needs_may_be_called_anything(
 ) -> None:
     publish(hub, family, 8)
     lie(hub, name)
-    source = make_source(hub, tmp_path, trusted=[MODEL])
+    source = make_source(hub, tmp_path, trust_remote_code=[MODEL])
     source.refresh()
     assert ref_of(source, 8)
     assert names(pin_of(source)) == (["model.safetensors"], ALWAYS)

@@ -13,7 +13,8 @@ import pytest
 from emergence_assets.checkpoints.sources.lock_file import read_lock
 from resources.errors import SourceUnreachable
 from resources.hub import client as hub_client
-from resources.hub.client import HubClient, HubFile
+from resources.hub.client import HubClient
+from resources.hub.pinned_file import PinnedFile
 from tests.checkpoints.sources.hub_family import MODEL, REPOSITORY, make_source, publish, silent
 from tests.family import step_folder
 from tests.hub.server import HubServer
@@ -137,7 +138,7 @@ def test_the_next_page_is_requested_from_the_same_host(server: Answering, monkey
         server.answer = answer
         found = HubClient(server.endpoint, 5.0).files(REPOSITORY, "b" * 40)
         assert elsewhere.requests == []
-    assert found == [HubFile("1", 3, "", "a" * 40), HubFile("2", 3, "", "a" * 40)]
+    assert found == [PinnedFile("1", 3, "", "a" * 40), PinnedFile("2", 3, "", "a" * 40)]
     path = f"/api/models/{REPOSITORY}/tree/{'b' * 40}"
     assert [path for path, _ in server.requests] == [
         f"{path}?recursive=false&expand=false",

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from emergence_assets.checkpoints.sources.local import UNFINISHED, LocalSource
-from emergence_assets.checkpoints.sources.trained import TrainedSource
 from resources.errors import EmergenceError
 from tests.checkpoints.sources.hub_family import MODEL
-from tests.checkpoints.sources.local_family import make_source, ref_of, steps, why
+from tests.checkpoints.sources.local_family import make_source, ref_of, steps, trained_source, why
 from tests.family import STEPS, as_pickle, missing_file, shard, step_folder
 
 
@@ -61,7 +60,7 @@ def test_a_root_that_cannot_be_read_is_an_error_and_no_empty_family(root: Path, 
 
 def test_a_model_without_a_folder_has_no_checkpoints_yet(root: Path) -> None:
     assert make_source(root).list("another").checkpoints == ()
-    assert TrainedSource(root.parent / "nowhere").list(MODEL).checkpoints == ()
+    assert trained_source(root.parent / "nowhere").list(MODEL).checkpoints == ()
 
 
 def test_the_step_stands_in_the_last_folder(root: Path) -> None:
@@ -145,19 +144,19 @@ def test_own_checkpoints_are_the_same_after_the_data_were_copied_and_others_are_
         return {ref.step: ref.identity for ref in source.list(MODEL).checkpoints}
 
     copy = shutil.copytree(root, root.parent / "copy")
-    before = identities(TrainedSource(root))
-    assert identities(TrainedSource(copy)) == before
+    before = identities(trained_source(root))
+    assert identities(trained_source(copy)) == before
     assert not set(identities(make_source(copy)).values()) & set(identities(make_source(root)).values())
     weights = step_folder(copy, MODEL, 8) / "model.safetensors"
     os.utime(weights, (1, 1))
-    changed = {step for step, identity in identities(TrainedSource(copy)).items() if identity != before[step]}
+    changed = {step for step, identity in identities(trained_source(copy)).items() if identity != before[step]}
     assert changed == {8}
 
 
 def test_an_own_checkpoint_is_fetched_from_where_the_data_are_now(root: Path) -> None:
-    listed = TrainedSource(root).list(MODEL).checkpoints[0]
+    listed = trained_source(root).list(MODEL).checkpoints[0]
     moved = root.rename(root.parent / "moved")
-    with TrainedSource(moved).fetch(listed, lambda *_: None) as folder:
+    with trained_source(moved).fetch(listed, lambda *_: None) as folder:
         assert folder == step_folder(moved, MODEL, listed.step)
     with pytest.raises(EmergenceError, match="is gone"), make_source(moved).fetch(listed, lambda *_: None):
         pass

@@ -75,15 +75,14 @@ def test_a_missing_folder_is_named(root: Path) -> None:
         pass
 
 
-def test_a_folder_with_safetensors_is_used_as_it_is_and_never_removed(root: Path) -> None:
+def test_a_folder_with_safetensors_is_used_as_it_is(root: Path) -> None:
     source = make_source(root)
     ref = ref_of(source)
     assert source.is_cached(ref)
     with source.fetch(ref, silent) as folder:
         assert folder == step_folder(root, MODEL, 8)
-    assert source.evict(ref) == 0
     assert steps(source) == [0, 8, 64]
-    assert not (root.parent / "converted").exists()
+    assert not (root.parent / "data").exists()
 
 
 def test_a_fetched_checkpoint_is_a_model(root: Path) -> None:

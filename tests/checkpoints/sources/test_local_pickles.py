@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emergence_assets.checkpoints.files import pickles, safetensors_file
+from emergence_assets.checkpoints.files import folder as files_folder
 from emergence_assets.checkpoints.sources.source import CheckpointRef
 from resources.errors import BrokenCheckpoint, EmergenceError
 from tests.checkpoints.sources.hub_family import MODEL, silent
@@ -19,7 +19,8 @@ def test_pickles_are_converted_once_beside_the_folder(family: Path, root: Path, 
     folder = as_pickle(root, MODEL, 8, n)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     source, told = make_source(root), []
-    ref = ref_of(source)
+    ref, copies = ref_of(source), source._converted
+    assert copies is not None
     assert ref.weights_bytes == sum(path.stat().st_size for path in folder.glob("*.bin"))
     assert not source.is_cached(ref)
     for _ in range(2):
@@ -28,13 +29,13 @@ def test_pickles_are_converted_once_beside_the_folder(family: Path, root: Path, 
             assert all(np.array_equal(found[name], published[name]) for name in published)
             assert (converted / "config.json").read_bytes() == before["config.json"]
             assert not list(converted.glob("*.bin*"))
-            assert source.evict(ref) == 0  # in use
+            assert copies.evict(ref.identity) == 0  # in use
     assert len(told) == 1
     assert source.is_cached(ref)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert source.evict(ref) > 0
+    assert copies.evict(ref.identity) > 0
     assert not source.is_cached(ref)
-    assert source.evict(ref) == 0
+    assert copies.evict(ref.identity) == 0
 
 
 def test_workers_that_want_the_same_pickle_convert_it_once(root: Path) -> None:
@@ -80,7 +81,7 @@ def test_an_evil_pickle_is_refused_and_not_run(root: Path, tmp_path: Path) -> No
 def test_without_a_place_for_converted_copies_pickles_do_not_count(root: Path) -> None:
     ref = ref_of(make_source(root))
     as_pickle(root, MODEL, 8)
-    source = make_source(root, cache_root=None)
+    source = make_source(root, _converted=None)
     assert "only as pickles" in why(source)
     changed = CheckpointRef(**vars(ref) | {"identity": ref_of(make_source(root)).identity})
     with pytest.raises(BrokenCheckpoint, match="only as pickles"), source.fetch(changed, silent):
@@ -96,7 +97,7 @@ def test_an_odd_index_of_pickles_does_not_count(root: Path, index: str) -> None:
 
 
 def test_a_huge_index_is_not_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    as_pickle(root, MODEL, 8, 2)
-    monkeypatch.setattr(pickles, "MAX_JSON_BYTES", 100)
+    index = as_pickle(root, MODEL, 8, 2) / "pytorch_model.bin.index.json"
+    index.write_text(index.read_text() + " " * 1_000_000)
+    monkeypatch.setattr(files_folder, "MAX_JSON_BYTES", 1_000_000)
     assert "index cannot be read" in why(make_source(root))
-    assert safetensors_file.MAX_JSON_BYTES > 100

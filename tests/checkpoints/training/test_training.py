@@ -221,7 +221,7 @@ def test_state_of_another_environment_is_not_gone_on_from(unkilled: Path, tmp_pa
     with safetensors.safe_open(path, framework="pt") as file:
         notes = file.metadata()
     state = safetensors.torch.load_file(path)
-    notes["bits_decided_by"] = notes["bits_decided_by"].replace('"num_threads": 1', '"num_threads": 2')
+    notes["belongs_to"] = notes["belongs_to"].replace('"num_threads": 1', '"num_threads": 2')
     path.write_bytes(safetensors.torch.save(state, notes))
     assert train(RECIPE, tmp_path / "killed", STEPS).resumed_from is None
     assert contents(tmp_path / "killed") == contents(unkilled)

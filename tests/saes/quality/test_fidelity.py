@@ -54,7 +54,7 @@ def test_a_perfect_sae_loses_nothing_and_the_mean_everything(model, texts, layer
     )
     assert perfect.kl_recovered == pytest.approx(1, abs=1e-5)
     assert mean.kl_recovered == pytest.approx(0, abs=1e-5)
-    assert perfect.n_tokens == (len(texts) if last_only else sum(len(text) - 1 for text in texts))
+    assert perfect.fidelity_tokens == (len(texts) if last_only else sum(len(text) - 1 for text in texts))
     if last_only:
         assert perfect.loss_recovered is None
     else:
@@ -99,7 +99,7 @@ def test_batches_change_nothing(model, texts, monkeypatch: pytest.MonkeyPatch, l
     for one, other in zip(whole, parts, strict=True):
         assert one.kl_recovered == pytest.approx(other.kl_recovered, rel=1e-4)
         assert one.loss_recovered == pytest.approx(other.loss_recovered, rel=1e-3)
-        assert one.n_tokens == other.n_tokens
+        assert one.fidelity_tokens == other.fidelity_tokens
 
 
 def test_hooks_are_gone_afterwards(model, texts) -> None:

@@ -10,9 +10,9 @@ from typing import get_args
 import pytest
 import torch
 
+from emergence_assets.checkpoints.training.training_state import TrainingState
 from emergence_assets.saes.training.batches import SAEJob
 from emergence_assets.saes.training.training import TrainedSAE, train_saes
-from emergence_assets.saes.training.training_state import TrainingState
 from emergence_assets.study.sae import AuxK, SAESettings, VariantName
 from tests.saes.planted import planted
 
@@ -97,7 +97,7 @@ PROGRAM = """
 import sys, torch
 from pathlib import Path
 from tests.saes.training.test_training_state import SETTINGS, trained
-from emergence_assets.saes.training.training_state import TrainingState
+from emergence_assets.checkpoints.training.training_state import TrainingState
 torch.set_num_threads(1)
 settings = SETTINGS.model_copy(update={"n_steps": 3000})
 out = trained(settings, TrainingState(Path(sys.argv[1]), "this", every_seconds=0.05))

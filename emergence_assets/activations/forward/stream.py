@@ -1,0 +1,100 @@
+"""Hooks that record or change the residual stream of a model.
+
+Shape suffixes: b texts of a batch · t positions · d d_model.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from emergence_assets.checkpoints.models.loading import blocks
+from resources.errors import EmergenceError
+
+EMBEDDING = -1
+
+
+@contextmanager
+def residual_stream(
+    model: PreTrainedModel, layers: Sequence[int], blocks_name: str | None = None
+) -> Iterator[dict[int, Tensor]]:
+    """Record the outputs of the layers at each forward pass; the hooks are always removed at the end.
+
+    `output_hidden_states` is not used, because its last entry is taken after the final layer norm.
+
+    Args:
+        model: A decoder or encoder.
+        layers: Block indexes from 0; -1 is the embedding, the input of the first block.
+        blocks_name: Module path of the list of blocks; by default it is found.
+
+    Yields:
+        Layer → tensor [texts, positions, d_model] of the latest forward pass.
+
+    Raises:
+        EmergenceError: The model has no such layer.
+    """
+    n_blocks = len(blocks(model, blocks_name))
+    if absent := [layer for layer in layers if not EMBEDDING <= layer < n_blocks]:
+        raise EmergenceError(
+            f"The model has no layer {absent[0]}: its layers are 0 to {n_blocks - 1}, and -1 is the embedding.",
+            where=model_name(model),
+            remedy="Correct the layers of the study.",
+        )
+    kept: dict[int, Tensor] = {}
+
+    def keep(layer: int) -> Callable[[Tensor], Tensor]:
+        def change(stream_btd: Tensor) -> Tensor:
+            kept[layer] = stream_btd
+            return stream_btd
+
+        return change
+
+    with changed_stream(model, {layer: keep(layer) for layer in layers}, blocks_name):
+        try:
+            yield kept
+        finally:
+            kept.clear()
+
+
+@contextmanager
+def changed_stream(
+    model: PreTrainedModel, changes: Mapping[int, Callable[[Tensor], Tensor]], blocks_name: str | None = None
+) -> Iterator[None]:
+    """Change the outputs of layers in each forward pass; the hooks are always removed at the end.
+
+    Args:
+        model: A decoder or encoder.
+        changes: Layer, see `residual_stream`, to the function from its output [b, t, d] to the replacement.
+        blocks_name: Module path of the list of blocks; by default it is found.
+    """
+    block_list = blocks(model, blocks_name)
+
+    def of_input(change: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, tuple, dict], tuple[tuple, dict]]:
+        def hook(_module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict]:
+            if args:
+                return (change(args[0]), *args[1:]), kwargs
+            return args, {**kwargs, "hidden_states": change(kwargs["hidden_states"])}
+
+        return hook
+
+    def of_output(change: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, tuple, Tensor | tuple], Tensor | tuple]:
+        def hook(_module: nn.Module, _args: tuple, output: Tensor | tuple) -> Tensor | tuple:
+            return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
+
+        return hook
+
+    with ExitStack() as hooks:
+        for layer, change in changes.items():
+            if layer == EMBEDDING:
+                handle = block_list[0].register_forward_pre_hook(of_input(change), with_kwargs=True)
+            else:
+                handle = block_list[layer].register_forward_hook(of_output(change))
+            hooks.callback(handle.remove)
+        yield
+
+
+def model_name(model: PreTrainedModel) -> str:
+    """Return the name of a model for messages: its folder, else its class."""
+    return str(getattr(model.config, "name_or_path", "") or type(model).__name__)
