@@ -158,7 +158,7 @@ def _cells(strength: float, dense: float, steps: tuple[int, ...], seed: int) -> 
                     indices = np.broadcast_to(np.arange(N_LATENTS, dtype=np.int32), values.shape)
                     recipe = CellRecipe(n_boot=40, n_shuffles=6)
                     scores = scores or dense_scores(read_out, [labels], recipe)
-                    cell = presence_cell(Codes(values, indices, N_LATENTS), read_out, [labels], recipe, scores)
+                    cell = presence_cell(Codes(values, indices, N_LATENTS), scores, [labels], recipe)
                     frames.append(
                         cell.with_columns(
                             pl.lit(model).alias("model"),

@@ -110,7 +110,7 @@ def _trained(
     for seed, sae in made.saes.items():
         codes, own_seed = encoded(sae, read_out_pd), pl.lit(seed, pl.Int16).alias("sae_seed")
         latents.append(latent_stats(codes, labels, recipe).with_columns(own_seed))
-        presence.append(presence_cell(codes, read_out_pd, labels, recipe, dense).with_columns(own_seed))
+        presence.append(presence_cell(codes, dense, labels, recipe).with_columns(own_seed))
     return pl.concat(presence), pl.concat(latents), made.metrics
 
 

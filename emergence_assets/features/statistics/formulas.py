@@ -4,6 +4,7 @@ Shape suffixes: p texts, n latents (any score), c categories, b bootstrap replic
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,27 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.floating]
 Z_95 = 1.959963984540054
 """97.5 % quantile of the standard normal distribution: half-width of a two-sided 95 % interval."""
-
-
-def auroc_nc(scores_pn: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.float64]:
-    """Compute the area under the ROC curve of every score for every category, exact with ties.
-
-    Args:
-        scores_pn: scores, texts × latents.
-        is_category_pc: truth values, texts × categories.
-
-    Returns:
-        AUROC, latents × categories, 0.5 = chance; NaN where a category has no positive or no negative text.
-    """
-    from scipy.stats import rankdata
-
-    scores, truth = np.asarray(scores_pn), np.asarray(is_category_pc, dtype=np.float64)
-    ranks = np.asarray(rankdata(scores, axis=0), dtype=np.float64)
-    n_positive = truth.sum(axis=0)
-    n_negative = len(truth) - n_positive
-    # Mann-Whitney: wins of positives over negatives, a tie counting half.
-    wins = ranks.T @ truth - n_positive * (n_positive + 1) / 2
-    return _divide(wins, n_positive * n_negative)
 
 
 def auroc_c(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.float64]:
@@ -75,23 +55,6 @@ def placements_pc(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np
     with np.errstate(divide="ignore", invalid="ignore"):
         placements = np.where(truth, (below_all_pc - below_own_pc) / n_negative, 1 - below_own_pc / n_positive)
     return np.where((n_positive > 0) & (n_negative > 0), placements, np.nan)
-
-
-def delong_variance_c(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.float64]:
-    """Compute the variance of every AUROC of `auroc_c` (DeLong, DeLong and Clarke-Pearson 1988).
-
-    Returns:
-        Variance per category; NaN below two positive or two negative texts.
-    """
-    truth = np.asarray(is_category_pc, dtype=bool)
-    placements = placements_pc(scores_pc, truth)
-    variance = np.full(truth.shape[1], np.nan)
-    for c, (placement, positive) in enumerate(zip(placements.T, truth.T, strict=True)):
-        n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-        if min(n_positive, n_negative) < 2:
-            continue
-        variance[c] = placement[positive].var(ddof=1) / n_positive + placement[~positive].var(ddof=1) / n_negative
-    return variance
 
 
 def bootstrap_auroc_cb(
@@ -152,6 +115,24 @@ def interval(replicates: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDA
     if partial.any():
         bounds[:, partial] = np.nanquantile(values[partial], (0.025, 0.975), axis=-1)
     return bounds[0], bounds[1]
+
+
+def bounds(name: str, replicates: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
+    """Return the interval of replicates as columns: `name_lo` and `name_hi`."""
+    lo, hi = interval(replicates)
+    return {f"{name}_lo": lo, f"{name}_hi": hi}
+
+
+def estimate(name: str, value: Any, replicates: NDArray[np.floating]) -> dict[str, Any]:
+    """Return a number and its interval as columns: `name`, `name_lo` and `name_hi`."""
+    return {name: value, **bounds(name, replicates)}
+
+
+def mean_of_defined(values: Floats, axis: int) -> NDArray[np.float64]:
+    """Average the finite values along an axis; NaN where there are none."""
+    defined = np.isfinite(values)
+    total, count = np.where(defined, values, 0.0).sum(axis=axis), defined.sum(axis=axis)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
 def hypergeometric_tail(k: ArrayLike, n: ArrayLike, n_category: ArrayLike, k_total: ArrayLike) -> NDArray[np.float64]:
@@ -241,17 +222,6 @@ def bootstrap_weights(n_texts: int, n_boot: int, seed: int) -> NDArray[np.float3
     weights = np.ascontiguousarray(draws.T, dtype=np.float32)
     weights.flags.writeable = False
     return weights
-
-
-def unit_weights(unit_p: NDArray[np.integer], n_boot: int, seed: int) -> NDArray[np.float32]:
-    """Draw bootstrap weights by unit (copies of one text): all texts of a unit have the same count.
-
-    Args:
-        unit_p: number of each text's unit, from 0 and without gaps.
-        n_boot: number of replicates.
-        seed: seed of the draws.
-    """
-    return bootstrap_weights(int(unit_p.max()) + 1, n_boot, seed)[unit_p]
 
 
 def _log_binomial(n: Floats, k: Floats) -> Floats:

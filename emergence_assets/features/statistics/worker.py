@@ -44,7 +44,7 @@ def measure_cell(cells: Sequence[Mapping[str, Any]], probes: str, settings: Mapp
         stats = latent_stats(codes, labels, recipe)
         made = {
             LATENT_STATS.name: stats,
-            PRESENCE_CELLS.name: presence_cell(codes, read_out_pd, labels, recipe, dense),
+            PRESENCE_CELLS.name: presence_cell(codes, dense, labels, recipe),
             RULE_COUNTS.name: rule_counts(
                 codes, labels, stats, seed=recipe.shuffle_seed, min_texts_per_split=recipe.min_texts_per_split
             ),
