@@ -14,7 +14,7 @@ from emergence_assets.checkpoints.files.folder import CheckpointFacts
 from emergence_assets.checkpoints.identity.measurement import Measurement
 from emergence_assets.checkpoints.identity.registry import registry_frame
 from emergence_assets.checkpoints.identity.validation import validate_checkpoints
-from emergence_assets.emergence.claims.claims import Evidence, claims
+from emergence_assets.emergence.claims.claims import claims
 from emergence_assets.emergence.claims.hazard import emergence_hazard
 from emergence_assets.emergence.claims.supported import supported_histories
 from emergence_assets.emergence.controls.comparison import category_controls
@@ -83,18 +83,18 @@ def planted_tables() -> Tables:
             category_controls(_control_parts(part), part, CONTROLS) for part in presence.partition_by("model")
         )
         stated = claims(
-            Evidence(
-                checkpoint_registry=registry,
-                category_presence=presence,
-                category_controls=controls,
-                emergence_over_time=time,
-                emergence_over_space=space,
-                reactivation=reactivation(presence),
-                reactivation_mechanism=_mechanism(),
-                lineage_stability=_stability(),
-                emergence_over_scale=scale,
-                model_seeds=MODEL_SEEDS.schema.to_frame(),
-            ),
+            {
+                "checkpoint_registry": registry,
+                "category_presence": presence,
+                "category_controls": controls,
+                "emergence_over_time": time,
+                "emergence_over_space": space,
+                "reactivation": reactivation(presence),
+                "reactivation_mechanism": _mechanism(),
+                "lineage_stability": _stability(),
+                "emergence_over_scale": scale,
+                "model_seeds": MODEL_SEEDS.schema.to_frame(),
+            },
             "subject",
             surface_form_confounds=(),
         )
