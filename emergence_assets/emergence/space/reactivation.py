@@ -98,13 +98,10 @@ def _of_checkpoint(profiles: Profiles) -> pl.DataFrame:
 
 def _with_q(frame: pl.DataFrame) -> pl.DataFrame:
     """Add q: Benjamini-Hochberg over the categories of a control and level; a mean forms its own family."""
-    families = []
-    for family in frame.partition_by("control_id", "category_level", "aggregate", maintain_order=True):
-        p = family["p_value"].to_numpy()
-        q = np.full(len(p), np.nan)
-        q[np.isfinite(p)] = benjamini_hochberg(p[np.isfinite(p)])
-        families.append(family.with_columns(q=pl.Series(q).fill_nan(None)))
-    return pl.concat(families)
+    return pl.concat(
+        family.with_columns(q=pl.Series(benjamini_hochberg(family["p_value"].to_numpy())).fill_nan(None))
+        for family in frame.partition_by("control_id", "category_level", "aggregate", maintain_order=True)
+    )
 
 
 def _with_verdict(frame: pl.DataFrame) -> pl.DataFrame:

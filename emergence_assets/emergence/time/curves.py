@@ -67,10 +67,9 @@ def fit_rises(x_s: Floats, y_rs: Floats, n_rises: int = 1) -> Rises:
     grid_gk, width_g = _grid(x_s, n_rises)
     basis_gks = _orthonormal(_logistic(x_s, grid_gk, width_g))
     parts = [
-        _fit(x_s, y_rs[start : start + _CHUNK], grid_gk, width_g, basis_gks) for start in range(0, len(y_rs), _CHUNK)
+        _fit(x_s, y_rs[start : start + _CHUNK], grid_gk, width_g, basis_gks)
+        for start in range(0, max(1, len(y_rs)), _CHUNK)
     ]
-    if not parts:
-        return Rises(np.zeros(0), np.zeros((0, n_rises)), np.zeros((0, n_rises)), np.zeros(0), np.zeros(0))
     return Rises(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rises.__annotations__))
 
 

@@ -138,8 +138,7 @@ def _histories(series: Series, tokens_rs: NDArray[np.integer], n_params_r: NDArr
 def _with_criteria(family: pl.DataFrame) -> pl.DataFrame:
     """Add q_emerged and passes_gate to rows that are tested together."""
     p_value = family["p_value"].cast(pl.Float64).to_numpy()
-    q = np.full(len(p_value), np.nan)
-    q[np.isfinite(p_value)] = benjamini_hochberg(p_value[np.isfinite(p_value)])
+    q = benjamini_hochberg(p_value)
     names = ("d_aicc", "fit_amp_sigmoid", "late_gain_lo", "n_seeds_agree", "grid_hi")
     measured = {name: family[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in names}
     counts = (family[name].to_numpy().astype(np.int64) for name in ("n_seeds", "n_steps"))

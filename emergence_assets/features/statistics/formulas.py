@@ -79,25 +79,21 @@ def bootstrap_auroc_cb(
     weights = np.asarray(weights_pb, dtype=np.float64)
     positive_cb = truth.T.astype(np.float64) @ weights
     negative_cb = weights.sum(axis=0) - positive_cb
-    beats_negative = _divide(np.where(truth, placements, 0).T @ weights, positive_cb)
-    beats_positive = _divide(np.where(truth, 0, placements).T @ weights, negative_cb)
-    auroc = np.divide(
-        np.where(truth, placements, 0).sum(axis=0),
-        truth.sum(axis=0),
-        out=np.full(truth.shape[1], np.nan),
-        where=truth.any(axis=0),
-    )
+    own, other = np.where(truth, placements, 0), np.where(truth, 0, placements)
+    beats_negative = _divide(own.T @ weights, positive_cb)
+    beats_positive = _divide(other.T @ weights, negative_cb)
+    auroc = _divide(own.sum(axis=0), truth.sum(axis=0))
     # with a perfect separation the value may leave [0, 1] by the second order
     return np.clip(beats_negative + beats_positive - auroc[:, None], 0, 1)
 
 
-def normal_interval(estimate: Floats, variance: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def normal_interval(auroc: Floats, variance: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Compute the 95 % normal interval of an AUROC, clipped to [0, 1].
 
     A perfect separation (or a constant score) has zero variance, and so zero width.
     """
     half_width = Z_95 * np.sqrt(variance)
-    lo, hi = (np.clip(estimate + sign * half_width, 0, 1).astype(np.float64) for sign in (-1, 1))
+    lo, hi = (np.clip(auroc + sign * half_width, 0, 1).astype(np.float64) for sign in (-1, 1))
     return lo, hi
 
 
@@ -108,13 +104,13 @@ def interval(replicates: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDA
     """
     values = np.where(np.isfinite(replicates), replicates, np.nan)
     missing = np.isnan(values).mean(axis=-1) if values.shape[-1] else np.ones(values.shape[:-1])
-    bounds = np.full((2, *values.shape[:-1]), np.nan)
+    ends = np.full((2, *values.shape[:-1]), np.nan)
     complete, partial = missing == 0, (missing > 0) & (missing <= 0.5)
     if complete.any():
-        bounds[:, complete] = np.quantile(values[complete], (0.025, 0.975), axis=-1)
+        ends[:, complete] = np.quantile(values[complete], (0.025, 0.975), axis=-1)
     if partial.any():
-        bounds[:, partial] = np.nanquantile(values[partial], (0.025, 0.975), axis=-1)
-    return bounds[0], bounds[1]
+        ends[:, partial] = np.nanquantile(values[partial], (0.025, 0.975), axis=-1)
+    return ends[0], ends[1]
 
 
 def bounds(name: str, replicates: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
@@ -177,7 +173,7 @@ def hypergeometric_tail(k: ArrayLike, n: ArrayLike, n_category: ArrayLike, k_tot
 
 
 def benjamini_hochberg(p: ArrayLike, n_tests: int | None = None) -> NDArray[np.float64]:
-    """Compute Benjamini-Hochberg q-values of p-values.
+    """Compute Benjamini-Hochberg q-values of p-values; an undefined p-value (NaN) is not part of the family.
 
     Args:
         p: the known p-values.
@@ -187,10 +183,12 @@ def benjamini_hochberg(p: ArrayLike, n_tests: int | None = None) -> NDArray[np.f
     from scipy.stats import false_discovery_control
 
     values = np.asarray(p, dtype=np.float64)
-    if values.size == 0:
-        return values
-    q = np.asarray(false_discovery_control(values, method="bh"))
-    return np.minimum(q * ((n_tests or values.size) / values.size), 1)
+    known = np.isfinite(values)
+    if not known.any():
+        return np.full(values.shape, np.nan)
+    q, n = np.full(values.shape, np.nan), int(known.sum())
+    q[known] = np.minimum(false_discovery_control(values[known], method="bh") * ((n_tests or n) / n), 1)
+    return q
 
 
 def mutual_information_bits(k: ArrayLike, n: ArrayLike, n_category: ArrayLike, k_total: ArrayLike) -> Floats:
