@@ -38,8 +38,6 @@ SEED = 20_000
 """Offset of the seeds of controls, added to the seed of the statistics: no seed is shared with the measurement."""
 DRAW_SEEDS = 1_000
 """Distance between the seeds of two draws."""
-
-
 Files = Mapping[int, Mapping[str, Path]]
 """Files of the inputs by layer and name."""
 Captured = dict[tuple[int, str], np.ndarray]

@@ -46,8 +46,7 @@ def edges_between(
     edges = edges.where(kept)
     measured = measure_edges(one, other, edges)
     on_score = correlation_of_pairs(source.score, target.score, np.stack([edges.source_e, edges.target_e], axis=1))
-    category_e, other_category_e = source.category_n[edges.source_e], target.category_n[edges.target_e]
-    known = (category_e != None) & (other_category_e != None)  # noqa: E711 - an array, elementwise
+    categories = zip(source.category_n[edges.source_e], target.category_n[edges.target_e], strict=True)
     ends = {"src": source.key, "dst": target.key}
     columns = {
         "model": models[0],
@@ -70,7 +69,7 @@ def edges_between(
         "in_assignment": assigned_e,
         "method": METHOD,
         "accepted": edges.mutual_e,
-        "same_category": np.where(known, category_e == other_category_e, None).tolist(),
+        "same_category": [None if None in pair else pair[0] == pair[1] for pair in categories],
     }
     return pl.DataFrame(columns).select(pl.col(name).cast(dtype) for name, dtype in FEATURE_LINEAGE.schema.items())
 

@@ -67,7 +67,7 @@ class Edges(NamedTuple):
 
     def where(self, kept_e: NDArray[np.bool_]) -> "Edges":
         """Return the edges selected by a mask."""
-        return Edges(*(part[kept_e] for part in self))
+        return self._make(part[kept_e] for part in self)
 
 
 class Measured(NamedTuple):
@@ -91,7 +91,7 @@ class Best(NamedTuple):
 
     def first(self, n_ranks: int) -> "Best":
         """Return the first `n_ranks` partners of each latent."""
-        return Best(*(part[:, :n_ranks] for part in self))
+        return self._make(part[:, :n_ranks] for part in self)
 
 
 def match_latents(one: LatentSet, other: LatentSet) -> Edges:
