@@ -109,15 +109,14 @@ def compression_retention(
             found = _measured(model, read, instruments)
         own = own or found
         report(number + 1, len(versions), f"{version.variant} {version.control_id}")
+        about = {"variant": version.variant, "control_id": version.control_id, "changed_layer": version.changed_layer}
+        if version.control_id == "none":
+            about["bits"] = BITS.get(version.variant)
+        if change is not None:
+            about |= {"density": change.density, "relative_norm": change.relative_norm}
         for layer in read:
-            row = _row(found, own, layer, instruments)
-            row |= {"variant": version.variant, "control_id": version.control_id, "bits": BITS.get(version.variant)}
-            if version.control_id != "none":
-                row["bits"] = None
-            if change is not None:
-                row |= {"density": change.density, "relative_norm": change.relative_norm}
-            row |= {"changed_layer": version.changed_layer, "layer": layer, "category_level": level}
-            rows.append({**keys, **row, "rel_depth": (layer + 1) / int(keys["n_layers"])})
+            place = {"layer": layer, "rel_depth": (layer + 1) / int(keys["n_layers"]), "category_level": level}
+            rows.append({**keys, **place, **about, **_row(found, own, layer, instruments)})
     return pl.DataFrame(rows, schema=COMPRESSION_RETENTION.schema)
 
 

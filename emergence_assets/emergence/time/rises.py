@@ -134,7 +134,7 @@ def _read_curves(series: Series, x_s: Floats, found: Comparison, rising: NDArray
         at = np.flatnonzero(rows)
         if not len(at):
             continue
-        read = _read(_rows(fits, at), x_s)
+        read = _read(Rises(*(values[at] for values in fits)), x_s)
         for name, value in read.items():
             columns[name][at] = value
         refitted = _refit(x_s, series.replicates_rsb[at], n_rises)
@@ -195,10 +195,6 @@ def _refit(x_s: Floats, values_rsb: Floats, n_rises: int) -> dict[str, Floats]:
         whole[defined] = value
         refitted[name] = whole.reshape(n, n_boot)
     return refitted
-
-
-def _rows(fits: Rises, at: NDArray[np.intp]) -> Rises:
-    return Rises(*(getattr(fits, name)[at] for name in Rises.__annotations__))
 
 
 def _spread_log10(half_step_rq: Floats) -> Floats:

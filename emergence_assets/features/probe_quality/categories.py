@@ -162,24 +162,24 @@ def warnings(categories: pl.DataFrame) -> list[str]:
     """Describe every confound of the categories of the table, one line each."""
     used = categories.filter(pl.col("reason") == "")
     confounds = (
-        ("is_template", "a wording that its texts share can separate"),
-        ("is_long", "the length of its texts alone can separate"),
+        (pl.col("is_template"), "a wording that its texts share can separate {}"),
+        (pl.col("is_long"), "the length of its texts alone can separate {}"),
+        (_many("n_confusable"), "more than a tenth of the texts of {} are also in other categories"),
+        (_many("n_not_read"), "more than a tenth of the texts of {} are too long, or end in another token"),
     )
-    lines = []
-    for level in used["category_level"].unique(maintain_order=True):
-        rows = used.filter(pl.col("category_level") == level)
-        for flag, confound in confounds:
-            if names := rows.filter(pl.col(flag))["category"].to_list():
-                lines.append(f"{level}: {confound} {_listed(names)}")
-        if names := rows.filter(pl.col("n_confusable") > 0.1 * pl.col("n_texts"))["category"].to_list():
-            lines.append(f"{level}: more than a tenth of the texts of {_listed(names)} are also in other categories")
-        if names := rows.filter(pl.col("n_not_read") > 0.1 * pl.col("n_texts"))["category"].to_list():
-            lines.append(
-                f"{level}: more than a tenth of the texts of {_listed(names)} are too long, or end in another token"
-            )
+    lines = [
+        f"{level}: {confound.format(_listed(names))}"
+        for (level,), rows in used.group_by("category_level", maintain_order=True)
+        for is_found, confound in confounds
+        if (names := rows.filter(is_found)["category"].to_list())
+    ]
     if len(gone := categories.filter(pl.col("reason") != "")):
         lines.append(f"{len(gone)} categories are left out: {_listed(gone['category'].to_list())}")
     return lines
+
+
+def _many(column: str) -> pl.Expr:
+    return pl.col(column) > 0.1 * pl.col("n_texts")
 
 
 def _listed(names: list[str], most: int = 8) -> str:

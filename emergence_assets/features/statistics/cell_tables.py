@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emergence_assets.features.rules import RULES, named_rule
+from emergence_assets.features.rules import RULES
 from emergence_assets.features.statistics.codes import (
     Codes,
     Entries,
@@ -26,7 +26,7 @@ from emergence_assets.features.statistics.labels import Labels, shuffled_labels,
 from emergence_assets.features.statistics.linear_probes import ProbeScore, dense_probe_auroc
 from emergence_assets.features.statistics.pairs import pair_statistics
 from emergence_assets.features.table import LATENT_STATS, PRESENCE_CELLS
-from resources.errors import EmergenceError
+from resources.errors import EmergenceError, require_known
 
 _STATS = LATENT_STATS.schema_without("sae_seed")
 _PRESENCE = PRESENCE_CELLS.schema_without("sae_seed")
@@ -58,7 +58,7 @@ class CellRecipe:
                 "a cell needs at least 2 bootstrap replicates, 2 label shuffles and 2 texts per category and split",
                 where=self,
             )
-        named_rule(self.rule_id)
+        require_known("rule", [self.rule_id], RULES)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "CellRecipe":
