@@ -94,7 +94,7 @@ def measured_presence(family: Family) -> pl.DataFrame:
             dense = missing
         for position, seed in enumerate(SAE_SEEDS):
             codes = _codes(trained[number * len(SAE_SEEDS) + position], cell)
-            frame = presence_cell(codes, cell.read_out_pd, [labels], STATISTICS, dense)
+            frame = presence_cell(codes, dense, [labels], STATISTICS)
             frames.append(frame.with_columns(_keys(run, step, layer, seed)))
     return category_presence(pl.concat(frames), pl.DataFrame(schema=BOW_SCHEMA))
 

@@ -5,14 +5,14 @@ is measured on the same texts. The rules read the mean over categories and the n
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from emergence_assets.emergence.presence.headline import STRONG
-from emergence_assets.emergence.scale.size_curves import RUN_SD, SizeCurve, size_curve
+from emergence_assets.emergence.scale.size_curves import RUN_SD, size_curve
 
 KINDS = {
     "threshold": "threshold",
@@ -47,12 +47,12 @@ def measure_scale_rules() -> dict[str, dict[str, Any]]:
     return table
 
 
-def rates(curves: Sequence[SizeCurve]) -> dict[str, float]:
+def rates(curves: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Compute the share of every shape."""
-    return {shape: n / len(curves) for shape, n in sorted(Counter(curve.shape for curve in curves).items())}
+    return {shape: n / len(curves) for shape, n in sorted(Counter(curve["shape"] for curve in curves).items())}
 
 
-def draw_family(kind: str, n_sizes: int, rng: np.random.Generator, n_categories: int = N_CATEGORIES) -> SizeCurve:
+def draw_family(kind: str, n_sizes: int, rng: np.random.Generator, n_categories: int = N_CATEGORIES) -> dict[str, Any]:
     """Simulate one family and apply the rules to the mean over its categories.
 
     Args:

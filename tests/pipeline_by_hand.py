@@ -13,7 +13,7 @@ from resources.files.plain_yaml import read_yaml
 from resources.files.records import record_provenance, write_record
 from resources.files.storage import Storage
 
-CODE = ("emergence_assets.features.rules:named_rule",)
+CODE = ("emergence_assets.features.rules:Rule",)
 OTHER_CODE = ("emergence_assets.features.statistics.labels:Labels",)
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from resources.errors import EmergenceError
-
 
 @dataclass(frozen=True)
 class Rule:
@@ -52,14 +50,3 @@ AUROC_V1 = Rule(
     (pl.col("auroc_score") >= 0.6) & (pl.col("auroc_score_lo") > 0.5),
 )
 RULES: dict[str, Rule] = {rule.rule_id: rule for rule in (LIFT_FDR_V1, PURITY_V1, AUROC_V1)}
-
-
-def named_rule(rule_id: str) -> Rule:
-    """Return the rule of a name.
-
-    Raises:
-        EmergenceError: there is no such rule.
-    """
-    if rule_id not in RULES:
-        raise EmergenceError(f"there is no rule {rule_id!r}", remedy=f"Use one of: {', '.join(RULES)}.")
-    return RULES[rule_id]

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from emergence_assets.emergence.presence.presence import category_presence
-from emergence_assets.features.statistics.cell_tables import CellRecipe, presence_cell
+from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, presence_cell
 from emergence_assets.features.statistics.codes import Codes
 from emergence_assets.features.statistics.labels import Labels
 
@@ -49,7 +49,8 @@ def planted_cells() -> Callable[..., pl.DataFrame]:
                         values = np.where(active, rng.random(rate.shape) + 0.1, 0).astype(np.float32)
                         indices = np.broadcast_to(np.arange(N_LATENTS, dtype=np.int32), values.shape)
                         read_out = rng.normal(size=(N_TEXTS, 4))
-                        cell = presence_cell(Codes(values, indices, N_LATENTS), read_out, [labels], RECIPE)
+                        dense = dense_scores(read_out, [labels], RECIPE)
+                        cell = presence_cell(Codes(values, indices, N_LATENTS), dense, [labels], RECIPE)
                         frames.append(
                             cell.with_columns(
                                 pl.lit(model).alias("model"),

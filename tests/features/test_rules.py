@@ -3,7 +3,8 @@
 import polars as pl
 import pytest
 
-from emergence_assets.features.rules import RULES, named_rule
+from emergence_assets.features.rules import RULES
+from emergence_assets.features.statistics.cell_tables import CellRecipe
 from resources.errors import EmergenceError
 
 GOOD = {
@@ -36,7 +37,7 @@ BAD = {
 
 @pytest.mark.parametrize("rule_id", RULES)
 def test_a_rule_accepts_a_clear_latent(rule_id: str) -> None:
-    assert pl.DataFrame([GOOD[rule_id]]).select(ok=named_rule(rule_id).condition).item()
+    assert pl.DataFrame([GOOD[rule_id]]).select(ok=RULES[rule_id].condition).item()
 
 
 @pytest.mark.parametrize(("rule_id", "broken"), [(rule_id, name) for rule_id in RULES for name in GOOD[rule_id]])
@@ -47,4 +48,4 @@ def test_every_condition_of_a_rule_counts(rule_id: str, broken: str) -> None:
 
 def test_an_unknown_rule_names_the_known_ones() -> None:
     with pytest.raises(EmergenceError, match="lift_fdr_v1"):
-        named_rule("purity_v9")
+        CellRecipe(rule_id="purity_v9")

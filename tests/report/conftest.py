@@ -14,7 +14,7 @@ from emergence_assets.checkpoints.files.folder import CheckpointFacts
 from emergence_assets.checkpoints.identity.measurement import Measurement
 from emergence_assets.checkpoints.identity.registry import registry_frame
 from emergence_assets.checkpoints.identity.validation import validate_checkpoints
-from emergence_assets.emergence.claims.claims import Evidence, claims
+from emergence_assets.emergence.claims.claims import claims
 from emergence_assets.emergence.claims.hazard import emergence_hazard
 from emergence_assets.emergence.claims.supported import supported_histories
 from emergence_assets.emergence.controls.comparison import category_controls
@@ -84,18 +84,18 @@ def planted_tables() -> Tables:
             category_controls(_control_parts(part), part, CONTROLS) for part in presence.partition_by("model")
         )
         stated = claims(
-            Evidence(
-                checkpoint_registry=registry,
-                category_presence=presence,
-                category_controls=controls,
-                emergence_over_time=time,
-                emergence_over_space=space,
-                reactivation=reactivation(presence),
-                reactivation_mechanism=_mechanism(),
-                lineage_stability=_stability(),
-                emergence_over_scale=scale,
-                model_seeds=MODEL_SEEDS.schema.to_frame(),
-            ),
+            {
+                "checkpoint_registry": registry,
+                "category_presence": presence,
+                "category_controls": controls,
+                "emergence_over_time": time,
+                "emergence_over_space": space,
+                "reactivation": reactivation(presence),
+                "reactivation_mechanism": _mechanism(),
+                "lineage_stability": _stability(),
+                "emergence_over_scale": scale,
+                "model_seeds": MODEL_SEEDS.schema.to_frame(),
+            },
             "subject",
             surface_form_confounds=(),
         )
@@ -157,7 +157,7 @@ def _cells(strength: float, dense: float, steps: tuple[int, ...], seed: int) -> 
                     indices = np.broadcast_to(np.arange(N_LATENTS, dtype=np.int32), values.shape)
                     recipe = CellRecipe(n_boot=40, n_shuffles=6)
                     scores = scores or dense_scores(read_out, [labels], recipe)
-                    cell = presence_cell(Codes(values, indices, N_LATENTS), read_out, [labels], recipe, scores)
+                    cell = presence_cell(Codes(values, indices, N_LATENTS), scores, [labels], recipe)
                     frames.append(
                         cell.with_columns(
                             pl.lit(model).alias("model"),

@@ -51,20 +51,16 @@ def claims_table(claims: Sequence[Claim]) -> pl.DataFrame:
     The order depends only on the statements, so that equal evidence gives equal numbers.
     """
     rows = [_row(claim) for claim in claims]
-    frame = pl.DataFrame(rows, schema={name: dtype for name, dtype in CLAIMS.schema.items() if name != "claim_id"})
-    order = frame.with_columns(
-        kind_order=pl.col("kind").replace_strict(list(KINDS), range(len(KINDS)), return_dtype=pl.Int8),
-        grade_order=pl.col("grade").replace_strict(list(GRADES), range(len(GRADES)), return_dtype=pl.Int8),
-        is_single=pl.col("category").is_not_null(),
-        size=pl.col("estimate").abs(),
-    ).sort(
-        ["kind_order", "is_single", "grade_order", "size", "statement"],
+    frame = pl.DataFrame(rows, schema=CLAIMS.schema_without("claim_id")).sort(
+        pl.col("kind").cast(pl.Enum(KINDS)),
+        pl.col("category").is_not_null(),
+        pl.col("grade").cast(pl.Enum(GRADES)),
+        pl.col("estimate").abs(),
+        "statement",
         descending=[False, False, False, True, False],
         nulls_last=True,
     )
-    return order.with_row_index("claim_id", offset=1).select(
-        pl.col(name).cast(dtype) for name, dtype in CLAIMS.schema.items()
-    )
+    return frame.with_row_index("claim_id", offset=1).cast({"claim_id": CLAIMS.schema["claim_id"]})
 
 
 def subject(row: Mapping[str, Any]) -> str:
@@ -111,24 +107,15 @@ def _row(claim: Claim) -> dict[str, Any]:
     for control in claim.controls:
         controls[column_of[control.passed]].append(control.name)
     return {
-        "kind": claim.kind,
-        "statement": claim.statement,
-        "model": claim.model,
-        "category_level": claim.category_level,
-        "category": claim.category,
-        "step": claim.step,
-        "layer": claim.layer,
+        **vars(claim),
+        **controls,
         "estimate": _finite(claim.estimate),
         "lo": _finite(lo),
         "hi": _finite(hi),
-        "unit": claim.unit,
         "q": _finite(claim.q),
         "passes_gate": bool(claim.passes_gate),
-        **controls,
         "grade": grade(claim.passes_gate, claim.controls),
         "policy": POLICY,
-        "inputs": list(claim.inputs),
-        "figure": claim.figure,
     }
 
 

@@ -1,7 +1,7 @@
 """The statements of a study: one row each, with passed and failed controls and the grade."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import polars as pl
 
@@ -13,43 +13,29 @@ from emergence_assets.emergence.claims.of_space import claims_of_depth, claims_o
 from emergence_assets.emergence.claims.of_time import claims_of_time
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """Source tables of the statements. Each field is named as its asset."""
-
-    checkpoint_registry: pl.DataFrame
-    category_presence: pl.DataFrame
-    category_controls: pl.DataFrame
-    emergence_over_time: pl.DataFrame
-    emergence_over_space: pl.DataFrame
-    reactivation: pl.DataFrame
-    reactivation_mechanism: pl.DataFrame
-    lineage_stability: pl.DataFrame
-    emergence_over_scale: pl.DataFrame
-    model_seeds: pl.DataFrame
-
-
-def claims(evidence: Evidence, level: str, surface_form_confounds: Collection[tuple[str, str]]) -> pl.DataFrame:
+def claims(
+    evidence: Mapping[str, pl.DataFrame], level: str, surface_form_confounds: Collection[tuple[str, str]]
+) -> pl.DataFrame:
     """Make every statement of a study; see `CLAIMS`.
 
     Args:
-        evidence: source tables of one study.
+        evidence: source tables of one study by name, see `spec.EVIDENCE`.
         level: the primary label level.
         surface_form_confounds: (level, category) of each category whose texts share a wording or a length. Such a
             surface form has latents of its own in an untrained network (`features/probe_quality/categories.py`).
     """
     stated = [
         *claims_of_time(
-            evidence.emergence_over_time,
-            evidence.category_controls,
-            evidence.category_presence,
-            evidence.model_seeds,
-            _left_out(evidence.checkpoint_registry),
+            evidence["emergence_over_time"],
+            evidence["category_controls"],
+            evidence["category_presence"],
+            evidence["model_seeds"],
+            _left_out(evidence["checkpoint_registry"]),
         ),
-        *claims_of_depth(evidence.emergence_over_space),
-        *claims_of_reactivation(evidence.reactivation, evidence.reactivation_mechanism, level),
-        *claims_of_scale(evidence.emergence_over_scale, level),
-        *claims_of_lineage(evidence.lineage_stability),
+        *claims_of_depth(evidence["emergence_over_space"]),
+        *claims_of_reactivation(evidence["reactivation"], evidence["reactivation_mechanism"], level),
+        *claims_of_scale(evidence["emergence_over_scale"], level),
+        *claims_of_lineage(evidence["lineage_stability"]),
     ]
     return claims_table([_with_wording(claim, surface_form_confounds) for claim in stated])
 

@@ -20,7 +20,7 @@ EVIDENCE = (
     "emergence_over_scale",
     "model_seeds",
 )
-"""Source assets of the statements, named as the fields of `claims.Evidence`."""
+"""Source assets of the statements."""
 _AT_RISK_NEXT = (pl.col("n_at_risk") - pl.col("n_events")).shift(1)
 _OF_CURVE = ("model", "control_id", "category_level")
 

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from emergence_assets.emergence.claims.claims import Evidence, claims
+from emergence_assets.emergence.claims.claims import claims
 from emergence_assets.emergence.claims.grading import GRADES
 from emergence_assets.emergence.scale.table import MODEL_SEEDS
 from emergence_assets.features.probe_quality.categories import surface_form_confounds
@@ -16,10 +16,10 @@ def collect_claims(probes: str, model_seeds: pl.DataFrame | None = None, **table
     Args:
         probes: JSON of the probe set.
         model_seeds: None for a family without a second training run of any model.
-        tables: the other fields of `Evidence`.
+        tables: the other tables of `spec.EVIDENCE`.
     """
     runs = MODEL_SEEDS.schema.to_frame() if model_seeds is None else model_seeds
     texts = probe_set(probes)
-    frame = claims(Evidence(model_seeds=runs, **tables), texts.levels[0], surface_form_confounds(texts))
+    frame = claims({"model_seeds": runs, **tables}, texts.levels[0], surface_form_confounds(texts))
     counts = dict(frame.group_by("grade").len().iter_rows())
     return Made(frame, {f"grade_{grade}": counts.get(grade, 0) for grade in GRADES})

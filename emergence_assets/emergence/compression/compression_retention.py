@@ -35,7 +35,7 @@ from emergence_assets.emergence.compression.retention import (
 )
 from emergence_assets.emergence.compression.table import COMPRESSION_RETENTION
 from emergence_assets.features.statistics.encoded import encoded
-from emergence_assets.features.statistics.formulas import interval
+from emergence_assets.features.statistics.formulas import estimate
 from emergence_assets.saes.model.sae import SAE
 
 
@@ -109,17 +109,15 @@ def compression_retention(
             found = _measured(model, read, instruments)
         own = own or found
         report(number + 1, len(versions), f"{version.variant} {version.control_id}")
+        about = {"variant": version.variant, "control_id": version.control_id, "changed_layer": version.changed_layer}
+        if version.control_id == "none":
+            about["bits"] = BITS.get(version.variant)
+        if change is not None:
+            about |= {"density": change.density, "relative_norm": change.relative_norm}
         for layer in read:
-            row = _row(found, own, layer, instruments)
-            row |= {"variant": version.variant, "control_id": version.control_id, "bits": BITS.get(version.variant)}
-            if version.control_id != "none":
-                row["bits"] = None
-            if change is not None:
-                row |= {"density": change.density, "relative_norm": change.relative_norm}
-            row |= {"changed_layer": version.changed_layer, "layer": layer, "category_level": level}
-            rows.append({**keys, **row, "rel_depth": (layer + 1) / int(keys["n_layers"])})
-    complete = [{name: row.get(name) for name in COMPRESSION_RETENTION.schema} for row in rows]
-    return pl.DataFrame(complete, schema=COMPRESSION_RETENTION.schema)
+            place = {"layer": layer, "rel_depth": (layer + 1) / int(keys["n_layers"]), "category_level": level}
+            rows.append({**keys, **place, **about, **_row(found, own, layer, instruments)})
+    return pl.DataFrame(rows, schema=COMPRESSION_RETENTION.schema)
 
 
 def _versions(
@@ -156,15 +154,12 @@ def _measured(model: PreTrainedModel, layers: Sequence[int], given: Instruments)
 def _row(found: _Measurements, own: _Measurements, layer: int, given: Instruments) -> dict[str, Any]:
     kept = given.kept_c
     drop = own.presence[layer] - found.presence[layer]
-    lo, hi = interval(np.nanmean(drop.p_cb[kept], axis=0))
     return {
         "n_categories": int(kept.sum()),
         "n_texts": len(given.texts),
         "p_model": own.presence[layer].p_c[kept].mean(),
         "p_variant": found.presence[layer].p_c[kept].mean(),
-        "mean_drop": drop.p_c[kept].mean(),
-        "mean_drop_lo": float(lo),
-        "mean_drop_hi": float(hi),
+        **estimate("mean_drop", drop.p_c[kept].mean(), np.nanmean(drop.p_cb[kept], axis=0)),
         "retention": retained_c(Presence(drop.p_c[kept], drop.p_cb[kept])).mean(),
         "fvu_model": own.fvu[layer],
         "fvu_variant": found.fvu[layer],

@@ -4,18 +4,19 @@ Shape suffixes: r rows, b bootstrap replicates.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from emergence_assets.emergence.controls.table import CATEGORY_CONTROLS
 from emergence_assets.emergence.presence.replicates import CELL_KEYS, group_means, replicate_array
 from emergence_assets.emergence.presence.seed_draws import nested_means
-from emergence_assets.features.statistics.formulas import interval
+from emergence_assets.features.statistics.formulas import bounds
 
 _ROW = ["layer", "control_id", "category_level", "category"]
 _NUMBERS = ["p_select", "p_best", "p_dense"]
+_CONTROL = [*_ROW, *_NUMBERS, "replicates", "n_draws"]
 
 
 def category_controls(parts: pl.DataFrame, presence: pl.DataFrame, chosen: Sequence[str]) -> pl.DataFrame:
@@ -72,11 +73,10 @@ def category_controls(parts: pl.DataFrame, presence: pl.DataFrame, chosen: Seque
 
 def _over_draws(parts: pl.DataFrame, model: str) -> pl.DataFrame:
     """Return the mean over the draws of each control, with replicates over texts and draws."""
-    kept = [*_ROW, *_NUMBERS, "replicates", "n_draws"]
     rows = parts.sort(*_ROW, "draw")
     drawn = rows.group_by(_ROW, maintain_order=True).agg(pl.col(_NUMBERS).mean(), n_draws=pl.len().cast(pl.Int16))
     if drawn.is_empty():
-        return drawn.with_columns(replicates=pl.lit(None, pl.List(pl.Float32))).select(kept)
+        return drawn.with_columns(replicates=pl.lit(None, pl.List(pl.Float32))).select(_CONTROL)
     replicates = nested_means(
         replicate_array(rows),
         rows["p_best"].to_numpy(),
@@ -84,32 +84,23 @@ def _over_draws(parts: pl.DataFrame, model: str) -> pl.DataFrame:
         [(model, *cell) for cell in drawn.select("control_id", "layer").iter_rows()],
         list(drawn.select("control_id", "category_level").iter_rows()),
     )
-    return drawn.with_columns(replicates=pl.Series(replicates.astype(np.float32), dtype=pl.List(pl.Float32))).select(
-        kept
-    )
+    column = pl.Series("replicates", replicates.astype(np.float32), dtype=pl.List(pl.Float32))
+    return drawn.with_columns(column).select(_CONTROL)
 
 
 def _from_presence(presence: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFrame:
     """Return the controls that `category_presence` already contains."""
-    step0 = presence.filter(pl.col("step") == 0, pl.col("control_id") == "none")
-    shuffled = presence.filter(pl.col("step") == pl.col("step").max(), pl.col("control_id") == "label_shuffle")
-    none = pl.lit(None, dtype=pl.List(pl.Float32)).alias("replicates")
-    kept = [*(key for key in _ROW if key != "control_id"), *_NUMBERS, "replicates"]
+    last = presence.filter(pl.col("step") == pl.col("step").max())
+    probe = measured.with_columns(p_select=pl.lit(None, pl.Float32))
     found = {
-        "step0": step0.select(kept),
-        "label_shuffle": shuffled.select(kept),
-        "dense": measured.with_columns(
-            replicates=pl.col("replicates_dense"), p_best=pl.col("p_dense"), p_select=pl.lit(None, pl.Float32)
-        ).select(kept),
-        "bow": measured.with_columns(none, p_best=pl.col("p_bow"), p_select=pl.lit(None, pl.Float32)).select(kept),
+        "step0": presence.filter(pl.col("step") == 0, pl.col("control_id") == "none"),
+        "label_shuffle": last.filter(pl.col("control_id") == "label_shuffle"),
+        "dense": probe.with_columns(p_best="p_dense", replicates="replicates_dense"),
+        "bow": probe.with_columns(p_best="p_bow", replicates=pl.lit(None, pl.List(pl.Float32))),
     }
     return pl.concat(
-        [
-            frame.with_columns(control_id=pl.lit(control_id), n_draws=pl.lit(None, pl.Int16)).select(
-                *_ROW, *_NUMBERS, "replicates", "n_draws"
-            )
-            for control_id, frame in found.items()
-        ]
+        frame.with_columns(control_id=pl.lit(control_id), n_draws=pl.lit(None, pl.Int16)).select(_CONTROL)
+        for control_id, frame in found.items()
     )
 
 
@@ -123,19 +114,9 @@ def _replicates(rows: pl.DataFrame, column: str) -> np.ndarray:
 
 def _with_intervals(rows: pl.DataFrame, control_rb: np.ndarray, measured_rb: np.ndarray) -> pl.DataFrame:
     has_own = (rows["control_id"] != "bow").to_numpy()
-    bounds: dict[str, Any] = {
-        "p_best": interval(np.where(has_own[:, None], control_rb, np.nan)),
-        "above_control": interval(measured_rb - control_rb),
-    }
-    table = rows.with_columns(
-        *(
-            pl.Series(f"{name}_{side}", values)
-            for name, pair in bounds.items()
-            for side, values in zip(("lo", "hi"), pair, strict=True)
-        ),
-        above_control=pl.col("p_measured") - pl.col("p_best"),
-    )
-    floats = [name for name, dtype in CATEGORY_CONTROLS.schema.items() if dtype == pl.Float32]
-    return table.with_columns(pl.col(name).cast(pl.Float32).fill_nan(None) for name in floats).select(
+    columns = bounds("p_best", np.where(has_own[:, None], control_rb, np.nan))
+    columns |= bounds("above_control", measured_rb - control_rb)
+    table = rows.with_columns(*pl.DataFrame(columns), above_control=pl.col("p_measured") - pl.col("p_best"))
+    return table.with_columns(cs.float().cast(pl.Float32).fill_nan(None)).select(
         pl.col(name).cast(dtype) for name, dtype in CATEGORY_CONTROLS.schema.items()
     )

@@ -6,12 +6,12 @@ Shape suffixes: p texts, d d_model, t rows.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from emergence_assets.activations.files.reading import Rows, open_rows
+from emergence_assets.activations.files.reading import Rows
 from emergence_assets.activations.forward.capture import capture_checkpoint
 from emergence_assets.activations.forward.worker import LoadedCheckpoint, loaded_checkpoint, training_rows
 from emergence_assets.emergence.controls.reinitialised_model import reinitialise
@@ -20,7 +20,7 @@ from emergence_assets.emergence.controls.table import CONTROL_PARTS, ENCODER_DRA
 from emergence_assets.emergence.controls.untrained_saes import frozen_decoder, gaussian_rows, random_encoder
 from emergence_assets.emergence.controls.word_order import with_shuffled_words
 from emergence_assets.features.statistics.cell_tables import CellRecipe
-from emergence_assets.features.statistics.encoded import encoded
+from emergence_assets.features.statistics.encoded import encoded, stored_read_outs
 from emergence_assets.features.statistics.labels import length_strata
 from emergence_assets.features.statistics.probe_labels import cell_labels, cell_texts, probe_texts
 from emergence_assets.plan.table_worker import Made
@@ -38,21 +38,10 @@ SEED = 20_000
 """Offset of the seeds of controls, added to the seed of the statistics: no seed is shared with the measurement."""
 DRAW_SEEDS = 1_000
 """Distance between the seeds of two draws."""
-
-
-class Layer(NamedTuple):
-    """A layer and the files from which its control is computed."""
-
-    layer: int
-    activation_file: Path
-    sae_folder: Path
-
-
-class Material(NamedTuple):
-    """Training rows of the SAEs and read-outs of the probe texts, for one layer."""
-
-    rows: Rows
-    read_out_pd: np.ndarray
+Files = Mapping[int, Mapping[str, Path]]
+"""Files of the inputs by layer and name."""
+Captured = dict[tuple[int, str], np.ndarray]
+"""Rows by layer and name: read_out and resid_post."""
 
 
 def measure_control(
@@ -74,28 +63,27 @@ def measure_control(
         report: called with layers done, all layers, and a note.
     """
     recipe, last = CellRecipe.from_settings(settings["statistics"]), max(origins)
-    places = [
-        Layer(cell["layer"], Path(cell["files"]["activations"]), Path(cell["files"]["sae"]))
+    files = {
+        cell["layer"]: {name: Path(file) for name, file in cell["files"].items()}
         for cell in cells
         if cell["step"] == last
-    ]
+    }
     tokens_file = Path(origins[last]["tokens_file"])
     labels = cell_labels(probes, tokens_file)
     strata = length_strata(cell_texts(probes, tokens_file).length_p) if control_id.endswith("within_length") else None
     frames = []
-    for position, (place, read_out_pd, drawn) in enumerate(
-        _encoders(control_id, origins[last], places, settings, probes)
-    ):
+    encoders = _encoders(control_id, origins[last], files, settings, probes)
+    for position, (layer, read_out_pd, drawn) in enumerate(encoders):
         rows = control_rows((encoded(sae, read_out_pd) for sae in drawn), read_out_pd, labels, recipe, strata)
-        frames.append(rows.with_columns(layer=pl.lit(place.layer, pl.Int16), control_id=pl.lit(control_id)))
-        report(position + 1, len(places), control_id)
+        frames.append(rows.with_columns(layer=pl.lit(layer, pl.Int16), control_id=pl.lit(control_id)))
+        report(position + 1, len(files), control_id)
     frame = pl.concat(frames).select(CONTROL_PARTS.schema.names())
     return Made(frame, {"mean_p_best": frame["p_best"].mean()})
 
 
 def _encoders(
-    control_id: str, origin: Mapping[str, Any], places: Sequence[Layer], recipe: Mapping[str, Any], probes: str
-) -> Iterator[tuple[Layer, np.ndarray, Sequence[SAE]]]:
+    control_id: str, origin: Mapping[str, Any], files: Files, recipe: Mapping[str, Any], probes: str
+) -> Iterator[tuple[int, np.ndarray, Sequence[SAE]]]:
     """Yield per layer the read-outs of the control and the SAEs that encode them, one SAE per draw."""
     device = choose_accelerator().device
     settings, seed = SAESettings.model_validate(recipe["sae"]), int(recipe["sae"]["seeds"][0])
@@ -105,56 +93,42 @@ def _encoders(
     def trained(rows: Rows | np.ndarray, layer: int) -> SAE:
         return train_saes([SAEJob(rows, own_seed + layer, kept_t)], settings, device)[0].sae
 
+    def of_study(layer: int) -> SAE:
+        return read_sae(seed_folder(files[layer]["sae"], seed))[0]
+
     if control_id == "label_shuffle_within_length":
-        for place in places:
-            yield place, _read_out(place), [_study_sae(place, seed)]
+        for layer, own in files.items():
+            yield layer, stored_read_outs(own["activations"]), [of_study(layer)]
     elif control_id == "text_wordshuffle":
-        shuffled = _shuffled_read_outs(origin, places, probes, own_seed)
-        for place in places:
-            yield place, shuffled[place.layer], [_study_sae(place, seed)]
+        shuffled = _shuffled(origin, list(files), probes, own_seed)
+        for layer in files:
+            yield layer, shuffled[layer, "read_out"], [of_study(layer)]
     elif control_id in ("reinit_full", "reinit_keep_embed"):
-        keep = control_id == "reinit_keep_embed"
-        for place, material in zip(places, _reinitialised(origin, places, own_seed, keep), strict=True):
-            yield place, material.read_out_pd, [trained(material.rows, place.layer)]
+        captured = _reinitialised(origin, list(files), own_seed, control_id == "reinit_keep_embed")
+        for layer in files:
+            rows = Rows(captured[layer, "resid_post"], "float32")
+            yield layer, captured[layer, "read_out"], [trained(rows, layer)]
     else:
-        by_layer = {place.layer: place for place in places}
-        for layer, rows in training_rows(origin, {place.layer: place.activation_file for place in places}):
-            place, job = by_layer[layer], SAEJob(rows, own_seed + layer, kept_t)
-            read_out_pd = _read_out(place)
+        for layer, rows in training_rows(origin, {layer: own["activations"] for layer, own in files.items()}):
+            job, read_out_pd = SAEJob(rows, own_seed + layer, kept_t), stored_read_outs(files[layer]["activations"])
             if control_id == "act_gauss":
                 numbers_td = gaussian_rows(rows, own_seed + layer)
                 read_out_pd = gaussian_rows(Rows(read_out_pd, "float32"), own_seed + 1_000 + layer)
-                yield place, read_out_pd, [trained(numbers_td, layer)]
+                yield layer, read_out_pd, [trained(numbers_td, layer)]
             elif control_id == "dict_frozen_encoder":
                 draws = (replace(job, seed=job.seed + DRAW_SEEDS * draw) for draw in range(ENCODER_DRAWS))
-                yield place, read_out_pd, [random_encoder(one, settings, device) for one in draws]
+                yield layer, read_out_pd, [random_encoder(one, settings, device) for one in draws]
             else:
-                yield place, read_out_pd, [frozen_decoder(job, settings, device)]
+                yield layer, read_out_pd, [frozen_decoder(job, settings, device)]
 
 
-def _read_out(place: Layer) -> np.ndarray:
-    return np.ascontiguousarray(open_rows(place.activation_file, "read_out", verify=True).float32())
-
-
-def _study_sae(place: Layer, seed: int) -> SAE:
-    return read_sae(seed_folder(place.sae_folder, seed))[0]
-
-
-def _reinitialised(
-    origin: Mapping[str, Any], places: Sequence[Layer], seed: int, keep_embedding: bool
-) -> list[Material]:
+def _reinitialised(origin: Mapping[str, Any], layers: Sequence[int], seed: int, keep_embedding: bool) -> Captured:
     with loaded_checkpoint(origin, lambda *_: None) as loaded:
         reinitialise(loaded.model, seed, keep_embedding=keep_embedding)
-        captured = _captured(loaded, loaded.tokens, places, with_training=True)
-    return [
-        Material(Rows(captured[place.layer, "resid_post"], "float32"), captured[place.layer, "read_out"])
-        for place in places
-    ]
+        return _captured(loaded, loaded.tokens, layers, with_training=True)
 
 
-def _shuffled_read_outs(
-    origin: Mapping[str, Any], places: Sequence[Layer], probes: str, seed: int
-) -> dict[int, np.ndarray]:
+def _shuffled(origin: Mapping[str, Any], layers: Sequence[int], probes: str, seed: int) -> Captured:
     texts = probe_texts(probes, Path(origin["tokens_file"]))["text"].to_list()
     with loaded_checkpoint(origin, lambda *_: None) as loaded:
         tokens, _ = with_shuffled_words(
@@ -165,19 +139,16 @@ def _shuffled_read_outs(
             template=probe_set(probes).template,
             seed=seed,
         )
-        captured = _captured(loaded, tokens, places, with_training=False)
-    return {place.layer: captured[place.layer, "read_out"] for place in places}
+        return _captured(loaded, tokens, layers, with_training=False)
 
 
-def _captured(
-    loaded: LoadedCheckpoint, tokens: Tokens, places: Sequence[Layer], *, with_training: bool
-) -> dict[tuple[int, str], np.ndarray]:
+def _captured(loaded: LoadedCheckpoint, tokens: Tokens, layers: Sequence[int], *, with_training: bool) -> Captured:
     """Capture all layers in memory, in single precision: activations of re-drawn weights may overflow float16."""
     parts: dict[tuple[int, str], list[np.ndarray]] = {}
     capture_checkpoint(
         loaded.model,
         tokens,
-        [place.layer for place in places],
+        layers,
         lambda layer, name, block_td: parts.setdefault((layer, name), []).append(block_td),
         "float32",
         loaded.accelerator.capture_batch,

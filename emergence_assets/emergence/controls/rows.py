@@ -6,13 +6,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emergence_assets.emergence.controls.table import CONTROL_DRAWS
+from emergence_assets.emergence.controls.table import CONTROL_PARTS
 from emergence_assets.features.statistics.cell_tables import CellRecipe, score_labelling
 from emergence_assets.features.statistics.codes import Codes
 from emergence_assets.features.statistics.labels import Labels, shuffled_labels, text_weights
 from emergence_assets.features.statistics.linear_probes import dense_probe_auroc
 
-_SCHEMA = {column.name: column.dtype for column in CONTROL_DRAWS}
+_SCHEMA = CONTROL_PARTS.schema_without("control_id", "layer")
 
 
 def control_rows(
@@ -22,7 +22,7 @@ def control_rows(
     recipe: CellRecipe,
     stratum_p: NDArray[np.integer] | None = None,
 ) -> pl.DataFrame:
-    """Measure presence as in `cell_tables.presence_cell`, without permuted labels; see `CONTROL_DRAWS`.
+    """Measure presence as in `cell_tables.presence_cell`, without permuted labels; see `CONTROL_PARTS`.
 
     Args:
         drawn: codes of the control, one item per random draw of its SAE.
@@ -49,8 +49,8 @@ def control_rows(
             frames.append(
                 pl.DataFrame(
                     {
-                        "draw": [draw] * len(kept),
-                        "category_level": [level.level] * len(kept),
+                        "draw": draw,
+                        "category_level": level.level,
                         "category": [level.categories[c] for c in kept],
                         "p_select": np.mean([one.p_select_c for one in found], axis=0)[kept],
                         "p_best": np.mean([one.p_best_c for one in found], axis=0)[kept],

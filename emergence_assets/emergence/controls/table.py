@@ -11,20 +11,20 @@ from resources.tables.table import Column, Table, with_interval
 ENCODER_DRAWS = 4
 """Random encoders of `dict_frozen_encoder` in each layer. They need no training, and the advantage of a trained
 dictionary over one of them is hardly larger than the difference between draws (`docs/method.md`)."""
-CONTROL_DRAWS = (
-    Column("draw", pl.Int16, "number of the random draw of the control, from 0", "index", 0),
-    keys.CATEGORY_LEVEL,
-    keys.CATEGORY,
-    P_SELECT,
-    P_BEST,
-    P_DENSE,
-    REPLICATES.or_null,
-)
-"""Columns: presence of one category under one draw of a control at the last step."""
 CONTROL_PARTS = Table(
     "control_parts",
     "One row per layer, category and draw of one control at the last step, with replicates.",
-    (keys.CONTROL_ID, keys.LAYER, *CONTROL_DRAWS),
+    (
+        keys.CONTROL_ID,
+        keys.LAYER,
+        Column("draw", pl.Int16, "number of the random draw of the control, from 0", "index", 0),
+        keys.CATEGORY_LEVEL,
+        keys.CATEGORY,
+        P_SELECT,
+        P_BEST,
+        P_DENSE,
+        REPLICATES.or_null,
+    ),
     ("control_id", "layer", "category_level", "category", "draw"),
 )
 CATEGORY_CONTROLS = Table(

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from numpy.typing import NDArray
 
 from emergence_assets.emergence.cost.stopping import has_risen, is_flat, trend
 from emergence_assets.emergence.cost.table import COST_UTILITY
 from emergence_assets.emergence.cost.utility import UtilitySeries, utility_series
-from emergence_assets.features.statistics.formulas import interval
+from emergence_assets.emergence.presence.replicates import last_crossing
+from emergence_assets.features.statistics.formulas import estimate, interval
 
 ENOUGH = 0.9
 """Share of the final utility whose compute is reported (flops_to_90)."""
@@ -52,12 +54,7 @@ def cost_utility(category_presence: pl.DataFrame, checkpoint_registry: pl.DataFr
     table = pl.DataFrame(rows, schema=known).join(
         checkpoint_registry.select("model", "step", "loss"), on=["model", "step"], how="left", maintain_order="left"
     )
-    floats = [
-        name
-        for name, dtype in COST_UTILITY.schema.items()
-        if dtype in (pl.Float32, pl.Float64) and name in table.columns
-    ]
-    table = table.with_columns(pl.col(floats).fill_nan(None))
+    table = table.with_columns(cs.float().fill_nan(None))
     parts = [
         part.with_columns(pareto=pl.Series(is_efficient(part["train_flops"].to_list(), part["u_excess"].to_list())))
         for part in table.partition_by("category_level", "control_id", maintain_order=True)
@@ -102,8 +99,8 @@ def _rows(series: UtilitySeries) -> list[dict[str, Any]]:
                 "category_level": series.category_level,
                 "control_id": series.control_id,
                 "layer": series.layer_s[s],
-                **_with_interval("u_excess", u_s[s], u_sb[s]),
-                **_with_interval("u_final_present", share_s[s], share_sb[s]),
+                **estimate("u_excess", u_s[s], u_sb[s]),
+                **estimate("u_final_present", share_s[s], share_sb[s]),
                 "n_final_present": series.n_final_present,
                 "u_frac_of_final": u_s[s] / u_s[-1] if has_end else None,
                 **_marginal(s, flops_s, u_s, u_sb),
@@ -120,18 +117,13 @@ def _rows(series: UtilitySeries) -> list[dict[str, Any]]:
     return rows
 
 
-def _with_interval(name: str, value: float, replicates_b: NDArray[np.float64]) -> dict[str, float]:
-    lo, hi = interval(replicates_b)
-    return {name: float(value), f"{name}_lo": float(lo), f"{name}_hi": float(hi)}
-
-
 def _marginal(
     s: int, flops_s: NDArray[np.float64], u_s: NDArray[np.float64], u_sb: NDArray[np.float64]
 ) -> dict[str, float]:
     if s == 0 or flops_s[s - 1] <= 0:
-        return _with_interval("marginal_u_dec", float("nan"), np.full(u_sb.shape[1], np.nan))
+        return estimate("marginal_u_dec", float("nan"), np.full(u_sb.shape[1], np.nan))
     decades = np.log10(flops_s[s] / flops_s[s - 1])
-    return _with_interval("marginal_u_dec", (u_s[s] - u_s[s - 1]) / decades, (u_sb[s] - u_sb[s - 1]) / decades)
+    return estimate("marginal_u_dec", (u_s[s] - u_s[s - 1]) / decades, (u_sb[s] - u_sb[s - 1]) / decades)
 
 
 def _flops_to_share(
@@ -140,23 +132,10 @@ def _flops_to_share(
     """Return the compute from which utility stays at 90 % of its last value or above, with its interval."""
     # Step 0 has no position on a log axis: it is placed at the compute of the first trained checkpoint.
     x_s = np.log10(np.maximum(flops_s, flops_s[flops_s > 0].min() if (flops_s > 0).any() else 1.0))
-    x, before = _last_rise(x_s, u_s[:, None])
+    x, before = last_crossing(x_s, u_s[:, None], ENOUGH * u_s[-1:])
     if not np.isfinite(x[0]):
         return None, None, None
-    lo, hi = interval(_last_rise(x_s, u_sb)[0])
+    lo, hi = interval(last_crossing(x_s, u_sb, ENOUGH * u_sb[-1])[0])
     i = int(before[0])
     # fmin and fmax ignore NaN: without defined replicates the checkpoints around it are the interval.
     return 10 ** float(x[0]), 10 ** float(np.fmin(lo, x_s[i])), 10 ** float(np.fmax(hi, x_s[i + 1]))
-
-
-def _last_rise(x_s: NDArray[np.float64], u_sb: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Find the last rise through 90 % of the last value: x (NaN if never below) and the checkpoint before it."""
-    target_b = ENOUGH * u_sb[-1]
-    below_sb = u_sb[:-1] < target_b
-    crosses_b = (u_sb[-1] > 0) & below_sb.any(axis=0)
-    before_b = len(below_sb) - 1 - below_sb[::-1].argmax(axis=0)
-    columns = np.arange(u_sb.shape[1])
-    lower, upper = u_sb[before_b, columns], u_sb[before_b + 1, columns]
-    step_b = np.where(crosses_b & (upper > lower), upper - lower, 1.0)
-    x_b = x_s[before_b] + (target_b - lower) / step_b * (x_s[before_b + 1] - x_s[before_b])
-    return np.where(crosses_b, x_b, np.nan), before_b

@@ -16,9 +16,9 @@ from emergence_assets.emergence.presence.replicates import (
     best_layers,
     replicate_array,
     require_same_texts,
-    step0_rows,
+    with_step0,
 )
-from emergence_assets.features.statistics.formulas import interval
+from emergence_assets.features.statistics.formulas import interval, mean_of_defined
 from resources.errors import EmergenceError
 
 FLOPS_PER_PARAMETER_AND_TOKEN = 6
@@ -63,14 +63,6 @@ class UtilitySeries:
         """
         return _share(self.is_present_sc[:, :, None])[:, 0], _share(self.is_present_scb)
 
-    def until(self, n_steps: int) -> "UtilitySeries":
-        """Return the series of the first `n_steps` checkpoints, as known during training."""
-        along = ("step_s", "tokens_s", "layer_s", "excess_s", "excess_sb", "is_present_sc", "is_present_scb")
-        same = ("model", "n_params_nonemb", "category_level", "control_id")
-        return UtilitySeries(
-            **{name: getattr(self, name) for name in same}, **{name: getattr(self, name)[:n_steps] for name in along}
-        )
-
 
 def _share(is_present_scb: NDArray[np.bool_]) -> NDArray[np.float64]:
     final_cb = is_present_scb[-1]
@@ -102,18 +94,23 @@ def utility_series(presence: pl.DataFrame) -> Iterator[UtilitySeries]:
             blocks.join(read, on=at_best, how="anti").filter(pl.col("step") == 0).with_columns(is_read=pl.lit(False)),
         ]
     ).sort([*_SERIES, "step", "layer", "category"])
-    row0 = step0_rows(table, ("model", "layer", "control_id", "category_level", "category"))
+    keys = ("model", "layer", "control_id", "category_level", "category")
     replicates_rb = replicate_array(table)
-    p_best = table["p_best"].to_numpy().astype(np.float64)
+    p_best, p_step0, step0_rb = with_step0(table, keys, replicates_rb)
     numbered = table.select(
         *_SERIES, "n_params_nonemb", "step", "tokens_seen", "layer", "category", "is_read", row=pl.int_range(pl.len())
     )
     for part in numbered.filter("is_read").partition_by(_SERIES, maintain_order=True):
-        yield _series(part, p_best, replicates_rb, row0)
+        rows = part["row"].to_numpy()
+        yield _series(part, p_best[rows], p_step0[rows], replicates_rb[rows], step0_rb[rows])
 
 
 def _series(
-    part: pl.DataFrame, p_best: NDArray[np.float64], replicates_rb: NDArray[np.float64], row0: NDArray[np.int64]
+    part: pl.DataFrame,
+    p_best: NDArray[np.float64],
+    p_step0: NDArray[np.float64],
+    replicates_rb: NDArray[np.float64],
+    step0_rb: NDArray[np.float64],
 ) -> UtilitySeries:
     steps = part.unique("step", keep="first", maintain_order=True)
     n_steps, n_categories = steps.height, part["category"].n_unique()
@@ -124,35 +121,21 @@ def _series(
             where=f"{one['model']}, level {one['category_level']}",
             remedy="Rematerialise the cells with one probe set.",
         )
-    rows = part["row"].to_numpy()
-    first = row0[rows]
-    has_step0 = first >= 0
-    before, before_b = (
-        np.where(has_step0, p_best[first], np.nan),
-        np.where(has_step0[:, None], replicates_rb[first], np.nan),
-    )
-    gain, gain_b = p_best[rows] - before, replicates_rb[rows] - before_b
+    gain, gain_b = p_best - p_step0, replicates_rb - step0_rb
     lower = interval(gain_b)[0]
     is_present = (gain >= MARGIN) & (lower > 0)
     # The lower bound of a replicate is assumed as far below it as the lower bound of the estimate below the estimate.
     is_present_b = (gain_b >= MARGIN) & (gain_b > (gain - lower)[:, None])
-    room = np.where(before < TRIVIAL, 1 - before, np.nan)
-    room_b = np.where(np.isfinite(room)[:, None] & (before_b < 1), 1 - before_b, np.nan)
+    room = np.where(p_step0 < TRIVIAL, 1 - p_step0, np.nan)
+    room_b = np.where(np.isfinite(room)[:, None] & (step0_rb < 1), 1 - step0_rb, np.nan)
     shape = (n_steps, n_categories)
     return UtilitySeries(
         **{key: one[key] for key in (*_SERIES, "n_params_nonemb")},
         step_s=steps["step"].to_numpy().astype(np.int64),
         tokens_s=steps["tokens_seen"].to_numpy().astype(np.int64),
         layer_s=steps["layer"].to_numpy().astype(np.int64),
-        excess_s=_mean((gain / room).reshape(shape)),
-        excess_sb=_mean((gain_b / room_b).reshape(*shape, -1)),
+        excess_s=mean_of_defined((gain / room).reshape(shape), 1),
+        excess_sb=mean_of_defined((gain_b / room_b).reshape(*shape, -1), 1),
         is_present_sc=is_present.reshape(shape),
         is_present_scb=is_present_b.reshape(*shape, -1),
     )
-
-
-def _mean(values_sc: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average over the categories with a defined value; NaN if there are none."""
-    defined = np.isfinite(values_sc)
-    total, count = np.where(defined, values_sc, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64)
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)

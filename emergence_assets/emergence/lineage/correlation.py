@@ -84,31 +84,24 @@ def latent_activity(codes: Codes, text_p: NDArray[np.integer], min_support: int 
     return Activity(np.flatnonzero(kept).astype(np.int32), matrix)
 
 
-class Correlator:
-    """Pearson correlation between all latents of two SAEs, for one block of the first SAE's latents at a time."""
+def correlation_block(one: Activity, other: Activity, start: int, stop: int) -> NDArray[np.float32]:
+    """Return the Pearson correlation of latents `start` to `stop` of an SAE with all latents of another, in [-1, 1].
 
-    def __init__(self, one: Activity, other: Activity):
-        """Standardise both SAEs' activations.
-
-        Raises:
-            EmergenceError: the numbers of texts differ.
-        """
-        if one.values_pn.shape[0] != other.values_pn.shape[0]:
-            raise EmergenceError(
-                f"latents were read on {one.values_pn.shape[0]} and on {other.values_pn.shape[0]} texts",
-                where="correlation of latents",
-                remedy="read both on the same texts",
-            )
-        self._one, self._other = one.standardised, other.standardised
-        self._n_texts = one.values_pn.shape[0]
-
-    def block(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Correlate latents `start` to `stop` of the first SAE with all latents of the other; values in [-1, 1]."""
-        one_np = self._one.by_latent_np
-        block_np = one_np if stop - start == one_np.shape[0] else one_np[start:stop]
-        together = (block_np @ self._other.by_text_pn).toarray() / self._n_texts
-        correlation = together - np.outer(self._one.mean_n[start:stop], self._other.mean_n)
-        return np.clip(correlation, -1, 1).astype(np.float32)
+    Raises:
+        EmergenceError: the numbers of texts differ.
+    """
+    n_texts = one.values_pn.shape[0]
+    if n_texts != other.values_pn.shape[0]:
+        raise EmergenceError(
+            f"latents were read on {n_texts} and on {other.values_pn.shape[0]} texts",
+            where="correlation of latents",
+            remedy="read both on the same texts",
+        )
+    left, right = one.standardised, other.standardised
+    one_np = left.by_latent_np
+    block_np = one_np if stop - start == one_np.shape[0] else one_np[start:stop]
+    together = (block_np @ right.by_text_pn).toarray() / n_texts
+    return np.clip(together - np.outer(left.mean_n[start:stop], right.mean_n), -1, 1).astype(np.float32)
 
 
 def correlation_of_pairs(

@@ -46,52 +46,32 @@ def edges_between(
     edges = edges.where(kept)
     measured = measure_edges(one, other, edges)
     on_score = correlation_of_pairs(source.score, target.score, np.stack([edges.source_e, edges.target_e], axis=1))
-    category_e, other_category_e = source.category_n[edges.source_e], target.category_n[edges.target_e]
-    known = (category_e != None) & (other_category_e != None)  # noqa: E711 - an array, elementwise
-    return pl.DataFrame(
-        {
-            "src_latent": one.latent_n[edges.source_e],
-            "dst_latent": other.latent_n[edges.target_e],
-            "cos_dec": pl.Series(measured.cosine_e).fill_nan(None),
-            "corr_act": measured.correlation_e,
-            "corr_score": on_score,
-            "jaccard": measured.jaccard_e,
-            "n_joint": measured.n_joint_e,
-            "rank_src": edges.rank_source_e,
-            "rank_dst": edges.rank_target_e,
-            "mutual": edges.mutual_e,
-            "score": edges.score_e,
-            "in_assignment": assigned_e,
-            "accepted": edges.mutual_e,
-            "same_category": pl.Series((category_e == other_category_e).astype(bool)).zip_with(
-                pl.Series(known.astype(bool)), pl.Series([None] * len(known), dtype=pl.Boolean)
-            ),
-        }
-    ).select(
-        pl.lit(value).cast(dtype).alias(name)
-        if (value := _constants(axis, source, target, models, null, untrained).get(name)) is not None
-        else pl.col(name).cast(dtype)
-        for name, dtype in FEATURE_LINEAGE.schema.items()
-    )
-
-
-def _constants(
-    axis: str, source: ReadSAE, target: ReadSAE, models: tuple[str, str], null: float, untrained: float
-) -> dict[str, str | int | float]:
-    return {
+    categories = zip(source.category_n[edges.source_e], target.category_n[edges.target_e], strict=True)
+    ends = {"src": source.key, "dst": target.key}
+    columns = {
         "model": models[0],
         "dst_model": models[1],
         "axis": axis,
-        "src_step": source.key.step,
-        "src_layer": source.key.layer,
-        "src_sae_seed": source.key.sae_seed,
-        "dst_step": target.key.step,
-        "dst_layer": target.key.layer,
-        "dst_sae_seed": target.key.sae_seed,
+        **{f"{side}_{name}": value for side, key in ends.items() for name, value in key._asdict().items()},
+        "src_latent": one.latent_n[edges.source_e],
+        "dst_latent": other.latent_n[edges.target_e],
+        "cos_dec": pl.Series(measured.cosine_e).fill_nan(None),
+        "corr_act": measured.correlation_e,
+        "corr_score": on_score,
+        "jaccard": measured.jaccard_e,
+        "n_joint": measured.n_joint_e,
+        "rank_src": edges.rank_source_e,
+        "rank_dst": edges.rank_target_e,
+        "mutual": edges.mutual_e,
+        "score": edges.score_e,
         "null_p995": null,
         "untrained_p995": untrained,
+        "in_assignment": assigned_e,
         "method": METHOD,
+        "accepted": edges.mutual_e,
+        "same_category": [None if None in pair else pair[0] == pair[1] for pair in categories],
     }
+    return pl.DataFrame(columns).select(pl.col(name).cast(dtype) for name, dtype in FEATURE_LINEAGE.schema.items())
 
 
 @functools.lru_cache(8)

@@ -112,9 +112,12 @@ def _persistence(part: pl.DataFrame, early: ReadSAE, later: ReadSAE, n_boot: int
     measured = _lift(fires_early[:, early_e], fires_late[:, late_e], weights_pb)
     stand_in_ec = _equally_frequent(later.latents.activity.n_active_n, late_e)
     n_stand_in = stand_in_ec.shape[1]
-    columns: dict[str, Any] = {"category": early.category_n[early_e].tolist()}
-    columns |= {"n_early": np.asarray(fires_early.sum(axis=0))[early_e].astype(int)}
-    columns |= {"n_late": np.asarray(fires_late.sum(axis=0))[late_e].astype(int), "n_joint": measured.n_joint_e}
+    columns: dict[str, Any] = {
+        "category": pl.Series(early.category_n[early_e].tolist(), dtype=pl.String),
+        "n_early": np.asarray(fires_early.sum(axis=0))[early_e].astype(int),
+        "n_late": np.asarray(fires_late.sum(axis=0))[late_e].astype(int),
+        "n_joint": measured.n_joint_e,
+    }
     controls = None
     if n_stand_in:
         repeated = fires_early[:, np.repeat(early_e, n_stand_in)]
@@ -124,7 +127,6 @@ def _persistence(part: pl.DataFrame, early: ReadSAE, later: ReadSAE, n_boot: int
             ("", "_lo", "_hi"), lift[:3] if lift else [np.full(len(early_e), np.nan)] * 3, strict=True
         ):
             columns[name + ending] = pl.Series(values, dtype=pl.Float64).fill_nan(None)
-    columns["category"] = pl.Series(columns["category"], dtype=pl.String)
     return columns
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from emergence_assets.emergence.lineage.correlation import (
     Activity,
-    Correlator,
+    correlation_block,
     correlation_of_pairs,
     jaccard,
     joint_counts,
@@ -67,13 +67,7 @@ class Edges(NamedTuple):
 
     def where(self, kept_e: NDArray[np.bool_]) -> "Edges":
         """Return the edges selected by a mask."""
-        return Edges(
-            self.source_e[kept_e],
-            self.target_e[kept_e],
-            self.score_e[kept_e],
-            self.rank_target_e[kept_e],
-            self.rank_source_e[kept_e],
-        )
+        return self._make(part[kept_e] for part in self)
 
 
 class Measured(NamedTuple):
@@ -97,8 +91,7 @@ class Best(NamedTuple):
 
     def first(self, n_ranks: int) -> "Best":
         """Return the first `n_ranks` partners of each latent."""
-        few = slice(0, n_ranks)
-        return Best(self.target_nr[:, few], self.score_nr[:, few], self.source_mr[:, few], self.score_mr[:, few])
+        return self._make(part[:, :n_ranks] for part in self)
 
 
 def match_latents(one: LatentSet, other: LatentSet) -> Edges:
@@ -162,11 +155,11 @@ def _scores(one: LatentSet, other: LatentSet) -> Iterator[tuple[int, int, NDArra
     """Yield the scores of the first set's latents with all latents of the other, block by block."""
     if (one.direction_nd is None) != (other.direction_nd is None):
         raise EmergenceError("only one of two sets of latents has directions", where="matching of latents")
-    correlator, n, m = Correlator(one.activity, other.activity), len(one), len(other)
+    n, m = len(one), len(other)
     n_rows = max(1, BLOCK_PAIRS // max(m, 1))
     for start in range(0, n if m else 0, n_rows):
         stop = min(n, start + n_rows)
-        score_bm = correlator.block(start, stop)
+        score_bm = correlation_block(one.activity, other.activity, start, stop)
         if one.direction_nd is not None and other.direction_nd is not None:
             score_bm += one.direction_nd[start:stop] @ other.direction_nd.T
             score_bm *= 0.5

@@ -51,13 +51,7 @@ def lineage_nodes(edges: pl.DataFrame, latents: pl.DataFrame, model: str, direct
     nodes = members.join(order, on="step", how="left", maintain_order="left").group_by("chain", maintain_order=True)
     return (
         nodes.agg(
-            pl.format(
-                "L{}-{}-r{}-{}",
-                pl.col("layer").first(),
-                pl.col("step").first(),
-                pl.col("sae_seed").first(),
-                pl.col("latent").first(),
-            ).alias("lineage_id"),
+            pl.format("L{}-{}-r{}-{}", *(pl.col(name).first() for name in _MEMBER)).alias("lineage_id"),
             pl.col("layer").first(),
             pl.len().alias("n_members"),
             pl.col("before").first().alias("birth_step_lo"),

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emergence_assets.emergence.lineage.survival import decades, half_lives, survival
+from emergence_assets.features.statistics.formulas import estimate
 
 MIN_CEILING = 0.1
 """Ceiling below which no ratio is formed: the SAE design hardly finds its own latents again."""
@@ -36,13 +37,10 @@ def with_ratios(table: pl.DataFrame, seed: int) -> pl.DataFrame:
     defined_r = known_r & (s_ceiling >= MIN_CEILING)
     norm_rb = np.where(defined_r[:, None], raw_rb / ceiling_rb, np.nan)
     s_norm = np.where(defined_r, k / n / np.where(defined_r, s_ceiling, 1), np.nan)
-    columns: dict[str, NDArray[Any]] = {"s_raw": k / n, "s_ceiling": s_ceiling, "s_norm": s_norm}
-    columns |= _bounds("s_raw", raw_rb) | _bounds("s_norm", norm_rb)
-    columns |= _bounds("s_ceiling", np.where(known_r[:, None], ceiling_rb, np.nan))
+    columns = estimate("s_raw", k / n, raw_rb) | estimate("s_norm", s_norm, norm_rb)
+    columns |= estimate("s_ceiling", s_ceiling, np.where(known_r[:, None], ceiling_rb, np.nan))
     columns |= _lasting(table, s_norm, norm_rb)
-    return table.with_columns(pl.Series(name, values).fill_nan(None) for name, values in columns.items()).with_columns(
-        n_boot=pl.lit(N_DRAWS)
-    )
+    return table.with_columns(*pl.DataFrame(columns, nan_to_null=True), n_boot=pl.lit(N_DRAWS))
 
 
 def _ceiling_rows(table: pl.DataFrame) -> NDArray[np.int64]:
@@ -72,13 +70,3 @@ def _lasting(table: pl.DataFrame, s_norm: NDArray[np.float64], norm_rb: NDArray[
                 columns[f"{name}_lo"][row[defined]] = np.where(np.isinf(lo), np.nan, lo)
                 columns[f"{name}_hi"][row[defined]] = np.where(np.isinf(hi), np.nan, hi)
     return columns
-
-
-def _bounds(name: str, draws_rb: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Return the 95 % interval of draws as two columns; NaN where the draws are undefined."""
-    bounds = {f"{name}_lo": np.full(len(draws_rb), np.nan), f"{name}_hi": np.full(len(draws_rb), np.nan)}
-    defined = np.isfinite(draws_rb[:, 0])
-    if defined.any():
-        lo, hi = np.quantile(draws_rb[defined], (0.025, 0.975), axis=1)
-        bounds[f"{name}_lo"][defined], bounds[f"{name}_hi"][defined] = lo, hi
-    return bounds

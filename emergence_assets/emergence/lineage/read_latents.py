@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from emergence_assets.emergence.lineage.correlation import Activity, latent_activity
 from emergence_assets.emergence.lineage.matching import LatentSet
+from emergence_assets.emergence.lineage.table import MATCHED_LATENTS
 from emergence_assets.features.statistics.rule_counts import assigned
 
 if TYPE_CHECKING:
@@ -53,13 +54,12 @@ class ReadSAE:
         """Return one row per latent; see `MATCHED_LATENTS`."""
         return pl.DataFrame(
             {
-                "step": np.full(len(self.latents), self.key.step, dtype=np.int32),
-                "layer": np.full(len(self.latents), self.key.layer, dtype=np.int16),
-                "sae_seed": np.full(len(self.latents), self.key.sae_seed, dtype=np.int16),
-                "latent": self.latents.latent_n.astype(np.int32),
-                "n_active": self.latents.activity.n_active_n.astype(np.int32),
-                "category": pl.Series(self.category_n.tolist(), dtype=pl.String),
-            }
+                **self.key._asdict(),
+                "latent": self.latents.latent_n,
+                "n_active": self.latents.activity.n_active_n,
+                "category": self.category_n.tolist(),
+            },
+            schema=MATCHED_LATENTS.schema,
         )
 
 

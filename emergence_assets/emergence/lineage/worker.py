@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from emergence_assets.activations.files.reading import open_rows
 from emergence_assets.emergence.lineage.edges import edges_between
 from emergence_assets.emergence.lineage.latent_persistence import latent_persistence
 from emergence_assets.emergence.lineage.nodes import lineage_nodes
@@ -16,6 +15,7 @@ from emergence_assets.emergence.lineage.pairs import Pair, pairs_over_layers, pa
 from emergence_assets.emergence.lineage.read_latents import ReadSAE, SAEKey, Texts, read_latents
 from emergence_assets.emergence.lineage.stability import lineage_stability as shares_found_again
 from emergence_assets.emergence.lineage.table import FEATURE_LINEAGE, MATCHED_LATENTS
+from emergence_assets.features.statistics.encoded import stored_read_outs
 from emergence_assets.features.statistics.probe_labels import cell_labels
 from emergence_assets.features.table import LATENT_STATS
 from emergence_assets.plan.table_worker import Made
@@ -169,7 +169,7 @@ def reader(cells: Layers, probes: str, sae: Mapping[str, Any]) -> Callable[[SAEK
         files = {name: Path(file) for name, file in cell["files"].items()}
         primary = cell_labels(probes, Path(cell["tokens_file"]))[0]
         texts = Texts(np.flatnonzero(primary.is_select_p), np.flatnonzero(~primary.is_select_p), primary.level)
-        read_out_pd = np.ascontiguousarray(open_rows(files["activations"], "read_out", verify=True).float32())
+        read_out_pd = stored_read_outs(files["activations"])
         saes = {seed: read_sae(seed_folder(files["sae"], seed))[0] for seed in sae["seeds"]}
         statistics = read_table(files[LATENT_STATS.name], LATENT_STATS)
         return read_latents(step, layer, read_out_pd, saes, statistics, sae["k"], texts)

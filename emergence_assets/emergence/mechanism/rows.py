@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from numpy.typing import NDArray
 
 from emergence_assets.emergence.mechanism.causal_dependence import causal_dependence
@@ -15,7 +16,7 @@ from emergence_assets.emergence.mechanism.contrast import PARTS, shares, top_hea
 from emergence_assets.emergence.mechanism.forward_pass import Measured, Target
 from emergence_assets.emergence.mechanism.table import REACTIVATION_MECHANISM
 from emergence_assets.emergence.mechanism.targets import FIRST_CONTROL, RESAMPLE, ZERO
-from emergence_assets.features.statistics.formulas import interval
+from emergence_assets.features.statistics.formulas import interval, mean_of_defined
 from emergence_assets.features.statistics.labels import Labels
 
 Floats = NDArray[np.float64]
@@ -70,10 +71,8 @@ def without_mechanism(keys: Mapping[str, Any], level: str, why: str) -> pl.DataF
 
 
 def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    complete = [{name: row.get(name) for name in REACTIVATION_MECHANISM.schema} for row in rows]
-    floats = [name for name, dtype in REACTIVATION_MECHANISM.schema.items() if dtype == pl.Float32]
-    frame = pl.DataFrame(complete, schema=REACTIVATION_MECHANISM.schema)
-    return frame.with_columns(pl.col(floats).fill_nan(None)).sort("category", nulls_last=True)
+    frame = pl.DataFrame(rows, schema=REACTIVATION_MECHANISM.schema)
+    return frame.with_columns(cs.float().fill_nan(None)).sort("category", nulls_last=True)
 
 
 def _seed_estimates(
@@ -106,8 +105,8 @@ def _row(found: Sequence[tuple[Estimates, NDArray[np.float64] | None, Measured]]
     estimates = [one for one, _, _ in found]
     row: dict[str, Any] = {"n_seeds": len(found)}
     for name in estimates[0]:
-        row[name] = float(_mean(np.array([one[name][0] for one in estimates])))
-        replicates_b = _mean(np.stack([one[name][1] for one in estimates]))
+        row[name] = float(mean_of_defined(np.array([one[name][0] for one in estimates]), 0))
+        replicates_b = mean_of_defined(np.stack([one[name][1] for one in estimates]), 0)
         lo, hi = interval(replicates_b) if np.isfinite(row[name]) else (np.nan, np.nan)
         row |= {f"{name}_lo": float(lo), f"{name}_hi": float(hi)}
     fires_v = np.mean([one.fires_vp[:, ~np.isnan(one.clean_p)].mean(axis=1) for _, _, one in found], axis=0)
@@ -122,14 +121,6 @@ def _row(found: Sequence[tuple[Estimates, NDArray[np.float64] | None, Measured]]
     row["n_seeds_agree_parts"] = sum(all(one[largest][0] >= one[name][0] for name in names) for one in estimates)
     heads = [share_lh for _, share_lh, _ in found if share_lh is not None]
     if heads:
-        listed = top_heads(_mean(np.stack(heads)), found[0][2].layers)
+        listed = top_heads(mean_of_defined(np.stack(heads), 0), found[0][2].layers)
         row["top_heads"] = [one._asdict() for one in listed]
     return row | {"undefined_because": "none"}
-
-
-def _mean(values_s: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Average over the seeds with a defined value; NaN if there are none."""
-    is_known = np.isfinite(values_s)
-    n_known = is_known.sum(axis=0)
-    total = np.where(is_known, values_s, 0.0).sum(axis=0)
-    return np.where(n_known > 0, total / np.maximum(n_known, 1), np.nan)

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from emergence_assets.activations.files.reading import open_rows
 from emergence_assets.activations.forward.worker import loaded_checkpoint
 from emergence_assets.checkpoints.models.loading import is_causal
 from emergence_assets.emergence.last_checkpoint import LastCheckpoint
@@ -15,7 +13,7 @@ from emergence_assets.emergence.mechanism.forward_pass import measure_mechanism
 from emergence_assets.emergence.mechanism.layers import mechanism_layers
 from emergence_assets.emergence.mechanism.rows import reactivation_mechanism, without_mechanism
 from emergence_assets.emergence.mechanism.targets import mechanism_targets
-from emergence_assets.features.statistics.encoded import encoded
+from emergence_assets.features.statistics.encoded import encoded, stored_read_outs
 from emergence_assets.plan.table_worker import Made
 
 
@@ -48,8 +46,7 @@ def _measured(last: LastCheckpoint, settings: Mapping[str, Any], report: Any) ->
         saes = {(layer, seed): sae for layer in (*early, *late) for seed, sae in last.saes(layer, device).items()}
         codes = {}
         for layer in early:
-            rows = open_rows(Path(last.files[layer]["activations"]), "read_out", verify=True)
-            read_out_pd = np.ascontiguousarray(rows.float32())
+            read_out_pd = stored_read_outs(Path(last.files[layer]["activations"]))
             codes |= {(layer, seed): encoded(saes[layer, seed], read_out_pd) for seed in last.seeds}
         targets = mechanism_targets(chosen, latents, codes, level, limits["n_controls"], settings["statistics"]["seed"])
         found = []

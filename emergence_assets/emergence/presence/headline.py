@@ -7,7 +7,7 @@ import polars as pl
 
 from emergence_assets.emergence.presence.replicates import group_means, replicate_array
 from emergence_assets.emergence.presence.table import HEADLINE
-from emergence_assets.features.statistics.formulas import interval
+from emergence_assets.features.statistics.formulas import estimate
 
 STRONG = 0.75
 """Smallest AUROC of a strongly present category."""
@@ -42,9 +42,9 @@ def headline(presence: pl.DataFrame) -> pl.DataFrame:
                 "n_layers_read": len(both),
                 "step_first": part["step"].min(),
                 "step_last": part["step"].max(),
-                **_with_interval("p_first", first["p_best"].mean(), first_b),
-                **_with_interval("p_last", last["p_best"].mean(), last_b),
-                **_with_interval("rise", _mean(last) - _mean(first), last_b - first_b),
+                **estimate("p_first", first["p_best"].mean(), first_b),
+                **estimate("p_last", last["p_best"].mean(), last_b),
+                **estimate("rise", _mean(last) - _mean(first), last_b - first_b),
                 "n_strong_first": _n_strong(first),
                 "n_strong_last": _n_strong(last),
                 "p_dense_first": first["p_dense"].mean(),
@@ -74,11 +74,6 @@ def headline(presence: pl.DataFrame) -> pl.DataFrame:
 
 def _mean(part: pl.DataFrame) -> float:
     return float(part["p_best"].to_numpy().mean(dtype=np.float64))
-
-
-def _with_interval(name: str, value: Any, replicates_b: np.ndarray) -> dict[str, Any]:
-    lo, hi = (float(bound) for bound in interval(replicates_b))
-    return {name: value, f"{name}_lo": lo, f"{name}_hi": hi}
 
 
 def _n_strong(part: pl.DataFrame) -> float:

@@ -10,11 +10,12 @@ from collections.abc import Iterable
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
-from emergence_assets.emergence.presence.replicates import CELL_KEYS, replicate_array, require_same_texts, step0_rows
+from emergence_assets.emergence.presence.replicates import CELL_KEYS, replicate_array, require_same_texts, with_step0
 from emergence_assets.emergence.presence.seed_draws import nested_means
 from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE
-from emergence_assets.features.statistics.formulas import interval
+from emergence_assets.features.statistics.formulas import bounds, estimate
 from resources.errors import EmergenceError
 
 TRIVIAL = 0.98
@@ -76,18 +77,17 @@ def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
         table.select("model", "step", "layer").rows(),
         table.select("control_id", "category_level").rows(),
     )
-    row0 = step0_rows(table, ("model", "layer", "control_id", "category_level", "category"))
-    p_best = table["p_best"].to_numpy().astype(np.float64)
-    p_step0 = np.where(row0 >= 0, p_best[row0], np.nan)
-    step0_rb = np.where((row0 >= 0)[:, None], replicates_rb[row0], np.nan)
+    keys = ("model", "layer", "control_id", "category_level", "category")
+    p_best, p_step0, step0_rb = with_step0(table, keys, replicates_rb)
     gain, gain_rb = p_best - p_step0, replicates_rb - step0_rb
     room = np.where(p_step0 < TRIVIAL, 1 - p_step0, np.nan)
     # The denominator is resampled too: the possible gain is as uncertain as p_step0.
     room_rb = np.where((np.isfinite(room)[:, None]) & (step0_rb < 1), 1 - step0_rb, np.nan)
-    bounds = {
-        "p_best": interval(replicates_rb),
-        "gain": interval(gain_rb),
-        "excess": interval(gain_rb / room_rb),
+    columns = {
+        "p_step0": p_step0,
+        **bounds("p_best", replicates_rb),
+        **estimate("gain", gain, gain_rb),
+        **estimate("excess", gain / room, gain_rb / room_rb),
     }
     table = table.join(
         bow.select("control_id", "category_level", "category", "p_bow"),
@@ -96,22 +96,14 @@ def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
         maintain_order="left",
         validate="m:1",
     ).with_columns(
-        pl.Series("p_step0", p_step0),
-        pl.Series("gain", gain),
-        pl.Series("excess", gain / room),
-        *(
-            pl.Series(f"{name}_{side}", bound)
-            for name, sides in bounds.items()
-            for side, bound in zip(("lo", "hi"), sides, strict=True)
-        ),
+        *pl.DataFrame(columns),
         pl.Series("replicates", replicates_rb.astype(np.float32), dtype=pl.List(pl.Float32)),
         pl.Series("data_version", [joined_version(versions) for versions in table["data_version"]], dtype=pl.String),
         alloc_gap=pl.col("p_dense") - pl.col("p_best"),
         n_boot=pl.lit(replicates_rb.shape[1]),
     )
-    floats = [name for name, dtype in CATEGORY_PRESENCE.schema.items() if dtype == pl.Float32]
     return (
-        table.with_columns(pl.col(name).cast(pl.Float32).fill_nan(None) for name in floats)
+        table.with_columns(cs.float().cast(pl.Float32).fill_nan(None))
         .with_columns(trivially_lexical=pl.col("p_step0") >= TRIVIAL)
         .select(pl.col(name).cast(dtype) for name, dtype in CATEGORY_PRESENCE.schema.items())
         .sort(_ROW)

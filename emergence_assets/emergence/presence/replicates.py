@@ -15,30 +15,12 @@ from resources.errors import EmergenceError
 
 MARGIN = 0.05
 """Smallest gain that counts, in AUROC units. The standard error of one AUROC with 42 positives is near 0.04."""
-SERIES_COLUMNS = (
-    "model",
-    "n_params_nonemb",
-    "step",
-    "tokens_seen",
-    "layer",
-    "n_layers",
-    "rel_depth",
-    "control_id",
-    "aggregate",
-    "category_level",
-    "category",
-    "p_select",
-    "p_best",
-    "p_best_lo",
-    "p_best_hi",
-    "p_dense",
-    "p_bow",
-    "n_seeds",
-    "data_version",
-    "p_seeds",
-    "replicates",
-)
 CELL_KEYS = ("model", "n_params_nonemb", "step", "tokens_seen", "layer", "n_layers", "rel_depth")
+SERIES_COLUMNS = (
+    *CELL_KEYS,
+    *("control_id", "aggregate", "category_level", "category", "p_select", "p_best", "p_best_lo", "p_best_hi"),
+    *("p_dense", "p_bow", "n_seeds", "data_version", "p_seeds", "replicates"),
+)
 
 
 def replicate_array(table: pl.DataFrame, column: str = "replicates") -> NDArray[np.float64]:
@@ -97,12 +79,46 @@ def p_not_above_zero(estimate: ArrayLike, replicates: NDArray[np.floating]) -> N
     return np.where(np.isfinite(value) & (count > 1), p, np.nan)
 
 
-def step0_rows(table: pl.DataFrame, keys: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return for every row the number of the row with step 0 and equal `keys`; -1 if it is missing."""
+def with_step0(
+    table: pl.DataFrame, keys: tuple[str, ...], replicates_rb: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return p_best of every row, and p_best and replicates of the row with step 0 and equal `keys`; NaN without one.
+
+    Args:
+        table: columns step, p_best and `keys`.
+        keys: columns that identify a row among those of its step.
+        replicates_rb: replicates of p_best.
+    """
     numbered = table.select(*keys, "step").with_row_index("row")
     first = numbered.filter(pl.col("step") == 0).select(*keys, pl.col("row").cast(pl.Int64).alias("row0"))
     joined = numbered.join(first, on=list(keys), how="left", nulls_equal=True, validate="m:1").sort("row")
-    return joined["row0"].fill_null(-1).to_numpy()
+    row0 = joined["row0"].fill_null(-1).to_numpy()
+    known, p_best = row0 >= 0, table["p_best"].to_numpy().astype(np.float64)
+    return p_best, np.where(known, p_best[row0], np.nan), np.where(known[:, None], replicates_rb[row0], np.nan)
+
+
+def last_crossing(
+    x_s: NDArray[np.float64], values_sb: NDArray[np.float64], level_b: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Find the last rise of each series through its level, by linear interpolation between checkpoints.
+
+    Args:
+        x_s: position of every checkpoint, at least two.
+        values_sb: values, checkpoints × series.
+        level_b: level of every series.
+
+    Returns:
+        x of the crossing, NaN for a series that is never below its level or does not end above it; position of the
+        checkpoint before it.
+    """
+    below_sb = values_sb[:-1] < level_b
+    crosses_b = below_sb.any(axis=0) & (values_sb[-1] > level_b)
+    before_b = len(below_sb) - 1 - below_sb[::-1].argmax(axis=0)
+    columns = np.arange(values_sb.shape[1])
+    lower, upper = values_sb[before_b, columns], values_sb[before_b + 1, columns]
+    rise_b = np.where(crosses_b & (upper > lower), upper - lower, 1.0)
+    x_b = x_s[before_b] + (level_b - lower) / rise_b * (x_s[before_b + 1] - x_s[before_b])
+    return np.where(crosses_b, x_b, np.nan), before_b
 
 
 def with_category_mean(presence: pl.DataFrame) -> pl.DataFrame:

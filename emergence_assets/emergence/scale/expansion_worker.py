@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from emergence_assets.activations.files.reading import Rows, open_rows
+from emergence_assets.activations.files.reading import Rows
 from emergence_assets.activations.forward.worker import training_rows
 from emergence_assets.emergence.presence.presence import category_presence as presence_of_cells
 from emergence_assets.emergence.scale.table import EXPANSION_PRESENCE
 from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, latent_stats, presence_cell
-from emergence_assets.features.statistics.encoded import encoded
+from emergence_assets.features.statistics.encoded import encoded, stored_read_outs
 from emergence_assets.features.statistics.probe_labels import cell_labels
 from emergence_assets.features.table import LATENT_STATS, PRESENCE_CELLS
 from emergence_assets.plan.table_worker import Made, key_columns
@@ -80,8 +81,10 @@ def _measured(
     files = {layer: {name: Path(file) for name, file in cell["files"].items()} for layer, cell in layers.items()}
     if settings["is_trained"]:
         for layer, rows in training_rows(origin, {layer: own["activations"] for layer, own in files.items()}):
-            read_out = open_rows(files[layer]["activations"], "read_out", verify=True)
-            presence, latents, metrics = _trained(layer, rows, read_out, Path(origin["tokens_file"]), probes, settings)
+            read_out_pd = stored_read_outs(files[layer]["activations"])
+            presence, latents, metrics = _trained(
+                layer, rows, read_out_pd, Path(origin["tokens_file"]), probes, settings
+            )
             yield layer, presence, _quality(metrics), _counts(latents, len(metrics))
         return
     for layer, own in files.items():
@@ -92,7 +95,12 @@ def _measured(
 
 
 def _trained(
-    layer: int, rows: Rows, read_out: Rows, tokens_file: Path, probes: str, settings: Mapping[str, Any]
+    layer: int,
+    rows: Rows,
+    read_out_pd: NDArray[np.float32],
+    tokens_file: Path,
+    probes: str,
+    settings: Mapping[str, Any],
 ) -> tuple[pl.DataFrame, pl.DataFrame, Sequence[Mapping[str, Any]]]:
     """Train the SAEs of a layer; return presence and latent statistics by SAE seed, and the SAEs' metrics."""
     is_evaluation_t = known_tokens(tokens_file).training_rows.text_index_t % EVALUATION_SHARE == 0
@@ -104,13 +112,12 @@ def _trained(
         lambda *_: None,
     )
     recipe, labels = CellRecipe.from_settings(settings["statistics"]), cell_labels(probes, tokens_file)
-    read_out_pd = np.ascontiguousarray(read_out.float32())
     dense = dense_scores(read_out_pd, labels, recipe)
     presence, latents = [], []
     for seed, sae in made.saes.items():
         codes, own_seed = encoded(sae, read_out_pd), pl.lit(seed, pl.Int16).alias("sae_seed")
         latents.append(latent_stats(codes, labels, recipe).with_columns(own_seed))
-        presence.append(presence_cell(codes, read_out_pd, labels, recipe, dense).with_columns(own_seed))
+        presence.append(presence_cell(codes, dense, labels, recipe).with_columns(own_seed))
     return pl.concat(presence), pl.concat(latents), made.metrics
 
 

@@ -14,11 +14,11 @@ from emergence_assets.emergence.presence.replicates import (
     best_layers,
     replicate_array,
     require_same_texts,
-    step0_rows,
     with_category_mean,
+    with_step0,
 )
 from emergence_assets.emergence.scale.table import MODEL_RUN, MODEL_SEEDS
-from emergence_assets.features.statistics.formulas import interval
+from emergence_assets.features.statistics.formulas import estimate
 
 _CATEGORY = ("control_id", "aggregate", "category_level", "category")
 
@@ -77,20 +77,13 @@ def _runs_of(presence: pl.DataFrame, over_time: pl.DataFrame, original: str, run
         return MODEL_SEEDS.schema.to_frame()
     step = own.group_by("model").agg(pl.col("step").max()).select(pl.col("step").min()).item()
     table = with_category_mean(own.filter(pl.col("step").is_in([0, step])))
-    row0 = step0_rows(table, ("model", "layer", *_CATEGORY))
     replicates_rb = replicate_array(table)
-    p_best = table["p_best"].to_numpy().astype(np.float64)
-    gain = np.where(row0 >= 0, p_best - p_best[row0], np.nan)
-    gain_rb = np.where((row0 >= 0)[:, None], replicates_rb - replicates_rb[row0], np.nan)
-    lo, hi = interval(gain_rb)
+    p_best, p_step0, step0_rb = with_step0(table, ("model", "layer", *_CATEGORY), replicates_rb)
+    gain_rb = replicates_rb - step0_rb
+    gains = estimate("gain", p_best - p_step0, gain_rb) | {"text_variance": _variance(gain_rb)}
     half_steps = over_time.filter(pl.col("layer_choice") == "best").select("model", *_CATEGORY, "half_step")
     values = (
-        table.with_columns(
-            pl.Series("gain", gain).fill_nan(None),
-            pl.Series("gain_lo", lo).fill_nan(None),
-            pl.Series("gain_hi", hi).fill_nan(None),
-            pl.Series("text_variance", _variance(gain_rb)).fill_nan(None),
-        )
+        table.with_columns(*pl.DataFrame(gains, nan_to_null=True))
         .join(best_layers(own.filter(pl.col("step") == step)), on=["model", "step", "category_level", "layer"])
         .join(half_steps, on=["model", *_CATEGORY], how="left", nulls_equal=True)
         .sort(pl.col("model").cast(pl.Enum(runs)))

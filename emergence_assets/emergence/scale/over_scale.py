@@ -4,19 +4,20 @@ Shape suffixes: m models (sizes), b bootstrap replicates.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from emergence_assets.emergence.presence.headline import STRONG
 from emergence_assets.emergence.presence.replicates import (
     best_layers,
     replicate_array,
     require_same_texts,
-    step0_rows,
     with_category_mean,
+    with_step0,
 )
 from emergence_assets.emergence.scale.size_conditions import chosen_steps
 from emergence_assets.emergence.scale.size_curves import RUN_SD, size_curve
@@ -83,11 +84,10 @@ def emergence_over_scale(
             )
     table = pl.concat(frame for frame in frames if not frame.is_empty())
     agrees = (pl.len().over(*_KEY[:1], *_SERIES) > 1) & (pl.col("shape").n_unique().over(*_KEY[:1], *_SERIES) == 1)
-    floats = [name for name, dtype in EMERGENCE_OVER_SCALE.schema.items() if dtype in (pl.Float32, pl.Float64)]
     return (
         table.with_columns(verdict=pl.when(agrees).then("shape").otherwise(pl.lit("insufficient")))
         .select(pl.col(name).cast(dtype) for name, dtype in EMERGENCE_OVER_SCALE.schema.items())
-        .with_columns(pl.col(floats).fill_nan(None))
+        .with_columns(cs.float().fill_nan(None))
         .sort(_KEY)
     )
 
@@ -103,12 +103,11 @@ def _of_design(reading: SizeReading, chosen: pl.DataFrame, run_sd: Mapping[tuple
         pl.concat([at, blocks.filter(pl.col("step") == 0).join(at, on=["model", "step"], how="anti")])
     )
     require_same_texts(at)
-    row0 = step0_rows(table, ("model", "layer", *_SERIES))
     replicates_rb = replicate_array(table)
-    p_best = table["p_best"].to_numpy().astype(np.float64)
+    p_best, p_step0, step0_rb = with_step0(table, ("model", "layer", *_SERIES), replicates_rb)
     read = (
         table.with_row_index("row")
-        .with_columns(row0=pl.Series(row0), p_step0=pl.Series(np.where(row0 >= 0, p_best[row0], np.nan)).fill_nan(None))
+        .with_columns(p_step0=pl.Series(p_step0).fill_nan(None))
         .join(best_layers(at), on=["model", "step", "category_level", "layer"], how="semi")
         .join(_counted(at, reading.counts), on=[*_CELL, *_SERIES], how="left", nulls_equal=True)
         .join(reading.dictionaries, on=_CELL, how="left")
@@ -120,7 +119,7 @@ def _of_design(reading: SizeReading, chosen: pl.DataFrame, run_sd: Mapping[tuple
     ]
     rows: list[dict[str, Any]] = []
     for part in read.partition_by(_SERIES, maintain_order=True):
-        own, first = part["row"].to_numpy(), part["row0"].to_numpy()
+        own = part["row"].to_numpy()
         one = part.row(0, named=True)
         sd = run_sd.get((one["category_level"], one["aggregate"]), RUN_SD[one["aggregate"]])
         counts = part["n_count"]
@@ -128,15 +127,15 @@ def _of_design(reading: SizeReading, chosen: pl.DataFrame, run_sd: Mapping[tuple
             part["n_params_nonemb"].to_numpy(),
             p_best[own],
             replicates_rb[own],
-            np.where(first >= 0, p_best[own] - p_best[first], np.nan),
-            np.where((first >= 0)[:, None], replicates_rb[own] - replicates_rb[first], np.nan),
+            p_best[own] - p_step0[own],
+            replicates_rb[own] - step0_rb[own],
             None if counts.null_count() else counts.to_numpy().astype(np.float64),
             sd,
         )
         rows.append(
             {
                 **{key: one[key] for key in _SERIES},
-                **asdict(curve),
+                **curve,
                 "p_bow": one["p_bow"],
                 "run_sd": sd,
                 "n_seeds": part["n_seeds"].min(),

@@ -4,14 +4,14 @@ Sizes are placed at x = log10 of the non-embedding parameters. Shape suffixes: m
 g grid points (middle and width of a logistic).
 """
 
-from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emergence_assets.emergence.presence.replicates import MARGIN
-from emergence_assets.features.statistics.formulas import interval
+from emergence_assets.features.statistics.formulas import estimate, interval
 
 MIN_SIZES = 5
 """Sizes below which no shape of the curve is claimed."""
@@ -34,36 +34,6 @@ _WIDTHS = np.geomspace(0.01, 0.6, 10)
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class SizeCurve:
-    """Numbers, criteria and shape of one series over sizes; undefined numbers are NaN, undefined sizes None."""
-
-    n_sizes: int
-    rise: float
-    rise_lo: float
-    rise_hi: float
-    slope_dec: float
-    slope_dec_lo: float
-    slope_dec_hi: float
-    n_lo: int | None
-    n_hi: int | None
-    jump_share: float
-    jump_share_lo: float
-    jump_share_hi: float
-    d_aic_vs_linear: float
-    n_half: float
-    n_half_lo: float
-    n_half_hi: float
-    n_width_dec: float
-    count_jump_share: float
-    metric_sensitivity: float
-    is_rising: bool
-    is_logistic: bool
-    is_narrow: bool
-    count_jumps: bool
-    shape: str
-
-
 def size_curve(
     n_params_m: NDArray[np.integer],
     p_m: Floats,
@@ -72,8 +42,10 @@ def size_curve(
     gain_mb: Floats,
     count_m: Floats | None = None,
     run_sd: float = RUN_SD["none"],
-) -> SizeCurve:
-    """Return numbers, criteria and shape of one series over model sizes.
+) -> dict[str, Any]:
+    """Return numbers, criteria and shape of one series over model sizes, as columns of `EMERGENCE_OVER_SCALE`.
+
+    Undefined numbers are missing or NaN.
 
     All intervals are 95 %, from replicates that draw texts and, with `run_sd`, training runs.
 
@@ -117,8 +89,7 @@ def size_curve(
     p_mb, gain_mb = p_mb + run_mb, gain_mb + run_mb
     x_m = np.log10(n_params_m.astype(np.float64))
     n_sizes = len(np.unique(n_params_m))
-    row: dict[str, float | int | bool | str | None] = dict.fromkeys(SizeCurve.__dataclass_fields__, float("nan"))
-    row |= {"n_sizes": n_sizes, "n_lo": None, "n_hi": None, "shape": "insufficient"}
+    row: dict[str, Any] = {"n_sizes": n_sizes, "shape": "insufficient"}
     row |= dict.fromkeys(("is_rising", "is_logistic", "is_narrow", "count_jumps"), False)
     if n_sizes > 1:
         row |= _slope(x_m, p_m, p_mb)
@@ -127,19 +98,17 @@ def size_curve(
     if rising:
         row |= {"is_rising": True} | _bracket(n_params_m, p_m, p_mb) | _jump(p_m, p_mb)
     if count_m is not None and n_sizes > 1:
-        row |= _count(count_m, row["jump_share"])
+        row |= _count(count_m, row.get("jump_share", np.nan))
     if n_sizes >= MIN_SIZES:
         fit = _compare(x_m, p_m, p_mb)
-        row["d_aic_vs_linear"], row["is_logistic"] = fit.d_aic, fit.d_aic > DECISIVE
+        row |= {"d_aic_vs_linear": fit["d_aic_vs_linear"], "is_logistic": fit["d_aic_vs_linear"] > DECISIVE}
         if rising:
-            width = MIDDLE_80 * fit.width
-            row |= {"n_half": fit.n_half, "n_half_lo": fit.n_half_lo, "n_half_hi": fit.n_half_hi, "n_width_dec": width}
-            row["is_narrow"] = bool(width <= NARROW * (x_m[-1] - x_m[0]))
+            row |= fit | {"is_narrow": bool(fit["n_width_dec"] <= NARROW * (x_m[-1] - x_m[0]))}
         row["shape"] = _shape(row, gain_m, gain_mb)
-    return SizeCurve(**row)  # pyright: ignore[reportArgumentType]
+    return row
 
 
-def _shape(row: dict[str, float | int | bool | str | None], gain_m: Floats, gain_mb: Floats) -> str:
+def _shape(row: dict[str, Any], gain_m: Floats, gain_mb: Floats) -> str:
     if not np.isfinite(gain_m).all():
         return "insufficient"
     # One test per size: Bonferroni bound.
@@ -154,18 +123,11 @@ def _shape(row: dict[str, float | int | bool | str | None], gain_m: Floats, gain
     return "metric_artifact" if row["count_jumps"] else "smooth"
 
 
-def _slope(x_m: Floats, p_m: Floats, p_mb: Floats) -> dict[str, float]:
+def _slope(x_m: Floats, p_m: Floats, p_mb: Floats) -> dict[str, Any]:
     centred_m = x_m - x_m.mean()
     weight_m = centred_m / (centred_m @ centred_m)
-    (rise_lo, rise_hi), (slope_lo, slope_hi) = interval(p_mb[-1] - p_mb[0]), interval(weight_m @ p_mb)
-    return {
-        "rise": float(p_m[-1] - p_m[0]),
-        "rise_lo": float(rise_lo),
-        "rise_hi": float(rise_hi),
-        "slope_dec": float(weight_m @ p_m),
-        "slope_dec_lo": float(slope_lo),
-        "slope_dec_hi": float(slope_hi),
-    }
+    slopes = estimate("slope_dec", weight_m @ p_m, weight_m @ p_mb)
+    return estimate("rise", p_m[-1] - p_m[0], p_mb[-1] - p_mb[0]) | slopes
 
 
 def _bracket(n_params_m: NDArray[np.integer], p_m: Floats, p_mb: Floats) -> dict[str, int | None]:
@@ -181,41 +143,26 @@ def _bracket(n_params_m: NDArray[np.integer], p_m: Floats, p_mb: Floats) -> dict
     }
 
 
-def _jump(p_m: Floats, p_mb: Floats) -> dict[str, float]:
+def _jump(p_m: Floats, p_mb: Floats) -> dict[str, Any]:
     at = int(np.diff(p_m).argmax())
     rise_b = p_mb[-1] - p_mb[0]
     share_b = np.divide(p_mb[at + 1] - p_mb[at], rise_b, out=np.full_like(rise_b, np.nan), where=rise_b > 0)
-    lo, hi = interval(share_b)
-    return {
-        "jump_share": float((p_m[at + 1] - p_m[at]) / (p_m[-1] - p_m[0])),
-        "jump_share_lo": float(lo),
-        "jump_share_hi": float(hi),
-    }
+    return estimate("jump_share", (p_m[at + 1] - p_m[at]) / (p_m[-1] - p_m[0]), share_b)
 
 
-def _count(count_m: Floats, jump_share: float | int | bool | str | None) -> dict[str, float | bool]:
+def _count(count_m: Floats, jump_share: float) -> dict[str, float | bool]:
     rise = float(count_m[-1] - count_m[0])
     if not rise > 0:
         return {}
     share = float(np.diff(count_m).max() / rise)
-    score_share = float(jump_share or "nan")
     return {
         "count_jump_share": share,
-        "metric_sensitivity": share / score_share,
+        "metric_sensitivity": share / jump_share,
         "count_jumps": rise >= MIN_COUNT_RISE and share >= JUMP,
     }
 
 
-@dataclass(frozen=True)
-class _Fit:
-    d_aic: float
-    n_half: float
-    n_half_lo: float
-    n_half_hi: float
-    width: float
-
-
-def _compare(x_m: Floats, p_m: Floats, p_mb: Floats) -> _Fit:
+def _compare(x_m: Floats, p_m: Floats, p_mb: Floats) -> dict[str, float]:
     """Compare a logistic with four parameters with a line with two, for the estimate and for every replicate.
 
     The error of a point is known beforehand, from replicates that draw texts and runs. The criterion is therefore
@@ -245,17 +192,17 @@ def _compare(x_m: Floats, p_m: Floats, p_mb: Floats) -> _Fit:
     x_half_b = middle_g @ is_best_gb / n_best_b
     width = np.exp(np.log(width_g) @ is_best_gb[:, 0] / n_best_b[0])
     if not np.isfinite(least_b[0]):  # no rising logistic fits
-        return _Fit(float("-inf"), *[float("nan")] * 4)
+        return {"d_aic_vs_linear": float("-inf"), "n_width_dec": float("nan")}
     x_half = float(x_half_b[0])
     lo, hi = interval(np.where(np.isfinite(least_b[1:]), x_half_b[1:], np.nan))
     place = int(np.clip(np.searchsorted(x_m, x_half), 1, len(x_m) - 1))
-    return _Fit(
-        d_aic=float(chi2_line + 2 * 2 - (least_b[0] + 2 * 4)),
-        n_half=10**x_half,
-        n_half_lo=10 ** float(np.fmin(lo, x_m[place - 1])),
-        n_half_hi=10 ** float(np.fmax(hi, x_m[place])),
-        width=float(width),
-    )
+    return {
+        "d_aic_vs_linear": float(chi2_line + 2 * 2 - (least_b[0] + 2 * 4)),
+        "n_half": 10**x_half,
+        "n_half_lo": 10 ** float(np.fmin(lo, x_m[place - 1])),
+        "n_half_hi": 10 ** float(np.fmax(hi, x_m[place])),
+        "n_width_dec": MIDDLE_80 * float(width),
+    }
 
 
 def _chi2(basis_gm2: Floats, z_mb: Floats) -> tuple[Floats, Floats]:

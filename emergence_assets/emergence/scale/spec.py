@@ -36,14 +36,6 @@ def _expansion_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
     return presence_bytes(study, counts, 3 * n_steps * len(study.layers_of(str(cell.model))))
 
 
-def _runs_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
-    return {"replicates": study.family.replicates}
-
-
-def _sizes_recipe(study: Study, _storage: Storage, _cell: Cell) -> Mapping[str, Any]:
-    return {"sizes": study.sizes, "rule_id": study.statistics.rule_id}
-
-
 EXPANSION_PRESENCE = table_spec(
     EXPANSION_TABLE,
     ("checkpoint", "activations", "sae", "latent_stats", "category_presence"),
@@ -60,7 +52,7 @@ MODEL_SEEDS = table_spec(
     ("category_presence", "emergence_over_time"),
     "emergence_assets.emergence.scale.model_seeds:model_seeds",
     grid="study",
-    recipe=_runs_recipe,
+    recipe=lambda study, *_: {"replicates": study.family.replicates},
     wanted=lambda study: bool(study.family.replicates),
 )
 EMERGENCE_OVER_SCALE = table_spec(
@@ -68,6 +60,6 @@ EMERGENCE_OVER_SCALE = table_spec(
     ("sae_metrics", "category_presence", "feature_counts", "expansion_presence", "model_seeds"),
     "emergence_assets.emergence.scale.worker:compare_sizes",
     grid="study",
-    recipe=_sizes_recipe,
+    recipe=lambda study, *_: {"sizes": study.sizes, "rule_id": study.statistics.rule_id},
     relations=(beside_every_row("sae_design", "condition", "aggregate", "category_level", "category"),),
 )

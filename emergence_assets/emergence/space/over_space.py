@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from numpy.typing import NDArray
 
 from emergence_assets.emergence.presence.replicates import MARGIN
 from emergence_assets.emergence.space.modes import count_modes, dip_test
-from emergence_assets.emergence.space.profiles import Profiles, depth_profiles
+from emergence_assets.emergence.space.profiles import Profiles, defined_estimate, depth_profiles
 from emergence_assets.emergence.space.table import EMERGENCE_OVER_SPACE
 from emergence_assets.features.statistics.formulas import interval
 
@@ -53,33 +54,30 @@ def _of_checkpoint(profiles: Profiles) -> pl.DataFrame:
     peak_sb = np.where(np.isnan(profiles.p_best_slb), -np.inf, profiles.p_best_slb).argmax(axis=1)
     columns: dict[str, Any] = {
         "peak_layer": layers[peak_s],
-        **_with_interval("peak_depth", depth_l[peak_s], depth_l[peak_sb]),
+        **defined_estimate("peak_depth", depth_l[peak_s], depth_l[peak_sb]),
         "best_layer": layers[best_s],
-        "embed_presence": profiles.p_best_sl[:, 0] if layers[0] < 0 else np.full(len(rows), np.nan),
+        "embed_presence": profiles.p_best_sl[:, 0] if layers[0] < 0 else None,
         "layers": [layers.tolist()] * len(rows),
         "profile": profiles.p_best_sl,
         "profile_step0": profiles.step0_sl,
         "profile_dense": profiles.dense_sl,
-        "n_boot": np.full(len(rows), profiles.p_best_slb.shape[-1]),
+        "n_boot": profiles.p_best_slb.shape[-1],
     }
     gain_sl, gain_slb = profiles.gain_sl, profiles.gain_slb
     filled_sl = np.where(np.isnan(gain_sl), -np.inf, gain_sl)
     largest_s = filled_sl.argmax(axis=1)
-    columns |= _with_interval("max_gain", gain_sl[rows, largest_s], gain_slb[rows, largest_s])
-    columns |= _with_interval("best_gain", gain_sl[rows, best_s], gain_slb[rows, best_s])
+    columns |= defined_estimate("max_gain", gain_sl[rows, largest_s], gain_slb[rows, largest_s])
+    columns |= defined_estimate("best_gain", gain_sl[rows, best_s], gain_slb[rows, best_s])
     columns |= _depths(depth_l, gain_sl, gain_slb)
     columns |= _modes(gain_sl, gain_slb)
-    frame = profiles.series.with_columns(
-        *(
-            pl.Series(name, value, dtype=EMERGENCE_OVER_SPACE.schema[name], strict=False)
-            for name, value in columns.items()
+    return (
+        profiles.series.with_columns(*pl.DataFrame(columns, schema_overrides=EMERGENCE_OVER_SPACE.schema))
+        .with_columns(
+            cs.float().fill_nan(None),
+            pl.col("profile", "profile_step0", "profile_dense").list.eval(pl.element().fill_nan(None)),
         )
+        .select(pl.col(name).cast(dtype) for name, dtype in EMERGENCE_OVER_SPACE.schema.items())
     )
-    floats = [name for name, dtype in EMERGENCE_OVER_SPACE.schema.items() if dtype == pl.Float32]
-    return frame.with_columns(
-        pl.col(floats).fill_nan(None),
-        pl.col("profile", "profile_step0", "profile_dense").list.eval(pl.element().fill_nan(None)),
-    ).select(pl.col(name).cast(dtype) for name, dtype in EMERGENCE_OVER_SPACE.schema.items())
 
 
 def _depths(depth_l: Floats, gain_sl: Floats, gain_slb: Floats) -> Mapping[str, Floats]:
@@ -90,8 +88,7 @@ def _depths(depth_l: Floats, gain_sl: Floats, gain_slb: Floats) -> Mapping[str, 
     for name, value, replicates in zip(
         ("onset_depth", "com_depth", "width"), estimates, _onset_centre_width(depth_l, gain_slb, surely_sl), strict=True
     ):
-        bounds = np.where(np.isnan(value), np.nan, interval(replicates))
-        columns |= {name: value, f"{name}_lo": bounds[0], f"{name}_hi": bounds[1]}
+        columns |= defined_estimate(name, value, replicates)
     return columns
 
 
@@ -118,8 +115,3 @@ def _modes(gain_sl: Floats, gain_slb: Floats) -> Mapping[str, list[float | int |
         "n_modes": [int(n) if known else None for n, known in zip(modes_s, known_s, strict=True)],
         "dip_p": [float(p) if np.isfinite(p) else None for p in p_s],
     }
-
-
-def _with_interval(name: str, value: Floats, replicates: Floats) -> Mapping[str, Floats]:
-    lo, hi = interval(replicates)
-    return {name: value, f"{name}_lo": lo, f"{name}_hi": hi}

@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emergence_assets.emergence.presence.replicates import replicate_array
+from emergence_assets.features.statistics.formulas import interval, mean_of_defined
 from resources.errors import EmergenceError
 
 SERIES = ("control_id", "category_level", "category")
@@ -80,22 +81,18 @@ def _of_checkpoint(part: pl.DataFrame, first: pl.DataFrame) -> Profiles:
             remedy="Materialise every layer of the checkpoint with one probe set.",
         )
     key = [*SERIES, "layer"]
-    columns = ("p_best", "p_seeds", "replicates")
-    before = part.select(key).join(first.select(*key, *columns), on=key, how="left", maintain_order="left")
-    shape = (own.height, len(layers))
+    before = part.select(key).join(
+        first.select(*key, "p_best", "p_seeds", "replicates"), on=key, how="left", maintain_order="left"
+    )
     groups = _means_of(own)
-    arrays = [
-        *(part[name].to_numpy().astype(np.float64) for name in ("p_select", "p_best")),
-        *(frame["p_best"].to_numpy().astype(np.float64) for frame in (before,)),
-        part["p_dense"].to_numpy().astype(np.float64),
-        replicate_array(part),
-        _lists(before, "replicates", replicate_array(part).shape[1]),
-        _lists(part, "replicates_dense", replicate_array(part).shape[1]),
-        _lists(part, "p_seeds", int(part["n_seeds"][0])),
-        _lists(before, "p_seeds", int(part["n_seeds"][0])),
-    ]
-    with_means = [_with_means(array.reshape(*shape, *array.shape[1:]), groups) for array in arrays]
-    p_select, p_best, step0, dense, p_slb, step0_slb, dense_slb, seeds_slk, seeds0_slk = with_means
+    n_boot, n_seeds = replicate_array(part).shape[1], int(part["n_seeds"][0])
+
+    def array(frame: pl.DataFrame, column: str, length: int | None = None) -> Floats:
+        """Return a column, of lists of this length, as an array over series and layers."""
+        values = frame[column].to_numpy().astype(np.float64) if length is None else _lists(frame, column, length)
+        return _with_means(values.reshape(own.height, len(layers), *values.shape[1:]), groups)
+
+    replicates_slb = array(part, "replicates", n_boot)
     means = own[[int(rows[0]) for rows in groups]].with_columns(
         aggregate=pl.lit("mean"), category=pl.lit(None, dtype=pl.String)
     )
@@ -104,14 +101,14 @@ def _of_checkpoint(part: pl.DataFrame, first: pl.DataFrame) -> Profiles:
         pl.concat([own.with_columns(aggregate=pl.lit("none")).select(kept), means.select(kept)]),
         layers,
         (layers + 1) / int(part["n_layers"][0]),
-        p_select,
-        p_best,
-        step0,
-        dense,
-        p_slb,
-        dense_slb,
-        p_slb - step0_slb,
-        seeds_slk - seeds0_slk,
+        array(part, "p_select"),
+        array(part, "p_best"),
+        array(before, "p_best"),
+        array(part, "p_dense"),
+        replicates_slb,
+        array(part, "replicates_dense", n_boot),
+        replicates_slb - array(before, "replicates", n_boot),
+        array(part, "p_seeds", n_seeds) - array(before, "p_seeds", n_seeds),
     )
 
 
@@ -123,13 +120,7 @@ def _means_of(own: pl.DataFrame) -> list[NDArray[np.int64]]:
 
 def _with_means(values: Floats, groups: list[NDArray[np.int64]]) -> Floats:
     """Append the mean of each group to the series; undefined values of single categories are left out of the mean."""
-    means = []
-    for rows in groups:
-        part = values[rows]
-        known = np.isfinite(part)
-        total, count = np.where(known, part, 0).sum(axis=0), known.sum(axis=0)
-        means.append(np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0))
-    return np.concatenate([values, np.stack(means)])
+    return np.concatenate([values, np.stack([mean_of_defined(values[rows], 0) for rows in groups])])
 
 
 def _lists(frame: pl.DataFrame, column: str, length: int) -> Floats:
@@ -143,3 +134,9 @@ def _lists(frame: pl.DataFrame, column: str, length: int) -> Floats:
             remedy="Rematerialise the cells with the same settings.",
         )
     return filled[column].explode().to_numpy().astype(np.float64).reshape(frame.height, length)
+
+
+def defined_estimate(name: str, value_s: Floats, replicates_sb: Floats) -> dict[str, Floats]:
+    """Return a column with its interval; the interval of an undefined value is undefined."""
+    lo, hi = np.where(np.isnan(value_s), np.nan, interval(replicates_sb))
+    return {name: value_s, f"{name}_lo": lo, f"{name}_hi": hi}

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from numpy.typing import NDArray
 
 from emergence_assets.emergence.presence.replicates import MARGIN, p_not_above_zero
 from emergence_assets.emergence.space.dip import permutation_p, smoothed_dip
-from emergence_assets.emergence.space.profiles import Profiles, depth_profiles
+from emergence_assets.emergence.space.profiles import Profiles, defined_estimate, depth_profiles
 from emergence_assets.emergence.space.table import REACTIVATION
 from emergence_assets.emergence.space.thirds import (
     MIN_ENDS,
@@ -28,7 +29,7 @@ from emergence_assets.emergence.space.thirds import (
     part_weights,
     reactivation_index,
 )
-from emergence_assets.features.statistics.formulas import benjamini_hochberg, interval
+from emergence_assets.features.statistics.formulas import benjamini_hochberg
 
 Floats = NDArray[np.float64]
 MIN_LAYERS = 6
@@ -72,11 +73,13 @@ def _of_checkpoint(profiles: Profiles) -> pl.DataFrame:
     parts_gs, parts_gsb = part_means(weights, gain_sl), part_means(weights, gain_slb)
     columns: dict[str, Any] = {"level": "category", "n_layers_read": len(layers)}
     for part, name in enumerate(("early", "mid", "late")):
-        columns |= _estimate(name, parts_gs[part], parts_gsb[part])
+        columns |= defined_estimate(name, parts_gs[part], parts_gsb[part])
     drop_s, drop_sb = drop(parts_gs), drop(parts_gsb)
-    columns |= _estimate("drop", drop_s, drop_sb)
+    columns |= defined_estimate("drop", drop_s, drop_sb)
     defined = np.minimum(parts_gs[0], parts_gs[2]) >= MIN_ENDS
-    columns |= _estimate("ri", np.where(defined, reactivation_index(parts_gs), np.nan), reactivation_index(parts_gsb))
+    columns |= defined_estimate(
+        "ri", np.where(defined, reactivation_index(parts_gs), np.nan), reactivation_index(parts_gsb)
+    )
     columns |= _drop_of("drop_quarters", part_weights(layers, n_layers, QUARTERS), gain_sl, gain_slb)
     columns |= _drop_of("drop_presence", weights, profiles.p_best_sl[:, compared], profiles.p_best_slb[:, compared])
     columns |= _drop_of("dense_drop", weights, profiles.dense_sl[:, compared], profiles.dense_slb[:, compared])
@@ -88,21 +91,17 @@ def _of_checkpoint(profiles: Profiles) -> pl.DataFrame:
         "n_seeds_agree": (drop(part_means(weights, profiles.gain_slk[:, compared])) > 0).sum(axis=-1),
         "n_boot": gain_slb.shape[-1],
     }
-    frame = profiles.series.with_columns(_columns(columns))
-    floats = [name for name, dtype in REACTIVATION.schema.items() if dtype in (pl.Float32, pl.Float64) and name != "q"]
-    frame = _with_q(frame.with_columns(pl.col(floats).fill_nan(None)))
+    added = pl.DataFrame(columns, schema_overrides=REACTIVATION.schema)
+    frame = _with_q(profiles.series.with_columns(*added).with_columns(cs.float().fill_nan(None)))
     return _with_verdict(frame).select(pl.col(name).cast(dtype) for name, dtype in REACTIVATION.schema.items())
 
 
 def _with_q(frame: pl.DataFrame) -> pl.DataFrame:
     """Add q: Benjamini-Hochberg over the categories of a control and level; a mean forms its own family."""
-    families = []
-    for family in frame.partition_by("control_id", "category_level", "aggregate", maintain_order=True):
-        p = family["p_value"].to_numpy()
-        q = np.full(len(p), np.nan)
-        q[np.isfinite(p)] = benjamini_hochberg(p[np.isfinite(p)])
-        families.append(family.with_columns(q=pl.Series(q).fill_nan(None)))
-    return pl.concat(families)
+    return pl.concat(
+        family.with_columns(q=pl.Series(benjamini_hochberg(family["p_value"].to_numpy())).fill_nan(None))
+        for family in frame.partition_by("control_id", "category_level", "aggregate", maintain_order=True)
+    )
 
 
 def _with_verdict(frame: pl.DataFrame) -> pl.DataFrame:
@@ -135,19 +134,4 @@ def _with_verdict(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _drop_of(name: str, weights_gl: Floats, profile_sl: Floats, profile_slb: Floats) -> Mapping[str, Floats]:
-    return _estimate(name, drop(part_means(weights_gl, profile_sl)), drop(part_means(weights_gl, profile_slb)))
-
-
-def _estimate(name: str, value_s: Floats, replicates_sb: Floats) -> Mapping[str, Floats]:
-    """Return a column with its interval; the interval of an undefined value is undefined."""
-    lo, hi = np.where(np.isnan(value_s), np.nan, interval(replicates_sb))
-    return {name: value_s, f"{name}_lo": lo, f"{name}_hi": hi}
-
-
-def _columns(values: Mapping[str, Any]) -> list[pl.Expr | pl.Series]:
-    return [
-        pl.lit(value, dtype=REACTIVATION.schema[name]).alias(name)
-        if isinstance(value, str | int)
-        else pl.Series(name, value, dtype=REACTIVATION.schema[name], strict=False)
-        for name, value in values.items()
-    ]
+    return defined_estimate(name, drop(part_means(weights_gl, profile_sl)), drop(part_means(weights_gl, profile_slb)))

@@ -10,6 +10,7 @@ Shape suffixes: r series, s steps, k rises of a curve (1 or 2), g grid points.
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +31,7 @@ _CHUNK = 8192
 _ITERATIONS = 4
 
 
-@dataclass(frozen=True)
-class Rises:
+class Rises(NamedTuple):
     """Fitted curves y = base + sum_k amp_k / (1 + exp(-(x - middle_k) / width)), one per series."""
 
     base_r: Floats
@@ -67,11 +67,10 @@ def fit_rises(x_s: Floats, y_rs: Floats, n_rises: int = 1) -> Rises:
     grid_gk, width_g = _grid(x_s, n_rises)
     basis_gks = _orthonormal(_logistic(x_s, grid_gk, width_g))
     parts = [
-        _fit(x_s, y_rs[start : start + _CHUNK], grid_gk, width_g, basis_gks) for start in range(0, len(y_rs), _CHUNK)
+        _fit(x_s, y_rs[start : start + _CHUNK], grid_gk, width_g, basis_gks)
+        for start in range(0, max(1, len(y_rs)), _CHUNK)
     ]
-    if not parts:
-        return Rises(np.zeros(0), np.zeros((0, n_rises)), np.zeros((0, n_rises)), np.zeros(0), np.zeros(0))
-    return Rises(*(np.concatenate([getattr(part, name) for part in parts]) for name in Rises.__annotations__))
+    return Rises(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def aicc(sse: NDArray[np.floating], n_points: int, n_parameters: int) -> Floats:
@@ -163,22 +162,11 @@ def _fit(x_s: Floats, y_rs: Floats, grid_gk: Floats, width_g: Floats, basis_gks:
         tried = _linear(x_s, y_rs, tried_middle, tried_width)
         better = tried.sse_r < best.sse_r
         damping = np.where(better, damping / 5, damping * 10)
-        best = Rises(
-            *(
-                np.where(
-                    better.reshape(-1, *[1] * (getattr(best, name).ndim - 1)), getattr(tried, name), getattr(best, name)
-                )
-                for name in Rises.__annotations__
-            )
-        )
+        kept = [better.reshape(-1, *[1] * (old.ndim - 1)) for old in best]
+        best = Rises(*(np.where(*one) for one in zip(kept, tried, best, strict=True)))
     order = best.middle_rk.argsort(axis=1)
-    return Rises(
-        best.base_r,
-        np.take_along_axis(best.amp_rk, order, axis=1),
-        np.take_along_axis(best.middle_rk, order, axis=1),
-        best.width_r,
-        best.sse_r,
-    )
+    amp_rk, middle_rk = (np.take_along_axis(part, order, axis=1) for part in (best.amp_rk, best.middle_rk))
+    return best._replace(amp_rk=amp_rk, middle_rk=middle_rk)
 
 
 def _linear(x_s: Floats, y_rs: Floats, middle_rk: Floats, width_r: Floats) -> Rises:

@@ -16,13 +16,15 @@ from emergence_assets.emergence.presence.replicates import (
     seed_array,
     with_category_mean,
 )
-from emergence_assets.emergence.time.rises import Series, bounds, meets_criteria, read_rises
+from emergence_assets.emergence.time.rises import Series, meets_criteria, read_rises
 from emergence_assets.emergence.time.table import EMERGENCE_OVER_TIME
-from emergence_assets.features.statistics.formulas import benjamini_hochberg, interval
+from emergence_assets.features.statistics.formulas import benjamini_hochberg, estimate
 
 _SERIES = ["model", "layer", "control_id", "aggregate", "category_level", "category"]
 _FAMILY = ["model", "category_level", "layer_choice", "control_id", "aggregate"]
 _SERIES_AT_ONCE = 512
+_CRITERIA_ONLY = ("fit_amp_sigmoid", "grid_hi")
+"""Columns needed for `meets_criteria` and then dropped."""
 
 
 def emergence_over_time(category_presence: pl.DataFrame) -> pl.DataFrame:
@@ -80,7 +82,9 @@ def _each_series(table: pl.DataFrame) -> pl.DataFrame:
             pl.col("n_seeds").min(),
         )
     )
-    parts = []
+    # A series without step 0 or without later checkpoints lacks columns: they are null.
+    every = EMERGENCE_OVER_TIME.schema_without("p_shuffle") | dict.fromkeys(_CRITERIA_ONLY, pl.Float64)
+    parts = [pl.DataFrame(schema=every)]
     for alike in series.partition_by("step", maintain_order=True):
         for start in range(0, alike.height, _SERIES_AT_ONCE):
             some = alike.slice(start, _SERIES_AT_ONCE)
@@ -92,7 +96,7 @@ def _each_series(table: pl.DataFrame) -> pl.DataFrame:
             read = _histories(one, tokens_rs, some["n_params_nonemb"].to_numpy())
             frame = pl.DataFrame(read, nan_to_null=True)
             parts.append(pl.concat([some.drop("row", "step", "tokens_seen"), frame], how="horizontal"))
-    return pl.concat(parts, how="vertical_relaxed").with_columns(n_boot=pl.lit(replicates_rb.shape[1]))
+    return pl.concat(parts, how="diagonal_relaxed").with_columns(n_boot=pl.lit(replicates_rb.shape[1]))
 
 
 def _histories(series: Series, tokens_rs: NDArray[np.integer], n_params_r: NDArray[np.integer]) -> dict[str, Any]:
@@ -102,23 +106,18 @@ def _histories(series: Series, tokens_rs: NDArray[np.integer], n_params_r: NDArr
     columns: dict[str, Any] = {
         "n_steps": np.full(n, len(step_s)),
         "step_last": np.full(n, step_s[-1]),
-        "p_end": value_rs[:, -1],
-        **bounds("p_end", series.replicates_rsb[:, -1]),
+        **estimate("p_end", value_rs[:, -1], series.replicates_rsb[:, -1]),
         "stabil_step": _steps(step_s, _stabilisation(value_rs)),
     }
-    columns |= {
-        name: pl.Series([None] * n, dtype=EMERGENCE_OVER_TIME.schema[name]) for name in _COMPARED if name not in columns
-    }
-    columns |= {name: np.full(n, np.nan) for name in _CRITERIA_ONLY}
     if step_s[0] != 0:
         return columns
-    base_lo, base_hi = interval(series.replicates_rsb[:, 0])
-    columns |= {"base": value_rs[:, 0], "base_lo": base_lo, "base_hi": base_hi, "p_step0": value_rs[:, 0]}
+    columns |= estimate("base", value_rs[:, 0], series.replicates_rsb[:, 0]) | {"p_step0": value_rs[:, 0]}
+    base_lo = columns["base_lo"]
     if len(step_s) == 1:
         return columns | {"censor": _strings(np.where(base_lo > 0.5 + MARGIN, "left", "right"))}
     read = read_rises(series)
-    columns["amp"] = value_rs[:, -1] - value_rs[:, 0]
-    columns |= bounds("amp", series.replicates_rsb[:, -1] - series.replicates_rsb[:, 0])
+    rise_rb = series.replicates_rsb[:, -1] - series.replicates_rsb[:, 0]
+    columns |= estimate("amp", value_rs[:, -1] - value_rs[:, 0], rise_rb)
     half_tokens = np.array(
         [np.interp(half, step_s, tokens) for half, tokens in zip(read["half_step"], tokens_rs, strict=True)]
     )
@@ -130,32 +129,16 @@ def _histories(series: Series, tokens_rs: NDArray[np.integer], n_params_r: NDArr
         "changepoint_step": _steps(step_s, read["changepoint"]),
         "censor": _strings(_censoring(series, read, base_lo)),
     }
-    kept = {*EMERGENCE_OVER_TIME.schema, *_CRITERIA_ONLY} - {"base"}
+    kept = {*EMERGENCE_OVER_TIME.schema, *_CRITERIA_ONLY}
     return columns | {
         name: _strings(value) if value.dtype.kind == "U" else value for name, value in read.items() if name in kept
     }
 
 
-_CRITERIA_ONLY = ("fit_amp_sigmoid", "grid_hi")
-"""Columns needed for `meets_criteria` and then dropped."""
-_COMPARED = tuple(
-    name
-    for name in EMERGENCE_OVER_TIME.schema
-    if name.removesuffix("_lo").removesuffix("_hi")
-    in {
-        *("base", "amp", "late_gain", "best_model", "d_aicc", "fit_base", "fit_amp", "rise_rate", "width_dec"),
-        *("onset_step", "half_step", "complete_step", "half_tokens", "half_flops", "grid_lo_step", "grid_hi_step"),
-        *("half_step_interp", "changepoint_step", "censor", "p_value", "p_step0", "n_seeds_agree", "seed_sd_dex"),
-    }
-)
-"""Columns that are null for a series without step 0 or without later checkpoints."""
-
-
 def _with_criteria(family: pl.DataFrame) -> pl.DataFrame:
     """Add q_emerged and passes_gate to rows that are tested together."""
     p_value = family["p_value"].cast(pl.Float64).to_numpy()
-    q = np.full(len(p_value), np.nan)
-    q[np.isfinite(p_value)] = benjamini_hochberg(p_value[np.isfinite(p_value)])
+    q = benjamini_hochberg(p_value)
     names = ("d_aicc", "fit_amp_sigmoid", "late_gain_lo", "n_seeds_agree", "grid_hi")
     measured = {name: family[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in names}
     counts = (family[name].to_numpy().astype(np.int64) for name in ("n_seeds", "n_steps"))

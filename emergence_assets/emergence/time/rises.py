@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emergence_assets.emergence.presence.replicates import MARGIN, p_not_above_zero
+from emergence_assets.emergence.presence.replicates import MARGIN, last_crossing, p_not_above_zero
 from emergence_assets.emergence.time.curves import (
     RISE_10_TO_90,
     Comparison,
@@ -19,7 +19,7 @@ from emergence_assets.emergence.time.curves import (
     compare_curves,
     fit_rises,
 )
-from emergence_assets.features.statistics.formulas import interval
+from emergence_assets.features.statistics.formulas import estimate, interval
 
 EVIDENCE = 10.0
 """AICc by which a sigmoid must be better than a constant. Flat noise meets the other criteria in a tenth of cases."""
@@ -66,7 +66,7 @@ def read_rises(series: Series) -> dict[str, NDArray]:
     """
     x_s, y_rs = np.log10(series.step_s + 1.0), series.value_rs
     late_r, late_rb = _late_gain(y_rs), _late_gain(series.replicates_rsb)
-    columns: dict[str, NDArray] = {"late_gain": late_r, **bounds("late_gain", late_rb)}
+    columns: dict[str, NDArray] = estimate("late_gain", late_r, late_rb)
     columns["p_value"] = np.array([p_not_above_zero(*one) for one in zip(late_r, late_rb, strict=True)])
     columns["n_seeds_agree"] = (_late_gain(series.seeds_rsq) > 0).sum(axis=-1)
     found = compare_curves(x_s, y_rs)
@@ -74,16 +74,10 @@ def read_rises(series: Series) -> dict[str, NDArray]:
     columns |= {"best_model": found.best_r, "is_rising": rising, "fit_amp_sigmoid": found.sigmoid.amp_rk[:, 0]}
     columns["d_aicc"] = np.where(np.isfinite(found.d_aicc_r), found.d_aicc_r, np.nan)
     columns |= _read_curves(series, x_s, found, rising)
-    middle_x, _ = last_crossing(x_s, y_rs.T)
+    middle_x, _ = last_crossing(x_s, y_rs.T, (y_rs[:, 0] + y_rs[:, -1]) / 2)
     columns["half_step_interp"] = 10**middle_x - 1
     columns["changepoint"] = _change_points(y_rs)
     return columns
-
-
-def bounds(name: str, replicates: Floats) -> dict[str, Floats]:
-    """Return the interval of replicates (last axis) as two columns."""
-    lo, hi = interval(replicates)
-    return {f"{name}_lo": lo, f"{name}_hi": hi}
 
 
 def is_rising(found: Comparison) -> NDArray[np.bool_]:
@@ -121,28 +115,6 @@ def meets_criteria(
         )
 
 
-def last_crossing(x_s: Floats, p_sb: Floats) -> tuple[Floats, NDArray[np.intp]]:
-    """Find the last rise of each series through the middle of its first and last value.
-
-    Args:
-        x_s: at least two points.
-        p_sb: values, steps × series.
-
-    Returns:
-        x of the crossing, NaN for a series that does not rise; position of the checkpoint before it.
-    """
-    middle_b = (p_sb[0] + p_sb[-1]) / 2
-    rises_b = p_sb[-1] > p_sb[0]
-    # In a rise the first value is below the middle and the last is not, so that a last value below it exists.
-    below_sb = p_sb[:-1] < middle_b
-    before_b = len(below_sb) - 1 - below_sb[::-1].argmax(axis=0)
-    columns = np.arange(p_sb.shape[1])
-    lower, upper = p_sb[before_b, columns], p_sb[before_b + 1, columns]
-    step = np.where(rises_b, upper - lower, 1.0)
-    x = x_s[before_b] + (middle_b - lower) / step * (x_s[before_b + 1] - x_s[before_b])
-    return np.where(rises_b, x, np.nan), before_b
-
-
 def _late_gain(values: Floats) -> Floats:
     n_late = min(N_LATE, values.shape[1] - 1)
     return values[:, -n_late:].mean(axis=1) - values[:, 0]
@@ -162,7 +134,7 @@ def _read_curves(series: Series, x_s: Floats, found: Comparison, rising: NDArray
         at = np.flatnonzero(rows)
         if not len(at):
             continue
-        read = _read(_rows(fits, at), x_s)
+        read = _read(Rises(*(values[at] for values in fits)), x_s)
         for name, value in read.items():
             columns[name][at] = value
         refitted = _refit(x_s, series.replicates_rsb[at], n_rises)
@@ -223,10 +195,6 @@ def _refit(x_s: Floats, values_rsb: Floats, n_rises: int) -> dict[str, Floats]:
         whole[defined] = value
         refitted[name] = whole.reshape(n, n_boot)
     return refitted
-
-
-def _rows(fits: Rises, at: NDArray[np.intp]) -> Rises:
-    return Rises(*(getattr(fits, name)[at] for name in Rises.__annotations__))
 
 
 def _spread_log10(half_step_rq: Floats) -> Floats:

@@ -19,6 +19,8 @@ MOST_RISE = 0.5
 """Rise from chance to a perfect AUROC; a smallest rise above it is impossible, and stored as null."""
 CHANCES = tuple(f"chance_{round(100 * tpr):02d}_{round(100 * fpr):02d}" for tpr, fpr in RATES)
 """Columns of the chances, as in `chance_10_01`: TPR .10, FPR .01."""
+FORM = ("median_words", "length_auroc", "template_share", "prefix_share", "suffix_share", "is_template", "is_long")
+"""Columns of the form of the texts, from `templates.wording`."""
 PROBE_CATEGORY_SCHEMA: dict[str, Any] = {
     "category_level": pl.String,
     "category": pl.String,
@@ -118,13 +120,7 @@ def _level(
     totals = [int(labelled.filter(pl.col("split") == split)["unit"].n_unique()) for split in ("select", "score")]
     power = [_power(row, totals, n_latents, n_checkpoints) for row in rows.iter_rows(named=True)]
     rows = rows.with_columns(
-        pl.Series("median_words", form.median_words_c),
-        pl.Series("length_auroc", form.length_auroc_c),
-        pl.Series("template_share", form.template_share_c),
-        pl.Series("prefix_share", form.prefix_share_c),
-        pl.Series("suffix_share", form.suffix_share_c),
-        pl.Series("is_template", form.is_template_c),
-        pl.Series("is_long", form.is_long_c),
+        *(pl.Series(name, getattr(form, f"{name}_c")) for name in FORM),
         *(pl.Series(name, [row[name] for row in power], dtype=pl.Float64) for name in power[0]),
         category_level=pl.lit(level),
         confusable_with=pl.col("confusable_with").fill_null(""),
@@ -166,24 +162,24 @@ def warnings(categories: pl.DataFrame) -> list[str]:
     """Describe every confound of the categories of the table, one line each."""
     used = categories.filter(pl.col("reason") == "")
     confounds = (
-        ("is_template", "a wording that its texts share can separate"),
-        ("is_long", "the length of its texts alone can separate"),
+        (pl.col("is_template"), "a wording that its texts share can separate {}"),
+        (pl.col("is_long"), "the length of its texts alone can separate {}"),
+        (_many("n_confusable"), "more than a tenth of the texts of {} are also in other categories"),
+        (_many("n_not_read"), "more than a tenth of the texts of {} are too long, or end in another token"),
     )
-    lines = []
-    for level in used["category_level"].unique(maintain_order=True):
-        rows = used.filter(pl.col("category_level") == level)
-        for flag, confound in confounds:
-            if names := rows.filter(pl.col(flag))["category"].to_list():
-                lines.append(f"{level}: {confound} {_listed(names)}")
-        if names := rows.filter(pl.col("n_confusable") > 0.1 * pl.col("n_texts"))["category"].to_list():
-            lines.append(f"{level}: more than a tenth of the texts of {_listed(names)} are also in other categories")
-        if names := rows.filter(pl.col("n_not_read") > 0.1 * pl.col("n_texts"))["category"].to_list():
-            lines.append(
-                f"{level}: more than a tenth of the texts of {_listed(names)} are too long, or end in another token"
-            )
+    lines = [
+        f"{level}: {confound.format(_listed(names))}"
+        for (level,), rows in used.group_by("category_level", maintain_order=True)
+        for is_found, confound in confounds
+        if (names := rows.filter(is_found)["category"].to_list())
+    ]
     if len(gone := categories.filter(pl.col("reason") != "")):
         lines.append(f"{len(gone)} categories are left out: {_listed(gone['category'].to_list())}")
     return lines
+
+
+def _many(column: str) -> pl.Expr:
+    return pl.col(column) > 0.1 * pl.col("n_texts")
 
 
 def _listed(names: list[str], most: int = 8) -> str:

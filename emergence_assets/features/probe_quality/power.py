@@ -1,6 +1,6 @@
 """Statistical power of a number of texts: standard errors, smallest rises, probabilities that a rule accepts."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +47,11 @@ def acceptance_chance(
     if min(*n_select, *n_score) < 2:
         return 0.0
     chance = 1.0
-    for (n_c, n_o), is_select in ((n_select, True), (n_score, False)):
+    on_select = partial(_accepted_on_select, max_p=max_p)
+    for (n_c, n_o), accepted in ((n_select, on_select), (n_score, _accepted_on_score)):
         k_c, p_c = _likely_counts(n_c, tpr)
         k_o, p_o = _likely_counts(n_o, fpr)
-        accepted = _accepted_on_select if is_select else _accepted_on_score
-        chance *= float(p_c @ accepted(k_c[:, None], k_o[None, :], n_c, n_o, max_p) @ p_o)
+        chance *= float(p_c @ accepted(k_c[:, None], k_o[None, :], n_c, n_o) @ p_o)
     return chance
 
 
@@ -63,9 +63,7 @@ def _accepted_on_select(
     return ((p < max_p) & (_lift(k_c, k_o, n_c, n_o) >= 3) & (k_c >= 5) & (tpr >= 0.10)).astype(np.float64)
 
 
-def _accepted_on_score(
-    k_c: NDArray[np.int64], k_o: NDArray[np.int64], n_c: int, n_o: int, _max_p: float
-) -> NDArray[np.float64]:
+def _accepted_on_score(k_c: NDArray[np.int64], k_o: NDArray[np.int64], n_c: int, n_o: int) -> NDArray[np.float64]:
     tpr, fpr = k_c / n_c, k_o / n_o
     # DeLong's variance if activations are 0 or 1: every placement is one of two values that differ by 1/2.
     variance = (tpr * (1 - tpr) / (n_c - 1) + fpr * (1 - fpr) / (n_o - 1)) / 4

@@ -29,7 +29,8 @@ class ProbeReport(NamedTuple):
 
     def sentences(self) -> list[str]:
         """Describe the statistical power of the texts of each level."""
-        return [_sentence(str(level), rows) for (level,), rows in _used(self.categories)]
+        used = self.categories.filter(reason="").group_by("category_level", maintain_order=True)
+        return [_sentence(str(level), rows) for (level,), rows in used]
 
     def plain(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -59,10 +60,6 @@ def _tokens(study: Study, probes: ProbeSet) -> tuple[dict[str, int], str]:
     counts = {name: len(ids) for name, ids in zip(tokens.probe_text_id, tokens.probe_ids, strict=True)}
     tokenizer = Tokenizer.from_file(str(corpus.TOKENIZER_PATH))
     return counts, tokenizer.decode([int(tokens.probe_ids[0][-1])], skip_special_tokens=False)
-
-
-def _used(categories: pl.DataFrame) -> Any:
-    return categories.filter(pl.col("reason") == "").group_by("category_level", maintain_order=True)
 
 
 def _sentence(level: str, rows: pl.DataFrame) -> str:

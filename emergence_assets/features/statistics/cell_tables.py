@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emergence_assets.features.rules import RULES, named_rule
+from emergence_assets.features.rules import RULES
 from emergence_assets.features.statistics.codes import (
     Codes,
     Entries,
@@ -26,7 +26,7 @@ from emergence_assets.features.statistics.labels import Labels, shuffled_labels,
 from emergence_assets.features.statistics.linear_probes import ProbeScore, dense_probe_auroc
 from emergence_assets.features.statistics.pairs import pair_statistics
 from emergence_assets.features.table import LATENT_STATS, PRESENCE_CELLS
-from resources.errors import EmergenceError
+from resources.errors import EmergenceError, require_known
 
 _STATS = LATENT_STATS.schema_without("sae_seed")
 _PRESENCE = PRESENCE_CELLS.schema_without("sae_seed")
@@ -47,7 +47,7 @@ class CellRecipe:
     shuffle_seed: int = 0
     """Seed of the permutations."""
     min_texts_per_split: int = 5
-    """A category with fewer texts on a side of the split has no presence (see `labels.dropped_categories`)."""
+    """A category with fewer texts on a side of the split has no presence."""
     ridge_strength: float = 0.01
     """Penalty of the dense probe per select text, on standardised inputs."""
 
@@ -58,7 +58,7 @@ class CellRecipe:
                 "a cell needs at least 2 bootstrap replicates, 2 label shuffles and 2 texts per category and split",
                 where=self,
             )
-        named_rule(self.rule_id)
+        require_known("rule", [self.rule_id], RULES)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "CellRecipe":
@@ -111,11 +111,7 @@ def dense_scores(
 
 
 def presence_cell(
-    codes: Codes,
-    read_out_pd: NDArray[np.floating],
-    labels: Sequence[Labels],
-    recipe: CellRecipe,
-    dense: Sequence[ProbeScore] | None = None,
+    codes: Codes, dense: Sequence[ProbeScore], labels: Sequence[Labels], recipe: CellRecipe
 ) -> pl.DataFrame:
     """Measure how well the best latent separates each category; one row per control, level and category.
 
@@ -126,17 +122,14 @@ def presence_cell(
     If no live latent is above chance on split select, `latent` is null and every AUROC is 0.5.
     Categories with too few texts have no row. See `PRESENCE_CELLS`.
 
-    `dense` is `dense_scores` of these read-outs, if they were computed for another SAE of the cell.
+    `dense` is `dense_scores` of the read-outs that were encoded.
     """
     _require_one_label_per_text(codes, labels)
-    dense = dense_scores(read_out_pd, labels, recipe) if dense is None else dense
     frames = [
         _level_presence(codes, probe, level, recipe, text_weights(level, recipe.n_boot, recipe.boot_seed))
         for probe, level in zip(dense, labels, strict=True)
     ]
-    if not frames:
-        return _PRESENCE.to_frame()
-    return pl.concat(frames)
+    return pl.concat([_PRESENCE.to_frame(), *frames])
 
 
 def _level_presence(
@@ -158,15 +151,15 @@ def _level_presence(
 
     n_all = level.counts(select=True) + level.counts(select=False)
     shared = {
-        "category_level": [level.level] * len(kept),
+        "category_level": level.level,
         "category": [level.categories[c] for c in kept],
         "n_category": n_all[kept],
-        "n_texts": np.full(len(kept), n_all.sum()),
+        "n_texts": n_all.sum(),
         "n_category_score": level.counts(select=False)[kept],
     }
     lo, hi = normal_interval(real.p_best_c, variance_c)
     measured = {
-        "control_id": ["none"] * len(kept),
+        "control_id": "none",
         **shared,
         "latent": [int(n) if n >= 0 else None for n in real.latent_c[kept]],
         "p_select": real.p_select_c[kept],
@@ -183,20 +176,17 @@ def _level_presence(
     with np.errstate(invalid="ignore"):
         lo, hi = np.nanquantile(mean_replicates, (0.025, 0.975), axis=1)
     control = {
-        "control_id": ["label_shuffle"] * len(kept),
+        "control_id": "label_shuffle",
         **shared,
-        "latent": [None] * len(kept),
         "p_select": np.mean([one.p_select_c for one in permuted], axis=0)[kept],
         "p_best": np.mean([one.p_best_c for one in permuted], axis=0)[kept],
         "p_best_lo": lo,
         "p_best_hi": hi,
         "p_dense": dense.shuffled_c[kept],
-        "p_dense_lo": [None] * len(kept),
-        "p_dense_hi": [None] * len(kept),
         "replicates": mean_replicates.astype(np.float32),
-        "replicates_dense": [None] * len(kept),
     }
-    return pl.concat([_frame(measured), _frame(control)])
+    rows = pl.concat([pl.DataFrame(measured), pl.DataFrame(control)], how="diagonal")
+    return rows.select(pl.col(name).cast(dtype) for name, dtype in _PRESENCE.items())
 
 
 class Scored(NamedTuple):
@@ -256,12 +246,6 @@ def _best_latents(
     latent_c = np.where(auroc_nc == best_c, strength_nc, -1.0).argmax(axis=0)
     above_chance = best_c > 0.5
     return np.where(above_chance, latent_c, -1), np.where(above_chance, best_c, 0.5)
-
-
-def _frame(columns: Mapping[str, object]) -> pl.DataFrame:
-    return pl.DataFrame(columns, schema_overrides={"latent": pl.Int32}).select(
-        pl.col(name).cast(dtype) for name, dtype in _PRESENCE.items()
-    )
 
 
 def _require_one_label_per_text(codes: Codes, labels: Sequence[Labels]) -> None:

@@ -115,7 +115,7 @@ class Entries:
 
 
 def sparse_auroc_nc(entries: Entries, category_p: NDArray[np.integer], n_categories: int) -> NDArray[np.float64]:
-    """Compute the AUROC of every latent for every category, as `formulas.auroc_nc` on the dense activations.
+    """Compute the AUROC of every latent for every category, from 0 to 1; NaN without a positive or negative.
 
     Args:
         entries: active entries of the texts.

@@ -1,15 +1,27 @@
-"""SAE codes of read-outs, in the form for the statistics.
+"""Read-outs of a cell and their SAE codes, in the form for the statistics.
 
 Shape suffixes: p texts, d d_model, k active latents.
 """
+
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from emergence_assets.activations.files.reading import open_rows
 from emergence_assets.features.statistics.codes import Codes
 from emergence_assets.saes.model.sae import SAE
+
+
+def stored_read_outs(activation_file: Path) -> NDArray[np.float32]:
+    """Read the read-outs of all probe texts, texts × d_model, with their hash verified.
+
+    Raises:
+        EmergenceError: see `activations.files.reading.open_rows`.
+    """
+    return np.ascontiguousarray(open_rows(activation_file, "read_out", verify=True).float32())
 
 
 def encoded(sae: SAE, read_out_pd: NDArray[np.float32] | Tensor) -> Codes:

@@ -4,6 +4,7 @@ Shape suffixes: p texts, n latents (any score), c categories, b bootstrap replic
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,27 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.floating]
 Z_95 = 1.959963984540054
 """97.5 % quantile of the standard normal distribution: half-width of a two-sided 95 % interval."""
-
-
-def auroc_nc(scores_pn: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.float64]:
-    """Compute the area under the ROC curve of every score for every category, exact with ties.
-
-    Args:
-        scores_pn: scores, texts × latents.
-        is_category_pc: truth values, texts × categories.
-
-    Returns:
-        AUROC, latents × categories, 0.5 = chance; NaN where a category has no positive or no negative text.
-    """
-    from scipy.stats import rankdata
-
-    scores, truth = np.asarray(scores_pn), np.asarray(is_category_pc, dtype=np.float64)
-    ranks = np.asarray(rankdata(scores, axis=0), dtype=np.float64)
-    n_positive = truth.sum(axis=0)
-    n_negative = len(truth) - n_positive
-    # Mann-Whitney: wins of positives over negatives, a tie counting half.
-    wins = ranks.T @ truth - n_positive * (n_positive + 1) / 2
-    return _divide(wins, n_positive * n_negative)
 
 
 def auroc_c(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.float64]:
@@ -77,23 +57,6 @@ def placements_pc(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np
     return np.where((n_positive > 0) & (n_negative > 0), placements, np.nan)
 
 
-def delong_variance_c(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.float64]:
-    """Compute the variance of every AUROC of `auroc_c` (DeLong, DeLong and Clarke-Pearson 1988).
-
-    Returns:
-        Variance per category; NaN below two positive or two negative texts.
-    """
-    truth = np.asarray(is_category_pc, dtype=bool)
-    placements = placements_pc(scores_pc, truth)
-    variance = np.full(truth.shape[1], np.nan)
-    for c, (placement, positive) in enumerate(zip(placements.T, truth.T, strict=True)):
-        n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-        if min(n_positive, n_negative) < 2:
-            continue
-        variance[c] = placement[positive].var(ddof=1) / n_positive + placement[~positive].var(ddof=1) / n_negative
-    return variance
-
-
 def bootstrap_auroc_cb(
     scores_pc: ArrayLike, is_category_pc: ArrayLike, weights_pb: NDArray[np.floating]
 ) -> NDArray[np.float64]:
@@ -116,25 +79,21 @@ def bootstrap_auroc_cb(
     weights = np.asarray(weights_pb, dtype=np.float64)
     positive_cb = truth.T.astype(np.float64) @ weights
     negative_cb = weights.sum(axis=0) - positive_cb
-    beats_negative = _divide(np.where(truth, placements, 0).T @ weights, positive_cb)
-    beats_positive = _divide(np.where(truth, 0, placements).T @ weights, negative_cb)
-    auroc = np.divide(
-        np.where(truth, placements, 0).sum(axis=0),
-        truth.sum(axis=0),
-        out=np.full(truth.shape[1], np.nan),
-        where=truth.any(axis=0),
-    )
+    own, other = np.where(truth, placements, 0), np.where(truth, 0, placements)
+    beats_negative = _divide(own.T @ weights, positive_cb)
+    beats_positive = _divide(other.T @ weights, negative_cb)
+    auroc = _divide(own.sum(axis=0), truth.sum(axis=0))
     # with a perfect separation the value may leave [0, 1] by the second order
     return np.clip(beats_negative + beats_positive - auroc[:, None], 0, 1)
 
 
-def normal_interval(estimate: Floats, variance: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def normal_interval(auroc: Floats, variance: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Compute the 95 % normal interval of an AUROC, clipped to [0, 1].
 
     A perfect separation (or a constant score) has zero variance, and so zero width.
     """
     half_width = Z_95 * np.sqrt(variance)
-    lo, hi = (np.clip(estimate + sign * half_width, 0, 1).astype(np.float64) for sign in (-1, 1))
+    lo, hi = (np.clip(auroc + sign * half_width, 0, 1).astype(np.float64) for sign in (-1, 1))
     return lo, hi
 
 
@@ -145,13 +104,31 @@ def interval(replicates: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDA
     """
     values = np.where(np.isfinite(replicates), replicates, np.nan)
     missing = np.isnan(values).mean(axis=-1) if values.shape[-1] else np.ones(values.shape[:-1])
-    bounds = np.full((2, *values.shape[:-1]), np.nan)
+    ends = np.full((2, *values.shape[:-1]), np.nan)
     complete, partial = missing == 0, (missing > 0) & (missing <= 0.5)
     if complete.any():
-        bounds[:, complete] = np.quantile(values[complete], (0.025, 0.975), axis=-1)
+        ends[:, complete] = np.quantile(values[complete], (0.025, 0.975), axis=-1)
     if partial.any():
-        bounds[:, partial] = np.nanquantile(values[partial], (0.025, 0.975), axis=-1)
-    return bounds[0], bounds[1]
+        ends[:, partial] = np.nanquantile(values[partial], (0.025, 0.975), axis=-1)
+    return ends[0], ends[1]
+
+
+def bounds(name: str, replicates: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
+    """Return the interval of replicates as columns: `name_lo` and `name_hi`."""
+    lo, hi = interval(replicates)
+    return {f"{name}_lo": lo, f"{name}_hi": hi}
+
+
+def estimate(name: str, value: Any, replicates: NDArray[np.floating]) -> dict[str, Any]:
+    """Return a number and its interval as columns: `name`, `name_lo` and `name_hi`."""
+    return {name: value, **bounds(name, replicates)}
+
+
+def mean_of_defined(values: Floats, axis: int) -> NDArray[np.float64]:
+    """Average the finite values along an axis; NaN where there are none."""
+    defined = np.isfinite(values)
+    total, count = np.where(defined, values, 0.0).sum(axis=axis), defined.sum(axis=axis)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
 def hypergeometric_tail(k: ArrayLike, n: ArrayLike, n_category: ArrayLike, k_total: ArrayLike) -> NDArray[np.float64]:
@@ -196,7 +173,7 @@ def hypergeometric_tail(k: ArrayLike, n: ArrayLike, n_category: ArrayLike, k_tot
 
 
 def benjamini_hochberg(p: ArrayLike, n_tests: int | None = None) -> NDArray[np.float64]:
-    """Compute Benjamini-Hochberg q-values of p-values.
+    """Compute Benjamini-Hochberg q-values of p-values; an undefined p-value (NaN) is not part of the family.
 
     Args:
         p: the known p-values.
@@ -206,10 +183,12 @@ def benjamini_hochberg(p: ArrayLike, n_tests: int | None = None) -> NDArray[np.f
     from scipy.stats import false_discovery_control
 
     values = np.asarray(p, dtype=np.float64)
-    if values.size == 0:
-        return values
-    q = np.asarray(false_discovery_control(values, method="bh"))
-    return np.minimum(q * ((n_tests or values.size) / values.size), 1)
+    known = np.isfinite(values)
+    if not known.any():
+        return np.full(values.shape, np.nan)
+    q, n = np.full(values.shape, np.nan), int(known.sum())
+    q[known] = np.minimum(false_discovery_control(values[known], method="bh") * ((n_tests or n) / n), 1)
+    return q
 
 
 def mutual_information_bits(k: ArrayLike, n: ArrayLike, n_category: ArrayLike, k_total: ArrayLike) -> Floats:
@@ -241,17 +220,6 @@ def bootstrap_weights(n_texts: int, n_boot: int, seed: int) -> NDArray[np.float3
     weights = np.ascontiguousarray(draws.T, dtype=np.float32)
     weights.flags.writeable = False
     return weights
-
-
-def unit_weights(unit_p: NDArray[np.integer], n_boot: int, seed: int) -> NDArray[np.float32]:
-    """Draw bootstrap weights by unit (copies of one text): all texts of a unit have the same count.
-
-    Args:
-        unit_p: number of each text's unit, from 0 and without gaps.
-        n_boot: number of replicates.
-        seed: seed of the draws.
-    """
-    return bootstrap_weights(int(unit_p.max()) + 1, n_boot, seed)[unit_p]
 
 
 def _log_binomial(n: Floats, k: Floats) -> Floats:

@@ -7,19 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from emergence_assets.features.statistics.formulas import bootstrap_weights, unit_weights
+from emergence_assets.features.statistics.formulas import bootstrap_weights
 from resources.errors import EmergenceError
-
-DROPPED_SCHEMA: dict[str, type[pl.DataType]] = {
-    "category_level": pl.String,
-    "category": pl.String,
-    "n_select": pl.Int32,
-    "n_score": pl.Int32,
-    "reason": pl.String,
-}
 
 
 @dataclass(frozen=True)
@@ -81,30 +72,6 @@ class Labels:
         return usable
 
 
-def dropped_categories(labels: Sequence[Labels], min_texts_per_split: int) -> pl.DataFrame:
-    """List the categories without statistics, with the reason: one row each, see `DROPPED_SCHEMA`."""
-    rows = []
-    for level in labels:
-        n_select, n_score = level.counts(select=True), level.counts(select=False)
-        for c in np.flatnonzero(~level.is_usable(min_texts_per_split)):
-            few = min(n_select[c], n_score[c]) < min_texts_per_split
-            reason = (
-                f"{n_select[c]} texts to select on and {n_score[c]} to score on"
-                if few
-                else f"{n_select.sum() - n_select[c]} and {n_score.sum() - n_score[c]} texts of other categories"
-            )
-            rows.append(
-                {
-                    "category_level": level.level,
-                    "category": level.categories[c],
-                    "n_select": n_select[c],
-                    "n_score": n_score[c],
-                    "reason": f"{reason}; {min_texts_per_split} are needed",
-                }
-            )
-    return pl.DataFrame(rows, schema=DROPPED_SCHEMA)
-
-
 def shuffled_labels(
     labels: Labels, n_shuffles: int, seed: int, stratum_p: NDArray[np.integer] | None = None
 ) -> list[Labels]:
@@ -140,7 +107,7 @@ def text_weights(level: Labels, n_boot: int, seed: int) -> NDArray[np.float32]:
     """
     if level.unit_p is None:
         return bootstrap_weights(len(level.codes_p), n_boot, seed)
-    return unit_weights(level.unit_p, n_boot, seed)
+    return bootstrap_weights(int(level.unit_p.max()) + 1, n_boot, seed)[level.unit_p]
 
 
 def length_strata(length_p: NDArray[np.integer], n_strata: int = 20) -> NDArray[np.int64]:

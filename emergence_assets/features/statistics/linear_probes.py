@@ -12,13 +12,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from emergence_assets.features.statistics.formulas import (
-    auroc_c,
-    bootstrap_auroc_cb,
-    delong_variance_c,
-    interval,
-    normal_interval,
-)
+from emergence_assets.features.statistics.formulas import auroc_c, bootstrap_auroc_cb, interval
 from emergence_assets.features.statistics.labels import Labels, shuffled_labels
 from resources.errors import EmergenceError
 
@@ -29,8 +23,6 @@ BOW_SCHEMA: dict[str, type[pl.DataType]] = {
     "category_level": pl.String,
     "category": pl.String,
     "p_bow": pl.Float32,
-    "p_bow_lo": pl.Float32,
-    "p_bow_hi": pl.Float32,
 }
 
 
@@ -44,7 +36,7 @@ class ProbeScore:
     shuffled_c: NDArray[np.float64]
     """NaN without shuffles."""
     replicates_cb: NDArray[np.float64]
-    """Bootstrap replicates of `p_c`; 0 columns where the interval is DeLong's."""
+    """Bootstrap replicates of `p_c`."""
 
 
 def dense_probe_auroc(
@@ -87,7 +79,10 @@ def dense_probe_auroc(
     penalty = ridge_strength * len(select)
     kernel = select.shape[1] > len(select)
     inputs = (select @ select.T, score @ select.T) if kernel else (select, score)
-    return _score_probe(labels, shuffled, *inputs, penalty, weights_pb, kernel=kernel)
+    (scores, truth), *permuted = _scored(labels, shuffled, *inputs, penalty, kernel=kernel)
+    shuffled_c = np.mean([auroc_c(*one) for one in permuted], axis=0) if permuted else np.full(truth.shape[1], np.nan)
+    replicates_cb = bootstrap_auroc_cb(scores, truth, weights_pb[labels.rows(select=False)])
+    return ProbeScore(auroc_c(scores, truth), *interval(replicates_cb), shuffled_c, replicates_cb)
 
 
 def bag_of_words_auroc(
@@ -99,7 +94,7 @@ def bag_of_words_auroc(
 
     Returns:
         One row per (control_id in none and label_shuffle, category_level, category), see `BOW_SCHEMA`; NaN for
-        categories that lack texts on a side of the split. The shuffled rows have no interval.
+        categories that lack texts on a side of the split.
     """
     frames = []
     for level in labels:
@@ -113,54 +108,30 @@ def bag_of_words_auroc(
         except ValueError as error:
             raise EmergenceError("the probe texts hold no words", where=f"level {level.level}") from error
         score = vectoriser.transform([texts[i] for i in rows_score])
-        probe = _score_probe(
-            level,
-            shuffled_labels(level, n_shuffles, shuffle_seed),
-            (select @ select.T).toarray(),
-            (score @ select.T).toarray(),
-            BOW_PENALTY,
-            None,
-            kernel=True,
-        )
-        for control_id, p, lo, hi in (
-            ("none", probe.p_c, probe.lo_c, probe.hi_c),
-            ("label_shuffle", probe.shuffled_c, None, None),
-        ):
-            frames.append(
-                pl.DataFrame(
-                    {
-                        "control_id": control_id,
-                        "category_level": level.level,
-                        "category": level.categories,
-                        "p_bow": p,
-                        "p_bow_lo": lo,
-                        "p_bow_hi": hi,
-                    },
-                    schema=BOW_SCHEMA,
-                )
-            )
+        shuffled = shuffled_labels(level, n_shuffles, shuffle_seed)
+        inputs = (select @ select.T).toarray(), (score @ select.T).toarray()
+        real_c, *permuted = (auroc_c(*one) for one in _scored(level, shuffled, *inputs, BOW_PENALTY, kernel=True))
+        for control_id, p_c in (("none", real_c), ("label_shuffle", np.mean(permuted, axis=0))):
+            columns = {"control_id": control_id, "category_level": level.level, "category": level.categories}
+            frames.append(pl.DataFrame(columns | {"p_bow": p_c}, schema=BOW_SCHEMA))
     return pl.concat(frames) if frames else pl.DataFrame(schema=BOW_SCHEMA)
 
 
-def _score_probe(
+def _scored(
     labels: Labels,
     shuffled: Sequence[Labels],
     select: NDArray[np.float64],
     score: NDArray[np.float64],
     penalty: float,
-    weights_pb: NDArray[np.float32] | None,
     *,
     kernel: bool,
-) -> ProbeScore:
-    """Fit one ridge for all labelings at once, because they share the inputs, and score each.
-
-    The interval is the percentile interval of the replicates under `weights_pb`, DeLong's without weights.
+) -> list[tuple[NDArray[np.float32], NDArray[np.float64]]]:
+    """Fit one ridge for all labelings at once, because they share the inputs; return scores and truth values of each.
 
     With `kernel` the arguments are inner products with the select texts instead of inputs: the same solution through
     the n_texts × n_texts system, for inputs wider than there are texts.
     """
     labelings = [labels, *shuffled]
-    n_categories = len(labels.categories)
     rows_select, rows_score = labels.rows(select=True), labels.rows(select=False)
     truth_select = np.hstack([one_hot(labeling, rows_select) for labeling in labelings])
     target = truth_select - truth_select.mean(axis=0)
@@ -168,16 +139,7 @@ def _score_probe(
     weights = cho_solve(cho_factor(gram + penalty * np.eye(len(gram))), right) if len(gram) else right
     # float32 sorts several times faster; what it rounds to a tie is far below any margin
     scores = np.split((score @ weights).astype(np.float32), len(labelings), axis=1)
-    truths = [one_hot(labeling, rows_score) for labeling in labelings]
-    aurocs = [auroc_c(s, truth) for s, truth in zip(scores, truths, strict=True)]
-    if weights_pb is None:
-        replicates = np.zeros((n_categories, 0))
-        lo, hi = normal_interval(aurocs[0], delong_variance_c(scores[0], truths[0]))
-    else:
-        replicates = bootstrap_auroc_cb(scores[0], truths[0], weights_pb[rows_score])
-        lo, hi = interval(replicates)
-    shuffled_c = np.mean(aurocs[1:], axis=0) if shuffled else np.full(n_categories, np.nan)
-    return ProbeScore(aurocs[0], lo, hi, shuffled_c, replicates)
+    return [(found, one_hot(labeling, rows_score)) for found, labeling in zip(scores, labelings, strict=True)]
 
 
 def one_hot(labels: Labels, rows: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from emergence_assets.activations.files.reading import open_rows
 from emergence_assets.features.statistics.categorical_latents import categorical_latents
 from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, latent_stats, presence_cell
-from emergence_assets.features.statistics.encoded import encoded
+from emergence_assets.features.statistics.encoded import encoded, stored_read_outs
 from emergence_assets.features.statistics.pairs import count_tests
 from emergence_assets.features.statistics.probe_labels import cell_labels, cell_texts
 from emergence_assets.features.statistics.rule_counts import rule_counts
@@ -33,7 +32,7 @@ def measure_cell(cells: Sequence[Mapping[str, Any]], probes: str, settings: Mapp
     files, tokens_file = cell["files"], Path(cell["tokens_file"])
     recipe, seeds = CellRecipe.from_settings(settings["statistics"]), settings["sae"]["seeds"]
     labels, facts = cell_labels(probes, tokens_file), cell_texts(probes, tokens_file)
-    read_out_pd = np.ascontiguousarray(open_rows(Path(files["activations"]), "read_out", verify=True).float32())
+    read_out_pd = stored_read_outs(Path(files["activations"]))
     norm = float(np.sqrt(read_out_pd.var(axis=0, dtype=np.float64).sum()))
     dense = dense_scores(read_out_pd, labels, recipe)
     parts: dict[str, list[pl.DataFrame]] = {}
@@ -44,7 +43,7 @@ def measure_cell(cells: Sequence[Mapping[str, Any]], probes: str, settings: Mapp
         stats = latent_stats(codes, labels, recipe)
         made = {
             LATENT_STATS.name: stats,
-            PRESENCE_CELLS.name: presence_cell(codes, read_out_pd, labels, recipe, dense),
+            PRESENCE_CELLS.name: presence_cell(codes, dense, labels, recipe),
             RULE_COUNTS.name: rule_counts(
                 codes, labels, stats, seed=recipe.shuffle_seed, min_texts_per_split=recipe.min_texts_per_split
             ),

@@ -11,7 +11,8 @@ from emergence_assets.emergence.compression.retention import (
     unexplained,
 )
 from emergence_assets.features.statistics.codes import Codes
-from emergence_assets.features.statistics.formulas import auroc_nc, bootstrap_weights
+from emergence_assets.features.statistics.formulas import bootstrap_weights
+from tests.dense_auroc import auroc_nc
 
 N_TEXTS, N_CATEGORIES = 1500, 3
 

@@ -5,7 +5,7 @@ import pytest
 
 from emergence_assets.emergence.lineage.correlation import (
     Activity,
-    Correlator,
+    correlation_block,
     correlation_of_pairs,
     jaccard,
     joint_counts,
@@ -18,7 +18,7 @@ EVERY = np.arange(400)
 
 def correlation_nm(one: Activity, other: Activity) -> np.ndarray:
     """Correlate all latents of one SAE with all latents of the other."""
-    return Correlator(one, other).block(0, len(one.latent_n))
+    return correlation_block(one, other, 0, len(one.latent_n))
 
 
 @pytest.fixture
@@ -30,8 +30,7 @@ def test_correlation_is_that_of_numpy(both: tuple[Activity, Activity]) -> None:
     one, other = (part.values_pn.toarray() for part in both)
     expected = np.corrcoef(one.T, other.T)[:30, 30:]
     np.testing.assert_allclose(correlation_nm(*both), expected, atol=1e-6)
-    correlator = Correlator(*both)
-    np.testing.assert_array_equal(correlator.block(7, 12), correlation_nm(*both)[7:12])
+    np.testing.assert_array_equal(correlation_block(*both, 7, 12), correlation_nm(*both)[7:12])
     pairs = np.array([[0, 3], [29, 0], [4, 4]])
     np.testing.assert_allclose(correlation_of_pairs(*both, pairs), expected[pairs[:, 0], pairs[:, 1]], atol=1e-6)
 

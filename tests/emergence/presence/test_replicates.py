@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from scipy.stats import norm
 
-from emergence_assets.emergence.presence.replicates import group_means, p_not_above_zero, replicate_array, step0_rows
+from emergence_assets.emergence.presence.replicates import group_means, p_not_above_zero, replicate_array, with_step0
 from emergence_assets.features.statistics.formulas import interval
 from resources.errors import EmergenceError
 
@@ -34,8 +34,13 @@ def test_group_means_leave_out_undefined_values() -> None:
 
 
 def test_step0_is_found_for_null_categories_too() -> None:
-    table = pl.DataFrame({"category": ["a", "a", None, None, "b"], "step": [0, 4, 4, 0, 4]})
-    assert step0_rows(table, ("category",)).tolist() == [0, 0, 3, 3, -1]
+    table = pl.DataFrame(
+        {"category": ["a", "a", None, None, "b"], "step": [0, 4, 4, 0, 4], "p_best": [0.5, 0.6, 0.7, 0.8, 0.9]}
+    )
+    p_best, p_step0, step0_rb = with_step0(table, ("category",), table["p_best"].to_numpy()[:, None])
+    assert p_best.tolist() == table["p_best"].to_list()
+    np.testing.assert_array_equal(p_step0, [0.5, 0.5, 0.8, 0.8, np.nan])
+    np.testing.assert_array_equal(step0_rb[:, 0], p_step0)
 
 
 def test_unequal_numbers_of_replicates_are_refused() -> None:

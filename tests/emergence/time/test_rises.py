@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.time_rules import N_SEEDS, STEPS, Planted, drawn_series, with_criteria
-from emergence_assets.emergence.time.rises import Series, last_crossing, read_rises
+from emergence_assets.emergence.presence.replicates import last_crossing
+from emergence_assets.emergence.time.rises import Series, read_rises
 
 STEP = np.array(STEPS)
 X = np.log10(STEP + 1.0)
@@ -87,7 +88,7 @@ def test_interpolation_and_change_point_agree_with_a_sharp_rise() -> None:
     assert (fall["changepoint"] == -1).all()
     assert np.isnan(fall["half_step"]).all()
     assert np.isnan(fall["half_step_interp"]).all()
-    x, before = last_crossing(np.array([0.0, 1.0, 2.0]), np.array([[0.0], [0.0], [1.0]]))
+    x, before = last_crossing(np.array([0.0, 1.0, 2.0]), np.array([[0.0], [0.0], [1.0]]), np.array([0.5]))
     assert (x[0], before[0]) == (1.5, 1)
 
 

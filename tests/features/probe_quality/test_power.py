@@ -6,8 +6,8 @@ import pytest
 from emergence_assets.features.probe_quality.power import acceptance_chance, auroc_standard_error, smallest_rise
 from emergence_assets.features.statistics.cell_tables import CellRecipe, latent_stats
 from emergence_assets.features.statistics.codes import Codes
-from emergence_assets.features.statistics.formulas import auroc_nc
 from emergence_assets.features.statistics.labels import Labels
+from tests.dense_auroc import auroc_nc
 
 
 @pytest.mark.parametrize(("n", "expected"), [(100, 0.045), (240, 0.029), (400, 0.023), (800, 0.016)])

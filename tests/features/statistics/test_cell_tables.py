@@ -8,13 +8,17 @@ import pytest
 from scipy.stats import hypergeom
 from sklearn.metrics import roc_auc_score
 
-from emergence_assets.features.statistics.cell_tables import CellRecipe, latent_stats, presence_cell
+from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, latent_stats, presence_cell
 from emergence_assets.features.statistics.codes import Codes
 from emergence_assets.features.statistics.labels import Labels
 from emergence_assets.features.table import LATENT_STATS, PRESENCE_CELLS
 from resources.errors import EmergenceError
 
 RECIPE = CellRecipe(n_boot=40, n_shuffles=4)
+
+
+def presence(codes: Codes, read_out: np.ndarray, labels: list[Labels], recipe: CellRecipe = RECIPE) -> pl.DataFrame:
+    return presence_cell(codes, dense_scores(read_out, labels, recipe), labels, recipe)
 
 
 def planted(n_texts: int = 1500, n_latents: int = 64, seed: int = 0) -> tuple[Codes, np.ndarray, Labels]:
@@ -36,7 +40,7 @@ def test_noise_has_no_categorical_latents_and_presence_at_chance(
     codes, labels = random_codes(3000, 128, 8), random_labels(3000, 20)
     assert latent_stats(codes, [labels], RECIPE)["passes"].sum() == 0
     read_out = np.random.default_rng(0).normal(size=(3000, 24))
-    table = presence_cell(codes, read_out, [labels], RECIPE)
+    table = presence(codes, read_out, [labels])
     for (control_id,), part in table.group_by("control_id"):
         assert 0.48 < part["p_best"].to_numpy().mean() < 0.52, control_id
         assert 0.48 < part["p_dense"].to_numpy().mean() < 0.52, control_id
@@ -69,7 +73,7 @@ def test_a_planted_latent_is_found_with_its_numbers() -> None:
 
 def test_presence_names_the_planted_latent_and_its_margin() -> None:
     codes, read_out, labels = planted()
-    table = presence_cell(codes, read_out, [labels], RECIPE)
+    table = presence(codes, read_out, [labels])
     assert dict(table.schema) == PRESENCE_CELLS.schema_without("sae_seed")
     assert table.height == 2 * 8
     row = table.filter(control_id="none", category="c02").row(0, named=True)
@@ -92,7 +96,7 @@ def test_the_numbering_of_latents_does_not_matter() -> None:
     codes, read_out, labels = planted()
     new_number = np.random.default_rng(5).permutation(codes.n_latents).astype(np.int32)
     renamed = Codes(codes.values_pk, new_number[codes.indices_pk], codes.n_latents)
-    one, two = (presence_cell(c, read_out, [labels], RECIPE) for c in (codes, renamed))
+    one, two = (presence(c, read_out, [labels]) for c in (codes, renamed))
     assert one.drop("latent").equals(two.drop("latent"))
     back = {int(new): old for old, new in enumerate(new_number)}
     assert [back[n] for n in two.filter(control_id="none")["latent"]] == one.filter(control_id="none")[
@@ -107,10 +111,7 @@ def test_the_names_of_categories_do_not_matter() -> None:
     order = np.random.default_rng(2).permutation(8)
     place = np.argsort(order).astype(np.int16)
     renamed = Labels("subject", tuple(labels.categories[i] for i in order), place[labels.codes_p], labels.is_select_p)
-    one, two = (
-        presence_cell(codes, read_out, [x], RECIPE).filter(control_id="none").sort("category")
-        for x in (labels, renamed)
-    )
+    one, two = (presence(codes, read_out, [x]).filter(control_id="none").sort("category") for x in (labels, renamed))
     rounded = ("p_dense", "p_dense_lo", "p_dense_hi", "replicates_dense")
     assert one.drop(rounded).equals(two.drop(rounded))
 
@@ -120,21 +121,21 @@ def test_a_category_without_texts_on_one_side_is_left_out() -> None:
     is_select = labels.is_select_p.copy()
     is_select[labels.codes_p == 3] = True
     one_sided = Labels(labels.level, labels.categories, labels.codes_p, is_select)
-    table = presence_cell(codes, read_out, [one_sided], RECIPE)
+    table = presence(codes, read_out, [one_sided])
     assert "c03" not in table["category"]
     assert table["category"].n_unique() == 7
     assert not latent_stats(codes, [one_sided], RECIPE).filter(category="c03")["passes"].any()
     nothing = Labels("area", ("a",), np.full(len(read_out), -1, dtype=np.int16), is_select)
-    assert presence_cell(codes, read_out, [nothing], RECIPE).is_empty()
+    assert presence(codes, read_out, [nothing]).is_empty()
     assert latent_stats(codes, [nothing], RECIPE).is_empty()
-    assert presence_cell(codes, read_out, [], RECIPE).is_empty()
+    assert presence(codes, read_out, []).is_empty()
     assert latent_stats(codes, [], RECIPE).is_empty()
 
 
 def test_dead_latents_are_at_chance_and_have_no_name() -> None:
     codes, read_out, labels = planted()
     dead = Codes(np.zeros_like(codes.values_pk), codes.indices_pk, codes.n_latents)
-    table = presence_cell(dead, read_out, [labels], RECIPE)
+    table = presence(dead, read_out, [labels])
     assert (table["p_best"] == 0.5).all()
     assert table["latent"].is_null().all()
     assert (table["replicates"].explode() == 0.5).all()
@@ -145,8 +146,8 @@ def test_levels_do_not_influence_each_other(random_labels: Callable[..., Labels]
     codes, read_out, labels = planted()
     other = random_labels(1500, 3)
     other = Labels("domain", other.categories, other.codes_p, other.is_select_p)
-    both = presence_cell(codes, read_out, [labels, other], RECIPE)
-    assert both.filter(category_level="subject").equals(presence_cell(codes, read_out, [labels], RECIPE))
+    both = presence(codes, read_out, [labels, other])
+    assert both.filter(category_level="subject").equals(presence(codes, read_out, [labels]))
     stats = latent_stats(codes, [labels, other], RECIPE)
     assert stats.filter(category_level="subject").equals(latent_stats(codes, [labels], RECIPE))
 
@@ -155,7 +156,7 @@ def test_labels_for_other_texts_and_recipes_without_margins_are_refused() -> Non
     codes, read_out, labels = planted()
     short = Labels("subject", labels.categories, labels.codes_p[1:], labels.is_select_p[1:])
     with pytest.raises(EmergenceError, match="1499 labelled texts"):
-        presence_cell(codes, read_out, [short], RECIPE)
+        presence_cell(codes, dense_scores(read_out[1:], [short], RECIPE), [short], RECIPE)
     with pytest.raises(EmergenceError, match="at least 2"):
         CellRecipe(n_boot=0)
     with pytest.raises(EmergenceError, match="no rule"):
@@ -175,7 +176,7 @@ def test_copies_of_texts_do_not_narrow_intervals() -> None:
         times = np.repeat(np.arange(n), copies)
         indices = np.broadcast_to(np.arange(3, dtype=np.int32), values[times].shape)
         labels = Labels("subject", ("a", "b"), category[times], is_select[times], unit_p)
-        cell = presence_cell(Codes(values[times], indices, 3), read_out[times], [labels], CellRecipe(n_boot=200))
+        cell = presence(Codes(values[times], indices, 3), read_out[times], [labels], CellRecipe(n_boot=200))
         return float(np.std(cell.filter(control_id="none", category="b")["replicates"][0].to_numpy()))
 
     alone, units, texts = spread(1, None), spread(4, np.repeat(np.arange(n), 4)), spread(4, None)

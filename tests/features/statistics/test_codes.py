@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emergence_assets.features.statistics.codes import Codes, bootstrap_auroc, delong_variance_nc, sparse_auroc_nc
-from emergence_assets.features.statistics.formulas import auroc_nc, bootstrap_weights, delong_variance_c
+from emergence_assets.features.statistics.formulas import bootstrap_weights
 from resources.errors import EmergenceError
+from tests.dense_auroc import auroc_nc, delong_variance_c
 
 many = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

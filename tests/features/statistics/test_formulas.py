@@ -9,16 +9,14 @@ from sklearn.metrics import mutual_info_score, roc_auc_score
 
 from emergence_assets.features.statistics.formulas import (
     auroc_c,
-    auroc_nc,
     benjamini_hochberg,
     bootstrap_auroc_cb,
     bootstrap_weights,
-    delong_variance_c,
     hypergeometric_tail,
     mutual_information_bits,
     normal_interval,
-    unit_weights,
 )
+from tests.dense_auroc import auroc_nc, delong_variance_c
 
 
 @given(st.integers(4, 60), st.integers(1, 6), st.integers(0, 10_000))
@@ -119,12 +117,3 @@ def test_bootstrap_weights_are_the_same_in_every_cell() -> None:
     np.testing.assert_array_equal(weights, bootstrap_weights(100, 20, 7))
     assert (weights.sum(axis=0) == 100).all()
     assert not np.array_equal(weights, bootstrap_weights(100, 20, 8))
-
-
-def test_copies_of_a_text_are_drawn_together() -> None:
-    unit_p = np.array([0, 1, 1, 1, 2, 0])
-    weights = unit_weights(unit_p, 50, 3)
-    assert (weights[0] == weights[5]).all()
-    assert (weights[1] == weights[2]).all()
-    assert (weights[[0, 1, 4]].sum(axis=0) == 3).all()
-    np.testing.assert_array_equal(unit_weights(np.arange(9), 50, 3), bootstrap_weights(9, 50, 3))

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from emergence_assets.features.statistics.labels import Labels, dropped_categories, length_strata, shuffled_labels
+from emergence_assets.features.statistics.formulas import bootstrap_weights
+from emergence_assets.features.statistics.labels import Labels, length_strata, shuffled_labels, text_weights
 from resources.errors import EmergenceError
 
 
@@ -28,14 +29,14 @@ def test_shuffling_keeps_counts_on_both_sides_and_unlabelled_texts(random_labels
     np.testing.assert_array_equal(first.codes_p, shuffled_labels(labels, 1, seed=0)[0].codes_p)
 
 
-def test_dropped_categories_say_why() -> None:
-    values = ["a"] * 10 + ["b"] * 10 + ["c"] * 5
-    labels = Labels.from_values("subject", values, [True, False] * 10 + [True] * 5)
-    dropped = dropped_categories([labels], 3)
-    assert dropped["category"].to_list() == ["c"]
-    assert dropped["reason"][0] == "5 texts to select on and 0 to score on; 3 are needed"
-    only = Labels.from_values("domain", ["a"] * 20, [True, False] * 10)
-    assert "of other categories" in dropped_categories([only], 3)["reason"][0]
+def test_copies_of_a_text_are_drawn_together() -> None:
+    labels = Labels.from_values("subject", list("abcdef"), [True] * 6, np.array([0, 1, 1, 1, 2, 0]))
+    weights = text_weights(labels, 50, 3)
+    assert (weights[0] == weights[5]).all()
+    assert (weights[1] == weights[2]).all()
+    assert (weights[[0, 1, 4]].sum(axis=0) == 3).all()
+    alone = Labels.from_values("subject", list("abcdefghi"), [True] * 9, np.arange(9))
+    np.testing.assert_array_equal(text_weights(alone, 50, 3), bootstrap_weights(9, 50, 3))
 
 
 @pytest.mark.parametrize(
