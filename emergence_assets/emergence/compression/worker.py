@@ -54,7 +54,7 @@ def compress_model(
             report,
         )
     measured = frame.filter(pl.col("control_id") == "none", pl.col("layer") == pl.col("layer").max())
-    kept = measured.filter(pl.col("variant") != "skip").select("variant", "retention").iter_rows()
+    kept = measured.filter(~pl.col("variant").str.starts_with("skip_")).select("variant", "retention").iter_rows()
     return Made(frame, {f"retention_{variant}": retention for variant, retention in kept})
 
 

@@ -12,6 +12,7 @@ from emergence_assets.emergence.lineage.edges import edges_between
 from emergence_assets.emergence.lineage.latent_persistence import latent_persistence
 from emergence_assets.emergence.lineage.nodes import lineage_nodes
 from emergence_assets.emergence.lineage.pairs import Pair, pairs_over_layers, pairs_over_steps
+from emergence_assets.emergence.lineage.ratios import MIN_CEILING
 from emergence_assets.emergence.lineage.read_latents import ReadSAE, SAEKey, Texts, read_latents
 from emergence_assets.emergence.lineage.stability import lineage_stability as shares_found_again
 from emergence_assets.emergence.lineage.table import FEATURE_LINEAGE, MATCHED_LATENTS
@@ -197,8 +198,8 @@ def edge_counts(frame: pl.DataFrame, sources: pl.DataFrame, targets: pl.DataFram
 
 
 def ratios_over_a_low_ceiling(stability: pl.DataFrame) -> int:
-    """Count the rows whose share is divided by a ceiling below 0.1."""
-    return stability.filter(pl.col("s_norm").is_not_null() & (pl.col("s_ceiling") < 0.1)).height
+    """Count the rows whose share is divided by a ceiling below `MIN_CEILING`."""
+    return stability.filter(pl.col("s_norm").is_not_null() & (pl.col("s_ceiling") < MIN_CEILING)).height
 
 
 def _unknown(frame: pl.DataFrame, side: str, matched: pl.DataFrame) -> int:

@@ -16,6 +16,7 @@ from emergence_assets.study.load import parse_study
 from resources.files.plain_yaml import read_yaml
 from resources.files.storage import Storage
 from resources.tables.expectations import validate
+from resources.tables.parquet import parquet_provenance
 from resources.tables.relation import with_relations
 from tests.conftest import TINY, run_emergence, status_of
 
@@ -84,6 +85,10 @@ def test_compression_is_measured_on_request(deep_study: tuple[Path, Path]) -> No
     int8 = deep.filter(pl.col("variant") == "int8", pl.col("control_id") == "none")
     assert (int8["relative_norm"] < 0.01).all()
     assert all(abs(delta) < 0.01 for delta in int8["loss_delta"])
+    stored = parquet_provenance(tables / "model=gloss-deep.parquet")
+    assert stored is not None
+    assert {name for name in stored.summary if name.startswith("retention_skip")} == set()
+    assert {"retention_int8", "retention_int4"} <= stored.summary.keys()
 
 
 @pytest.mark.slow
