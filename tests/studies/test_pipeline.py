@@ -75,6 +75,17 @@ def test_deleting_one_layer_recomputes_it_and_its_dependants(study: Path) -> Non
     assert len(layer.read_bytes()) == len(content)
 
 
+def test_a_table_in_parts_is_made_where_another_model_still_waits_for_its_input(study: Path) -> None:
+    tables = study / "tiny/tables"
+    (tables / "category_presence/model=gloss-tiny.parquet").unlink()
+    for model in ("gloss-tinier", "gloss-tiny"):
+        (tables / f"category_controls/model={model}.parquet").unlink()
+    shutil.rmtree(tables / "control_parts", ignore_errors=True)
+    remade = made(run_emergence(study, "run", "--json"))
+    assert (remade["category_presence"], remade["category_controls"]) == (1, 2)
+    assert all(entry["done"] == entry["total"] for entry in status_of(study).values())
+
+
 def test_events_have_data_versions_and_pointers_to_their_inputs(
     finished_study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

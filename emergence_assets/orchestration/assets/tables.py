@@ -100,9 +100,12 @@ class _Tables:
         while waiting:
             left = set(waiting)
             ready = [node for node in waiting if not left.intersection(self.plan.input_cells(*node))]
-            wave = {node for node in ready if not node[0].prepare or node in prepared}
-            yield from self._wave([node for node in ready if node in wave], [one for one in ready if one not in wave])
-            prepared |= set(ready) - wave
+            to_prepare = [node for node in ready if node[0].prepare and node not in prepared]
+            # One asset does one thing per wave: its other models wait while the parts of a model are made.
+            busy = {spec for spec, _ in to_prepare}
+            wave = [node for node in ready if node[0] not in busy]
+            yield from self._wave(wave, to_prepare)
+            prepared |= set(to_prepare)
             waiting = [node for node in waiting if node not in wave and node not in self.failed]
         if self.failure:
             raise self.failure
