@@ -80,7 +80,6 @@ def test_a_table_in_parts_is_made_where_another_model_still_waits_for_its_input(
     (tables / "category_presence/model=gloss-tiny.parquet").unlink()
     for model in ("gloss-tinier", "gloss-tiny"):
         (tables / f"category_controls/model={model}.parquet").unlink()
-    shutil.rmtree(tables / "control_parts", ignore_errors=True)
     remade = made(run_emergence(study, "run", "--json"))
     assert (remade["category_presence"], remade["category_controls"]) == (1, 2)
     assert all(entry["done"] == entry["total"] for entry in status_of(study).values())
