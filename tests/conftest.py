@@ -39,7 +39,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def run_emergence(data: Path, *arguments: str, study: str | Path = TINY, **environment: str) -> Any:
-    """Run the command in a separate process; return it with stdout, stderr and exit code."""
+    """Run the command in a separate process; return it with stdout, stderr and exit code.
+
+    With one worker, because tests run side by side; the killed and stopped studies have two.
+    """
     inherited = {key: value for key, value in os.environ.items() if key not in ("DAGSTER_HOME", "EMERGENCE_STUDY")}
     return subprocess.run(
         [sys.executable, "-m", "emergence_assets.cli.main", "--study", str(study), "--data", str(data), *arguments],
@@ -47,7 +50,7 @@ def run_emergence(data: Path, *arguments: str, study: str | Path = TINY, **envir
         text=True,
         timeout=600,
         check=False,
-        env=inherited | {"COLUMNS": "200"} | environment,
+        env=inherited | {"COLUMNS": "200", "EMERGENCE_WORKERS": "1"} | environment,
     )
 
 
