@@ -191,7 +191,7 @@ def _prompts(text: pl.Expr, template: str) -> pl.Expr:
 
 def _left_out(texts: pl.DataFrame, level: str, min_texts_per_category: int) -> pl.DataFrame:
     """List the categories of a level with too few texts, or with texts in one half only."""
-    counted = texts.filter(pl.col(level).is_not_null()).group_by(pl.col(level).alias("category"))
+    counted = texts.filter(pl.col(level).is_not_null()).group_by(pl.col(level).alias("category"), maintain_order=True)
     counted = counted.agg(pl.len().alias("n_texts"), pl.col("split").n_unique().alias("n_halves")).sort("category")
     few = pl.format("{} texts; {} are needed", "n_texts", pl.lit(min_texts_per_category))
     reason = (

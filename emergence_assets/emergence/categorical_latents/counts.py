@@ -29,12 +29,12 @@ def feature_counts(rule_counts: pl.DataFrame) -> pl.DataFrame:
         return FEATURE_COUNTS.schema.to_frame()
     one = [*CELL_KEYS, *(key for key in _GROUP if key != "aggregate")]
     each = (
-        rule_counts.group_by(one)
+        rule_counts.group_by(one, maintain_order=True)
         .agg(pl.col(*_COUNTS, "n_live").mean(), pl.col("data_version").first(), n_seeds=pl.len())
         .with_columns(aggregate=pl.lit("none"))
     )
     summed = (
-        each.group_by([key for key in one if key != "category"])
+        each.group_by([key for key in one if key != "category"], maintain_order=True)
         .agg(pl.col(*_COUNTS).sum(), pl.col("n_live", "data_version", "n_seeds").first())
         .with_columns(aggregate=pl.lit("sum"), category=pl.lit(None, dtype=pl.String))
     )

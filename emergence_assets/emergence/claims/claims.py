@@ -51,5 +51,5 @@ def _with_wording(claim: Claim, surface_form_confounds: Collection[tuple[str, st
 
 def _left_out(registry: pl.DataFrame) -> Mapping[str, int]:
     """Count per model the checkpoints with a status other than `ok`: left out, or kept although a check failed."""
-    doubtful = registry.filter(pl.col("status") != "ok").group_by("model").len()
+    doubtful = registry.filter(pl.col("status") != "ok").group_by("model", maintain_order=True).len()
     return dict(doubtful.iter_rows())

@@ -42,7 +42,9 @@ def emergence_hazard(
     read = supported_histories(emergence_over_time, claims).filter(pl.col("aggregate") == "none")
     steps = {
         (model, layer): sorted(found)
-        for model, layer, found in category_presence.group_by("model", "layer").agg(pl.col("step").unique()).iter_rows()
+        for model, layer, found in category_presence.group_by("model", "layer", maintain_order=True)
+        .agg(pl.col("step").unique())
+        .iter_rows()
     }
     rows: list[dict[str, Any]] = []
     for part in read.partition_by(_GROUP, maintain_order=True):

@@ -142,7 +142,7 @@ def _dense_rises(presence: pl.DataFrame, rows: pl.DataFrame) -> dict[tuple[Any, 
     measured = presence.filter(pl.col("control_id") == "none").join(wanted, on=wanted.columns, how="semi")
     ends = measured.filter((pl.col("step") == 0) | (pl.col("step") == pl.col("step").max().over("model")))
     rises: dict[tuple[Any, ...], bool | None] = {}
-    for (model, layer, level), part in ends.group_by("model", "layer", "category_level"):
+    for (model, layer, level), part in ends.group_by("model", "layer", "category_level", maintain_order=True):
         first, last = (part.filter(pl.col("step") == step).sort("category") for step in (0, part["step"].max()))
         if first["category"].to_list() != last["category"].to_list() or last["step"].max() == 0:
             continue

@@ -50,7 +50,7 @@ def replication(claims: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
     there = pl.col("grade_other").is_in(SUPPORTED).fill_null(False)
     counted = (
         rows.with_columns(of=pl.when(pl.col("category").is_null()).then(pl.lit("mean")).otherwise(pl.lit("category")))
-        .group_by("kind", "of")
+        .group_by("kind", "of", maintain_order=True)
         .agg(
             stated=in_both.sum(),
             supported=(_SUPPORTED & in_both).sum(),

@@ -21,5 +21,5 @@ def collect_claims(probes: str, model_seeds: pl.DataFrame | None = None, **table
     runs = MODEL_SEEDS.schema.to_frame() if model_seeds is None else model_seeds
     texts = probe_set(probes)
     frame = claims({"model_seeds": runs, **tables}, texts.levels[0], surface_form_confounds(texts))
-    counts = dict(frame.group_by("grade").len().iter_rows())
+    counts = dict(frame.group_by("grade", maintain_order=True).len().iter_rows())
     return Made(frame, {f"grade_{grade}": counts.get(grade, 0) for grade in GRADES})

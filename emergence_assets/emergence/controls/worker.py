@@ -32,5 +32,5 @@ def join_controls(parts: list[str], category_presence: pl.DataFrame, settings: M
     if missing := possible - set(frame["control_id"]):
         raise EmergenceError(f"Controls {sorted(missing)} have no rows.", where=parts, remedy="run again")
     means = frame.filter(pl.col("aggregate") == "mean", pl.col("category_level") == frame["category_level"][0])
-    above = means.group_by("control_id").agg(pl.col("above_control").mean())
+    above = means.group_by("control_id", maintain_order=True).agg(pl.col("above_control").mean())
     return Made(frame, {f"above_{name}": value for name, value in sorted(above.iter_rows())})

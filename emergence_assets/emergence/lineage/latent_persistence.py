@@ -63,7 +63,11 @@ def latent_persistence(
         for side in ("src", "dst")
     ).filter(pl.col("src_third") == 0)
     middle = [layer for layer in layers if layer >= 0 and third(layer, n_layers) == 1]
-    between = own.filter(pl.col("dst_third") == 1).group_by(_EARLY).agg(n_mid_matched=pl.col("dst_layer").n_unique())
+    between = (
+        own.filter(pl.col("dst_third") == 1)
+        .group_by(_EARLY, maintain_order=True)
+        .agg(n_mid_matched=pl.col("dst_layer").n_unique())
+    )
     late = own.filter(pl.col("dst_third") == 2).join(between, on=_EARLY, how="left", maintain_order="left")
     if late.is_empty():
         return LATENT_CARRY.schema.to_frame()

@@ -93,8 +93,12 @@ def _members(accepted: pl.DataFrame) -> pl.DataFrame:
 
 def _with_relatives(members: pl.DataFrame, one_sided: pl.DataFrame) -> pl.DataFrame:
     """Add to each member its counts of splits (further targets) and merges (further sources) besides its match."""
-    splits = one_sided.filter(pl.col("rank_src") == 1).group_by(f"src_{name}" for name in _MEMBER)
-    merges = one_sided.filter(pl.col("rank_dst") == 1).group_by(f"dst_{name}" for name in _MEMBER)
+    splits = one_sided.filter(pl.col("rank_src") == 1).group_by(
+        [f"src_{name}" for name in _MEMBER], maintain_order=True
+    )
+    merges = one_sided.filter(pl.col("rank_dst") == 1).group_by(
+        [f"dst_{name}" for name in _MEMBER], maintain_order=True
+    )
     for side, grouped, name in (("src", splits, "n_splits"), ("dst", merges, "n_merges")):
         counted = grouped.agg(pl.len().alias(name)).rename({f"{side}_{key}": key for key in _MEMBER})
         members = members.join(counted, on=_MEMBER, how="left").with_columns(pl.col(name).fill_null(0))

@@ -137,7 +137,7 @@ def _counts_of(comparisons: pl.DataFrame, latents: pl.DataFrame, accepted: pl.Da
     )
     candidates = comparisons.join(latents.select(*_SAE, "latent", "category"), on=_SAE)
     known = candidates.join(found.with_columns(hit=True), on=[*_SAE, "latent", *_TARGET], how="left")
-    counted = known.group_by("axis", "pairing", "step", "step_to", "layer", "layer_to").agg(
+    counted = known.group_by("axis", "pairing", "step", "step_to", "layer", "layer_to", maintain_order=True).agg(
         pl.len().alias("n_firing"),
         pl.col("hit").is_not_null().sum().alias("k_firing"),
         pl.col("category").is_not_null().sum().alias("n_categorical"),

@@ -28,7 +28,9 @@ def mechanism_layers(cells: pl.DataFrame, n_layers: int, n_categories: int) -> p
         min(early, late) - trough of p_select. No rows if a third has no layer.
     """
     means = (
-        cells.filter(pl.col("layer") >= 0).group_by("category", "layer").agg(pl.col("p_select").cast(pl.Float64).mean())
+        cells.filter(pl.col("layer") >= 0)
+        .group_by("category", "layer", maintain_order=True)
+        .agg(pl.col("p_select").cast(pl.Float64).mean())
     )
     means = means.with_columns(third=pl.Series(part_of_layers(means["layer"].to_numpy(), n_layers), dtype=pl.Int64))
     chosen = None

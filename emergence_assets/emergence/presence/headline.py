@@ -54,9 +54,9 @@ def headline(presence: pl.DataFrame) -> pl.DataFrame:
         )
     shuffled = (
         blocks.filter(pl.col("control_id") == "label_shuffle")
-        .group_by("model", "category_level", "step", "layer")
+        .group_by("model", "category_level", "step", "layer", maintain_order=True)
         .agg(pl.col("p_best").mean())
-        .group_by("model", "category_level")
+        .group_by("model", "category_level", maintain_order=True)
         .agg(
             p_shuffle=pl.col("p_best").mean(),
             p_shuffle_min=pl.col("p_best").min(),

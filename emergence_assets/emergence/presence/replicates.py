@@ -176,7 +176,11 @@ def best_layers(presence: pl.DataFrame) -> pl.DataFrame:
         Columns model, step, category_level, layer.
     """
     group = ["model", "step", "category_level", "layer"]
-    means = presence.filter(pl.col("control_id") == "none").group_by(group).agg(pl.col("p_select").mean())
+    means = (
+        presence.filter(pl.col("control_id") == "none")
+        .group_by(group, maintain_order=True)
+        .agg(pl.col("p_select").mean())
+    )
     best = means.sort(["p_select", "layer"], descending=[True, False])
     return best.unique(["model", "step", "category_level"], keep="first", maintain_order=True).select(group)
 
@@ -187,7 +191,9 @@ def require_same_texts(table: pl.DataFrame) -> None:
     Raises:
         EmergenceError: a category does not have the same number of texts everywhere.
     """
-    counts = table.group_by("category_level", "category").agg(pl.col("n_category", "n_texts").n_unique())
+    counts = table.group_by("category_level", "category", maintain_order=True).agg(
+        pl.col("n_category", "n_texts").n_unique()
+    )
     odd = counts.filter((pl.col("n_category") > 1) | (pl.col("n_texts") > 1)).sort("category_level", "category")
     if not odd.is_empty():
         raise EmergenceError(

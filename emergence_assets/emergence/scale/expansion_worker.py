@@ -57,8 +57,8 @@ def measure_expansion(
             parts.append(tuple(frame.with_columns(key_columns(layers[layer])) for frame in frames))
             report(len(parts), sum(map(len, by_step.values())), "")
     presence, dictionaries, counts = (pl.concat(part) for part in zip(*parts, strict=True))
-    words = category_presence.unique(["control_id", "category_level", "category"])
-    about = dictionaries.group_by(_CELL).agg(pl.col("fvu", "l0").mean())
+    words = category_presence.unique(["control_id", "category_level", "category"], keep="first")
+    about = dictionaries.group_by(_CELL, maintain_order=True).agg(pl.col("fvu", "l0").mean())
     frame = (
         presence_of_cells(presence, words)
         .with_columns(n_latents=pl.lit(settings["sae"]["n_latents"]))
@@ -128,5 +128,9 @@ def _quality(metrics: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 
 def _counts(latents: pl.DataFrame, n_seeds: int) -> pl.DataFrame:
     """Count the categorical latents of every category that has any, mean over SAE seeds."""
-    passing = latents.filter("passes").group_by("category_level", "category").agg(n_passing=pl.len() / n_seeds)
+    passing = (
+        latents.filter("passes")
+        .group_by("category_level", "category", maintain_order=True)
+        .agg(n_passing=pl.len() / n_seeds)
+    )
     return passing.with_columns(control_id=pl.lit("none"))

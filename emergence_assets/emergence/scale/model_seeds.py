@@ -64,7 +64,7 @@ def run_spread(table: pl.DataFrame) -> dict[tuple[str, str], float]:
     """
     pooled = (
         table.filter(pl.col("control_id") == "none", pl.col("n_runs") > 1)
-        .group_by("category_level", "aggregate")
+        .group_by("category_level", "aggregate", maintain_order=True)
         .agg(sd=((pl.col("p_sd") ** 2 * (pl.col("n_runs") - 1)).sum() / (pl.col("n_runs") - 1).sum()).sqrt())
     )
     return {(level, aggregate): sd for level, aggregate, sd in pooled.iter_rows()}
@@ -75,7 +75,7 @@ def _runs_of(presence: pl.DataFrame, over_time: pl.DataFrame, original: str, run
     require_same_texts(own)
     if own.is_empty():
         return MODEL_SEEDS.schema.to_frame()
-    step = own.group_by("model").agg(pl.col("step").max()).select(pl.col("step").min()).item()
+    step = own.group_by("model", maintain_order=True).agg(pl.col("step").max()).select(pl.col("step").min()).item()
     table = with_category_mean(own.filter(pl.col("step").is_in([0, step])))
     replicates_rb = replicate_array(table)
     p_best, p_step0, step0_rb = with_step0(table, ("model", "layer", *_CATEGORY), replicates_rb)

@@ -162,7 +162,7 @@ def _counted(at: pl.DataFrame, counts: pl.DataFrame) -> pl.DataFrame:
     )
     mean = (
         at.filter(pl.col("control_id") == "none")
-        .group_by(group)
+        .group_by(group, maintain_order=True)
         .agg(n_count=(pl.col("p_best") >= STRONG).sum().cast(pl.Float64))
         .with_columns(category=pl.lit(None, dtype=pl.String), control_id=pl.lit("none"), aggregate=pl.lit("mean"))
     )

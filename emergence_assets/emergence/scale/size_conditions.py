@@ -31,7 +31,9 @@ def chosen_steps(checkpoints: pl.DataFrame) -> pl.DataFrame:
         tokens = pl.col("tokens_seen").cast(pl.Float64)
         flops = FLOPS_PER_PARAMETER_AND_TOKEN * tokens * pl.col("n_params_nonemb")
         for condition, spent in (("equal_tokens", tokens), ("equal_flops", flops)):
-            target = np.log10(trained.group_by("model").agg(spent.max().alias("most"))["most"].to_numpy().min())
+            target = np.log10(
+                trained.group_by("model", maintain_order=True).agg(spent.max().alias("most"))["most"].to_numpy().min()
+            )
             parts.append(
                 trained.with_columns(condition=pl.lit(condition), mismatch_dex=(spent.log10() - target).abs())
                 .sort("model", "mismatch_dex", "step", descending=[False, False, True])

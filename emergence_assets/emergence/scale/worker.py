@@ -43,7 +43,9 @@ def compare_sizes(
     readings = {
         FIXED_WIDTH: SizeReading(
             category_presence.filter(of_size),
-            sae_metrics.filter(of_size).group_by(_CELL).agg(pl.col("n_latents").first(), pl.col("fvu", "l0").mean()),
+            sae_metrics.filter(of_size)
+            .group_by(_CELL, maintain_order=True)
+            .agg(pl.col("n_latents").first(), pl.col("fvu", "l0").mean()),
             feature_counts.filter(of_size, is_real, pl.col("rule_id") == rule_id).select(named),
         )
     }
@@ -51,7 +53,7 @@ def compare_sizes(
         grown = expansion_presence.filter(of_size)
         readings[FIXED_EXPANSION] = SizeReading(
             grown.select(list(CATEGORY_PRESENCE.schema)),
-            grown.group_by(_CELL).agg(pl.col("n_latents", "fvu", "l0").first()),
+            grown.group_by(_CELL, maintain_order=True).agg(pl.col("n_latents", "fvu", "l0").first()),
             grown.filter(pl.col("control_id") == "none").select(named),
         )
     spread = None if model_seeds is None else run_spread(model_seeds)

@@ -57,7 +57,7 @@ def emergence_over_time(category_presence: pl.DataFrame) -> pl.DataFrame:
     each = each.join(shuffle, on=[k for k in _SERIES if k != "control_id"], how="left", nulls_equal=True).with_columns(
         layer_choice=pl.lit("each"), metric=pl.lit("p_best")
     )
-    last_step = category_presence.group_by("model").agg(pl.col("step").max())
+    last_step = category_presence.group_by("model", maintain_order=True).agg(pl.col("step").max())
     best_layer = best_layers(category_presence.join(last_step, on=["model", "step"], how="semi")).drop("step")
     best = each.join(best_layer, on=["model", "category_level", "layer"], how="semi")
     both = pl.concat([each, best.with_columns(layer_choice=pl.lit("best"))])

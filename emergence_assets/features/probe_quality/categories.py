@@ -104,7 +104,7 @@ def _level(
     )
     labelled = texts.filter(pl.col("category").is_not_null())
     in_split = [(pl.col("unit").filter(pl.col("split") == split).n_unique(), split) for split in ("select", "score")]
-    rows = labelled.group_by("category").agg(
+    rows = labelled.group_by("category", maintain_order=True).agg(
         pl.len().alias("n_texts"),
         pl.col("unit").n_unique().alias("n_units"),
         *((pl.col("split") == split).sum().alias(f"n_{split}") for split in ("select", "score")),
@@ -139,9 +139,13 @@ def confusable_pairs(texts: pl.DataFrame) -> pl.DataFrame:
     """
     pairs = texts.filter(pl.col("category").is_not_null()).select("unit", "category").unique()
     pairs = pairs.join(pairs, on="unit", suffix="_other").filter(pl.col("category") != pl.col("category_other"))
-    counted = pairs.group_by("category", "category_other").len().sort("len", "category_other", descending=[True, False])
+    counted = (
+        pairs.group_by("category", "category_other", maintain_order=True)
+        .len()
+        .sort("len", "category_other", descending=[True, False])
+    )
     named = counted.with_columns(pl.format("{} ({})", "category_other", "len").alias("named"))
-    return named.group_by("category").agg(pl.col("named").str.join(", ").alias("confusable_with"))
+    return named.group_by("category", maintain_order=True).agg(pl.col("named").str.join(", ").alias("confusable_with"))
 
 
 def _power(row: Mapping[str, Any], totals: list[int], n_latents: int, n_checkpoints: int) -> dict[str, float | None]:

@@ -76,5 +76,7 @@ def _summary(frames: Mapping[str, pl.DataFrame], rule_id: str) -> dict[str, Any]
 
 def _share_of_live(counts: Any) -> float:
     """Return the largest share of categorical latents among live latents, over all levels and seeds."""
-    levels = counts.group_by("category_level", "sae_seed").agg(pl.col("n_features").sum(), pl.col("n_live").first())
+    levels = counts.group_by("category_level", "sae_seed", maintain_order=True).agg(
+        pl.col("n_features").sum(), pl.col("n_live").first()
+    )
     return float((levels["n_features"] / levels["n_live"].clip(lower_bound=1)).max() or 0.0)

@@ -35,7 +35,9 @@ def cosine_heat_map(registry: pl.DataFrame, models: Sequence[str], width: int = 
 
 def models_worth_showing(registry: pl.DataFrame) -> list[str]:
     """Choose at most a row of panels: first the models with a checkpoint left out, then the largest."""
-    sizes = registry.group_by("model").agg(pl.col("n_params").max(), out=(~pl.col("on_time_axis")).any())
+    sizes = registry.group_by("model", maintain_order=True).agg(
+        pl.col("n_params").max(), out=(~pl.col("on_time_axis")).any()
+    )
     measured = sizes.filter(pl.col("n_params").is_not_null())
     chosen = measured.sort(["out", "n_params", "model"], descending=[True, True, False]).head(MAX_PANELS)
     return chosen.sort("n_params", "model")["model"].to_list()

@@ -24,7 +24,7 @@ def control_means(controls: pl.DataFrame, level: str) -> pl.DataFrame:
     """Average over layers the means over categories: model, control_id, p_best, p_measured, above_control."""
     means = controls.filter(pl.col("layer") >= 0, category_level=level, aggregate="mean")
     return (
-        means.group_by("model", "n_params_nonemb", "control_id")
+        means.group_by("model", "n_params_nonemb", "control_id", maintain_order=True)
         .agg(pl.col("p_best", "p_measured", "above_control").mean())
         .sort("n_params_nonemb", "model", "control_id")
     )

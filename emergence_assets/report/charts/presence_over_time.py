@@ -31,7 +31,7 @@ def presence_over_time(presence: pl.DataFrame, level: str, width: int = theme.WI
     if means.is_empty():
         return None
     shuffled = shuffled_by_step(presence, level)
-    ends = means.group_by("model").agg(pl.col("step").min(), last=pl.col("step").max())
+    ends = means.group_by("model", maintain_order=True).agg(pl.col("step").min(), last=pl.col("step").max())
     step0 = means.filter(step=0).select("model", p="p_best")
     level0 = pl.concat([ends.select("model", step=end) for end in ("step", "last")]).join(step0, on="model")
     bow = means["p_bow"].drop_nulls().drop_nans().mean()

@@ -40,7 +40,7 @@ class ReportTables:
 
 def models_by_size(presence: pl.DataFrame) -> list[str]:
     """List model names, smallest first."""
-    sizes = presence.group_by("model").agg(pl.col("n_params_nonemb").max())
+    sizes = presence.group_by("model", maintain_order=True).agg(pl.col("n_params_nonemb").max())
     return sizes.sort("n_params_nonemb", "model")["model"].to_list()
 
 
@@ -54,8 +54,8 @@ def complete_steps(rows: pl.DataFrame) -> pl.DataFrame:
 
     In an unfinished study, means over different layers at two steps would look like a change.
     """
-    layers = rows.group_by("model").agg(n_all=pl.col("layer").n_unique())
-    per_step = rows.group_by("model", "step").agg(n=pl.col("layer").n_unique())
+    layers = rows.group_by("model", maintain_order=True).agg(n_all=pl.col("layer").n_unique())
+    per_step = rows.group_by("model", "step", maintain_order=True).agg(n=pl.col("layer").n_unique())
     whole = per_step.join(layers, on="model").filter(pl.col("n") == pl.col("n_all"))
     return rows.join(whole, on=["model", "step"], how="semi")
 
@@ -77,10 +77,10 @@ def means_by_step(presence: pl.DataFrame, level: str) -> pl.DataFrame:
 
 def shuffled_by_step(presence: pl.DataFrame, level: str) -> pl.DataFrame:
     """Average AUROC under shuffled labels per step, with the smallest and largest mean of one model and layer."""
-    cells = measured(presence, level, "label_shuffle").group_by("model", "step", "layer")
+    cells = measured(presence, level, "label_shuffle").group_by("model", "step", "layer", maintain_order=True)
     per_cell = cells.agg(pl.col("p_best").cast(pl.Float64).mean())
     return (
-        per_cell.group_by("step")
+        per_cell.group_by("step", maintain_order=True)
         .agg(mean=pl.col("p_best").mean(), lo=pl.col("p_best").min(), hi=pl.col("p_best").max())
         .sort("step")
     )
@@ -90,7 +90,7 @@ def gains_by_layer(presence: pl.DataFrame, level: str) -> pl.DataFrame:
     """Average the gain over step 0 over all categories, per model, layer and step, the embedding included."""
     return (
         presence.filter(category_level=level, control_id="none")
-        .group_by("model", "layer", "step")
+        .group_by("model", "layer", "step", maintain_order=True)
         .agg(gain=pl.col("gain").cast(pl.Float64).mean(), n_categories=pl.len())
         .drop_nulls("gain")
         .sort("model", "layer", "step")

@@ -19,7 +19,7 @@ def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = theme
     if not models:
         return None
     rows = (
-        sae_metrics.group_by("model", "step", "layer", "n_layers")
+        sae_metrics.group_by("model", "step", "layer", "n_layers", maintain_order=True)
         .agg(pl.col(*_METRICS).cast(pl.Float64).fill_nan(None).mean())
         .sort("model", "layer", "step")
         .with_columns(

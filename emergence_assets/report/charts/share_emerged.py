@@ -58,6 +58,10 @@ def emerged_shares(hazard: pl.DataFrame, level: str) -> pl.DataFrame:
     """Make columns model, control_id, step, share, lo, hi: share 0 at the first checkpoint, then a row per gap."""
     rows = hazard.filter(pl.col("control_id").is_in(list(_LABELS)), category_level=level).drop_nulls("emerged_frac")
     keys = ["model", "control_id"]
-    first = rows.group_by(keys).agg(step=pl.col("step_lo").min()).with_columns(share=0.0, lo=0.0, hi=0.0)
+    first = (
+        rows.group_by(keys, maintain_order=True)
+        .agg(step=pl.col("step_lo").min())
+        .with_columns(share=0.0, lo=0.0, hi=0.0)
+    )
     later = rows.select(*keys, step="step_hi", share="emerged_frac", lo="emerged_frac_lo", hi="emerged_frac_hi")
     return pl.concat([first.select(later.columns), later], how="vertical_relaxed").sort(*keys, "step")

@@ -126,7 +126,7 @@ def seeds_table(seeds: pl.DataFrame, level: str) -> str:
         return ""
     single = (
         rows.filter(aggregate="none")
-        .group_by("model")
+        .group_by("model", maintain_order=True)
         .agg(
             sd=(pl.col("gain_sd") ** 2).mean().sqrt(),
             text_sd=(pl.col("gain_text_sd") ** 2).mean().sqrt(),
