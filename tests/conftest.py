@@ -34,8 +34,12 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put whole studies first, so that no long test is left alone at the end of a parallel run."""
-    items.sort(key=lambda item: "studies" not in item.path.parts)
+    """Put whole studies first, so that no long test is left alone at the end of a parallel run.
+
+    Those that need the finished study come after the others: all processes wait for it.
+    """
+    fixtures = {item: getattr(item, "fixturenames", ()) for item in items}
+    items.sort(key=lambda item: ("studies" not in item.path.parts, "finished_study" in fixtures[item]))
 
 
 def run_emergence(data: Path, *arguments: str, study: str | Path = TINY, **environment: str) -> Any:
