@@ -29,17 +29,19 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+LONGEST = {"automation", "studies", "test_wheel.py"}
+"""Folders and files with tests of more than a minute."""
 TINY = Path(__file__).with_name("tiny.yaml")
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put whole studies first, so that no long test is left alone at the end of a parallel run.
+    """Put the longest tests first, so that none is left alone at the end of a parallel run.
 
     Those that need the finished study come after the others: all processes wait for it.
     """
     fixtures = {item: getattr(item, "fixturenames", ()) for item in items}
-    items.sort(key=lambda item: ("studies" not in item.path.parts, "finished_study" in fixtures[item]))
+    items.sort(key=lambda item: (LONGEST.isdisjoint(item.path.parts), "finished_study" in fixtures[item]))
 
 
 def run_emergence(data: Path, *arguments: str, study: str | Path = TINY, **environment: str) -> Any:

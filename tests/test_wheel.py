@@ -41,7 +41,7 @@ def test_a_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
 
     run(sys.executable, "-m", "venv", tmp_path / "environment", cwd=tmp_path)
     python = tmp_path / "environment" / "bin" / "python"
-    run(python, *pip, "install", "--constraint", ROOT / "constraints.txt", wheel, cwd=tmp_path)
+    run(python, *pip, "install", "--no-compile", "--constraint", ROOT / "constraints.txt", wheel, cwd=tmp_path)
     emergence = python.with_name("emergence")
     assert "quick" in run(emergence, "studies", cwd=tmp_path)
     run(emergence, "--study", TINY, "run", "--stage", "checkpoints", cwd=tmp_path)
