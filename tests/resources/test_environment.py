@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_versions_are_those_that_are_loaded() -> None:
     here = environment()
-    assert here["torch"] == torch.__version__
+    assert torch.__version__.startswith(here["torch"])  # the metadata of some builds leave out +cu130
     assert here["python"] == ".".join(str(part) for part in sys.version_info[:3])
     assert here["num_threads"] == torch.get_num_threads()
     assert set(LIBRARIES) <= here.keys()

@@ -35,7 +35,7 @@ def workers() -> Iterator[LocalProcesses]:
         yield pool
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> bool:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -228,7 +228,7 @@ def test_workers_die_with_their_parent(tmp_path: Path, how: signal.Signals) -> N
     assert all(map(is_alive, children))
     parent.send_signal(how)
     assert wait_until(lambda: not any(map(is_alive, children)))
-    assert parent.wait(10) != 0
+    assert parent.wait(60) != 0
 
 
 # Progress
