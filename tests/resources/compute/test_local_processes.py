@@ -110,7 +110,7 @@ def test_the_number_of_other_failures_is_reported(workers: LocalProcesses) -> No
     ("bad", "said"),
     [
         (task("fail", kind="unsendable"), "Unsendable: no answer"),
-        (task("unsendable_result"), "pickle"),
+        (task("unsendable_result"), "local object"),
         (task("double", number=threading.Lock()), "pickle"),
         (task("absent"), "AttributeError"),
         (Task("tests.resources.no_module:f", {}, "x"), "ModuleNotFoundError"),
