@@ -1,4 +1,4 @@
-"""Results are equal bit for bit only if groups are in a fixed order: polars hands out groups in a random one."""
+"""Groups keep the order of their rows: polars returns them in random order, and sums differ in the last bit."""
 
 import ast
 from pathlib import Path

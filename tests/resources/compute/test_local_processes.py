@@ -214,6 +214,28 @@ if __name__ == "__main__":
 """
 
 
+IMPORTS = f"""
+from resources.compute.local_processes import LocalProcesses; from resources.compute.task import Task
+if __name__ == "__main__":
+    seen = {{}}
+    with LocalProcesses(2) as pool:
+        while len(seen) < 2:
+            for _, facts in pool.run([Task("{TASKS}:worker", {{}}, str(i)) for i in range(4)]):
+                seen[facts["pid"]] = facts["imported"]
+    print(len(set(seen.values())))
+"""
+
+
+def test_workers_share_the_imports_of_the_first_task(tmp_path: Path) -> None:
+    script = tmp_path / "imports.py"
+    script.write_text(IMPORTS)
+    root = {"PYTHONPATH": str(Path(__file__).parents[3]), "EMERGENCE_DEVICE": "cpu"}
+    finished = subprocess.run(
+        [sys.executable, str(script)], env=os.environ | root, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert finished.stdout == "1\n", finished.stderr
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_die_with_their_parent(tmp_path: Path, how: signal.Signals) -> None:
     script, started = tmp_path / "parent.py", tmp_path / "started"
