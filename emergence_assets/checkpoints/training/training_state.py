@@ -1,7 +1,7 @@
 """State of a running training on disk, so that a killed training resumes and ends with the same bits. Imports torch.
 
 The state is one safetensors file, replaced atomically. Its header has the identity of the training and a hash of the
-tensors. Models and SAEs are trained with it.
+tensors. The training of models and the training of SAEs both use it.
 """
 
 import time
