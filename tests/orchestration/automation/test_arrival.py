@@ -47,12 +47,19 @@ class Incoming:
             return versions(instance, keys[0]) if keys else {}
 
     def counts(self) -> dict[str, dict[str | None, int]]:
-        """Count materialisations by asset and partition, of everything that is made from checkpoints."""
+        """Count results by asset and partition, of everything that is made from checkpoints.
+
+        For cells these are materialisations. For tables they are different data versions: a second request for a table
+        whose inputs arrive in the same tick computes nothing, and is recorded with the same version.
+        """
         with instance_of(self.data / "dagster") as instance:
             return {
-                key.path[-1]: {partition: len(found) for partition, found in versions(instance, key).items()}
+                name: {
+                    partition: len(found if name in CELLS else set(found))
+                    for partition, found in versions(instance, key).items()
+                }
                 for key in instance.all_asset_keys()
-                if key.path[-1] != "checkpoint"
+                if (name := key.path[-1]) != "checkpoint"
             }
 
     def steps_in_tables(self) -> list[int]:
