@@ -1,7 +1,9 @@
 """Bounded cache of downloaded checkpoints: the least recently used is evicted first, an entry in use never.
 
 An entry is a folder `<key>/`, created atomically. The folder `<key>.partial/` holds an incomplete entry, which is
-resumed after a kill. A reader holds a shared lock on `<key>.lock`; eviction requires the exclusive lock.
+resumed after a kill. A reader holds a shared lock on `<key>.lock`; eviction requires the exclusive lock. Space is
+reserved, and entries are completed and counted, under one lock: a listing during a rename shows an entry twice or not
+at all.
 """
 
 import contextlib
@@ -74,13 +76,21 @@ class CheckpointCache:
         for file in partial.iterdir():
             sync(file)
         sync(partial)
-        partial.rename(self.root / key)
+        with self._changes():
+            partial.rename(self.root / key)
         sync(self.root)
 
     def entries(self) -> list[Entry]:
         """List the entries of the cache, least recently used first."""
+        if not self.root.is_dir():
+            return []
+        # Nobody changes a folder that this user may only read, and a lock cannot be made there.
+        with self._changes() if os.access(self.root, os.W_OK) else contextlib.nullcontext():
+            return self._listed()
+
+    def _listed(self) -> list[Entry]:
         found = []
-        for path in self.root.iterdir() if self.root.is_dir() else ():
+        for path in self.root.iterdir():
             with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                 if path.is_dir() and not path.name.startswith("."):
                     n_bytes = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
@@ -123,9 +133,9 @@ class CheckpointCache:
             raise EmergenceError(what, where=self.root, remedy=remedy)
         began = time.monotonic()
         while True:
-            with FileLock(self.root / "reserving.lock"):
+            with self._changes():
                 self._sweep()
-                entries = [entry for entry in self.entries() if entry.key != partial.name.removesuffix(".partial")]
+                entries = [entry for entry in self._listed() if entry.key != partial.name.removesuffix(".partial")]
                 excess = sum(entry.n_bytes for entry in entries) + n_bytes - self.limit_bytes
                 for entry in entries:
                     if excess > 0:
@@ -138,6 +148,9 @@ class CheckpointCache:
                 what = f"No room for {n_bytes / 1e9:.3g} GB: {excess / 1e9:.3g} GB too much is in use."
                 raise EmergenceError(what, where=self.root, remedy=remedy)
             time.sleep(min(1.0, self.wait_seconds / 10))
+
+    def _changes(self) -> FileLock:
+        return FileLock(self.root / "reserving.lock")
 
     def _sweep(self) -> None:
         """Delete the remains of evictions whose process was killed: they are no entries but take space."""

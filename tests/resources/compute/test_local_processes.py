@@ -206,7 +206,10 @@ def test_a_run_that_is_given_up_ends_its_workers() -> None:
 
 
 PARENT = f"""
-import sys
+import signal, sys
+# Background jobs of scripts inherit these as ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
 from resources.compute.local_processes import LocalProcesses; from resources.compute.task import Task
 if __name__ == "__main__":
     tasks = [Task("{TASKS}:start_and_stay", {{"folder": sys.argv[1]}}, str(i)) for i in range(2)]
