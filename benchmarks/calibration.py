@@ -29,7 +29,7 @@ FUNCTIONS = tuple(
         "emergence.scale.over_scale:emergence_over_scale",
         "emergence.space.over_space:emergence_over_space",
         "emergence.time.over_time:emergence_over_time",
-        "features.statistics.cell_tables:presence_cell",
+        "features.statistics.presence_cell:presence_cell",
         "saes.training.training:train_saes",
     )
 )

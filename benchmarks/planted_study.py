@@ -13,9 +13,10 @@ from emergence_assets.emergence.presence.presence import category_presence
 from emergence_assets.emergence.scale.over_scale import FIXED_WIDTH, SizeReading, emergence_over_scale
 from emergence_assets.emergence.space.reactivation import reactivation
 from emergence_assets.emergence.time.over_time import emergence_over_time
-from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, presence_cell
+from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores
 from emergence_assets.features.statistics.codes import Codes
 from emergence_assets.features.statistics.linear_probes import BOW_SCHEMA, ProbeScore
+from emergence_assets.features.statistics.presence_cell import presence_cell
 from emergence_assets.saes.training.batches import SAEJob
 from emergence_assets.saes.training.options import TrainingOptions
 from emergence_assets.saes.training.training import TrainedSAE, train_saes

@@ -58,15 +58,18 @@ def _headline(rows: list[Mapping[str, Any]], level: str) -> "Table":
     """Make the headline: the level of the report, smallest model first, the measurement beside its controls."""
     measured = [row for row in rows if row["control_id"] == "none" and row["category_level"] == level]
     return table(
-        ("model", "step 0 to last", "rise [95 %]", "shuffled", "dense", "words"),
+        ("model", "best latent", "random", "net rise [95 %]", "dense"),
         [
             (
                 row["model"],
                 f"{row['p_first']:.3f} to {row['p_last']:.3f}",
-                f"{row['rise']:+.3f} [{row['rise_lo']:+.3f}, {row['rise_hi']:+.3f}]",
-                *(f"{row[name]:.3f}" for name in ("p_shuffle", "p_dense_last", "p_bow")),
+                f"{row['p_random_first']:.3f} to {row['p_random_last']:.3f}",
+                f"{row['net_rise']:+.3f} [{row['net_rise_lo']:.3f}, {row['net_rise_hi']:.3f}]",
+                f"{row['p_dense_last']:.3f}",
             )
             for row in sorted(measured, key=lambda row: row["n_params_nonemb"])
         ],
-        f"best latent's AUROC, mean over {measured[0]['n_categories']} categories and all layers",
+        f"AUROC of the best latent and the best random direction, first to last step: mean over "
+        f"{measured[0]['n_categories']} categories and all layers. Bag of words {measured[0]['p_bow']:.3f}, "
+        f"permuted labels {measured[0]['p_shuffle']:.3f}.",
     )

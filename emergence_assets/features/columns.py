@@ -39,4 +39,4 @@ REPLICATES = list_of(
     "replicates", "bootstrap replicates of p_best over texts and SAE seeds, texts joint over cells", "AUROC"
 )
 REPLICATES_DENSE = list_of("replicates_dense", "bootstrap replicates of p_dense; null under shuffled labels", "AUROC")
-CELL_CONTROL_ID = choice("control_id", "none is the measurement itself", ("none", "label_shuffle"))
+CELL_CONTROL_ID = choice("control_id", "none is the measurement itself", ("none", "label_shuffle", "random_encoder"))

@@ -65,10 +65,10 @@ def presence_bytes(study: Study, counts: TextCounts, n_measured: int) -> float:
 
 
 def _n_bytes(study: Study, _cell: Cell, counts: TextCounts) -> float:
-    """Predict the bytes of pairs, of presence per SAE seed (true and permuted labels), and of the dense probe."""
+    """Predict the bytes of pairs, of presence (SAEs, permuted labels, random encoders) and of the dense probe."""
     n_seeds = len(study.sae.seeds)
     n_pairs = n_seeds * expected_pairs(counts.category_sizes, study.sae.n_latents, study.sae.k)
-    return PAIR_BYTES * n_pairs + presence_bytes(study, counts, 2 * n_seeds + 1)
+    return PAIR_BYTES * n_pairs + presence_bytes(study, counts, 2 * n_seeds + 1 + study.statistics.n_random_encoders)
 
 
 LATENT_STATISTICS = table_spec(

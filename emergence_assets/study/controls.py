@@ -3,8 +3,8 @@
 from typing import Literal, get_args
 
 MADE_CONTROLS = (
-    *("label_shuffle_within_length", "reinit_full", "reinit_keep_embed", "act_gauss"),
-    *("dict_frozen_encoder", "dict_frozen_decoder", "text_wordshuffle"),
+    *("label_shuffle_within_length", "reinit_full", "reinit_keep_embed", "dict_gauss"),
+    *("dict_frozen_decoder", "text_wordshuffle"),
 )
 """Controls of the last step that need a forward pass or a training."""
 Control = Literal[
@@ -13,8 +13,8 @@ Control = Literal[
     "label_shuffle_within_length",
     "reinit_full",
     "reinit_keep_embed",
-    "act_gauss",
-    "dict_frozen_encoder",
+    "random_encoder",
+    "dict_gauss",
     "dict_frozen_decoder",
     "text_wordshuffle",
     "bow",

@@ -35,6 +35,8 @@ class Statistics(StrictModel):
     """Joint bootstrap replicates over texts."""
     n_shuffles: int = Field(default=10, ge=1, le=1000)
     """Permutations of the shuffled-label control."""
+    n_random_encoders: int = Field(default=4, ge=1, le=100)
+    """Dictionaries of random directions that every cell is compared with (net presence). They need no training."""
     seed: Seed = 0
     controls: Annotated[list[Control], distinct("control")] = Field(default=list(get_args(Control)), min_length=1)
     """Controls of the last step (docs/method.md); fewer controls save time."""

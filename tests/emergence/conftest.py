@@ -1,18 +1,21 @@
 """A small study with planted concepts: cells measured on codes whose selectivity is known."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from emergence_assets.emergence.presence.presence import category_presence
-from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, presence_cell
+from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores
 from emergence_assets.features.statistics.codes import Codes
 from emergence_assets.features.statistics.labels import Labels
+from emergence_assets.features.statistics.presence_cell import presence_cell, random_presence_cell
 
 N_TEXTS, N_CATEGORIES, N_LATENTS = 3000, 5, 16
 RECIPE = CellRecipe(n_boot=60, n_shuffles=3)
+N_RANDOM = 2
 
 Strength = Callable[[str, int, int, int], float]
 """(model, step, layer, category) → excess of the rate of the category's own latent on its texts."""
@@ -34,23 +37,32 @@ def planted_cells() -> Callable[..., pl.DataFrame]:
         steps: Sequence[int],
         n_layers: int = 1,
         sae_seeds: Sequence[int] = (0,),
+        in_random: Strength = lambda *_: 0.0,
     ) -> pl.DataFrame:
         labels, frames = _labels(), []
-        rng = np.random.default_rng(0)
+        rng, rng_of_random = np.random.default_rng(0), np.random.default_rng(1)
         category = labels.codes_p
+
+        def drawn(rng: np.random.Generator, planted: Strength, *place: Any) -> Codes:
+            rate = np.full((N_TEXTS, N_LATENTS), 0.08)
+            for c in range(N_CATEGORIES):
+                rate[category == c, c] += planted(*place, c)
+            active = rng.random(rate.shape) < rate
+            values = np.where(active, rng.random(rate.shape) + 0.1, 0).astype(np.float32)
+            return Codes(values, np.broadcast_to(np.arange(N_LATENTS, dtype=np.int32), values.shape), N_LATENTS)
+
         for model, n_params in sizes.items():
             for step in steps:
                 for layer in range(n_layers):
+                    dictionaries = []
                     for sae_seed in sae_seeds:
-                        rate = np.full((N_TEXTS, N_LATENTS), 0.08)
-                        for c in range(N_CATEGORIES):
-                            rate[category == c, c] += strength(model, step, layer, c)
-                        active = rng.random(rate.shape) < rate
-                        values = np.where(active, rng.random(rate.shape) + 0.1, 0).astype(np.float32)
-                        indices = np.broadcast_to(np.arange(N_LATENTS, dtype=np.int32), values.shape)
-                        read_out = rng.normal(size=(N_TEXTS, 4))
-                        dense = dense_scores(read_out, [labels], RECIPE)
-                        cell = presence_cell(Codes(values, indices, N_LATENTS), dense, [labels], RECIPE)
+                        codes = drawn(rng, strength, model, step, layer)
+                        dense = dense_scores(rng.normal(size=(N_TEXTS, 4)), [labels], RECIPE)
+                        dictionaries.append((sae_seed, presence_cell(codes, dense, [labels], RECIPE)))
+                    for draw in range(N_RANDOM):
+                        codes = drawn(rng_of_random, in_random, model, step, layer)
+                        dictionaries.append((draw, random_presence_cell(codes, dense, [labels], RECIPE)))
+                    for sae_seed, cell in dictionaries:
                         frames.append(
                             cell.with_columns(
                                 pl.lit(model).alias("model"),
@@ -93,7 +105,9 @@ def planted_presence(planted_cells: Callable[..., pl.DataFrame], bow: pl.DataFra
         steps: Sequence[int] = (0, 1),
         n_layers: int = 1,
         sae_seeds: Sequence[int] = (0,),
+        in_random: Strength = lambda *_: 0.0,
     ) -> pl.DataFrame:
-        return category_presence(planted_cells(strength, sizes or {"s": 200_000}, steps, n_layers, sae_seeds), bow)
+        cells = planted_cells(strength, sizes or {"s": 200_000}, steps, n_layers, sae_seeds, in_random)
+        return category_presence(cells, bow)
 
     return make

@@ -33,14 +33,16 @@ from emergence_assets.emergence.space.over_space import emergence_over_space
 from emergence_assets.emergence.space.reactivation import reactivation
 from emergence_assets.emergence.space.table import REACTIVATION
 from emergence_assets.emergence.time.over_time import emergence_over_time
-from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, presence_cell
+from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores
 from emergence_assets.features.statistics.codes import Codes
 from emergence_assets.features.statistics.labels import Labels
+from emergence_assets.features.statistics.presence_cell import presence_cell, random_presence_cell
 from emergence_assets.plan.timeline import TimelineEntry
 from emergence_assets.report.charts.readings import ReportTables
 from emergence_assets.study.controls import MADE_CONTROLS
 
-CONTROLS = (*MADE_CONTROLS, "step0", "label_shuffle", "dense", "bow")
+CONTROLS = (*MADE_CONTROLS, "step0", "label_shuffle", "random_encoder", "dense", "bow")
+RECIPE = CellRecipe(n_boot=40, n_shuffles=6)
 N_TEXTS, N_LATENTS = 4800, 24
 STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 SIZES = {"small": (20_000, 1), "large": (200_000, 2)}
@@ -139,25 +141,32 @@ def _no_losses() -> pl.DataFrame:
 
 
 def _cells(strength: float, dense: float, steps: tuple[int, ...], seed: int) -> pl.DataFrame:
-    rng = np.random.default_rng(seed)
+    rng, rng_of_random = np.random.default_rng(seed), np.random.default_rng(seed + 1)
     category = rng.integers(0, len(CATEGORIES), N_TEXTS).astype(np.int16)
     labels = Labels("subject", CATEGORIES, category, rng.random(N_TEXTS) < 0.5)
     frames = []
+
+    def drawn(rng: np.random.Generator, rate: np.ndarray) -> Codes:
+        active = rng.random(rate.shape) < rate
+        values = np.where(active, rng.random(rate.shape) + 0.1, 0).astype(np.float32)
+        return Codes(values, np.broadcast_to(np.arange(N_LATENTS, dtype=np.int32), values.shape), N_LATENTS)
+
     for model, (n_params, n_layers) in SIZES.items():
         for step in steps:
             for layer in range(n_layers):
                 read_out = rng.normal(size=(N_TEXTS, len(CATEGORIES)))
                 read_out[np.arange(N_TEXTS), category] += dense
                 rate = np.full((N_TEXTS, N_LATENTS), 0.1)
+                scores = dense_scores(read_out, [labels], RECIPE)
+                dictionaries = [
+                    (draw, random_presence_cell(drawn(rng_of_random, rate), scores, [labels], RECIPE))
+                    for draw in range(2)
+                ]
                 rate[np.arange(N_TEXTS), category] += strength * (step > 8)
-                scores = None
                 for sae_seed in range(2):
-                    active = rng.random(rate.shape) < rate
-                    values = np.where(active, rng.random(rate.shape) + 0.1, 0).astype(np.float32)
-                    indices = np.broadcast_to(np.arange(N_LATENTS, dtype=np.int32), values.shape)
-                    recipe = CellRecipe(n_boot=40, n_shuffles=6)
-                    scores = scores or dense_scores(read_out, [labels], recipe)
-                    cell = presence_cell(Codes(values, indices, N_LATENTS), scores, [labels], recipe)
+                    codes = drawn(rng, rate)
+                    dictionaries.append((sae_seed, presence_cell(codes, scores, [labels], RECIPE)))
+                for sae_seed, cell in dictionaries:
                     frames.append(
                         cell.with_columns(
                             pl.lit(model).alias("model"),

@@ -19,10 +19,10 @@ from emergence_assets.emergence.claims.grading import Control
 from emergence_assets.emergence.presence.replicates import group_means, replicate_array
 from emergence_assets.features.statistics.formulas import interval
 
-MUST_BEAT = ("label_shuffle", "label_shuffle_within_length", "reinit_full", "reinit_keep_embed", "dict_frozen_encoder")
+MUST_BEAT = ("label_shuffle", "label_shuffle_within_length", "reinit_full", "reinit_keep_embed", "random_encoder")
 """Controls of `category_controls` that presence must exceed; they stand for chance, text length, architecture and
 untrained dictionaries."""
-SHOULD_BEAT = ("act_gauss", "dict_frozen_decoder", "text_wordshuffle", "bow")
+SHOULD_BEAT = ("dict_gauss", "dict_frozen_decoder", "text_wordshuffle", "bow")
 """Controls that keep a claim from grade A: presence that does not exceed them may be due to single words, or to
 directions that any decoder has."""
 _KEYS = ("model", "layer", "category_level", "aggregate", "category")
@@ -44,11 +44,9 @@ def claims_of_time(
         model_seeds: `model_seeds`; empty if no model has a second training run.
         broken_checkpoints: number of checkpoints per model with a status other than `ok`.
     """
-    rows = time.filter(
-        pl.col("layer_choice") == "best",
-        pl.col("control_id") == "none",
-        pl.col("metric") == "p_best",
-    )
+    best = time.filter(pl.col("layer_choice") == "best", pl.col("control_id") == "none")
+    rows, net = (best.filter(pl.col("metric") == metric) for metric in ("p_best", "net"))
+    net_rises = {tuple(row[name] for name in _KEYS): above(row["amp_lo"]) for row in net.iter_rows(named=True)}
     beaten = _beaten(controls)
     dense = _dense_rises(presence, rows)
     runs = _runs_agree(model_seeds)
@@ -57,6 +55,7 @@ def claims_of_time(
         key = tuple(row[name] for name in _KEYS)
         evidence = (
             Control("step0", above(row["amp_lo"], 0.0)),
+            Control("net_rise", net_rises.get(key)),
             Control("fdr", below(row["q_emerged"])),
             Control("sae_seed", seeds_agree(row["n_seeds_agree"], row["n_seeds"])),
             Control("checkpoints", broken_checkpoints.get(row["model"], 0) == 0, must=False),

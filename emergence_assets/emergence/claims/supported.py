@@ -13,7 +13,7 @@ def supported(claims: pl.DataFrame, kind: str) -> pl.DataFrame:
 
 
 def supported_histories(time: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
-    """Return rows of `emergence_over_time` at every model's best layer, with the columns `emerged` and `grade`.
+    """Return presence rows of `emergence_over_time` at every model's best layer, with columns `emerged` and `grade`.
 
     `emerged`: whether the claim that the row's category (or the mean) emerges is supported; null without step 0.
     Permuted labels are tested against no controls: `passes_gate` alone decides, and shows how often chance meets it.
@@ -23,7 +23,7 @@ def supported_histories(time: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFram
         claims: `claims` of the same study.
     """
     stated = claims.filter(pl.col("kind") == "emergence").select(*_KEYS, "grade")
-    rows = time.filter(pl.col("layer_choice") == "best").join(
+    rows = time.filter(pl.col("layer_choice") == "best", pl.col("metric") == "p_best").join(
         stated, on=_KEYS, how="left", nulls_equal=True, validate="m:1", maintain_order="left"
     )
     is_measured = pl.col("control_id") == "none"

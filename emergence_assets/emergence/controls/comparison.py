@@ -10,6 +10,7 @@ import polars as pl
 import polars.selectors as cs
 
 from emergence_assets.emergence.controls.table import CATEGORY_CONTROLS
+from emergence_assets.emergence.presence.net import RANDOM
 from emergence_assets.emergence.presence.replicates import CELL_KEYS, group_means, replicate_array
 from emergence_assets.emergence.presence.seed_draws import nested_means
 from emergence_assets.features.statistics.formulas import bounds
@@ -23,14 +24,15 @@ def category_controls(parts: pl.DataFrame, presence: pl.DataFrame, chosen: Seque
     """Return one row per (layer, control, level, category) at the last step, and per layer their mean.
 
     Means have `aggregate` "mean". `p_measured` is the p_best of the measurement in the same cell; `above_control` =
-    p_measured − p_best of the control, with the interval of the paired replicates. For a control with several random
-    draws the mean over draws is taken, and its replicates resample the draws as those of the measurement resample SAE
-    seeds. The controls `dense` and `bow` are probes: p_best is their AUROC. The bag of words has no replicates, so that
-    the interval of its above_control covers the uncertainty of the measurement alone.
+    p_measured − p_best of the control, with the interval of the paired replicates. For a control with several SAEs or
+    random encoders the mean over these draws is taken, and its replicates resample the draws as those of the
+    measurement resample SAE seeds. The controls `dense` and `bow` are probes: p_best is their AUROC. The bag of words
+    has no replicates, so that the interval of its above_control covers the uncertainty of the measurement alone.
 
     Args:
         parts: rows of `rows.control_rows` with layer and control_id.
-        presence: `category_presence` of one model: the measurement, and the controls step0, label_shuffle, dense, bow.
+        presence: `category_presence` of one model: the measurement, and the controls step0, label_shuffle,
+            random_encoder, dense, bow.
         chosen: controls of the study.
     """
     last = presence.filter(pl.col("step") == pl.col("step").max())
@@ -95,11 +97,15 @@ def _from_presence(presence: pl.DataFrame, measured: pl.DataFrame) -> pl.DataFra
     found = {
         "step0": presence.filter(pl.col("step") == 0, pl.col("control_id") == "none"),
         "label_shuffle": last.filter(pl.col("control_id") == "label_shuffle"),
+        "random_encoder": last.filter(pl.col("control_id") == RANDOM),
         "dense": probe.with_columns(p_best="p_dense", replicates="replicates_dense"),
         "bow": probe.with_columns(p_best="p_bow", replicates=pl.lit(None, pl.List(pl.Float32))),
     }
     return pl.concat(
-        frame.with_columns(control_id=pl.lit(control_id), n_draws=pl.lit(None, pl.Int16)).select(_CONTROL)
+        frame.with_columns(
+            control_id=pl.lit(control_id),
+            n_draws=pl.col("n_seeds").cast(pl.Int16) if control_id == RANDOM else pl.lit(None, pl.Int16),
+        ).select(_CONTROL)
         for control_id, frame in found.items()
     )
 

@@ -4,7 +4,6 @@ Shape suffixes: p texts, d d_model, t rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ import polars as pl
 from emergence_assets.activations.files.reading import Rows
 from emergence_assets.activations.forward.capture import capture_checkpoint
 from emergence_assets.activations.forward.worker import LoadedCheckpoint, loaded_checkpoint, training_rows
+from emergence_assets.emergence.controls.partly_trained_saes import frozen_decoder, gaussian_rows
 from emergence_assets.emergence.controls.reinitialised_model import reinitialise
 from emergence_assets.emergence.controls.rows import control_rows
-from emergence_assets.emergence.controls.table import CONTROL_PARTS, ENCODER_DRAWS
-from emergence_assets.emergence.controls.untrained_saes import frozen_decoder, gaussian_rows, random_encoder
+from emergence_assets.emergence.controls.table import CONTROL_PARTS
 from emergence_assets.emergence.controls.word_order import with_shuffled_words
 from emergence_assets.features.statistics.cell_tables import CellRecipe
 from emergence_assets.features.statistics.encoded import encoded, stored_read_outs
@@ -26,6 +25,7 @@ from emergence_assets.features.statistics.probe_labels import cell_labels, cell_
 from emergence_assets.plan.table_worker import Made
 from emergence_assets.saes.formats.folder import read_sae
 from emergence_assets.saes.model.sae import SAE
+from emergence_assets.saes.seeds import derived_seed
 from emergence_assets.saes.spec import EVALUATION_SHARE, seed_folder
 from emergence_assets.saes.training.batches import SAEJob
 from emergence_assets.saes.training.training import train_saes
@@ -34,10 +34,6 @@ from emergence_assets.texts.study_texts import probe_set
 from emergence_assets.texts.tokens import Tokens, known_tokens
 from resources.compute.accelerator import choose_accelerator
 
-SEED = 20_000
-"""Offset of the seeds of controls, added to the seed of the statistics: no seed is shared with the measurement."""
-DRAW_SEEDS = 1_000
-"""Distance between the seeds of two draws."""
 Files = Mapping[int, Mapping[str, Path]]
 """Files of the inputs by layer and name."""
 Captured = dict[tuple[int, str], np.ndarray]
@@ -86,40 +82,43 @@ def _encoders(
 ) -> Iterator[tuple[int, np.ndarray, Sequence[SAE]]]:
     """Yield per layer the read-outs of the control and the SAEs that encode them, one SAE per draw."""
     device = choose_accelerator().device
-    settings, seed = SAESettings.model_validate(recipe["sae"]), int(recipe["sae"]["seeds"][0])
-    own_seed = SEED + int(recipe["statistics"]["seed"])
+    settings, seeds = SAESettings.model_validate(recipe["sae"]), list(recipe["sae"]["seeds"])
     kept_t = known_tokens(Path(origin["tokens_file"])).training_rows.text_index_t % EVALUATION_SHARE != 0
 
-    def trained(rows: Rows | np.ndarray, layer: int) -> SAE:
-        return train_saes([SAEJob(rows, own_seed + layer, kept_t)], settings, device)[0].sae
+    def own_seed(*names: object) -> int:
+        return derived_seed(control_id, recipe["statistics"]["seed"], *names)
 
-    def of_study(layer: int) -> SAE:
-        return read_sae(seed_folder(files[layer]["sae"], seed))[0]
+    def jobs(rows: Rows | np.ndarray, layer: int) -> list[SAEJob]:
+        """As many SAEs as the measurement has in a layer."""
+        return [SAEJob(rows, own_seed(layer, draw), kept_t) for draw in range(len(seeds))]
+
+    def trained(rows: Rows | np.ndarray, layer: int) -> list[SAE]:
+        return [made.sae for made in train_saes(jobs(rows, layer), settings, device)]
+
+    def of_study(layer: int) -> list[SAE]:
+        return [read_sae(seed_folder(files[layer]["sae"], seed))[0] for seed in seeds]
 
     if control_id == "label_shuffle_within_length":
         for layer, own in files.items():
-            yield layer, stored_read_outs(own["activations"]), [of_study(layer)]
+            yield layer, stored_read_outs(own["activations"]), of_study(layer)
     elif control_id == "text_wordshuffle":
-        shuffled = _shuffled(origin, list(files), probes, own_seed)
+        shuffled = _shuffled(origin, list(files), probes, own_seed())
         for layer in files:
-            yield layer, shuffled[layer, "read_out"], [of_study(layer)]
+            yield layer, shuffled[layer, "read_out"], of_study(layer)
     elif control_id in ("reinit_full", "reinit_keep_embed"):
-        captured = _reinitialised(origin, list(files), own_seed, control_id == "reinit_keep_embed")
+        # Both controls draw the same numbers, so that they differ in the embedding alone.
+        seed = derived_seed("reinit", recipe["statistics"]["seed"])
+        captured = _reinitialised(origin, list(files), seed, control_id == "reinit_keep_embed")
         for layer in files:
             rows = Rows(captured[layer, "resid_post"], "float32")
-            yield layer, captured[layer, "read_out"], [trained(rows, layer)]
+            yield layer, captured[layer, "read_out"], trained(rows, layer)
     else:
         for layer, rows in training_rows(origin, {layer: own["activations"] for layer, own in files.items()}):
-            job, read_out_pd = SAEJob(rows, own_seed + layer, kept_t), stored_read_outs(files[layer]["activations"])
-            if control_id == "act_gauss":
-                numbers_td = gaussian_rows(rows, own_seed + layer)
-                read_out_pd = gaussian_rows(Rows(read_out_pd, "float32"), own_seed + 1_000 + layer)
-                yield layer, read_out_pd, [trained(numbers_td, layer)]
-            elif control_id == "dict_frozen_encoder":
-                draws = (replace(job, seed=job.seed + DRAW_SEEDS * draw) for draw in range(ENCODER_DRAWS))
-                yield layer, read_out_pd, [random_encoder(one, settings, device) for one in draws]
+            read_out_pd = stored_read_outs(files[layer]["activations"])
+            if control_id == "dict_gauss":
+                yield layer, read_out_pd, trained(gaussian_rows(rows, own_seed("rows", layer)), layer)
             else:
-                yield layer, read_out_pd, [frozen_decoder(job, settings, device)]
+                yield layer, read_out_pd, frozen_decoder(jobs(rows, layer), settings, device)
 
 
 def _reinitialised(origin: Mapping[str, Any], layers: Sequence[int], seed: int, keep_embedding: bool) -> Captured:

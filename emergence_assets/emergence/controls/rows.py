@@ -7,10 +7,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emergence_assets.emergence.controls.table import CONTROL_PARTS
-from emergence_assets.features.statistics.cell_tables import CellRecipe, score_labelling
+from emergence_assets.features.statistics.cell_tables import CellRecipe
 from emergence_assets.features.statistics.codes import Codes
 from emergence_assets.features.statistics.labels import Labels, shuffled_labels, text_weights
 from emergence_assets.features.statistics.linear_probes import dense_probe_auroc
+from emergence_assets.features.statistics.presence_cell import score_labelling
 
 _SCHEMA = CONTROL_PARTS.schema_without("control_id", "layer")
 
@@ -22,7 +23,7 @@ def control_rows(
     recipe: CellRecipe,
     stratum_p: NDArray[np.integer] | None = None,
 ) -> pl.DataFrame:
-    """Measure presence as in `cell_tables.presence_cell`, without permuted labels; see `CONTROL_PARTS`.
+    """Measure presence as in `presence_cell.presence_cell`, without permuted labels; see `CONTROL_PARTS`.
 
     Args:
         drawn: codes of the control, one item per random draw of its SAE.

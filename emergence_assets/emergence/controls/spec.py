@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from emergence_assets.emergence.controls.table import CATEGORY_CONTROLS as TABLE
-from emergence_assets.emergence.controls.table import CONTROL_PARTS, ENCODER_DRAWS
+from emergence_assets.emergence.controls.table import CONTROL_PARTS
 from emergence_assets.emergence.origins import origins
 from emergence_assets.emergence.relations import IS_SHUFFLED, at_chance, beside_every_row
 from emergence_assets.features.spec import presence_bytes, sections
@@ -23,13 +23,13 @@ from resources.files.records import required_from_json, required_to_json
 from resources.files.storage import Storage
 from resources.tables.parquet import parquet_provenance
 
-LARGEST_FIRST = ("reinit_full", "reinit_keep_embed", "text_wordshuffle", "act_gauss", "dict_frozen_decoder")
+LARGEST_FIRST = ("reinit_full", "reinit_keep_embed", "text_wordshuffle", "dict_gauss", "dict_frozen_decoder")
 MEASURE = "emergence_assets.emergence.controls.measurement:measure_control"
 
 
 def _n_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
     """Estimate bytes: every draw of every control in all layers, with replicates."""
-    n_draws = len(_made(study)) + ENCODER_DRAWS - 1
+    n_draws = len(_made(study)) * len(study.sae.seeds)
     return presence_bytes(study, counts, n_draws * len(study.layers_of(str(cell.model))))
 
 

@@ -8,16 +8,13 @@ from emergence_assets.features.columns import P_BEST, P_DENSE, P_SELECT, REPLICA
 from resources.tables.columns import auroc, count, difference
 from resources.tables.table import Column, Table, with_interval
 
-ENCODER_DRAWS = 4
-"""Random encoders of `dict_frozen_encoder` in each layer. They need no training, and the advantage of a trained
-dictionary over one of them is hardly larger than the difference between draws (`docs/method.md`)."""
 CONTROL_PARTS = Table(
     "control_parts",
     "One row per layer, category and draw of one control at the last step, with replicates.",
     (
         keys.CONTROL_ID,
         keys.LAYER,
-        Column("draw", pl.Int16, "number of the random draw of the control, from 0", "index", 0),
+        Column("draw", pl.Int16, "number of the SAE of the control, from 0", "index", 0),
         keys.CATEGORY_LEVEL,
         keys.CATEGORY,
         P_SELECT,
@@ -38,7 +35,7 @@ CATEGORY_CONTROLS = Table(
         P_DENSE.or_null,
         auroc("p_measured", "p_best of the measurement in the same cell, mean over SAE seeds"),
         *with_interval(difference("above_control", "p_measured - p_best of the control, paired over texts")),
-        count("n_draws", "random draws of the control; null where nothing is drawn", "draws", 1, pl.Int16).or_null,
+        count("n_draws", "SAEs or random encoders behind the control, null for others", "draws", 1, pl.Int16).or_null,
         columns.N_SEEDS,
         columns.N_BOOT,
         columns.DATA_VERSION.or_null,

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from emergence_assets.emergence.presence.net import RANDOM, net_presence
 from emergence_assets.emergence.presence.replicates import group_means, replicate_array
 from emergence_assets.emergence.presence.table import HEADLINE
 from emergence_assets.features.statistics.formulas import estimate
@@ -20,6 +21,8 @@ def headline(presence: pl.DataFrame) -> pl.DataFrame:
     read-out token it is the same vector for every text.
 
     * p_first: the untrained model if step_first is 0. rise: p_last - p_first, with a paired interval.
+    * p_random_first, p_random_last: means of p_random. net_rise: the part of the rise that random encoders do not have,
+      with a paired interval. Null in rows of other controls.
     * n_strong_*: number of categories with p_best >= 0.75, counted per layer and averaged over layers.
     * p_shuffle*: AUROC under permuted labels: mean over all steps, layers and categories, and the smallest and largest
       mean of a single cell.
@@ -45,6 +48,7 @@ def headline(presence: pl.DataFrame) -> pl.DataFrame:
                 **estimate("p_first", first["p_best"].mean(), first_b),
                 **estimate("p_last", last["p_best"].mean(), last_b),
                 **estimate("rise", _mean(last) - _mean(first), last_b - first_b),
+                **_net_rise(blocks, first, last),
                 "n_strong_first": _n_strong(first),
                 "n_strong_last": _n_strong(last),
                 "p_dense_first": first["p_dense"].mean(),
@@ -70,6 +74,23 @@ def headline(presence: pl.DataFrame) -> pl.DataFrame:
         .select(pl.col(name).cast(dtype) for name, dtype in HEADLINE.schema.items())
         .sort("category_level", "control_id", "n_params_nonemb", "model")
     )
+
+
+def _net_rise(presence: pl.DataFrame, first: pl.DataFrame, last: pl.DataFrame) -> dict[str, Any]:
+    """Return the means of random encoders at both checkpoints, and the rise of net presence with its interval."""
+    if first["control_id"][0] != "none":
+        return {}
+    at = ["model", "step", "layer", "category_level", "category"]
+    random = presence.filter(pl.col("control_id") == RANDOM)
+    ends = [net_presence(pl.concat([end, random.join(end, on=at, how="semi")])) for end in (first, last)]
+    if any(end.is_empty() for end in ends):
+        return {}
+    before_b, after_b = (group_means(replicate_array(end), np.array([end.height]))[0] for end in ends)
+    return {
+        "p_random_first": ends[0]["p_random"].mean(),
+        "p_random_last": ends[1]["p_random"].mean(),
+        **estimate("net_rise", _mean(ends[1]) - _mean(ends[0]), after_b - before_b),
+    }
 
 
 def _mean(part: pl.DataFrame) -> float:

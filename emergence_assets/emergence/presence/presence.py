@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import polars.selectors as cs
 
+from emergence_assets.emergence.presence.net import RANDOM, net_columns
 from emergence_assets.emergence.presence.replicates import CELL_KEYS, replicate_array, require_same_texts, with_step0
 from emergence_assets.emergence.presence.seed_draws import nested_means
 from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE
@@ -35,9 +36,11 @@ def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
     * trivially_lexical: p_step0 >= 0.98, as in the design. `p_bow` above `p_best` makes no category trivial, since a
       probe on all words nearly always beats one latent.
     * alloc_gap: p_dense − p_best.
+    * p_random: p_best of the random encoders of the same cell; net = p_best − p_random; net_gain: net minus that of
+      step 0, a difference of differences. Only in rows with control `none`.
 
     Args:
-        cells: rows of `cell_tables.presence_cell` with the key columns model, n_params_nonemb, step, tokens_seen,
+        cells: rows of `presence_cell.presence_cell` with the key columns model, n_params_nonemb, step, tokens_seen,
             layer, n_layers, rel_depth, sae_seed, data_version.
         bow: result of `linear_probes.bag_of_words_auroc` for the same probe set.
 
@@ -88,9 +91,12 @@ def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
         **bounds("p_best", replicates_rb),
         **estimate("gain", gain, gain_rb),
         **estimate("excess", gain / room, gain_rb / room_rb),
+        **net_columns(table, replicates_rb),
     }
+    # Words do not depend on the dictionary.
+    words = pl.concat([bow, bow.filter(pl.col("control_id") == "none").with_columns(control_id=pl.lit(RANDOM))])
     table = table.join(
-        bow.select("control_id", "category_level", "category", "p_bow"),
+        words.select("control_id", "category_level", "category", "p_bow"),
         on=["control_id", "category_level", "category"],
         how="left",
         maintain_order="left",

@@ -6,6 +6,8 @@ of their replicates.
 Shape suffixes: r rows, b bootstrap replicates.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
@@ -29,28 +31,25 @@ def replicate_array(table: pl.DataFrame, column: str = "replicates") -> NDArray[
     Raises:
         EmergenceError: the rows do not all have the same number of replicates.
     """
-    return _list_array(table, column, "bootstrap replicates")
-
-
-def seed_array(table: pl.DataFrame) -> NDArray[np.float64]:
-    """Return column `p_seeds` as an array, rows × SAE seeds.
-
-    Raises:
-        EmergenceError: the rows do not all have the same number of seeds.
-    """
-    return _list_array(table, "p_seeds", "SAE seeds")
-
-
-def _list_array(table: pl.DataFrame, column: str, what: str) -> NDArray[np.float64]:
     lengths = table[column].list.len().unique()
     if len(lengths) > 1:
         raise EmergenceError(
-            f"rows have {', '.join(str(n) for n in sorted(lengths))} {what}, so they are not paired",
+            f"rows have {', '.join(str(n) for n in sorted(lengths))} bootstrap replicates, so they are not paired",
             remedy="Rematerialise the cells with the same settings.",
         )
     if table.is_empty():
         return np.zeros((0, 0))
     return table[column].explode().to_numpy().astype(np.float64).reshape(table.height, int(lengths[0]))
+
+
+def seed_array(table: pl.DataFrame) -> NDArray[np.float64]:
+    """Return column `p_seeds` as an array, rows × seeds; NaN at the end of rows with fewer seeds than others."""
+    n_seeds = table["p_seeds"].list.len().to_numpy()
+    if table.is_empty():
+        return np.zeros((0, 0))
+    seeds_rq = np.full((table.height, int(n_seeds.max())), np.nan)
+    seeds_rq[np.arange(seeds_rq.shape[1]) < n_seeds[:, None]] = table["p_seeds"].explode().to_numpy()
+    return seeds_rq
 
 
 def p_not_above_zero(estimate: ArrayLike, replicates: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -89,12 +88,17 @@ def with_step0(
         keys: columns that identify a row among those of its step.
         replicates_rb: replicates of p_best.
     """
-    numbered = table.select(*keys, "step").with_row_index("row")
-    first = numbered.filter(pl.col("step") == 0).select(*keys, pl.col("row").cast(pl.Int64).alias("row0"))
-    joined = numbered.join(first, on=list(keys), how="left", nulls_equal=True, validate="m:1").sort("row")
-    row0 = joined["row0"].fill_null(-1).to_numpy()
-    known, p_best = row0 >= 0, table["p_best"].to_numpy().astype(np.float64)
+    row0, p_best = matching_rows(table, keys, pl.col("step") == 0), table["p_best"].to_numpy().astype(np.float64)
+    known = row0 >= 0
     return p_best, np.where(known, p_best[row0], np.nan), np.where(known[:, None], replicates_rb[row0], np.nan)
+
+
+def matching_rows(table: pl.DataFrame, keys: Sequence[str], is_match: pl.Expr) -> NDArray[np.int64]:
+    """Return for every row the position of the one row that meets a condition and has equal `keys`; -1 without one."""
+    numbered = table.with_row_index("row")
+    found = numbered.filter(is_match).select(*keys, pl.col("row").cast(pl.Int64).alias("match"))
+    joined = numbered.select(*keys, "row").join(found, on=list(keys), how="left", nulls_equal=True, validate="m:1")
+    return joined.sort("row")["match"].fill_null(-1).to_numpy()
 
 
 def last_crossing(
@@ -146,7 +150,9 @@ def with_category_mean(presence: pl.DataFrame) -> pl.DataFrame:
         category=pl.lit(None, dtype=pl.String),
         p_best_lo=pl.Series(lo, dtype=pl.Float32).fill_nan(None),
         p_best_hi=pl.Series(hi, dtype=pl.Float32).fill_nan(None),
-        p_seeds=pl.Series(seeds.astype(np.float32), dtype=pl.List(pl.Float32)),
+        p_seeds=pl.Series(seeds.astype(np.float32), dtype=pl.List(pl.Float32)).list.eval(
+            pl.element().filter(pl.element().is_not_nan())
+        ),
         replicates=pl.Series(replicates.astype(np.float32), dtype=pl.List(pl.Float32)),
     ).select(SERIES_COLUMNS)
     return pl.concat([table, means])

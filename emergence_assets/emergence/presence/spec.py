@@ -10,9 +10,9 @@ from emergence_assets.study.study import Study
 
 
 def _n_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
-    """Estimate bytes: the latents, permuted labels and the dense probe in all layers of all steps."""
+    """Estimate bytes: latents, permuted labels, random encoders and the dense probe in all layers of all steps."""
     n_cells = len(study.listed_steps or ()) * len(study.layers_of(str(cell.model)))
-    return presence_bytes(study, counts, 3 * n_cells)
+    return presence_bytes(study, counts, 4 * n_cells)
 
 
 CATEGORY_PRESENCE = table_spec(

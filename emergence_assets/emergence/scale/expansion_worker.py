@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from emergence_assets.activations.files.reading import Rows
 from emergence_assets.activations.forward.worker import training_rows
+from emergence_assets.emergence.presence.net import RANDOM
 from emergence_assets.emergence.presence.presence import category_presence as presence_of_cells
 from emergence_assets.emergence.scale.table import EXPANSION_PRESENCE
-from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, latent_stats, presence_cell
+from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, latent_stats
 from emergence_assets.features.statistics.encoded import encoded, stored_read_outs
+from emergence_assets.features.statistics.presence_cell import presence_cell
 from emergence_assets.features.statistics.probe_labels import cell_labels
 from emergence_assets.features.table import LATENT_STATS, PRESENCE_CELLS
 from emergence_assets.plan.table_worker import Made, key_columns
@@ -57,7 +59,8 @@ def measure_expansion(
             parts.append(tuple(frame.with_columns(key_columns(layers[layer])) for frame in frames))
             report(len(parts), sum(map(len, by_step.values())), "")
     presence, dictionaries, counts = (pl.concat(part) for part in zip(*parts, strict=True))
-    words = category_presence.unique(["control_id", "category_level", "category"], keep="first")
+    measured = category_presence.filter(pl.col("control_id") != RANDOM)
+    words = measured.unique(["control_id", "category_level", "category"], keep="first")
     about = dictionaries.group_by(_CELL, maintain_order=True).agg(pl.col("fvu", "l0").mean())
     frame = (
         presence_of_cells(presence, words)
@@ -90,7 +93,7 @@ def _measured(
     for layer, own in files.items():
         metrics = json.loads((own["sae"] / METRICS_NAME).read_text("utf-8"))["seeds"]
         latents = read_table(own["latent_stats"], LATENT_STATS)
-        presence = read_table(own["presence_cells"], PRESENCE_CELLS)
+        presence = read_table(own["presence_cells"], PRESENCE_CELLS).filter(pl.col("control_id") != RANDOM)
         yield layer, presence, _quality(metrics), _counts(latents, len(metrics))
 
 

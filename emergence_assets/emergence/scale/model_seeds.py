@@ -81,7 +81,8 @@ def _runs_of(presence: pl.DataFrame, over_time: pl.DataFrame, original: str, run
     p_best, p_step0, step0_rb = with_step0(table, ("model", "layer", *_CATEGORY), replicates_rb)
     gain_rb = replicates_rb - step0_rb
     gains = estimate("gain", p_best - p_step0, gain_rb) | {"text_variance": _variance(gain_rb)}
-    half_steps = over_time.filter(pl.col("layer_choice") == "best").select("model", *_CATEGORY, "half_step")
+    best = over_time.filter(pl.col("layer_choice") == "best", pl.col("metric") == "p_best")
+    half_steps = best.select("model", *_CATEGORY, "half_step")
     values = (
         table.with_columns(*pl.DataFrame(gains, nan_to_null=True))
         .join(best_layers(own.filter(pl.col("step") == step)), on=["model", "step", "category_level", "layer"])

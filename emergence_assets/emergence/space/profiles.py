@@ -85,10 +85,10 @@ def _of_checkpoint(part: pl.DataFrame, first: pl.DataFrame) -> Profiles:
         first.select(*key, "p_best", "p_seeds", "replicates"), on=key, how="left", maintain_order="left"
     )
     groups = _means_of(own)
-    n_boot, n_seeds = replicate_array(part).shape[1], int(part["n_seeds"][0])
+    n_boot, n_seeds = replicate_array(part).shape[1], int(part["n_seeds"].to_numpy().max())
 
     def array(frame: pl.DataFrame, column: str, length: int | None = None) -> Floats:
-        """Return a column, of lists of this length, as an array over series and layers."""
+        """Return a column, of lists of at most this length, as an array over series and layers."""
         values = frame[column].to_numpy().astype(np.float64) if length is None else _lists(frame, column, length)
         return _with_means(values.reshape(own.height, len(layers), *values.shape[1:]), groups)
 
@@ -124,16 +124,15 @@ def _with_means(values: Floats, groups: list[NDArray[np.int64]]) -> Floats:
 
 
 def _lists(frame: pl.DataFrame, column: str, length: int) -> Floats:
-    """Return a list column as an array, rows × length; NaN for a null list."""
-    empty = [float("nan")] * length
-    filled = frame.select(pl.col(column).fill_null(pl.lit(empty, dtype=pl.List(pl.Float32))))
-    lengths = filled[column].list.len().unique().to_list()
-    if lengths != [length]:
-        raise EmergenceError(
-            f"{column} has {', '.join(map(str, sorted(lengths)))} values per row, not {length}",
-            remedy="Rematerialise the cells with the same settings.",
-        )
-    return filled[column].explode().to_numpy().astype(np.float64).reshape(frame.height, length)
+    """Return a list column as an array, rows × length; NaN where a list is shorter or null.
+
+    Random encoders and SAEs may differ in number, so that lists of seeds do.
+    """
+    lists = frame[column].fill_null(pl.Series([[]], dtype=pl.List(pl.Float32)))
+    n_values = lists.list.len().to_numpy()
+    array = np.full((frame.height, length), np.nan)
+    array[np.arange(length) < n_values[:, None]] = lists.explode().drop_nulls().to_numpy()
+    return array
 
 
 def defined_estimate(name: str, value_s: Floats, replicates_sb: Floats) -> dict[str, Floats]:

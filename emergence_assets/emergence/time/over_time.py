@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from emergence_assets.emergence.presence.net import net_presence
 from emergence_assets.emergence.presence.replicates import (
     MARGIN,
     best_layers,
@@ -21,25 +22,33 @@ from emergence_assets.emergence.time.table import EMERGENCE_OVER_TIME
 from emergence_assets.features.statistics.formulas import benjamini_hochberg, estimate
 
 _SERIES = ["model", "layer", "control_id", "aggregate", "category_level", "category"]
-_FAMILY = ["model", "category_level", "layer_choice", "control_id", "aggregate"]
+_FAMILY = ["model", "category_level", "layer_choice", "control_id", "aggregate", "metric"]
 _SERIES_AT_ONCE = 512
+CHANCE = {"p_best": 0.5, "net": 0.0}
+"""Value of a category without any feature, by metric."""
 _CRITERIA_ONLY = ("fit_amp_sigmoid", "grid_hi")
 """Columns needed for `meets_criteria` and then dropped."""
 
 
 def emergence_over_time(category_presence: pl.DataFrame) -> pl.DataFrame:
-    """Return one row per (model, layer_choice, layer, control, aggregate, level, category): its rise over steps.
+    """Return one row per series of presence over the steps of a model: its rise.
+
+    A series is one (model, layer_choice, layer, control, aggregate, level, category, metric).
+
+    `metric` "p_best": presence, also under permuted labels and in random encoders. "net": net presence of the
+    measurement; then base, p_end and the like are differences of AUROC.
 
     `layer_choice` "each": every layer; "best": a second row for the layer with the highest mean `p_select` at the
     model's last step. `aggregate` "mean": the series of the mean over the level's categories (category null).
 
-    * base, p_end, amp: p_best at step 0, p_best at the last checkpoint, and their difference.
+    * base, p_end, amp: value at step 0, value at the last checkpoint, and their difference.
     * late_gain, best_model, d_aicc, fitted columns, half_step_interp, changepoint_step: see `rises.read_rises`.
     * half_tokens: training tokens at the half-rise step, by interpolation between checkpoints. half_flops: 6 N D with N
       non-embedding parameters and D half_tokens.
-    * censor: "left": present before training, that is, no rise and a lower bound of base above 0.55, or half of the
-      rise before step 1. "right": no rise yet, or an incomplete rise (slope of the last three checkpoints above a tenth
-      of the rise per decade, or half of the rise after the last checkpoint but one). "none": complete rise.
+    * censor: "left": present before training, that is, no rise and a lower bound of base above 0.55 (0.05 for net
+      presence), or half of the rise before step 1. "right": no rise yet, or an incomplete rise (slope of the last three
+      checkpoints above a tenth of the rise per decade, or half of the rise after the last checkpoint but one). "none":
+      complete rise.
     * stabil_step: first checkpoint from which p_best stays within 0.05 of p_end; null if only the last does.
     * p_value: of "the mean of the last three checkpoints is not above step 0". q_emerged: Benjamini-Hochberg over the
       layers and categories of the model and level. passes_gate: `rises.meets_criteria`.
@@ -49,13 +58,16 @@ def emergence_over_time(category_presence: pl.DataFrame) -> pl.DataFrame:
     """
     if category_presence.is_empty():
         return EMERGENCE_OVER_TIME.schema.to_frame()
-    table = with_category_mean(category_presence).sort([*_SERIES, "step"])
-    each = _each_series(table)
+    frames = []
+    for metric, presence in (("p_best", category_presence), ("net", net_presence(category_presence))):
+        series = _each_series(with_category_mean(presence).sort([*_SERIES, "step"]), CHANCE[metric])
+        frames.append(series.with_columns(metric=pl.lit(metric)))
+    each = pl.concat(frames, how="vertical_relaxed")
     shuffle = each.filter(pl.col("control_id") == "label_shuffle").select(
         *(key for key in _SERIES if key != "control_id"), p_shuffle=pl.col("p_end")
     )
     each = each.join(shuffle, on=[k for k in _SERIES if k != "control_id"], how="left", nulls_equal=True).with_columns(
-        layer_choice=pl.lit("each"), metric=pl.lit("p_best")
+        layer_choice=pl.lit("each")
     )
     last_step = category_presence.group_by("model", maintain_order=True).agg(pl.col("step").max())
     best_layer = best_layers(category_presence.join(last_step, on=["model", "step"], how="semi")).drop("step")
@@ -65,11 +77,11 @@ def emergence_over_time(category_presence: pl.DataFrame) -> pl.DataFrame:
     return (
         pl.concat(tested)
         .select(pl.col(name).cast(dtype) for name, dtype in EMERGENCE_OVER_TIME.schema.items())
-        .sort(["model", "layer_choice", *_SERIES[1:]])
+        .sort(["model", "layer_choice", *_SERIES[1:], "metric"])
     )
 
 
-def _each_series(table: pl.DataFrame) -> pl.DataFrame:
+def _each_series(table: pl.DataFrame, chance: float) -> pl.DataFrame:
     """Return one row per series; series with the same checkpoints are fitted together."""
     replicates_rb, seeds_rq = replicate_array(table), seed_array(table)
     value_r = table["p_best"].to_numpy().astype(np.float64)
@@ -93,13 +105,15 @@ def _each_series(table: pl.DataFrame) -> pl.DataFrame:
                 np.array(some["step"][0].to_list()), value_r[rows_rs], replicates_rb[rows_rs], seeds_rq[rows_rs]
             )
             tokens_rs = np.array(some["tokens_seen"].to_list())
-            read = _histories(one, tokens_rs, some["n_params_nonemb"].to_numpy())
+            read = _histories(one, tokens_rs, some["n_params_nonemb"].to_numpy(), chance)
             frame = pl.DataFrame(read, nan_to_null=True)
             parts.append(pl.concat([some.drop("row", "step", "tokens_seen"), frame], how="horizontal"))
     return pl.concat(parts, how="diagonal_relaxed").with_columns(n_boot=pl.lit(replicates_rb.shape[1]))
 
 
-def _histories(series: Series, tokens_rs: NDArray[np.integer], n_params_r: NDArray[np.integer]) -> dict[str, Any]:
+def _histories(
+    series: Series, tokens_rs: NDArray[np.integer], n_params_r: NDArray[np.integer], chance: float
+) -> dict[str, Any]:
     """Return the columns of series with the same checkpoints."""
     step_s, value_rs = series.step_s, series.value_rs
     n = len(value_rs)
@@ -111,10 +125,10 @@ def _histories(series: Series, tokens_rs: NDArray[np.integer], n_params_r: NDArr
     }
     if step_s[0] != 0:
         return columns
-    columns |= estimate("base", value_rs[:, 0], series.replicates_rsb[:, 0]) | {"p_step0": value_rs[:, 0]}
-    base_lo = columns["base_lo"]
+    columns |= estimate("base", value_rs[:, 0], series.replicates_rsb[:, 0])
+    above_chance = columns["base_lo"] > chance + MARGIN
     if len(step_s) == 1:
-        return columns | {"censor": _strings(np.where(base_lo > 0.5 + MARGIN, "left", "right"))}
+        return columns | {"censor": _strings(np.where(above_chance, "left", "right"))}
     read = read_rises(series)
     rise_rb = series.replicates_rsb[:, -1] - series.replicates_rsb[:, 0]
     columns |= estimate("amp", value_rs[:, -1] - value_rs[:, 0], rise_rb)
@@ -127,7 +141,7 @@ def _histories(series: Series, tokens_rs: NDArray[np.integer], n_params_r: NDArr
         "grid_lo_step": _steps(step_s, read["grid_lo"]),
         "grid_hi_step": _steps(step_s, read["grid_hi"]),
         "changepoint_step": _steps(step_s, read["changepoint"]),
-        "censor": _strings(_censoring(series, read, base_lo)),
+        "censor": _strings(_censoring(series, read, above_chance)),
     }
     kept = {*EMERGENCE_OVER_TIME.schema, *_CRITERIA_ONLY}
     return columns | {
@@ -149,7 +163,7 @@ def _with_criteria(family: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _censoring(series: Series, read: dict[str, NDArray], base_lo_r: NDArray[np.float64]) -> NDArray[np.str_]:
+def _censoring(series: Series, read: dict[str, NDArray], above_chance_r: NDArray[np.bool_]) -> NDArray[np.str_]:
     """Return the column censor; see `emergence_over_time`."""
     x_s, step_s = np.log10(series.step_s + 1.0), series.step_s
     late_x = x_s[-3:] - x_s[-3:].mean()
@@ -157,7 +171,7 @@ def _censoring(series: Series, read: dict[str, NDArray], base_lo_r: NDArray[np.f
     rising, after = read["is_rising"], read["grid_hi"]
     with np.errstate(invalid="ignore"):
         unfinished = (slope_r > 0.1 * read["fit_amp"]) | (after == len(step_s) - 1)
-    started = np.where(rising, step_s[after] <= 1, base_lo_r > 0.5 + MARGIN)
+    started = np.where(rising, step_s[after] <= 1, above_chance_r)
     return np.where(started, "left", np.where(rising & ~unfinished, "none", "right"))
 
 

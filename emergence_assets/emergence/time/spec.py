@@ -12,9 +12,9 @@ EMERGENCE_OVER_TIME = table_spec(
     "emergence_assets.emergence.time.over_time:emergence_over_time",
     relations=(
         measured_from_step_0(
-            *("base", "amp", "p_step0", "late_gain", "best_model", "censor", "passes_gate"),
+            *("base", "amp", "late_gain", "best_model", "censor", "passes_gate"),
             has_step_0=(pl.col("base").is_not_null() & (pl.col("n_steps") > 1)).any().over("model"),
         ),
-        beside_every_row("model", "layer_choice", "layer", "aggregate", "category_level", "category", "metric"),
+        beside_every_row("metric", "model", "layer_choice", "layer", "aggregate", "category_level", "category"),
     ),
 )

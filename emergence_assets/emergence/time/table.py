@@ -5,7 +5,7 @@ import polars as pl
 from emergence_assets.checkpoints import keys
 from emergence_assets.emergence import columns
 from emergence_assets.features.columns import P_DENSE
-from resources.tables.columns import auroc, choice, count, difference, p_value, step, string
+from resources.tables.columns import choice, count, difference, p_value, step
 from resources.tables.table import Column, Ordered, Table, with_interval
 
 EMERGENCE_OVER_TIME = Table(
@@ -19,11 +19,11 @@ EMERGENCE_OVER_TIME = Table(
         keys.N_LAYERS,
         keys.REL_DEPTH,
         *keys.SERIES,
-        string("metric", "quantity whose curve is fitted"),
+        choice("metric", "quantity whose curve is fitted: presence or net presence", ("p_best", "net")),
         count("n_steps", "checkpoints", "checkpoints", 1).or_null,
         columns.STEP_LAST.or_null,
-        *with_interval(auroc("base", "value at step 0").or_null),
-        *with_interval(auroc("p_end", "value at the last checkpoint"), nullable=True),
+        *with_interval(difference("base", "value at step 0").or_null),
+        *with_interval(difference("p_end", "value at the last checkpoint"), nullable=True),
         *with_interval(difference("amp", "p_end - base").or_null),
         *with_interval(difference("late_gain", "mean of the last three checkpoints minus step 0").or_null),
         choice("best_model", "curve with the smallest AICc", ("constant", "linear", "sigmoid", "two_step")).or_null,
@@ -60,7 +60,6 @@ EMERGENCE_OVER_TIME = Table(
         columns.PASSES_GATE.or_null,
         columns.P_VALUE.or_null,
         p_value("q_emerged", "p_value corrected by Benjamini-Hochberg over layers and categories").or_null,
-        columns.P_STEP0.or_null,
         columns.P_SHUFFLE.or_null,
         columns.P_BOW,
         P_DENSE,

@@ -6,21 +6,28 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 
+from emergence_assets.activations.files.reading import read_stats
 from emergence_assets.features.statistics.categorical_latents import categorical_latents
-from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, latent_stats, presence_cell
+from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, latent_stats
 from emergence_assets.features.statistics.encoded import encoded, stored_read_outs
 from emergence_assets.features.statistics.pairs import count_tests
+from emergence_assets.features.statistics.presence_cell import presence_cell, random_presence_cell
 from emergence_assets.features.statistics.probe_labels import cell_labels, cell_texts
 from emergence_assets.features.statistics.rule_counts import rule_counts
 from emergence_assets.features.table import CATEGORICAL_LATENTS, LATENT_STATS, PRESENCE_CELLS, RULE_COUNTS
 from emergence_assets.plan.table_worker import Made
 from emergence_assets.saes.formats.folder import read_sae
+from emergence_assets.saes.model.random_encoder import random_encoder
+from emergence_assets.saes.seeds import derived_seed
 from emergence_assets.saes.spec import seed_folder
 
 
 def measure_cell(cells: Sequence[Mapping[str, Any]], probes: str, settings: Mapping[str, Any], report: Any) -> Made:
     """Worker: encode the read-outs with the SAEs; make `latent_stats` and the tables beside it.
+
+    Presence is measured in random encoders too: as many latents as an SAE, centred at the mean of the training rows.
 
     Args:
         cells: the cell of one layer, see `input_cells`.
@@ -36,9 +43,10 @@ def measure_cell(cells: Sequence[Mapping[str, Any]], probes: str, settings: Mapp
     norm = float(np.sqrt(read_out_pd.var(axis=0, dtype=np.float64).sum()))
     dense = dense_scores(read_out_pd, labels, recipe)
     parts: dict[str, list[pl.DataFrame]] = {}
-    tests = 0
+    tests = n_latents = 0
     for position, seed in enumerate(seeds):
         sae, _ = read_sae(seed_folder(Path(files["sae"]), seed))
+        n_latents = sae.n_latents
         codes = encoded(sae, read_out_pd)
         stats = latent_stats(codes, labels, recipe)
         made = {
@@ -53,6 +61,13 @@ def measure_cell(cells: Sequence[Mapping[str, Any]], probes: str, settings: Mapp
         for name, frame in made.items():
             parts.setdefault(name, []).append(frame.with_columns(sae_seed=pl.lit(seed, pl.Int16)))
         report(position + 1, len(seeds), "")
+    mean_d = torch.from_numpy(read_stats(Path(files["activations"]))["mean"].astype(np.float32))
+    for draw in range(settings["statistics"]["n_random_encoders"]):
+        # The same directions at every step of a layer, as the SAEs of a seed start from the same directions.
+        own_seed = derived_seed("random_encoder", recipe.shuffle_seed, cell["layer"], draw)
+        directions = random_encoder(mean_d, n_latents, settings["sae"]["k"], own_seed)
+        rows = random_presence_cell(encoded(directions, read_out_pd), dense, labels, recipe)
+        parts[PRESENCE_CELLS.name].append(rows.with_columns(sae_seed=pl.lit(draw, pl.Int16)))
     frames = {name: pl.concat(part) for name, part in parts.items()}
     return Made(frames[LATENT_STATS.name], _summary(frames, recipe.rule_id) | {"tests": tests}, frames)
 

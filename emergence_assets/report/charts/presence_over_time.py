@@ -11,6 +11,7 @@ from emergence_assets.report.charts.readings import means_by_step, models_by_siz
 AUROC_AXIS = "AUROC on held-out texts (0.5 = chance)"
 _DASHES = {
     "best latent": [1, 0],
+    "best random direction": [3, 3],
     "step 0 level": [2, 3],
     "dense probe": [7, 3],
     "bag of words": [9, 3, 2, 3],
@@ -38,6 +39,7 @@ def presence_over_time(presence: pl.DataFrame, level: str, width: int = theme.WI
     first, last = means["step"].min() or 0, means["step"].max() or 0
     lines = [
         means.select("model", "step", p="p_best", line=pl.lit("best latent")),
+        means.select("model", "step", p="p_random", line=pl.lit("best random direction")),
         level0.select("model", "step", "p", line=pl.lit("step 0 level")),
         means.select("model", "step", p="p_dense", line=pl.lit("dense probe")),
         _control(shuffled["step"].to_list(), shuffled["mean"].to_list(), "shuffled labels"),
@@ -77,8 +79,8 @@ def presence_over_time(presence: pl.DataFrame, level: str, width: int = theme.WI
         f"Mean over {level} categories and layers; shaded: 95 % bootstrap interval; "
         "grey band: shuffled labels, range over models and layers",
         width,
-        f"Line chart of mean AUROC against training step for {listed(models)}, beside step 0, dense probe, "
-        "bag of words, shuffled labels and chance.",
+        f"Line chart of mean AUROC against training step for {listed(models)}, beside random directions, step 0, "
+        "dense probe, bag of words, shuffled labels and chance.",
     )
 
 

@@ -61,13 +61,13 @@ def complete_steps(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def means_by_step(presence: pl.DataFrame, level: str) -> pl.DataFrame:
-    """Average over categories and layers per model and step: p_best with lo and hi, p_dense, p_bow; sorted.
+    """Average over categories and layers per model and step: p_best with lo and hi, p_random, p_dense, p_bow; sorted.
 
     The 95 % interval is that of the mean: replicate b of every category and layer weights the same texts.
     """
     rows = complete_steps(measured(presence, level)).sort("model", "step", "layer", "category")
     means = rows.group_by("model", "step", maintain_order=True).agg(
-        pl.col("p_best", "p_dense", "p_bow").cast(pl.Float64).mean(), n=pl.len()
+        pl.col("p_best", "p_random", "p_dense", "p_bow").cast(pl.Float64).mean(), n=pl.len()
     )
     if means.is_empty():
         return means.drop("n").with_columns(lo=pl.lit(None, pl.Float64), hi=pl.lit(None, pl.Float64))

@@ -108,7 +108,10 @@ def _lead(
         )
     if result == "rise":
         grade = claim["grade"] if claim else UNKNOWN
-        return f"Features emerge during training (claim of grade {grade}): {measure}, a rise of {change}, {scope}."
+        return (
+            f"Features emerge during training (claim of grade {grade}): {measure}, a rise of {change}, of which "
+            f"{_net(row)} is beyond random directions; {scope}."
+        )
     if result == "not supported":
         return f"The measured rise may not be called emergence ({_why_not(claim)}): {measure}, {change}, {scope}."
     if result == "small":
@@ -141,8 +144,20 @@ def _other_models(others: list[dict[str, Any]]) -> str:
     return f"{len(rising)} of {len(others)} rise by at least {MARGIN}: {listed}."
 
 
+def _net(row: Mapping[str, Any]) -> str:
+    """Format the net rise with its interval."""
+    if row["net_rise"] is None:
+        return "an unknown part"
+    return f"{signed(row['net_rise'])} ({span(row['net_rise_lo'], row['net_rise_hi'], signed)})"
+
+
 def _controls(row: Mapping[str, Any], each: list[dict[str, Any]]) -> str:
     parts = []
+    if row["p_random_last"] is not None:
+        parts.append(
+            f"The best of as many random directions on the same vectors goes from {number(row['p_random_first'])} to "
+            f"{number(row['p_random_last'])}; net of it the rise is {_net(row)}."
+        )
     low, high = REPORTED_RANGE
     if row["p_shuffle"] is None:
         parts.append("Shuffled labels: not measured.")

@@ -68,5 +68,6 @@ def write_report(
 
 def _summary(headline: Any, level: str) -> dict[str, Any]:
     row = headline.filter(category_level=level, control_id="none").sort("n_params_nonemb").row(-1, named=True)
-    names = ("model", "p_first", "p_last", "rise", "rise_lo", "rise_hi", "p_shuffle", "p_dense_last", "p_bow")
+    names = ("model", "p_first", "p_last", "rise", "rise_lo", "rise_hi", "net_rise", "net_rise_lo", "net_rise_hi")
+    names += ("p_random_last", "p_shuffle", "p_dense_last", "p_bow")
     return {name: row[name] for name in names} | {"level": level}

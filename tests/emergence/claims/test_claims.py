@@ -48,9 +48,16 @@ def frame(schema: dict[str, Any], *rows: dict[str, Any]) -> pl.DataFrame:
 
 
 def evidence(
-    rise: dict[str, Any] | None = None, above: dict[str, float] | None = None, doubtful: int = 0, **tables: pl.DataFrame
+    rise: dict[str, Any] | None = None,
+    above: dict[str, float] | None = None,
+    doubtful: int = 0,
+    net: dict[str, Any] | None = None,
+    **tables: pl.DataFrame,
 ) -> dict[str, pl.DataFrame]:
-    """One category that rises, and lies above every control by 0.1 unless `above` sets another distance."""
+    """One category that rises, and lies above every control by 0.1 unless `above` sets another distance.
+
+    Net of random directions it rises by 0.1 unless `net` says otherwise.
+    """
     lies = dict.fromkeys((*MUST_BEAT, *SHOULD_BEAT), 0.1) | (above or {})
     controls = [PLACE | {"control_id": name, "above_control_lo": lo} for name, lo in lies.items()]
     none: dict[str, Any] = {
@@ -67,7 +74,11 @@ def evidence(
             {"model": ["m"] * 3, "status": ["ok"] * (3 - doubtful) + ["outlier"] * doubtful}
         ),
         category_controls=frame(CATEGORY_CONTROLS.schema, *controls),
-        emergence_over_time=frame(EMERGENCE_OVER_TIME.schema, RISE | (rise or {})),
+        emergence_over_time=frame(
+            EMERGENCE_OVER_TIME.schema,
+            RISE | (rise or {}),
+            RISE | {"metric": "net", "amp": 0.1, "amp_lo": 0.05} | (net or {}),
+        ),
         **none | tables,
     )
 
@@ -113,6 +124,12 @@ def test_the_rows_own_controls_reject_too(change: dict[str, Any], failed: str) -
     assert (claim["grade"], claim["controls_failed"]) == ("reject", [failed])
 
 
+def test_a_rise_that_random_directions_share_is_rejected() -> None:
+    claim = stated(evidence(net={"amp_lo": -0.01}))
+    assert (claim["grade"], claim["controls_failed"]) == ("reject", ["net_rise"])
+    assert stated(evidence(net={"amp_lo": None}))["grade"] == "C"
+
+
 def test_an_unmeasured_required_control_gives_grade_c() -> None:
     assert stated(evidence({"n_seeds": 1, "n_seeds_agree": 1}))["grade"] == "C"
     found = evidence()
@@ -140,7 +157,8 @@ def test_a_category_with_a_surface_form_confound_has_no_supported_claim() -> Non
     assert (told["grade"], told["controls_failed"]) == ("reject", ["wording"])
     other = claims(evidence(), "subject", {("subject", "fowl"), ("area", "fish")})
     assert other["grade"].to_list() == ["B", "B"]
-    mean = evidence({"aggregate": "mean", "category": None})
+    over_all = {"aggregate": "mean", "category": None}
+    mean = evidence(over_all, net=over_all)
     controls = mean["category_controls"].with_columns(aggregate=pl.lit("mean"), category=pl.lit(None, pl.String))
     told = (
         claims(mean | {"category_controls": controls}, "subject", {("subject", "fowl")})
@@ -199,7 +217,7 @@ def test_only_supported_categories_have_emerged() -> None:
     assert supported_histories(found["emergence_over_time"], claims(found, "subject", ()))["emerged"].to_list() == [
         True
     ]
-    doubtful = evidence(above={"dict_frozen_encoder": -0.1})
+    doubtful = evidence(above={"random_encoder": -0.1})
     histories = supported_histories(doubtful["emergence_over_time"], claims(doubtful, "subject", ()))
     assert histories["emerged"].to_list() == [False]
     assert histories["grade"].to_list() == ["reject"]

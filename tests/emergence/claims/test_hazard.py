@@ -44,7 +44,7 @@ def tables(
                     "grid_hi_step": gap[1],
                 }
             )
-    time = pl.DataFrame(rows, infer_schema_length=None)
+    time = pl.DataFrame(rows, infer_schema_length=None).with_columns(metric=pl.lit("p_best"))
     time = time.with_columns(
         (pl.col(name) if name in time.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in EMERGENCE_OVER_TIME.schema.items()

@@ -28,8 +28,9 @@ def over_time(planted_presence: Callable[..., pl.DataFrame]) -> pl.DataFrame:
     return emergence_over_time(planted_presence(planted, steps=STEPS))
 
 
-def row(table: pl.DataFrame, category: str, control_id: str = "none") -> dict[str, Any]:
-    return table.filter(layer_choice="best", control_id=control_id, category=category).row(0, named=True)
+def row(table: pl.DataFrame, category: str, control_id: str = "none", metric: str = "p_best") -> dict[str, Any]:
+    rows = table.filter(layer_choice="best", control_id=control_id, category=category, metric=metric)
+    return rows.row(0, named=True)
 
 
 def test_a_planted_onset_is_bracketed_by_its_checkpoints(over_time: pl.DataFrame) -> None:
@@ -54,7 +55,6 @@ def test_a_planted_onset_is_bracketed_by_its_checkpoints(over_time: pl.DataFrame
     assert found["late_gain_lo"] < found["late_gain"] < found["late_gain_hi"]
     assert (found["n_seeds"], found["n_seeds_agree"], found["seed_sd_dex"]) == (1, 1, None)
     assert found["stabil_step"] == 256
-    assert found["p_step0"] == found["base"]
     assert found["p_bow"] == pytest.approx(0.8)
     assert abs(found["p_shuffle"] - 0.5) < 0.1
 
@@ -80,6 +80,29 @@ def test_a_rise_that_does_not_last_has_not_emerged(over_time: pl.DataFrame) -> N
         assert found["censor"] == "right"
 
 
+def test_net_presence_has_series_of_its_own(over_time: pl.DataFrame) -> None:
+    """Random encoders are at chance here, so that net presence rises like presence, from 0."""
+    presence, net = row(over_time, "c0"), row(over_time, "c0", metric="net")
+    assert net["passes_gate"] is True
+    assert (net["grid_lo_step"], net["grid_hi_step"]) == (128, 256)
+    assert net["amp"] == pytest.approx(presence["amp"], abs=0.04)
+    assert abs(net["base"]) < 0.04
+    assert row(over_time, "c1", metric="net")["censor"] == "left"
+    assert row(over_time, "c4", metric="net")["censor"] == "right"
+    assert set(over_time.filter(metric="net")["control_id"]) == {"none"}
+
+
+def test_what_random_directions_show_as_well_is_a_rise_of_presence_alone(
+    planted_presence: Callable[..., pl.DataFrame],
+) -> None:
+    table = emergence_over_time(planted_presence(planted, steps=STEPS, in_random=planted))
+    assert row(table, "c0")["passes_gate"] is True
+    assert row(table, "c0", "random_encoder")["passes_gate"] is True
+    net = row(table, "c0", metric="net")
+    assert net["passes_gate"] is False
+    assert net["late_gain_lo"] < 0 < net["late_gain_hi"]
+
+
 def test_shuffled_labels_never_emerge(over_time: pl.DataFrame) -> None:
     shuffled = over_time.filter(control_id="label_shuffle")
     assert shuffled.height > 0
@@ -87,8 +110,8 @@ def test_shuffled_labels_never_emerge(over_time: pl.DataFrame) -> None:
 
 
 def test_the_mean_over_categories_has_a_row_of_its_own(over_time: pl.DataFrame) -> None:
-    mean = over_time.filter(layer_choice="best", control_id="none", aggregate="mean").row(0, named=True)
-    single = over_time.filter(layer_choice="best", control_id="none", aggregate="none")
+    best = over_time.filter(layer_choice="best", control_id="none", metric="p_best")
+    mean, single = best.filter(aggregate="mean").row(0, named=True), best.filter(aggregate="none")
     assert mean["category"] is None
     assert mean["p_end"] == pytest.approx(single["p_end"].to_numpy().mean(), abs=1e-6)
     assert mean["p_end_hi"] - mean["p_end_lo"] < (single["p_end_hi"] - single["p_end_lo"]).to_numpy().mean()

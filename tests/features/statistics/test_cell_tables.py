@@ -8,9 +8,10 @@ import pytest
 from scipy.stats import hypergeom
 from sklearn.metrics import roc_auc_score
 
-from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, latent_stats, presence_cell
+from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, latent_stats
 from emergence_assets.features.statistics.codes import Codes
 from emergence_assets.features.statistics.labels import Labels
+from emergence_assets.features.statistics.presence_cell import presence_cell
 from emergence_assets.features.table import LATENT_STATS, PRESENCE_CELLS
 from resources.errors import EmergenceError
 

@@ -79,6 +79,7 @@ def test_presence_over_time_shows_every_control(charts: dict[str, tuple[Chart, C
     assert {row["line"] for row in rows} == {
         "best latent",
         "step 0 level",
+        "best random direction",
         "dense probe",
         "shuffled labels",
         "bag of words",

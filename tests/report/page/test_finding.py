@@ -163,11 +163,11 @@ def test_numbers_are_written_with_their_sign_or_as_unknown() -> None:
 
 
 def test_a_rise_that_the_claims_do_not_support_is_not_called_emergence(rising: ReportTables) -> None:
-    failed = pl.Series([["dict_frozen_encoder"]] * len(rising.claims), dtype=pl.List(pl.String))
+    failed = pl.Series([["random_encoder"]] * len(rising.claims), dtype=pl.List(pl.String))
     doubtful = rising.claims.with_columns(grade=pl.lit("reject"), passes_gate=pl.lit(True), controls_failed=failed)
     found = finding(rising.headline, doubtful, "subject")
     assert found.result == "not supported"
-    assert "may not be called emergence (failed controls: dict_frozen_encoder)" in found.lead
+    assert "may not be called emergence (failed controls: random_encoder)" in found.lead
     assert finding(rising.headline, rising.claims.clear(), "subject").result == "not supported"
 
 
