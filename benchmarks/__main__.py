@@ -26,6 +26,7 @@ from benchmarks.rounds import measure_in_worker
 from benchmarks.sae_peers import measure_sae_peers
 from benchmarks.sae_stack import measure_sae_stack
 from benchmarks.scale_rules import measure_scale_rules
+from benchmarks.seed_coverage import measure_seed_coverage
 from benchmarks.stop_signal import measure_stop_signal
 from benchmarks.study_run import measure_study_run
 from benchmarks.time_rules import measure_time_rules
@@ -35,6 +36,7 @@ RESULTS = Path(__file__).parent / "results"
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "identity-rules": lambda _: measure_identity_rules(),
     "latent-matching": lambda _: measure_latent_matching(),
+    "seed-coverage": lambda _: measure_seed_coverage(),
     "scale-rules": lambda _: measure_scale_rules(),
     "stop-signal": lambda _: measure_stop_signal(),
     "reactivation-rules": lambda _: measure_reactivation_rules(),

@@ -1,12 +1,13 @@
-"""Bootstrap nested in SAE seeds: every replicate draws texts, and draws the seeds of its mean.
+"""Bootstrap nested in SAE seeds: every replicate draws texts, and the deviation of a mean over seeds.
 
 All seeds of a cell are measured on the same texts, and each seed has its own latents. A part of the difference between
 two seeds is therefore noise of the texts, which the bootstrap over texts already includes. Drawing seeds without
 correction would count this noise twice, as in Owen's pigeonhole bootstrap (Annals of Applied Statistics 1, 2007). Here
-the deviations of seeds are shrunk to the part that texts do not explain. The factor is common to all categories of a
-cell: for a single category it would be estimated from R seeds only.
+the variance of a seed is what texts do not explain, pooled over the categories of a cell: for a single category it
+would rest on R seeds, and where two seeds agree by luck the interval would be too short. Deviations are independent
+between categories and between cells (both measured, `docs/method.md`).
 
-Shape suffixes: r rows, g groups of rows (a row per seed), q seeds, b bootstrap replicates.
+Shape suffixes: r rows, g groups of rows (a row per seed), b bootstrap replicates.
 """
 
 import hashlib
@@ -27,15 +28,18 @@ def nested_means(
     cells: Sequence[tuple[object, ...]],
     kinds: Sequence[tuple[object, ...]],
 ) -> Floats:
-    """Average the seeds of each group of consecutive rows, with seeds drawn anew in every replicate.
+    """Average the seeds of each group of consecutive rows, with the deviation of the mean drawn in every replicate.
+
+    The deviation is normal with variance s² / R for R seeds, where s² is the mean over the groups of a block, not below
+    zero, of the variance between seeds minus that expected from the texts. A group of one seed is unchanged.
 
     Args:
-        replicates_rb: replicates over texts with the SAE held fixed, AUROC.
+        replicates_rb: replicates over texts with the dictionary held fixed, AUROC.
         values_r: estimates of the rows.
-        n_seeds_g: rows per group; with one seed the replicates are unchanged.
-        cells: model, step and layer of each group. Groups of one cell draw the same seeds, since they are measured on
-            the same SAEs; cells draw independently (measured in `docs/method.md`).
-        kinds: control and level of each group. The shrinkage factor is common to a cell and kind.
+        n_seeds_g: rows per group.
+        cells: identity of the cell of each group: model, step, layer.
+        kinds: control and level of each group. Groups of one cell and kind form a block. The draws of a block depend on
+            its cell and kind alone, so that they are the same wherever it stands.
 
     Returns:
         Groups × replicates, clipped to [0, 1].
@@ -45,37 +49,23 @@ def nested_means(
         return mean_gb
     values = np.asarray(values_r, dtype=np.float64)
     deviation_r = values - np.repeat(group_means(values[:, None], n_seeds_g)[:, 0], n_seeds_g)
-    between_g = _variance(deviation_r, n_seeds_g)
-    number = {key: i for i, key in enumerate(dict.fromkeys(zip(cells, kinds, strict=True)))}
-    block_g = np.array([number[key] for key in zip(cells, kinds, strict=True)])
-    total = np.bincount(block_g, between_g)
-    excess = total - np.bincount(block_g, _variance_from_texts(replicates_rb, mean_gb, n_seeds_g))
-    kept = np.sqrt(np.divide(np.maximum(excess, 0), total, out=np.zeros_like(total), where=total > 0))
-    drawn: dict[tuple[object, ...], Floats] = {}
-    for group, (cell, start, n) in enumerate(zip(cells, group_starts(n_seeds_g), n_seeds_g, strict=True)):
-        if (*cell, n) not in drawn:
-            drawn[*cell, n] = seed_draws(cell, int(n), replicates_rb.shape[1])
-        mean_gb[group] += kept[block_g[group]] * (deviation_r[start : start + n] @ drawn[*cell, n])
+    beyond_texts_g = _variance(deviation_r, n_seeds_g) - _variance_from_texts(replicates_rb, mean_gb, n_seeds_g)
+    blocks: dict[tuple[object, ...], list[int]] = {}
+    for group, key in enumerate(zip(cells, kinds, strict=True)):
+        blocks.setdefault(key, []).append(group)
+    for key, members in blocks.items():
+        several = [group for group in members if n_seeds_g[group] > 1]
+        if not several:
+            continue
+        spread = np.sqrt(max(beyond_texts_g[several].mean(), 0.0) / n_seeds_g[several])
+        mean_gb[several] += spread[:, None] * _normal(key, len(several), replicates_rb.shape[1])
     return np.clip(mean_gb, 0, 1)
 
 
-def seed_draws(cell: Sequence[object], n_seeds: int, n_boot: int) -> Floats:
-    """Return the weight of each seed's deviation in the mean of every replicate, seeds × replicates.
-
-    R seeds are drawn with replacement. The distance of their mean from the mean of all seeds is multiplied by
-    sqrt(R / (R - 1)), because the mean of R seeds drawn with replacement has only (R - 1) / R of the variance of the
-    mean of R seeds (half, with two seeds). With one seed all weights are 0. Draws depend only on the arguments.
-
-    Args:
-        cell: identity of the cell: model, step, layer.
-        n_seeds: SAE seeds of the cell.
-        n_boot: replicates.
-    """
-    if n_seeds == 1:
-        return np.zeros((1, n_boot))
-    rng = np.random.default_rng(list(hashlib.sha256("/".join(map(str, cell)).encode()).digest()))
-    counts = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), n_boot).T
-    return np.sqrt(n_seeds / (n_seeds - 1)) * (counts - 1) / n_seeds
+def _normal(key: tuple[object, ...], n: int, n_boot: int) -> Floats:
+    """Draw standard normal numbers, groups × replicates, that depend only on the key."""
+    digest = hashlib.sha256(repr(key).encode()).digest()
+    return np.random.default_rng(list(digest)).standard_normal((n, n_boot))
 
 
 def _variance(deviation_r: Floats, n_seeds_g: NDArray[np.integer]) -> Floats:

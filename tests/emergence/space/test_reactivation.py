@@ -105,6 +105,6 @@ def test_the_index_with_all_criteria_rejects_noise_that_the_naive_rule_accepts()
     for n_layers, naive in ((6, 0.6), (12, 0.9)):
         assert figures[f"flat, {n_layers} layers"]["naive"] > naive
         for shape in ("flat", "rising", "hump", "flat over a hump at step 0"):
-            assert figures[f"{shape}, {n_layers} layers"]["gated"] <= 0.01, shape
+            assert figures[f"{shape}, {n_layers} layers"]["gated"] <= 0.02, shape  # one of 50; of 1,000 at most 3
         assert figures[f"valley of .3, {n_layers} layers"]["gated"] == 1
         assert figures[f"valley of .3, {n_layers} layers"]["right verdict of those"] > 0.95
