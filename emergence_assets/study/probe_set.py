@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from emergence_assets.study.strict import Positive, Seed, StrictModel, distinct
 
-RESERVED_COLUMNS = ("text_id", "text", "split", "unit", "place")
+RESERVED_COLUMNS = ("text_id", "text", "split", "unit", "place", "document")
 """Columns of every probe set; no label level may have one of these names."""
 
 
@@ -54,6 +54,9 @@ class TableProbes(PromptedProbes):
     text_column: str = "text"
     text_id_column: str | None = None
     """Column of unique ids; by default the id of a text is its hash."""
+    document_column: str | None = None
+    """Column that names the document of a text, or whatever makes texts alike; such texts share a side of the split and
+    are drawn together. By default only copies are."""
     category_map: str | None = None
     """Name of a shipped map from the first level to coarser ones: `mmlu`."""
 

@@ -84,6 +84,30 @@ def clusters(texts: Sequence[str], min_resemblance: float = MIN_RESEMBLANCE) -> 
     return rank[cluster_p]
 
 
+def joined_groups(groupings: Sequence[NDArray[np.integer]]) -> NDArray[np.int64]:
+    """Join texts that share a group in any of several groupings, directly or through other texts.
+
+    Args:
+        groupings: number of the group of every text, one array per grouping.
+
+    Returns:
+        Number of the joined group of every text.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(groupings[0])
+    text, group, offset = [], [], n
+    for numbers in groupings:
+        _, dense = np.unique(numbers, return_inverse=True)
+        text.append(np.arange(n))
+        group.append(dense + offset)
+        offset += int(dense.max(initial=-1)) + 1
+    place = np.concatenate(text), np.concatenate(group)
+    links = coo_array((np.ones(len(place[0]), bool), place), (offset, offset))
+    return connected_components(links, directed=False)[1][:n].astype(np.int64)
+
+
 def resembling_pairs(texts: Sequence[str], min_resemblance: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Find index pairs (earlier, later) of texts with a resemblance of at least `min_resemblance`."""
     from scipy.sparse import csr_array

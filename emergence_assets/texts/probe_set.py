@@ -1,8 +1,8 @@
 """Probe sets: labelled texts that every checkpoint reads, and unlabelled texts for the training of SAEs.
 
-A latent is chosen on the `select` half and scored on the `score` half. A hash of the text's unit, the first text among
-its copies (`near_duplicates.py`), assigns the half: it is independent of other texts that are no copies, and no latent
-is scored on a copy of a text on which it was chosen.
+A latent is chosen on the `select` half and scored on the `score` half. Texts that are not independent form a unit:
+copies (`near_duplicates.py`), and texts of one document, where documents are known. A hash of the unit assigns the
+half, so that no latent is scored on a copy or a sibling of a text on which it was chosen; replicates draw units.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from emergence_assets.study.probe_set import RESERVED_COLUMNS
-from emergence_assets.texts.near_duplicates import clusters, text_hash
+from emergence_assets.texts.near_duplicates import clusters, joined_groups, text_hash
 from emergence_assets.texts.probe_file import PLACE, read_probe_file
 from emergence_assets.texts.wordnet import corpus
 from resources.errors import EmergenceError
@@ -30,8 +30,8 @@ class ProbeSet:
     name: str
     """Name of the set in tables, such as `wordnet`."""
     texts: pl.DataFrame
-    """Columns text_id, text (the whole prompt), split ("select" or "score"), unit (text_id of the first text among its
-    copies), and one column of category names per level; null is no label."""
+    """Columns text_id, text (the whole prompt), split ("select" or "score"), unit (name shared by the copies of a text
+    and the texts of its document), and one column of category names per level; null is no label."""
     levels: tuple[str, ...]
     """Names of the label columns, the primary one first."""
     left_out: pl.DataFrame
@@ -64,7 +64,13 @@ def wordnet_probes(texts_per_category: int, seed: int, min_texts_per_category: i
     synsets = synsets.filter(pl.len().over("subject") >= min_texts_per_category)
     synsets = synsets.with_columns(_draws(synsets["synset_id"], seed))
     synsets = synsets.filter(pl.col("draw").rank("ordinal").over("subject") <= texts_per_category)
-    texts = _texts(synsets).with_columns(subject=synsets["subject"], area=synsets["lexname"], domain=synsets["domain"])
+    texts = _texts(synsets).with_columns(
+        subject=synsets["subject"],
+        area=synsets["lexname"],
+        domain=synsets["domain"],
+        # Neighbouring synsets define each other, and are documents of the corpus for that reason.
+        document=synsets["synset_id"].replace_strict(corpus.document_of_synset("heldout"), return_dtype=pl.String),
+    )
     return _probe_set("wordnet", texts, ("subject", "area", "domain"), min_texts_per_category)
 
 
@@ -99,6 +105,7 @@ def table_probes(
     *,
     text_column: str = "text",
     text_id_column: str | None = None,
+    document_column: str | None = None,
     template: str = WHOLE,
     min_texts_per_category: int = 40,
     coarser: Mapping[str, Mapping[str, str]] | None = None,
@@ -111,6 +118,8 @@ def table_probes(
         text_column: name of the column with the texts.
         text_id_column: column of unique ids. By default the id of a text is its hash, and equal texts with equal labels
             count once.
+        document_column: column that names the document, or another source, of a text; texts of one document share a
+            unit. By default only copies do. Texts without a name are units of their own.
         template: prompt around every text, as in `{text}\nAnswer:`, so that all prompts end in the same token.
         min_texts_per_category: labels with fewer texts are removed, and so are texts without any label.
         coarser: further levels, each a mapping from categories of the first level; see `category_maps.py`.
@@ -120,16 +129,20 @@ def table_probes(
     """
     coarser = coarser or {}
     all_levels = (*levels, *coarser)
-    taken = {*RESERVED_COLUMNS, text_column, text_id_column}
+    taken = {*RESERVED_COLUMNS, text_column, text_id_column, document_column}
     if not levels or len(set(all_levels)) != len(all_levels) or set(all_levels) & taken:
         what = f"levels must differ from each other and from {', '.join(RESERVED_COLUMNS)}; they are {all_levels}"
         raise EmergenceError(what, where=path, remedy="rename the columns")
     named = [text_id_column] if text_id_column else []
-    table = read_probe_file(path, [*named, text_column, *levels], optional=levels)
+    documents = [document_column] if document_column else []
+    table = read_probe_file(path, [*named, text_column, *documents, *levels], optional=[*documents, *levels])
     table = table.select(
         *([pl.col(text_id_column).alias("text_id")] if text_id_column else []),
         pl.col(text_column).alias("text"),
-        *(pl.when(pl.col(level).str.strip_chars() != "").then(pl.col(level)).alias(level) for level in levels),
+        *(
+            pl.when(pl.col(column).str.strip_chars() != "").then(pl.col(column)).alias(name)
+            for column, name in [*((one, "document") for one in documents), *((level, level) for level in levels)]
+        ),
         PLACE,
     )
     for level, category_of in coarser.items():
@@ -205,9 +218,16 @@ def _left_out(texts: pl.DataFrame, level: str, min_texts_per_category: int) -> p
 
 
 def _units(texts: pl.DataFrame) -> pl.Series:
-    """Return the first text_id among the copies of every text."""
-    number = pl.Series("number", clusters(texts["text"].to_list()))
-    return texts.select(pl.col("text_id").min().over(number)).to_series().alias("unit")
+    """Return the smallest name among the documents of the copies of every text; a text without a document has its id.
+
+    Named by documents, a unit keeps its half when a larger sample adds texts to it.
+    """
+    names = pl.col("text_id")
+    if "document" in texts.columns:
+        names = pl.coalesce(pl.format("document {}", "document"), names)
+    name = texts.select(names.alias("unit")).to_series()
+    number = joined_groups([clusters(texts["text"].to_list()), name.rank("dense").to_numpy()])
+    return pl.DataFrame({"unit": name, "number": number}).select(pl.col("unit").min().over("number")).to_series()
 
 
 def _split(texts: pl.DataFrame) -> pl.Series:

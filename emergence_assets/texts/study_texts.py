@@ -58,6 +58,7 @@ def probe_set(declared: str) -> "ProbeSet":
         settings["levels"],
         text_column=settings["text_column"],
         text_id_column=settings["text_id_column"],
+        document_column=settings["document_column"],
         coarser=category_map(settings["category_map"]) if settings["category_map"] else None,
         **prompted,
     )

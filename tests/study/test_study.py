@@ -177,7 +177,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
 
 def test_a_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text((STUDIES_FOLDER / "quick.yaml").read_text().replace("k: 16", "k: 1600"))
+    path.write_text((STUDIES_FOLDER / "quick.yaml").read_text().replace("k: 4", "k: 1600"))
     with pytest.raises(EmergenceError, match=r"k 1600 .* n_latents 512") as caught:
         load_study(str(path))
     assert caught.value.where == str(path)

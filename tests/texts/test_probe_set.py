@@ -43,7 +43,7 @@ def write(table: pl.DataFrame, folder: Path) -> Path:
 def test_wordnet_has_three_levels_of_enough_texts(wordnet: ProbeSet):
     assert wordnet.levels == ("subject", "area", "domain")
     assert wordnet.texts.columns == ["text_id", "text", "split", "unit", "subject", "area", "domain"]
-    assert [wordnet.texts[level].drop_nulls().n_unique() for level in wordnet.levels] == [49, 19, 9]
+    assert [wordnet.texts[level].drop_nulls().n_unique() for level in wordnet.levels] == [50, 19, 9]
     assert wordnet.texts["subject"].null_count() == 0
     for level in wordnet.levels:
         n_texts = wordnet.texts[level].drop_nulls().value_counts()["count"]
@@ -66,6 +66,30 @@ def test_both_halves_are_equally_large_in_every_subject(wordnet: ProbeSet):
     assert 0.475 < is_select.sum() / len(is_select) < 0.525
     share = wordnet.texts.group_by("subject").agg((pl.col("split") == "select").mean())["split"]
     assert share.is_between(0.25, 0.75).all()
+
+
+def test_the_texts_of_a_document_are_a_unit_on_one_side(wordnet: ProbeSet):
+    document = corpus.document_of_synset("heldout")
+    texts = wordnet.texts.with_columns(document=pl.col("text_id").replace_strict(document))
+    assert texts["document"].n_unique() > 1000
+    per_document = texts.group_by("document").agg(pl.col("split", "unit").n_unique())
+    assert per_document["split"].max() == per_document["unit"].max() == 1
+    # Few documents share a unit, through copies.
+    assert texts["unit"].n_unique() > 0.95 * texts["document"].n_unique()
+
+
+def test_documents_of_a_users_table_are_units(tmp_path: Path):
+    number = pl.int_range(pl.len())
+    table = user_table().with_columns(
+        source=pl.when(number % 60 < 40).then(pl.format("book {}", number // 4)).otherwise(pl.lit(" "))
+    )
+    probes = table_probes(write(table, tmp_path), ["category"], document_column="source", **NAMED)
+    joined = probes.texts.join(table.select("text_id", "source"), on="text_id")
+    named, unnamed = (joined.filter((pl.col("source") != " ") == has_name) for has_name in (True, False))
+    per_source = named.group_by("source").agg(pl.col("unit", "split").n_unique())
+    assert len(per_source) == named["unit"].n_unique() == 30
+    assert per_source["unit"].max() == per_source["split"].max() == 1
+    assert unnamed["unit"].n_unique() == len(unnamed) == 60
 
 
 def test_same_seed_gives_the_same_sample_and_another_seed_another(wordnet: ProbeSet):

@@ -35,7 +35,7 @@ END_OF_TEXT = "<|endoftext|>"  # id 0; begins every document
 PADDING = "<|padding|>"  # id 1
 Split = Literal["training", "heldout"]
 SYNSETS_PER_DOCUMENT = 8
-HELDOUT_FRACTION = 0.2
+HELDOUT_FRACTION = 0.5
 
 
 def read_synsets() -> pl.DataFrame:
@@ -73,6 +73,11 @@ def synsets_of(split: Split) -> pl.DataFrame:
     synsets = read_synsets()
     chosen = [synset_id for _, synset_ids in documents(synsets, split) for synset_id in synset_ids]
     return synsets.filter(pl.col("synset_id").is_in(chosen))
+
+
+def document_of_synset(split: Split) -> dict[str, str]:
+    """Map every synset on one side of the split to its document, named by the document's first synset."""
+    return {name: synset_ids[0] for _, synset_ids in documents(read_synsets(), split) for name in synset_ids}
 
 
 def corpus_sha256() -> str:

@@ -134,7 +134,7 @@ def test_other_precisions_measure_the_values_that_they_store(checkpoint: Path, d
     stored = measure_checkpoint(checkpoint)
     rounded = torch.from_numpy(before.sample).to(dtype).float().numpy()
     assert np.array_equal(stored.sample, rounded)
-    assert stored.group_norms == pytest.approx(before.group_norms, rel=1e-3)
+    assert stored.group_norms == pytest.approx(before.group_norms, rel=2e-3)
     assert not set(stored.group_hashes) & set(before.group_hashes)
 
 
