@@ -20,6 +20,13 @@ SAE_CHECKS = (
         blocking=False,
     ),
     Check(
+        "rows_leave_room_for_sparsity",
+        "Twice k is at most the number of directions that hold 99 % of the rows' variance; with a larger k nearly any "
+        "dictionary reconstructs them (arXiv 2505.20254). Lower sae.k.",
+        (Condition("ordered", ("twice_k", "dims_99")),),
+        blocking=False,
+    ),
+    Check(
         "decoder_directions_have_unit_length",
         "The length of every decoder row is 1 within 0.001: latent activations of two SAEs have the same unit.",
         (between("decoder_norm_off", 0, 1e-3),),

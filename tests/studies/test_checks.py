@@ -41,7 +41,16 @@ ACTIVATIONS: Row = {
     "step_jump": 0.06,
     "layer_jump": 0.0,
 }
-SAE: Row = {"fvu": 0.2, "l0": 4.0, "l0_limit": 4, "l0_least": 3.6, "l0_wanted": 6.0, "dead_frac": 0.1} | {
+SAE: Row = {
+    "fvu": 0.2,
+    "l0": 4.0,
+    "l0_limit": 4,
+    "l0_least": 3.6,
+    "l0_wanted": 6.0,
+    "dead_frac": 0.1,
+    "twice_k": 8,
+    "dims_99": 9.5,
+} | {
     "decoder_norm_off": 1e-7,
     "equal_seeds": 0,
 }
@@ -109,6 +118,7 @@ BROKEN: list[tuple[str, str, Row]] = [
     ("sae", "l0_is_at_most_its_limit", {"l0": 4.5}),
     ("sae", "sparsity_is_near_its_aim", {"l0": 6.5, "l0_limit": 512}),
     ("sae", "sparsity_is_near_its_aim", {"l0": 2.0}),
+    ("sae", "rows_leave_room_for_sparsity", {"dims_99": 7.5}),
     ("sae", "decoder_directions_have_unit_length", {"decoder_norm_off": 0.1}),
     ("sae", "seeds_differ", {"equal_seeds": 1}),
     ("sae", "most_latents_are_alive", {"dead_frac": 0.6}),

@@ -40,6 +40,17 @@ SAE_METRICS = Table(
         share(
             "shared_frac", "share of active latents with a mutual nearest neighbour at cosine 0.7 in another seed"
         ).or_null,
+        Column(
+            "pw_mcc",
+            pl.Float32,
+            "mean cosine of active latents matched one to one with those of another seed (arXiv 2505.20254)",
+            "cosine",
+            -1,
+            1,
+        ).or_null,
+        ratio("participation_ratio", "(sum of variances)^2 / sum of squared variances of the rows' directions", 0),
+        count("dims_90", "leading directions with 90 % of the rows' variance", "dimensions", 1),
+        count("dims_99", "leading directions with 99 % of the rows' variance", "dimensions", 1),
         ratio(
             "kl_recovered", "1 - KL(model, with reconstruction) / KL(model, with mean activation)", maximum=1
         ).or_null,

@@ -16,8 +16,9 @@ from emergence_assets.checkpoints.training.training_state import TrainingState
 from emergence_assets.saes.layers.metrics import control_columns, mean_known, quality_columns, training_columns
 from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.quality.fidelity import NOT_MEASURED, Fidelity
-from emergence_assets.saes.quality.overlap import shared_fraction
+from emergence_assets.saes.quality.overlap import matched_cosine, shared_fraction
 from emergence_assets.saes.quality.quality import measure_quality
+from emergence_assets.saes.quality.spectrum import row_spectrum
 from emergence_assets.saes.training.batches import SAEJob, WarmStart
 from emergence_assets.saes.training.training import TrainedSAE, train_saes
 from emergence_assets.study.sae import SAESettings
@@ -140,10 +141,13 @@ def _measured(
     kept = [NOT_MEASURED] * len(saes)
     if fidelity is not None:
         kept = fidelity(layer_rows.layer, list(saes.values()), evaluation_td.mean(0).to(device))
+    fires = {seed: torch.from_numpy(quality[seed].firings_n > 0).to(sae.device) for seed, sae in saes.items()}
+    spectrum = asdict(row_spectrum(layer_rows.rows))
     metrics = []
     for (seed, sae), found in zip(saes.items(), kept, strict=True):
-        fires_n = torch.from_numpy(quality[seed].firings_n > 0).to(sae.device)
-        others = [shared_fraction(sae, saes[other], fires_n) for other in seeds if other != seed]
+        others = [other for other in seeds if other != seed]
+        shared = [shared_fraction(sae, saes[other], fires[seed]) for other in others]
+        matched = [matched_cosine(sae, saes[other], fires[seed], fires[other]) for other in others]
         before = layer_rows.warm_starts[seed].sae if seed in layer_rows.warm_starts else None
         control = cold.get((layer_rows.layer, seed))
         metrics.append(
@@ -151,7 +155,9 @@ def _measured(
                 "sae_seed": seed,
                 "start": "imported" if seed not in own else "cold" if before is None else "warm",
                 **quality_columns(quality[seed]),
-                "shared_frac": mean_known(others),
+                "shared_frac": mean_known(shared),
+                "pw_mcc": mean_known(matched),
+                **spectrum,
                 **asdict(found),
                 **training_columns(own.get(seed), quality[seed]),
                 **control_columns(before, own.get(seed), control, batch_size, evaluation_td),

@@ -180,6 +180,7 @@ def _write_cell(
             "n_seeds": len(found.metrics),
             "n_imported": sum(entry["start"] == "imported" for entry in found.metrics),
             "k": settings["k"],
+            "twice_k": 2 * settings["k"],
             "l0_limit": settings["k"] if exactly_k else settings["n_latents"],
             "l0_least": (0.9 if exactly_k else 0.5) * settings["k"],
             "l0_wanted": 1.5 * settings["k"],

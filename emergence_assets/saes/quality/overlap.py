@@ -1,4 +1,4 @@
-"""Share of latents that two SAEs have in common, by their decoder directions.
+"""Agreement of two SAEs, by their decoder directions: the share of common latents, and the cosine of matched latents.
 
 Shape suffixes: n latents of one SAE, m latents of the other, d d_model.
 """
@@ -11,6 +11,8 @@ from emergence_assets.saes.model.sae import SAE
 
 MIN_COSINE = 0.7
 """Least cosine of a shared latent, as in Paulo and Belrose 2025 (arXiv 2501.16615)."""
+MAX_ASSIGNED = 4096
+"""Most latents of an SAE that are matched one to one."""
 
 
 def shared_fraction(one: SAE, other: SAE, counted_n: Tensor | None = None) -> float:
@@ -52,3 +54,27 @@ def nearest_neighbours(one_nd: Tensor, other_md: Tensor) -> tuple[Tensor, Tensor
         nearest_m = torch.where(found_m > best_m, place_m + start, nearest_m)
         best_m = torch.maximum(best_m, found_m)
     return nearest_n, cosine_n, nearest_m
+
+
+def matched_cosine(one: SAE, other: SAE, counted_n: Tensor, counted_m: Tensor) -> float:
+    """Return the mean cosine of decoder directions under the best one-to-one assignment (PW-MCC, arXiv 2505.20254).
+
+    Latents without a partner, where one SAE has more of them, are left out.
+
+    Args:
+        one: SAE.
+        other: SAE of the same width.
+        counted_n: mask of the latents of `one` that count, bool [n].
+        counted_m: mask of the latents of `other` that count, bool [m].
+
+    Returns:
+        Mean cosine; NaN if no latent counts on a side, or more than `MAX_ASSIGNED` do: an assignment of n latents takes
+        n³ operations.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    one_nd, other_md = one.W_dec_nd[counted_n], other.W_dec_nd[counted_m]
+    if not min(len(one_nd), len(other_md)) > 0 or max(len(one_nd), len(other_md)) > MAX_ASSIGNED:
+        return float("nan")
+    cosines_nm = (one_nd @ other_md.T).cpu().numpy()
+    return float(cosines_nm[linear_sum_assignment(cosines_nm, maximize=True)].mean())

@@ -1,5 +1,6 @@
 """Shared latents equal a dense implementation of their definition, and a known overlap."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -9,7 +10,8 @@ import torch.nn.functional as F
 
 from emergence_assets.saes.model import pre_activations as product
 from emergence_assets.saes.model.sae import SAE
-from emergence_assets.saes.quality.overlap import MIN_COSINE, nearest_neighbours, shared_fraction
+from emergence_assets.saes.quality import overlap
+from emergence_assets.saes.quality.overlap import MIN_COSINE, matched_cosine, nearest_neighbours, shared_fraction
 
 
 def directions(n_latents: int, seed: int, d_model: int = 24) -> torch.Tensor:
@@ -58,3 +60,24 @@ def test_two_latents_cannot_share_one() -> None:
     assert float(one_nd[1] @ one_nd[0]) > MIN_COSINE
     assert shared_fraction(sae_of(one_nd[:2]), other) == 0.5
     assert shared_fraction(replace(other, k=1), sae_of(one_nd[:2])) == 1.0
+
+
+def test_matched_latents_are_the_best_assignment() -> None:
+    one, other = sae_of(directions(6, 0, 8)), sae_of(directions(5, 1, 8))
+    every_n, every_m = torch.ones(6, dtype=torch.bool), torch.ones(5, dtype=torch.bool)
+    cosines = (one.W_dec_nd @ other.W_dec_nd.T).numpy()
+    best = max(cosines[list(rows), range(5)].mean() for rows in itertools.permutations(range(6), 5))
+    assert matched_cosine(one, other, every_n, every_m) == pytest.approx(best, abs=1e-6)
+    same = sae_of(one.W_dec_nd[torch.tensor([3, 1, 5, 0, 4, 2])])
+    assert matched_cosine(one, same, every_n, every_n) == pytest.approx(1.0)
+
+
+def test_only_counted_latents_are_matched(monkeypatch: pytest.MonkeyPatch) -> None:
+    one_nd, other_nd = directions(40, 0, 96), directions(40, 1, 96)
+    other_nd[:10] = one_nd[:10]
+    first, every, none = torch.arange(40) < 10, torch.ones(40, dtype=torch.bool), torch.zeros(40, dtype=torch.bool)
+    assert matched_cosine(sae_of(one_nd), sae_of(other_nd), first, every) == pytest.approx(1.0)
+    assert matched_cosine(sae_of(one_nd), sae_of(other_nd), every, every) < 0.6
+    assert math.isnan(matched_cosine(sae_of(one_nd), sae_of(other_nd), first, none))
+    monkeypatch.setattr(overlap, "MAX_ASSIGNED", 9)
+    assert math.isnan(matched_cosine(sae_of(one_nd), sae_of(other_nd), first, every))
