@@ -22,6 +22,7 @@ from benchmarks.cell_statistics import measure_cell_statistics
 from benchmarks.identity_rules import measure_identity_rules
 from benchmarks.latent_matching import measure_latent_matching
 from benchmarks.reactivation_rules import measure_reactivation_rules
+from benchmarks.read_outs import measure_read_outs
 from benchmarks.rounds import measure_in_worker
 from benchmarks.sae_peers import measure_sae_peers
 from benchmarks.sae_stack import measure_sae_stack
@@ -36,6 +37,7 @@ RESULTS = Path(__file__).parent / "results"
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "identity-rules": lambda _: measure_identity_rules(),
     "latent-matching": lambda _: measure_latent_matching(),
+    "read-outs": lambda _: measure_read_outs(RESULTS / "read-outs"),
     "seed-coverage": lambda _: measure_seed_coverage(),
     "scale-rules": lambda _: measure_scale_rules(),
     "stop-signal": lambda _: measure_stop_signal(),
@@ -55,7 +57,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 }
 """Name → measurement, called with the arguments of the command line."""
 NEEDS_PEERS = {"activation-peers", "sae-peers"}
-BY_NAME_ONLY = {"calibration"}
+BY_NAME_ONLY = {"calibration", "read-outs"}
 """Benchmarks too long for a run of all."""
 ON_DEVICES = {"sae-stack", "sae-peers"}
 """Benchmarks that accept --device; the others measure the CPU."""
