@@ -231,7 +231,7 @@ def test_a_changed_setting_makes_exactly_its_dependants_stale(study: Path, tmp_p
 
 def test_tables_have_the_declared_columns_and_both_controls(finished_study: Path) -> None:
     presence = pl.read_parquet(finished_study / "tiny/tables/category_presence/model=gloss-tiny.parquet")
-    assert set(presence["control_id"]) == {"none", "label_shuffle"}
+    assert set(presence["control_id"]) == {"none", "label_shuffle", "random_encoder"}
     assert presence["p_step0"].null_count() == 0
     assert (
         presence.select("model", "step", "layer", "control_id", "category_level", "category").is_duplicated().sum() == 0

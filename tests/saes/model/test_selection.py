@@ -43,7 +43,15 @@ def test_selection_in_wide_rows_is_the_k_largest(n_levels, k):
     check_top_k(pre_tn.sort(dim=1).values, k)
 
 
-@pytest.mark.parametrize("n_latents", [6, BLOCKS_PAY_FROM])
+@pytest.mark.parametrize("n_levels", [2, 50, 10**6])
+@pytest.mark.parametrize("k", [1, 4, 8, 9])
+def test_few_of_512_are_the_k_largest(n_levels: int, k: int) -> None:
+    pre_tn = torch.randint(-n_levels, n_levels, (9, 512), generator=torch.Generator().manual_seed(k)).float()
+    check_top_k(pre_tn, k)
+    check_top_k(pre_tn.sort(dim=1).values, k)
+
+
+@pytest.mark.parametrize("n_latents", [6, 512, BLOCKS_PAY_FROM])
 def test_selection_survives_nan(n_latents):
     pre_tn = torch.arange(2.0 * n_latents).view(2, n_latents)
     pre_tn[0] = torch.nan
