@@ -25,7 +25,7 @@ def plan(tmp_path: Path) -> Plan:
     return Plan(study, Storage(tmp_path / "data", study.name), specs_for(study))
 
 
-def sae_of(n_latents: int = 32, d_model: int = 16, k: int | None = 4) -> SAE:
+def sae_of(n_latents: int = 32, d_model: int = 16, k: int | None = 2) -> SAE:
     draw = torch.Generator().manual_seed(0)
     directions_nd = torch.nn.functional.normalize(torch.randn(n_latents, d_model, generator=draw), dim=1)
     threshold_n = None if k else torch.rand(n_latents, generator=draw)

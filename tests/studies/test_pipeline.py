@@ -222,11 +222,11 @@ def test_a_run_stopped_by_ctrl_c_keeps_what_is_finished_and_goes_on(study: Path)
 
 def test_a_changed_setting_makes_exactly_its_dependants_stale(study: Path, tmp_path: Path) -> None:
     changed = tmp_path / "changed.yaml"
-    changed.write_text(TINY.read_text().replace("k: 4", "k: 5"))
+    changed.write_text(TINY.read_text().replace("k: 2", "k: 3"))
     status = status_of(study, changed)
     assert status["sae"]["stale"] == status["latent_stats"]["stale"] == N_CELLS
     assert status["activations"]["done"] == N_CELLS
-    assert any("'k': 4" in reason for reason in status["sae"]["reasons"])
+    assert any("'k': 2" in reason for reason in status["sae"]["reasons"])
 
 
 def test_tables_have_the_declared_columns_and_both_controls(finished_study: Path) -> None:

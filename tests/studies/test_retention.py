@@ -105,7 +105,7 @@ def test_evicted_rows_are_known_as_evicted_serve_new_saes_and_come_back(finished
     assert all(entry["done"] == entry["total"] for entry in status_of(data).values())
 
     other = tmp_path / "other.yaml"
-    other.write_text(TINY.read_text().replace("k: 4", "k: 5"))
+    other.write_text(TINY.read_text().replace("k: 2", "k: 3"))
     made = json.loads(run_emergence(data, "run", "--json", "--stage", "saes", study=other).stdout)["made"]
     assert made == {"sae": 12}
     assert storage_states(data) == {"evicted"}
