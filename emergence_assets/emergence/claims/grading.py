@@ -1,10 +1,11 @@
-"""Grade of a statement from the results of its controls (policy `claims_v1`)."""
+"""Grade of a statement from the results of its controls (policy `claims_v2`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-POLICY = "claims_v1"
+POLICY = "claims_v2"
+"""Version 2 requires a net rise for emergence, and has a control of Gaussian rows that can fail."""
 Grade = Literal["A", "B", "C", "reject"]
 GRADES: tuple[Grade, ...] = ("A", "B", "C", "reject")
 SUPPORTED: tuple[Grade, ...] = ("A", "B")

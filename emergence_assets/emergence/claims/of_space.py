@@ -9,7 +9,7 @@ from emergence_assets.emergence.claims.claim import Claim, above, below, seeds_a
 from emergence_assets.emergence.claims.grading import ONE_RUN, Control
 
 MAX_SPREAD = 0.5
-"""Largest width of a peak's interval, in relative depth, at which its place may be stated."""
+"""Largest share of the layers in a peak's interval at which its place may be stated."""
 _WHERE_SHOWN = {
     "representational": ": shown for the SAEs and the dense probe",
     "allocation": ": shown for the SAEs, not for the dense probe",
@@ -27,8 +27,8 @@ def claims_of_depth(space: pl.DataFrame) -> list[Claim]:
     shuffled = {_key(row): row["max_gain_lo"] for row in _last(space, "label_shuffle").iter_rows(named=True)}
     claims = []
     for row in rows.iter_rows(named=True):
-        spread = None if row["peak_depth_lo"] is None else row["peak_depth_hi"] - row["peak_depth_lo"]
         first, last = _layers(row)
+        is_placed = row["peak_depth_lo"] is not None and last - first + 1 <= MAX_SPREAD * row["n_layers"]
         claims.append(
             Claim(
                 kind="depth",
@@ -39,7 +39,7 @@ def claims_of_depth(space: pl.DataFrame) -> list[Claim]:
                 interval=(row["peak_depth_lo"], row["peak_depth_hi"]),
                 unit="relative depth",
                 q=None,
-                passes_gate=spread is not None and spread <= MAX_SPREAD,
+                passes_gate=is_placed,
                 controls=(
                     Control("step0", above(row["max_gain_lo"])),
                     Control("label_shuffle", _not(above(shuffled.get(_key(row))))),

@@ -9,11 +9,9 @@ import polars as pl
 from emergence_assets.emergence.claims.claim import (
     Claim,
     above,
-    all_of_level,
     below,
     seeds_agree,
     subject,
-    with_article,
 )
 from emergence_assets.emergence.claims.grading import Control
 from emergence_assets.emergence.presence.replicates import group_means, replicate_array
@@ -46,16 +44,17 @@ def claims_of_time(
     """
     best = time.filter(pl.col("layer_choice") == "best", pl.col("control_id") == "none")
     rows, net = (best.filter(pl.col("metric") == metric) for metric in ("p_best", "net"))
-    net_rises = {tuple(row[name] for name in _KEYS): above(row["amp_lo"]) for row in net.iter_rows(named=True)}
+    net_rises = {tuple(row[name] for name in _KEYS): row for row in net.iter_rows(named=True)}
     beaten = _beaten(controls)
     dense = _dense_rises(presence, rows)
     runs = _runs_agree(model_seeds)
     claims = []
     for row in rows.iter_rows(named=True):
         key = tuple(row[name] for name in _KEYS)
+        net_rise = net_rises.get(key, {})
         evidence = (
             Control("step0", above(row["amp_lo"], 0.0)),
-            Control("net_rise", net_rises.get(key)),
+            Control("net_rise", above(net_rise.get("amp_lo"))),
             Control("fdr", below(row["q_emerged"])),
             Control("sae_seed", seeds_agree(row["n_seeds_agree"], row["n_seeds"])),
             Control("checkpoints", broken_checkpoints.get(row["model"], 0) == 0, must=False),
@@ -64,16 +63,16 @@ def claims_of_time(
             Control("dense", dense.get(key), must=False),
             Control("model_seed", runs.get((row["model"], *key[2:])), must=False),
         )
-        claims.append(_emergence(row, evidence))
+        claims.append(_emergence(row, net_rise.get("amp"), evidence))
         if row["passes_gate"]:
             claims.append(_timing(row, evidence))
     return claims
 
 
-def _emergence(row: Mapping[str, Any], evidence: Iterable[Control]) -> Claim:
+def _emergence(row: Mapping[str, Any], net_rise: float | None, evidence: Iterable[Control]) -> Claim:
     return Claim(
         kind="emergence",
-        statement=_emergence_statement(row),
+        statement=_emergence_statement(row, net_rise),
         estimate=row["amp"],
         interval=(row["amp_lo"], row["amp_hi"]),
         unit="AUROC",
@@ -113,13 +112,14 @@ def _inputs(model: str) -> tuple[str, ...]:
     return tuple(f"{name} {model}" for name in ("emergence_over_time", "category_controls", "category_presence"))
 
 
-def _emergence_statement(row: Mapping[str, Any]) -> str:
+def _emergence_statement(row: Mapping[str, Any], net_rise: float | None) -> str:
+    """State what is measured: a better best latent. That it is specific to the category is not tested."""
+    rise = "an unknown rise" if row["amp"] is None else f"a rise of {row['amp']:.2f}"
+    part = "" if net_rise is None else f", {net_rise:.2f} of it net of random directions"
     where = f"layer {row['layer']}, by step {row['step_last']:,}"
-    if row["category"] is not None:
-        return f"In {row['model']}, a latent that identifies {row['category']} emerges during training ({where})."
     return (
-        f"In {row['model']}, latents that identify {with_article(row['category_level'])} emerge during training "
-        f"(mean over {all_of_level(row['category_level'])}, {where})."
+        f"In {row['model']}, the best latent separates texts of {subject(row)} better after training than before, "
+        f"by more than random directions do ({rise} in AUROC{part}; {where})."
     )
 
 

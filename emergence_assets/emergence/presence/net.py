@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emergence_assets.emergence.presence.replicates import matching_rows, replicate_array, seed_array
+from emergence_assets.emergence.presence.replicates import matching_rows, replicate_array, seed_array, seed_lists
 from emergence_assets.features.statistics.formulas import estimate
 
 RANDOM = "random_encoder"
@@ -57,7 +57,5 @@ def net_presence(presence: pl.DataFrame) -> pl.DataFrame:
         p_best_lo="net_lo",
         p_best_hi="net_hi",
         replicates=pl.Series(net_rb.astype(np.float32), dtype=pl.List(pl.Float32)),
-        p_seeds=pl.Series(net_rq.astype(np.float32), dtype=pl.List(pl.Float32)).list.eval(
-            pl.element().filter(pl.element().is_not_nan())
-        ),
+        p_seeds=seed_lists(net_rq),
     )

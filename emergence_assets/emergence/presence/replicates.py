@@ -52,6 +52,12 @@ def seed_array(table: pl.DataFrame) -> NDArray[np.float64]:
     return seeds_rq
 
 
+def seed_lists(seeds_rq: NDArray[np.float64]) -> pl.Series:
+    """Return an array of `seed_array` as a column of lists, without NaN."""
+    lists = pl.Series(seeds_rq.astype(np.float32), dtype=pl.List(pl.Float32))
+    return lists.list.eval(pl.element().filter(pl.element().is_not_nan()))
+
+
 def p_not_above_zero(estimate: ArrayLike, replicates: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the one-sided p-value of "the true value is not above zero", normal with the bootstrap's standard error.
 
@@ -150,9 +156,7 @@ def with_category_mean(presence: pl.DataFrame) -> pl.DataFrame:
         category=pl.lit(None, dtype=pl.String),
         p_best_lo=pl.Series(lo, dtype=pl.Float32).fill_nan(None),
         p_best_hi=pl.Series(hi, dtype=pl.Float32).fill_nan(None),
-        p_seeds=pl.Series(seeds.astype(np.float32), dtype=pl.List(pl.Float32)).list.eval(
-            pl.element().filter(pl.element().is_not_nan())
-        ),
+        p_seeds=seed_lists(seeds),
         replicates=pl.Series(replicates.astype(np.float32), dtype=pl.List(pl.Float32)),
     ).select(SERIES_COLUMNS)
     return pl.concat([table, means])

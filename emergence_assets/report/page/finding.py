@@ -109,8 +109,9 @@ def _lead(
     if result == "rise":
         grade = claim["grade"] if claim else UNKNOWN
         return (
-            f"Features emerge during training (claim of grade {grade}): {measure}, a rise of {change}, of which "
-            f"{_net(row)} is beyond random directions; {scope}."
+            f"Single latents come to separate {level} categories during training, by more than random directions do "
+            f"(claim of grade {grade}): {measure}, a rise of {change}, of which {_net(row)} is net of "
+            f"random directions; {scope}."
         )
     if result == "not supported":
         return f"The measured rise may not be called emergence ({_why_not(claim)}): {measure}, {change}, {scope}."
@@ -184,7 +185,7 @@ def _limits(result: Result, row: Mapping[str, Any], n_seeds: int | None, has_rep
     if result == "rise" and dense_first is not None and dense_last is not None:
         if dense_first > p_last or dense_last - dense_first < MARGIN:
             limits.append(
-                "That the model learns the information. Single features emerge, but the information need not: the "
+                "That the model learns the information. Single latents come to carry it, but it need not be new: the "
                 + (
                     f"dense probe has a higher AUROC in the untrained network ({number(dense_first)}) than the best "
                     f"latent in the trained network ({number(p_last)})."
@@ -194,7 +195,7 @@ def _limits(result: Result, row: Mapping[str, Any], n_seeds: int | None, has_rep
             )
         else:
             limits.append(
-                "That only the feature emerges, and not the information: the dense probe rises too "
+                "That only single latents improve, and not the information: the dense probe rises too "
                 f"({number(dense_first)} to {number(dense_last)}, without an interval)."
             )
     if row["p_bow"] is not None and p_last is not None and row["p_bow"] > p_last:

@@ -93,8 +93,12 @@ def test_a_rise_above_all_controls_is_supported_and_names_unmeasured_controls() 
     assert claim["controls_failed"] == []
     assert claim["controls_missing"] == ["dense", "model_seed"]
     assert (claim["estimate"], claim["lo"], claim["hi"]) == pytest.approx((0.2, 0.15, 0.25))
-    assert claim["statement"].startswith("In m, a latent that identifies fish emerges during training (layer ")
-    assert claim["statement"].endswith("by step 1,000).")
+    assert claim["statement"].startswith(
+        "In m, the best latent separates texts of fish better after training than before"
+    )
+    assert claim["statement"].endswith(
+        "(a rise of 0.20 in AUROC, 0.10 of it net of random directions; layer 1, by step 1,000)."
+    )
 
 
 @pytest.mark.parametrize("control", MUST_BEAT)
@@ -245,10 +249,15 @@ def _of(schema: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("low", "words", "failed"),
-    [(1.0, "in layer 5 (of layers 0 to 5)", []), (2 / 3, "in one of layers 3 to 5 (of layers 0 to 5)", ["one_layer"])],
+    ("low", "words", "failed", "grade"),
+    [
+        (1.0, "in layer 5 (of layers 0 to 5)", [], "B"),
+        (2 / 3, "in one of layers 3 to 5 (of layers 0 to 5)", ["one_layer"], "B"),
+        # More than half of the layers are no place.
+        (1 / 2, "in one of layers 2 to 5 (of layers 0 to 5)", ["one_layer"], "reject"),
+    ],
 )
-def test_a_claim_places_a_peak_within_its_interval(low: float, words: str, failed: list[str]) -> None:
+def test_a_claim_places_a_peak_within_its_interval(low: float, words: str, failed: list[str], grade: str) -> None:
     peak = {
         "model": "m",
         "step": 1000,
@@ -268,7 +277,7 @@ def test_a_claim_places_a_peak_within_its_interval(low: float, words: str, faile
     assert words in claim["statement"]
     assert claim["controls_failed"] == failed
     # From one training run: no grade A, whichever other controls pass.
-    assert (claim["grade"], claim["controls_missing"]) == ("B", ["model_seed"])
+    assert (claim["grade"], claim["controls_missing"]) == (grade, ["model_seed"])
 
 
 def test_what_speaks_against_a_statement_names_its_gate_first() -> None:

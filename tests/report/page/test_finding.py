@@ -30,7 +30,10 @@ def test_the_finding_states_a_planted_rise_with_its_interval_and_controls(rising
     found = _found(rising)
     row = rising.headline.filter(pl.col("model") == "large", pl.col("control_id") == "none").row(0, named=True)
     assert found.result == "rise"
-    assert found.lead.startswith("Features emerge during training (claim of grade B): the best single latent of large")
+    assert found.lead.startswith(
+        "Single latents come to separate subject categories during training, by more than random"
+    )
+    assert "(claim of grade B): the best single latent of large" in found.lead
     for value in ("p_first", "p_last", "rise", "rise_lo", "rise_hi"):
         assert f"{row[value]:.3f}" in found.lead
     assert found.others.startswith("1 of 1 rise by at least 0.05: small +0.")
@@ -43,7 +46,7 @@ def test_the_finding_states_a_planted_rise_with_its_interval_and_controls(rising
 def test_information_present_before_training_is_not_claimed_to_emerge(
     rising: ReportTables, planted_tables: Callable[..., ReportTables]
 ) -> None:
-    assert "Single features emerge, but the information need not: the dense probe has a higher AUROC in" in _limits(
+    assert "Single latents come to carry it, but it need not be new: the dense probe has a higher AUROC in" in _limits(
         rising
     )
     assert "the study has one run of each model" in _limits(rising)
@@ -56,7 +59,7 @@ def test_information_present_before_training_is_not_claimed_to_emerge(
 def test_a_rising_dense_probe_leaves_open_whether_the_information_emerges(rising: ReportTables) -> None:
     headline = rising.headline.with_columns(p_dense_first=pl.lit(0.55), p_dense_last=pl.lit(0.9))
     limits = "\n".join(finding(headline, rising.claims, "subject").limits)
-    assert "That only the feature emerges, and not the information: the dense probe rises too" in limits
+    assert "That only single latents improve, and not the information: the dense probe rises too" in limits
     assert "SAE seed" not in limits
 
 

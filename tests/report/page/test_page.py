@@ -127,8 +127,8 @@ def test_the_page_is_accessible(page: str) -> None:
 
 def test_the_page_contains_the_finding_and_all_figures(page: str) -> None:
     text = _outline(page).text
-    assert "Features emerge during training" in text
-    assert "Single features emerge, but the information need not" in text
+    assert "Single latents come to separate subject categories during training" in text
+    assert "Single latents come to carry it, but it need not be new" in text
     assert "Result of the scale table: insufficient" in text
     assert page.count("<figure ") == 12
     assert page.count("<svg ") == 24
@@ -177,6 +177,15 @@ def test_the_page_counts_every_check_and_names_the_cells_that_do_not_pass(page: 
     sound = build_page(rising, [], [], CHECKS[:1], study="", description="", recipe="", environment={}, **MADE)
     assert "every cell passes" in _outline(sound).text
     assert rows(sound, "failing-checks") == []
+
+
+def test_one_sae_seed_is_told_however_many_random_encoders_there_are(rising: ReportTables) -> None:
+    is_measured = pl.col("control_id") == "none"
+    one = pl.when(is_measured).then(1).otherwise(pl.col("n_seeds")).cast(pl.Int16)
+    presence = rising.category_presence.with_columns(n_seeds=one)
+    assert presence["n_seeds"].max() == 2
+    text = _outline(_page(dataclasses.replace(rising, category_presence=presence), [])).text
+    assert "Anything about other SAEs: there is one SAE seed" in text
 
 
 def test_the_numbers_are_embedded_as_json(page: str, rising: ReportTables) -> None:
