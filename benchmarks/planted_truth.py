@@ -51,7 +51,8 @@ def _of_time(family: Family, table: pl.DataFrame) -> Answers:
             continue
         found["power, rise of .15" if rise < 0.16 else "power, larger rise"].append(row["passes_gate"])
         found["coverage, end minus step 0 of a rise"].append(_within(row, "amp", rise))
-        if row["passes_gate"]:
+        found["dated, where it rises"].append(row["is_dated"])
+        if row["is_dated"]:
             found["coverage, half step"].append(_within(row, "half_step", 10**category.middle - 1))
             onset = max(10 ** (category.middle - ONSET_LOGIT * category.width) - 1, 0)
             found["coverage, onset step"].append(_within(row, "onset_step", onset))

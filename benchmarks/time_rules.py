@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emergence_assets.emergence.time.rises import Series, meets_criteria, read_rises
+from emergence_assets.emergence.presence.replicates import MARGIN
+from emergence_assets.emergence.time.rises import Series, has_risen, is_dated, read_rises
 from emergence_assets.features.statistics.formulas import benjamini_hochberg
 
-STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 2000)
+STEPS = (0, 8, 16, 32, 64, 128, 256, 400, 550, 700, 1000, 1400, 2000)
 """Checkpoints of the default study."""
 N_CATEGORIES = 50
 """Series of one multiple-testing correction."""
@@ -40,7 +41,7 @@ def drawn_series(truth_s: NDArray[np.float64], steps: NDArray[np.integer], n: in
     """Draw series around a truth: noise with standard deviation sd at every step, and sd shared by all steps.
 
     SAE seeds and texts each contribute half of the variance at a step. Replicates repeat the noise as in the pipeline:
-    they are centred on the observed values, and draw from the two existing seeds.
+    they are centred on the observed values, with the variance of a seed pooled over the series of a step.
     """
     rng = np.random.default_rng(seed)
     size = (n, len(steps))
@@ -48,28 +49,29 @@ def drawn_series(truth_s: NDArray[np.float64], steps: NDArray[np.integer], n: in
     common = truth_s + sd * rng.normal(size=(n, 1)) + of_texts * rng.normal(size=size)
     seeds_rsq = common[..., None] + of_seeds * rng.normal(size=(*size, N_SEEDS))
     value = seeds_rsq.mean(axis=-1)
-    # Drawn seeds: sqrt(R / (R - 1)) times the mean of R drawn with replacement about the mean of all.
-    counts = rng.multinomial(N_SEEDS, np.full(N_SEEDS, 1 / N_SEEDS), (len(steps), N_BOOT))
-    drift = np.einsum("rsq,sbq->rsb", seeds_rsq - value[..., None], counts / N_SEEDS)
+    of_mean_s = np.sqrt(seeds_rsq.var(axis=-1, ddof=1).mean(axis=0) / N_SEEDS)
     replicates = value[..., None] + sd * rng.normal(size=(n, 1, N_BOOT))
-    replicates += of_texts * rng.normal(size=(*size, N_BOOT)) + np.sqrt(N_SEEDS / (N_SEEDS - 1)) * drift
+    replicates += of_texts * rng.normal(size=(*size, N_BOOT)) + of_mean_s[:, None] * rng.normal(size=(*size, N_BOOT))
     return Series(steps, value, replicates, seeds_rsq)
 
 
 def with_criteria(series: Series) -> dict[str, NDArray[Any]]:
-    """Make columns of `emergence_over_time`, with `passes_gate`; `N_CATEGORIES` series are corrected together."""
+    """Make columns of `emergence_over_time` with both criteria; `N_CATEGORIES` series are corrected together."""
     read = read_rises(series)
     families = np.array_split(read["p_value"], max(1, len(read["p_value"]) // N_CATEGORIES))
     q = np.concatenate([benjamini_hochberg(family) for family in families])
-    passes = meets_criteria(read, q, np.full(len(q), N_SEEDS), np.full(len(q), len(series.step_s)))
-    return read | {"passes_gate": passes}
+    passes = has_risen(read, q, np.full(len(q), N_SEEDS), MARGIN)
+    return read | {
+        "passes_gate": passes,
+        "is_dated": passes & is_dated(read, np.full(len(q), len(series.step_s)), MARGIN),
+    }
 
 
 def outcome(truth: Planted, steps: NDArray[np.integer], n: int, sd: float, seed: int) -> dict[str, float]:
-    """Measure the share of emerged series, and for these the bias, spread (decades) and coverage of the half step."""
+    """Measure the shares of risen and dated series, and for the dated bias, spread and coverage of the half step."""
     read = with_criteria(drawn_series(truth.at(steps), steps, n, sd, seed))
-    emerged = read["passes_gate"] & np.isfinite(read["half_step"])
-    found: dict[str, float] = {"passes_gate": float(read["passes_gate"].mean())}
+    emerged = read["is_dated"]
+    found: dict[str, float] = {name: float(read[name].mean()) for name in ("passes_gate", "is_dated")}
     if truth.amp == 0 or emerged.sum() < 10:
         return found
     error = np.log10(read["half_step"][emerged] + 1) - truth.middle

@@ -34,7 +34,9 @@ def claims(
     A: every control passed. B: every required control passed. C: a required control was not measured. Only claims of
     grade A and B may be repeated, B with the controls that it lists.
 
-    With --against, a claim holds if it has grade A or B in both runs and the two intervals overlap.
+    With --against, a claim holds if it has grade A or B in both runs and they agree: intervals of an effect lie on the
+    same side of 0, those of a step or a depth overlap. Counted as well: estimates of the other run that lie inside the
+    interval of this one, 83 % if intervals cover all that differs between two runs.
     """
     from emergence_assets.emergence.claims.replication import beside, replication
 
@@ -47,12 +49,15 @@ def claims(
     counts = ", ".join(f"{grade}: {sum(row['grade'] == grade for row in rows)}" for grade in GRADES)
     if other is None:
         # With another run there is no room for the controls, which the plain list shows.
-        columns = ("claim", "grade", "statement", "estimate [95 %]", "failed", "not measured")
+        columns = ("claim", "grade", "statement", "estimate [95 %]", "failed", "not measured", "findings")
         show(chosen, as_json, table(columns, map(_alone, chosen)), counts)
         return
     columns = ("claim", "grade", f"seed {other_seed}", "statement", "estimate [95 %]")
     of_kinds = table(
-        ("kind", "of", "stated in both", "supported", f"supported with seed {other_seed}", "held", "by chance"),
+        (
+            *("kind", "of", "stated in both", "other inside", "agree", "supported"),
+            *(f"supported with seed {other_seed}", "held", "by chance"),
+        ),
         [(*row[:-1], f"{row[-1]:.1f}") for row in replication(own, other).iter_rows()],
     )
     show(chosen, as_json, table(columns, map(_beside, chosen)), counts, of_kinds)
@@ -74,7 +79,8 @@ def _alone(row: Mapping[str, Any]) -> tuple[str, ...]:
     from emergence_assets.emergence.claims.claim import speaks_against
 
     controls = ", ".join(speaks_against(row)), ", ".join(row["controls_missing"])
-    return f"claims/{row['claim_id']}", row["grade"], row["statement"], _estimate(row), *controls
+    findings = "; ".join(row["findings"] or ())
+    return f"claims/{row['claim_id']}", row["grade"], row["statement"], _estimate(row), *controls, findings
 
 
 def _beside(row: Mapping[str, Any]) -> tuple[str, ...]:

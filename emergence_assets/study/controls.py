@@ -4,9 +4,9 @@ from typing import Literal, get_args
 
 MADE_CONTROLS = (
     *("label_shuffle_within_length", "reinit_full", "reinit_keep_embed", "dict_gauss"),
-    *("dict_frozen_decoder", "text_wordshuffle"),
+    *("dict_frozen_decoder", "text_wordshuffle", "best_word"),
 )
-"""Controls of the last step that need a forward pass or a training."""
+"""Controls of the last step that are measured by a job of their own."""
 Control = Literal[
     "step0",
     "label_shuffle",
@@ -17,6 +17,7 @@ Control = Literal[
     "dict_gauss",
     "dict_frozen_decoder",
     "text_wordshuffle",
+    "best_word",
     "bow",
     "dense",
 ]

@@ -39,6 +39,7 @@ def test_statements_are_listed_with_their_grade(data: Path) -> None:
     assert "emergence of shrub" not in printed  # rejected
     assert "emergence of shrub" in claims(data, "--all")
     assert "A: 1, B: 5, C: 0, reject: 1" in printed
+    assert "no effect of word order" in printed
     assert [row["claim_id"] for row in json.loads(claims(data, "--json", "--grade", "A"))] == [2]
 
 

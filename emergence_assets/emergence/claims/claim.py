@@ -43,6 +43,8 @@ class Claim:
     """None in a statement about the mean over the categories of a level."""
     step: int | None = None
     layer: int | None = None
+    findings: tuple[str, ...] = ()
+    """Measured properties of the category that speak neither for nor against the statement."""
 
 
 def claims_table(claims: Sequence[Claim]) -> pl.DataFrame:

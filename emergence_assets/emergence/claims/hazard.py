@@ -23,9 +23,9 @@ def emergence_hazard(
 ) -> pl.DataFrame:
     """Return one row per model, control, level and gap between checkpoints, and one row for the time after the last.
 
-    Categories are read at the model's best layer. A category emerges in the gap (step_lo, step_hi] that contains its
-    half-rise step, provided that the claims support its emergence (`supported.py`). A category present before training
-    (censor "left", counted in n_left) is never at risk. All other categories are at risk to the end.
+    Categories are read at the model's best layer. A category emerges in the gap (step_lo, step_hi] in which it passes
+    half of its rise (half_step_interp), provided that the claims support its emergence (`supported.py`). A category
+    present before training (censor "left", counted in n_left) is never at risk. All others are at risk to the end.
 
     * hazard: events per category at risk and decade of steps + 1.
     * emerged_frac: share of the categories (without n_left) that have emerged by step_hi.
@@ -55,7 +55,7 @@ def emergence_hazard(
 def _life_table(part: pl.DataFrame, steps: Sequence[int]) -> list[dict[str, Any]]:
     emerged = part["emerged"].fill_null(False)
     left = (part["censor"] == "left").fill_null(False)
-    events = part.filter(emerged & ~left)
+    half_steps = part.filter(emerged & ~left)["half_step_interp"]
     n_left = int(left.sum())
     at_risk = n_started = part.height - n_left
     shared = {name: part[name][0] for name in ("model", "n_params_nonemb", "layer", "control_id", "category_level")}
@@ -63,7 +63,7 @@ def _life_table(part: pl.DataFrame, steps: Sequence[int]) -> list[dict[str, Any]
     rows = []
     # Without step 0 no category is known to have been absent.
     for lo, hi in pairwise(steps) if steps[0] == 0 else ():
-        n_events = int((events["grid_lo_step"] == lo).sum())
+        n_events = int(((half_steps > lo) & (half_steps <= hi)).sum())
         decades = np.log10((hi + 1) / (lo + 1))
         here = {"step_lo": lo, "step_hi": hi, "n_at_risk": at_risk, "n_events": n_events}
         here |= _share("hazard", n_events, at_risk, decades)

@@ -4,9 +4,12 @@ import polars as pl
 
 from emergence_assets.emergence.claims.claim import Claim, above
 from emergence_assets.emergence.claims.grading import ONE_RUN, Control
+from emergence_assets.emergence.lineage.matching_nulls import QUANTILE
 
 LASTING = 0.5
 """Share of the seed ceiling that the lower bound must exceed: most latents shared by two SAE seeds are found again."""
+_IN_UNTRAINED = 1 - QUANTILE
+"""Share of latents that find a match in an untrained dictionary, by the threshold of an accepted match."""
 
 
 def claims_of_lineage(stability: pl.DataFrame) -> list[Claim]:
@@ -34,8 +37,8 @@ def claims_of_lineage(stability: pl.DataFrame) -> list[Claim]:
             q=None,
             passes_gate=above(row["s_norm_lo"], LASTING),
             controls=(
-                Control("seed_ceiling", None if row["s_norm"] is None else True),
-                Control("untrained_dictionary", above(row["s_raw_lo"])),
+                Control("seed_ceiling", None if row["s_ceiling"] is None else row["s_norm"] is not None),
+                Control("untrained_dictionary", above(row["s_raw_lo"], _IN_UNTRAINED)),
                 ONE_RUN,
             ),
             inputs=(f"lineage_stability {row['model']}",),

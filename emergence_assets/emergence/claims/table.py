@@ -31,6 +31,7 @@ CLAIMS = Table(
         list_of("controls_passed", "controls that the statement passed", "name", pl.String).or_null,
         list_of("controls_failed", "controls that the statement failed", "name", pl.String).or_null,
         list_of("controls_missing", "controls that were not measured", "name", pl.String).or_null,
+        list_of("findings", "measured properties that speak neither for nor against it", "text", pl.String).or_null,
         choice("grade", "A, B: may be repeated; C: a control that must pass was not measured; reject", GRADES),
         string("policy", "rule by which the statement was graded"),
         list_of("inputs", "assets and cells that the statement is computed from", "name", pl.String).or_null,

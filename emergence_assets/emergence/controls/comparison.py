@@ -11,9 +11,9 @@ import polars.selectors as cs
 
 from emergence_assets.emergence.controls.table import CATEGORY_CONTROLS
 from emergence_assets.emergence.presence.net import RANDOM
-from emergence_assets.emergence.presence.replicates import CELL_KEYS, group_means, replicate_array
+from emergence_assets.emergence.presence.replicates import CELL_KEYS, group_means, p_not_above_zero, replicate_array
 from emergence_assets.emergence.presence.seed_draws import nested_means
-from emergence_assets.features.statistics.formulas import bounds
+from emergence_assets.features.statistics.formulas import benjamini_hochberg, bounds
 
 _ROW = ["layer", "control_id", "category_level", "category"]
 _NUMBERS = ["p_select", "p_best", "p_dense"]
@@ -26,8 +26,12 @@ def category_controls(parts: pl.DataFrame, presence: pl.DataFrame, chosen: Seque
     Means have `aggregate` "mean". `p_measured` is the p_best of the measurement in the same cell; `above_control` =
     p_measured − p_best of the control, with the interval of the paired replicates. For a control with several SAEs or
     random encoders the mean over these draws is taken, and its replicates resample the draws as those of the
-    measurement resample SAE seeds. The controls `dense` and `bow` are probes: p_best is their AUROC. The bag of words
-    has no replicates, so that the interval of its above_control covers the uncertainty of the measurement alone.
+    measurement resample SAE seeds. The controls `dense`, `bow` and `best_word` are no dictionaries: p_best is their
+    AUROC. The bag of words has no replicates, so that the interval of its above_control covers the uncertainty of the
+    measurement alone.
+
+    p_value: of "the measurement is not above the control". q: Benjamini-Hochberg over the categories of a level, layer
+    and control.
 
     Args:
         parts: rows of `rows.control_rows` with layer and control_id.
@@ -70,7 +74,9 @@ def category_controls(parts: pl.DataFrame, presence: pl.DataFrame, chosen: Seque
     )
     sizes = means["size"].to_numpy()
     averaged = _with_intervals(means, group_means(control_rb, sizes), group_means(measured_rb, sizes))
-    return pl.concat([each, averaged]).sort("aggregate", *_ROW)
+    return (
+        pl.concat([_with_q(each), _with_q(averaged)]).select(CATEGORY_CONTROLS.schema.names()).sort("aggregate", *_ROW)
+    )
 
 
 def _over_draws(parts: pl.DataFrame, model: str) -> pl.DataFrame:
@@ -123,6 +129,19 @@ def _with_intervals(rows: pl.DataFrame, control_rb: np.ndarray, measured_rb: np.
     columns = bounds("p_best", np.where(has_own[:, None], control_rb, np.nan))
     columns |= bounds("above_control", measured_rb - control_rb)
     table = rows.with_columns(*pl.DataFrame(columns), above_control=pl.col("p_measured") - pl.col("p_best"))
-    return table.with_columns(cs.float().cast(pl.Float32).fill_nan(None)).select(
-        pl.col(name).cast(dtype) for name, dtype in CATEGORY_CONTROLS.schema.items()
+    p_value = p_not_above_zero(table["above_control"].to_numpy(), measured_rb - control_rb)
+    return (
+        table.with_columns(cs.float().cast(pl.Float32).fill_nan(None))
+        .with_columns(p_value=pl.Series(p_value).fill_nan(None))
+        .select(pl.col(name).cast(dtype) for name, dtype in CATEGORY_CONTROLS.schema_without("q").items())
     )
+
+
+def _with_q(rows: pl.DataFrame) -> pl.DataFrame:
+    """Correct the p-values of the categories of each layer, control and level for their number."""
+    group = [key for key in _ROW if key != "category"]
+    corrected = [
+        part.with_columns(q=pl.Series(benjamini_hochberg(part["p_value"].to_numpy())).fill_nan(None))
+        for part in rows.partition_by(group, maintain_order=True)
+    ]
+    return pl.concat(corrected).cast({"q": CATEGORY_CONTROLS.schema["q"]})

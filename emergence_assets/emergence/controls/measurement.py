@@ -13,12 +13,14 @@ import polars as pl
 from emergence_assets.activations.files.reading import Rows
 from emergence_assets.activations.forward.capture import capture_checkpoint
 from emergence_assets.activations.forward.worker import LoadedCheckpoint, loaded_checkpoint, training_rows
+from emergence_assets.emergence.controls.best_word import word_codes
 from emergence_assets.emergence.controls.partly_trained_saes import frozen_decoder, gaussian_rows
 from emergence_assets.emergence.controls.reinitialised_model import reinitialise
 from emergence_assets.emergence.controls.rows import control_rows
 from emergence_assets.emergence.controls.table import CONTROL_PARTS
 from emergence_assets.emergence.controls.word_order import with_shuffled_words
 from emergence_assets.features.statistics.cell_tables import CellRecipe
+from emergence_assets.features.statistics.codes import Codes
 from emergence_assets.features.statistics.encoded import encoded, stored_read_outs
 from emergence_assets.features.statistics.labels import length_strata
 from emergence_assets.features.statistics.probe_labels import cell_labels, cell_texts, probe_texts
@@ -70,7 +72,8 @@ def measure_control(
     frames = []
     encoders = _encoders(control_id, origins[last], files, settings, probes)
     for position, (layer, read_out_pd, drawn) in enumerate(encoders):
-        rows = control_rows((encoded(sae, read_out_pd) for sae in drawn), read_out_pd, labels, recipe, strata)
+        codes = (one if isinstance(one, Codes) else encoded(one, read_out_pd) for one in drawn)
+        rows = control_rows(codes, read_out_pd, labels, recipe, strata)
         frames.append(rows.with_columns(layer=pl.lit(layer, pl.Int16), control_id=pl.lit(control_id)))
         report(position + 1, len(files), control_id)
     frame = pl.concat(frames).select(CONTROL_PARTS.schema.names())
@@ -79,8 +82,8 @@ def measure_control(
 
 def _encoders(
     control_id: str, origin: Mapping[str, Any], files: Files, recipe: Mapping[str, Any], probes: str
-) -> Iterator[tuple[int, np.ndarray, Sequence[SAE]]]:
-    """Yield per layer the read-outs of the control and the SAEs that encode them, one SAE per draw."""
+) -> Iterator[tuple[int, np.ndarray, Sequence[SAE | Codes]]]:
+    """Yield per layer the read-outs of the control and, per draw, the SAE that encodes them or finished codes."""
     device = choose_accelerator().device
     settings, seeds = SAESettings.model_validate(recipe["sae"]), list(recipe["sae"]["seeds"])
     kept_t = known_tokens(Path(origin["tokens_file"])).training_rows.text_index_t % EVALUATION_SHARE != 0
@@ -101,6 +104,10 @@ def _encoders(
     if control_id == "label_shuffle_within_length":
         for layer, own in files.items():
             yield layer, stored_read_outs(own["activations"]), of_study(layer)
+    elif control_id == "best_word":
+        words = word_codes(cell_texts(probes, Path(origin["tokens_file"])))
+        for layer, own in files.items():
+            yield layer, stored_read_outs(own["activations"]), [words]
     elif control_id == "text_wordshuffle":
         shuffled = _shuffled(origin, list(files), probes, own_seed())
         for layer in files:

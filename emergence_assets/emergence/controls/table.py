@@ -35,6 +35,8 @@ CATEGORY_CONTROLS = Table(
         P_DENSE.or_null,
         auroc("p_measured", "p_best of the measurement in the same cell, mean over SAE seeds"),
         *with_interval(difference("above_control", "p_measured - p_best of the control, paired over texts")),
+        columns.P_VALUE.or_null,
+        columns.Q.or_null,
         count("n_draws", "SAEs or random encoders behind the control, null for others", "draws", 1, pl.Int16).or_null,
         columns.N_SEEDS,
         columns.N_BOOT,

@@ -17,7 +17,7 @@ from emergence_assets.emergence.presence.replicates import (
     seed_array,
     with_category_mean,
 )
-from emergence_assets.emergence.time.rises import Series, meets_criteria, read_rises
+from emergence_assets.emergence.time.rises import Series, has_risen, is_dated, read_rises
 from emergence_assets.emergence.time.table import EMERGENCE_OVER_TIME
 from emergence_assets.features.statistics.formulas import benjamini_hochberg, estimate
 
@@ -26,8 +26,10 @@ _FAMILY = ["model", "category_level", "layer_choice", "control_id", "aggregate",
 _SERIES_AT_ONCE = 512
 CHANCE = {"p_best": 0.5, "net": 0.0}
 """Value of a category without any feature, by metric."""
+MARGINS = {"p_best": MARGIN, "net": 0.0}
+"""Smallest rise that counts, by metric. Net presence has none: a margin is asked of the rise that it is a part of."""
 _CRITERIA_ONLY = ("fit_amp_sigmoid", "grid_hi")
-"""Columns needed for `meets_criteria` and then dropped."""
+"""Columns needed for the criteria and then dropped."""
 
 
 def emergence_over_time(category_presence: pl.DataFrame) -> pl.DataFrame:
@@ -51,10 +53,11 @@ def emergence_over_time(category_presence: pl.DataFrame) -> pl.DataFrame:
       complete rise.
     * stabil_step: first checkpoint from which p_best stays within 0.05 of p_end; null if only the last does.
     * p_value: of "the mean of the last three checkpoints is not above step 0". q_emerged: Benjamini-Hochberg over the
-      layers and categories of the model and level. passes_gate: `rises.meets_criteria`.
+      layers and categories of the model and level. passes_gate: whether it has risen (`rises.has_risen`). is_dated:
+      whether its half-rise step may be stated, too (`rises.is_dated`).
 
     Rows with control_id "label_shuffle" have the same numbers for permuted labels. Without step 0 all columns that
-    compare with it are null, including `passes_gate`. See `EMERGENCE_OVER_TIME`.
+    compare with it are null, including `passes_gate` and `is_dated`. See `EMERGENCE_OVER_TIME`.
     """
     if category_presence.is_empty():
         return EMERGENCE_OVER_TIME.schema.to_frame()
@@ -150,16 +153,20 @@ def _histories(
 
 
 def _with_criteria(family: pl.DataFrame) -> pl.DataFrame:
-    """Add q_emerged and passes_gate to rows that are tested together."""
+    """Add q_emerged, passes_gate and is_dated to rows that are tested together."""
     p_value = family["p_value"].cast(pl.Float64).to_numpy()
     q = benjamini_hochberg(p_value)
-    names = ("d_aicc", "fit_amp_sigmoid", "late_gain_lo", "n_seeds_agree", "grid_hi")
+    names = ("late_gain", "late_gain_lo", "n_seeds_agree", *_CRITERIA_ONLY, "d_aicc", "half_step_lo", "half_step_hi")
     measured = {name: family[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in names}
-    counts = (family[name].to_numpy().astype(np.int64) for name in ("n_seeds", "n_steps"))
-    passes = meets_criteria(measured, q, *counts)
+    n_seeds, n_steps = (family[name].to_numpy().astype(np.int64) for name in ("n_seeds", "n_steps"))
+    margin = MARGINS[family["metric"][0]]
+    passes = has_risen(measured, q, n_seeds, margin)
+    dated = passes & is_dated(measured, n_steps, margin)
+    known = pl.when(pl.col("base").is_not_null())
     return family.with_columns(
         q_emerged=pl.Series(q).fill_nan(None),
-        passes_gate=pl.when(pl.col("base").is_not_null()).then(pl.Series(passes)),
+        passes_gate=known.then(pl.Series(passes)),
+        is_dated=known.then(pl.Series(dated)),
     )
 
 

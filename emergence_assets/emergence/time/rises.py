@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emergence_assets.emergence.presence.replicates import MARGIN, last_crossing, p_not_above_zero
+from emergence_assets.emergence.presence.replicates import last_crossing, p_not_above_zero
 from emergence_assets.emergence.time.curves import (
     RISE_10_TO_90,
     Comparison,
@@ -22,11 +22,13 @@ from emergence_assets.emergence.time.curves import (
 from emergence_assets.features.statistics.formulas import estimate, interval
 
 EVIDENCE = 10.0
-"""AICc by which a sigmoid must be better than a constant. Flat noise meets the other criteria in a tenth of cases."""
+"""AICc by which a sigmoid must be better than a constant before a rise is dated."""
+DATED_WITHIN = 1.0
+"""Widest interval of a half-rise step that counts as a date, decades of step + 1."""
 N_LATE = 3
 """Checkpoints whose mean is compared with step 0."""
-CHECKPOINTS_FOR_A_CLAIM = 11
-"""Checkpoints needed to detect most rises. With fewer, AICc's correction outweighs many rises of 0.15 under noise of
+CHECKPOINTS_FOR_A_DATE = 11
+"""Checkpoints needed to date most rises. With fewer, AICc's correction outweighs many rises of 0.15 under noise of
 0.02 (`benchmarks/time_rules.py`): 88 % are found with 11 checkpoints, 55 % with 10, 22 % with 9, 1 % with 8."""
 TRANSITIONS = ("onset_step", "half_step", "complete_step")
 _LEVELS = (0.1, 0.5, 0.9)
@@ -86,32 +88,50 @@ def is_rising(found: Comparison) -> NDArray[np.bool_]:
     return (found.best_r != "constant") & up
 
 
-def meets_criteria(
-    columns: Mapping[str, NDArray], q_r: Floats, n_seeds_r: NDArray[np.integer], n_steps_r: NDArray[np.integer]
+def has_risen(
+    columns: Mapping[str, NDArray], q_r: Floats, n_seeds_r: NDArray[np.integer], margin: float
 ) -> NDArray[np.bool_]:
-    """Return the column passes_gate: whether each series meets all criteria of emergence.
+    """Return the column passes_gate: whether each series ends above step 0. The shape of its curve does not matter.
 
-    * A sigmoid beats the constant by 10 in AICc and rises by at least 0.05.
-    * The whole interval of the mean of the last three checkpoints minus step 0 is above 0.
+    * The mean of the last three checkpoints minus step 0 is at least `margin`, and its whole interval is above 0.
     * q < 0.05.
     * Two thirds of the SAE seeds agree on the sign.
-    * Half of the rise lies before the last checkpoint but one, so that a single odd last checkpoint is no emergence.
 
     Args:
-        columns: d_aicc, fit_amp_sigmoid, late_gain_lo, n_seeds_agree and grid_hi of `read_rises`.
+        columns: late_gain, late_gain_lo and n_seeds_agree of `read_rises`.
         q_r: false discovery rate of p_value within the series that are tested together.
         n_seeds_r: number of SAE seeds.
-        n_steps_r: number of checkpoints.
+        margin: smallest rise that counts, AUROC units.
     """
     with np.errstate(invalid="ignore"):
         return (
-            (columns["d_aicc"] > EVIDENCE)
-            & (columns["fit_amp_sigmoid"] >= MARGIN)
+            (columns["late_gain"] >= margin)
             & (columns["late_gain_lo"] > 0)
             & (q_r < 0.05)
             & (3 * columns["n_seeds_agree"] >= 2 * n_seeds_r)
+        )
+
+
+def is_dated(columns: Mapping[str, NDArray], n_steps_r: NDArray[np.integer], margin: float) -> NDArray[np.bool_]:
+    """Return whether the half-rise step of each series is known well enough to be stated, given that it has risen.
+
+    * A sigmoid beats the constant by 10 in AICc and rises by at least `margin`.
+    * Half of the rise lies before the last checkpoint but one, so that a single odd last checkpoint is no date.
+    * The interval of the half-rise step is at most one decade wide.
+
+    Args:
+        columns: d_aicc, fit_amp_sigmoid, grid_hi, half_step_lo and half_step_hi of `read_rises`.
+        n_steps_r: number of checkpoints.
+        margin: smallest rise that counts, AUROC units.
+    """
+    with np.errstate(invalid="ignore"):
+        decades = np.log10(columns["half_step_hi"] + 1) - np.log10(columns["half_step_lo"] + 1)
+        return (
+            (columns["d_aicc"] > EVIDENCE)
+            & (columns["fit_amp_sigmoid"] >= margin)
             & (columns["grid_hi"] > 0)
             & (columns["grid_hi"] < n_steps_r - 1)
+            & (decades <= DATED_WITHIN)
         )
 
 

@@ -23,7 +23,7 @@ EMERGENCE_OVER_TIME = table_spec(
             ),
         ),
         measured_from_step_0(
-            *("base", "amp", "late_gain", "best_model", "censor", "passes_gate"),
+            *("base", "amp", "late_gain", "best_model", "censor", "passes_gate", "is_dated"),
             has_step_0=(pl.col("base").is_not_null() & (pl.col("n_steps") > 1)).any().over("model"),
         ),
         beside_every_row("metric", "model", "layer_choice", "layer", "aggregate", "category_level", "category"),

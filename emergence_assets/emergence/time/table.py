@@ -5,7 +5,7 @@ import polars as pl
 from emergence_assets.checkpoints import keys
 from emergence_assets.emergence import columns
 from emergence_assets.features.columns import P_DENSE
-from resources.tables.columns import choice, count, difference, p_value, step
+from resources.tables.columns import choice, count, difference, flag, p_value, step
 from resources.tables.table import Column, Ordered, Table, with_interval
 
 EMERGENCE_OVER_TIME = Table(
@@ -58,6 +58,7 @@ EMERGENCE_OVER_TIME = Table(
         ).or_null,
         step("stabil_step", "first checkpoint from which p_best stays near its last value").or_null,
         columns.PASSES_GATE.or_null,
+        flag("is_dated", "whether the rise passes and its half-rise step is known within a decade").or_null,
         columns.P_VALUE.or_null,
         p_value("q_emerged", "p_value corrected by Benjamini-Hochberg over layers and categories").or_null,
         columns.P_SHUFFLE.or_null,

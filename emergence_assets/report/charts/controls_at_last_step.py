@@ -15,6 +15,7 @@ NAMES = {
     "dict_gauss": "SAE of Gaussian rows",
     "dict_frozen_decoder": "SAE with frozen decoder",
     "text_wordshuffle": "words in random order",
+    "best_word": "best single word",
     "bow": "bag of words (probe)",
     "dense": "dense probe",
 }

@@ -18,7 +18,7 @@ _PAPER = "#ffffff"
 def half_steps_by_category(
     time: pl.DataFrame, level: str, model: str, domains: Mapping[str, str] | None = None, width: int = theme.WIDE
 ) -> theme.Chart | None:
-    """Draw the half-rise step of each category at the model's best layer, with interval and onset (10 %) as a tick.
+    """Draw the half-rise step of each dated category at the model's best layer, with interval and onset as a tick.
 
     Args:
         time: `supported_histories` of `EMERGENCE_OVER_TIME`.
@@ -28,7 +28,7 @@ def half_steps_by_category(
         width: pixels of the whole chart.
     """
     every = category_histories(time, level, model)
-    shown = every.filter(pl.col("emerged")).sort("half_step", "category")
+    shown = every.filter(pl.col("emerged"), pl.col("is_dated")).sort("half_step", "category")
     if shown.is_empty():
         return None
     groups = domains or {}
@@ -72,8 +72,9 @@ def half_steps_by_category(
     return theme.themed(
         chart,
         f"When each {level} emerges in {model}",
-        f"Layer {', '.join(map(str, layer))}. Drawn: the {rows.height} of {every.height} categories that have emerged. "
-        "Point: half-rise step with 95 % interval, open if still rising at the last step; tick: onset (10 %)",
+        f"Layer {', '.join(map(str, layer))}. Drawn: the {rows.height} of {every.height} categories that have emerged "
+        "and are dated within a decade. Point: half-rise step with 95 % interval, open if still rising at the last "
+        "step; tick: onset (10 %)",
         width,
         f"Half-rise step, with interval, of {rows.height} categories in {model}, earliest first.",
     )

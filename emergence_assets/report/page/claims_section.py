@@ -58,12 +58,13 @@ def claims_table(claims: pl.DataFrame, fingerprint: str) -> str:
         "q": probability("q"),
         "controls failed": lambda row: text_cell(", ".join(speaks_against(row)) or UNKNOWN),
         "controls not measured": lambda row: text_cell(", ".join(row["controls_missing"]) or UNKNOWN),
+        "findings": lambda row: text_cell("; ".join(row["findings"]) or UNKNOWN),
         "lineage id": lambda row: text_cell(claim_lineage_id(row["claim_id"], fingerprint) or UNKNOWN),
     }
     return html_table(
         "Claims about means over categories and about all latents, with 95 % intervals. An entry gate under controls "
-        "failed: the claim does not meet the criteria of its own table. One criterion of a rise is that half of it "
-        "lies before the last checkpoint but one",
+        "failed: the claim does not meet the criteria of its own table. Those of a rise ask for a distance of at "
+        "least 0.05 between the last three checkpoints and step 0, those of a date for a curve that shows it",
         columns,
         known_rows(claims.filter(pl.col("category").is_null())),
         "claims",

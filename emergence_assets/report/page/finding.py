@@ -129,7 +129,7 @@ def _why_not(claim: Mapping[str, Any] | None) -> str:
     if claim is None:
         return "the table of claims has no claim about it"
     if not claim["passes_gate"]:
-        return "its curve over the checkpoints does not meet the criteria"
+        return "the last checkpoints do not lie above step 0 by the criteria"
     if claim["grade"] == "reject":
         return f"failed controls: {', '.join(claim['controls_failed'])}"
     return f"controls not measured: {', '.join(claim['controls_missing'])}"

@@ -234,7 +234,7 @@ def _called_emerged(row: Row) -> str:
 
 def _step(name: str) -> MakeCell:
     def make(row: Row) -> Cell:
-        if not row["emerged"]:
+        if not (row["emerged"] and row["is_dated"]):
             return UNKNOWN, order(None)
         return f"{row[name]:,.0f} ({row[f'{name}_lo']:,.0f} to {row[f'{name}_hi']:,.0f})", float(row[name])
 

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 from polars import selectors as cs
 
-from emergence_assets.emergence.time.rises import CHECKPOINTS_FOR_A_CLAIM
+from emergence_assets.emergence.time.rises import CHECKPOINTS_FOR_A_DATE
 from emergence_assets.report.charts.readings import category_histories, mean_row, size_row
 
 UNKNOWN = "\N{EN DASH}"
@@ -83,20 +83,22 @@ def category_sentence(time: pl.DataFrame, level: str, model: str) -> str:
     count = (
         f"In layer {rows['layer'][0]} of {model}, its best, {emerged.height} of {rows.height} categories have emerged"
     )
-    n_steps = int(rows["n_steps"][0])
-    if n_steps < CHECKPOINTS_FOR_A_CLAIM:
-        count += f"; with {n_steps} checkpoints, fewer than {CHECKPOINTS_FOR_A_CLAIM}, the criteria find few rises"
     if emerged.is_empty():
         return f"{count}."
-    steps = emerged.select(
-        low=pl.col("half_step").min(), middle=pl.col("half_step").median(), high=pl.col("half_step").max()
-    ).row(0)
-    rising = emerged.filter(censor="right").height
+    dated, n_steps = emerged.filter("is_dated"), int(rows["n_steps"][0])
+    few = (
+        f", with {n_steps} checkpoints, fewer than {CHECKPOINTS_FOR_A_DATE}" if n_steps < CHECKPOINTS_FOR_A_DATE else ""
+    )
+    count += f". The half-rise step is known within a decade for {dated.height} of them{few}"
+    if dated.is_empty():
+        return f"{count}."
+    half_step, rising = pl.col("half_step"), dated.filter(censor="right").height
+    steps = dated.select(low=half_step.min(), middle=half_step.median(), high=half_step.max()).row(0)
     low, middle, high = (f"{step:,.0f}" for step in steps)
     open_end = (
         f" Categories still rising at the last step, whose half-rise steps may move later: {rising}." if rising else ""
     )
-    return f"{count}. The median half-rise step is {middle} (range over categories: {low} to {high}).{open_end}"
+    return f"{count}: its median is {middle} (range over categories: {low} to {high}).{open_end}"
 
 
 def number(value: float | None) -> str:

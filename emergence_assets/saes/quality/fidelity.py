@@ -79,7 +79,7 @@ def measure_fidelity(
         is_followed_t = next_t >= 0
         log_probs = [part[is_replaced_bp].float().log_softmax(-1) for part in logits.chunk(len(changes))]
         for number, changed_tv in enumerate(log_probs):
-            kl[number] += F.kl_div(changed_tv, log_probs[0], reduction="sum", log_target=True)
+            kl[number] += kl_divergence(log_probs[0], changed_tv)
             loss[number] += F.nll_loss(changed_tv[is_followed_t], next_t[is_followed_t], reduction="sum")
         n_tokens += len(next_t)
         n_followed += int(is_followed_t.sum())
@@ -93,6 +93,16 @@ def measure_fidelity(
         )
         for own_kl, own in zip(kl_sae, with_sae, strict=True)
     ]
+
+
+def kl_divergence(log_p_tv: Tensor, log_q_tv: Tensor) -> Tensor:
+    """Return the sum over tokens of KL(p || q) in nats, at least 0.
+
+    Each term is p (q / p - 1 - log(q / p)), which sums to the divergence because p and q sum to 1. The terms are not
+    negative. Those of p log(p / q) are of both signs, and between nearly equal distributions their sum is rounding.
+    """
+    d_tv = log_q_tv - log_p_tv
+    return (log_p_tv.exp() * (d_tv.expm1() - d_tv).clamp(min=0)).sum()
 
 
 def _batches(texts: Sequence[np.ndarray], logits_per_position: int) -> Iterator[list[np.ndarray]]:

@@ -28,11 +28,12 @@ RISE = PLACE | {
     "control_id": "none",
     "metric": "p_best",
     "step_last": 1000,
-    "amp": 0.2,
-    "amp_lo": 0.15,
-    "amp_hi": 0.25,
+    "late_gain": 0.2,
+    "late_gain_lo": 0.15,
+    "late_gain_hi": 0.25,
     "q_emerged": 0.001,
     "passes_gate": True,
+    "is_dated": True,
     "n_seeds": 2,
     "n_seeds_agree": 2,
     "half_step": 99.0,
@@ -41,6 +42,7 @@ RISE = PLACE | {
     "half_step_interp": 110.0,
     "censor": "none",
 }
+NET = RISE | {"metric": "net", "late_gain": 0.1, "late_gain_lo": 0.05, "late_gain_hi": 0.15}
 
 
 def frame(schema: dict[str, Any], *rows: dict[str, Any]) -> pl.DataFrame:
@@ -59,7 +61,7 @@ def evidence(
     Net of random directions it rises by 0.1 unless `net` says otherwise.
     """
     lies = dict.fromkeys((*MUST_BEAT, *SHOULD_BEAT), 0.1) | (above or {})
-    controls = [PLACE | {"control_id": name, "above_control_lo": lo} for name, lo in lies.items()]
+    controls = [PLACE | {"control_id": name, "above_control_lo": lo, "q": 0.01} for name, lo in lies.items()]
     none: dict[str, Any] = {
         "category_presence": frame(CATEGORY_PRESENCE.schema),
         "emergence_over_space": frame(EMERGENCE_OVER_SPACE.schema),
@@ -74,11 +76,7 @@ def evidence(
             {"model": ["m"] * 3, "status": ["ok"] * (3 - doubtful) + ["outlier"] * doubtful}
         ),
         category_controls=frame(CATEGORY_CONTROLS.schema, *controls),
-        emergence_over_time=frame(
-            EMERGENCE_OVER_TIME.schema,
-            RISE | (rise or {}),
-            RISE | {"metric": "net", "amp": 0.1, "amp_lo": 0.05} | (net or {}),
-        ),
+        emergence_over_time=frame(EMERGENCE_OVER_TIME.schema, RISE | (rise or {}), NET | (net or {})),
         **none | tables,
     )
 
@@ -91,13 +89,11 @@ def test_a_rise_above_all_controls_is_supported_and_names_unmeasured_controls() 
     claim = stated(evidence())
     assert claim["grade"] == "B"
     assert claim["controls_failed"] == []
-    assert claim["controls_missing"] == ["dense", "model_seed"]
-    assert (claim["estimate"], claim["lo"], claim["hi"]) == pytest.approx((0.2, 0.15, 0.25))
-    assert claim["statement"].startswith(
-        "In m, the best latent separates texts of fish better after training than before"
-    )
-    assert claim["statement"].endswith(
-        "(a rise of 0.20 in AUROC, 0.10 of it net of random directions; layer 1, by step 1,000)."
+    assert claim["controls_missing"] == ["model_seed"]
+    assert (claim["estimate"], claim["lo"], claim["hi"]) == pytest.approx((0.1, 0.05, 0.15))
+    assert claim["statement"] == (
+        "In m, the best latent separates texts of fish better after training than before, by more than random "
+        "directions do (net growth 0.10 in AUROC, part of a rise of 0.20; layer 1, last checkpoints to step 1,000)."
     )
 
 
@@ -115,27 +111,57 @@ def test_other_controls_are_named_and_the_claim_stays(control: str) -> None:
     assert claim["controls_failed"] == [control]
 
 
+@pytest.mark.parametrize("control", MUST_BEAT)
+def test_a_control_is_corrected_for_the_number_of_categories(control: str) -> None:
+    found = evidence()
+    q = pl.when(pl.col("control_id") == control).then(0.06).otherwise("q")
+    claim = stated(found | {"category_controls": found["category_controls"].with_columns(q=q.cast(pl.Float64))})
+    assert (claim["grade"], claim["controls_failed"]) == ("reject", [control])
+
+
+def test_before_training_it_must_be_lower() -> None:
+    claim = stated(evidence({"late_gain_lo": -0.01}))
+    assert (claim["grade"], claim["controls_failed"]) == ("reject", ["step0"])
+
+
 @pytest.mark.parametrize(
     ("change", "failed"),
     [
-        ({"amp_lo": -0.01}, "step0"),
+        ({"late_gain_lo": -0.01}, "net_rise"),
         ({"q_emerged": 0.2}, "fdr"),
         ({"n_seeds": 3, "n_seeds_agree": 1}, "sae_seed"),
     ],
 )
-def test_the_rows_own_controls_reject_too(change: dict[str, Any], failed: str) -> None:
-    claim = stated(evidence(change))
+def test_a_rise_that_random_directions_share_is_rejected(change: dict[str, Any], failed: str) -> None:
+    claim = stated(evidence(net=change))
     assert (claim["grade"], claim["controls_failed"]) == ("reject", [failed])
+    assert stated(evidence(net={"late_gain_lo": None}))["grade"] == "C"
 
 
-def test_a_rise_that_random_directions_share_is_rejected() -> None:
-    claim = stated(evidence(net={"amp_lo": -0.01}))
-    assert (claim["grade"], claim["controls_failed"]) == ("reject", ["net_rise"])
-    assert stated(evidence(net={"amp_lo": None}))["grade"] == "C"
+def test_grade_a_needs_the_other_training_runs_of_the_model() -> None:
+    """The one that is measured, and one beside it in which net presence grows, falls, or is not known."""
+    runs = [{"model": "m", "layer": 1}, {"model": "m-seed1", "layer": 0}]
+    seeds = frame(MODEL_SEEDS.schema, {"model": "m", "control_id": "none", "runs": runs})
+    found = evidence(model_seeds=seeds)
+    for passes, grade in ((True, "A"), (False, "B"), (None, "B")):
+        other = NET | {"model": "m-seed1", "layer": 0, "passes_gate": passes}
+        both = pl.concat([found["emergence_over_time"], frame(EMERGENCE_OVER_TIME.schema, other)])
+        claim = stated(found | {"emergence_over_time": both})
+        assert claim["grade"] == grade
+        assert claim["controls_failed"] == (["model_seed"] if passes is False else [])
+    assert stated(found)["controls_missing"] == ["model_seed"]
+
+
+def test_words_and_the_dense_probe_are_findings_and_no_controls() -> None:
+    claim = stated(evidence(above={"bow": -0.3, "text_wordshuffle": -0.01}))
+    assert (claim["grade"], claim["controls_failed"]) == ("B", [])
+    assert claim["findings"] == ["the bag of words separates it better", "no effect of word order is shown"]
+    assert stated(evidence(above={"bow": 0.1, "text_wordshuffle": 0.1}))["findings"] == ["word order matters"]
+    assert stated(evidence())["findings"] == []
 
 
 def test_an_unmeasured_required_control_gives_grade_c() -> None:
-    assert stated(evidence({"n_seeds": 1, "n_seeds_agree": 1}))["grade"] == "C"
+    assert stated(evidence(net={"n_seeds": 1, "n_seeds_agree": 1}))["grade"] == "C"
     found = evidence()
     fewer = found["category_controls"].filter(pl.col("control_id") != "reinit_full")
     claim = stated(found | {"category_controls": fewer})
@@ -151,7 +177,9 @@ def test_without_the_criteria_there_is_no_claim_and_no_time() -> None:
 
 def test_the_time_of_a_rise_stands_or_falls_with_it() -> None:
     assert stated(evidence(), "timing")["grade"] == "B"
-    assert stated(evidence({"censor": "right"}), "timing")["grade"] == "reject"
+    assert stated(evidence({"is_dated": False}), "timing")["grade"] == "reject"
+    assert stated(evidence({"is_dated": False}))["grade"] == "B"
+    assert stated(evidence({"censor": "right"}), "timing")["controls_failed"] == ["complete_rise"]
     assert stated(evidence(above={"reinit_full": -0.1}), "timing")["grade"] == "reject"
     assert "interpolation" in stated(evidence({"half_step_interp": 500.0}), "timing")["controls_failed"]
 
@@ -174,6 +202,21 @@ def test_a_category_with_a_surface_form_confound_has_no_supported_claim() -> Non
 
 def test_doubtful_checkpoints_are_named() -> None:
     assert stated(evidence(doubtful=1))["controls_failed"] == ["checkpoints"]
+
+
+def test_lasting_latents_are_more_than_those_of_an_untrained_dictionary() -> None:
+    row = {"model": "m", "axis": "step", "pairing": "other_seed", "population": "firing", "step_from": 500}
+    row |= {"step_to": 1000, "s_raw_lo": 0.3, "s_ceiling": 0.4, "s_norm": 0.9, "s_norm_lo": 0.8, "s_norm_hi": 1.0}
+
+    def told(change: dict[str, Any]) -> dict[str, Any]:
+        return stated(evidence(lineage_stability=frame(LINEAGE_STABILITY.schema, row | change)), "stability")
+
+    assert told({})["grade"] == "B"
+    assert told({"s_raw_lo": 0.004})["controls_failed"] == ["untrained_dictionary"]
+    # The other SAE seed of the cell finds too few latents for a ratio.
+    low = told({"s_ceiling": 0.05, "s_norm": None, "s_norm_lo": None, "s_norm_hi": None})
+    assert (low["grade"], low["controls_failed"]) == ("reject", ["seed_ceiling"])
+    assert told({"s_ceiling": None, "s_norm": None})["controls_missing"] == ["seed_ceiling", "model_seed"]
 
 
 def test_a_return_in_the_late_layers_needs_its_criteria_and_none_under_permuted_labels() -> None:

@@ -40,8 +40,7 @@ def tables(
                     "base": 0.55 if steps[0] == 0 else None,
                     "passes_gate": event not in (None, "left") if steps[0] == 0 else None,
                     "censor": ("left" if event == "left" else "right") if steps[0] == 0 else None,
-                    "grid_lo_step": gap[0],
-                    "grid_hi_step": gap[1],
+                    "half_step_interp": None if gap[1] is None else float(gap[1]),
                 }
             )
     time = pl.DataFrame(rows, infer_schema_length=None).with_columns(metric=pl.lit("p_best"))

@@ -21,12 +21,13 @@ def run(*stated: tuple[str, str | None, str, float, float]) -> pl.DataFrame:
             "controls_passed": [],
             "controls_failed": [],
             "controls_missing": ["model_seed"],
+            "findings": ["no effect of word order is shown"],
             "inputs": [],
             "policy": "claims_v1",
             "estimate": (lo + hi) / 2,
             "lo": lo,
             "hi": hi,
-            "unit": "step",
+            "unit": "step" if kind == "timing" else "AUROC, net",
             "figure": "presence_over_time",
         }
         for number, (kind, category, grade, lo, hi) in enumerate(stated, 1)
@@ -59,6 +60,9 @@ def test_claims_supported_in_both_runs_hold() -> None:
     assert rows["grade_other"].to_list() == ["A", "B", "reject", "B", "B", "B", None]
     # Supported in the other run with a disjoint interval (timing of fish): does not hold. A rejected claim cannot hold.
     assert rows["holds"].to_list() == [True, True, False, None, True, False, False]
+    # The estimate of the other run need not lie in the interval of an effect that has the same sign.
+    assert rows["other_inside"].to_list() == [False, False, True, True, False, False, None]
+    assert rows["agrees"].to_list() == [True] * 5 + [False, None]
 
 
 def test_held_claims_are_counted_beside_those_expected_by_chance() -> None:
@@ -67,8 +71,15 @@ def test_held_claims_are_counted_beside_those_expected_by_chance() -> None:
     each = counts["emergence", "category"]
     assert (each["stated"], each["supported"], each["supported_there"], each["held"]) == (4, 3, 3, 2)
     assert each["by_chance"] == 3 * 3 / 4
+    assert (each["inside"], each["agree"]) == (2, 4)
     timing = counts["timing", "category"]
     assert (timing["stated"], timing["supported"], timing["held"]) == (1, 1, 0)
+
+
+def test_an_effect_agrees_by_its_sign_and_a_place_by_its_interval() -> None:
+    here = run(("emergence", "fish", "B", 0.05, 0.1), ("emergence", "fowl", "B", 0.05, 0.1))
+    there = run(("emergence", "fish", "B", 0.2, 0.3), ("emergence", "fowl", "B", -0.3, -0.2))
+    assert beside(here, there)["holds"].to_list() == [True, False]
 
 
 def test_a_run_beside_itself_holds_whatever_it_supports() -> None:

@@ -56,6 +56,16 @@ def test_differences_are_paired(table: pl.DataFrame) -> None:
     assert (same["above_control_hi"] > 0).all()
 
 
+def test_p_values_are_corrected_over_the_categories_of_a_level(table: pl.DataFrame) -> None:
+    for (_, control, aggregate), rows in table.group_by("layer", "control_id", "aggregate"):
+        p = rows["p_value"].to_numpy()
+        by_hand = [min(1, min(p[p >= one] * len(p) / [(p <= other).sum() for other in p[p >= one]])) for one in p]
+        np.testing.assert_allclose(rows["q"].to_numpy(), by_hand, rtol=1e-6)
+        if aggregate == "none" and control == "step0":
+            assert (rows.sort("category")["q"].to_numpy()[:3] < 0.05).all()
+            assert (rows.sort("category")["q"].to_numpy()[3:] > 0.05).all()
+
+
 def test_a_control_that_was_drawn_several_times_is_known_no_better_than_its_draws(
     parts: pl.DataFrame, presence: pl.DataFrame
 ) -> None:

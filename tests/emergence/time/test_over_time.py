@@ -38,7 +38,7 @@ def test_a_planted_onset_is_bracketed_by_its_checkpoints(over_time: pl.DataFrame
     found = row(over_time, "c0")
     assert (found["best_model"], found["grid_lo_step"], found["grid_hi_step"]) == ("sigmoid", 128, 256)
     assert found["changepoint_step"] == 256
-    assert found["passes_gate"] is True
+    assert (found["passes_gate"], found["is_dated"]) == (True, True)
     assert found["d_aicc"] > 10
     assert found["q_emerged"] < 1e-3
     assert 128 < found["half_step"] < 256
@@ -68,7 +68,7 @@ def test_a_category_present_at_the_start_is_left_censored(over_time: pl.DataFram
 def test_a_rise_at_the_last_checkpoint_is_right_censored(over_time: pl.DataFrame) -> None:
     found = row(over_time, "c2")
     assert found["censor"] == "right"
-    assert found["passes_gate"] is False  # no later checkpoint has confirmed it
+    assert found["is_dated"] is False  # no later checkpoint has confirmed it
     assert found["stabil_step"] is None
 
 
@@ -154,10 +154,11 @@ def test_without_step0_nothing_is_compared(planted_presence: Callable[..., pl.Da
     assert table["p_end"].is_not_null().all()
 
 
-def test_with_few_checkpoints_nothing_is_claimed(planted_presence: Callable[..., pl.DataFrame]) -> None:
+def test_with_few_checkpoints_nothing_is_dated(planted_presence: Callable[..., pl.DataFrame]) -> None:
     table = emergence_over_time(planted_presence(planted, steps=(0, 64, 256, 512, 1000, 2000)))
     assert table["d_aicc"].is_null().all()
-    assert not table["passes_gate"].any()
+    assert row(table, "c0")["passes_gate"] is True
+    assert not table["is_dated"].any()
     assert table["late_gain"].is_not_null().all()
 
 

@@ -23,10 +23,11 @@ def test_flat_noise_does_not_emerge() -> None:
 
 
 def test_a_planted_rise_is_found_without_bias_inside_its_interval(rise: dict[str, np.ndarray]) -> None:
-    assert rise["passes_gate"].mean() >= 0.9
-    error = (np.log10(rise["half_step"] + 1) - 2.0)[rise["passes_gate"]]
+    assert rise["passes_gate"].mean() >= 0.99
+    assert 0.9 <= rise["is_dated"].mean() <= rise["passes_gate"].mean()
+    error = (np.log10(rise["half_step"] + 1) - 2.0)[rise["is_dated"]]
     assert abs(error.mean()) < 0.05
-    inside = ((rise["half_step_lo"] <= 99) & (rise["half_step_hi"] >= 99))[rise["passes_gate"]]
+    inside = ((rise["half_step_lo"] <= 99) & (rise["half_step_hi"] >= 99))[rise["is_dated"]]
     assert 0.9 <= inside.mean() <= 0.995
     assert np.median(rise["width_dec"]) == pytest.approx(4.394 * 0.2, rel=0.3)
     assert np.median(rise["rise_rate"]) == pytest.approx(0.15 / (4 * 0.2), rel=0.3)
@@ -67,7 +68,7 @@ def test_undefined_replicates_are_left_out(rise: dict[str, np.ndarray]) -> None:
     assert np.isfinite(found["half_step_hi"]).all()  # the interval of the checkpoints remains
 
 
-def test_seeds_that_disagree_and_a_rise_at_the_last_checkpoint_only_do_not_emerge() -> None:
+def test_seeds_that_disagree_do_not_emerge_and_a_rise_at_the_last_checkpoint_has_no_date() -> None:
     series = drawn_series(Planted(0.2, 2.0, 0.2).at(STEP), STEP, 20, 0.01, 4)
     assert with_criteria(series)["passes_gate"].all()
     seeds = series.seeds_rsq.copy()
@@ -75,8 +76,10 @@ def test_seeds_that_disagree_and_a_rise_at_the_last_checkpoint_only_do_not_emerg
     seeds[:, 0, 1] = 0.6
     other = Series(STEP, series.value_rs, series.replicates_rsb, seeds)
     assert not with_criteria(other)["passes_gate"].any()
+    assert not with_criteria(other)["is_dated"].any()
     end = drawn_series(0.56 + 0.3 * (STEP[-1] == STEP), STEP, 20, 0.01, 5)
-    assert not with_criteria(end)["passes_gate"].any()
+    assert with_criteria(end)["passes_gate"].any()
+    assert not with_criteria(end)["is_dated"].any()
 
 
 def test_interpolation_and_change_point_agree_with_a_sharp_rise() -> None:

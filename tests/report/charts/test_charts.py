@@ -207,7 +207,7 @@ def test_controls_are_means_over_layers_beside_the_measurement(rising: ReportTab
     row = rising.headline.filter(model="large", control_id="none").row(0, named=True)
     found = means.filter(model="large")
     assert found["p_measured"].to_list() == pytest.approx([row["p_last"]] * len(found), abs=1e-5)
-    assert len(found) == 11
+    assert len(found) == 12
     by_control = dict(found.select("control_id", "p_best").iter_rows())
     assert by_control["step0"] == pytest.approx(row["p_first"], abs=1e-5)
     assert by_control["dense"] == pytest.approx(row["p_dense_last"], abs=1e-5)

@@ -7,7 +7,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.quality import fidelity
-from emergence_assets.saes.quality.fidelity import measure_fidelity, replaced_stream
+from emergence_assets.saes.quality.fidelity import kl_divergence, measure_fidelity, replaced_stream
 
 D_MODEL, VOCABULARY = 16, 40
 
@@ -113,3 +113,14 @@ def test_hooks_are_gone_afterwards(model, texts) -> None:
     with replaced_stream(model, 1, torch.ones_like(ids, dtype=torch.bool), [torch.zeros_like]):
         assert not torch.equal(model(input_ids=ids).logits, before)
     assert torch.equal(model(input_ids=ids).logits, before)
+
+
+def test_a_divergence_is_never_below_zero_and_equals_its_definition() -> None:
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(50, 3000, generator=draw)
+    log_p, far = logits.log_softmax(-1), torch.randn(50, 3000, generator=draw).log_softmax(-1)
+    exact = (log_p.double().exp() * (log_p.double() - far.double())).sum()
+    assert float(kl_divergence(log_p, far)) == pytest.approx(float(exact), rel=1e-4)
+    for shift in (0, 1e-7, 1e-6, 1e-5):
+        near = (logits + shift * torch.randn(50, 3000, generator=draw)).log_softmax(-1)
+        assert kl_divergence(log_p, near) >= 0
