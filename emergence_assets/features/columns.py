@@ -32,6 +32,13 @@ N_PASSING = Column(
     "n_passing", pl.Float32, "latents that pass the rule for the category, those given to others included", "latents", 0
 )
 RULE_ID = choice("rule_id", "policy by which a latent counts as categorical", tuple(RULES))
+DETECTION = (
+    probability("precision", "share of the category among the texts on which the best latent is active, split score"),
+    probability("recall", "share of the category's texts on which the best latent is active, split score"),
+    probability("f1", "harmonic mean of precision and recall"),
+    Column("mcc", pl.Float32, "Matthews' correlation of activity and category, split score", "correlation", -1, 1),
+)
+"""Properties of the best latent as a detector that says yes where it is active; means over SAE seeds."""
 P_SELECT = auroc("p_select", "AUROC of the best latent on split select")
 P_BEST = auroc("p_best", "AUROC on split score of the latent chosen on split select, mean over SAE seeds")
 P_DENSE = auroc("p_dense", "AUROC of a ridge probe on the raw read-out, same split")

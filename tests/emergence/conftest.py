@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from emergence_assets.emergence.presence.presence import category_presence
-from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores
+from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, latent_stats
 from emergence_assets.features.statistics.codes import Codes
 from emergence_assets.features.statistics.labels import Labels
-from emergence_assets.features.statistics.presence_cell import presence_cell, random_presence_cell
+from emergence_assets.features.statistics.presence_cell import presence_cell, random_presence_cell, with_rule
 
 N_TEXTS, N_CATEGORIES, N_LATENTS = 3000, 5, 16
 RECIPE = CellRecipe(n_boot=60, n_shuffles=3)
@@ -58,10 +58,12 @@ def planted_cells() -> Callable[..., pl.DataFrame]:
                     for sae_seed in sae_seeds:
                         codes = drawn(rng, strength, model, step, layer)
                         dense = dense_scores(rng.normal(size=(N_TEXTS, 4)), [labels], RECIPE)
-                        dictionaries.append((sae_seed, presence_cell(codes, dense, [labels], RECIPE)))
+                        stats = latent_stats(codes, [labels], RECIPE)
+                        dictionaries.append((sae_seed, with_rule(presence_cell(codes, dense, [labels], RECIPE), stats)))
                     for draw in range(N_RANDOM):
                         codes = drawn(rng_of_random, in_random, model, step, layer)
-                        dictionaries.append((draw, random_presence_cell(codes, dense, [labels], RECIPE)))
+                        random = random_presence_cell(codes, dense, [labels], RECIPE)
+                        dictionaries.append((draw, with_rule(random, latent_stats(codes, [labels], RECIPE))))
                     for sae_seed, cell in dictionaries:
                         frames.append(
                             cell.with_columns(

@@ -18,7 +18,7 @@ import scipy.stats
 from emergence_assets.checkpoints.training.settings import ModelShape
 from emergence_assets.emergence.claims.grading import SUPPORTED
 from emergence_assets.emergence.claims.of_time import MUST_BEAT
-from emergence_assets.emergence.time.rises import CHECKPOINTS_FOR_A_CLAIM
+from emergence_assets.emergence.time.rises import CHECKPOINTS_FOR_A_DATE
 from tests.conftest import run_emergence
 from tests.family import step_folder, trained_family
 from tests.studies.published_study import local_family, write_study
@@ -93,7 +93,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_family_that_never_learns_has_no_supported_claim(tables: Path) -> None:
     time = pl.read_parquet(tables / "emergence_over_time" / f"model={MODEL}.parquet")
-    assert (time["n_steps"] >= CHECKPOINTS_FOR_A_CLAIM).all()  # with fewer no family could have a claim
+    assert (time["n_steps"] >= CHECKPOINTS_FOR_A_DATE).all()  # with fewer no family could have a date
     claims = pl.read_parquet(tables / "claims.parquet")
     stated = claims.filter(pl.col("kind") == "emergence")
     assert stated.height >= 9

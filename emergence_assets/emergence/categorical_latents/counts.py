@@ -7,6 +7,7 @@ presence.
 import polars as pl
 
 from emergence_assets.emergence.categorical_latents.table import FEATURE_COUNTS
+from emergence_assets.emergence.presence.net import RANDOM
 from emergence_assets.emergence.presence.replicates import CELL_KEYS
 
 _GROUP = ("rule_id", "control_id", "aggregate", "category_level", "category")
@@ -19,6 +20,7 @@ def feature_counts(rule_counts: pl.DataFrame) -> pl.DataFrame:
     Sums have `aggregate` "sum"; a latent counts once in a sum.
 
     * n_features: latents assigned to the category, mean over SAE seeds. n_shuffle: n_features under permuted labels.
+      n_random: n_features of random encoders, mean over as many draws.
     * n_excess: n_features minus that of step 0 of the same model, layer, rule and control; null without step 0.
     * per_1k_live: 1000 n_features / n_live.
 
@@ -41,13 +43,11 @@ def feature_counts(rule_counts: pl.DataFrame) -> pl.DataFrame:
     table = pl.concat([each, summed.select(each.columns)])
     at = ["model", "layer", *_GROUP]
     step0 = table.filter(pl.col("step") == 0).select(*at, n_step0=pl.col("n_features"))
-    shuffled = table.filter(pl.col("control_id") == "label_shuffle").select(
-        *(key for key in [*at, "step"] if key != "control_id"), n_shuffle=pl.col("n_features")
-    )
     table = table.join(step0, on=at, how="left", nulls_equal=True, validate="m:1")
-    table = table.join(
-        shuffled, on=[key for key in [*at, "step"] if key != "control_id"], how="left", nulls_equal=True, validate="m:1"
-    )
+    here = [key for key in [*at, "step"] if key != "control_id"]
+    for name, control_id in (("n_shuffle", "label_shuffle"), ("n_random", RANDOM)):
+        control = table.filter(pl.col("control_id") == control_id).select(*here, pl.col("n_features").alias(name))
+        table = table.join(control, on=here, how="left", nulls_equal=True, validate="m:1")
     return (
         table.with_columns(
             n_excess=pl.col("n_features") - pl.col("n_step0"),

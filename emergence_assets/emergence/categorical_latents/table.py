@@ -26,6 +26,7 @@ FEATURE_COUNTS = Table(
         Column("n_features", pl.Float32, "latents given the category, mean over SAE seeds", "latents", 0),
         N_PASSING,
         Column("n_shuffle", pl.Float32, "n_features under permuted labels", "latents", 0),
+        Column("n_random", pl.Float32, "n_features of random encoders of the same cell", "latents", 0).or_null,
         Column("n_excess", pl.Float32, "n_features minus that of step 0", "latents").or_null,
         Column("per_1k_live", pl.Float32, "n_features per thousand live latents", "latents per 1000", 0),
         Column("n_live", pl.Float32, "latents active on any probe text", "latents", 0),

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from emergence_assets.emergence.claims.claim import Claim, above, below, seeds_agree, subject
+from emergence_assets.emergence.claims.claim import SEEDS_NEEDED, Claim, above, below, seeds_agree, subject
 from emergence_assets.emergence.claims.grading import Control
+from emergence_assets.emergence.presence.net import RANDOM
 from emergence_assets.emergence.presence.replicates import group_means, replicate_array
 from emergence_assets.features.statistics.formulas import interval
 
-MUST_BEAT = ("label_shuffle", "label_shuffle_within_length", "reinit_full", "reinit_keep_embed", "random_encoder")
-"""Controls of `category_controls` that presence must exceed: chance, text length, architecture and random
-dictionaries."""
+MUST_BEAT = ("label_shuffle", "label_shuffle_within_length", "reinit_full", "reinit_keep_embed")
+"""Controls of `category_controls` that presence must exceed: chance, text length and architecture."""
 SHOULD_BEAT = ("dict_gauss", "dict_frozen_decoder", "best_word")
 """Controls that keep a claim from grade A: dictionaries without structure of the rows or without a trained decoder,
 and the best single word."""
@@ -31,6 +31,7 @@ class _Evidence:
     beaten: Mapping[_Key, bool | None]
     """By key and control."""
     dense_rises: Mapping[_Key, bool | None]
+    owned: Mapping[_Key, bool | None]
     grows: Mapping[_Key, bool | None]
     """Whether net presence has risen, by model, level, aggregate and category."""
     runs: Mapping[str, tuple[str, ...]]
@@ -42,11 +43,13 @@ class _Evidence:
         key, net = _key(row), self.net.get(_key(row), {})
         return (
             Control("step0", above(row["late_gain_lo"])),
+            Control("random_encoder", above(net.get("late_lo"))),
             Control("net_rise", above(net.get("late_gain_lo"))),
             Control("fdr", below(net.get("q_emerged"))),
             Control("sae_seed", seeds_agree(net.get("n_seeds_agree"), net.get("n_seeds"))),
             *(Control(name, self.beaten.get((*key, name))) for name in MUST_BEAT),
             *(Control(name, self.beaten.get((*key, name)), must=False) for name in SHOULD_BEAT),
+            Control("own_latent", self.owned.get(key), must=False),
             Control("checkpoints", self.broken_checkpoints.get(row["model"], 0) == 0, must=False),
             Control("model_seed", self._holds_in_all_runs(row), must=False),
         )
@@ -81,7 +84,8 @@ def claims_of_time(
     Args:
         time: `emergence_over_time`.
         controls: `category_controls`.
-        presence: `category_presence`; source of the finding whether the dense probe rises too.
+        presence: `category_presence`; source of the finding whether the dense probe rises too, and of the control
+            `own_latent`.
         model_seeds: `model_seeds`; empty if no model has a second training run.
         broken_checkpoints: number of checkpoints per model with a status other than `ok`.
     """
@@ -91,6 +95,7 @@ def claims_of_time(
         {_key(row): row for row in net.iter_rows(named=True)},
         _beaten(controls),
         _dense_rises(presence, rows),
+        _owned(presence),
         {(row["model"], *_key(row)[2:]): row["passes_gate"] for row in net.iter_rows(named=True)},
         _runs(model_seeds),
         broken_checkpoints,
@@ -192,6 +197,25 @@ def _dense_rises(presence: pl.DataFrame, rows: pl.DataFrame) -> dict[_Key, bool 
         for (aggregate, category), lo in zip(names, lower, strict=True):
             rises[model, layer, level, aggregate, category] = above(float(lo), 0.0)
     return rises
+
+
+def _owned(presence: pl.DataFrame) -> dict[_Key, bool | None]:
+    """Return by key whether a category has a latent of its own at the last step (see `category_presence`).
+
+    It does if two thirds of the SAE seeds have one, and a larger share than of the random encoders. The mean over a
+    level asks for the second alone.
+    """
+    last = presence.filter(pl.col("step") == pl.col("step").max().over("model"))
+    at = ["model", "layer", "category_level", "category"]
+    real, random = (last.filter(pl.col("control_id") == control) for control in ("none", RANDOM))
+    both = real.select(*at, "own_share").join(random.select(*at, in_random="own_share"), on=at, how="left")
+    means = both.group_by(at[:-1], maintain_order=True).agg(pl.col("own_share", "in_random").mean())
+    is_more = pl.col("own_share") > pl.col("in_random")
+    each = both.with_columns(owned=is_more & (pl.col("own_share") >= SEEDS_NEEDED), aggregate=pl.lit("none"))
+    mean = means.with_columns(owned=is_more, aggregate=pl.lit("mean"), category=pl.lit(None, pl.String))
+    return {
+        _key(row): row["owned"] for part in (each, mean) for row in part.select(*_KEYS, "owned").iter_rows(named=True)
+    }
 
 
 def _runs(model_seeds: pl.DataFrame) -> dict[str, tuple[str, ...]]:

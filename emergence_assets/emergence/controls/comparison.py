@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import polars.selectors as cs
 
+from emergence_assets.emergence.controls.best_layers import layers_of_claims
 from emergence_assets.emergence.controls.table import CATEGORY_CONTROLS
 from emergence_assets.emergence.presence.net import RANDOM
 from emergence_assets.emergence.presence.replicates import CELL_KEYS, group_means, p_not_above_zero, replicate_array
@@ -21,7 +22,7 @@ _CONTROL = [*_ROW, *_NUMBERS, "replicates", "n_draws"]
 
 
 def category_controls(parts: pl.DataFrame, presence: pl.DataFrame, chosen: Sequence[str]) -> pl.DataFrame:
-    """Return one row per (layer, control, level, category) at the last step, and per layer their mean.
+    """Return one row per (level, control, category) at the last step in the level's best layer, and their means.
 
     Means have `aggregate` "mean". `p_measured` is the p_best of the measurement in the same cell; `above_control` =
     p_measured − p_best of the control, with the interval of the paired replicates. For a control with several SAEs or
@@ -39,6 +40,10 @@ def category_controls(parts: pl.DataFrame, presence: pl.DataFrame, chosen: Seque
             random_encoder, dense, bow.
         chosen: controls of the study.
     """
+    best = pl.DataFrame(
+        list(layers_of_claims(presence).items()), {"category_level": pl.String, "layer": pl.Int16}, orient="row"
+    )
+    presence = presence.join(best, on=best.columns, how="semi")
     last = presence.filter(pl.col("step") == pl.col("step").max())
     measured = last.filter(pl.col("control_id") == "none").sort("layer", "category_level", "category")
     model = presence["model"].first()

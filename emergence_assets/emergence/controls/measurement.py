@@ -1,4 +1,4 @@
-"""Measure one control of one model at its last step, layer by layer.
+"""Measure one control of one model at its last step, in the layers whose claims it tests.
 
 Shape suffixes: p texts, d d_model, t rows.
 """
@@ -13,6 +13,7 @@ import polars as pl
 from emergence_assets.activations.files.reading import Rows
 from emergence_assets.activations.forward.capture import capture_checkpoint
 from emergence_assets.activations.forward.worker import LoadedCheckpoint, loaded_checkpoint, training_rows
+from emergence_assets.emergence.controls.best_layers import layers_of_claims
 from emergence_assets.emergence.controls.best_word import word_codes
 from emergence_assets.emergence.controls.partly_trained_saes import frozen_decoder, gaussian_rows
 from emergence_assets.emergence.controls.reinitialised_model import reinitialise
@@ -45,26 +46,29 @@ Captured = dict[tuple[int, str], np.ndarray]
 def measure_control(
     control_id: str,
     cells: Sequence[Mapping[str, Any]],
+    category_presence: pl.DataFrame,
     origins: Mapping[int, Mapping[str, Any]],
     probes: str,
     settings: Mapping[str, Any],
     report: Any,
 ) -> Made:
-    """Make the rows of `control_parts`: one control of one model in all layers at the last step.
+    """Make the rows of `control_parts`: one control of one model in its best layers at the last step.
 
     Args:
         control_id: one of `study.controls.MADE_CONTROLS`.
         cells: layers of all checkpoints of the model, see `input_cells`.
+        category_presence: `category_presence` of the model; source of the best layer of each level.
         origins: see `origins.origins`.
         probes: JSON of the probe set.
         settings: sections statistics and sae of the study.
         report: called with layers done, all layers, and a note.
     """
     recipe, last = CellRecipe.from_settings(settings["statistics"]), max(origins)
+    layers = layers_of_claims(category_presence)
     files = {
         cell["layer"]: {name: Path(file) for name, file in cell["files"].items()}
         for cell in cells
-        if cell["step"] == last
+        if cell["step"] == last and cell["layer"] in layers.values()
     }
     tokens_file = Path(origins[last]["tokens_file"])
     labels = cell_labels(probes, tokens_file)
@@ -72,8 +76,9 @@ def measure_control(
     frames = []
     encoders = _encoders(control_id, origins[last], files, settings, probes)
     for position, (layer, read_out_pd, drawn) in enumerate(encoders):
+        own = [level for level in labels if layers.get(level.level) == layer]
         codes = (one if isinstance(one, Codes) else encoded(one, read_out_pd) for one in drawn)
-        rows = control_rows(codes, read_out_pd, labels, recipe, strata)
+        rows = control_rows(codes, read_out_pd, own, recipe, strata)
         frames.append(rows.with_columns(layer=pl.lit(layer, pl.Int16), control_id=pl.lit(control_id)))
         report(position + 1, len(files), control_id)
     frame = pl.concat(frames).select(CONTROL_PARTS.schema.names())

@@ -28,9 +28,8 @@ MEASURE = "emergence_assets.emergence.controls.measurement:measure_control"
 
 
 def _n_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
-    """Estimate bytes: every draw of every control in all layers, with replicates."""
-    n_draws = len(_made(study)) * len(study.sae.seeds)
-    return presence_bytes(study, counts, n_draws * len(study.layers_of(str(cell.model))))
+    """Estimate bytes: every draw of every control in one layer per level, with replicates."""
+    return presence_bytes(study, counts, len(_made(study)) * len(study.sae.seeds))
 
 
 def _part_jobs(plan: Plan, due: Due) -> list[Job]:

@@ -10,7 +10,7 @@ from resources.tables.table import Column, Table, with_interval
 
 CONTROL_PARTS = Table(
     "control_parts",
-    "One row per layer, category and draw of one control at the last step, with replicates.",
+    "One row per category and draw of one control, at the last step in the best layer of the level.",
     (
         keys.CONTROL_ID,
         keys.LAYER,
@@ -26,7 +26,7 @@ CONTROL_PARTS = Table(
 )
 CATEGORY_CONTROLS = Table(
     "category_controls",
-    "One row per layer, control and category (or their mean) at the last step, beside the measurement.",
+    "One row per control and category (or their mean), at the last step in the best layer of the level.",
     (
         *keys.CELL,
         *keys.SERIES,

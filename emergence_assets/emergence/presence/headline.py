@@ -23,6 +23,8 @@ def headline(presence: pl.DataFrame) -> pl.DataFrame:
     * p_first: the untrained model if step_first is 0. rise: p_last - p_first, with a paired interval.
     * p_random_first, p_random_last: means of p_random. net_rise: the part of the rise that random encoders do not have,
       with a paired interval. Null in rows of other controls.
+    * n_own_*: number of categories with a latent of their own (own_share of `category_presence`), counted per layer and
+      averaged over layers and SAE seeds; n_own_random_*: the same in random encoders.
     * n_strong_*: number of categories with p_best >= 0.75, counted per layer and averaged over layers.
     * p_shuffle*: AUROC under permuted labels: mean over all steps, layers and categories, and the smallest and largest
       mean of a single cell.
@@ -49,6 +51,8 @@ def headline(presence: pl.DataFrame) -> pl.DataFrame:
                 **estimate("p_last", last["p_best"].mean(), last_b),
                 **estimate("rise", _mean(last) - _mean(first), last_b - first_b),
                 **_net_rise(blocks, first, last),
+                "n_own_first": _n_own(first),
+                "n_own_last": _n_own(last),
                 "n_strong_first": _n_strong(first),
                 "n_strong_last": _n_strong(last),
                 "p_dense_first": first["p_dense"].mean(),
@@ -89,12 +93,19 @@ def _net_rise(presence: pl.DataFrame, first: pl.DataFrame, last: pl.DataFrame) -
     return {
         "p_random_first": ends[0]["p_random"].mean(),
         "p_random_last": ends[1]["p_random"].mean(),
+        "n_own_random_first": _n_own(random.join(first, on=at, how="semi")),
+        "n_own_random_last": _n_own(random.join(last, on=at, how="semi")),
         **estimate("net_rise", _mean(ends[1]) - _mean(ends[0]), after_b - before_b),
     }
 
 
 def _mean(part: pl.DataFrame) -> float:
     return float(part["p_best"].to_numpy().mean(dtype=np.float64))
+
+
+def _n_own(part: pl.DataFrame) -> float | None:
+    """Sum the shares of dictionaries in which each category has a latent of its own, per layer."""
+    return None if part["own_share"].is_null().all() else float(part["own_share"].sum() / part["layer"].n_unique())
 
 
 def _n_strong(part: pl.DataFrame) -> float:

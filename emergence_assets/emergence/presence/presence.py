@@ -35,6 +35,9 @@ def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
     * excess: gain / (1 − p_step0), the share of the possible gain; null without step 0 or if trivially_lexical.
     * trivially_lexical: p_step0 >= 0.98, as in the design. `p_bow` above `p_best` makes no category trivial, since a
       probe on all words nearly always beats one latent.
+    * precision, recall, f1, mcc: of the best latent as a detector, means over SAE seeds. own_share: share of the seeds
+      in which it is a latent of its own: the rule of the study accepts it, and it separates no other category of the
+      level better. Both stand beside those of random encoders (own_share: of as many draws as there are SAE seeds).
     * alloc_gap: p_dense − p_best.
     * p_random: p_best of the random encoders of the same cell; net = p_best − p_random; net_gain: net minus that of
       step 0, a difference of differences. Only in rows with control `none`.
@@ -69,7 +72,9 @@ def category_presence(cells: pl.DataFrame, bow: pl.DataFrame) -> pl.DataFrame:
         pl.col("p_select", "p_best").mean(),
         # The raw read-out does not depend on the SAE.
         pl.col("p_dense", "p_dense_lo", "p_dense_hi", "replicates_dense").first(),
+        pl.col("precision", "recall", "f1", "mcc").mean(),
         pl.col("data_version"),
+        own_share=(pl.col("is_own") & pl.col("passes")).mean(),
         p_seeds=pl.col("p_best"),
         n_seeds=pl.len(),
     )

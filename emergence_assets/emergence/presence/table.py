@@ -4,8 +4,8 @@ import polars as pl
 
 from emergence_assets.checkpoints import keys
 from emergence_assets.emergence import columns
-from emergence_assets.features.columns import P_BEST, P_DENSE, P_SELECT, REPLICATES, REPLICATES_DENSE
-from resources.tables.columns import auroc, difference, flag, list_of, ratio, step
+from emergence_assets.features.columns import DETECTION, P_BEST, P_DENSE, P_SELECT, REPLICATES, REPLICATES_DENSE
+from resources.tables.columns import auroc, difference, flag, list_of, ratio, share, step
 from resources.tables.table import Column, Ordered, Table, with_interval
 
 CATEGORY_PRESENCE = Table(
@@ -22,6 +22,10 @@ CATEGORY_PRESENCE = Table(
         P_SELECT.or_null,
         *with_interval(P_BEST),
         *with_interval(P_DENSE, nullable=True),
+        *(column.or_null for column in DETECTION),
+        share(
+            "own_share", "share of SAE seeds whose best latent passes the rule and is best for this category"
+        ).or_null,
         columns.P_BOW,
         columns.P_STEP0.or_null,
         *with_interval(difference("gain", "p_best - p_step0, paired over texts").or_null),
@@ -59,6 +63,17 @@ HEADLINE = Table(
         auroc("p_random_first", "mean p_random at the first checkpoint").or_null,
         auroc("p_random_last", "mean p_random at the last checkpoint").or_null,
         *with_interval(difference("net_rise", "rise minus that of the random encoders, paired over texts").or_null),
+        *(
+            Column(
+                f"n_own_{random}{end}",
+                pl.Float32,
+                f"categories per layer with a latent of their own at the {end} checkpoint{where}",
+                "categories",
+                0,
+            ).or_null
+            for random, where in (("", ""), ("random_", ", random encoders"))
+            for end in ("first", "last")
+        ),
         Column(
             "n_strong_first",
             pl.Float32,

@@ -44,7 +44,7 @@ def emergence_over_time(category_presence: pl.DataFrame) -> pl.DataFrame:
     model's last step. `aggregate` "mean": the series of the mean over the level's categories (category null).
 
     * base, p_end, amp: value at step 0, value at the last checkpoint, and their difference.
-    * late_gain, best_model, d_aicc, fitted columns, half_step_interp, changepoint_step: see `rises.read_rises`.
+    * late, late_gain, best_model, d_aicc, fitted columns, half_step_interp, changepoint_step: see `rises.read_rises`.
     * half_tokens: training tokens at the half-rise step, by interpolation between checkpoints. half_flops: 6 N D with N
       non-embedding parameters and D half_tokens.
     * censor: "left": present before training, that is, no rise and a lower bound of base above 0.55 (0.05 for net
@@ -156,7 +156,7 @@ def _with_criteria(family: pl.DataFrame) -> pl.DataFrame:
     """Add q_emerged, passes_gate and is_dated to rows that are tested together."""
     p_value = family["p_value"].cast(pl.Float64).to_numpy()
     q = benjamini_hochberg(p_value)
-    names = ("late_gain", "late_gain_lo", "n_seeds_agree", *_CRITERIA_ONLY, "d_aicc", "half_step_lo", "half_step_hi")
+    names = ("late_gain", "late_gain_lo", "n_seeds_agree", *_CRITERIA_ONLY, "half_step_lo", "half_step_hi")
     measured = {name: family[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in names}
     n_seeds, n_steps = (family[name].to_numpy().astype(np.int64) for name in ("n_seeds", "n_steps"))
     margin = MARGINS[family["metric"][0]]

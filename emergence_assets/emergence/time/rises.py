@@ -21,8 +21,6 @@ from emergence_assets.emergence.time.curves import (
 )
 from emergence_assets.features.statistics.formulas import estimate, interval
 
-EVIDENCE = 10.0
-"""AICc by which a sigmoid must be better than a constant before a rise is dated."""
 DATED_WITHIN = 1.0
 """Widest interval of a half-rise step that counts as a date, decades of step + 1."""
 N_LATE = 3
@@ -53,7 +51,7 @@ class Series:
 def read_rises(series: Series) -> dict[str, NDArray]:
     """Return columns of `EMERGENCE_OVER_TIME` for every series, by name; NaN (-1 for a checkpoint) if undefined.
 
-    * late_gain: mean of the last three checkpoints minus step 0. p_value: of "late_gain is not above zero".
+    * late: mean of the last three checkpoints. late_gain: late minus step 0. p_value: of "late_gain is not above zero".
     * best_model, d_aicc: see `curves.compare_curves`.
     * is_rising: the best curve is not the constant and rises. The columns of the next item need it.
     * fit_base, fit_amp, onset_step (10 % of the rise), half_step, complete_step (90 %), rise_rate (steepest slope,
@@ -67,10 +65,11 @@ def read_rises(series: Series) -> dict[str, NDArray]:
       AICc and rises.
     """
     x_s, y_rs = np.log10(series.step_s + 1.0), series.value_rs
-    late_r, late_rb = _late_gain(y_rs), _late_gain(series.replicates_rsb)
-    columns: dict[str, NDArray] = estimate("late_gain", late_r, late_rb)
-    columns["p_value"] = np.array([p_not_above_zero(*one) for one in zip(late_r, late_rb, strict=True)])
-    columns["n_seeds_agree"] = (_late_gain(series.seeds_rsq) > 0).sum(axis=-1)
+    late_r, late_rb = _late(y_rs), _late(series.replicates_rsb)
+    gain_r, gain_rb = late_r - y_rs[:, 0], late_rb - series.replicates_rsb[:, 0]
+    columns: dict[str, NDArray] = estimate("late", late_r, late_rb) | estimate("late_gain", gain_r, gain_rb)
+    columns["p_value"] = np.array([p_not_above_zero(*one) for one in zip(gain_r, gain_rb, strict=True)])
+    columns["n_seeds_agree"] = (_late(series.seeds_rsq) > series.seeds_rsq[:, 0]).sum(axis=-1)
     found = compare_curves(x_s, y_rs)
     rising = is_rising(found)
     columns |= {"best_model": found.best_r, "is_rising": rising, "fit_amp_sigmoid": found.sigmoid.amp_rk[:, 0]}
@@ -115,29 +114,27 @@ def has_risen(
 def is_dated(columns: Mapping[str, NDArray], n_steps_r: NDArray[np.integer], margin: float) -> NDArray[np.bool_]:
     """Return whether the half-rise step of each series is known well enough to be stated, given that it has risen.
 
-    * A sigmoid beats the constant by 10 in AICc and rises by at least `margin`.
+    * The best curve by AICc is not the constant, and its sigmoid rises by at least `margin`.
     * Half of the rise lies before the last checkpoint but one, so that a single odd last checkpoint is no date.
     * The interval of the half-rise step is at most one decade wide.
 
     Args:
-        columns: d_aicc, fit_amp_sigmoid, grid_hi, half_step_lo and half_step_hi of `read_rises`.
+        columns: fit_amp_sigmoid, grid_hi, half_step_lo and half_step_hi of `read_rises`.
         n_steps_r: number of checkpoints.
         margin: smallest rise that counts, AUROC units.
     """
     with np.errstate(invalid="ignore"):
         decades = np.log10(columns["half_step_hi"] + 1) - np.log10(columns["half_step_lo"] + 1)
         return (
-            (columns["d_aicc"] > EVIDENCE)
-            & (columns["fit_amp_sigmoid"] >= margin)
+            (columns["fit_amp_sigmoid"] >= margin)
             & (columns["grid_hi"] > 0)
             & (columns["grid_hi"] < n_steps_r - 1)
             & (decades <= DATED_WITHIN)
         )
 
 
-def _late_gain(values: Floats) -> Floats:
-    n_late = min(N_LATE, values.shape[1] - 1)
-    return values[:, -n_late:].mean(axis=1) - values[:, 0]
+def _late(values: Floats) -> Floats:
+    return values[:, -min(N_LATE, values.shape[1] - 1) :].mean(axis=1)
 
 
 def _read_curves(series: Series, x_s: Floats, found: Comparison, rising: NDArray[np.bool_]) -> dict[str, NDArray]:

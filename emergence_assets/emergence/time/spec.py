@@ -18,12 +18,12 @@ EMERGENCE_OVER_TIME = table_spec(
             (pl.col("metric") != "p_best")
             | pl.all_horizontal(
                 pl.col(f"{name}{end}").is_between(0, 1).fill_null(True)
-                for name in ("base", "p_end")
+                for name in ("base", "p_end", "late")
                 for end in ("", "_lo", "_hi")
             ),
         ),
         measured_from_step_0(
-            *("base", "amp", "late_gain", "best_model", "censor", "passes_gate", "is_dated"),
+            *("base", "amp", "late", "late_gain", "best_model", "censor", "passes_gate", "is_dated"),
             has_step_0=(pl.col("base").is_not_null() & (pl.col("n_steps") > 1)).any().over("model"),
         ),
         beside_every_row("metric", "model", "layer_choice", "layer", "aggregate", "category_level", "category"),

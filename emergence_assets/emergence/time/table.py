@@ -25,7 +25,8 @@ EMERGENCE_OVER_TIME = Table(
         *with_interval(difference("base", "value at step 0").or_null),
         *with_interval(difference("p_end", "value at the last checkpoint"), nullable=True),
         *with_interval(difference("amp", "p_end - base").or_null),
-        *with_interval(difference("late_gain", "mean of the last three checkpoints minus step 0").or_null),
+        *with_interval(difference("late", "mean of the last three checkpoints").or_null),
+        *with_interval(difference("late_gain", "late minus step 0").or_null),
         choice("best_model", "curve with the smallest AICc", ("constant", "linear", "sigmoid", "two_step")).or_null,
         Column(
             "d_aicc", pl.Float32, "AICc of the constant minus that of the sigmoid; null with few checkpoints", "nats"

@@ -37,7 +37,8 @@ def presence_cell(
     Row `none`: the latent with the highest AUROC on split select (`p_select`), its AUROC on split score (`p_best`) with
     DeLong's 95 % interval, the dense probe on the raw read-out (`p_dense`), and bootstrap replicates of both with
     latent and probe held fixed, joint over all cells. Row `label_shuffle`: means over permuted labels, each with a best
-    latent of its own; the interval is the percentile interval of the mean's replicates, `latent` is null.
+    latent of its own; the interval is the percentile interval of the mean's replicates, `latent` is null. Detection by
+    the best latent (`_detection`) is null too.
     If no live latent is above chance on split select, `latent` is null and every AUROC is 0.5.
     Categories with too few texts have no row. See `PRESENCE_CELLS`.
 
@@ -78,6 +79,7 @@ def random_presence_cell(
                     p_best=found.p_best_c[texts.kept],
                     p_best_lo=lo,
                     p_best_hi=hi,
+                    **_detection(texts, found),
                     p_dense=probe.p_c[texts.kept],
                     replicates=replicates_cb.astype(np.float32),
                 )
@@ -143,6 +145,7 @@ def _measured(texts: _LevelTexts, dense: ProbeScore) -> pl.DataFrame:
         p_best=real.p_best_c[kept],
         p_best_lo=lo[kept],
         p_best_hi=hi[kept],
+        **_detection(texts, real),
         p_dense=dense.p_c[kept],
         p_dense_lo=dense.lo_c[kept],
         p_dense_hi=dense.hi_c[kept],
@@ -166,6 +169,46 @@ def _permuted(texts: _LevelTexts, labellings: Sequence[Labels], dense: ProbeScor
     )
 
 
+def with_rule(presence: pl.DataFrame, stats: pl.DataFrame) -> pl.DataFrame:
+    """Add the column `passes`: whether the rule of the study accepts the best latent for the category.
+
+    Args:
+        presence: rows of one dictionary; the column is null where `latent` is.
+        stats: `cell_tables.latent_stats` of the same codes.
+    """
+    pair = ["category_level", "category", "latent"]
+    accepted = stats.filter("passes").select(*pair, accepted=pl.lit(True))
+    joined = presence.join(accepted, on=pair, how="left", maintain_order="left")
+    has_latent = pl.col("latent").is_not_null()
+    return joined.with_columns(passes=pl.when(has_latent).then(pl.col("accepted").fill_null(False))).drop("accepted")
+
+
+def _detection(texts: _LevelTexts, found: "Scored") -> dict[str, Any]:
+    """Describe the best latent of each kept category as a detector: a text is detected where it is active.
+
+    Precision, recall, F1 and Matthews' correlation (Biochimica et Biophysica Acta 405, 1975) on split score, NaN
+    without a latent or where undefined. `is_own`: whether the latent separates no other category better on split score.
+    """
+    kept, level = texts.kept, texts.level
+    latent, category = found.latent_c[kept], level.codes_p[level.rows(select=False)]
+    known, n = latent >= 0, texts.score.n_texts
+    active = np.where(known, texts.score.n_active_n[latent], 0.0)
+    hits = np.where(known, texts.score.sum_nc(category, len(level.categories))[latent, kept], 0.0)
+    positives = level.counts(select=False)[kept].astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        covariance = hits * n - active * positives
+        deviations = np.sqrt(active * (n - active) * positives * (n - positives))
+        measured = {
+            "precision": hits / active,
+            "recall": hits / positives,
+            "f1": 2 * hits / (active + positives),
+            "mcc": covariance / deviations,
+        }
+    columns = {name: pl.Series(np.where(known, value, np.nan)).fill_nan(None) for name, value in measured.items()}
+    is_own = pl.Series(found.is_own_c[kept])
+    return {**columns, "is_own": is_own.set(pl.Series(~known), None)}
+
+
 class Scored(NamedTuple):
     """Scores of the best latents under one labelling, by category."""
 
@@ -174,6 +217,8 @@ class Scored(NamedTuple):
     p_select_c: Floats
     p_best_c: Floats
     """AUROC on split score; 0.5 without a latent."""
+    is_own_c: NDArray[np.bool_]
+    """Whether the chosen latent has its highest AUROC on split score for this category, among those kept."""
     replicates_cb: NDArray[np.float64]
 
 
@@ -202,7 +247,9 @@ def score_labelling(
     p_best_c = np.where(latent_c >= 0, auroc_nc[latent_c, every], 0.5)
     chosen_c = np.where(np.isin(every, kept), latent_c, -1)
     replicates_cb = bootstrap_auroc(score, category_score, chosen_c, weights_pb[rows_score])
-    return Scored(latent_c, p_select_c, p_best_c, replicates_cb)
+    highest_c = auroc_nc[:, kept].max(axis=1, initial=0.0)[latent_c] if len(auroc_nc) else np.zeros(n_categories)
+    is_own_c = (latent_c >= 0) & (p_best_c >= highest_c)
+    return Scored(latent_c, p_select_c, p_best_c, is_own_c, replicates_cb)
 
 
 def _best_latents(

@@ -18,8 +18,10 @@ from emergence_assets.features.statistics.labels import Labels, shuffled_labels
 from emergence_assets.features.statistics.pairs import pair_statistics
 from emergence_assets.features.table import RULE_COUNTS
 
-N_SHUFFLES = 3
-"""Permutations per count. A few are enough, because counts over all categories together are used."""
+_SCHEMA = RULE_COUNTS.schema_without("sae_seed")
+_Row = tuple[str, str, str, str, float, float, int]
+N_SHUFFLES = 1
+"""Permutations per count. One is enough, because counts over all categories, seeds and cells are used together."""
 
 
 def rule_counts(
@@ -40,24 +42,24 @@ def rule_counts(
         min_texts_per_split: categories with fewer texts on a side have no row.
     """
     candidates = reduce(or_, (rule.on_select for rule in RULES.values()))
-    rows = []
+    rows: list[_Row] = []
     for level in labels:
-        kept = [level.categories[c] for c in np.flatnonzero(level.is_usable(min_texts_per_split))]
-        shuffled = shuffled_labels(level, N_SHUFFLES, seed) if kept else []
-        labellings = {
-            "none": [stats.filter(pl.col("category_level") == level.level)],
-            "label_shuffle": [pair_statistics(codes, labelling, candidates) for labelling in shuffled],
-        }
-        active_n = sum(codes.entries(level.rows(select=select)).n_active_n for select in (True, False))
-        n_live = int(np.count_nonzero(active_n))
-        for control_id, found in labellings.items():
-            for rule in RULES.values():
-                features, passing = _counted(found, rule)
-                rows += [
-                    (rule.rule_id, control_id, level.level, name, features[name], passing[name], n_live)
-                    for name in kept
-                ]
-    return pl.DataFrame(rows, schema=RULE_COUNTS.schema_without("sae_seed"), orient="row")
+        is_usable = level.is_usable(min_texts_per_split).any()
+        shuffled = shuffled_labels(level, N_SHUFFLES, seed) if is_usable else []
+        permuted = [pair_statistics(codes, labelling, candidates) for labelling in shuffled]
+        rows += _rows(codes, level, [_of_level(stats, level)], "none", min_texts_per_split)
+        rows += _rows(codes, level, permuted, "label_shuffle", min_texts_per_split)
+    return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+
+
+def random_rule_counts(
+    codes: Codes, labels: Sequence[Labels], stats: pl.DataFrame, *, min_texts_per_split: int
+) -> pl.DataFrame:
+    """Count the categorical latents of a random encoder as `rule_counts` does: rows with control `random_encoder`."""
+    rows: list[_Row] = []
+    for level in labels:
+        rows += _rows(codes, level, [_of_level(stats, level)], "random_encoder", min_texts_per_split)
+    return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 
 
 def assigned(passing: pl.DataFrame, by: Sequence[str] = ("latent",)) -> pl.DataFrame:
@@ -75,6 +77,24 @@ def assigned(passing: pl.DataFrame, by: Sequence[str] = ("latent",)) -> pl.DataF
         .sort(*by, pl.col("auroc_score").fill_null(0.0), "category", descending=[*(False for _ in by), True, False])
         .unique(list(by), keep="first", maintain_order=True)
     )
+
+
+def _of_level(stats: pl.DataFrame, level: Labels) -> pl.DataFrame:
+    return stats.filter(pl.col("category_level") == level.level)
+
+
+def _rows(
+    codes: Codes, level: Labels, labellings: Sequence[pl.DataFrame], control_id: str, min_texts_per_split: int
+) -> list[_Row]:
+    """Count for every rule and category with enough texts."""
+    kept = [level.categories[c] for c in np.flatnonzero(level.is_usable(min_texts_per_split))]
+    active_n = sum(codes.entries(level.rows(select=select)).n_active_n for select in (True, False))
+    n_live = int(np.count_nonzero(active_n))
+    rows = []
+    for rule in RULES.values():
+        features, passing = _counted(labellings, rule)
+        rows += [(rule.rule_id, control_id, level.level, name, features[name], passing[name], n_live) for name in kept]
+    return rows
 
 
 def _counted(labellings: Sequence[pl.DataFrame], rule: Rule) -> tuple[Mapping[str, float], Mapping[str, float]]:

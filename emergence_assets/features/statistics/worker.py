@@ -13,9 +13,9 @@ from emergence_assets.features.statistics.categorical_latents import categorical
 from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, latent_stats
 from emergence_assets.features.statistics.encoded import encoded, stored_read_outs
 from emergence_assets.features.statistics.pairs import count_tests
-from emergence_assets.features.statistics.presence_cell import presence_cell, random_presence_cell
+from emergence_assets.features.statistics.presence_cell import presence_cell, random_presence_cell, with_rule
 from emergence_assets.features.statistics.probe_labels import cell_labels, cell_texts
-from emergence_assets.features.statistics.rule_counts import rule_counts
+from emergence_assets.features.statistics.rule_counts import random_rule_counts, rule_counts
 from emergence_assets.features.table import CATEGORICAL_LATENTS, LATENT_STATS, PRESENCE_CELLS, RULE_COUNTS
 from emergence_assets.plan.table_worker import Made
 from emergence_assets.saes.formats.folder import read_sae
@@ -51,7 +51,7 @@ def measure_cell(cells: Sequence[Mapping[str, Any]], probes: str, settings: Mapp
         stats = latent_stats(codes, labels, recipe)
         made = {
             LATENT_STATS.name: stats,
-            PRESENCE_CELLS.name: presence_cell(codes, dense, labels, recipe),
+            PRESENCE_CELLS.name: with_rule(presence_cell(codes, dense, labels, recipe), stats),
             RULE_COUNTS.name: rule_counts(
                 codes, labels, stats, seed=recipe.shuffle_seed, min_texts_per_split=recipe.min_texts_per_split
             ),
@@ -66,7 +66,13 @@ def measure_cell(cells: Sequence[Mapping[str, Any]], probes: str, settings: Mapp
         # The same directions at every step of a layer, as the SAEs of a seed start from the same directions.
         own_seed = derived_seed("random_encoder", recipe.shuffle_seed, cell["layer"], draw)
         directions = random_encoder(mean_d, n_latents, settings["sae"]["k"], own_seed)
-        rows = random_presence_cell(encoded(directions, read_out_pd), dense, labels, recipe)
+        codes = encoded(directions, read_out_pd)
+        rows = random_presence_cell(codes, dense, labels, recipe)
+        if draw < len(seeds):  # a rule costs more than presence: as many random encoders as SAEs
+            stats = latent_stats(codes, labels, recipe)
+            rows = with_rule(rows, stats)
+            counts = random_rule_counts(codes, labels, stats, min_texts_per_split=recipe.min_texts_per_split)
+            parts[RULE_COUNTS.name].append(counts.with_columns(sae_seed=pl.lit(draw, pl.Int16)))
         parts[PRESENCE_CELLS.name].append(rows.with_columns(sae_seed=pl.lit(draw, pl.Int16)))
     frames = {name: pl.concat(part) for name, part in parts.items()}
     return Made(frames[LATENT_STATS.name], _summary(frames, recipe.rule_id) | {"tests": tests}, frames)

@@ -1,4 +1,4 @@
-"""AUROC at the last step beside every control, mean over categories and layers."""
+"""AUROC at the last step beside every control, mean over categories, in the best layer of the level."""
 
 import altair as alt
 import polars as pl
@@ -22,13 +22,9 @@ NAMES = {
 
 
 def control_means(controls: pl.DataFrame, level: str) -> pl.DataFrame:
-    """Average over layers the means over categories: model, control_id, p_best, p_measured, above_control."""
-    means = controls.filter(pl.col("layer") >= 0, category_level=level, aggregate="mean")
-    return (
-        means.group_by("model", "n_params_nonemb", "control_id", maintain_order=True)
-        .agg(pl.col("p_best", "p_measured", "above_control").mean())
-        .sort("n_params_nonemb", "model", "control_id")
-    )
+    """Select the means over categories: model, layer, control_id, p_best, p_measured, above_control."""
+    means = controls.filter(category_level=level, aggregate="mean")
+    return means.sort("n_params_nonemb", "model", "control_id")
 
 
 def controls_at_last_step(controls: pl.DataFrame, level: str, width: int = theme.WIDE) -> theme.Chart | None:
@@ -65,7 +61,8 @@ def controls_at_last_step(controls: pl.DataFrame, level: str, width: int = theme
     return theme.themed(
         alt.vconcat(*rows),
         "The last checkpoint beside every control",
-        "Mean over categories and layers. Blue line: measured AUROC of the best latent; points: AUROC of each control",
+        "Mean over categories, in the best layer of each model. Blue line: measured AUROC of the best latent; points: "
+        "AUROC of each control",
         width,
         "Dot plot with a row per control and a panel per model; a vertical line marks the measured AUROC.",
     )

@@ -198,6 +198,13 @@ def _limits(result: Result, row: Mapping[str, Any], n_seeds: int | None, has_rep
                 "That only single latents improve, and not the information: the dense probe rises too "
                 f"({number(dense_first)} to {number(dense_last)}, without an interval)."
             )
+    if row["n_own_last"] is not None and row["n_own_random_last"] is not None:
+        limits.append(
+            f"That every {row['category_level']} has a latent of its own, one that the rule of the study accepts and "
+            f"that separates no other {row['category_level']} better: {row['n_own_last']:.1f} of "
+            f"{row['n_categories']} have one in a layer of {row['model']} ({row['n_own_random_last']:.1f} in random "
+            "encoders)."
+        )
     if row["p_bow"] is not None and p_last is not None and row["p_bow"] > p_last:
         limits.append(
             "That the model knows more than the words of a text reveal: the bag of words beats the best latent "

@@ -89,6 +89,12 @@ def headline_table(headline: pl.DataFrame, level: str) -> str:
             f"{row['n_strong_first']:.1f} to {row['n_strong_last']:.1f}",
             order(row["n_strong_last"]),
         ),
+        "categories with a latent of their own, random encoders in brackets": lambda row: (
+            UNKNOWN
+            if row["n_own_last"] is None or row["n_own_random_last"] is None
+            else f"{row['n_own_last']:.1f} [{row['n_own_random_last']:.1f}]",
+            order(row["n_own_last"]),
+        ),
         "shuffled labels, range": _span("p_shuffle_min", "p_shuffle_max"),
         "dense probe": _span("p_dense_first", "p_dense_last"),
         "bag of words": decimal("p_bow"),

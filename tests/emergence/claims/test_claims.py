@@ -42,7 +42,7 @@ RISE = PLACE | {
     "half_step_interp": 110.0,
     "censor": "none",
 }
-NET = RISE | {"metric": "net", "late_gain": 0.1, "late_gain_lo": 0.05, "late_gain_hi": 0.15}
+NET = RISE | {"metric": "net", "late_lo": 0.05, "late_gain": 0.1, "late_gain_lo": 0.05, "late_gain_hi": 0.15}
 
 
 def frame(schema: dict[str, Any], *rows: dict[str, Any]) -> pl.DataFrame:
@@ -62,8 +62,10 @@ def evidence(
     """
     lies = dict.fromkeys((*MUST_BEAT, *SHOULD_BEAT), 0.1) | (above or {})
     controls = [PLACE | {"control_id": name, "above_control_lo": lo, "q": 0.01} for name, lo in lies.items()]
+    own = PLACE | {"step": 1000, "p_best": 0.7, "own_share": 1.0}
+    presence = [own | {"control_id": "none"}, own | {"control_id": "random_encoder", "own_share": 0.5}]
     none: dict[str, Any] = {
-        "category_presence": frame(CATEGORY_PRESENCE.schema),
+        "category_presence": frame(CATEGORY_PRESENCE.schema, *(_of(CATEGORY_PRESENCE.schema, row) for row in presence)),
         "emergence_over_space": frame(EMERGENCE_OVER_SPACE.schema),
         "reactivation": frame(REACTIVATION.schema),
         "reactivation_mechanism": frame(REACTIVATION_MECHANISM.schema),
@@ -128,6 +130,7 @@ def test_before_training_it_must_be_lower() -> None:
     ("change", "failed"),
     [
         ({"late_gain_lo": -0.01}, "net_rise"),
+        ({"late_lo": -0.01}, "random_encoder"),
         ({"q_emerged": 0.2}, "fdr"),
         ({"n_seeds": 3, "n_seeds_agree": 1}, "sae_seed"),
     ],
@@ -150,6 +153,20 @@ def test_grade_a_needs_the_other_training_runs_of_the_model() -> None:
         assert claim["grade"] == grade
         assert claim["controls_failed"] == (["model_seed"] if passes is False else [])
     assert stated(found)["controls_missing"] == ["model_seed"]
+
+
+@pytest.mark.parametrize(
+    ("in_saes", "in_random", "failed"),
+    [(1.0, 0.5, []), (0.5, 0.0, ["own_latent"]), (1.0, 1.0, ["own_latent"]), (None, 0.5, [])],
+)
+def test_grade_a_needs_a_latent_of_its_own(in_saes: float | None, in_random: float, failed: list[str]) -> None:
+    """One that two thirds of the SAE seeds have, and fewer random encoders."""
+    share = pl.when(pl.col("control_id") == "none").then(pl.lit(in_saes)).otherwise(pl.lit(in_random))
+    found = evidence()
+    changed = found["category_presence"].with_columns(own_share=share.cast(pl.Float32))
+    claim = stated(found | {"category_presence": changed})
+    assert (claim["grade"], claim["controls_failed"]) == ("B", failed)
+    assert ("own_latent" in claim["controls_missing"]) == (in_saes is None)
 
 
 def test_words_and_the_dense_probe_are_findings_and_no_controls() -> None:
@@ -264,7 +281,7 @@ def test_only_supported_categories_have_emerged() -> None:
     assert supported_histories(found["emergence_over_time"], claims(found, "subject", ()))["emerged"].to_list() == [
         True
     ]
-    doubtful = evidence(above={"random_encoder": -0.1})
+    doubtful = evidence(above={"reinit_full": -0.1})
     histories = supported_histories(doubtful["emergence_over_time"], claims(doubtful, "subject", ()))
     assert histories["emerged"].to_list() == [False]
     assert histories["grade"].to_list() == ["reject"]

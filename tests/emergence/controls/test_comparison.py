@@ -40,7 +40,8 @@ def table(parts: pl.DataFrame, presence: pl.DataFrame) -> pl.DataFrame:
 
 def test_every_control_stands_beside_every_row(table: pl.DataFrame) -> None:
     assert table.schema == CATEGORY_CONTROLS.schema
-    assert len(table) == len(CHOSEN) * 2 * (5 + 1)
+    assert len(table) == len(CHOSEN) * (5 + 1)  # in one layer, the best one of the level
+    assert table["layer"].n_unique() == 1
     assert set(table["control_id"]) == set(CHOSEN)
     assert table["step"].unique().to_list() == [8]
 
@@ -112,7 +113,7 @@ def test_the_bag_of_words_has_no_interval_of_its_own_and_the_dense_probe_has(tab
     assert words["p_best_lo"].null_count() == len(words)
     assert words["above_control_lo"].null_count() == dense["above_control_lo"].null_count() == 0
     assert dense.select((pl.col("p_best_lo") < pl.col("p_best_hi")).all()).item()
-    assert table.filter(control_id="bow", aggregate="none")["p_best"].to_list() == pytest.approx([0.8] * 10)
+    assert table.filter(control_id="bow", aggregate="none")["p_best"].to_list() == pytest.approx([0.8] * 5)
 
 
 def test_what_was_not_chosen_is_left_out(parts: pl.DataFrame, presence: pl.DataFrame) -> None:

@@ -202,15 +202,17 @@ def test_shares_are_drawn_where_they_are_defined(rising: ReportTables, charts: d
         assert shown[row["category"], "added by MLPs"] == pytest.approx(row["share_mlp"], abs=1e-4)
 
 
-def test_controls_are_means_over_layers_beside_the_measurement(rising: ReportTables) -> None:
-    means = control_means(rising.category_controls, "subject")
-    row = rising.headline.filter(model="large", control_id="none").row(0, named=True)
-    found = means.filter(model="large")
-    assert found["p_measured"].to_list() == pytest.approx([row["p_last"]] * len(found), abs=1e-5)
+def test_controls_stand_beside_the_measurement_in_the_best_layer(rising: ReportTables) -> None:
+    found = control_means(rising.category_controls, "subject").filter(model="large")
+    [layer] = found["layer"].unique().to_list()
+    at = rising.category_presence.filter(model="large", layer=layer, control_id="none", category_level="subject")
+    last = at.filter(pl.col("step") == pl.col("step").max())
+    first = at.filter(step=0)
+    assert found["p_measured"].to_list() == pytest.approx([last["p_best"].mean()] * len(found), abs=1e-5)
     assert len(found) == 12
     by_control = dict(found.select("control_id", "p_best").iter_rows())
-    assert by_control["step0"] == pytest.approx(row["p_first"], abs=1e-5)
-    assert by_control["dense"] == pytest.approx(row["p_dense_last"], abs=1e-5)
+    assert by_control["step0"] == pytest.approx(first["p_best"].mean(), abs=1e-5)
+    assert by_control["dense"] == pytest.approx(last["p_dense"].mean(), abs=1e-5)
 
 
 def test_shares_found_again_are_those_of_the_table(
