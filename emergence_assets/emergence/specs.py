@@ -17,12 +17,14 @@ from emergence_assets.emergence.presence.spec import CATEGORY_PRESENCE
 from emergence_assets.emergence.sae_quality.spec import SAE_METRICS
 from emergence_assets.emergence.scale.spec import EMERGENCE_OVER_SCALE, EXPANSION_PRESENCE, MODEL_SEEDS
 from emergence_assets.emergence.space.spec import EMERGENCE_OVER_SPACE, REACTIVATION
+from emergence_assets.emergence.sparse_probes.spec import SPARSE_PRESENCE
 from emergence_assets.emergence.time.spec import EMERGENCE_OVER_TIME
 from emergence_assets.plan.table_spec import TableSpec
 
 SPECS: tuple[TableSpec, ...] = (
     SAE_METRICS,
     CATEGORY_PRESENCE,
+    SPARSE_PRESENCE,
     EMERGENCE_OVER_TIME,
     EMERGENCE_OVER_SPACE,
     REACTIVATION,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from resources.errors import EmergenceError
 
@@ -196,31 +197,48 @@ def bootstrap_auroc(
     Returns:
         AUROC, categories × replicates; NaN where a replicate drew no text of the category (or no other).
     """
-    n_categories, n_boot = len(latent_c), weights_pb.shape[1]
+    n_categories = len(latent_c)
+    auroc_cb = np.full((n_categories, weights_pb.shape[1]), 0.5)
+    with_latent = np.flatnonzero(latent_c >= 0)
+    if not len(with_latent):
+        return auroc_cb
+    of_latents = [np.arange(*entries.start_n[[latent, latent + 1]]) for latent in latent_c[with_latent]]
+    owns = [e[category_p[entries.text_e[e]] == c] for c, e in zip(with_latent, of_latents, strict=True)]
+    own_e, n_own = np.concatenate(owns), np.array([len(e) for e in owns])
+    of_c = np.repeat(np.arange(len(owns)), n_own)
+    # Weight below an entry: that of all entries before it in its latent. It is needed at few places, so weights are
+    # summed between these places; sums of counts are exact in single precision.
+    first_c, last_c = entries.start_n[latent_c[with_latent]], entries.start_n[latent_c[with_latent] + 1]
+    low_e = first_c[of_c] + entries.below_e[own_e]
+    place, number = np.unique(
+        np.concatenate([first_c, last_c, low_e, low_e + entries.tied_e[own_e]]), return_inverse=True
+    )
+    first_c, last_c, low_e, high_e = np.split(number, np.cumsum([len(owns), len(owns), len(own_e)]))
+    before_xb = np.zeros((len(place), weights_pb.shape[1]), dtype=np.float32)
+    np.cumsum(_sums(entries.text_e[place[0] : place[-1]], place - place[0], weights_pb), axis=0, out=before_xb[1:])
+    weight_eb = weights_pb[entries.text_e[own_e]]
+    above_zero_eb = 0.5 * (before_xb[low_e] + before_xb[high_e]) - before_xb[first_c][of_c]
+    ends = np.concatenate([[0], np.cumsum(n_own)])
+    every = np.arange(len(own_e))
+    wins_cb = _sums(every, ends, (weight_eb * above_zero_eb).astype(np.float64))
+    active_cb = _sums(every, ends, weight_eb).astype(np.float64)
     total_b = weights_pb.sum(axis=0, dtype=np.float64)
-    is_category_cp = (category_p == np.arange(n_categories)[:, None]).astype(np.float32)
-    positive_cb = np.asarray(is_category_cp @ weights_pb, dtype=np.float64)
-    auroc = np.full((n_categories, n_boot), 0.5)
-    for latent in np.unique(latent_c[latent_c >= 0]):
-        part = slice(entries.start_n[latent], entries.start_n[latent + 1])
-        texts, below, tied = entries.text_e[part], entries.below_e[part], entries.tied_e[part]
-        weight_eb = weights_pb[texts]
-        cumulative = np.zeros((len(texts) + 1, n_boot), dtype=np.float32)
-        np.cumsum(weight_eb, axis=0, out=cumulative[1:])
-        zero_place_b = 0.5 * (total_b - cumulative[-1])
-        category_e = category_p[texts]
-        for c in np.flatnonzero(latent_c == latent):
-            own = np.flatnonzero(category_e == c)
-            weight = weight_eb[own]
-            above_zero = 0.5 * (cumulative[below[own]] + cumulative[below[own] + tied[own]])
-            active = weight.sum(axis=0, dtype=np.float64)
-            wins = np.einsum("eb,eb->b", weight, above_zero, dtype=np.float64) + zero_place_b * (
-                positive_cb[c] + active  # a positive at zero beats half of the zeros, an active one all of them
-            )
-            pairs = positive_cb[c] * (total_b - positive_cb[c])
-            with np.errstate(divide="ignore", invalid="ignore"):
-                auroc[c] = np.where(pairs > 0, (wins - 0.5 * positive_cb[c] ** 2) / pairs, np.nan)
-    return auroc
+    zero_place_cb = 0.5 * (total_b - (before_xb[last_c] - before_xb[first_c]))
+    by_category = np.argsort(category_p, kind="stable")
+    starts = np.searchsorted(category_p, np.arange(n_categories + 1), sorter=by_category)
+    positive_cb = _sums(by_category[starts[0] :], starts - starts[0], weights_pb).astype(np.float64)[with_latent]
+    # A positive at zero beats half of the zeros, an active one all of them.
+    wins_cb += zero_place_cb * (positive_cb + active_cb)
+    pairs_cb = positive_cb * (total_b - positive_cb)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        auroc_cb[with_latent] = np.where(pairs_cb > 0, (wins_cb - 0.5 * positive_cb**2) / pairs_cb, np.nan)
+    return auroc_cb
+
+
+def _sums(row: NDArray[np.integer], ends: NDArray[np.integer], values: NDArray[Any]) -> NDArray[Any]:
+    """Sum rows of a matrix in groups: group i has the rows `row[ends[i] : ends[i + 1]]`."""
+    ones = np.ones(len(row), dtype=values.dtype)
+    return csr_matrix((ones, row, ends), shape=(len(ends) - 1, len(values))) @ values
 
 
 def _places_within(key: NDArray[np.int64], value: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

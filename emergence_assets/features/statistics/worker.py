@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
-from emergence_assets.activations.files.reading import read_stats
 from emergence_assets.features.statistics.categorical_latents import categorical_latents
 from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, latent_stats
-from emergence_assets.features.statistics.encoded import encoded, stored_read_outs
+from emergence_assets.features.statistics.encoded import encoded, random_encoders, stored_read_outs
 from emergence_assets.features.statistics.pairs import count_tests
 from emergence_assets.features.statistics.presence_cell import presence_cell, random_presence_cell, with_rule
 from emergence_assets.features.statistics.probe_labels import cell_labels, cell_texts
@@ -19,8 +17,6 @@ from emergence_assets.features.statistics.rule_counts import random_rule_counts,
 from emergence_assets.features.table import CATEGORICAL_LATENTS, LATENT_STATS, PRESENCE_CELLS, RULE_COUNTS
 from emergence_assets.plan.table_worker import Made
 from emergence_assets.saes.formats.folder import read_sae
-from emergence_assets.saes.model.random_encoder import random_encoder
-from emergence_assets.saes.seeds import derived_seed
 from emergence_assets.saes.spec import seed_folder
 
 
@@ -61,11 +57,9 @@ def measure_cell(cells: Sequence[Mapping[str, Any]], probes: str, settings: Mapp
         for name, frame in made.items():
             parts.setdefault(name, []).append(frame.with_columns(sae_seed=pl.lit(seed, pl.Int16)))
         report(position + 1, len(seeds), "")
-    mean_d = torch.from_numpy(read_stats(Path(files["activations"]))["mean"].astype(np.float32))
-    for draw in range(settings["statistics"]["n_random_encoders"]):
-        # The same directions at every step of a layer, as the SAEs of a seed start from the same directions.
-        own_seed = derived_seed("random_encoder", recipe.shuffle_seed, cell["layer"], draw)
-        directions = random_encoder(mean_d, n_latents, settings["sae"]["k"], own_seed)
+    n_draws = settings["statistics"]["n_random_encoders"]
+    drawn = random_encoders(Path(files["activations"]), cell["layer"], n_latents, settings, n_draws)
+    for draw, directions in enumerate(drawn):
         codes = encoded(directions, read_out_pd)
         rows = random_presence_cell(codes, dense, labels, recipe)
         if draw < len(seeds):  # a rule costs more than presence: as many random encoders as SAEs

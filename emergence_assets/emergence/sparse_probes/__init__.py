@@ -1,0 +1,1 @@
+"""Presence of a category in several latents together: k-sparse probes."""
