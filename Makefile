@@ -91,8 +91,8 @@ bench-activations: $(SET_UP) $(PEERS) ## measure the activation store and other 
 bench-saes: $(SET_UP) $(PEERS) ## measure SAE training and other libraries; about 7 minutes
 	$(BIN)/python -m benchmarks --only sae-stack sae-peers
 
-calibration: $(SET_UP) ## measure how often the whole chain is right on planted families, 200 draws; about 25 minutes
-	$(BIN)/python -m benchmarks --only calibration
+calibration: $(SET_UP) ## error rates on planted families, and claims about families without features; about an hour
+	$(BIN)/python -m benchmarks --only calibration null-claims
 
 clean: ## remove the environments; data stays
 	rm -rf $(VENV) .peers

@@ -21,6 +21,7 @@ from benchmarks.calibration import N_DRAWS, measure_calibration
 from benchmarks.cell_statistics import measure_cell_statistics
 from benchmarks.identity_rules import measure_identity_rules
 from benchmarks.latent_matching import measure_latent_matching
+from benchmarks.null_claims import N_FAMILIES, measure_null_claims
 from benchmarks.reactivation_rules import measure_reactivation_rules
 from benchmarks.read_outs import measure_read_outs
 from benchmarks.rounds import measure_in_worker
@@ -53,11 +54,12 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "time-rules": lambda _: measure_time_rules(),
     "cell-statistics": lambda _: measure_cell_statistics(),
     "calibration": lambda arguments: measure_calibration(RESULTS, arguments.draws),
+    "null-claims": lambda arguments: measure_null_claims(arguments.families),
     "study": lambda arguments: measure_study_run(arguments.study),
 }
 """Name → measurement, called with the arguments of the command line."""
 NEEDS_PEERS = {"activation-peers", "sae-peers"}
-BY_NAME_ONLY = {"calibration", "read-outs"}
+BY_NAME_ONLY = {"calibration", "null-claims", "read-outs"}
 """Benchmarks too long for a run of all."""
 ON_DEVICES = {"sae-stack", "sae-peers"}
 """Benchmarks that accept --device; the others measure the CPU."""
@@ -70,6 +72,8 @@ def main() -> None:
     parser.add_argument("--only", choices=list(BENCHMARKS), nargs="+", help="some benchmarks instead of all")
     parser.add_argument("--peers", type=Path, default=Path(".peers"), help="environment that `make peers` makes")
     parser.add_argument("--draws", type=int, default=N_DRAWS, help=f"draws of the calibration (default: {N_DRAWS})")
+    families = f"families of each kind for null-claims (default: {N_FAMILIES})"
+    parser.add_argument("--families", type=int, default=N_FAMILIES, help=families)
     parser.add_argument("--device", default="cpu", help=f"cpu or cuda; for {' and '.join(sorted(ON_DEVICES))}")
     arguments = parser.parse_args()
     if arguments.device != "cpu" and not set(arguments.only or BENCHMARKS) <= ON_DEVICES:

@@ -47,6 +47,7 @@ def _checkpoint(step: int, p_cl: Floats, dense_cl: Floats, noise: Noise, rng: np
     n_rows, n_seeds, n_boot = p_cl.size, noise.n_seeds, noise.n_boot
     category, layer = (index.ravel() for index in np.indices(p_cl.shape))
     seeds_rk = p_cl.reshape(-1, 1) + noise.saes * rng.normal(size=(n_rows, n_seeds))
+    select_rk = seeds_rk + _of_texts(noise.texts, n_rows, n_seeds, 1, rng)[..., 0]
     seeds_rk += _of_texts(noise.texts, n_rows, n_seeds, 1, rng)[..., 0]
     drawn_rkb = seeds_rk[..., None] + _of_texts(noise.texts, n_rows, n_seeds, n_boot, rng)
     cells = [("planted", step, int(at)) for at in layer]
@@ -59,6 +60,7 @@ def _checkpoint(step: int, p_cl: Floats, dense_cl: Floats, noise: Noise, rng: np
         {
             "layer": layer,
             "category": [f"c{i:03}" for i in category],
+            "p_select": select_rk.mean(axis=1),
             "p_best": seeds_rk.mean(axis=1),
             "p_seeds": pl.Series(seeds_rk.astype(np.float32), dtype=lists),
             "p_dense": p_dense,
@@ -75,7 +77,6 @@ def _checkpoint(step: int, p_cl: Floats, dense_cl: Floats, noise: Noise, rng: np
         rel_depth=(pl.col("layer") + 1) / n_layers,
         control_id=pl.lit("none"),
         category_level=pl.lit("subject"),
-        p_select=pl.col("p_best"),
         n_seeds=pl.lit(noise.n_seeds),
         n_boot=pl.lit(noise.n_boot),
     )

@@ -16,7 +16,7 @@ from emergence_assets.emergence.space.thirds import part_of_layers
 
 Floats = NDArray[np.float64]
 
-LAYERS = (6, 12, 24, 36)
+LAYERS = (6, 12, 18, 24, 30)
 N_CATEGORIES, N_STUDIES = 50, 20
 CHANCE, LEVEL = 0.55, 0.3
 """Presence before training, and the gain of a present category."""
@@ -37,9 +37,9 @@ def mode(depth_l: Floats) -> Floats:
     return LEVEL * np.exp(-(((depth_l - 0.5) / 0.2) ** 2))
 
 
-def dip(depth_l: Floats, fall: float = 0.3) -> Floats:
-    """A gain that is lower by `fall` in the middle third."""
-    return np.where((depth_l > 1 / 3) & (depth_l < 2 / 3), LEVEL - fall, LEVEL)
+def dip(depth_l: Floats, fall: float = 0.3, centre: float = 0.5) -> Floats:
+    """A gain that is lower by `fall` in a third of the depth, by default the middle one."""
+    return np.where(np.abs(depth_l - centre) < 1 / 6, LEVEL - fall, LEVEL)
 
 
 SHAPES: Mapping[str, Callable[[Floats], Floats]] = {
@@ -49,6 +49,8 @@ SHAPES: Mapping[str, Callable[[Floats], Floats]] = {
     "valley of .3": dip,
     "valley of .15": lambda depth_l: dip(depth_l, 0.15),
     "valley of .1": lambda depth_l: dip(depth_l, 0.1),
+    "early valley of .15": lambda depth_l: dip(depth_l, 0.15, 1 / 3),
+    "late valley of .15": lambda depth_l: dip(depth_l, 0.15, 2 / 3),
 }
 
 
@@ -101,7 +103,6 @@ def _rules(presence: pl.DataFrame, rows: pl.DataFrame, n_layers: int) -> dict[st
         "naive": float(naive_rule(part_of_layers(np.arange(n_layers), n_layers), gain_cl).mean()),
         "drop >= .05": _share(rows["gate_drop"]),
         "gated": _share(rows["passes_gate"]),
-        "permuted layers": _share(rows["perm_p"] < 0.05),
         "two humps": _share(over_space["n_modes"] > 1),
         "dip p < .05": _share(over_space["dip_p"] < 0.05),
     }

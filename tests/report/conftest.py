@@ -33,10 +33,10 @@ from emergence_assets.emergence.space.over_space import emergence_over_space
 from emergence_assets.emergence.space.reactivation import reactivation
 from emergence_assets.emergence.space.table import REACTIVATION
 from emergence_assets.emergence.time.over_time import emergence_over_time
-from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores
+from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, latent_stats
 from emergence_assets.features.statistics.codes import Codes
 from emergence_assets.features.statistics.labels import Labels
-from emergence_assets.features.statistics.presence_cell import presence_cell, random_presence_cell
+from emergence_assets.features.statistics.presence_cell import presence_cell, random_presence_cell, with_rule
 from emergence_assets.plan.timeline import TimelineEntry
 from emergence_assets.report.charts.readings import ReportTables
 from emergence_assets.study.controls import MADE_CONTROLS
@@ -74,7 +74,8 @@ def planted_tables() -> Tables:
         presence = category_presence(cells, _bow())
         metrics = [
             {"model": model, "step": step, "layer": layer, "n_layers": n_layers, "sae_seed": 0, "fvu": 0.3, "l0": 4.0}
-            | {"dead_frac": 0.1, "explained_variance": 0.7, "dense_frac": 0.0}
+            | {"dead_frac": 0.1, "explained_variance": 0.7, "dense_frac": 0.0, "pw_mcc": 0.6}
+            | {"participation_ratio": 2.0}
             for model, (_, n_layers) in SIZES.items()
             for step in steps
             for layer in range(n_layers)
@@ -158,14 +159,16 @@ def _cells(strength: float, dense: float, steps: tuple[int, ...], seed: int) -> 
                 read_out[np.arange(N_TEXTS), category] += dense
                 rate = np.full((N_TEXTS, N_LATENTS), 0.1)
                 scores = dense_scores(read_out, [labels], RECIPE)
-                dictionaries = [
-                    (draw, random_presence_cell(drawn(rng_of_random, rate), scores, [labels], RECIPE))
-                    for draw in range(2)
-                ]
+                dictionaries = []
+                for draw in range(2):
+                    codes = drawn(rng_of_random, rate)
+                    cell = random_presence_cell(codes, scores, [labels], RECIPE)
+                    dictionaries.append((draw, with_rule(cell, latent_stats(codes, [labels], RECIPE))))
                 rate[np.arange(N_TEXTS), category] += strength * (step > 8)
                 for sae_seed in range(2):
                     codes = drawn(rng, rate)
-                    dictionaries.append((sae_seed, presence_cell(codes, scores, [labels], RECIPE)))
+                    cell = presence_cell(codes, scores, [labels], RECIPE)
+                    dictionaries.append((sae_seed, with_rule(cell, latent_stats(codes, [labels], RECIPE))))
                 for sae_seed, cell in dictionaries:
                     frames.append(
                         cell.with_columns(

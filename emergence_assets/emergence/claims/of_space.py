@@ -1,4 +1,4 @@
-"""Claims about depth: where presence peaks, and that a category fades in the middle layers and returns."""
+"""Claims about depth: where presence peaks, and that a category fades in some layers and returns in later ones."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +13,7 @@ MAX_SPREAD = 0.5
 _WHERE_SHOWN = {
     "representational": ": shown for the SAEs and the dense probe",
     "allocation": ": shown for the SAEs, not for the dense probe",
+    "geometric": ": random directions do the same",
 }
 """End of a statement by `verdict`: where the drop and return is shown."""
 
@@ -57,7 +58,7 @@ def claims_of_depth(space: pl.DataFrame) -> list[Claim]:
 
 
 def claims_of_reactivation(reactivation: pl.DataFrame, mechanism: pl.DataFrame, level: str) -> list[Claim]:
-    """State per model and category at the last step that presence fades in the middle layers and returns.
+    """State per model and category at the last step that presence fades over the layers and returns.
 
     Args:
         reactivation: `reactivation`; rows with verdict "insufficient" give no claim.
@@ -80,8 +81,7 @@ def claims_of_reactivation(reactivation: pl.DataFrame, mechanism: pl.DataFrame, 
             Control("fdr", below(row["q"])),
             Control("sae_seed", seeds_agree(row["n_seeds_agree"], row["n_seeds"])),
             Control("label_shuffle", _not(shuffled.get(_key(row)))),
-            Control("other_cut_points", above(row["drop_quarters_lo"]), must=False),
-            Control("layer_permutation", below(row["perm_p"]), must=False),
+            Control("random_encoder", None if row["random_drop"] is None else row["verdict"] != "geometric"),
             Control("dense", row["verdict"] == "representational", must=False),
             Control("ablation", depends.get((row["model"], row["category_level"], row["category"])), must=False),
             ONE_RUN,
@@ -89,8 +89,9 @@ def claims_of_reactivation(reactivation: pl.DataFrame, mechanism: pl.DataFrame, 
         claims.append(
             Claim(
                 kind="reactivation",
-                statement=f"In {row['model']} at step {row['step']:,}, presence of {subject(row)} fades in the middle "
-                f"layers and returns in the late layers{_WHERE_SHOWN.get(row['verdict'], '')}.",
+                statement=f"In {row['model']} at step {row['step']:,}, presence of {subject(row)} fades at "
+                f"{_percent(row['valley_depth'])} of the depth and returns at {_percent(row['return_depth'])}"
+                f"{_WHERE_SHOWN.get(row['verdict'], '')}.",
                 estimate=row["ri"],
                 interval=(row["ri_lo"], row["ri_hi"]),
                 unit="reactivation index",
@@ -103,6 +104,10 @@ def claims_of_reactivation(reactivation: pl.DataFrame, mechanism: pl.DataFrame, 
             )
         )
     return claims
+
+
+def _percent(depth: float | None) -> str:
+    return "an unknown part" if depth is None else f"{100 * depth:.0f} %"
 
 
 def _layers(row: Mapping[str, Any]) -> tuple[int, int]:

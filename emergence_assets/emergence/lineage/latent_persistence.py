@@ -16,9 +16,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emergence_assets.emergence.lineage.pairs import third
 from emergence_assets.emergence.lineage.read_latents import ReadSAE, SAEKey
 from emergence_assets.emergence.lineage.stability_table import LATENT_CARRY
+from emergence_assets.emergence.space.thirds import part_of_layers
 from emergence_assets.features.statistics.formulas import bootstrap_weights
 
 N_CONTROLS = 5
@@ -58,11 +58,15 @@ def latent_persistence(
         boot_seed: seed of the text weights.
     """
     own = edges.filter((pl.col("axis") == "layer") & pl.col("accepted"))
+    parts_of_depth = part_of_layers(np.arange(n_layers), n_layers).tolist()
     own = own.with_columns(
-        pl.min_horizontal(2, 3 * (pl.col(f"{side}_layer").cast(pl.Int32) + 1) // n_layers).alias(f"{side}_third")
+        pl.col(f"{side}_layer")
+        .replace_strict(range(n_layers), parts_of_depth, return_dtype=pl.Int64)
+        .alias(f"{side}_third")
         for side in ("src", "dst")
     ).filter(pl.col("src_third") == 0)
-    middle = [layer for layer in layers if layer >= 0 and third(layer, n_layers) == 1]
+    blocks = np.array([layer for layer in layers if layer >= 0], np.int64)
+    middle = blocks[part_of_layers(blocks, n_layers) == 1].tolist()
     between = (
         own.filter(pl.col("dst_third") == 1)
         .group_by(_EARLY, maintain_order=True)

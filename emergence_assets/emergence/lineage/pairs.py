@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+
 from emergence_assets.emergence.lineage.read_latents import SAEKey
+from emergence_assets.emergence.space.thirds import part_of_layers
 
 
 class Pair(NamedTuple):
@@ -48,8 +51,8 @@ def pairs_over_steps(steps: Sequence[int], layer: int, seeds: Sequence[int]) -> 
 def pairs_over_layers(step: int, layers: Sequence[int], n_layers: int, seeds: Sequence[int]) -> list[Pair]:
     """List the comparisons between layers of one checkpoint, without the embedding (-1): one vector for all texts."""
     blocks = sorted(layer for layer in layers if layer >= 0)
-    early = [layer for layer in blocks if third(layer, n_layers) == 0]
-    between = set(pairwise(blocks)) | {(a, b) for a in early for b in blocks if b > a and third(b, n_layers) > 0}
+    part = dict(zip(blocks, part_of_layers(np.array(blocks, np.int64), n_layers).tolist(), strict=True))
+    between = set(pairwise(blocks)) | {(a, b) for a in blocks for b in blocks if part[a] == 0 and part[b] > 0}
     return [
         Pair("layer", SAEKey(step, a, seed), SAEKey(step, b, other))
         for a, b in sorted(between)
@@ -77,8 +80,3 @@ def pairs_over_sizes(
         for nearest in [min(others, key=lambda at: abs((at + 1) / n_layers[1] - (layer + 1) / n_layers[0]))]
         for seed, other in next_seeds(seeds).items()
     ]
-
-
-def third(layer: int, n_layers: int) -> int:
-    """Return the third of the depth, (layer + 1) / n_layers, that contains a layer: 0, 1 or 2."""
-    return min(2, 3 * (layer + 1) // n_layers)

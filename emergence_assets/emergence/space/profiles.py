@@ -37,6 +37,8 @@ class Profiles:
     p_best_sl: Floats
     step0_sl: Floats
     """p_best at step 0; NaN if not measured."""
+    step0_select_sl: Floats
+    """p_select at step 0; NaN if not measured."""
     dense_sl: Floats
     p_best_slb: Floats
     """Replicates over texts and SAE seeds."""
@@ -51,6 +53,11 @@ class Profiles:
     def gain_sl(self) -> Floats:
         """p_best - p_step0, in AUROC units."""
         return self.p_best_sl - self.step0_sl
+
+    @property
+    def gain_select_sl(self) -> Floats:
+        """The gain on split select, in AUROC units: for choices that must not depend on the scored texts."""
+        return self.p_select_sl - self.step0_select_sl
 
     @property
     def compared_l(self) -> NDArray[np.bool_]:
@@ -82,7 +89,7 @@ def _of_checkpoint(part: pl.DataFrame, first: pl.DataFrame) -> Profiles:
         )
     key = [*SERIES, "layer"]
     before = part.select(key).join(
-        first.select(*key, "p_best", "p_seeds", "replicates"), on=key, how="left", maintain_order="left"
+        first.select(*key, "p_select", "p_best", "p_seeds", "replicates"), on=key, how="left", maintain_order="left"
     )
     groups = _means_of(own)
     n_boot, n_seeds = replicate_array(part).shape[1], int(part["n_seeds"].to_numpy().max())
@@ -104,6 +111,7 @@ def _of_checkpoint(part: pl.DataFrame, first: pl.DataFrame) -> Profiles:
         array(part, "p_select"),
         array(part, "p_best"),
         array(before, "p_best"),
+        array(before, "p_select"),
         array(part, "p_dense"),
         replicates_slb,
         array(part, "replicates_dense", n_boot),

@@ -24,7 +24,7 @@ REACTIVATION = table_spec(
         Relation(
             "verdicts_follow_from_their_gates",
             "A drop and return is stated exactly where every criterion is met, including that of six layers.",
-            pl.col("verdict").is_in(["representational", "allocation"])
+            pl.col("verdict").is_in(["representational", "allocation", "geometric"])
             == (_CRITERIA & (pl.col("n_layers_read") >= 6) & pl.col("ri").is_not_null()),
         ),
         beside_every_row("model", "step", "level", "aggregate", "category_level", "category"),

@@ -4,7 +4,19 @@ import polars as pl
 
 from emergence_assets.checkpoints import keys
 from emergence_assets.emergence import columns
-from resources.tables.columns import auroc, choice, difference, flag, layer, list_of, probability, ratio, share, string
+from resources.tables.columns import (
+    auroc,
+    choice,
+    count,
+    difference,
+    flag,
+    layer,
+    list_of,
+    probability,
+    ratio,
+    share,
+    string,
+)
 from resources.tables.table import Column, Table, with_interval
 
 EMERGENCE_OVER_SPACE = Table(
@@ -43,8 +55,7 @@ EMERGENCE_OVER_SPACE = Table(
 )
 REACTIVATION = Table(
     "reactivation",
-    "One row per model, step, control and category (or their mean): whether presence drops in the middle layers and "
-    "returns.",
+    "One row per model, step, control and category (or their mean): whether presence falls over layers and returns.",
     (
         *keys.CHECKPOINT,
         keys.N_LAYERS,
@@ -54,17 +65,20 @@ REACTIVATION = Table(
         *with_interval(difference("early", "mean gain over the first third of the depth").or_null),
         *with_interval(difference("mid", "mean gain over the second third").or_null),
         *with_interval(difference("late", "mean gain over the last third").or_null),
-        *with_interval(difference("drop", "min(early, late) - mid", 2).or_null),
-        *with_interval(
-            ratio("ri", "reactivation index: drop / min(early, late); null where that minimum is below 0.05").or_null
+        *(
+            share(f"{name}_depth", f"relative depth of the {name}, chosen on split select").or_null
+            for name in ("peak", "valley", "return")
         ),
+        *with_interval(difference("drop", "min(peak, return) - valley of the gain", 2).or_null),
         *with_interval(
-            difference("drop_quarters", "drop with the middle from a quarter to a half of the depth", 2).or_null
+            ratio("ri", "reactivation index: drop / min(peak, return); null where that minimum is below 0.05").or_null
         ),
         *with_interval(difference("drop_presence", "drop of p_best, without step 0").or_null),
+        *with_interval(difference("random_drop", "drop of the gain of random encoders in the same layers", 2).or_null),
+        *with_interval(difference("net_drop", "drop of the gain beyond that of random encoders", 4).or_null),
         *with_interval(difference("dense_drop", "drop of p_dense, without step 0").or_null),
-        share("valley_depth", "relative depth of the deepest dip of the smoothed gain").or_null,
-        probability("perm_p", "p-value of so deep a dip when layers are permuted").or_null,
+        probability("dip_p", "p-value of the null hypothesis that the profile has at most one mode").or_null,
+        count("n_returns", "modes after the first, separated by more than 0.05 and the noise", "modes").or_null,
         columns.P_VALUE.or_null,
         columns.Q.or_null,
         columns.N_SEEDS,
@@ -72,6 +86,7 @@ REACTIVATION = Table(
         flag("gate_layers", "at least 6 layers were read"),
         flag("gate_drop", "drop >= 0.05"),
         flag("gate_interval", "drop_lo > 0"),
+        flag("gate_dip", "dip_p < 0.05"),
         flag("gate_fdr", "q < 0.05"),
         flag("gate_seeds", "two or more SAE seeds, two thirds of which agree"),
         flag("gate_presence", "drop_presence >= 0.05 and drop_presence_lo > 0"),
@@ -79,7 +94,7 @@ REACTIVATION = Table(
         choice(
             "verdict",
             "kind of the drop and return over depth",
-            ("representational", "allocation", "none", "undefined", "insufficient"),
+            ("representational", "allocation", "geometric", "none", "undefined", "insufficient"),
         ),
         columns.N_BOOT,
     ),

@@ -22,11 +22,12 @@ def presence_over_size(scale: pl.DataFrame, level: str, width: int = theme.WIDE)
     points = size_points(scale, level)
     if points.is_empty():
         return None
-    shuffled = size_points(scale, level, "label_shuffle")
+    shuffled, random = (size_points(scale, level, control) for control in ("label_shuffle", "random_encoder"))
     bow = points["p_bow"].drop_nulls().mean()
     models = points.sort("n_params_nonemb", "model")["model"].to_list()
     kinds = {
         "best latent": points.select("model", "n_params_nonemb", "lo", "hi", p="p_best"),
+        "random directions": random.select("model", "n_params_nonemb", p="p_best"),
         "step 0": points.select("model", "n_params_nonemb", p="p_step0"),
         "dense probe": points.select("model", "n_params_nonemb", p="p_dense"),
         "bag of words": points.select("model", "n_params_nonemb", p=pl.lit(bow, pl.Float64)),
@@ -41,9 +42,8 @@ def presence_over_size(scale: pl.DataFrame, level: str, width: int = theme.WIDE)
         label=pl.when(pl.col("kind") == "best latent").then("model"),
     )
     shown = [kind for kind in kinds if kind in long["kind"].unique()]
-    colours = dict(
-        zip(kinds, (theme.SERIES[0], theme.SERIES[5], theme.SERIES[1], theme.SERIES[2], theme.CONTROL), strict=True)
-    )
+    series = [theme.SERIES[number] for number in (0, 3, 5, 1, 2)]
+    colours = dict(zip(kinds, [*series, theme.CONTROL], strict=True))
     colour = theme.colour_by("kind", shown, [colours[kind] for kind in shown], columns=0 if theme.is_wide(width) else 2)
     n = points["n_params_nonemb"]
     span = [float(n.min() or 1) / 1.6, float(n.max() or 1) * 1.6]  # pyright: ignore[reportArgumentType]

@@ -7,7 +7,9 @@ from emergence_assets.report.charts import theme
 
 MAX_CATEGORIES = 4
 """Number of profiles that are drawn; the table has all."""
-_LINES = {"best latent": [1, 0], "dense probe": [7, 3], "step 0": [2, 3]}
+_LINES = {"best latent": [1, 0], "random directions": [4, 2], "dense probe": [7, 3], "step 0": [2, 3]}
+_HALF_WINDOW = 1 / 12
+"""Half of the width of a window in relative depth, see `valleys.window_layers`."""
 
 
 def falling_categories(reactivation: pl.DataFrame, level: str, model: str) -> pl.DataFrame:
@@ -20,7 +22,7 @@ def falling_categories(reactivation: pl.DataFrame, level: str, model: str) -> pl
 def profiles_by_depth(
     reactivation: pl.DataFrame, space: pl.DataFrame, level: str, model: str, width: int = theme.WIDE
 ) -> theme.Chart | None:
-    """Draw presence by relative depth at the last step, beside the dense probe and step 0; middle third shaded.
+    """Draw presence by relative depth at the last step, beside its controls; the valley is shaded.
 
     Args:
         reactivation: see `REACTIVATION`.
@@ -33,14 +35,17 @@ def profiles_by_depth(
     if shown.is_empty():
         return None
     keys = ["model", "step", "control_id", "aggregate", "category_level", "category"]
-    profiles = shown.join(space, on=keys, how="left", maintain_order="left")
+    random = space.filter(control_id="random_encoder").with_columns(control_id=pl.lit("none"))
+    profiles = shown.join(space, on=keys, how="left", maintain_order="left").join(
+        random.select(*keys, profile_random="profile"), on=keys, how="left", nulls_equal=True, maintain_order="left"
+    )
     columns = 4 if theme.is_wide(width) else 1
     chart_width = width // columns - 78 if columns > 1 else width - 78
     panels = [_panel(row, chart_width) for row in profiles.iter_rows(named=True)]
     return theme.themed(
         alt.concat(*panels, columns=columns),
-        f"The {level} categories that fall most in the middle layers of {model}",
-        "Last step. Shaded: middle third of the depth. Below each name: result of the criteria",
+        f"The {level} categories that fall most over the layers of {model} and return",
+        "Last step. Shaded: the valley, located on the other half of the texts. Below a name: result of the criteria",
         width,
         f"Line charts of AUROC against relative depth for {shown.height} categories in {model}, beside its controls.",
     )
@@ -68,7 +73,7 @@ def index_over_steps(reactivation: pl.DataFrame, level: str, model: str, width: 
         x=theme.log_step(),
         note=pl.format("{}, step {}: {}, {}", "category", "step", pl.col("ri").round(2), "verdict"),
     )
-    y = alt.Y("ri:Q", title="reactivation index (1: gain lost in the middle)")
+    y = alt.Y("ri:Q", title="reactivation index (1: gain lost in the valley)")
     colour = theme.colour_by("category", names, columns=0 if theme.is_wide(width) else 2, symbolType="circle")
     base = alt.Chart(theme.values(rows.drop("model"))).encode(theme.step_x(rows["step"].to_list()), y, colour)
     points = base.mark_point(size=54, opacity=1, strokeWidth=2).encode(
@@ -83,17 +88,18 @@ def index_over_steps(reactivation: pl.DataFrame, level: str, model: str, width: 
     return theme.themed(
         chart,
         f"How far {level} categories fade and return in {model}, over training",
-        "Share of the lower end's gain that is lost in the middle; drawn where both ends gain 0.05; filled: meets all "
-        "criteria",
+        "Share of the lower peak's gain that is lost in the valley; drawn where both peaks gain 0.05; filled: meets "
+        "all criteria",
         width,
         f"Line chart of the reactivation index against training step for {len(names)} categories in {model}.",
     )
 
 
 def _panel(row: dict[str, object], width: int) -> theme.Chart:
-    """Draw one category: three lines over depth."""
+    """Draw one category: a line over depth for each profile that is known."""
     n_layers = int(str(row["n_layers"]))
-    lists = {"best latent": row["profile"], "dense probe": row["profile_dense"], "step 0": row["profile_step0"]}
+    columns = ("profile", "profile_random", "profile_dense", "profile_step0")
+    lists = {line: row[name] for line, name in zip(_LINES, columns, strict=True) if row[name] is not None}
     lines = pl.concat(
         pl.DataFrame({"layer": row["layers"], "p": line}, schema={"layer": pl.Int16, "p": pl.Float64}).with_columns(
             line=pl.lit(name)
@@ -105,13 +111,13 @@ def _panel(row: dict[str, object], width: int) -> theme.Chart:
         note=pl.format("layer {}, {}: {}", "layer", "line", pl.col("p").round(3)),
     )
     colour = theme.colour_by(
-        "line", list(_LINES), [theme.SERIES[0], theme.SERIES[1], theme.CONTROL], **theme.LINE_LEGEND
+        "line", list(_LINES), [theme.SERIES[0], theme.SERIES[3], theme.SERIES[1], theme.CONTROL], **theme.LINE_LEGEND
     )
     x = alt.X("u:Q", title="relative depth", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=3))
     y = alt.Y("p:Q", title="AUROC", scale=alt.Scale(domain=[0.45, 1.0], clamp=True))
-    middle = alt.Chart(alt.Data(values=[{"u": 1 / 3, "end": 2 / 3}])).mark_rect(
-        opacity=0.18, color=theme.CONTROL, aria=False
-    )
+    centre = float(str(row["valley_depth"])) - 0.5 / n_layers
+    ends = {"u": max(centre - _HALF_WINDOW, 0), "end": min(centre + _HALF_WINDOW, 1)}
+    middle = alt.Chart(alt.Data(values=[ends])).mark_rect(opacity=0.18, color=theme.CONTROL, aria=False)
     base = alt.Chart(theme.values(lines))
     return alt.layer(
         middle.encode(x, alt.X2("end:Q")),

@@ -87,18 +87,18 @@ def shuffled_by_step(presence: pl.DataFrame, level: str) -> pl.DataFrame:
 
 
 def gains_by_layer(presence: pl.DataFrame, level: str) -> pl.DataFrame:
-    """Average the gain over step 0 over all categories, per model, layer and step, the embedding included."""
+    """Average gain and net gain over all categories, per model, layer and step, the embedding included."""
     return (
         presence.filter(category_level=level, control_id="none")
         .group_by("model", "layer", "step", maintain_order=True)
-        .agg(gain=pl.col("gain").cast(pl.Float64).mean(), n_categories=pl.len())
+        .agg(pl.col("gain", "net_gain").cast(pl.Float64).mean(), n_categories=pl.len())
         .drop_nulls("gain")
         .sort("model", "layer", "step")
     )
 
 
 def gains_at_best_layer(presence: pl.DataFrame, level: str, model: str) -> pl.DataFrame:
-    """Select the gain per category and step at the category's own best layer, with its interval.
+    """Select gain and net gain per category and step at the category's own best layer, with their intervals.
 
     The best layer has the highest `p_select` at the last step. It is chosen on the other half of the texts, so that the
     choice does not bias the gain.
@@ -108,7 +108,10 @@ def gains_at_best_layer(presence: pl.DataFrame, level: str, model: str) -> pl.Da
     best = last.sort(["p_select", "layer"], descending=[True, False]).unique("category", keep="first")
     return (
         rows.join(best.select("category", "layer"), on=["category", "layer"], how="semi")
-        .select("category", "layer", "step", "p_best", "gain", "gain_lo", "gain_hi")
+        .select(
+            *("category", "layer", "step", "p_best"),
+            *(f"{name}{end}" for name in ("gain", "net_gain") for end in ("", "_lo", "_hi")),
+        )
         .drop_nulls("gain")
         .sort("category", "step")
     )

@@ -1,18 +1,23 @@
-"""Quality of the SAEs over training and layers: FVU and share of dead latents."""
+"""Quality of the SAEs and of their rows over training and layers."""
 
 import altair as alt
 import polars as pl
 
 from emergence_assets.report.charts import theme
 
-_METRICS = {"fvu": "FVU", "dead_frac": "share of dead latents"}
+_METRICS = {
+    "fvu": "FVU",
+    "dead_frac": "share of dead latents",
+    "participation_ratio": "effective dimension",
+    "pw_mcc": "agreement of seeds",
+}
 
 
 def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = theme.WIDE) -> theme.Chart | None:
-    """Draw FVU and share of dead latents against the training step, a line per layer, a column per model.
+    """Draw four metrics against the training step, a row per metric, a line per layer, a column per model.
 
     Args:
-        sae_metrics: columns model, step, layer, n_layers, fvu, dead_frac; one row per SAE, seeds are averaged.
+        sae_metrics: see `SAE_METRICS`; one row per SAE, seeds are averaged.
         models: the columns, in this order.
         width: pixels of the whole chart.
     """
@@ -30,6 +35,8 @@ def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = theme
     panels: list[alt.HConcatChart] = []
     for start in range(0, len(models), columns):
         for metric, title in _METRICS.items():
+            if rows[metric].is_null().all():  # one SAE seed agrees with no other
+                continue
             top = rows[metric].drop_nulls().max()
             scale = alt.Scale(domain=[0, max(float(top or 0.0) * 1.05, 0.05)], nice=True)  # pyright: ignore[reportArgumentType]
             shown = models[start : start + columns]
@@ -39,9 +46,10 @@ def sae_quality(sae_metrics: pl.DataFrame, models: list[str], width: int = theme
         alt.vconcat(*panels).resolve_scale(color="shared"),
         "SAE quality over training, by model and layer",
         "Mean over SAE seeds. FVU: fraction of variance unexplained on held-out activations; "
-        "dead: active on none of the last training tokens",
+        "dead: active on none of the last training tokens; effective dimension: participation ratio of the rows; "
+        "agreement: mean cosine of matched latents of two seeds",
         width,
-        "Line charts of unexplained variance and share of dead latents against training step, per model and layer.",
+        "Line charts of FVU, dead latents, dimension of rows and agreement of seeds against step, per model and layer.",
     )
 
 

@@ -35,6 +35,7 @@ def finding(
     level: str,
     n_seeds: int | None = None,
     has_replicates: bool = False,
+    controls: pl.DataFrame | None = None,
 ) -> Finding:
     """Derive the finding of a study from its largest model. A rise is called emergence only if the claims support it.
 
@@ -44,6 +45,7 @@ def finding(
         level: label level.
         n_seeds: SAE seeds per cell; None if not known.
         has_replicates: whether the study has further training runs of a model, with other seeds.
+        controls: see `CATEGORY_CONTROLS`; None if there are none.
     """
     rows = headline.filter(category_level=level, control_id="none").sort("n_params_nonemb", "model")
     if rows.is_empty():
@@ -56,7 +58,10 @@ def finding(
         result = "not supported"
     limits = tuple(_limits(result, main, n_seeds, has_replicates))
     others = "" if result in ("unknown", "control failed") else _other_models(each[:-1])
-    return Finding(result, _lead(result, main, each, level, claim), others, _controls(main, each), limits)
+    values = _controls(main, each)
+    if controls is not None:
+        values += _rivals(controls.filter(aggregate="mean", category_level=level, model=main["model"]))
+    return Finding(result, _lead(result, main, each, level, claim), others, values, limits)
 
 
 def _emergence_claim(claims: pl.DataFrame, model: str, level: str) -> dict[str, Any] | None:
@@ -177,6 +182,31 @@ def _controls(row: Mapping[str, Any], each: list[dict[str, Any]]) -> str:
     if row["p_bow"] is not None:
         parts.append(f"The bag of words of the text alone reaches {number(row['p_bow'])}.")
     return " ".join(parts)
+
+
+def _rivals(controls: pl.DataFrame) -> str:
+    """Compare the best latent at the last step with dictionaries and words that know less, in one layer."""
+    found = {row["control_id"]: row for row in known_rows(controls)}
+    parts = [
+        f"{name} {number(found[control]['p_best'])} (the latent lies {span(lo, hi, signed)} above it)"
+        for control, name in _RIVALS.items()
+        if control in found
+        for lo, hi in [(found[control]["above_control_lo"], found[control]["above_control_hi"])]
+    ]
+    if not parts:
+        return ""
+    one = next(iter(found.values()))
+    return (
+        f" In layer {one['layer']}, the best one, the latent has {number(one['p_measured'])} at the last step; "
+        f"{'; '.join(parts)}."
+    )
+
+
+_RIVALS = {
+    "dict_gauss": "an SAE trained on Gaussian rows with the mean and covariance of the real ones has",
+    "best_word": "the best single word",
+    "text_wordshuffle": "the same latents, with the words of a text in random order,",
+}
 
 
 def _limits(result: Result, row: Mapping[str, Any], n_seeds: int | None, has_replicates: bool) -> list[str]:

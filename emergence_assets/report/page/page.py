@@ -77,6 +77,7 @@ def build_page(
         level,
         seeds if isinstance(seeds, int) else None,
         has_replicates=not tables.model_seeds.is_empty(),
+        controls=tables.category_controls,
     )
     caution = _CAUTION if found.result == "control failed" else ""
     of_claims = next((str(row["fingerprint"]) for row in provenance if row.get("asset") == "claims"), "")

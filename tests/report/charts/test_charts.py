@@ -91,11 +91,16 @@ def test_presence_over_time_shows_every_control(charts: dict[str, tuple[Chart, C
     assert len(best) == len(models_by_size(rising.category_presence)) * rising.category_presence["step"].n_unique()
 
 
-def test_heat_map_cells_are_gains_over_step_0(charts: dict[str, tuple[Chart, Chart]], rising: ReportTables) -> None:
-    cells = {
-        (row["model"], row["layer"], row["step"]): row["gain"] for row in _rows(charts["gain_by_layer"][0].to_dict())
-    }
+def test_heat_map_cells_are_gains_over_step_0_and_net_gains(
+    charts: dict[str, tuple[Chart, Chart]], rising: ReportTables
+) -> None:
+    drawn = _rows(charts["gain_by_layer"][0].to_dict())
+    cells = {(row["model"], row["layer"], row["step"]): row["gain"] for row in drawn}
     assert cells["large", 0, 0] == 0
+    # Both are drawn: the value of a cell is one or the other.
+    values = {(row["model"], row["layer"], row["step"], row["value"]) for row in drawn}
+    net = next(row["net_gain"] for row in drawn if (row["model"], row["layer"], row["step"]) == ("large", 1, 512))
+    assert {("large", 1, 512, cells["large", 1, 512]), ("large", 1, 512, net)} <= values
     gains = rising.category_presence.filter(
         pl.col("control_id") == "none", pl.col("model") == "large", pl.col("layer") == 1
     )

@@ -182,3 +182,23 @@ def test_limits_name_the_seeds_that_the_study_has(rising: ReportTables) -> None:
     replicated = "\n".join(finding(rising.headline, rising.claims, "subject", 2, has_replicates=True).limits)
     assert "one run of each model" not in replicated
     assert "table of training runs" in replicated
+
+
+def test_dictionaries_and_words_that_know_less_stand_beside_the_latent(rising: ReportTables) -> None:
+    told = finding(rising.headline, rising.claims, "subject", 1, controls=rising.category_controls).controls
+    mean = rising.category_controls.filter(model="large", aggregate="mean", control_id="dict_gauss").row(0, named=True)
+    assert (
+        f"an SAE trained on Gaussian rows with the mean and covariance of the real ones has {mean['p_best']:.3f}"
+        in told
+    )
+    assert f"In layer {mean['layer']}, the best one, the latent has {mean['p_measured']:.3f} at the last step" in told
+    for name in ("the best single word", "words of a text in random order"):
+        assert name in told
+    nothing = finding(rising.headline, rising.claims, "subject", 1, controls=rising.category_controls.clear()).controls
+    assert nothing == _found(rising).controls
+
+
+def test_latents_of_their_own_are_counted_beside_those_of_random_encoders(rising: ReportTables) -> None:
+    row = rising.headline.filter(model="large", control_id="none").row(0, named=True)
+    told = f"{row['n_own_last']:.1f} of {row['n_categories']} have one in a layer of large"
+    assert f"{told} ({row['n_own_random_last']:.1f} in random encoders)" in _limits(rising)
