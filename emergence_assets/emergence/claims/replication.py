@@ -30,23 +30,26 @@ def beside(claims: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
         * other_inside: whether the other estimate lies in the interval of the first run. If both runs measured the same
           number, and intervals covered all that differs between them, it would in 83 % of cases.
         * agrees: for an effect, whether both intervals lie on the same side of 0; for a place (`PLACES`), whether they
-          overlap.
+          overlap; for a shape over sizes, whether the statements are the same but for their numbers.
         * holds: whether both runs support the claim and agree; null where the first run does not support it.
     """
     on = [*ABOUT, "nth"]
     here, there = (run.with_columns(nth=pl.int_range(pl.len()).over(ABOUT)) for run in (claims, other))
-    there = there.select(*on, *(pl.col(name).alias(f"{name}_other") for name in ("grade", "estimate", "lo", "hi")))
+    names = ("grade", "statement", "estimate", "lo", "hi")
+    there = there.select(*on, *(pl.col(name).alias(f"{name}_other") for name in names))
     rows = here.join(there, on=on, how="left", nulls_equal=True, validate="1:1", maintain_order="left")
     lo, hi, lo_other, hi_other = (pl.col(name) for name in ("lo", "hi", "lo_other", "hi_other"))
     overlap = (lo <= hi_other) & (lo_other <= hi)
     same_side = ((lo > 0) & (lo_other > 0)) | ((hi < 0) & (hi_other < 0))
-    agrees = pl.when(pl.col("unit").is_in(PLACES)).then(overlap).otherwise(same_side)
+    words, words_other = (pl.col(name).str.replace_all(r"\d[\d,]*", "") for name in ("statement", "statement_other"))
+    is_place, is_shape = pl.col("unit").is_in(PLACES), pl.col("kind") == "size"
+    agrees = pl.when(is_shape).then(words == words_other).when(is_place).then(overlap).otherwise(same_side)
     there_too = pl.col("grade_other").is_in(SUPPORTED).fill_null(False)
     return rows.with_columns(
         other_inside=pl.col("estimate_other").is_between(lo, hi),
         agrees=agrees,
         holds=pl.when(_SUPPORTED).then(there_too & agrees.fill_null(True)),
-    ).drop("nth", "lo_other", "hi_other")
+    ).drop("nth", "statement_other", "lo_other", "hi_other")
 
 
 def replication(claims: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:

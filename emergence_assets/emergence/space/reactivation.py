@@ -33,7 +33,7 @@ MIN_SEEDS = 2
 """SAE seeds below which the verdict is "insufficient": one seed does not show what another would find."""
 MIN_ENDS = 0.05
 """Gain in AUROC units that peak and return must have: below it no presence could have returned."""
-CRITERIA = ("gate_layers", "gate_drop", "gate_interval", "gate_dip", "gate_fdr", "gate_seeds", "gate_presence")
+CRITERIA = ("gate_layers", "gate_drop", "gate_interval", "gate_fdr", "gate_seeds", "gate_presence")
 _KEY = ["model", "step", "control_id", "aggregate", "category_level", "category"]
 
 
@@ -49,9 +49,10 @@ def reactivation(category_presence: pl.DataFrame) -> pl.DataFrame:
       neighbouring layers together. n_returns: further modes, separated by more than 0.05 and the noise.
     * p_value: of "no drop", normal with the standard deviation of the replicates. q: Benjamini-Hochberg over the
       categories of the model, step, control and level.
-    * criteria (columns gate_*): at least 6 layers; drop >= 0.05; drop_lo > 0; dip_p < 0.05; q < 0.05; at least two SAE
-      seeds, two thirds of which drop; and a drop of p_best itself with the same margin and bound, so that a mode of the
-      untrained model is not mistaken for a dip of the trained model. passes_gate: all criteria are met.
+    * criteria (columns gate_*): at least 6 layers; drop >= 0.05; drop_lo > 0; q < 0.05; at least two SAE seeds, two
+      thirds of which drop; and a drop of p_best itself with the same margin and bound, so that a mode of the untrained
+      model is not mistaken for a dip of the trained model. passes_gate: all criteria are met. dip_p is none: it finds
+      half as many valleys of 0.15 in six layers, and rejects no more (`benchmarks/reactivation_rules.py`).
     * verdict: "insufficient" below 6 layers (without step 0 no layer can be compared) or below 2 seeds; "undefined" if
       min(peak, return) is below 0.05; "none" if a criterion is not met; "geometric" if random encoders drop by 0.05
       too, with a lower bound above 0, and no drop beyond theirs is shown; "representational" if the dense probe drops
@@ -149,7 +150,6 @@ def _with_verdict(frame: pl.DataFrame) -> pl.DataFrame:
             gate_layers=pl.col("n_layers_read") >= MIN_LAYERS,
             gate_drop=pl.col("drop").fill_null(0.0) >= MARGIN,
             gate_interval=pl.col("drop_lo").fill_null(0.0) > 0,
-            gate_dip=pl.col("dip_p").fill_null(1.0) < 0.05,
             gate_fdr=pl.col("q").fill_null(1.0) < 0.05,
             gate_seeds=(seeds >= MIN_SEEDS) & (3 * agree.cast(pl.Int32) >= 2 * seeds.cast(pl.Int32)),
             gate_presence=_drops("drop_presence"),

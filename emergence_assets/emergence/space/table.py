@@ -86,7 +86,6 @@ REACTIVATION = Table(
         flag("gate_layers", "at least 6 layers were read"),
         flag("gate_drop", "drop >= 0.05"),
         flag("gate_interval", "drop_lo > 0"),
-        flag("gate_dip", "dip_p < 0.05"),
         flag("gate_fdr", "q < 0.05"),
         flag("gate_seeds", "two or more SAE seeds, two thirds of which agree"),
         flag("gate_presence", "drop_presence >= 0.05 and drop_presence_lo > 0"),

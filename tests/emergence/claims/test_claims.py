@@ -239,7 +239,7 @@ def test_lasting_latents_are_more_than_those_of_an_untrained_dictionary() -> Non
 def test_a_return_in_the_late_layers_needs_its_criteria_and_none_under_permuted_labels() -> None:
     row = PLACE | {"step": 1000, "control_id": "none", "verdict": "allocation", "passes_gate": True, "q": 0.01}
     row |= {"n_seeds": 2, "n_seeds_agree": 2, "ri": 0.5, "ri_lo": 0.2, "ri_hi": 0.8, "random_drop": 0.0}
-    row |= {"valley_depth": 0.5, "return_depth": 0.75}
+    row |= {"dip_p": 0.01, "valley_depth": 0.5, "return_depth": 0.75}
     quiet = row | {"control_id": "label_shuffle", "passes_gate": False, "verdict": "none"}
     schema = REACTIVATION.schema
     claim = stated(evidence(reactivation=frame(schema, _of(schema, row), _of(schema, quiet))), "reactivation")

@@ -82,6 +82,17 @@ def test_an_effect_agrees_by_its_sign_and_a_place_by_its_interval() -> None:
     assert beside(here, there)["holds"].to_list() == [True, False]
 
 
+def test_a_shape_over_sizes_agrees_by_its_words() -> None:
+    here = run(("size", "fish", "B", -0.1, 0.1))
+    shapes = (
+        ("Presence of fish has a threshold in model size, between 7,000 and 25,000 parameters.", True),
+        ("Presence of fish grows smoothly with model size.", False),
+    )
+    own = here.with_columns(statement=pl.lit(shapes[0][0].replace("25,000", "85,000")))
+    for statement, agrees in shapes:
+        assert beside(own, here.with_columns(statement=pl.lit(statement)))["agrees"].to_list() == [agrees]
+
+
 def test_a_run_beside_itself_holds_whatever_it_supports() -> None:
     counts = replication(HERE, HERE)
     assert (counts["held"] == counts["supported"]).all()
