@@ -15,7 +15,7 @@ from emergence_assets.emergence.time.rises import Series, has_risen, is_dated, r
 from emergence_assets.features.statistics.formulas import benjamini_hochberg
 
 STEPS = (0, 8, 16, 32, 64, 128, 256, 400, 550, 700, 1000, 1400, 2000)
-"""Checkpoints of the default study."""
+"""Thirteen checkpoints, as a study of the embedded family may have."""
 N_CATEGORIES = 50
 """Series of one multiple-testing correction."""
 N_SEEDS, N_BOOT = 2, 200

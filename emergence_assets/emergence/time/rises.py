@@ -161,6 +161,10 @@ def _read_curves(series: Series, x_s: Floats, found: Comparison, rising: NDArray
         columns["seed_sd_dex"][at] = _spread_log10(_refit(x_s, series.seeds_rsq[at], 1)["half_step"])
         below = np.clip(np.searchsorted(x_s, np.log10(read["half_step"] + 1)), 1, len(x_s) - 1) - 1
         columns["grid_lo"][at], columns["grid_hi"][at] = below, below + 1
+    # Middles lie within the measured range; as steps, rounding may put them behind its end.
+    for name in ("onset_step", "half_step"):
+        for end in ("", "_lo", "_hi"):
+            columns[f"{name}{end}"] = np.minimum(columns[f"{name}{end}"], series.step_s[-1])
     for name in TRANSITIONS:
         _not_narrower_than_gap(columns, name, series.step_s)
     # Steps after the last checkpoint were not observed.

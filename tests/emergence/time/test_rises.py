@@ -57,6 +57,19 @@ def test_a_step_after_the_last_checkpoint_is_unknown() -> None:
     assert np.isnan(found["seed_sd_dex"]).all()  # one seed
 
 
+@pytest.mark.parametrize("last", [600, 1000, 1400, 2000, 143_000])
+def test_a_half_step_never_lies_behind_the_last_checkpoint(last: int) -> None:
+    """10 ** log10(601) is larger than 601."""
+    steps = np.array([0, 16, 64, 128, 200, 300, 400, 500, last])
+    late = 0.55 + 0.3 * (steps == last)
+    series = Series(steps, late[None], np.repeat(late[None, :, None], 9, axis=2), late[None, :, None])
+    found = read_rises(series)
+    for name in ("onset_step", "half_step"):
+        for end in ("", "_lo", "_hi"):
+            assert not (found[f"{name}{end}"] > last).any()
+    assert found["half_step"][0] > 500
+
+
 def test_undefined_replicates_are_left_out(rise: dict[str, np.ndarray]) -> None:
     series = drawn_series(Planted(0.2, 2.0, 0.2).at(STEP), STEP, 2, 0.01, 3)
     replicates = series.replicates_rsb.copy()
