@@ -7,6 +7,7 @@
 * trained: the network and its true labels, for comparison.
 """
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ def _reinitialise_all(source: Path, target: Path, seed: int) -> None:
         if not to_step.exists():
             model = GPTNeoXForCausalLM.from_pretrained(from_step, dtype=torch.float32)
             reinitialise(model, 1000 * seed + position, keep_embedding=False)
+            shutil.copytree(from_step, to_step, ignore=shutil.ignore_patterns("*.safetensors", "training.json"))
             model.half().save_pretrained(to_step)
 
 
