@@ -15,8 +15,10 @@ RATES = ((0.10, 0.01), (0.15, 0.01), (0.20, 0.02), (0.30, 0.03), (0.50, 0.10))
 POWER = 0.8
 MIN_RISE = 0.05
 """Smallest rise in AUROC, however many texts there are."""
-AICC_GAIN = 10.0
-N_DRAWS = 400
+Z_POWER = 0.8416
+"""Normal quantile of `POWER`."""
+N_LATE = 3
+"""Last checkpoints whose mean is compared with the first."""
 UNLIKELY = 1e-7
 """Counts with a smaller probability are left out of sums."""
 
@@ -86,42 +88,18 @@ def _likely_counts(n: int, rate: float) -> tuple[NDArray[np.int64], NDArray[np.f
 def smallest_rise(standard_error: float, n_checkpoints: int = N_CHECKPOINTS) -> float:
     """Compute the rise of presence over training that is found with probability 0.8; never below 0.05.
 
-    A rise is found if its curve meets two criteria of emergence: a sigmoid in log10(step + 1) beats a constant by more
-    than 10 in AICc, and the 95 % interval of the mean of the last three checkpoints minus the first lies above 0.
-    Checkpoints are assumed independent; in fact they share their texts, which can only increase the power.
+    A rise is found if the 95 % interval of the mean of the last three checkpoints minus the first lies above 0, the
+    criterion of emergence without its corrections. Checkpoints are assumed independent; in fact they share their texts,
+    which can only increase the power.
 
     Args:
         standard_error: standard error of one presence.
-        n_checkpoints: number of checkpoints, equally spaced in log steps, with the rise in the middle.
+        n_checkpoints: number of checkpoints; with fewer than four, all but the first are compared with it.
+
+    Returns:
+        Difference of AUROCs; infinite with one checkpoint.
     """
-    return float(max(MIN_RISE, standard_error * _rise_in_standard_errors(n_checkpoints)))
-
-
-@lru_cache(maxsize=8)
-def _rise_in_standard_errors(n: int) -> float:
-    """Compute the rise, in standard errors of a checkpoint, found with probability 0.8; infinite below 7 steps."""
-    if n < 7:  # AICc is not defined for five parameters
+    if n_checkpoints < 2:
         return float("inf")
-    x = np.linspace(0, 1, n)
-    middles, widths = np.meshgrid(np.linspace(0.1, 0.9, 17), (0.02, 0.05, 0.1, 0.2), indexing="ij")
-    shapes_sn = 1 / (1 + np.exp(-(x - middles.ravel()[:, None]) / widths.ravel()[:, None]))
-    shapes_sn = shapes_sn - shapes_sn.mean(axis=1, keepdims=True)
-    shapes_sn /= np.linalg.norm(shapes_sn, axis=1, keepdims=True)
-    noise = np.random.default_rng(0).normal(size=(N_DRAWS, n))
-    truth = 1 / (1 + np.exp(-(x - 0.5) / 0.05))
-    # k = 5 and k = 2 parameters, including the variance: 2k + 2k(k + 1) / (n - k - 1).
-    penalty = (10 + 60 / (n - 6)) - (4 + 12 / (n - 3))
-
-    def power(rise: float) -> float:
-        y = noise + rise * truth
-        end = y[:, -3:].mean(axis=1) - y[:, 0] > Z_95 * np.sqrt(1 / 3 + 1)
-        y = y - y.mean(axis=1, keepdims=True)
-        total = (y**2).sum(axis=1)
-        left = total - np.max(np.maximum(y @ shapes_sn.T, 0) ** 2, axis=1)
-        return float((end & (n * np.log(total / left) - penalty > AICC_GAIN)).mean())
-
-    low, high = 0.0, 100.0
-    while high - low > 0.01:
-        middle = (low + high) / 2
-        low, high = (middle, high) if power(middle) < POWER else (low, middle)
-    return high
+    n_late = min(N_LATE, n_checkpoints - 1)
+    return max(MIN_RISE, (Z_95 + Z_POWER) * standard_error * float(np.sqrt(1 + 1 / n_late)))

@@ -68,9 +68,18 @@ def test_chances_at_the_designs_settings():
         assert found == pytest.approx(expected, abs=0.006)
 
 
-def test_smallest_rise_falls_with_texts_and_checkpoints_and_has_a_floor():
-    assert smallest_rise(0.04) == pytest.approx(4 * smallest_rise(0.02) / 2)
-    assert 0.15 < smallest_rise(0.04) < 0.25
-    assert smallest_rise(0.04, 25) < smallest_rise(0.04, 13)
+def test_the_smallest_rise_is_found_with_the_power_that_is_stated():
+    rng, error = np.random.default_rng(2), 0.03
+    for n_checkpoints in (2, 4, 13):
+        rise = smallest_rise(error, n_checkpoints)
+        n_late = min(3, n_checkpoints - 1)
+        first, late = rng.normal(0, error, 20_000), rng.normal(rise, error, (20_000, n_late)).mean(axis=1)
+        found = late - first > 1.96 * error * np.sqrt(1 + 1 / n_late)
+        assert found.mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_the_smallest_rise_falls_with_texts_and_has_a_floor():
+    assert smallest_rise(0.04) == pytest.approx(2 * smallest_rise(0.02))
+    assert smallest_rise(0.04, 2) > smallest_rise(0.04, 13)
     assert smallest_rise(1e-6) == 0.05
-    assert smallest_rise(0.01, 5) == float("inf")
+    assert smallest_rise(0.01, 1) == float("inf")
