@@ -53,12 +53,11 @@ def claims_table(claims: pl.DataFrame, fingerprint: str) -> str:
     columns: Columns = {
         "claim": lambda row: (f"claims/{row['claim_id']}", f"{row['claim_id']:06d}"),
         "grade": text("grade"),
-        "statement": text("statement"),
+        "statement": _statement,
         "estimate": _estimate,
         "q": probability("q"),
         "controls failed": lambda row: text_cell(", ".join(speaks_against(row)) or UNKNOWN),
         "controls not measured": lambda row: text_cell(", ".join(row["controls_missing"]) or UNKNOWN),
-        "findings": lambda row: text_cell("; ".join(row["findings"]) or UNKNOWN),
         "lineage id": lambda row: text_cell(claim_lineage_id(row["claim_id"], fingerprint) or UNKNOWN),
     }
     return html_table(
@@ -98,6 +97,12 @@ def single_claims_table(claims: pl.DataFrame) -> str:
 def claim_lineage_id(claim_id: int, fingerprint: str) -> str:
     """Make the lineage id of a claim for `emergence audit`; empty when the table's fingerprint is not known."""
     return row_id(fingerprint, {"claim_id": claim_id}) if fingerprint else ""
+
+
+def _statement(row: Row) -> Cell:
+    """Show the statement, and below it what was found besides."""
+    findings = "; ".join(row["findings"])
+    return text_cell(f"{row['statement']} Findings: {findings}." if findings else row["statement"])
 
 
 def _estimate(row: Row) -> Cell:
