@@ -118,6 +118,7 @@ def test_a_study_goes_on_with_imported_saes_and_back(finished_study: Path, tmp_p
         "latent_stats": 1,
         "sae_metrics": 1,
         "category_presence": 1,
+        "sparse_presence": 1,
         "emergence_over_time": 1,
         "emergence_over_space": 1,
         "reactivation": 1,
