@@ -75,8 +75,8 @@ _CAPTIONS = {
     "controls_at_last_step": (
         "Each row removes one possible cause of the result. The further a point lies left of the blue line, the less "
         "that control explains. 0.5 is chance. A point right of the blue line means that the control separates the "
-        "categories better than the best latent; for the dense probe and the bag of words this is common, because they "
-        "use the whole read-out vector or all words."
+        "categories better than the best latent; for the dense probe and the bag of words this is common, because they"
+        " use the whole read-out vector or all words."
     ),
     "gain_by_layer": (
         "Each cell is one layer at one checkpoint: blue where its best latents have a higher AUROC than those of the "
@@ -85,16 +85,17 @@ _CAPTIONS = {
         "also differ by chance, so a single paler cell is no evidence of a dip."
     ),
     "presence_over_size": (
-        "Further right is a larger model, read at its best layer, which is chosen on the other half of the texts. The "
-        "step 0 points show the effect of size before training; shuffled labels show the effect of choosing a latent. "
-        "Each point is one training run, and its bar covers the choice of texts and SAE seeds only, so the bars "
-        "understate the uncertainty between sizes."
+        "Further right is a larger model, read at its best layer, which is chosen on the other half of the texts. Only"
+        " the height above random directions is a merit of trained dictionaries. The step 0 points show the effect of "
+        "size before training; shuffled labels show the effect of choosing a latent. Each point is one training run, "
+        "and its bar covers the choice of texts and SAE seeds only, so the bars understate the uncertainty between "
+        "sizes."
     ),
     "share_emerged": (
         "A line rises where categories reach half of their rise, and ends at the share that has emerged by the last "
-        "checkpoint. Categories that were present before training are not counted. A category counts as emerged if the "
-        "claim that it emerges has grade A or B. Dashed: shuffled labels, to which only the criteria of the time table "
-        "are applied; this line should stay near 0."
+        "checkpoint. Categories that were present before training are not counted. A category counts as emerged if the"
+        " claim that it emerges has grade A or B. Dashed: shuffled labels, to which only the criteria of the time "
+        "table are applied; this line should stay near 0."
     ),
     "utility_by_compute": (
         "Further right is more training compute. Utility is the share of the possible gain over the untrained network "
@@ -105,37 +106,39 @@ _CAPTIONS = {
     "half_steps_by_category": (
         "Categories further down emerge later. The point is the half-rise step, the bar its 95 % interval, which is "
         "never narrower than the gap between two checkpoints. A category is drawn only if the claim that it emerges "
-        "has grade A or B: a fitted rise is much better than a constant, is at least 0.05, lasts, stays "
-        "significant after the correction for many categories and layers, and every required control passes."
+        "has grade A or B, and if the interval of its half-rise step is at most one decade wide."
     ),
     "gain_by_category": (
-        "Each row is one category over training: blue is a gain over the untrained network, brown a loss. A dot marks "
-        "a gain or loss whose 95 % interval excludes 0. Among many cells a few dots appear by chance, so look for rows "
-        "in which they persist. The controls are step 0, and the choice of the layer on texts that are not scored."
+        "Each row is one category over training: blue is a gain over the untrained network, brown a loss. On the left "
+        "is the whole gain, on the right what is left of it net of random directions. A dot marks a gain or loss whose"
+        " 95 % interval excludes 0. Among many cells a few dots appear by chance, so look for rows in which they "
+        "persist. The controls are step 0, and the choice of the layer on texts that are not scored."
     ),
     "profiles_by_depth": (
         "Left is the first layer, right the last. A category fades and returns if its solid line is lower in the "
-        "shaded third than on both sides. If the dense probe falls too, the representation itself has less linear "
-        "information there; if it does not, the fall is shown in the SAEs only. The chart shows the deepest falls of "
-        "all categories, so it selects noise too: the word below a name is the result of the criteria."
+        "shaded valley than on both sides. If random directions fall with it, that is geometry. If the dense probe "
+        "falls too, the representation itself has less linear information there; if it does not, the fall is shown in "
+        "the SAEs only. The chart shows the deepest falls of all categories, so it selects noise too: the word below a"
+        " name is the result of the criteria."
     ),
     "index_over_steps": (
-        "At 1 the middle third has lost the whole gain of the lower end, at 0 it has lost nothing, below 0 it has "
-        "gained more. A filled point meets all criteria at its checkpoint. An open point does not, and is no evidence "
-        "that a category fades and returns."
+        "At 1 the valley has lost the whole gain of the lower peak, at 0 it has lost nothing, below 0 it has gained "
+        "more. A filled point meets all criteria at its checkpoint. An open point does not, and is no evidence that a "
+        "category fades and returns."
     ),
     "shares_by_category": (
         "A bar divides the difference between a category's texts and other texts, in the best latent of a late layer, "
-        "into three parts: present in the residual stream after the weakest middle layer (trough layer), added "
-        "after it by attention, and added after it by MLPs. Bars left of zero reduce the difference. The chart is no "
+        "into three parts: present in the residual stream after the weakest middle layer (trough layer), added after "
+        "it by attention, and added after it by MLPs. Bars left of zero reduce the difference. The chart is no "
         "evidence that a category faded and returned, and a share is no causal effect: the table "
         "reactivation_mechanism has the ablation and its control."
     ),
     "sae_quality": (
         "If the SAEs of a step or layer are poor, a category may seem to vanish there although the model still "
         "represents it. Compare dips of AUROC with peaks of FVU (0 is perfect reconstruction) and of dead latents, "
-        "which leave fewer latents to choose from. Activations of untrained networks may be reconstructed well too, so "
-        "a low FVU is no evidence of emergence."
+        "which leave fewer latents to choose from. Activations of untrained networks may be reconstructed well too, so"
+        " a low FVU is no evidence of emergence. Where the effective dimension of the rows is small, sparsity "
+        "constrains little, and seeds may agree on few latents."
     ),
     "latents_found_again": (
         "Two SAE seeds find only a part of each other's latents in the same activations; the dashed line is this "
@@ -147,7 +150,7 @@ _CAPTIONS = {
     "checkpoint_likeness": (
         "Every cell compares the weights of two checkpoints: dark is similar, pale is unrelated. A clean training run "
         "is dark along the diagonal and paler away from it. A dark cell far from the diagonal suggests a checkpoint "
-        "that was published twice, a pale row a checkpoint of another run. Checkpoints with crossed cells are left out "
-        "of every curve of this page."
+        "that was published twice, a pale row a checkpoint of another run. Checkpoints with crossed cells are left out"
+        " of every curve of this page."
     ),
 }

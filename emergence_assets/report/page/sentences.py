@@ -67,7 +67,7 @@ def layer_sentence(space: pl.DataFrame, level: str, model: str) -> str:
     if row["peak_depth_hi"] - row["peak_depth_lo"] > 0.5:
         peak += ", so no layer stands out"
     return (
-        f"{peak}. Whether a category fades in the middle layers and returns is tested by claims of its own, if the "
+        f"{peak}. Whether a category fades over the layers and returns is tested by claims of its own, if the "
         "study has enough layers and SAE seeds."
     )
 
