@@ -13,7 +13,7 @@ import polars as pl
 from benchmarks.planted_categories import ONSET_LOGIT, Family, from_a_size_on, with_size
 from benchmarks.planted_study import N_LAYERS, Tables
 from benchmarks.time_rules import STEPS
-from emergence_assets.emergence.space.valleys import locate_valleys, valley_depth, windowed
+from emergence_assets.emergence.space.valleys import locate_valleys, valley_depth, window_width, windowed
 
 Answers = dict[str, list[float]]
 """Figure → answers; 0 is no, 1 is yes."""
@@ -66,8 +66,8 @@ def _of_time(family: Family, table: pl.DataFrame) -> Answers:
 def _of_depth(family: Family, table: pl.DataFrame) -> Answers:
     found: Answers = defaultdict(list)
     gain_cl = family.presence_cl(family.runs[-1], STEPS[-1]) - family.presence_cl(family.runs[-1], STEPS[0])
-    gain_cw = windowed(gain_cl, N_LAYERS)
-    drop_c, ends_c = valley_depth(gain_cw, locate_valleys(gain_cw, N_LAYERS))
+    gain_cw = windowed(gain_cl)
+    drop_c, ends_c = valley_depth(gain_cw, locate_valleys(gain_cw, window_width(N_LAYERS)))
     index_c = drop_c / np.where(ends_c > 0, ends_c, np.nan)
     rows = {row["category"]: row for row in _at_the_end(table, "none")}
     for number, (name, category) in enumerate(family.categories.items()):

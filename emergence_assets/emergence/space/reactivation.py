@@ -23,7 +23,7 @@ from emergence_assets.emergence.space.modes import count_modes, dip_test
 from emergence_assets.emergence.space.profiles import Profiles, defined_estimate, depth_profiles
 from emergence_assets.emergence.space.table import REACTIVATION
 from emergence_assets.emergence.space.thirds import part_means, part_weights
-from emergence_assets.emergence.space.valleys import Valleys, locate_valleys, valley_depth, window_layers, windowed
+from emergence_assets.emergence.space.valleys import Valleys, locate_valleys, valley_depth, window_width, windowed
 from emergence_assets.features.statistics.formulas import benjamini_hochberg
 
 Floats = NDArray[np.float64]
@@ -74,8 +74,8 @@ def _of_checkpoint(profiles: Profiles) -> pl.DataFrame:
     columns: dict[str, Any] = {"level": "category", "n_layers_read": len(layers)}
     for part, name in enumerate(("early", "mid", "late")):
         columns |= defined_estimate(name, parts_gs[part], parts_gsb[part])
-    if len(layers) >= 3 * window_layers(n_layers):
-        columns |= _of_valleys(profiles, compared, n_layers)
+    if len(layers) >= 3:
+        columns |= _of_valleys(profiles, compared)
     added = pl.DataFrame(columns, schema_overrides=REACTIVATION.schema)
     absent = {name: pl.lit(None, dtype) for name, dtype in REACTIVATION.schema.items()}
     row = profiles.series.with_columns(*added).with_columns(cs.float().fill_nan(None))
@@ -84,15 +84,15 @@ def _of_checkpoint(profiles: Profiles) -> pl.DataFrame:
     return _with_verdict(_with_q(frame)).select(pl.col(name).cast(dtype) for name, dtype in REACTIVATION.schema.items())
 
 
-def _of_valleys(profiles: Profiles, compared: NDArray[np.bool_], n_layers: int) -> dict[str, Any]:
+def _of_valleys(profiles: Profiles, compared: NDArray[np.bool_]) -> dict[str, Any]:
     """Return the columns that depend on the place of the valley."""
     layers = profiles.layers[compared]
 
     def over_windows(profile_sl: Floats) -> Floats:
-        return windowed(profile_sl[:, compared], n_layers)
+        return windowed(profile_sl[:, compared])
 
     gain_sw, gain_swb = over_windows(profiles.gain_sl), over_windows(profiles.gain_slb)
-    at = locate_valleys(over_windows(profiles.gain_select_sl), n_layers)
+    at = locate_valleys(over_windows(profiles.gain_select_sl), window_width(len(layers)))
     drop_s, ends_s = valley_depth(gain_sw, at)
     drop_sb, ends_sb = valley_depth(gain_swb, at)
     index_s = np.divide(drop_s, ends_s, out=np.full(len(drop_s), np.nan), where=ends_s >= MIN_ENDS)
@@ -102,9 +102,9 @@ def _of_valleys(profiles: Profiles, compared: NDArray[np.bool_], n_layers: int) 
     random_s = _beside(profiles)
     random_sw = np.where((random_s >= 0)[:, None], gain_sw[random_s], np.nan)
     random_swb = np.where((random_s >= 0)[:, None, None], gain_swb[random_s], np.nan)
+    depth_w = windowed(profiles.depth_l[None, compared])[0]
     columns: dict[str, Any] = {
-        name: (layers[window] + (window_layers(n_layers) + 1) / 2) / n_layers
-        for name, window in zip(("peak_depth", "valley_depth", "return_depth"), at, strict=True)
+        name: depth_w[window] for name, window in zip(("peak_depth", "valley_depth", "return_depth"), at, strict=True)
     }
     columns |= defined_estimate("drop", drop_s, drop_sb) | defined_estimate("ri", index_s, index_sb)
     for name, profile_sw, profile_swb in (

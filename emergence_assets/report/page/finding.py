@@ -56,7 +56,7 @@ def finding(
     claim = _emergence_claim(claims, main["model"], level)
     if result == "rise" and (claim is None or claim["grade"] not in SUPPORTED):
         result = "not supported"
-    limits = tuple(_limits(result, main, n_seeds, has_replicates))
+    limits = (*_limits(result, main, n_seeds, has_replicates), *_beyond_covariance(claims, main["model"]))
     others = "" if result in ("unknown", "control failed") else _other_models(each[:-1])
     values = _controls(main, each)
     if controls is not None:
@@ -207,6 +207,19 @@ _RIVALS = {
     "best_word": "the best single word",
     "text_wordshuffle": "the same latents, with the words of a text in random order,",
 }
+
+
+def _beyond_covariance(claims: pl.DataFrame, model: str) -> list[str]:
+    """Count the supported categories of a model that do not exceed SAEs of Gaussian rows."""
+    granted = claims.filter(pl.col("category").is_not_null(), pl.col("grade").is_in(SUPPORTED), kind="emergence")
+    granted = granted.filter(model=model)
+    n_failed = granted.filter(pl.col("controls_failed").list.contains("dict_gauss")).height
+    if not n_failed:
+        return []
+    return [
+        f"That single categories of {model} have features beyond the covariance of the read-outs: {n_failed} of the "
+        f"{granted.height} that improve by more than random directions do not exceed an SAE trained on Gaussian rows."
+    ]
 
 
 def _limits(result: Result, row: Mapping[str, Any], n_seeds: int | None, has_replicates: bool) -> list[str]:

@@ -72,6 +72,17 @@ def test_a_valley_is_found_wherever_it_lies(centre: float, n_layers: int) -> Non
     assert (rows["valley_depth"] - centre).abs().max() <= 1 / 6 + 1 / n_layers
 
 
+def test_a_study_that_reads_every_fourth_layer_finds_its_valley() -> None:
+    depth = (np.arange(24) + 0.5) / 24
+    presence = presence_of([0.55 + dip(depth)] * 3, [0.55 + dip(depth)] * 3, n_layers=24)
+    table = reactivation(presence.filter(pl.col("layer") % 4 == 1))
+    rows = table.filter(step=1000, aggregate="none")
+    assert verdicts(table) == ["representational"] * 3
+    assert rows["n_layers_read"].to_list() == [6] * 3
+    for found in rows["valley_depth"]:  # layers 9 and 13 are the valley
+        assert min(abs(found - 10 / 24), abs(found - 14 / 24)) < 1e-5
+
+
 def test_what_random_directions_show_as_well_is_geometry() -> None:
     """Random directions fall with the SAEs, by half as much, or not at all; the dense probe falls."""
     half = (VALLEY + FLAT) / 2

@@ -202,3 +202,18 @@ def test_latents_of_their_own_are_counted_beside_those_of_random_encoders(rising
     row = rising.headline.filter(model="large", control_id="none").row(0, named=True)
     told = f"{row['n_own_last']:.1f} of {row['n_categories']} have one in a layer of large"
     assert f"{told} ({row['n_own_random_last']:.1f} in random encoders)" in _limits(rising)
+
+
+def test_categories_that_gaussian_rows_explain_are_counted(rising: ReportTables) -> None:
+    is_one = pl.col("category") == "fish"
+    failed = pl.when(is_one).then(pl.lit(["dict_gauss"])).otherwise(pl.lit([], pl.List(pl.String)))
+    claims = rising.claims.with_columns(controls_failed=failed, grade=pl.lit("B"))
+    told = "\n".join(finding(rising.headline, claims, "subject", 2).limits)
+    assert (
+        "1 of the 6 that improve by more than random directions do not exceed an SAE trained on Gaussian rows" in told
+    )
+    assert "covariance" not in "\n".join(
+        finding(
+            rising.headline, claims.with_columns(controls_failed=pl.lit([], pl.List(pl.String))), "subject", 2
+        ).limits
+    )
