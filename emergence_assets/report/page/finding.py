@@ -188,7 +188,7 @@ def _rivals(controls: pl.DataFrame) -> str:
     """Compare the best latent at the last step with dictionaries and words that know less, in one layer."""
     found = {row["control_id"]: row for row in known_rows(controls)}
     parts = [
-        f"{name} {number(found[control]['p_best'])} (the latent lies {span(lo, hi, signed)} above it)"
+        f"{name} {number(found[control]['p_best'])} (difference {span(lo, hi, signed)})"
         for control, name in _RIVALS.items()
         if control in found
         for lo, hi in [(found[control]["above_control_lo"], found[control]["above_control_hi"])]
