@@ -41,7 +41,8 @@ class LastCheckpoint:
         self.files: dict[int, dict[str, str]] = {cell["layer"]: cell["files"] for cell in self.cells}
         keys = ("model", "n_params_nonemb", "step", "tokens_seen", "n_layers")
         self.keys: dict[str, Any] = {name: self.cells[0][name] for name in keys} | {"data_version": fingerprint}
-        self.level: Labels = cell_labels(probes, Path(self.origin["tokens_file"]))[0]
+        self.levels: tuple[Labels, ...] = cell_labels(probes, Path(self.origin["tokens_file"]))
+        self.level = self.levels[0]
         self.score = self.level.rows(select=False)
         self.weights_pb = text_weights(
             self.level, settings["statistics"]["n_bootstrap"], settings["statistics"]["seed"]
@@ -50,8 +51,11 @@ class LastCheckpoint:
 
     def chosen_latents(self) -> pl.DataFrame:
         """Return the rows of `presence_cells` of the primary level, without controls and replicates."""
-        rows = read_cells(self.cells, PRESENCE_CELLS).drop("replicates")
-        return rows.filter(control_id="none", category_level=self.level.level)
+        return self.best_latents().filter(control_id="none", category_level=self.level.level)
+
+    def best_latents(self) -> pl.DataFrame:
+        """Return the rows of `presence_cells`, without replicates."""
+        return read_cells(self.cells, PRESENCE_CELLS).drop("replicates")
 
     def saes(self, layer: int, device: Any) -> "dict[int, SAE]":
         """Return the SAEs of a layer by seed."""

@@ -19,6 +19,7 @@ from emergence_assets.emergence.scale.spec import EMERGENCE_OVER_SCALE, EXPANSIO
 from emergence_assets.emergence.space.spec import EMERGENCE_OVER_SPACE, REACTIVATION
 from emergence_assets.emergence.sparse_probes.spec import SPARSE_PRESENCE
 from emergence_assets.emergence.time.spec import EMERGENCE_OVER_TIME
+from emergence_assets.emergence.use.spec import FEATURE_USE
 from emergence_assets.plan.table_spec import TableSpec
 
 SPECS: tuple[TableSpec, ...] = (
@@ -37,6 +38,7 @@ SPECS: tuple[TableSpec, ...] = (
     LATENT_CARRY,
     SIZE_LINEAGE,
     CATEGORY_CONTROLS,
+    FEATURE_USE,
     EXPANSION_PRESENCE,
     MODEL_SEEDS,
     EMERGENCE_OVER_SCALE,

@@ -11,6 +11,7 @@ FIGURE_TABLES: dict[str, tuple[str, ...]] = {
     "gain_by_category": ("category_presence",),
     "profiles_by_depth": ("reactivation", "emergence_over_space"),
     "index_over_steps": ("reactivation",),
+    "use_by_category": ("feature_use", "claims"),
     "shares_by_category": ("reactivation_mechanism",),
     "sae_quality": ("sae_metrics", "category_presence"),
     "latents_found_again": ("lineage_stability",),

@@ -31,6 +31,7 @@ TABLES = (
     "reactivation",
     "reactivation_mechanism",
     "category_controls",
+    "feature_use",
     "cost_utility",
     "claims",
     "lineage_stability",

@@ -51,6 +51,17 @@ class Mechanism(StrictModel):
     """Early latents removed as controls, per category and SAE seed."""
 
 
+class FeatureUse(StrictModel):
+    """Removal of the best latents of categories that rise; table `feature_use`."""
+
+    n_texts: Positive = 32
+    """Maximum number of texts of the category, split score."""
+    n_other_texts: Positive = 32
+    """Maximum number of texts of other categories, split score."""
+    n_controls: Positive = 2
+    """Other latents removed as controls, per category and SAE seed."""
+
+
 class Compression(StrictModel):
     """Compressed versions of the last checkpoints; table `compression_retention`."""
 

@@ -7,7 +7,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from emergence_assets.study.family import Family, steps_by_model
 from emergence_assets.study.probe_set import ProbeDesign
 from emergence_assets.study.sae import SAESettings
-from emergence_assets.study.settings import Activations, Compression, Mechanism, Statistics
+from emergence_assets.study.settings import Activations, Compression, FeatureUse, Mechanism, Statistics
 from emergence_assets.study.strict import Name, StrictModel, reject_repeats
 
 EMBEDDING_LAYER = -1
@@ -43,6 +43,7 @@ class Study(StrictModel):
     design that a result about model size requires."""
     statistics: Statistics = Statistics()
     mechanism: Mechanism = Mechanism()
+    feature_use: FeatureUse = FeatureUse()
     compression: Compression | None = None
     """Off by default: it runs the texts once per variant, control and layer."""
 

@@ -33,6 +33,7 @@ from emergence_assets.emergence.space.over_space import emergence_over_space
 from emergence_assets.emergence.space.reactivation import reactivation
 from emergence_assets.emergence.space.table import REACTIVATION
 from emergence_assets.emergence.time.over_time import emergence_over_time
+from emergence_assets.emergence.use.table import FEATURE_USE
 from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, latent_stats
 from emergence_assets.features.statistics.codes import Codes
 from emergence_assets.features.statistics.labels import Labels
@@ -93,6 +94,7 @@ def planted_tables() -> Tables:
                 "category_controls": controls,
                 "emergence_over_time": time,
                 "emergence_over_space": space,
+                "feature_use": _use(),
                 "reactivation": reactivation(presence),
                 "reactivation_mechanism": _mechanism(),
                 "lineage_stability": _stability(),
@@ -109,6 +111,7 @@ def planted_tables() -> Tables:
             emergence_hazard=emergence_hazard(time, presence, stated),
             emergence_over_space=space,
             reactivation_mechanism=_mechanism(),
+            feature_use=_use(),
             emergence_over_scale=scale,
             cost_utility=cost_utility(presence, _no_losses()),
             headline=headline(presence),
@@ -209,6 +212,19 @@ def _mechanism() -> pl.DataFrame:
         [dict.fromkeys(REACTIVATION_MECHANISM.schema) | shared | row for row in rows],
         schema=REACTIVATION_MECHANISM.schema,
     )
+
+
+def _use() -> pl.DataFrame:
+    """Make the use of three categories of the large model: one is used, one is not, one has no controls."""
+    shared = {"model": "large", "category_level": "subject", "aggregate": "none", "n_categories": 1, "layer": 1}
+    shared |= {"step": STEPS[-1], "rise_own": 0.05, "rise_other": 0.01, "n_seeds": 2, "n_seeds_agree": 2, "q": 0.01}
+    controls = {"use_control": 0.002, "use_random": 0.001, "above_control_lo": 0.01, "above_random_lo": 0.01}
+    rows = [
+        {"category": CATEGORIES[0], "use": 0.04, "use_lo": 0.02, "use_hi": 0.06} | controls,
+        {"category": CATEGORIES[1], "use": 0.01, "use_lo": -0.01, "use_hi": 0.03} | controls,
+        {"category": CATEGORIES[2], "use": 0.02, "use_lo": 0.01, "use_hi": 0.03},
+    ]
+    return pl.DataFrame([dict.fromkeys(FEATURE_USE.schema) | shared | row for row in rows], schema=FEATURE_USE.schema)
 
 
 @functools.cache

@@ -125,6 +125,7 @@ def test_a_study_goes_on_with_imported_saes_and_back(finished_study: Path, tmp_p
         "feature_counts": 1,
         "categorical_features": 1,
         "reactivation_mechanism": 1,
+        "feature_use": 1,
         "feature_lineage": 1,
         "lineage_nodes": 1,
         "lineage_stability": 1,

@@ -11,6 +11,7 @@ from emergence_assets.emergence.claims.of_lineage import claims_of_lineage
 from emergence_assets.emergence.claims.of_scale import claims_of_scale
 from emergence_assets.emergence.claims.of_space import claims_of_depth, claims_of_reactivation
 from emergence_assets.emergence.claims.of_time import claims_of_time
+from emergence_assets.emergence.claims.of_use import claims_of_use
 
 
 def claims(
@@ -24,20 +25,23 @@ def claims(
         surface_form_confounds: (level, category) of each category whose texts share a wording or a length. Such a
             surface form has latents of its own in an untrained network (`features/probe_quality/categories.py`).
     """
-    stated = [
-        *claims_of_time(
-            evidence["emergence_over_time"],
-            evidence["category_controls"],
-            evidence["category_presence"],
-            evidence["model_seeds"],
-            _left_out(evidence["checkpoint_registry"]),
-        ),
+    left_out = _left_out(evidence["checkpoint_registry"])
+    of_time = claims_of_time(
+        evidence["emergence_over_time"],
+        evidence["category_controls"],
+        evidence["category_presence"],
+        evidence["model_seeds"],
+        left_out,
+    )
+    of_time = [_with_wording(claim, surface_form_confounds) for claim in of_time]
+    others = [
+        *claims_of_use(evidence["feature_use"], of_time, left_out),
         *claims_of_depth(evidence["emergence_over_space"]),
         *claims_of_reactivation(evidence["reactivation"], evidence["reactivation_mechanism"], level),
         *claims_of_scale(evidence["emergence_over_scale"], level),
         *claims_of_lineage(evidence["lineage_stability"]),
     ]
-    return claims_table([_with_wording(claim, surface_form_confounds) for claim in stated])
+    return claims_table([*of_time, *(_with_wording(claim, surface_form_confounds) for claim in others)])
 
 
 def _with_wording(claim: Claim, surface_form_confounds: Collection[tuple[str, str]]) -> Claim:

@@ -12,6 +12,7 @@ EVIDENCE = (
     "checkpoint_registry",
     "category_presence",
     "category_controls",
+    "feature_use",
     "emergence_over_time",
     "emergence_over_space",
     "reactivation",

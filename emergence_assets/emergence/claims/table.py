@@ -8,7 +8,7 @@ from emergence_assets.emergence.claims.grading import GRADES
 from resources.tables.columns import choice, count, list_of, share, step, string
 from resources.tables.table import Column, Ordered, Table, with_interval
 
-KINDS = ("emergence", "timing", "depth", "reactivation", "size", "stability")
+KINDS = ("emergence", "timing", "use", "depth", "reactivation", "size", "stability")
 """Kinds of statements, in the order of the report."""
 CLAIMS = Table(
     "claims",

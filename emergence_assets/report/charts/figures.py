@@ -17,6 +17,7 @@ from emergence_assets.report.charts.sae_quality import sae_quality
 from emergence_assets.report.charts.share_emerged import share_emerged
 from emergence_assets.report.charts.shares_by_category import shares_by_category
 from emergence_assets.report.charts.theme import NARROW, WIDE, Chart
+from emergence_assets.report.charts.use_by_category import use_by_category
 from emergence_assets.report.charts.utility_by_compute import utility_by_compute
 
 
@@ -55,6 +56,7 @@ def draw_figures(tables: ReportTables) -> list[Figure]:
         "gain_by_category": partial(gain_by_category, presence, level, largest),
         "profiles_by_depth": partial(profiles_by_depth, reactivation, tables.emergence_over_space, level, largest),
         "index_over_steps": partial(index_over_steps, reactivation, level, largest),
+        "use_by_category": partial(use_by_category, tables.feature_use, tables.claims, level, largest),
         "shares_by_category": partial(shares_by_category, tables.reactivation_mechanism, level, largest),
         "sae_quality": partial(sae_quality, tables.sae_metrics, with_saes),
         "latents_found_again": partial(latents_found_again, tables.lineage_stability, largest),
@@ -125,6 +127,13 @@ _CAPTIONS = {
         "At 1 the valley has lost the whole gain of the lower peak, at 0 it has lost nothing, below 0 it has gained "
         "more. A filled point meets all criteria at its checkpoint. An open point does not, and is no evidence that a "
         "category fades and returns."
+    ),
+    "use_by_category": (
+        "The best latent of a category is taken out of the residual stream at all positions of a text but the first. "
+        "Right of 0 the model then predicts the category's own texts worse by more than other texts. The controls are "
+        "other latents that remove as much from the category's texts, and the best latents of random encoders: a "
+        "category's latent is used if its interval lies right of 0 and of both. A latent may be used without being "
+        "needed at the read-out token, where it was chosen."
     ),
     "shares_by_category": (
         "A bar divides the difference between a category's texts and other texts, in the best latent of a late layer, "

@@ -30,6 +30,7 @@ class ReportTables:
     reactivation: pl.DataFrame
     reactivation_mechanism: pl.DataFrame
     category_controls: pl.DataFrame
+    feature_use: pl.DataFrame
     cost_utility: pl.DataFrame
     claims: pl.DataFrame
     lineage_stability: pl.DataFrame

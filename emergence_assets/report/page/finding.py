@@ -56,7 +56,11 @@ def finding(
     claim = _emergence_claim(claims, main["model"], level)
     if result == "rise" and (claim is None or claim["grade"] not in SUPPORTED):
         result = "not supported"
-    limits = (*_limits(result, main, n_seeds, has_replicates), *_beyond_covariance(claims, main["model"]))
+    limits = (
+        *_limits(result, main, n_seeds, has_replicates),
+        *_beyond_covariance(claims, main["model"]),
+        _use(claims, main["model"]),
+    )
     others = "" if result in ("unknown", "control failed") else _other_models(each[:-1])
     values = _controls(main, each)
     if controls is not None:
@@ -222,6 +226,19 @@ def _beyond_covariance(claims: pl.DataFrame, model: str) -> list[str]:
     ]
 
 
+def _use(claims: pl.DataFrame, model: str) -> str:
+    """Name the categories whose best latents the model is not shown to use."""
+    tested = claims.filter(pl.col("category").is_not_null(), kind="use", model=model)
+    if tested.is_empty():
+        return "That the model uses these features: no latent was removed, because no category rises."
+    used = tested.filter(pl.col("grade").is_in(SUPPORTED)).height
+    return (
+        f"That the model uses all of these features: without the best latent of a category, the loss on its texts "
+        f"rises by more than on other texts, and by more than without other latents, for {used} of the "
+        f"{tested.height} categories of {model} that were tested."
+    )
+
+
 def _limits(result: Result, row: Mapping[str, Any], n_seeds: int | None, has_replicates: bool) -> list[str]:
     limits = []
     dense_first, dense_last, p_last = row["p_dense_first"], row["p_dense_last"], row["p_last"]
@@ -261,7 +278,6 @@ def _limits(result: Result, row: Mapping[str, Any], n_seeds: int | None, has_rep
     limits.append(_training_runs(n_seeds, has_replicates))
     if n_seeds == 1:
         limits.append("Anything about other SAEs: there is one SAE seed per model, step and layer.")
-    limits.append("That the model uses these features: their effect on the output of the model is not measured.")
     return limits
 
 

@@ -6,8 +6,7 @@ compared with those of the unchanged model; the mean activation at the same posi
 Shape suffixes: b texts of a batch, p positions, t replaced positions, d d_model, v vocabulary.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from emergence_assets.activations.forward.capture import padded_ids
-from emergence_assets.activations.forward.stream import changed_stream
+from emergence_assets.activations.forward.replaced import batches, replaced_stream
 from emergence_assets.saes.model.sae import SAE
-
-LOGITS_AT_ONCE = 2**26
-"""Logits per batch, over all replacements: 256 MB in single precision."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +58,22 @@ def measure_fidelity(
         blocks_name: module path of the list of blocks; by default it is found.
     """
     device = mean_d.device
-    changes: list[Callable[[Tensor], Tensor]] = [
-        lambda x_td: x_td,
-        lambda x_td: mean_d.to(x_td.dtype).expand_as(x_td),
-        *(lambda x_td, sae=sae: sae.reconstruct(x_td).to(x_td.dtype) for sae in saes),
-    ]
-    kl = torch.zeros(len(changes), dtype=torch.float64, device=device)
-    loss = torch.zeros(len(changes), dtype=torch.float64, device=device)
+    n_replacements = len(saes) + 2
+
+    def replacements(x_td: Tensor) -> Iterator[Tensor]:
+        yield x_td
+        yield mean_d.to(x_td.dtype).expand_as(x_td)
+        yield from (sae.reconstruct(x_td) for sae in saes)
+
+    kl = torch.zeros(n_replacements, dtype=torch.float64, device=device)
+    loss = torch.zeros(n_replacements, dtype=torch.float64, device=device)
     n_tokens = n_followed = 0
-    for batch in _batches(texts, len(changes) * model.config.vocab_size):
-        ids_bp, is_replaced_bp, next_t = _padded(batch, last_only, device)
-        # All replacements in one forward pass; the blocks before the layer compute the same for all of them.
-        with replaced_stream(model, layer, is_replaced_bp, changes, blocks_name):
-            logits = model(input_ids=ids_bp.repeat(len(changes), 1)).logits
+    for batch in batches(texts, n_replacements * model.config.vocab_size, device, last_only=last_only):
+        with replaced_stream(model, layer, batch.is_replaced_bp, n_replacements, replacements, blocks_name):
+            logits = model(input_ids=batch.ids_bp.repeat(n_replacements, 1)).logits
+        next_t = batch.next_t
         is_followed_t = next_t >= 0
-        log_probs = [part[is_replaced_bp].float().log_softmax(-1) for part in logits.chunk(len(changes))]
+        log_probs = [part[batch.is_replaced_bp].float().log_softmax(-1) for part in logits.chunk(n_replacements)]
         for number, changed_tv in enumerate(log_probs):
             kl[number] += kl_divergence(log_probs[0], changed_tv)
             loss[number] += F.nll_loss(changed_tv[is_followed_t], next_t[is_followed_t], reduction="sum")
@@ -103,53 +99,3 @@ def kl_divergence(log_p_tv: Tensor, log_q_tv: Tensor) -> Tensor:
     """
     d_tv = log_q_tv - log_p_tv
     return (log_p_tv.exp() * (d_tv.expm1() - d_tv).clamp(min=0)).sum()
-
-
-def _batches(texts: Sequence[np.ndarray], logits_per_position: int) -> Iterator[list[np.ndarray]]:
-    """Yield batches of texts of similar length, which need little padding; `LOGITS_AT_ONCE` limits their size."""
-    batch: list[np.ndarray] = []
-    for text in sorted(texts, key=len):
-        if batch and (len(batch) + 1) * len(text) * logits_per_position > LOGITS_AT_ONCE:
-            yield batch
-            batch = []
-        batch.append(text)
-    if batch:
-        yield batch
-
-
-def _padded(texts: Sequence[np.ndarray], last_only: bool, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ids padded on the right, the mask of replaced positions [b, p], and the next token of each (-1 if none).
-
-    Real positions of a causal model do not attend to the padding.
-    """
-    ids_bp = padded_ids(texts)
-    positions_p, length_b1 = torch.arange(ids_bp.shape[1]), torch.tensor([[len(text)] for text in texts])
-    is_replaced_bp = (positions_p >= (length_b1 - 1 if last_only else 1)) & (positions_p < length_b1)
-    next_bp = torch.where(positions_p < length_b1 - 1, ids_bp.roll(-1, 1), -1)
-    return ids_bp.to(device), is_replaced_bp.to(device), next_bp[is_replaced_bp].to(device)
-
-
-def replaced_stream(
-    model: PreTrainedModel,
-    layer: int,
-    is_replaced_bp: Tensor,
-    changes: Sequence[Callable[[Tensor], Tensor]],
-    blocks_name: str | None = None,
-) -> AbstractContextManager[None]:
-    """Replace a layer's activations at some positions, in each forward pass.
-
-    Args:
-        model: a decoder; its input must be the same texts once for every change, in order.
-        layer: block index from 0; -1 is the input of the first block.
-        is_replaced_bp: bool; positions to replace in each text.
-        changes: functions from the activations at these positions [t, d] to their replacements.
-        blocks_name: module path of the list of blocks; by default it is found.
-    """
-
-    def replaced(stream_bpd: Tensor) -> Tensor:
-        stream_bpd = stream_bpd.clone()
-        for change, part_bpd in zip(changes, stream_bpd.chunk(len(changes)), strict=True):
-            part_bpd[is_replaced_bp] = change(part_bpd[is_replaced_bp])
-        return stream_bpd
-
-    return changed_stream(model, {layer: replaced}, blocks_name)

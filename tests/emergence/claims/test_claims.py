@@ -19,6 +19,7 @@ from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE
 from emergence_assets.emergence.scale.table import EMERGENCE_OVER_SCALE, MODEL_SEEDS
 from emergence_assets.emergence.space.table import EMERGENCE_OVER_SPACE, REACTIVATION
 from emergence_assets.emergence.time.table import EMERGENCE_OVER_TIME
+from emergence_assets.emergence.use.table import FEATURE_USE
 from resources.tables.expectations import validate
 from resources.tables.relation import with_relations
 
@@ -67,6 +68,7 @@ def evidence(
     none: dict[str, Any] = {
         "category_presence": frame(CATEGORY_PRESENCE.schema, *(_of(CATEGORY_PRESENCE.schema, row) for row in presence)),
         "emergence_over_space": frame(EMERGENCE_OVER_SPACE.schema),
+        "feature_use": frame(FEATURE_USE.schema),
         "reactivation": frame(REACTIVATION.schema),
         "reactivation_mechanism": frame(REACTIVATION_MECHANISM.schema),
         "lineage_stability": frame(LINEAGE_STABILITY.schema),
@@ -215,6 +217,49 @@ def test_a_category_with_a_surface_form_confound_has_no_supported_claim() -> Non
         .row(0, named=True)
     )
     assert (told["grade"], told["controls_failed"]) == ("B", ["wording"])
+
+
+USE = PLACE | {
+    **{"step": 1000, "n_categories": 1, "rise_own": 0.05, "rise_other": 0.01, "q": 0.001, "n_seeds": 2},
+    **{"use": 0.04, "use_lo": 0.02, "use_hi": 0.06, "above_control_lo": 0.01, "above_random_lo": 0.01},
+    "n_seeds_agree": 2,
+}
+
+
+def used(change: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    return stated(evidence(**more, feature_use=frame(FEATURE_USE.schema, USE | (change or {}))), "use")
+
+
+def test_a_model_uses_a_latent_where_its_category_has_emerged() -> None:
+    claim = used()
+    assert (claim["grade"], claim["controls_missing"]) == ("B", ["model_seed"])
+    assert claim["estimate"] == pytest.approx(0.04)
+    assert claim["statement"] == (
+        "In m, removing the best latent of fish raises the loss on its texts by more than the loss on other texts "
+        "(0.0500 against 0.0100 nats per token; layer 1, step 1,000)."
+    )
+    assert used(above={"reinit_full": -0.1})["controls_failed"] == ["emergence"]
+    assert used({"category": "fowl"})["grade"] == "C"
+    mean = used({"category": None, "aggregate": "mean", "n_categories": 7})
+    assert "removing the best latent of a subject (mean over 7 that rise) raises" in mean["statement"]
+
+
+@pytest.mark.parametrize(
+    ("change", "failed"),
+    [
+        ({"use_lo": -0.01}, []),
+        ({"above_control_lo": -0.01}, ["equally_strong_latents"]),
+        ({"above_random_lo": -0.01}, ["random_encoder"]),
+        ({"q": 0.06}, ["fdr"]),
+        ({"n_seeds_agree": 1}, ["sae_seed"]),
+    ],
+    ids=str,
+)
+def test_use_that_other_latents_share_is_rejected(change: dict[str, Any], failed: list[str]) -> None:
+    claim = used(change)
+    assert claim["grade"] == "reject"
+    assert claim["controls_failed"] == failed
+    assert claim["passes_gate"] == bool(failed)
 
 
 def test_doubtful_checkpoints_are_named() -> None:

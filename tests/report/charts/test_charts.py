@@ -31,6 +31,7 @@ ALL = [
     "share_emerged",
     "half_steps_by_category",
     "gain_by_category",
+    "use_by_category",
     "shares_by_category",
     "sae_quality",
     "latents_found_again",
@@ -178,6 +179,7 @@ def test_figures_without_data_are_left_out(empty: ReportTables, planted_tables: 
         "presence_over_time",
         "controls_at_last_step",
         "presence_over_size",
+        "use_by_category",
         "shares_by_category",
         "sae_quality",
         "latents_found_again",
@@ -205,6 +207,20 @@ def test_shares_are_drawn_where_they_are_defined(rising: ReportTables, charts: d
     for row in defined.iter_rows(named=True):
         assert shown[row["category"], "added by attention"] == pytest.approx(row["share_attn"], abs=1e-4)
         assert shown[row["category"], "added by MLPs"] == pytest.approx(row["share_mlp"], abs=1e-4)
+
+
+def test_use_is_drawn_beside_its_controls_and_filled_where_it_is_granted(
+    rising: ReportTables, charts: dict[str, tuple[Chart, Chart]]
+) -> None:
+    rows = [row for row in _rows(charts["use_by_category"][0].to_dict()) if "of" in row]
+    drawn = {(row["category"], row["of"]): row["x"] for row in rows}
+    assert len(drawn) == 7  # three latents of two categories; the third has no controls
+    for row in rising.feature_use.iter_rows(named=True):
+        for name in ("use", "use_control", "use_random"):
+            assert drawn.get((row["category"], name)) == (None if row[name] is None else pytest.approx(row[name]))
+    used = set(rising.claims.filter(pl.col("grade").is_in(["A", "B"]), kind="use")["category"])
+    assert {row["category"] for row in rows if row["of"] == "use" and row["is_filled"]} == used
+    assert len(used) == 1
 
 
 def test_controls_stand_beside_the_measurement_in_the_best_layer(rising: ReportTables) -> None:

@@ -204,6 +204,13 @@ def test_latents_of_their_own_are_counted_beside_those_of_random_encoders(rising
     assert f"{told} ({row['n_own_random_last']:.1f} in random encoders)" in _limits(rising)
 
 
+def test_categories_whose_latents_the_model_uses_are_counted(rising: ReportTables) -> None:
+    assert "without other latents, for 1 of the 3 categories of large that were tested." in _limits(rising)
+    untested = rising.claims.filter(pl.col("kind") != "use")
+    told = "\n".join(finding(rising.headline, untested, "subject", 2).limits)
+    assert "no latent was removed, because no category rises" in told
+
+
 def test_categories_that_gaussian_rows_explain_are_counted(rising: ReportTables) -> None:
     is_one = pl.col("category") == "fish"
     failed = pl.when(is_one).then(pl.lit(["dict_gauss"])).otherwise(pl.lit([], pl.List(pl.String)))

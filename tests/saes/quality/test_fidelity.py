@@ -5,9 +5,10 @@ import pytest
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
+from emergence_assets.activations.forward import replaced
+from emergence_assets.activations.forward.replaced import replaced_stream
 from emergence_assets.saes.model.sae import SAE
-from emergence_assets.saes.quality import fidelity
-from emergence_assets.saes.quality.fidelity import kl_divergence, measure_fidelity, replaced_stream
+from emergence_assets.saes.quality.fidelity import kl_divergence, measure_fidelity
 
 D_MODEL, VOCABULARY = 16, 40
 
@@ -73,7 +74,7 @@ def test_padding_changes_nothing(model, texts) -> None:
         where[0, 0] = False
 
         def logits(change, ids=ids, where=where):
-            with replaced_stream(model, 1, where, [change]):
+            with replaced_stream(model, 1, where, 1, lambda x_td: [change(x_td)]):
                 return model(input_ids=ids).logits[0, 1:].log_softmax(-1)
 
         plain = model(input_ids=ids).logits[0, 1:].log_softmax(-1)
@@ -94,7 +95,7 @@ def test_padding_changes_nothing(model, texts) -> None:
 def test_batches_change_nothing(model, texts, monkeypatch: pytest.MonkeyPatch, logits_at_once: int) -> None:
     half = SAE(torch.eye(D_MODEL), torch.zeros(D_MODEL), torch.eye(D_MODEL), torch.zeros(D_MODEL), k=4)
     whole = measure_fidelity(model, texts, 1, [half, perfect_sae()], torch.zeros(D_MODEL), last_only=False)
-    monkeypatch.setattr(fidelity, "LOGITS_AT_ONCE", logits_at_once)
+    monkeypatch.setitem(replaced.LOGITS_AT_ONCE, "cpu", logits_at_once)
     parts = measure_fidelity(model, texts, 1, [half, perfect_sae()], torch.zeros(D_MODEL), last_only=False)
     for one, other in zip(whole, parts, strict=True):
         assert one.kl_recovered == pytest.approx(other.kl_recovered, rel=1e-4)
@@ -107,10 +108,10 @@ def test_hooks_are_gone_afterwards(model, texts) -> None:
     before = model(input_ids=ids).logits
     with (
         pytest.raises(ZeroDivisionError),
-        replaced_stream(model, 1, torch.ones_like(ids, dtype=torch.bool), [torch.clone]),
+        replaced_stream(model, 1, torch.ones_like(ids, dtype=torch.bool), 1, lambda x_td: [x_td]),
     ):
         raise ZeroDivisionError
-    with replaced_stream(model, 1, torch.ones_like(ids, dtype=torch.bool), [torch.zeros_like]):
+    with replaced_stream(model, 1, torch.ones_like(ids, dtype=torch.bool), 1, lambda x_td: [0 * x_td]):
         assert not torch.equal(model(input_ids=ids).logits, before)
     assert torch.equal(model(input_ids=ids).logits, before)
 
