@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 
 MADE_CONTROLS = (
-    *("label_shuffle_within_length", "reinit_full", "reinit_keep_embed", "dict_gauss"),
+    *("label_shuffle_within_length", "reinit_keep_embed", "dict_gauss"),
     *("dict_frozen_decoder", "text_wordshuffle", "best_word"),
 )
 """Controls of the last step that are measured by a job of their own."""
@@ -11,7 +11,6 @@ Control = Literal[
     "step0",
     "label_shuffle",
     "label_shuffle_within_length",
-    "reinit_full",
     "reinit_keep_embed",
     "random_encoder",
     "dict_gauss",

@@ -1,12 +1,13 @@
-"""Grade of a statement from the results of its controls (policy `claims_v3`)."""
+"""Grade of a statement from the results of its controls (policy `claims_v4`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-POLICY = "claims_v3"
-"""Version 3: the estimate of emergence is net growth; the shape of a curve decides timing alone; every deciding control
-is corrected for the number of categories; words and the dense probe are findings and no controls."""
+POLICY = "claims_v4"
+"""The estimate of emergence is net growth; the shape of a curve decides timing alone; every deciding control is
+corrected for the number of categories; words and the dense probe are findings and no controls; use is a statement of
+its own."""
 Grade = Literal["A", "B", "C", "reject"]
 GRADES: tuple[Grade, ...] = ("A", "B", "C", "reject")
 SUPPORTED: tuple[Grade, ...] = ("A", "B")

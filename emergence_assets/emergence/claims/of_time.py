@@ -13,7 +13,7 @@ from emergence_assets.emergence.presence.net import RANDOM
 from emergence_assets.emergence.presence.replicates import group_means, replicate_array
 from emergence_assets.features.statistics.formulas import interval
 
-MUST_BEAT = ("label_shuffle", "label_shuffle_within_length", "reinit_full", "reinit_keep_embed")
+MUST_BEAT = ("label_shuffle", "label_shuffle_within_length", "reinit_keep_embed")
 """Controls of `category_controls` that presence must exceed: chance, text length and architecture."""
 SHOULD_BEAT = ("dict_gauss", "dict_frozen_decoder", "best_word")
 """Controls that keep a claim from grade A: dictionaries without structure of the rows or without a trained decoder,

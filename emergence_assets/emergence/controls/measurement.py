@@ -117,10 +117,8 @@ def _encoders(
         shuffled = _shuffled(origin, list(files), probes, own_seed())
         for layer in files:
             yield layer, shuffled[layer, "read_out"], of_study(layer)
-    elif control_id in ("reinit_full", "reinit_keep_embed"):
-        # Both controls draw the same numbers, so that they differ in the embedding alone.
-        seed = derived_seed("reinit", recipe["statistics"]["seed"])
-        captured = _reinitialised(origin, list(files), seed, control_id == "reinit_keep_embed")
+    elif control_id == "reinit_keep_embed":
+        captured = _reinitialised(origin, list(files), own_seed())
         for layer in files:
             rows = Rows(captured[layer, "resid_post"], "float32")
             yield layer, captured[layer, "read_out"], trained(rows, layer)
@@ -133,9 +131,9 @@ def _encoders(
                 yield layer, read_out_pd, frozen_decoder(jobs(rows, layer), settings, device)
 
 
-def _reinitialised(origin: Mapping[str, Any], layers: Sequence[int], seed: int, keep_embedding: bool) -> Captured:
+def _reinitialised(origin: Mapping[str, Any], layers: Sequence[int], seed: int) -> Captured:
     with loaded_checkpoint(origin, lambda *_: None) as loaded:
-        reinitialise(loaded.model, seed, keep_embedding=keep_embedding)
+        reinitialise(loaded.model, seed, keep_embedding=True)
         return _captured(loaded, loaded.tokens, layers, with_training=True)
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint with re-drawn weights: the controls `reinit_full` and `reinit_keep_embed`. T: imports torch.
+"""A checkpoint with re-drawn weights: the control `reinit_keep_embed`. Imports torch.
 
 Heap, Lawson, Farnik and Aitchison (arXiv 2501.17727): SAEs on transformers with re-sampled weights look much like SAEs
 on trained transformers. A result that holds for re-drawn weights is therefore no sign of training. Unlike at step 0,
@@ -15,8 +15,7 @@ from torch import nn
 def reinitialise(model: nn.Module, seed: int, *, keep_embedding: bool) -> None:
     """Replace every parameter, in place, by Gaussian numbers with its own mean and standard deviation.
 
-    The numbers of a parameter depend only on the seed and its name, so that the two controls draw common parameters
-    alike.
+    The numbers of a parameter depend only on the seed and its name.
 
     Args:
         model: any model.

@@ -23,7 +23,7 @@ from resources.files.records import required_from_json, required_to_json
 from resources.files.storage import Storage
 from resources.tables.parquet import parquet_provenance
 
-LARGEST_FIRST = ("reinit_full", "reinit_keep_embed", "text_wordshuffle", "dict_gauss", "dict_frozen_decoder")
+LARGEST_FIRST = ("reinit_keep_embed", "text_wordshuffle", "dict_gauss", "dict_frozen_decoder")
 MEASURE = "emergence_assets.emergence.controls.measurement:measure_control"
 
 

@@ -9,7 +9,6 @@ NAMES = {
     "step0": "untrained network (step 0)",
     "label_shuffle": "shuffled labels",
     "label_shuffle_within_length": "shuffled within text length",
-    "reinit_full": "reinitialised weights",
     "reinit_keep_embed": "reinitialised, embeddings kept",
     "random_encoder": "random encoder",
     "dict_gauss": "SAE of Gaussian rows",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import altair as alt
 import polars as pl
+import vl_convert
 
 from emergence_assets.saes.quality.quality import DENSITY_EDGES
 
@@ -53,5 +54,7 @@ def draw_training(
             alt.Color("seed:N", title="seed"),
         )
     )
-    # Stored with every cell: small, and on white, which compresses better than a transparent background.
-    (training | density).configure(background="white").save(str(path), ppi=72)
+    # Stored with every cell: small, and on white, which compresses better than a transparent background. Altair's check
+    # of the specification takes longer than the drawing.
+    spec = (training | density).configure(background="white").to_dict(validate=False)
+    path.write_bytes(vl_convert.vegalite_to_png(spec, ppi=72))

@@ -182,10 +182,10 @@ def test_words_and_the_dense_probe_are_findings_and_no_controls() -> None:
 def test_an_unmeasured_required_control_gives_grade_c() -> None:
     assert stated(evidence(net={"n_seeds": 1, "n_seeds_agree": 1}))["grade"] == "C"
     found = evidence()
-    fewer = found["category_controls"].filter(pl.col("control_id") != "reinit_full")
+    fewer = found["category_controls"].filter(pl.col("control_id") != "reinit_keep_embed")
     claim = stated(found | {"category_controls": fewer})
     assert claim["grade"] == "C"
-    assert "reinit_full" in claim["controls_missing"]
+    assert "reinit_keep_embed" in claim["controls_missing"]
 
 
 def test_without_the_criteria_there_is_no_claim_and_no_time() -> None:
@@ -199,7 +199,7 @@ def test_the_time_of_a_rise_stands_or_falls_with_it() -> None:
     assert stated(evidence({"is_dated": False}), "timing")["grade"] == "reject"
     assert stated(evidence({"is_dated": False}))["grade"] == "B"
     assert stated(evidence({"censor": "right"}), "timing")["controls_failed"] == ["complete_rise"]
-    assert stated(evidence(above={"reinit_full": -0.1}), "timing")["grade"] == "reject"
+    assert stated(evidence(above={"reinit_keep_embed": -0.1}), "timing")["grade"] == "reject"
     assert "interpolation" in stated(evidence({"half_step_interp": 500.0}), "timing")["controls_failed"]
 
 
@@ -238,7 +238,7 @@ def test_a_model_uses_a_latent_where_its_category_has_emerged() -> None:
         "In m, removing the best latent of fish raises the loss on its texts by more than the loss on other texts "
         "(0.0500 against 0.0100 nats per token; layer 1, step 1,000)."
     )
-    assert used(above={"reinit_full": -0.1})["controls_failed"] == ["emergence"]
+    assert used(above={"reinit_keep_embed": -0.1})["controls_failed"] == ["emergence"]
     assert used({"category": "fowl"})["grade"] == "C"
     mean = used({"category": None, "aggregate": "mean", "n_categories": 7})
     assert "removing the best latent of a subject (mean over 7 that rise) raises" in mean["statement"]
@@ -332,7 +332,7 @@ def test_only_supported_categories_have_emerged() -> None:
     assert supported_histories(found["emergence_over_time"], claims(found, "subject", ()))["emerged"].to_list() == [
         True
     ]
-    doubtful = evidence(above={"reinit_full": -0.1})
+    doubtful = evidence(above={"reinit_keep_embed": -0.1})
     histories = supported_histories(doubtful["emergence_over_time"], claims(doubtful, "subject", ()))
     assert histories["emerged"].to_list() == [False]
     assert histories["grade"].to_list() == ["reject"]

@@ -22,7 +22,7 @@ def test_a_failed_control_that_must_pass_rejects() -> None:
 
 
 def test_a_control_that_must_pass_and_was_not_measured_leaves_c() -> None:
-    assert grade(True, [Control("step0", True), Control("reinit_full", None)]) == "C"
+    assert grade(True, [Control("step0", True), Control("reinit_keep_embed", None)]) == "C"
 
 
 def test_other_controls_decide_between_a_and_b() -> None:

@@ -12,7 +12,7 @@ from emergence_assets.emergence.controls.table import CATEGORY_CONTROLS
 from resources.tables.expectations import validate
 from resources.tables.relation import with_relations
 
-CHOSEN = ("step0", "label_shuffle", "reinit_full", "bow", "dense")
+CHOSEN = ("step0", "label_shuffle", "reinit_keep_embed", "bow", "dense")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def parts(presence: pl.DataFrame) -> pl.DataFrame:
     """A control equal to the measurement minus 0.1 in every replicate."""
     real = presence.filter(step=8, control_id="none")
     return real.select(
-        pl.lit("reinit_full").alias("control_id"),
+        pl.lit("reinit_keep_embed").alias("control_id"),
         pl.lit(0, pl.Int16).alias("draw"),
         *("layer", "category_level", "category", "p_select", "p_dense"),
         p_best=pl.col("p_best") - pl.lit(0.1, pl.Float32),
@@ -47,7 +47,7 @@ def test_every_control_stands_beside_every_row(table: pl.DataFrame) -> None:
 
 
 def test_differences_are_paired(table: pl.DataFrame) -> None:
-    above = table.filter(control_id="reinit_full")
+    above = table.filter(control_id="reinit_keep_embed")
     for name in ("above_control", "above_control_lo", "above_control_hi"):
         np.testing.assert_allclose(above[name].to_numpy(), 0.1, atol=1e-5)
     rows = table.filter(control_id="step0", aggregate="none", category="c0")
@@ -82,7 +82,7 @@ def test_a_control_that_was_drawn_several_times_is_known_no_better_than_its_draw
             )
             for draw, shift in enumerate(shifts)
         ]
-        table = category_controls(pl.concat(moved), presence, ["reinit_full"])
+        table = category_controls(pl.concat(moved), presence, ["reinit_keep_embed"])
         return table.filter(aggregate="none").with_columns(
             width=pl.col("above_control_hi") - pl.col("above_control_lo")
         )
@@ -118,7 +118,7 @@ def test_the_bag_of_words_has_no_interval_of_its_own_and_the_dense_probe_has(tab
 
 def test_what_was_not_chosen_is_left_out(parts: pl.DataFrame, presence: pl.DataFrame) -> None:
     assert set(category_controls(parts, presence, ["bow"])["control_id"]) == {"bow"}
-    assert category_controls(parts.clear(), presence, ["reinit_full"]).is_empty()
+    assert category_controls(parts.clear(), presence, ["reinit_keep_embed"]).is_empty()
 
 
 def failed(frame: pl.DataFrame) -> set[str]:
