@@ -23,7 +23,7 @@ from benchmarks.identity_rules import measure_identity_rules
 from benchmarks.latent_matching import measure_latent_matching
 from benchmarks.null_claims import N_FAMILIES, measure_null_claims
 from benchmarks.reactivation_rules import measure_reactivation_rules
-from benchmarks.read_outs import measure_read_outs
+from benchmarks.read_outs import measure_pretrained_read_outs, measure_read_outs
 from benchmarks.rounds import measure_in_worker
 from benchmarks.sae_peers import measure_sae_peers
 from benchmarks.sae_stack import measure_sae_stack
@@ -39,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "identity-rules": lambda _: measure_identity_rules(),
     "latent-matching": lambda _: measure_latent_matching(),
     "read-outs": lambda _: measure_read_outs(RESULTS / "read-outs"),
+    "pretrained-read-outs": lambda arguments: measure_pretrained_read_outs(arguments.pretrained, arguments.layers),
     "seed-coverage": lambda _: measure_seed_coverage(),
     "scale-rules": lambda _: measure_scale_rules(),
     "stop-signal": lambda _: measure_stop_signal(),
@@ -59,7 +60,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 }
 """Name → measurement, called with the arguments of the command line."""
 NEEDS_PEERS = {"activation-peers", "sae-peers"}
-BY_NAME_ONLY = {"calibration", "null-claims", "read-outs"}
+BY_NAME_ONLY = {"calibration", "null-claims", "pretrained-read-outs", "read-outs"}
 """Benchmarks too long for a run of all."""
 ON_DEVICES = {"sae-stack", "sae-peers"}
 """Benchmarks that accept --device; the others measure the CPU."""
@@ -74,10 +75,14 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=N_DRAWS, help=f"draws of the calibration (default: {N_DRAWS})")
     families = f"families of each kind for null-claims (default: {N_FAMILIES})"
     parser.add_argument("--families", type=int, default=N_FAMILIES, help=families)
+    parser.add_argument("--pretrained", type=Path, help="folder of the model for pretrained-read-outs")
+    parser.add_argument("--layers", type=int, nargs="+", help="layers that pretrained-read-outs reads")
     parser.add_argument("--device", default="cpu", help=f"cpu or cuda; for {' and '.join(sorted(ON_DEVICES))}")
     arguments = parser.parse_args()
     if arguments.device != "cpu" and not set(arguments.only or BENCHMARKS) <= ON_DEVICES:
         parser.error(f"--device is for --only {' '.join(sorted(ON_DEVICES))}")
+    if "pretrained-read-outs" in (arguments.only or ()) and not (arguments.pretrained and arguments.layers):
+        parser.error("pretrained-read-outs needs --layers, and --pretrained with config.json, weights, tokenizer.json")
     unasked = BY_NAME_ONLY | (set() if arguments.peers.exists() else NEEDS_PEERS)
     chosen = arguments.only or [name for name in BENCHMARKS if name not in unasked]
     try:

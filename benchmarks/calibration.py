@@ -13,6 +13,7 @@ from typing import Any
 from rich.progress import Progress
 from scipy.stats import binomtest
 
+from benchmarks.planted_truth import NET, net_coverage
 from emergence_assets.plan.code_version import code_version
 from resources.compute.local_processes import LocalProcesses
 from resources.compute.task import Task
@@ -36,6 +37,8 @@ FUNCTIONS = tuple(
 """Functions of the pipeline that affect an answer."""
 RUN_SPREAD = 0.05
 """Relative spread of a rise between training runs."""
+COLLAPSE = 4.0
+"""Standard deviation along the leading direction at the last step; all others together have 3.5."""
 NOMINAL = (0.90, 0.99)
 """Accepted coverage of 95 % intervals."""
 AIMS: Mapping[str, tuple[float, float] | None] = {
@@ -50,6 +53,9 @@ AIMS: Mapping[str, tuple[float, float] | None] = {
     "coverage, onset step": NOMINAL,
     "coverage, end minus step 0": NOMINAL,
     "coverage, end minus step 0 of a rise": NOMINAL,
+    "false net rise, series without a rise": (0, 0.05),
+    "power, net rise where .15 to .35 rise": (0.9, 1),
+    "coverage, net growth": NOMINAL,
     "false reactivation, drop and its interval": (0, 0.05),
     "false reactivation, all gates": (0, 0.01),
     "false reactivation, permuted labels": (0, 0.01),
@@ -119,15 +125,32 @@ def measure_calibration(folder: Path, n_draws: int = N_DRAWS, n_workers: int = N
             kept.add(task.arguments["seed"], answers, seconds)
             progress.advance(bar)
     draws = [kept.by_seed[seed] for seed in range(n_draws)]
-    found = {name: [value for draw in draws for value in draw["answers"].get(name, [])] for name in AIMS}
-    rows = {name: _row(Figure.of(values), AIMS[name]) for name, values in found.items() if values}
     return {
-        **rows,
+        **_rows(draws),
         "draws": n_draws,
         "of these from earlier runs": n_draws - len(tasks),
         "seconds": round(time.monotonic() - start),
         "CPU seconds of a draw, median": statistics.median(draw["seconds"] for draw in draws),
     }
+
+
+def _rows(draws: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a row per figure, for families without and with collapse."""
+    rows = {}
+    for is_collapsing in (False, True):
+        chosen = [draw["answers"] for seed, draw in enumerate(draws) if (collapse_of(seed) > 0) == is_collapsing]
+        if not chosen:
+            continue
+        found = {name: [value for one in chosen for value in one.get(name, [])] for name in AIMS}
+        found["coverage, net growth"] = net_coverage([one[NET] for one in chosen])
+        kind = "collapsing: " if is_collapsing else ""
+        rows |= {kind + name: _row(Figure.of(values), AIMS[name]) for name, values in found.items() if values}
+    return rows
+
+
+def collapse_of(seed: int) -> float:
+    """Return the collapse of a draw: every second family comes to vary along one direction."""
+    return COLLAPSE * (seed % 2)
 
 
 class _Draws:
@@ -155,7 +178,7 @@ def drawn_answers(seed: int, report: object = None) -> tuple[dict[str, list[floa
     from benchmarks.planted_truth import answers
 
     start = time.process_time()
-    family = Family(planted_runs(), run_spread=RUN_SPREAD, seed=seed)
+    family = Family(planted_runs(), run_spread=RUN_SPREAD, seed=seed, collapse=collapse_of(seed))
     given = answers(family, study_family(family))
     numbers = {name: [float(value) for value in values] for name, values in given.items()}
     return numbers, time.process_time() - start

@@ -132,11 +132,15 @@ class Family:
     step tend to show it at the next."""
     run_spread: float = 0.0
     """Relative standard deviation of a category's rise between training runs."""
+    collapse: float = 0.0
+    """Standard deviation, after training, of all rows along one further direction, which says nothing of the category.
+    It grows with log10(step + 1), as the read-outs of trained networks come to vary along few directions."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse more directions than dimensions."""
-        if self.d_model < len(self.categories) + self.n_strong + sum(c.is_spread for c in self.categories.values()):
+        n_spread = sum(category.is_spread for category in self.categories.values())
+        if self.d_model < len(self.categories) + self.n_strong + n_spread + (self.collapse > 0):
             raise ValueError("planted directions are no dictionary: there are more of them than dimensions")
 
     @property
@@ -161,6 +165,10 @@ class Family:
             ]
         )
 
+    def leading(self, run: Run, step: int) -> float:
+        """Standard deviation of the rows along the further direction at a step."""
+        return self.collapse * float(np.log10(step + 1) / np.log10(run.steps[-1] + 1))
+
     def _risen(self, category: Category, run: Run, step: int) -> float:
         trained = expit((np.log10(step + 1) - category.middle) / category.width)
         return float(category.rise * category.over_sizes(self.place(run)) * trained)
@@ -180,20 +188,20 @@ class Cell:
     """Training rows of SAEs: every direction has the same rate at all steps."""
 
 
-def planted_directions(family: Family, run: Run, layer: int) -> tuple[Rows, Rows]:
+def planted_directions(family: Family, run: Run, layer: int) -> tuple[Rows, Rows, Rows]:
     """Orthonormal directions of a layer, the same at all steps.
 
     Returns:
-        Directions of the categories, then the strong ones; and one further direction of each spread category (zeros for
-        the others), categories × d.
+        Directions of the categories, then the strong ones; one further direction of each spread category (zeros for
+        the others), categories × d; and the direction along which all rows come to vary.
     """
     rng = np.random.default_rng([family.seed, family.runs.index(run), layer, 1])
     hidden = [i for i, category in enumerate(family.categories.values()) if category.is_spread]
     n_directions = len(family.categories) + family.n_strong
-    orthonormal_dx, _ = np.linalg.qr(rng.normal(size=(family.d_model, n_directions + len(hidden))))
+    orthonormal_dx, _ = np.linalg.qr(rng.normal(size=(family.d_model, family.d_model)))
     hidden_cd = np.zeros((len(family.categories), family.d_model), dtype=np.float32)
-    hidden_cd[hidden] = orthonormal_dx.T[n_directions:]
-    return orthonormal_dx.T[:n_directions].astype(np.float32), hidden_cd
+    hidden_cd[hidden] = orthonormal_dx.T[n_directions : n_directions + len(hidden)]
+    return orthonormal_dx.T[:n_directions].astype(np.float32), hidden_cd, orthonormal_dx.T[-1].astype(np.float32)
 
 
 def draw_cell(family: Family, run: Run, step: int, layer: int, n_training: int) -> Cell:
@@ -206,7 +214,7 @@ def draw_cell(family: Family, run: Run, step: int, layer: int, n_training: int) 
         layer: layer of the rows.
         n_training: number of training rows.
     """
-    directions_xd, hidden_cd = planted_directions(family, run, layer)
+    directions_xd, hidden_cd, leading_d = planted_directions(family, run, layer)
     rng = np.random.default_rng([family.seed, family.runs.index(run), layer, 2, step])
     rate_pc = _rates(family, run, step, layer)
     own = np.random.default_rng([family.seed, 3]).standard_normal(rate_pc.shape, dtype=np.float32)
@@ -215,7 +223,12 @@ def draw_cell(family: Family, run: Run, step: int, layer: int, n_training: int) 
     read_out = _rows(propensity_pc < ndtri(rate_pc), directions_xd, family, rng)
     read_out += _hidden(family, run, step, layer) @ hidden_cd
     carried_tc = rng.random((n_training, len(family.categories)), dtype=np.float32) < _TRAINING_RATE
-    return Cell(read_out, _rows(carried_tc, directions_xd, family, rng))
+    training = _rows(carried_tc, directions_xd, family, rng)
+    for rows in (read_out, training) if family.collapse else ():
+        rows += (
+            np.float32(family.leading(run, step)) * rng.standard_normal((len(rows), 1), dtype=np.float32) * leading_d
+        )
+    return Cell(read_out, training)
 
 
 _TRAINING_RATE = 0.06

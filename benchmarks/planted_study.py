@@ -16,7 +16,9 @@ from emergence_assets.emergence.time.over_time import emergence_over_time
 from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores
 from emergence_assets.features.statistics.codes import Codes
 from emergence_assets.features.statistics.linear_probes import BOW_SCHEMA, ProbeScore
-from emergence_assets.features.statistics.presence_cell import presence_cell
+from emergence_assets.features.statistics.presence_cell import presence_cell, random_presence_cell
+from emergence_assets.saes.model.random_encoder import random_encoder
+from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.training.batches import SAEJob
 from emergence_assets.saes.training.options import TrainingOptions
 from emergence_assets.saes.training.training import TrainedSAE, train_saes
@@ -29,6 +31,7 @@ SIZE_LAYERS = (1, 4)
 """Layers measured in all sizes but the largest."""
 SIZES = tuple(int(10**x) for x in (4.0, 4.6, 5.2, 5.8, 6.4, 7.0))
 SAE_SEEDS = (0, 1)
+N_RANDOM_ENCODERS = 4
 N_TRAINING = 1024
 STATISTICS = CellRecipe(n_boot=100, n_shuffles=2)
 SETTINGS = SAESettings(variant="batchtopk", k=3, n_latents=40, n_steps=75, batch_size=256, learning_rate=3e-2)
@@ -94,9 +97,14 @@ def measured_presence(family: Family) -> pl.DataFrame:
         else:
             dense = missing
         for position, seed in enumerate(SAE_SEEDS):
-            codes = _codes(trained[number * len(SAE_SEEDS) + position], cell)
+            codes = _codes(trained[number * len(SAE_SEEDS) + position].sae, cell)
             frame = presence_cell(codes, dense, [labels], STATISTICS)
             frames.append(frame.with_columns(_keys(run, step, layer, seed)))
+        mean_d = torch.from_numpy(cell.training_td.mean(axis=0))
+        for draw in range(N_RANDOM_ENCODERS if layer in TIME_LAYERS and run is family.runs[-1] else 1):
+            directions = random_encoder(mean_d, SETTINGS.n_latents, SETTINGS.k, 1_000 * layer + draw)
+            frame = random_presence_cell(_codes(directions, cell), dense, [labels], STATISTICS)
+            frames.append(frame.with_columns(_keys(run, step, layer, draw)))
     return category_presence(pl.concat(frames), pl.DataFrame(schema=BOW_SCHEMA))
 
 
@@ -110,9 +118,9 @@ def _train(places: Sequence[Place], cells: Sequence[Cell]) -> list[TrainedSAE]:
     return train_saes(jobs, SETTINGS, options=TrainingOptions(warm_up_steps=3))
 
 
-def _codes(trained: TrainedSAE, cell: Cell) -> Codes:
-    values_pk, indices_pk = trained.sae.encode(torch.from_numpy(cell.read_out_pd)).padded()
-    return Codes(values_pk.numpy(), indices_pk.numpy().astype(np.int32), trained.sae.n_latents)
+def _codes(sae: SAE, cell: Cell) -> Codes:
+    values_pk, indices_pk = sae.encode(torch.from_numpy(cell.read_out_pd)).padded()
+    return Codes(values_pk.numpy(), indices_pk.numpy().astype(np.int32), sae.n_latents)
 
 
 def _missing(probe: ProbeScore) -> ProbeScore:

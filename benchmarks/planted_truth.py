@@ -4,7 +4,7 @@ Shape suffixes: c categories, l layers, s steps, g parts of the depth.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from emergence_assets.emergence.space.valleys import locate_valleys, valley_dept
 
 Answers = dict[str, list[float]]
 """Figure → answers; 0 is no, 1 is yes."""
+NET = "net growth"
+"""Six numbers per series: its number, planted growth, growth of presence, net growth with its interval."""
 POWER_RISE = 0.14
 """AUROC between first and last checkpoint: a rise of .15 should be found, and runs vary around it."""
 POWER_DROP = 0.29
@@ -27,6 +29,7 @@ def answers(family: Family, tables: Tables) -> Answers:
     """Compare the tables of a family with its planted truth."""
     return {
         **_of_time(family, tables.time),
+        **_of_net_presence(family, tables.time),
         **_of_depth(family, tables.reactivation),
         **_of_sizes(family, tables.scale),
     }
@@ -36,7 +39,7 @@ def _of_time(family: Family, table: pl.DataFrame) -> Answers:
     found: Answers = defaultdict(list)
     run, number = family.runs[-1], {name: i for i, name in enumerate(family.categories)}
     truth_scl = np.stack([family.presence_cl(run, step) for step in STEPS])
-    single = table.filter(aggregate="none")
+    single = table.filter(aggregate="none", metric="p_best")
     for row in single.filter(layer_choice="each").iter_rows(named=True):
         if row["control_id"] == "label_shuffle":
             found["false emergence, permuted labels"].append(row["passes_gate"])
@@ -61,6 +64,51 @@ def _of_time(family: Family, table: pl.DataFrame) -> Answers:
             width = np.log10((row["half_step_hi"] + 1) / (row["half_step_lo"] + 1))
             found["interval of the half step, decades"].append(width)
     return found
+
+
+def _of_net_presence(family: Family, table: pl.DataFrame) -> Answers:
+    """Compare the criteria of a claim of emergence that a family without words can have: presence and net presence.
+
+    What random directions gain has no formula. `NET` lists series for `net_coverage`, which takes it from all draws.
+    """
+    found: Answers = defaultdict(list)
+    run, names = family.runs[-1], list(family.categories)
+    truth_scl = np.stack([family.presence_cl(run, step) for step in STEPS])
+    late_cl = truth_scl[-3:].mean(axis=0) - truth_scl[0]
+    rows = table.filter(aggregate="none", control_id="none")
+    keys = ["layer_choice", "layer", "category"]
+    both = rows.filter(metric="p_best").join(rows.filter(metric="net"), on=keys, suffix="_net", validate="1:1")
+    for row in both.iter_rows(named=True):
+        number = names.index(row["category"])
+        rise = np.ptp(truth_scl[:, number, row["layer"]])
+        granted = row["passes_gate"] and row["late_gain_lo_net"] > 0 and row["q_emerged_net"] < 0.05
+        if row["layer_choice"] == "best" and rise >= POWER_RISE:
+            found["power, net rise where .15 to .35 rise"].append(granted)
+        if row["layer_choice"] == "each" and rise == 0:
+            found["false net rise, series without a rise"].append(granted)
+        if row["layer_choice"] == "each":
+            series = number * N_LAYERS + row["layer"]
+            numbers = (row[f"late_gain{end}_net"] for end in ("", "_lo", "_hi"))
+            found[NET].extend((series, late_cl[number, row["layer"]], row["late_gain"], *numbers))
+    return found
+
+
+def net_coverage(draws: Sequence[Sequence[float]]) -> list[float]:
+    """Return for every series and draw whether the interval of net growth holds its true value.
+
+    The true value is the planted growth minus what random directions gain, which is the mean over all draws of measured
+    growth minus net growth.
+
+    Args:
+        draws: answers `NET` of draws of one kind.
+    """
+    columns = np.concatenate([np.reshape(draw, (-1, 6)) for draw in draws])
+    series, truth, measured, net, lo, hi = columns.T
+    places = series.astype(int)
+    n_draws = np.bincount(places)
+    random = np.bincount(places, measured - net) / np.maximum(n_draws, 1)
+    true_net = truth - random[places]
+    return ((lo <= true_net) & (true_net <= hi)).astype(float).tolist()
 
 
 def _of_depth(family: Family, table: pl.DataFrame) -> Answers:

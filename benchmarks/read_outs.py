@@ -1,12 +1,13 @@
 """Where a text is read, and how sparsely: presence net of random directions for several read-outs and SAE designs.
 
-Two sizes of the embedded family at step 0 and at the last step. A design is a choice of rows (the last token, the mean
-over the tokens, all tokens with codes pooled over the text), of a transformation of these rows, and of an SAE.
+Two sizes of the embedded family at step 0 and at the last step, or a pretrained model and its untrained shape. A design
+is a choice of rows (the last token, the mean over the tokens, all tokens with codes pooled over the text), of a
+transformation of these rows, and of an SAE.
 
 Shape suffixes: p texts, t tokens (rows), d d_model, c categories, b bootstrap replicates.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from emergence_assets.activations.files.reading import Rows
 from emergence_assets.activations.forward.capture import padded_ids
@@ -67,41 +68,85 @@ DESIGNS = {
     "mean over tokens, TopK 4": Design("mean"),
     "all tokens, TopK 4": Design("all", pooled=("max", "mean", "any")),
 }
+WIDER = {f"last token, TopK {k}, 2,048 latents": Design(sae={"k": k, "n_latents": 2048}) for k in (32, 16, 4)}
+"""Further designs for a residual stream of hundreds of dimensions."""
 
 
 def measure_read_outs(folder: Path) -> dict[str, Any]:
-    """Measure every design; a row per model and design. About ten minutes.
+    """Measure every design on the embedded family; a row per model and design. About ten minutes.
 
     Args:
         folder: folder of the trained models, which are kept for the next measurement.
     """
     probes = wordnet_probes(200, 0)
     tokenizer = Tokenizer.from_file(str(corpus.TOKENIZER_PATH))
-    texts = [probes.texts["text"].to_list(), wordnet_training_texts(6000, 0)["text"].to_list()]
-    ids = [[np.array(one.ids) for one in tokenizer.encode_batch(some)] for some in texts]
+    ids = _token_ids(tokenizer, probes, 6000)
     found = {}
     for model, (shape, learning_rate, layer) in MODELS.items():
         checkpoints = folder / model
         checkpoints.mkdir(parents=True, exist_ok=True)
         train(TrainingRecipe(shape, learning_rate, LAST_STEP), checkpoints, [0, LAST_STEP], lambda *_: None)
-        ends = [[_captured(checkpoints / f"step{step}", some, layer) for some in ids] for step in (0, LAST_STEP)]
-        for name, design in DESIGNS.items():
-            for how in design.pooled:
-                found[f"{model}, {name}{how and f', {how}'}"] = _row(design, how, ends, probes, layer)
+        models = [AutoModelForCausalLM.from_pretrained(checkpoints / f"step{step}") for step in (0, LAST_STEP)]
+        ends = [[_captured(one, some, [layer])[layer] for some in ids] for one in models]
+        found |= _rows_of(model, DESIGNS, ends, probes, layer)
     return found
 
 
-def _captured(checkpoint: Path, ids: Sequence[Floats], layer: int) -> tuple[Floats, Floats]:
-    """Return the residual stream at all tokens but the first, and the text of every row."""
-    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
-    rows: list[Floats] = [np.empty(0)] * len(ids)
+def measure_pretrained_read_outs(folder: Path, layers: Sequence[int]) -> dict[str, Any]:
+    """Measure every design on the last token of a pretrained decoder, against its shape with random weights.
+
+    The texts are those of the embedded family, a third as many. The untrained model has the weights of `from_config`.
+
+    Args:
+        folder: folder with config.json, weights and tokenizer.json.
+        layers: blocks whose output is read.
+    """
+    probes = wordnet_probes(60, 0)
+    ids = _token_ids(Tokenizer.from_file(str(folder / "tokenizer.json")), probes, 3000)
+    trained = AutoModelForCausalLM.from_pretrained(folder)
+    torch.manual_seed(0)
+    models = [AutoModelForCausalLM.from_config(trained.config), trained]
+    ends = [[_captured(one, some, layers, last_only=True) for some in ids] for one in models]
+    designs = {name: design for name, design in (DESIGNS | WIDER).items() if design.rows == "last"}
+    found = {}
+    for layer in layers:
+        of_layer = [[captured[layer] for captured in end] for end in ends]
+        found |= _rows_of(f"{folder.name}, layer {layer}", designs, of_layer, probes, layer)
+    return found
+
+
+def _token_ids(tokenizer: Tokenizer, probes: ProbeSet, n_training_texts: int) -> list[list[Floats]]:
+    """Return the token ids of the probe texts and of the training texts."""
+    texts = [probes.texts["text"].to_list(), wordnet_training_texts(n_training_texts, 0)["text"].to_list()]
+    return [[np.array(one.ids) for one in tokenizer.encode_batch(some)] for some in texts]
+
+
+def _rows_of(
+    model: str, designs: Mapping[str, Design], ends: Sequence[Any], probes: ProbeSet, layer: int
+) -> dict[str, Any]:
+    return {
+        f"{model}, {name}{how and f', {how}'}": _row(design, how, ends, probes, layer)
+        for name, design in designs.items()
+        for how in design.pooled
+    }
+
+
+def _captured(
+    model: PreTrainedModel, ids: Sequence[Floats], layers: Sequence[int], *, last_only: bool = False
+) -> dict[int, tuple[Floats, Floats]]:
+    """Return by layer the residual stream at all tokens but the first, or at the last token, and the text of a row."""
+    model = model.float().eval()
+    rows: dict[int, list[Floats]] = {layer: [np.empty(0)] * len(ids) for layer in layers}
     order = np.argsort([-len(one) for one in ids], kind="stable")
-    with residual_stream(model, [layer]) as resid, torch.inference_mode():
+    with residual_stream(model, layers) as resid, torch.inference_mode():
         for chosen in np.array_split(order, max(1, len(order) // 64)):
             model.base_model(input_ids=padded_ids([ids[text] for text in chosen]), use_cache=False)
             for place, text in enumerate(chosen):
-                rows[text] = resid[layer][place, 1 : len(ids[text])].numpy().copy()
-    return np.concatenate(rows), np.repeat(np.arange(len(ids)), [len(one) - 1 for one in ids])
+                first = len(ids[text]) - 1 if last_only else 1
+                for layer in layers:
+                    rows[layer][text] = resid[layer][place, first : len(ids[text])].numpy().copy()
+    n_rows = [len(one) for one in rows[layers[0]]]
+    return {layer: (np.concatenate(each), np.repeat(np.arange(len(ids)), n_rows)) for layer, each in rows.items()}
 
 
 def _row(design: Design, how: str, ends: Sequence[Any], probes: ProbeSet, layer: int) -> dict[str, Any]:

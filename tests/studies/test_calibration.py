@@ -25,7 +25,7 @@ def one_hot(labels):
 @pytest.mark.parametrize(("step", "layer"), [(0, 0), (32, 3), (STEPS[-1], 5)])
 def test_a_latent_that_fires_on_the_planted_direction_alone_has_the_true_auroc(family, step, layer):
     run = family.runs[-1]
-    directions_xd, _ = planted_directions(family, run, layer)
+    directions_xd, _, _ = planted_directions(family, run, layer)
     read_out_pd = draw_cell(family, run, step, layer, 10).read_out_pd
     amounts_pc = read_out_pd @ directions_xd[: len(CATEGORIES)].T
     found_c = auroc_c(np.where(amounts_pc > CARRIED, amounts_pc, 0), one_hot(family.labels))
@@ -35,7 +35,7 @@ def test_a_latent_that_fires_on_the_planted_direction_alone_has_the_true_auroc(f
 
 def test_a_probe_finds_a_spread_category_where_latents_lose_it(family):
     run, place = family.runs[-1], list(CATEGORIES).index("fades and returns in SAEs")
-    _, hidden_cd = planted_directions(family, run, 2)
+    _, hidden_cd, _ = planted_directions(family, run, 2)
     read_out_pd = draw_cell(family, run, STEPS[-1], 2, 10).read_out_pd
     found = auroc_c(read_out_pd @ hidden_cd[[place]].T, one_hot(family.labels)[:, [place]])[0]
     truth_l = family.presence_cl(run, STEPS[-1])[place]
