@@ -46,6 +46,7 @@ AIMS: Mapping[str, tuple[float, float] | None] = {
     "false emergence, permuted labels": (0, 0.05),
     "power, rise of .15": (0.9, 1),
     "power, larger rise": (0.9, 1),
+    "dated, where it rises": None,
     "bias of the half step, decades": (-0.05, 0.05),
     "distance of the half step, decades": None,
     "interval of the half step, decades": None,
@@ -72,6 +73,8 @@ AIMS: Mapping[str, tuple[float, float] | None] = {
     "coverage, size of half the rise": NOMINAL,
 }
 """Figure → accepted range; None has no accepted range."""
+ERROR_RATES = [name for name in AIMS if name.startswith("false")] + ["power, net rise where .15 to .35 rise"]
+"""Figures that need no true value of presence."""
 
 
 @dataclass(frozen=True)
@@ -135,17 +138,22 @@ def measure_calibration(folder: Path, n_draws: int = N_DRAWS, n_workers: int = N
 
 
 def _rows(draws: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a row per figure, for families without and with collapse."""
-    rows = {}
-    for is_collapsing in (False, True):
-        chosen = [draw["answers"] for seed, draw in enumerate(draws) if (collapse_of(seed) > 0) == is_collapsing]
-        if not chosen:
-            continue
-        found = {name: [value for one in chosen for value in one.get(name, [])] for name in AIMS}
-        found["coverage, net growth"] = net_coverage([one[NET] for one in chosen])
-        kind = "collapsing: " if is_collapsing else ""
-        rows |= {kind + name: _row(Figure.of(values), AIMS[name]) for name, values in found.items() if values}
-    return rows
+    """Return a row per figure; the error rates again for families whose rows come to vary along one direction.
+
+    In these, SAEs miss a part of what is planted, so that a planted number is no true value of presence.
+    """
+    by_kind: dict[bool, list[Any]] = {False: [], True: []}
+    for seed, draw in enumerate(draws):
+        by_kind[collapse_of(seed) > 0].append(draw["answers"])
+    found = {name: [value for one in by_kind[False] for value in one.get(name, [])] for name in AIMS}
+    found["coverage, net growth"] = net_coverage([one[NET] for one in by_kind[False]])
+    collapsing = {name: [value for one in by_kind[True] for value in one.get(name, [])] for name in ERROR_RATES}
+    every = found | {f"collapsing: {name}": values for name, values in collapsing.items()}
+    return {
+        name: _row(Figure.of(values), AIMS[name.removeprefix("collapsing: ")])
+        for name, values in every.items()
+        if values
+    }
 
 
 def collapse_of(seed: int) -> float:

@@ -35,4 +35,5 @@ def collect_presence(
     words = _bag_of_words(probes, Path(cells[0]["tokens_file"]), statistics["n_shuffles"], statistics["seed"])
     frame = category_presence(presence_cells, words)
     last = frame.filter(pl.col("step") == frame["step"].max(), pl.col("control_id") == "none")
-    return Made(frame, {"mean_p_best_at_last_step": last["p_best"].mean(), "mean_gain": last["gain"].mean()})
+    means = {f"mean_{name}_at_last_step": last[name].mean() for name in ("p_best", "net", "gain", "net_gain")}
+    return Made(frame, means)
