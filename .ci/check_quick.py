@@ -23,6 +23,10 @@ assert 0.48 < shuffled["p_best"].mean() < 0.52, shuffled["p_best"].mean()
 largest = subject.filter(pl.col("control_id") == "none", pl.col("model") == "gloss-200k")
 first, last = (largest.filter(pl.col("step") == step)["p_best"].mean() for step in (0, 512))
 assert last - first > 0.06, (first, last)
+last_step = largest.filter(pl.col("step") == 512)
+assert last_step["net_gain"].mean() > 0, last_step["net_gain"].mean()
+use = pl.read_parquet(storage.root / "tables" / "feature_use" / "*.parquet", hive_partitioning=False)
+assert use.filter(pl.col("aggregate") == "none").height > 0, "no category rises"
 fvu = pl.read_parquet(storage.root / "tables" / "sae_metrics" / "*.parquet", hive_partitioning=False)["fvu"]
 assert 0 < fvu.min() <= fvu.max() < 1, (fvu.min(), fvu.max())
 registry = pl.read_parquet(storage.root / "tables" / "checkpoint_registry" / "*.parquet", hive_partitioning=False)

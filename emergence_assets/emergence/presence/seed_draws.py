@@ -62,6 +62,42 @@ def nested_means(
     return np.clip(mean_gb, 0, 1)
 
 
+def nested_relative_means(
+    replicates_rb: NDArray[np.floating],
+    values_r: NDArray[np.floating],
+    n_seeds_g: NDArray[np.integer],
+    key: tuple[object, ...],
+) -> Floats:
+    """Average the seeds of each group of one block, where seeds deviate in proportion to the size of an effect.
+
+    For effects without bounds, of which a few are large: a common variance of all groups would be that of the largest.
+    The deviation of the mean is normal with variance c² m² / R for a mean m over R seeds. c² is the sum over the groups
+    of the variance between seeds minus that expected from the texts, not below zero, divided by the sum of m².
+
+    Args:
+        replicates_rb: replicates over texts with the dictionary held fixed.
+        values_r: estimates of the rows.
+        n_seeds_g: rows per group.
+        key: identity of the block, which alone decides its draws.
+
+    Returns:
+        Groups × replicates.
+    """
+    mean_gb = group_means(replicates_rb, n_seeds_g)
+    several = np.flatnonzero(n_seeds_g > 1)
+    if not len(several):
+        return mean_gb
+    values = np.asarray(values_r, dtype=np.float64)
+    mean_g = group_means(values[:, None], n_seeds_g)[:, 0]
+    deviation_r = values - np.repeat(mean_g, n_seeds_g)
+    beyond_texts_g = _variance(deviation_r, n_seeds_g) - _variance_from_texts(replicates_rb, mean_gb, n_seeds_g)
+    total = np.nansum(mean_g[several] ** 2)
+    relative = np.sqrt(max(float(np.nansum(beyond_texts_g[several])), 0.0) / total) if total > 0 else 0.0
+    spread = relative * np.abs(mean_g[several]) / np.sqrt(n_seeds_g[several])
+    mean_gb[several] += spread[:, None] * _normal(key, len(several), replicates_rb.shape[1])
+    return mean_gb
+
+
 def _normal(key: tuple[object, ...], n: int, n_boot: int) -> Floats:
     """Draw standard normal numbers, groups × replicates, that depend only on the key."""
     digest = hashlib.sha256(repr(key).encode()).digest()

@@ -13,6 +13,7 @@ import polars.selectors as cs
 from numpy.typing import NDArray
 
 from emergence_assets.emergence.presence.replicates import p_not_above_zero
+from emergence_assets.emergence.presence.seed_draws import nested_relative_means
 from emergence_assets.emergence.use.losses import Losses
 from emergence_assets.emergence.use.table import FEATURE_USE
 from emergence_assets.features.statistics.formulas import benjamini_hochberg, estimate
@@ -45,9 +46,8 @@ def feature_use(keys: Mapping[str, Any], level: str, measured: Sequence[Measured
     """Return the rows of one level in one layer: each category, then their mean; see `FEATURE_USE`.
 
     Rises are in nats per token, over all tokens of a side, means over SAE seeds. `use_control` averages the controls of
-    a seed, and differences are taken within a seed. The replicates draw texts alone: rises are of very different sizes
-    in different categories, so that the variance between seeds cannot be pooled over them as for presence. Other seeds
-    are a control of their own, `n_seeds_agree`.
+    a seed, and differences are taken within a seed. The replicates draw texts and seeds, whose deviation is pooled over
+    the categories in proportion to their effects (`seed_draws.nested_relative_means`).
 
     Args:
         keys: model, n_params_nonemb, step, tokens_seen, n_layers, layer and data_version.
@@ -56,7 +56,16 @@ def feature_use(keys: Mapping[str, Any], level: str, measured: Sequence[Measured
     """
     points = [_by_seed(one) for one in measured]
     values = {name: np.array([each[name][0].mean() for each in points]) for name in QUANTITIES}
-    replicates = {name: np.stack([each[name][1].mean(axis=0) for each in points]) for name in QUANTITIES}
+    n_seeds = np.array([len(each["use"][0]) for each in points])
+    replicates = {
+        name: nested_relative_means(
+            np.concatenate([each[name][1] for each in points]),
+            np.concatenate([each[name][0] for each in points]),
+            n_seeds,
+            (keys["model"], keys["step"], keys["layer"], level, name),
+        )
+        for name in QUANTITIES
+    }
     rows = [_facts(one) | _interval_columns(values, replicates, [n]) for n, one in enumerate(measured)]
     every = list(range(len(rows)))
     means = {name: float(np.mean([row[name] for row in rows])) for name in ("loss", "active", "active_other")}

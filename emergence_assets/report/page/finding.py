@@ -59,7 +59,7 @@ def finding(
     limits = (
         *_limits(result, main, n_seeds, has_replicates),
         *_beyond_covariance(claims, main["model"]),
-        _use(claims, main["model"]),
+        _use(claims, main["model"], level),
     )
     others = "" if result in ("unknown", "control failed") else _other_models(each[:-1])
     values = _controls(main, each)
@@ -226,16 +226,18 @@ def _beyond_covariance(claims: pl.DataFrame, model: str) -> list[str]:
     ]
 
 
-def _use(claims: pl.DataFrame, model: str) -> str:
+def _use(claims: pl.DataFrame, model: str, level: str) -> str:
     """Name the categories whose best latents the model is not shown to use."""
     tested = claims.filter(pl.col("category").is_not_null(), kind="use", model=model)
     if tested.is_empty():
         return "That the model uses these features: no latent was removed, because no category rises."
     used = tested.filter(pl.col("grade").is_in(SUPPORTED)).height
+    means = claims.filter(pl.col("category").is_null(), kind="use", model=model, category_level=level)
+    on_average = "; on average over categories it does" if means["grade"].is_in(SUPPORTED).any() else ""
     return (
         f"That the model uses all of these features: without the best latent of a category, the loss on its texts "
         f"rises by more than on other texts, and by more than without other latents, for {used} of the "
-        f"{tested.height} categories of {model} that were tested."
+        f"{tested.height} categories of {model} that were tested{on_average}."
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.seed_coverage import coverage
-from emergence_assets.emergence.presence.seed_draws import nested_means
+from emergence_assets.emergence.presence.seed_draws import nested_means, nested_relative_means
 
 N, B = 400, 300
 CELLS = [("gloss", step, 0) for step in range(N)]
@@ -91,3 +91,27 @@ def test_one_seed_is_left_as_it_is_and_nothing_leaves_the_range() -> None:
 @pytest.mark.parametrize("n_seeds", [2, 4])
 def test_intervals_cover_the_truth(n_seeds: int) -> None:
     assert 0.92 < coverage(n_seeds, of_texts=0.03, of_seed=0.028, n_cells=40) < 0.98
+
+
+@pytest.mark.parametrize("n_seeds", [2, 4])
+def test_seeds_that_deviate_in_proportion_widen_large_effects_and_not_small_ones(n_seeds: int) -> None:
+    rng = np.random.default_rng(6)
+    effects = 10 ** rng.uniform(-3, 0, size=N)
+    values = effects[:, None] * (1 + 0.3 * rng.normal(size=(N, n_seeds)))
+    found = nested_relative_means(fixed(values.ravel()), values.ravel(), np.full(N, n_seeds), ("a", "block"))
+    relative = found.std(axis=1) / np.abs(values.mean(axis=1))
+    assert relative.mean() == pytest.approx(0.3 / np.sqrt(n_seeds), rel=0.25)
+    assert relative.std() < 0.1 * relative.mean()
+    np.testing.assert_allclose(found.mean(axis=1), values.mean(axis=1), rtol=0.1)
+
+
+def test_texts_alone_leave_no_relative_deviation_and_one_seed_is_unchanged() -> None:
+    rng = np.random.default_rng(7)
+    noise = 0.02 * rng.normal(size=(2 * N, 1))
+    values = 0.1 + noise[:, 0]
+    replicates = values[:, None] + 0.02 * rng.normal(size=(2 * N, B))
+    texts_only = np.reshape(replicates, (N, 2, B)).mean(axis=1)
+    found = nested_relative_means(replicates, values, np.full(N, 2), ("texts",))
+    assert found.std(axis=1).mean() == pytest.approx(texts_only.std(axis=1).mean(), rel=0.1)
+    alone = nested_relative_means(replicates, values, np.ones(2 * N, int), ("texts",))
+    np.testing.assert_array_equal(alone, replicates)

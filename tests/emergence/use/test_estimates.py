@@ -46,6 +46,8 @@ def test_planted_rises_come_back() -> None:
     assert fish["q"] < 0.01
     assert mean["use"] == fish["use"]
     assert mean["category"] is None
+    # Two seeds differ by .04: their deviation is a part of the interval.
+    assert fish["use_hi"] - fish["use_lo"] > 0.03
     one_seed = feature_use(KEYS, "subject", [measured("fish", [own[0], *own[1:3], -own[3], *own[4:]], [0.01] * 8)])
     assert one_seed["n_seeds_agree"].to_list() == [1, 1]
 
