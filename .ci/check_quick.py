@@ -31,7 +31,7 @@ fvu = pl.read_parquet(storage.root / "tables" / "sae_metrics" / "*.parquet", hiv
 assert 0 < fvu.min() <= fvu.max() < 1, (fvu.min(), fvu.max())
 registry = pl.read_parquet(storage.root / "tables" / "checkpoint_registry" / "*.parquet", hive_partitioning=False)
 left_out = registry.filter(pl.col("status") != "ok").select("model", "step", "reason")
-assert len(registry) == 14, registry
+assert len(registry) == 12, registry
 assert left_out.is_empty(), left_out
 page = (storage.report_folder() / "index.html").read_text(encoding="utf-8")
 assert "</html>" in page
