@@ -4,7 +4,7 @@ As in Gurnee et al. (arXiv 2305.01610) and SAEBench (arXiv 2503.09532): latents 
 texts, the AUROC from the other. One latent is presence; all dimensions are the dense probe; between them lies how many
 latents share a category.
 
-Shape suffixes: p texts, n latents, m latents of a probe, c categories.
+Shape suffixes: p texts, n latents, m latents of a probe, s sizes of a probe, c categories.
 """
 
 from collections.abc import Sequence
@@ -42,12 +42,10 @@ def sparse_probe_auroc(
     for row, c in enumerate(kept):
         best = np.argsort(-np.where(n_active_n > 0, auroc_nc[:, c], -1.0), kind="stable")[: sizes[-1]]
         best = best[n_active_n[best] > 0]
-        for column, size in enumerate(sizes):
-            chosen = best[:size]
-            if len(chosen):
-                weight_m, deviation_m = _ridge(select_pn[:, chosen], category_select == c, ridge_strength)
-                scores_p = (score_pn[:, chosen] / deviation_m) @ weight_m
-                found[row, column] = auroc_c(scores_p[:, None], (category_score == c)[:, None])[0]
+        if len(best):
+            weight_ms = _ridge(select_pn[:, best], category_select == c, sizes, ridge_strength)
+            is_category_ps = np.broadcast_to((category_score == c)[:, None], (len(score_pn), len(sizes)))
+            found[row] = auroc_c(score_pn[:, best] @ weight_ms, is_category_ps)
     return found
 
 
@@ -61,12 +59,15 @@ def _dense(codes: Codes, rows: NDArray[np.intp]) -> NDArray[np.float32]:
 
 
 def _ridge(
-    activation_pm: NDArray[np.float32], is_category_p: NDArray[np.bool_], ridge_strength: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fit weights of standardised activations to membership; return the weights and the deviations."""
+    activation_pm: NDArray[np.float32], is_category_p: NDArray[np.bool_], sizes: Sequence[int], ridge_strength: float
+) -> NDArray[np.float64]:
+    """Fit membership by the first latents, as many as each size; return weights of raw activations [m, s]."""
     centred_pm = activation_pm - activation_pm.mean(axis=0, dtype=np.float64)
     deviation_m = centred_pm.std(axis=0)
     scaled_pm = centred_pm / deviation_m
     gram_mm = scaled_pm.T @ scaled_pm + ridge_strength * len(scaled_pm) * np.eye(scaled_pm.shape[1])
-    target_p = is_category_p - is_category_p.mean()
-    return cho_solve(cho_factor(gram_mm), scaled_pm.T @ target_p), deviation_m
+    target_m = scaled_pm.T @ (is_category_p - is_category_p.mean())
+    weight_ms = np.zeros((len(target_m), len(sizes)))
+    for column, size in enumerate(sizes):
+        weight_ms[:size, column] = cho_solve(cho_factor(gram_mm[:size, :size]), target_m[:size])
+    return weight_ms / deviation_m[:, None]

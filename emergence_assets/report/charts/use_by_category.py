@@ -76,7 +76,7 @@ def use_by_category(
         f"What {model} loses without the best latent of a {level}",
         "Use: rise of the loss on texts of the category minus its rise on other texts, "
         f"layer {layer}, last step. Drawn: the {shown.height} categories that rise net of random directions. Blue: the "
-        f"best latent with 95 % interval over texts, filled for the {n_granted} categories whose claim of use has "
+        f"best latent with 95 % interval over texts and seeds, filled for the {n_granted} categories whose claim has "
         "grade A or B",
         width,
         f"Rise of the loss without the best latent, with two controls, for {shown.height} categories of {model}.",
