@@ -235,7 +235,7 @@ def _use(claims: pl.DataFrame, model: str, level: str) -> str:
     means = claims.filter(pl.col("category").is_null(), kind="use", model=model, category_level=level)
     on_average = "; on average over categories it does" if means["grade"].is_in(SUPPORTED).any() else ""
     return (
-        f"That the model uses all of these features: without the best latent of a category, the loss on its texts "
+        f"That the model uses each of these features: without the best latent of a category, the loss on its texts "
         f"rises by more than on other texts, and by more than without other latents, for {used} of the "
         f"{tested.height} categories of {model} that were tested{on_average}."
     )
