@@ -120,10 +120,10 @@ def _by_seed(one: Measured) -> dict[str, tuple[Floats, Floats]]:
     is_latent = one.role_r == "latent"
     found = {"rise_own": (own_r[is_latent], own_rb[is_latent]), "rise_other": (other_r[is_latent], other_rb[is_latent])}
     found["use"] = (use[0][is_latent], use[1][is_latent])
-    seeds = one.seed_r[is_latent]
+    seeds, drawn = one.seed_r[is_latent], one.seed_r[one.role_r == "random"]
     for role in ("control", "random"):
-        # Random encoder number i stands beside SAE i: both are draws, so that any pairing is as good.
-        numbers = seeds if role == "control" else np.arange(len(seeds))
+        # Random encoders stand beside SAEs in turn: both are draws, so that any pairing is as good.
+        numbers = seeds if role == "control" or not len(drawn) else np.resize(drawn, len(seeds))
         each = [(one.role_r == role) & (one.seed_r == number) for number in numbers]
         point_s = np.array([use[0][here].mean() if here.any() else np.nan for here in each])
         replicates_sb = np.stack(

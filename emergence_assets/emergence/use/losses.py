@@ -58,7 +58,7 @@ def losses_without(
         model: causal model with its head, in evaluation mode.
         texts: token ids that start with the begin token.
         layer: block index from 0, of which the SAEs are; -1 is the input of the first block.
-        removals: latents, removed one at a time; their SAEs are on the model's device.
+        removals: at least one latent; each is removed by itself. Their SAEs are on the model's device.
         blocks_name: module path of the list of blocks; by default it is found.
     """
     device, n_passes = removals[0].sae.device, len(removals) + 1

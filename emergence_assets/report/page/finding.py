@@ -230,7 +230,10 @@ def _use(claims: pl.DataFrame, model: str, level: str) -> str:
     """Name the categories whose best latents the model is not shown to use."""
     tested = claims.filter(pl.col("category").is_not_null(), kind="use", model=model)
     if tested.is_empty():
-        return "That the model uses these features: no latent was removed, because no category rises."
+        return (
+            "That the model uses these features: no latent was removed, because no category rises or the model "
+            "predicts no tokens."
+        )
     used = tested.filter(pl.col("grade").is_in(SUPPORTED)).height
     means = claims.filter(pl.col("category").is_null(), kind="use", model=model, category_level=level)
     on_average = "; on average over categories it does" if means["grade"].is_in(SUPPORTED).any() else ""

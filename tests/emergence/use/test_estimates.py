@@ -68,6 +68,13 @@ def test_what_a_rival_does_as_well_is_no_merit_of_the_latent(rival: list[int]) -
     assert row["q"] > 0.05
 
 
+def test_one_random_encoder_stands_beside_all_seeds() -> None:
+    one = measured("fish", [0.1, 0, 0, 0.1, 0, 0, 0.03], [0.0] * 7, noise=1e-4)
+    row = feature_use(KEYS, "subject", [one]).row(0, named=True)
+    assert row["use_random"] == pytest.approx(0.03, abs=1e-3)
+    assert row["above_random_lo"] > 0.05
+
+
 def test_intervals_cover_and_unused_latents_are_seldom_called_used() -> None:
     each = [measured(f"c{seed}", [0.01] * 8, [0.01] * 8, seed=seed, noise=0.3) for seed in range(200)]
     table = feature_use(KEYS, "subject", each).filter(aggregate="none")

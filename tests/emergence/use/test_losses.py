@@ -3,34 +3,20 @@
 import numpy as np
 import pytest
 import torch
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import GPTNeoXForCausalLM
 
 from emergence_assets.activations.forward import replaced
 from emergence_assets.activations.forward.stream import changed_stream, residual_stream
 from emergence_assets.emergence.use.losses import Removal, latent_energies, losses_without
 from emergence_assets.saes.model.sae import SAE
+from tests.tiny_decoder import D_MODEL, tiny_decoder
 
-D_MODEL, VOCABULARY = 16, 24
-
-
-def small_model(**more: int) -> GPTNeoXForCausalLM:
-    torch.manual_seed(0)
-    config = GPTNeoXConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=D_MODEL,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=32,
-        initializer_range=0.5,
-        **more,
-    )
-    return GPTNeoXForCausalLM(config).eval().requires_grad_(False)
+VOCABULARY = 24
 
 
 @pytest.fixture(scope="module")
 def model() -> GPTNeoXForCausalLM:
-    return small_model()
+    return tiny_decoder(VOCABULARY, n_layers=2)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +84,7 @@ def test_batches_change_nothing(model, texts, saes, monkeypatch: pytest.MonkeyPa
 
 def planted_model() -> GPTNeoXForCausalLM:
     """Make a model that predicts token 2 after token 1 and 4 after 3, each from a direction of its own."""
-    model = small_model()
+    model = tiny_decoder(VOCABULARY, n_layers=2)
     for block in model.gpt_neox.layers:
         for part in (block.attention.dense, block.mlp.dense_4h_to_h):
             part.weight.zero_()
