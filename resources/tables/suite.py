@@ -112,6 +112,13 @@ def _rows(result: Any) -> list[int]:
     return [int(entry[_ROW] if isinstance(entry, dict) else entry) for entry in listed]
 
 
+def _plain(value: Any) -> Any:
+    """Return a value, or the values of a pair, without numpy types, whose names would stand in the message."""
+    if isinstance(value, tuple | list):
+        return tuple(_plain(one) for one in value)
+    return value.item() if hasattr(value, "item") else value
+
+
 def _detail(result: Any) -> str:
     settings = result.expectation_config.kwargs
     columns = (
@@ -119,7 +126,7 @@ def _detail(result: Any) -> str:
     )
     if "unexpected_count" not in result.result:
         return f"{columns}: cannot be checked: {_exception(result.exception_info)}"
-    examples = (result.result.get("partial_unexpected_list") or [])[:5]
+    examples = [_plain(value) for value in (result.result.get("partial_unexpected_list") or [])[:5]]
     return f"{columns}: {result.result.get('unexpected_count')} rows break it, among them {examples}"
 
 

@@ -59,7 +59,7 @@ def use_by_category(
         alt.Y("category:N", sort=shown["category"].to_list(), title=None, axis=alt.Axis(grid=True, labelLimit=150)),
         colour,
     )
-    x = alt.X("x:Q", title="use, nats per token")
+    x = alt.X("x:Q", title="use, nats per token", axis=alt.Axis(tickCount=6))
     point = base.mark_point(size=50, opacity=1, strokeWidth=2).encode(x, alt.Description("note:N"))
     chart = alt.layer(
         theme.level_rule(x=0).encode(alt.X("x:Q")),

@@ -77,6 +77,7 @@ def test_a_broken_frame_fails_naming_rows_and_columns(kind: str) -> None:
         assert finding.failed_rows == rows
         assert all(column in finding.details[0] for column in condition.columns)
         assert f"{len(rows)} rows break it" in finding.details[0]
+        assert "np." not in finding.details[0]
 
 
 def test_one_broken_row_of_many_is_found_at_any_place() -> None:
