@@ -59,6 +59,7 @@ AIMS: Mapping[str, tuple[float, float] | None] = {
     "coverage, net growth": NOMINAL,
     "false reactivation, drop and its interval": (0, 0.05),
     "false reactivation, all gates": (0, 0.01),
+    "false reactivation, shown by the probe too": (0, 0.01),
     "false reactivation, permuted labels": (0, 0.01),
     "power, drop of .3": (0.9, 1),
     "coverage, drop": NOMINAL,
@@ -73,8 +74,13 @@ AIMS: Mapping[str, tuple[float, float] | None] = {
     "coverage, size of half the rise": NOMINAL,
 }
 """Figure → accepted range; None has no accepted range."""
-ERROR_RATES = [name for name in AIMS if name.startswith("false")] + ["power, net rise where .15 to .35 rise"]
-"""Figures that need no true value of presence."""
+COLLAPSING = {name: aim for name, aim in AIMS.items() if name.startswith("false")} | {
+    "power, net rise where .15 to .35 rise": None,
+    "false reactivation, drop and its interval": None,
+    "false reactivation, all gates": None,
+}
+"""Figures of families whose rows come to vary along one direction, and their aims. SAEs miss a part of what is planted,
+in some layers more than in others, so that drops of the SAEs alone are no errors there."""
 
 
 @dataclass(frozen=True)
@@ -138,22 +144,17 @@ def measure_calibration(folder: Path, n_draws: int = N_DRAWS, n_workers: int = N
 
 
 def _rows(draws: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a row per figure; the error rates again for families whose rows come to vary along one direction.
-
-    In these, SAEs miss a part of what is planted, so that a planted number is no true value of presence.
-    """
+    """Return a row per figure, and the rows of `COLLAPSING` again for families whose rows vary along one direction."""
     by_kind: dict[bool, list[Any]] = {False: [], True: []}
     for seed, draw in enumerate(draws):
         by_kind[collapse_of(seed) > 0].append(draw["answers"])
     found = {name: [value for one in by_kind[False] for value in one.get(name, [])] for name in AIMS}
     found["coverage, net growth"] = net_coverage([one[NET] for one in by_kind[False]])
-    collapsing = {name: [value for one in by_kind[True] for value in one.get(name, [])] for name in ERROR_RATES}
-    every = found | {f"collapsing: {name}": values for name, values in collapsing.items()}
-    return {
-        name: _row(Figure.of(values), AIMS[name.removeprefix("collapsing: ")])
-        for name, values in every.items()
-        if values
-    }
+    rows = {name: _row(Figure.of(values), AIMS[name]) for name, values in found.items() if values}
+    for name, aim in COLLAPSING.items():
+        if values := [value for one in by_kind[True] for value in one.get(name, [])]:
+            rows[f"collapsing: {name}"] = _row(Figure.of(values), aim)
+    return rows
 
 
 def collapse_of(seed: int) -> float:

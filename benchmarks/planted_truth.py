@@ -123,6 +123,8 @@ def _of_depth(family: Family, table: pl.DataFrame) -> Answers:
         if drop_c[number] <= 0:
             found["false reactivation, drop and its interval"].append(row["gate_drop"] and row["gate_interval"])
             found["false reactivation, all gates"].append(row["passes_gate"])
+            shown = row["passes_gate"] and row["verdict"] == "representational"
+            found["false reactivation, shown by the probe too"].append(shown)
         elif drop_c[number] >= POWER_DROP:
             found["power, drop of .3"].append(row["passes_gate"])
             found["coverage, drop"].append(_within(row, "drop", drop_c[number]))

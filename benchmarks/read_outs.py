@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.progress import track
 from scipy.sparse import csr_matrix
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -124,10 +125,10 @@ def _token_ids(tokenizer: Tokenizer, probes: ProbeSet, n_training_texts: int) ->
 def _rows_of(
     model: str, designs: Mapping[str, Design], ends: Sequence[Any], probes: ProbeSet, layer: int
 ) -> dict[str, Any]:
+    rows = [(name, design, how) for name, design in designs.items() for how in design.pooled]
     return {
         f"{model}, {name}{how and f', {how}'}": _row(design, how, ends, probes, layer)
-        for name, design in designs.items()
-        for how in design.pooled
+        for name, design, how in track(rows, f"{model}: designs")
     }
 
 
@@ -139,7 +140,7 @@ def _captured(
     rows: dict[int, list[Floats]] = {layer: [np.empty(0)] * len(ids) for layer in layers}
     order = np.argsort([-len(one) for one in ids], kind="stable")
     with residual_stream(model, layers) as resid, torch.inference_mode():
-        for chosen in np.array_split(order, max(1, len(order) // 64)):
+        for chosen in track(np.array_split(order, max(1, len(order) // 64)), "forward passes"):
             model.base_model(input_ids=padded_ids([ids[text] for text in chosen]), use_cache=False)
             for place, text in enumerate(chosen):
                 first = len(ids[text]) - 1 if last_only else 1

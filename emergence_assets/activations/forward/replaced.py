@@ -29,8 +29,13 @@ class Batch(NamedTuple):
     """Bool: positions to replace."""
     next_t: Tensor
     """Token that follows each replaced position, -1 if none does."""
-    text_t: Tensor
-    """Index of the text of each replaced position, among all texts."""
+    text_b: Tensor
+    """Index of each text among all texts."""
+
+    @property
+    def text_t(self) -> Tensor:
+        """Index of the text of each replaced position, among all texts."""
+        return self.text_b[:, None].expand_as(self.ids_bp)[self.is_replaced_bp]
 
 
 def batches(
@@ -60,10 +65,8 @@ def _batch(texts: Sequence[np.ndarray], chosen: Sequence[int], last_only: bool, 
     positions_p, length_b1 = torch.arange(ids_bp.shape[1]), torch.tensor([[len(texts[index])] for index in chosen])
     is_replaced_bp = (positions_p >= (length_b1 - 1 if last_only else 1)) & (positions_p < length_b1)
     next_bp = torch.where(positions_p < length_b1 - 1, ids_bp.roll(-1, 1), -1)
-    text_bp = torch.tensor(chosen)[:, None].expand_as(ids_bp)
-    return Batch(
-        *(one.to(device) for one in (ids_bp, is_replaced_bp, next_bp[is_replaced_bp], text_bp[is_replaced_bp]))
-    )
+    tensors = (ids_bp, is_replaced_bp, next_bp[is_replaced_bp], torch.tensor(chosen))
+    return Batch(*(one.to(device) for one in tensors))
 
 
 def replaced_stream(

@@ -3,7 +3,8 @@
 A latent is removed at all positions but the first: from the stream x after the layer its contribution z W_dec is
 subtracted, with z the activation of the latent on x; everything else stays, including the error of the SAE.
 
-Shape suffixes: r removals, p texts, t changed positions of a batch, n latents.
+Shape suffixes: r removals, p texts, q pairs of a removal and a text, b pairs of a batch, t positions, n latents, d
+d_model, v vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from emergence_assets.activations.forward.replaced import Batch, batches, replaced_stream
-from emergence_assets.activations.forward.stream import residual_stream
+from emergence_assets.activations.forward.replaced import Batch, batches
+from emergence_assets.activations.forward.stream import changed_stream, residual_stream
 from emergence_assets.saes.model.latents import Latents
 from emergence_assets.saes.model.sae import SAE
 
@@ -54,6 +55,8 @@ def losses_without(
 ) -> Losses:
     """Measure the loss on each text, of the unchanged model and without each latent.
 
+    A text on which a latent is never active keeps its loss and costs no forward pass.
+
     Args:
         model: causal model with its head, in evaluation mode.
         texts: token ids that start with the begin token.
@@ -61,28 +64,43 @@ def losses_without(
         removals: at least one latent; each is removed by itself. Their SAEs are on the model's device.
         blocks_name: module path of the list of blocks; by default it is found.
     """
-    device, n_passes = removals[0].sae.device, len(removals) + 1
-    loss_rp = torch.zeros(n_passes, len(texts), dtype=torch.float64, device=device)
-    active_rp = torch.zeros(len(removals), len(texts), dtype=torch.int64, device=device)
+    device, vocab_size = removals[0].sae.device, model.config.get_text_config().vocab_size
+    clean_p = torch.zeros(len(texts), dtype=torch.float64, device=device)
     n_tokens_p = torch.zeros(len(texts), dtype=torch.int64, device=device)
-    for batch in batches(texts, n_passes * model.config.get_text_config().vocab_size, device):
+    value_rpt = torch.zeros(len(removals), len(texts), max(map(len, texts)), device=device)
+    with residual_stream(model, [layer], blocks_name) as stream:
+        for batch in batches(texts, vocab_size, device):
+            _add_losses(clean_p, model(input_ids=batch.ids_bp).logits, batch)
+            n_tokens_p.index_add_(0, batch.text_t, (batch.next_t >= 0).long())
+            position_t = batch.is_replaced_bp.nonzero()[:, 1]
+            for value_pt, value_t in zip(
+                value_rpt, _values(stream[layer][batch.is_replaced_bp], removals), strict=True
+            ):
+                value_pt[batch.text_t, position_t] = value_t
+    active_rp = (value_rpt > 0).sum(2)
+    removal_q, text_q = active_rp.nonzero(as_tuple=True)
+    without_q = torch.zeros(len(text_q), dtype=torch.float64, device=device)
+    for batch in batches([texts[text] for text in text_q.tolist()], vocab_size, device):
+        removal_b, text_b = removal_q[batch.text_b], text_q[batch.text_b]
+        value_bt = value_rpt[removal_b, text_b, : batch.ids_bp.shape[1]]
+        decoder_bd = torch.stack([removals[r].sae.W_dec_nd[removals[r].latent] for r in removal_b.tolist()])
 
-        def replacements(x_td: Tensor, batch: Batch = batch) -> Iterator[Tensor]:
-            yield x_td
-            for number, (removal, value_t) in enumerate(_values(x_td, removals)):
-                active_rp[number].index_add_(0, batch.text_t, (value_t > 0).long())
-                yield x_td.float() - value_t[:, None] * removal.sae.W_dec_nd[removal.latent]
+        def less(x_btd: Tensor, value_bt: Tensor = value_bt, decoder_bd: Tensor = decoder_bd) -> Tensor:
+            return (x_btd.float() - value_bt[:, :, None] * decoder_bd[:, None]).to(x_btd.dtype)
 
-        with replaced_stream(model, layer, batch.is_replaced_bp, n_passes, replacements, blocks_name):
-            logits = model(input_ids=batch.ids_bp.repeat(n_passes, 1)).logits
-        is_followed_t = batch.next_t >= 0
-        next_t, text_t = batch.next_t[is_followed_t], batch.text_t[is_followed_t]
-        n_tokens_p.index_add_(0, text_t, torch.ones_like(text_t))
-        for number, part_bpv in enumerate(logits.chunk(n_passes)):
-            loss_t = F.cross_entropy(part_bpv[batch.is_replaced_bp][is_followed_t].float(), next_t, reduction="none")
-            loss_rp[number].index_add_(0, text_t, loss_t.double())
-    clean_p, *_ = losses = loss_rp.cpu().numpy()
-    return Losses(clean_p, losses[1:], n_tokens_p.cpu().numpy(), active_rp.cpu().numpy())
+        with changed_stream(model, {layer: less}, blocks_name):
+            _add_losses(without_q, model(input_ids=batch.ids_bp).logits, batch)
+    without_rp = clean_p.repeat(len(removals), 1)
+    without_rp[removal_q, text_q] = without_q
+    return Losses(*(one.cpu().numpy() for one in (clean_p, without_rp, n_tokens_p, active_rp)))
+
+
+def _add_losses(total_p: Tensor, logits_btv: Tensor, batch: Batch) -> None:
+    """Add the cross-entropy of every token that follows a replaced position to the total of its text."""
+    is_followed_t = batch.next_t >= 0
+    logits_tv = logits_btv[batch.is_replaced_bp][is_followed_t].float()
+    loss_t = F.cross_entropy(logits_tv, batch.next_t[is_followed_t], reduction="none")
+    total_p.index_add_(0, batch.text_t[is_followed_t], loss_t.double())
 
 
 @torch.no_grad()
@@ -110,8 +128,8 @@ def latent_energies(
     return [total_n.cpu().numpy() for total_n in energy_n]
 
 
-def _values(x_td: Tensor, removals: Sequence[Removal]) -> Iterator[tuple[Removal, Tensor]]:
-    """Yield every removal with the activation of its latent [t]; each SAE encodes the stream once."""
+def _values(x_td: Tensor, removals: Sequence[Removal]) -> Iterator[Tensor]:
+    """Yield the activations of the latent of every removal [t]; each SAE encodes the stream once."""
     encoded: dict[int, Latents] = {}
     for removal in removals:
         key = id(removal.sae)
@@ -120,4 +138,4 @@ def _values(x_td: Tensor, removals: Sequence[Removal]) -> Iterator[tuple[Removal
         found = encoded[key]
         row_s = torch.repeat_interleave(torch.arange(len(x_td), device=x_td.device), found.offsets_t.diff())
         is_here_s = found.indices_s == removal.latent
-        yield removal, x_td.new_zeros(len(x_td)).float().index_add_(0, row_s[is_here_s], found.values_s[is_here_s])
+        yield x_td.new_zeros(len(x_td)).float().index_add_(0, row_s[is_here_s], found.values_s[is_here_s])

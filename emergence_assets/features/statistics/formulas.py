@@ -21,12 +21,12 @@ def auroc_c(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.float
         scores_pc: scores, texts × categories.
         is_category_pc: truth values, texts × categories.
     """
-    from scipy.stats import rankdata
-
-    ranks, truth = rankdata(np.asarray(scores_pc), axis=0), np.asarray(is_category_pc, dtype=np.float64)
-    n_positive = truth.sum(axis=0)
-    wins = np.einsum("pc,pc->c", ranks, truth) - n_positive * (n_positive + 1) / 2
-    return _divide(wins, n_positive * (len(truth) - n_positive))
+    score_cp, is_own_cp = (np.ascontiguousarray(np.transpose(one)) for one in (scores_pc, is_category_pc))
+    is_own_cp = is_own_cp.astype(bool, copy=False)
+    n_positive = is_own_cp.sum(axis=1).astype(np.float64)
+    below = (_below(score_p, score_p[own_p]).sum() for score_p, own_p in zip(score_cp, is_own_cp, strict=True))
+    wins = np.fromiter(below, np.float64, len(n_positive)) - n_positive**2 / 2
+    return _divide(wins, n_positive * (is_own_cp.shape[1] - n_positive))
 
 
 def placements_pc(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np.float64]:
@@ -42,19 +42,26 @@ def placements_pc(scores_pc: ArrayLike, is_category_pc: ArrayLike) -> NDArray[np
     Returns:
         Texts × categories; NaN where a category has no positive or no negative text.
     """
-    from scipy.stats import rankdata
+    score_cp, is_own_cp = (np.ascontiguousarray(np.transpose(one)) for one in (scores_pc, is_category_pc))
+    placement_cp = np.full(score_cp.shape, np.nan)
+    for score_p, own_p, placement_p in zip(score_cp, is_own_cp.astype(bool, copy=False), placement_cp, strict=True):
+        n_positive = int(own_p.sum())
+        n_negative = len(own_p) - n_positive
+        if n_positive and n_negative:
+            below_own_p = _below(score_p[own_p], score_p)
+            placement_p[:] = 1 - below_own_p / n_positive
+            placement_p[own_p] = (_below(score_p, score_p[own_p]) - below_own_p[own_p]) / n_negative
+    return placement_cp.T
 
-    scores, truth = np.asarray(scores_pc), np.asarray(is_category_pc, dtype=bool)
-    below_all_pc = np.asarray(rankdata(scores, axis=0), dtype=np.float64) - 0.5
-    below_own_pc = np.empty(scores.shape)
-    for c, (score, positive) in enumerate(zip(scores.T, truth.T, strict=True)):
-        own = np.sort(score[positive])
-        below_own_pc[:, c] = 0.5 * (np.searchsorted(own, score, "left") + np.searchsorted(own, score, "right"))
-    n_positive = truth.sum(axis=0)
-    n_negative = len(truth) - n_positive
-    with np.errstate(divide="ignore", invalid="ignore"):
-        placements = np.where(truth, (below_all_pc - below_own_pc) / n_negative, 1 - below_own_pc / n_positive)
-    return np.where((n_positive > 0) & (n_negative > 0), placements, np.nan)
+
+def _below(scores: Floats, values: Floats) -> NDArray[np.float64]:
+    """Count for each value the scores below it, an equal score counting half.
+
+    A sort of the scores and a search of the values: several times as fast as ranks of all scores.
+    """
+    ordered = np.sort(scores)
+    smaller, not_larger = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+    return (smaller + not_larger).astype(np.float64) / 2
 
 
 def bootstrap_auroc_cb(

@@ -125,8 +125,10 @@ class _LevelTexts:
             "n_texts": n_all.sum(),
             "n_category_score": level.counts(select=False)[kept],
         }
-        return pl.concat([_PRESENCE.to_frame(), pl.DataFrame(shared | columns)], how="diagonal_relaxed").select(
-            pl.col(name).cast(dtype) for name, dtype in _PRESENCE.items()
+        given = shared | columns
+        return pl.DataFrame(given).select(
+            pl.col(name).cast(dtype) if name in given else pl.lit(None, dtype).alias(name)
+            for name, dtype in _PRESENCE.items()
         )
 
 
