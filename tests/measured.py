@@ -24,7 +24,7 @@ def measured(checkpoint: Path) -> Measurement | InvalidCheckpoint:
         loss = fixed_text_loss(model, checkpoint / "tokenizer.json") if is_causal(model) else None
         return replace(found, loss=loss)
     except BrokenCheckpoint as error:
-        return InvalidCheckpoint(error.reason)
+        return InvalidCheckpoint(error.reason, "")
 
 
 def measured_steps(family: Path, model: str, steps: Sequence[int]) -> Measured:

@@ -3,11 +3,12 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-Kind = Literal["altered", "missing", "stale", "orphaned", "forked", "unrecorded"]
+Kind = Literal["altered", "missing", "failed", "stale", "orphaned", "forked", "unrecorded"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MEANING: dict[Kind, str] = {
     "altered": "the bytes are not those that were written",
     "missing": "it is required and does not exist",
+    "failed": "a blocking check does not pass, so that nothing is made from it",
     "stale": "the study, its inputs or the code have changed since it was made",
     "orphaned": "it belongs to no cell of the study",
     "forked": "the event log records another result than the file: made elsewhere, or from other inputs",

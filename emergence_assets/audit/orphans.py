@@ -32,5 +32,5 @@ def _kept_beside(plan: Plan) -> set[Path]:
     """Return the paths that a study keeps beside its cells."""
     storage, models = plan.storage, plan.study.models
     beside = {storage.run_lock().parent, storage.checkpoint_lock_file(), storage.imported_saes_folder}
-    beside |= {storage.timeline(model) for model in models}
+    beside |= {storage.verdicts(name) for name in plan.specs} | {storage.timeline(model) for model in models}
     return beside | {storage.training_folder(model) / TRAINING_START for model in models}

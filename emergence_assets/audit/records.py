@@ -7,10 +7,12 @@ from emergence_assets.audit.events import Event
 from emergence_assets.audit.findings import Kind
 from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.check_results import blocking_failures, check_results
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.lineage_id import cell_id
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.timeline import Timeline
+from emergence_assets.plan.verdicts import known_failures
 from resources.errors import EmergenceError
 from resources.files.provenance import Provenance, Required, difference
 
@@ -79,6 +81,18 @@ class AuditPlan(Plan):
             )
         if changed := self._own_difference(spec, cell, record):
             yield "stale", changed
+        elif failures := self._failures(spec, cell, record):
+            yield "failed", failures
+
+    def _failures(self, spec: AssetSpec, cell: Cell, stored: Provenance) -> str:
+        """Describe the blocking checks that a cell does not pass; a cell without a verdict is validated."""
+        known = known_failures(self.storage, spec, cell, stored)
+        if known is not None:
+            return known
+        try:
+            return blocking_failures(check_results(spec, self, [cell]), cell)
+        except EmergenceError:
+            return ""  # hashing the bytes finds the damage
 
     def _own_difference(self, spec: AssetSpec, cell: Cell, stored: Provenance) -> str:
         """Describe how a stored cell differs from the present study and code; empty without a difference."""

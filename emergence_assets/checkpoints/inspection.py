@@ -21,6 +21,17 @@ def measurement_tasks(study: Study, storage: Storage, cells: Sequence[Cell]) -> 
     return [task for task, measured, _ in _tasks("measure", study, storage, cells, more) if not measured]
 
 
+def forget_refusals(study: Study, storage: Storage, cells: Sequence[Cell]) -> None:
+    """Delete the measurements of checkpoints that could not be used, so that they are measured again."""
+    from emergence_assets.checkpoints.identity.measurement import InvalidCheckpoint, read_measurement
+
+    for cell in cells:
+        ref = reference(str(cell.model), entry_of(storage, cell))
+        path = storage.checkpoint_measurement(ref.identity) if ref else None
+        if path and path.exists() and isinstance(read_measurement(path, sample=False), InvalidCheckpoint):
+            path.unlink(missing_ok=True)
+
+
 def content_tasks(study: Study, storage: Storage, cells: Sequence[Cell]) -> list[Task]:
     """List one task per measured checkpoint on this machine; the task hashes its files again."""
     tasks = _tasks("compare_content", study, storage, cells, {})

@@ -38,7 +38,7 @@ def refresh_timeline(study: Study, storage: Storage, model: str, source: Source 
     path = storage.timeline(model)
     with FileLock(storage.timeline_lock(model)):
         before = read_timeline(path) or Timeline(())
-        timeline = _timeline(study, storage, model, source.list(model), before)
+        timeline = _timeline(study, storage, model, source.list(model), before, model in source.trusted)
         write_timeline(path, timeline)
     return timeline
 
@@ -107,23 +107,34 @@ def cache_batches(study: Study, plan: Plan, cells: Sequence[Cell]) -> list[list[
 
 
 def _measured(
-    storage: Storage, refs: Sequence[CheckpointRef], *, sample: bool = False
+    storage: Storage, refs: Sequence[CheckpointRef], *, trusted: bool, sample: bool = False
 ) -> "dict[int, Measurement | InvalidCheckpoint]":
-    """Read the existing measurements, by step."""
-    from emergence_assets.checkpoints.identity.measurement import read_measurement
+    """Read the existing measurements, by step; a refusal under other conditions than now is forgotten."""
+    from emergence_assets.checkpoints.identity.measurement import (
+        InvalidCheckpoint,
+        conditions_of_loading,
+        read_measurement,
+    )
 
     measured: dict[int, Measurement | InvalidCheckpoint] = {}
     for ref in refs:
         path = storage.checkpoint_measurement(ref.identity)
         if path.exists():
             try:
-                measured[ref.step] = read_measurement(path, sample=sample)
+                found = read_measurement(path, sample=sample)
             except EmergenceError:
                 path.unlink(missing_ok=True)  # damaged; it is measured again
+                continue
+            if isinstance(found, InvalidCheckpoint) and found.conditions != conditions_of_loading(trusted):
+                path.unlink(missing_ok=True)
+                continue
+            measured[ref.step] = found
     return measured
 
 
-def _timeline(study: Study, storage: Storage, model: str, listing: Listing, before: Timeline) -> Timeline:
+def _timeline(
+    study: Study, storage: Storage, model: str, listing: Listing, before: Timeline, trusted: bool
+) -> Timeline:
     from emergence_assets.checkpoints.identity.validation import IDENTITY_RULES, validate_checkpoints
 
     offered = {ref.step: ref for ref in listing.checkpoints}
@@ -137,10 +148,10 @@ def _timeline(study: Study, storage: Storage, model: str, listing: Listing, befo
 
     known = {entry.step: entry for entry in before.entries}
     results: Mapping[int, TimelineEntry | ValidationResult] = known
-    measured: Collection[int] = _measured(storage, refs)
+    measured: Collection[int] = _measured(storage, refs, trusted=trusted)
     validated_from = hash_of(measured)
     if validated_from != before.validated_from:
-        samples = _measured(storage, refs, sample=True)
+        samples = _measured(storage, refs, trusted=trusted, sample=True)
         measured, validated_from = samples, hash_of(samples)
         results = validate_checkpoints(samples, allow_failed)
     entries = []

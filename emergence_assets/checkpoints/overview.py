@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.checkpoints.inspection import content_tasks, measurement_tasks
+from emergence_assets.checkpoints.inspection import content_tasks, forget_refusals, measurement_tasks
 from emergence_assets.checkpoints.listing import pin_new_models, refresh_timeline, verify_pins
 from emergence_assets.checkpoints.sources.of_family import source_of
 from emergence_assets.checkpoints.sources.source import reference
@@ -33,7 +33,7 @@ def checkpoint_rows(study: Study, storage: Storage, models: Sequence[str]) -> li
 
 
 def verify_checkpoints(study: Study, storage: Storage, models: Sequence[str], progress: TaskListener) -> list[str]:
-    """Measure new checkpoints, hash the files on this machine again, and compare the pins with the source.
+    """Measure new checkpoints and those that could not be used, hash files again, compare the pins with the source.
 
     Returns:
         One line per checkpoint that is left out, altered or moved.
@@ -51,6 +51,7 @@ def verify_checkpoints(study: Study, storage: Storage, models: Sequence[str], pr
             for entry in refresh_timeline(study, storage, model).entries
             if entry.identity
         ]
+        forget_refusals(study, storage, cells)
         again = content_tasks(study, storage, cells)  # checkpoints that are measured below need no second pass
         for task, problem in compute.run([*again, *measurement_tasks(study, storage, cells)], lambda *_: None):
             if problem:

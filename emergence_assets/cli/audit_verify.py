@@ -11,7 +11,7 @@ from resources.errors import EmergenceError
 if TYPE_CHECKING:
     from emergence_assets.audit.findings import Audit
 
-_COLOURS = {"altered": "red", "missing": "red", "stale": "yellow", "forked": "yellow"}
+_COLOURS = {"altered": "red", "missing": "red", "failed": "red", "stale": "yellow", "forked": "yellow"}
 
 
 def audit_verify(ui: str, as_json: bool) -> bool:

@@ -18,9 +18,15 @@ if TYPE_CHECKING:
 @click.option("--device", metavar="auto|cpu|cuda:N", help="Device to compute on; default: EMERGENCE_DEVICE, else auto.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes; default: one per core or GPU.")
 @click.option("--openlineage", metavar="URL", help="Receiver of OpenLineage events; default: OPENLINEAGE_URL.")
+@click.option("--again", is_flag=True, help="Make cells anew that failed a blocking check.")
 @as_json_option
 def run(
-    stages: tuple[str, ...], device: str | None, workers: int | None, openlineage: str | None, as_json: bool
+    stages: tuple[str, ...],
+    device: str | None,
+    workers: int | None,
+    openlineage: str | None,
+    again: bool,
+    as_json: bool,
 ) -> None:
     """Make all stale or missing cells, then print the headline and the path of the report."""
     import sys
@@ -40,7 +46,7 @@ def run(
     plan = open_study()
     require_known("stage", stages, STAGES)
     with Display(Console(file=_own_stream(sys.stderr if as_json else sys.stdout))) as display:
-        result = run_and_summarise(plan, display, stages or None, openlineage)
+        result = run_and_summarise(plan, display, stages or None, openlineage, again=again)
     lines = [warning(text) for text in (*result["left_out"], *result["warnings"])]
     lines += [warning(f"probe texts: {text}") for text in result["text_warnings"]]
     report = []

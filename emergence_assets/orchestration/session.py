@@ -36,7 +36,12 @@ def prepare_instance(plan: Plan) -> None:
 
 
 def run_and_summarise(
-    plan: Plan, progress: ProgressListener, stages: Sequence[str] | None = None, openlineage: str | None = None
+    plan: Plan,
+    progress: ProgressListener,
+    stages: Sequence[str] | None = None,
+    openlineage: str | None = None,
+    *,
+    again: bool = False,
 ) -> dict[str, Any]:
     """Make all stale or missing cells.
 
@@ -45,6 +50,7 @@ def run_and_summarise(
         progress: listener of the run.
         stages: names of the stages; all by default.
         openlineage: address of a receiver of OpenLineage events; by default OPENLINEAGE_URL, else no receiver.
+        again: make the cells anew that failed a blocking check.
 
     Returns:
         Plain values: cells made and seconds by asset, warnings, and the headline where a report exists.
@@ -66,7 +72,7 @@ def run_and_summarise(
         listener = Listeners(*listeners)
         compute = ListeningCompute(workers, progress)
         definitions = build_definitions(plan.study, plan.storage, plan, compute, listener)
-        outcome = run_study(plan, definitions, instance, listener, stages)
+        outcome = run_study(plan, definitions, instance, listener, stages, again=again)
     if sender and sender.lost:
         outcome.warnings.append(f"{sender.lost} OpenLineage events were not received: {sender.problem or 'no time'}")
     plan.forget_states()

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
 from emergence_assets.plan.cell import Cell, Grid
+from emergence_assets.plan.check_results import CheckResult, blocking_failures, check_results
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.timeline import Timeline, is_used, read_timeline
+from emergence_assets.plan.verdicts import keep_verdicts, known_failures
 from emergence_assets.study.study import Study
 from resources.errors import EmergenceError
 from resources.files.provenance import Required, State, difference
@@ -36,6 +38,7 @@ class Plan:
         self._timelines: dict[str, Timeline | None] = {}
         self._required: dict[tuple[str, Cell], Required | None] = {}
         self._states: dict[tuple[str, Cell], CellState] = {}
+        self._failed_inputs: dict[tuple[str, Cell], bool] = {}
 
     def timeline(self, model: str) -> Timeline | None:
         """Return the checkpoint timeline of a model; None before its source was read."""
@@ -74,12 +77,13 @@ class Plan:
     def forget_states(self) -> None:
         """Compare the stored cells again on the next request, because some were made."""
         self._states.clear()
+        self._failed_inputs.clear()
 
     def reload(self) -> None:
         """Discard the checkpoint timelines and all values that follow from them, so that they are read again."""
         self._timelines.clear()
         self._required.clear()
-        self._states.clear()
+        self.forget_states()
 
     def input_cells(self, spec: AssetSpec, cell: Cell) -> Iterator[tuple[AssetSpec, Cell]]:
         """Yield the inputs of a cell: the cells of every input asset with its model, step and layer."""
@@ -129,7 +133,9 @@ class Plan:
         return Required(spec.name, str(cell), settings, inputs, code_version(*spec.code))
 
     def state(self, spec: AssetSpec, cell: Cell) -> CellState:
-        """Return the state of a cell: done, stale or missing. A cell with an input that is not done is never done.
+        """Return the state of a cell; a cell with an input that is not done is never done.
+
+        A cell without a verdict on its blocking checks is validated, together with all other cells like it.
 
         Raises:
             EmergenceError: the stored cell is damaged.
@@ -151,11 +157,57 @@ class Plan:
             return CellState("stale", "an input is missing")
         if reason := difference(stored.required, required):
             return CellState("stale", reason)
-        return CellState("done")
+        failures = known_failures(self.storage, spec, cell, stored)
+        if failures is None:
+            self.judge(spec, self._unjudged(spec, cell))
+            failures = known_failures(self.storage, spec, cell, stored)
+        if failures is None:  # the folder cannot be written
+            failures = blocking_failures(check_results(spec, self, [cell]), cell)
+        return CellState("failed", failures) if failures else CellState("done")
 
-    def todo(self, spec: AssetSpec, model: str | None = None) -> list[Cell]:
-        """Return the cells that are stale or missing."""
-        return [cell for cell in self.cells(spec, model) if self.state(spec, cell).state != "done"]
+    def _unjudged(self, spec: AssetSpec, cell: Cell) -> list[Cell]:
+        """Return the cells of the same asset and model that are up to date and have no verdict."""
+        found = []
+        for one in self.cells(spec, cell.model):
+            stored, required = stored_provenance(spec, spec.path(self.storage, one)), self.required(spec, one)
+            is_current = stored and required and stored.fingerprint == required.fingerprint
+            if stored and is_current and known_failures(self.storage, spec, one, stored) is None:
+                found.append(one)
+        return found
+
+    def judge(self, spec: AssetSpec, cells: Sequence[Cell]) -> list[CheckResult]:
+        """Validate stored cells once against all checks of their asset, and keep the verdicts of blocking checks."""
+        results = check_results(spec, self, cells)
+        judged = ((cell, stored_provenance(spec, spec.path(self.storage, cell))) for cell in cells)
+        failures = {cell: (stored, blocking_failures(results, cell)) for cell, stored in judged if stored}
+        keep_verdicts(self.storage, spec, failures)
+        return results
+
+    def todo(self, spec: AssetSpec, model: str | None = None, *, again: bool = False) -> list[Cell]:
+        """Return the cells that can be made: stale or missing, and not made from a cell that failed a blocking check.
+
+        Args:
+            spec: spec of the asset.
+            model: only cells of this model.
+            again: add the cells that failed a blocking check, and those made from them.
+        """
+        return [
+            cell
+            for cell in self.cells(spec, model)
+            if (state := self.state(spec, cell).state) != "done"
+            and (again or (state != "failed" and not self.has_failed_input(spec, cell)))
+        ]
+
+    def has_failed_input(self, spec: AssetSpec, cell: Cell) -> bool:
+        """Return whether a cell is made from a cell that failed a blocking check, directly or through others."""
+        key = (spec.name, cell)
+        if key not in self._failed_inputs:
+            states = ((source, one, self.state(source, one).state) for source, one in self.input_cells(spec, cell))
+            self._failed_inputs[key] = any(
+                state == "failed" or (state != "done" and self.has_failed_input(source, one))
+                for source, one, state in states
+            )
+        return self._failed_inputs[key]
 
     def demand_inputs(self, spec: AssetSpec, cell: Cell, together: Collection[Cell] = ()) -> Required:
         """Return what a cell must be made from, after checking that all its inputs are done.

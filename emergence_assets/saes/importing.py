@@ -3,7 +3,6 @@
 import re
 import shutil
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from emergence_assets.saes.spec import SAE, imported_folder
 from emergence_assets.study.study import Study
 from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors
+from resources.files.versions import file_sha256
 
 BLOCK_OUTPUT = re.compile(r"(?:blocks\.(\d+)\.hook_resid_(pre|post))|(?:(?:\w+\.)*(?:layers|h|blocks|block)\.(\d+))")
 """Names of hook points in the residual stream: names of TransformerLens, and module paths of blocks."""
@@ -50,7 +50,7 @@ def import_saes(
         EmergenceError: there is no SAE, one cannot be read or does not fit the study, or the disk is full.
     """
     from emergence_assets.saes.formats.folder import write_sae
-    from emergence_assets.saes.formats.layouts import find_foreign_saes, read_foreign_sae
+    from emergence_assets.saes.formats.layouts import LAYOUTS, find_foreign_saes, read_foreign_sae
 
     found = find_foreign_saes(folder)
     if not found:
@@ -76,8 +76,8 @@ def import_saes(
             raise EmergenceError(
                 f"Two SAEs would be seed {seed} of {cell}.", where=source, remedy="import them one by one, with --seed"
             )
-        weights = next(path for path in sorted(source.iterdir()) if path.suffix == ".safetensors")
-        origin = {"folder": source.name, "weights_sha256": sha256(weights.read_bytes()).hexdigest(), **about}
+        weights = source / LAYOUTS[about["library"]].weights_name
+        origin = {"folder": source.name, "weights_sha256": file_sha256(weights), **about}
         metadata = {"model_name": place.model, "hook_name": f"blocks.{layer}.hook_resid_post", "imported": origin}
         line = {"from": str(source), "cell": str(cell), "seed": seed, "notes": _notes(about), **origin}
         taken[target] = (sae, metadata, line)

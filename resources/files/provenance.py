@@ -81,7 +81,8 @@ class Provenance:
         return stored
 
 
-State = Literal["done", "stale", "missing"]
+State = Literal["done", "stale", "missing", "failed"]
+"""Of a cell; `failed`: it is up to date, and a blocking check does not pass."""
 SHOWN_CHARACTERS = 160
 """Maximum length of a setting in a message."""
 

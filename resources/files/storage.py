@@ -46,6 +46,10 @@ class Storage:
         """Lock held while the layers of one checkpoint are captured."""
         return self.root / "locks" / f"{model}-step{step}.lock"
 
+    def verdicts(self, asset: str) -> Path:
+        """Verdicts of the blocking checks of one asset."""
+        return self.root / "verdicts" / f"{asset}.jsonl"
+
     @property
     def training_root(self) -> Path:
         """Folder of all models that are trained here."""

@@ -189,3 +189,29 @@ def test_a_trained_checkpoint_is_expected_and_its_damage_is_an_error(tmp_path: P
         refresh_timeline(study, storage, MODEL)
     assert "delete step1 and run again" in refused.value.remedy
     assert read_timeline(storage.timeline(MODEL)) == axis
+
+
+def test_a_refusal_is_looked_at_again_under_other_conditions(listed: Listed, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = step_folder(listed.root, MODEL, STEPS[2]) / "config.json"
+    sound = config.read_text()
+    (config.parent / "own.py").write_text("")  # code that nobody trusts is refused
+    config.write_text(sound.replace("{", '{"auto_map": {"AutoConfig": "own.OwnConfig"},', 1))
+    listed.measure()
+    entry = listed.refresh().entry(STEPS[2])
+    assert entry is not None
+    assert entry.status == "quarantined"
+    assert listed.measure() == 0
+    monkeypatch.setattr("emergence_assets.checkpoints.identity.measurement.version", lambda name: "of another day")
+    entry = listed.refresh().entry(STEPS[2])
+    assert entry is not None
+    assert entry.status == "unjudged"
+    assert listed.measure() == 1
+
+
+def test_verification_looks_at_a_refusal_again(listed: Listed) -> None:
+    with_nan(listed.root, MODEL, STEPS[2])
+    listed.measure()
+    assert listed.measure() == 0
+    cells = [Cell(MODEL, step) for step in STEPS]
+    inspection.forget_refusals(listed.study(), listed.storage, cells)
+    assert listed.measure() == 1

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,35 @@ def test_a_study_is_exported_with_an_index(finished_study: Path, tmp_path: Path)
     assert run_emergence(finished_study, *arguments).returncode == 0
     assert (lost / "sae.safetensors").is_file()
     assert kept.stat().st_mtime_ns == before
+
+
+def test_an_export_replaces_other_weights_and_names_all_that_is_there(finished_study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def export(*selected: str, to: str = "sparsify") -> Any:
+        return run_emergence(finished_study, "export", str(out), "--to", to, "--model", "gloss-tiny", *selected)
+
+    assert export("--step", "6", "--layer", "1").returncode == 0
+    (folder,) = (path for path in out.iterdir() if path.is_dir())
+    weights = folder / "sae.safetensors"
+    right = weights.read_bytes()
+    weights.write_bytes(right[:-4] + b"\0\0\0\1")
+    assert export("--step", "6").returncode == 0
+    assert weights.read_bytes() == right
+    assert export("--step", "3").returncode == 0
+    listed = {entry["folder"] for entry in json.loads((out / "index.json").read_text())["saes"]}
+    assert listed == {path.name for path in out.iterdir() if path.is_dir()}
+    assert len(listed) == 4
+    done = export("--step", "6", to="sae_lens")
+    assert done.returncode == 1
+    assert "holds SAEs for sparsify" in done.stderr
+    assert weights.read_bytes() == right
+    (folder / "notes.txt").write_text("mine")
+    weights.write_bytes(right[:-4] + b"\0\0\0\1")
+    done = export("--step", "6")
+    assert done.returncode == 1
+    assert "There is something else" in done.stderr
+    assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_one_sae_is_exported_and_is_the_same(finished_study: Path, tmp_path: Path) -> None:

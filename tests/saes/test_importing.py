@@ -1,7 +1,9 @@
 """Imported SAEs replace the study's own, are measured in the same way, and can be evicted again."""
 
 import json
+import os
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,14 @@ def test_a_tree_is_taken_by_the_names_of_its_folders(plan: Plan, tmp_path: Path)
     sae, metadata = read_sae(plan.storage.imported_sae("gloss-tiny", 6, 1, 0))
     assert torch.equal(sae.W_dec_nd, sae_of().W_dec_nd)
     assert metadata["imported"]["library"] == "sparsify"
+
+
+def test_the_recorded_hash_is_of_the_file_that_was_read(plan: Plan, tmp_path: Path) -> None:
+    folder = write(tmp_path / "layers.1")
+    (folder / "a.safetensors").write_bytes(b"of something else")
+    os.mkfifo(folder / "b.safetensors")
+    (taken,) = import_saes(plan, folder, Place("gloss-tiny", 6))
+    assert taken["weights_sha256"] == sha256((folder / "sae.safetensors").read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(("hook_name", "layer"), [("blocks.1.hook_resid_post", 1), ("blocks.1.hook_resid_pre", 0)])

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -72,10 +73,21 @@ class Measurement:
 
 @dataclass(frozen=True)
 class InvalidCheckpoint:
-    """Reason why a checkpoint cannot be used; stored so that it is not fetched again."""
+    """Reason why a checkpoint cannot be used; stored so that it is not fetched again under equal conditions."""
 
     __pydantic_config__ = STRICT
     reason: str
+    conditions: str
+    """See `conditions_of_loading`."""
+
+
+def conditions_of_loading(trusted: bool) -> str:
+    """Name what decides, beside its files, whether a checkpoint can be loaded: libraries, and whether its code may run.
+
+    Under other conditions a checkpoint that was left out is measured again.
+    """
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
+    return versions + (", trusted code" if trusted else "")
 
 
 _RECORD = TypeAdapter(dict[Literal["measurement", "refusal"], Measurement | InvalidCheckpoint])

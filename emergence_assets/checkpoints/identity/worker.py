@@ -7,6 +7,7 @@ from typing import Any
 from emergence_assets.checkpoints.identity.measurement import (
     InvalidCheckpoint,
     Measurement,
+    conditions_of_loading,
     measure_checkpoint,
     read_measurement,
     write_measurement,
@@ -95,7 +96,7 @@ def measure(
         # An error of the disk or the network may be temporary.
         if not left_out_if_broken or getattr(error.__cause__, "errno", None) is not None:
             raise
-        measured = InvalidCheckpoint(error.reason)
+        measured = InvalidCheckpoint(error.reason, conditions_of_loading(ref.model in origin.trusted))
     with clear_disk_errors(Path(path)):
         write_measurement(Path(path), measured)
 

@@ -1,5 +1,7 @@
 """Load a checkpoint folder as a model. Imports torch and transformers."""
 
+import errno
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,14 @@ from transformers.utils.logging import disable_progress_bar
 
 from resources.errors import BrokenCheckpoint, EmergenceError
 
-_LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError)
+_LOADING_ERRORS = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError),
+    MemoryError,
+)
 """Errors that transformers raises for a folder that it cannot load."""
+_MACHINE_ERRORS = (ImportError, MemoryError, torch.OutOfMemoryError, torch.AcceleratorError)
+"""Errors that are no property of the folder: another machine or environment may load it."""
+_NO_MEMORY = re.compile(r"allocate memory|out of memory|not enough memory", re.IGNORECASE)
 _FETCH_AGAIN = "delete this checkpoint's folder and fetch or train it again"
 
 
@@ -36,6 +44,7 @@ def load_model(
 
     Raises:
         BrokenCheckpoint: transformers cannot load the folder, or weights of the model are missing.
+        EmergenceError: this machine cannot load it: too little memory, a package that its code needs, a disk error.
     """
     disable_progress_bar()  # of loading weights: it would disturb our own progress bar
     try:
@@ -52,6 +61,7 @@ def load_model(
             output_loading_info=True,
         )
     except _LOADING_ERRORS as error:
+        _raise_if_of_machine(error, folder)
         what = f"cannot load this checkpoint: {type(error).__name__}: {error}"
         raise BrokenCheckpoint(what, where=folder, remedy=_FETCH_AGAIN) from error
     model, loading = loaded
@@ -62,6 +72,22 @@ def load_model(
         what = f"weights lack {len(absent)} tensors that the model needs, the first is {absent[0]}"
         raise BrokenCheckpoint(what, where=folder, remedy=_FETCH_AGAIN)
     return model.eval().requires_grad_(False).to(device)
+
+
+def _raise_if_of_machine(error: BaseException, folder: Path) -> None:
+    """Raise an EmergenceError if an error while loading, or a cause of it, is no property of the folder."""
+    cause: BaseException | None = error
+    while cause is not None:
+        has_number = isinstance(cause, OSError) and cause.errno not in (None, errno.ENOENT)
+        if isinstance(cause, _MACHINE_ERRORS) or has_number or _NO_MEMORY.search(str(cause)):
+            raise EmergenceError(
+                f"This machine cannot load the checkpoint: {type(cause).__name__}: {cause}",
+                where=folder,
+                remedy="install the package"
+                if isinstance(cause, ImportError)
+                else "free memory or disk, or use a larger machine; then run again",
+            ) from error
+        cause = cause.__cause__ or cause.__context__
 
 
 def _is_language_model(config: PreTrainedConfig) -> bool:

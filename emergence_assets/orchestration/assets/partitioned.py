@@ -29,7 +29,6 @@ from emergence_assets.orchestration.instance.partitions import (
 )
 from emergence_assets.plan.asset_spec import AssetSpec, Due, Validation
 from emergence_assets.plan.cell import Cell, cell_of
-from emergence_assets.plan.check_results import check_results
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.plan import Plan, upstream
 from emergence_assets.plan.run_metadata import run_metadata
@@ -113,7 +112,7 @@ def _materialise(
         raise
     finally:
         plan.forget_states()
-    results = check_results(spec, plan, cells)
+    results = plan.judge(spec, cells)
     unaltered = as_written(spec, plan, kept, key)
     listener.changed("ended", context.run.run_id, spec, cells)
     if single:

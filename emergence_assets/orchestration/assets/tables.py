@@ -19,7 +19,6 @@ from emergence_assets.orchestration.instance.home import tag_run_owner
 from emergence_assets.orchestration.instance.partitions import asset_key, register_steps
 from emergence_assets.plan.asset_spec import AssetSpec, Due
 from emergence_assets.plan.cell import Cell
-from emergence_assets.plan.check_results import check_results
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.run_metadata import run_metadata
@@ -180,7 +179,7 @@ class _Tables:
     def _finished(self, spec: AssetSpec, made: Sequence[Cell], kept: Sequence[Cell]) -> Results:
         """Validate tables and yield their materialisations."""
         cells = [*made, *kept]
-        results = check_results(spec, self.plan, cells)
+        results = self.plan.judge(spec, cells)
         for cell in cells:
             key = self.keys[spec, cell]
             if any(result.finding.check.blocking and not result.passes(cell) for result in results):

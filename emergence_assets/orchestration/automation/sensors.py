@@ -26,6 +26,8 @@ GRACE_TICKS = 4
 """Number of ticks for which a stale table waits for a request that follows from asset events."""
 RETRY_SECONDS = 15.0
 """Retry timeout of a tick for a hub that does not answer; Dagster ends a tick after 60 s."""
+SETTLED = ("done", "failed")
+"""States of a cell for which no run is requested: what failed a blocking check would fail again."""
 FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
@@ -119,7 +121,7 @@ class _Tick:
                 continue
             key = step_key(entry.step)
             if key in known:
-                if self.plan.state(self.plan.specs[CHECKPOINT.name], Cell(self.model, entry.step)).state == "done":
+                if self.plan.state(self.plan.specs[CHECKPOINT.name], Cell(self.model, entry.step)).state in SETTLED:
                     continue
                 before = self.cursor.requested.get(entry.step)
                 if before and before.identity == entry.identity:
@@ -137,7 +139,9 @@ class _Tick:
         if any(entry.identity and entry.status == "unjudged" for entry in self.timeline.entries):
             return {}, False
         cell, plan = Cell(self.model), self.plan
-        late = [spec for spec in plan.specs.values() if spec.grid == "model" and plan.state(spec, cell).state != "done"]
+        late = [
+            spec for spec in plan.specs.values() if spec.grid == "model" and plan.state(spec, cell).state not in SETTLED
+        ]
         overdue = {}
         for spec in late:
             inputs = list(plan.input_cells(spec, cell))

@@ -21,6 +21,10 @@ FAILED_CHECK = "DagsterAssetCheckFailedError"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
+class FailedCheck(EmergenceError):
+    """A blocking check did not pass."""
+
+
 @dataclass
 class Outcome:
     """Result of a run of the study."""
@@ -58,7 +62,8 @@ def run_batch(
         force: make the cells even if they are up to date.
 
     Raises:
-        EmergenceError: a cell could not be made, or a blocking check did not pass. Finished cells stay.
+        EmergenceError: a cell could not be made. Finished cells stay.
+        FailedCheck: a blocking check did not pass.
     """
     run_id = str(uuid.uuid4())
     cells = [cell for _, part in batch for cell in part]
@@ -83,7 +88,7 @@ def run_batch(
     except dg.DagsterError as error:
         if type(error).__name__ != FAILED_CHECK:
             raise
-        raise EmergenceError(
+        raise FailedCheck(
             str(error).replace("\n", " "),
             where=_named(cells),
             remedy="look at the check in the UI; results made from these cells would be meaningless",
@@ -97,7 +102,7 @@ def run_batch(
         if evaluation.severity == dg.AssetCheckSeverity.WARN:
             outcome.warnings.append(message)
             continue
-        raise EmergenceError(
+        raise FailedCheck(
             message,
             where=_named([cell for spec, part in batch if spec.name == asset for cell in part]),
             remedy=f"look at run {result.run_id} in the UI; results made from these cells would be meaningless",

@@ -29,7 +29,8 @@ def missing_events(
     tables = _recorded_tables(instance, [key for (spec, _), key in keys.items() if not spec.has_partitions])
     missing: dict[AssetSpec, list[Cell]] = {spec: [] for spec in due}
     for (spec, model), key in keys.items():
-        done = [cell for cell in plan.cells(spec, model) if cell not in due[spec]]
+        cells = [cell for cell in plan.cells(spec, model) if cell not in due[spec]]
+        done = [cell for cell in cells if plan.state(spec, cell).state == "done"]
         recorded = _recorded_partitions(instance, key) if done and spec.has_partitions else {}
         for cell in done:
             required = plan.required(spec, cell)

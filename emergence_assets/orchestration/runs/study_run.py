@@ -9,7 +9,7 @@ import dagster as dg
 from emergence_assets.checkpoints.listing import cache_batches, pin_new_models, refresh_timeline
 from emergence_assets.orchestration.instance.home import close_dead_runs
 from emergence_assets.orchestration.instance.partitions import set_partitions
-from emergence_assets.orchestration.runs.batch import Batch, Outcome, run_batch
+from emergence_assets.orchestration.runs.batch import Batch, FailedCheck, Outcome, run_batch
 from emergence_assets.orchestration.runs.batching import disk_batches, partition_ranges
 from emergence_assets.orchestration.runs.missing_events import missing_events
 from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
@@ -35,6 +35,7 @@ def run_study(
     listener: Listener,
     stages: Sequence[str] | None = None,
     only: Only | None = None,
+    again: bool = False,
 ) -> Outcome:
     """Make every cell that is not done, of all stages or of the named ones.
 
@@ -45,17 +46,18 @@ def run_study(
         listener: receives the planned cells.
         stages: names of the stages; all by default.
         only: cells that the run may make; all by default.
+        again: make the cells anew that failed a blocking check.
 
     Raises:
         EmergenceError: another run works on the data, a file is damaged, a cell could not be made, or a blocking check
-            did not pass. Finished cells stay.
+            did not pass, in this run or before. Finished cells stay; what is not made from failed cells is made.
     """
     prepare_folder(plan.storage.root)
     with exclusive_run(plan.storage.run_lock()), clean_temporaries(plan.storage.root):
         close_dead_runs(instance)
         pin_new_models(plan.study, plan.storage)
         download_probe_set(plan.study)
-        run = _Run(plan, definitions, instance, listener, stages, only)
+        run = _Run(plan, definitions, instance, listener, stages, only, again)
         run.make_all()
         run.outcome.left_out = left_out(plan)
         return run.outcome
@@ -90,6 +92,7 @@ class _Run:
     listener: Listener
     stages: Sequence[str] | None
     only: Only | None
+    again: bool
     outcome: Outcome = field(default_factory=Outcome)
     _totals: dict[str, int] = field(default_factory=dict)
     _made_early: set[tuple[str, Cell]] = field(default_factory=set)
@@ -105,6 +108,34 @@ class _Run:
             else:
                 update_partitions(self.plan, self.instance, read_sources=self._reads_sources)
             self._phase(phase, is_last)
+        self._require_passed()
+
+    def _require_passed(self) -> None:
+        """Raise FailedCheck if cells of the selected assets failed a blocking check."""
+        failed = self._failed()
+        if not failed:
+            return
+        shown = "; ".join(f"{spec.name} of {cell}: {reason}" for spec, cell, reason in failed[:3])
+        more = f"; and {len(failed) - 3} more, see `emergence status`" if len(failed) > 3 else ""
+        raise FailedCheck(
+            f"Nothing is made from cells that failed a blocking check, of which there are {len(failed)}: {shown}{more}",
+            where=failed[0][0].path(self.plan.storage, failed[0][1]),
+            remedy="look at the check in the UI; change what the cell is made from, or make it anew with "
+            "`emergence run --again`",
+        )
+
+    def _failed(self) -> list[tuple[AssetSpec, Cell, str]]:
+        """Return the cells of the selected assets that failed a blocking check, with the reason."""
+        return [
+            (spec, cell, reason)
+            for spec in self._selected(list(self.plan.specs.values()))
+            for cell in self._wanted(spec, self.plan.cells(spec))
+            for state, reason in [self.plan.state(spec, cell)]
+            if state == "failed"
+        ]
+
+    def _selected(self, specs: Sequence[AssetSpec]) -> list[AssetSpec]:
+        return [spec for spec in specs if self.stages is None or spec.stage in self.stages]
 
     @property
     def _reads_sources(self) -> bool:
@@ -125,8 +156,8 @@ class _Run:
 
     def _phase(self, specs: Sequence[AssetSpec], is_last: bool) -> None:
         """Make the stale or missing cells of neighbouring assets, planned together."""
-        selected = [spec for spec in specs if self.stages is None or spec.stage in self.stages]
-        due = {spec: self._wanted(spec, self.plan.todo(spec)) for spec in selected}
+        selected = self._selected(specs)
+        due = {spec: self._wanted(spec, self.plan.todo(spec, again=self.again)) for spec in selected}
         verify_done(self.plan, selected)
         if any(due.values()) and self.only is None:  # the forecast covers the whole study
             require_room(self.plan, self._text_counts, self.stages)
@@ -135,7 +166,7 @@ class _Run:
             load_in_background()
             self._anything_due = True
             self.listener.planned({spec.name: len(cells) for spec, cells in due.items()}, self._totals)
-        elif is_last and not self._anything_due:
+        elif is_last and not self._anything_due and not self._failed():
             self.listener.planned({}, self._totals)
         tables: dict[AssetSpec, list[Cell]] = {}
         for spec in selected:
@@ -152,6 +183,7 @@ class _Run:
         if spec.takes_unvalidated:
             self._make_checkpoints(spec, due)
         else:
+            due = self._possible(spec, due)
             self._make_due(spec, [cell for cell in due if (spec.name, cell) not in self._made_early])
         unknown = self._wanted(spec, missing_events(self.plan, {spec: set(due)}, self.instance)[spec])
         self._make(spec, unknown, force=False)
@@ -159,6 +191,7 @@ class _Run:
 
     def _tables(self, due: dict[AssetSpec, list[Cell]]) -> None:
         """Make the due cells of assets without partitions in one run of 1 to 2 s overhead; record missing events."""
+        due = {spec: self._possible(spec, cells) for spec, cells in due.items()}
         missing = missing_events(self.plan, due, self.instance)
         unknown = {spec: self._wanted(spec, cells) for spec, cells in missing.items()}
         for wanted, force in ((due, True), (unknown, False)):
@@ -210,12 +243,20 @@ class _Run:
                 names.append(one.name)
         return [one for one in self.plan.specs.values() if one.name in names[1:]]
 
+    def _possible(self, spec: AssetSpec, cells: Sequence[Cell]) -> list[Cell]:
+        """Return the cells that are not made from a cell that failed a blocking check in this run."""
+        return [cell for cell in cells if not self.plan.has_failed_input(spec, cell)]
+
     def _make(self, spec: AssetSpec, cells: Sequence[Cell], force: bool) -> None:
         for group in partition_ranges(self.plan.study, cells, self.instance):
             self._run([(spec, group)], force)
 
     def _run(self, batch: Batch, force: bool) -> None:
-        run_batch(self.plan.study, self.definitions, batch, self.instance, self.outcome, force)
+        try:
+            run_batch(self.plan.study, self.definitions, batch, self.instance, self.outcome, force)
+        except FailedCheck:
+            if all(self.plan.state(spec, cell).state != "failed" for spec, cells in batch for cell in cells):
+                raise
 
 
 def left_out(plan: Plan) -> list[str]:

@@ -192,7 +192,7 @@ def test_a_measurement_survives_its_file(checkpoint: Path, tmp_path: Path, sampl
 
 
 def test_a_refusal_survives_its_file(tmp_path: Path) -> None:
-    refusal = InvalidCheckpoint("tensor x has NaN (é.safetensors)")
+    refusal = InvalidCheckpoint("tensor x has NaN (é.safetensors)", "torch 2")
     write_measurement(tmp_path / "refused.safetensors", refusal)
     assert read_measurement(tmp_path / "refused.safetensors", sample=True) == refusal
 

@@ -131,7 +131,7 @@ def test_no_checkpoint_and_a_single_checkpoint_are_validated(clean: Clean) -> No
     assert validate_checkpoints({}) == {}
     assert blamed({8: clean[8]}) == {}
     assert blamed({0: clean[0]}) == {}
-    assert validate_checkpoints({0: InvalidCheckpoint("it is empty")})[0].status == "quarantined"
+    assert validate_checkpoints({0: InvalidCheckpoint("it is empty", "")})[0].status == "quarantined"
 
 
 def test_a_single_trained_step_0_is_found(clean: Clean) -> None:

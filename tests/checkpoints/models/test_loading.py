@@ -1,6 +1,8 @@
 """A checkpoint folder becomes a model that computes with the stored weights, or is refused with a clear message."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForC
 
 from emergence_assets.checkpoints.models.loading import blocks, hook_point_name, load_model
 from emergence_assets.texts.wordnet import corpus
-from resources.errors import EmergenceError
+from resources.errors import BrokenCheckpoint, EmergenceError
 
 SMALL: dict[str, Any] = {
     "vocab_size": 64,
@@ -141,3 +143,39 @@ def test_ambiguous_or_missing_block_list_is_refused(stored: GPTNeoXForCausalLM):
     stored.config.num_hidden_layers = 5
     with pytest.raises(EmergenceError, match="0 lists of 5 modules"):
         blocks(stored)
+
+
+def test_a_package_that_is_not_installed_is_no_fault_of_the_checkpoint(folder: Path):
+    config = json.loads((folder / "config.json").read_text())
+    own = {"auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}, "model_type": "own"}
+    (folder / "config.json").write_text(json.dumps(config | own))
+    (folder / "own.py").write_text("import a_package_that_nobody_has\nclass OwnConfig: pass\nclass OwnModel: pass\n")
+    with pytest.raises(EmergenceError, match="a_package_that_nobody_has") as refused:
+        load_model(folder, trusted=True)
+    assert not isinstance(refused.value, BrokenCheckpoint)
+    assert "install" in refused.value.remedy
+
+
+IN_LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+from emergence_assets.checkpoints.models.loading import load_model
+from resources.errors import BrokenCheckpoint, EmergenceError
+load_model(Path(sys.argv[1]))  # imports are complete
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 40_000_000, -1))
+try:
+    load_model(Path(sys.argv[2]))
+except EmergenceError as error:
+    print("broken" if isinstance(error, BrokenCheckpoint) else "machine", error.what)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit needs Linux")
+def test_too_little_memory_is_no_fault_of_the_checkpoint(folder: Path, tmp_path: Path):
+    large = GPTNeoXForCausalLM(GPTNeoXConfig(**SMALL | {"hidden_size": 1024, "intermediate_size": 4096}))
+    large.save_pretrained(tmp_path / "large")
+    arguments = [sys.executable, "-c", IN_LITTLE_MEMORY, str(folder), str(tmp_path / "large")]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.startswith("machine"), done.stdout + done.stderr
+    load_model(tmp_path / "large")
