@@ -8,6 +8,7 @@ from typing import Any
 
 from emergence_assets.activations.check_frame import activation_frame
 from emergence_assets.activations.checks import ACTIVATION_CHECKS
+from emergence_assets.checkpoints.architecture import is_language_model
 from emergence_assets.checkpoints.sources.of_family import source_arguments
 from emergence_assets.checkpoints.sources.source import reference
 from emergence_assets.checkpoints.spec import CHECKPOINT
@@ -85,8 +86,11 @@ def _activation_bytes(study: Study, cell: Cell, counts: TextCounts) -> float:
 
 
 def tokens_path(plan: Plan, checkpoint: Cell, recipe: Mapping[str, Any]) -> Path:
-    """Return the path of the token file, shared by all layers of all checkpoints with the same tokenizer."""
-    made_from = [_content(plan, checkpoint)["tokenizer_sha256"], dict(recipe)]
+    """Return the path of the token file, shared by all layers of all checkpoints with the same tokenizer and kind."""
+    registered = stored_provenance(CHECKPOINT, CHECKPOINT.path(plan.storage, checkpoint))
+    is_decoder = registered is not None and is_language_model(registered.summary.get("architecture"))
+    kind = "decoder" if is_decoder else "encoder"
+    made_from = [_content(plan, checkpoint)["tokenizer_sha256"], kind, dict(recipe)]
     return plan.storage.tokens_file(sha256(canonical_json(made_from).encode()).hexdigest()[:16])
 
 

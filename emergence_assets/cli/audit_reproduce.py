@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import click
-
-from emergence_assets.cli.options import display, open_study, shortened, show, table
+from emergence_assets.cli.options import coloured, display, open_study, shortened, show, table
 
 if TYPE_CHECKING:
     from emergence_assets.audit.comparison import Difference
@@ -56,7 +54,7 @@ def _lines(reproduction: "Reproduction") -> Iterator[str]:
     if names := sorted({name for one in reproduction.cells if not one.promised for name in one.differs_in}):
         yield f"not promised bit for bit: {', '.join(names)} differ from the original environment"
     yield from shortened([_difference(one) for cell in reproduction.cells for one in cell.differences])
-    yield "reproduced" if reproduction.agrees else click.style("not reproduced", fg="red")
+    yield "reproduced" if reproduction.agrees else coloured("not reproduced", "red")
 
 
 def _difference(one: "Difference") -> str:

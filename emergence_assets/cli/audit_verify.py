@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from emergence_assets.cli.options import SHOWN, open_study, show, table, warning
+from emergence_assets.cli.options import SHOWN, Coloured, coloured, open_study, show, table, warning
 from resources.errors import EmergenceError
 
 if TYPE_CHECKING:
@@ -67,5 +65,5 @@ def _tables(audit: "Audit", root: Path, ui: str) -> list[Any]:
 def _conclusion(audit: "Audit") -> str:
     read = f"{audit.n_cells} cells, {audit.n_bytes / 1e6:,.1f} MB read in {audit.seconds:.1f} s"
     if not audit.findings:
-        return f"{click.style('nothing found', fg='green')}: {read}"
-    return f"{click.style(audit.counted, fg='red')}: {read}"
+        return Coloured(f"{coloured('nothing found', 'green')}: {read}")
+    return Coloured(f"{coloured(audit.counted, 'red')}: {read}")

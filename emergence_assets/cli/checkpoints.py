@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emergence_assets.cli.options import as_json_option, display, models_option, open_study, show, table
+from emergence_assets.cli.options import as_json_option, coloured, display, models_option, open_study, show, table
 
 if TYPE_CHECKING:
     from emergence_assets.plan.plan import Plan
@@ -40,7 +40,7 @@ def checkpoints(context: click.Context, models: tuple[str, ...], verify: bool, a
     rows = checkpoint_rows(plan.study, plan.storage, chosen)
     counts = Counter(row["status"] for row in rows)
     lines = [", ".join(f"{n} {status}" for status, n in counts.items()) or "no checkpoints"]
-    lines += [click.style(f"problem: {problem}", fg="red") for problem in problems]
+    lines += [coloured(f"problem: {problem}", "red") for problem in problems]
     if counts["unjudged"] and not verify:
         lines.append("`emergence run` or `emergence checkpoints --verify` measures unjudged checkpoints")
     listed = table(_COLUMNS, map(_listed, rows), f"study {plan.study.name}")

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -18,6 +17,8 @@ from emergence_assets.cli.probes import probes
 from emergence_assets.cli.run import run
 from emergence_assets.cli.storage import storage
 from resources.errors import EmergenceError
+from resources.files.storage import path_of
+from resources.printable import printable
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by the convention of shells."""
@@ -38,7 +39,7 @@ class Commands(click.Group):
             if ctx.params.get("debug"):
                 raise
             click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-            click.echo(str(error), err=True)
+            click.echo(printable(str(error)), err=True)
             raise SystemExit(1) from None
         except KeyboardInterrupt:
             click.echo("stopped; finished cells are kept, and `emergence run` continues from there", err=True)
@@ -65,7 +66,7 @@ def main(study: str | None, data: str | None, seed: int | None, debug: bool) -> 
     if seed is not None:
         os.environ["EMERGENCE_SEED"] = str(seed)
     if data:
-        os.environ["EMERGENCE_DATA"] = str(Path(data).absolute())
+        os.environ["EMERGENCE_DATA"] = str(path_of(data).absolute())
 
 
 @main.command()
@@ -115,7 +116,7 @@ def studies() -> None:
         steps = study.listed_steps
         cells = sum(len(steps or ()) * len(study.layers_of(model)) for model in study.models)
         size = f"{len(steps)} steps, {cells} cells" if steps else "all steps"
-        click.echo(f"{name}: {len(study.models)} models, {size}; {study.description}")
+        click.echo(printable(f"{name}: {len(study.models)} models, {size}; {study.description}"))
     click.echo("published families:")
     for name, known in presets().items():
         models = list(known.models)

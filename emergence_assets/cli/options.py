@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from resources.printable import printable
+
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.table import Table
 
     from emergence_assets.cli.progress import Display
@@ -84,9 +87,31 @@ def show(result: Any, as_json: bool, *parts: Any) -> None:
 
     for part in parts:
         if isinstance(part, str):
-            click.echo(part)
+            click.echo(part if isinstance(part, Coloured) else printable(part))
         else:
-            Console().print(part)
+            Console().print(_Printable(part))
+
+
+class Coloured(str):
+    """A line with colours of its own, in which all other text is printable."""
+
+
+def coloured(text: str, colour: str) -> Coloured:
+    """Return a line in a colour."""
+    return Coloured(click.style(printable(text), fg=colour))
+
+
+class _Printable:
+    """A renderable of rich with text that a terminal does not obey."""
+
+    def __init__(self, renderable: "RenderableType"):
+        self._renderable = renderable
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        from rich.segment import Segment
+
+        for segment in console.render(self._renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> "Table":
@@ -115,6 +140,6 @@ def shortened(lines: Sequence[str], what: str = "") -> list[str]:
     return [*lines[:SHOWN], *more]
 
 
-def warning(text: str) -> str:
+def warning(text: str) -> Coloured:
     """Return a warning in the colour of warnings."""
-    return click.style(f"warning: {text}", fg="yellow")
+    return coloured(f"warning: {text}", "yellow")

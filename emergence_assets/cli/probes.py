@@ -24,7 +24,8 @@ def probes(levels: tuple[str, ...], as_json: bool) -> None:
 
     from emergence_assets.features.probe_quality.report import probe_report
 
-    report = probe_report(open_study().study)
+    plan = open_study()
+    report = probe_report(plan.study, plan.storage)
     require_known("level", levels, report.categories["category_level"].unique(maintain_order=True))
     if levels:
         report = report._replace(categories=report.categories.filter(pl.col("category_level").is_in(levels)))

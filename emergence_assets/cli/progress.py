@@ -17,6 +17,7 @@ from rich.progress import (
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.listeners import CellProgress
+from resources.printable import printable
 
 PLAIN_EVERY_SECONDS = 10.0
 
@@ -27,13 +28,13 @@ class Display:
     def __init__(self, console: Console):
         self.console = console
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[rate]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -57,9 +58,11 @@ class Display:
         work = {name: n for name, n in due.items() if n}
         if work:
             listed = ", ".join(f"{name} {n} of {total[name]}" for name, n in work.items())
-            self.console.print(f"to do: {listed}", highlight=False)
+            self.console.print(f"to do: {listed}", highlight=False, markup=False)
         else:
-            self.console.print(f"nothing to do: all {sum(total.values())} cells are up to date", highlight=False)
+            self.console.print(
+                f"nothing to do: all {sum(total.values())} cells are up to date", highlight=False, markup=False
+            )
 
     def changed(self, progress: CellProgress, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
         """Add an asset to the line of assets in progress, or remove it; print a finished asset, not the error."""
@@ -75,7 +78,9 @@ class Display:
         models = dict.fromkeys(cell.model for cell in cells)
         whose = str(next(iter(models))) if len(models) == 1 and None not in models else "all models"
         unit = "cell" if len(cells) == 1 else "cells"
-        self.console.print(f"  {spec.name} {whose}: {len(cells)} {unit} in {seconds:.1f} s", highlight=False)
+        self.console.print(
+            f"  {spec.name} {whose}: {len(cells)} {unit} in {seconds:.1f} s", highlight=False, markup=False
+        )
 
     def _title(self, n_units: int) -> None:
         shown = ", ".join(self._making[:3]) + (f" and {len(self._making) - 3} more" if len(self._making) > 3 else "")
@@ -101,10 +106,11 @@ class Display:
 
     def progressed(self, label: str, done: int, total: int, note: str) -> None:
         """Update the line of a running task."""
+        label, note = printable(label), printable(note)
         if not self.console.is_terminal:
             if time.monotonic() - self._last_plain > PLAIN_EVERY_SECONDS:
                 self._last_plain = time.monotonic()
-                self.console.print(f"    {label}: {done} of {total} {note}", highlight=False)
+                self.console.print(f"    {label}: {done} of {total} {note}", highlight=False, markup=False)
             return
         if label in self._finished:
             return  # progress has its own channel and may arrive after the result
@@ -118,6 +124,7 @@ class Display:
 
     def finished(self, label: str) -> None:
         """Remove the line of a task."""
+        label = printable(label)
         self._finished.add(label)
         if label in self._running:
             self._progress.remove_task(self._running.pop(label))

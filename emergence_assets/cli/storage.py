@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emergence_assets.cli.options import as_json_option, cells_options, display, open_study, show, table
+from emergence_assets.cli.options import as_json_option, cells_options, coloured, display, open_study, show, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -62,7 +62,7 @@ def storage(context: click.Context, by: tuple[str, ...], as_json: bool) -> None:
         lines.append("texts are not tokenised yet: rows are estimated")
     outcome = "fits" if space.fits else "does NOT fit"
     outcome = f"needed now {format_bytes(space.needed)} (5 % kept free), free {format_bytes(space.free)}: {outcome}"
-    lines.append(click.style(outcome, fg="green" if space.fits else "red"))
+    lines.append(coloured(outcome, "green" if space.fits else "red"))
     show(result, as_json, _forecast(plan.study.name, assets), *lines)
 
 

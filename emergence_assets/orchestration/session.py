@@ -85,7 +85,7 @@ def run_and_summarise(
         "seconds": watch.seconds,
         "working_seconds": compute.working_seconds,
         # Only in runs that made the numbers which the warnings concern.
-        "text_warnings": probe_report(plan.study).warnings if outcome.made.get("latent_stats") else [],
+        "text_warnings": probe_report(plan.study, plan.storage).warnings if outcome.made.get("latent_stats") else [],
     } | _reported(plan.storage)
 
 

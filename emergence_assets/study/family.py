@@ -67,6 +67,16 @@ class ModelFamily(StrictModel, Generic[Shape]):
                 raise ValueError(f"{name} differs from {original} in {different[0]}; a replicate has the same shape")
         return self
 
+    @model_validator(mode="after")
+    def _names_differ_in_dagster(self) -> "ModelFamily[Shape]":
+        """Refuse names that differ only in signs that Dagster does not accept in the names of jobs and sensors."""
+        by_name: dict[str, str] = {}
+        for model in self.models:
+            other = by_name.setdefault(re.sub(r"\W", "_", model), model)
+            if other != model:
+                raise ValueError(f"{model} and {other} differ in dots and dashes alone; rename one")
+        return self
+
     @property
     def replicates(self) -> dict[str, str]:
         """Maps each replicate to the model of which it is another training run; other models are left out."""
@@ -159,6 +169,8 @@ class Published(ModelFamily[Outside]):
     """Token in front of every text; by default the tokenizer's own."""
     blocks: str | None = Field(default=None, pattern=r"^\w+(\.\w+)*$")
     """Module path of the list of blocks, such as `gpt_neox.layers`; by default it is found."""
+    context: int = Field(default=512, ge=8, le=2048)
+    """Length limit of a text in tokens. Longer texts are left out and reported; shorter ones cost nothing more."""
     trust_remote_code: list[Name] = Field(default=[])
     """Models whose own Python code may be run. The code has all rights of the user: read it first."""
 

@@ -10,6 +10,7 @@ from emergence_assets.study.seeds import MOST, reseeded
 from emergence_assets.study.study import Study
 from resources.errors import EmergenceError
 from resources.files.plain_yaml import read_yaml
+from resources.files.storage import path_of
 
 STUDIES_FOLDER = Path(__file__).parent / "studies"
 
@@ -30,7 +31,7 @@ def load_study(name_or_path: str | None = None, seed: int | None = None) -> Stud
         EmergenceError: no such study, not YAML, or an invalid field; names field, value and remedy.
     """
     chosen = name_or_path or os.environ.get("EMERGENCE_STUDY") or "default"
-    path = Path(chosen)
+    path = path_of(chosen)
     if path.suffix not in (".yaml", ".yml"):
         path = STUDIES_FOLDER / f"{chosen}.yaml"
     if not os.path.isfile(path):  # noqa: PTH113 - false for impossible names too

@@ -9,6 +9,7 @@ from emergence_assets.study.probe_set import ProbeDesign
 from emergence_assets.study.sae import SAESettings
 from emergence_assets.study.settings import Activations, Compression, FeatureUse, Mechanism, Statistics
 from emergence_assets.study.strict import Name, StrictModel, reject_repeats
+from resources.files.storage import SHARED_FOLDERS
 
 EMBEDDING_LAYER = -1
 """Layer index of the embedding output; blocks count from 0."""
@@ -60,6 +61,13 @@ class Study(StrictModel):
         if steps[0] != 0:
             raise ValueError(f"the first step is {steps[0]}; step 0 is the control of every curve, add it")
         return steps
+
+    @field_validator("name")
+    @classmethod
+    def _has_a_folder_of_its_own(cls, name: str) -> str:
+        if name in SHARED_FOLDERS:
+            raise ValueError(f"{name} is a folder that all studies share; choose another name")
+        return name
 
     @model_validator(mode="after")
     def _layers_fit_the_models(self) -> "Study":

@@ -7,12 +7,13 @@ Shape suffixes: p texts.
 """
 
 import hashlib
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from emergence_assets.texts.words import words
 
 SHINGLE_WORDS = 5
 """Words per shingle. Shorter ones are shared by chance; longer ones miss copies with a changed word per sentence."""
@@ -21,7 +22,6 @@ MIN_RESEMBLANCE = 0.5
 MOST_TEXTS_PER_SHINGLE = 20
 """A 5-gram in more texts is a common phrase ("which of the following is") and no sign of a copy. The limit also bounds
 the cost: a text is compared with at most 20 others per 5-gram."""
-_WORD = re.compile(r"\w+")
 
 
 class Shingles(NamedTuple):
@@ -33,11 +33,6 @@ class Shingles(NamedTuple):
     """Index of a 5-gram."""
     n_texts: int
     n_shingles: int
-
-
-def words(text: str) -> list[str]:
-    """Split a text into words in lower case, without punctuation."""
-    return _WORD.findall(text.lower())
 
 
 def shingles(texts: Sequence[str]) -> Shingles:

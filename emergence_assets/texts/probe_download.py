@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from emergence_assets.study.strict import StrictModel
 from resources.errors import BrokenCheckpoint, EmergenceError, SourceUnreachable
 from resources.files.atomic import clear_disk_errors, replacing_file
-from resources.files.storage import fetched_probe_set
+from resources.files.storage import fetched_probe_set, path_of
 from resources.files.versions import file_sha256
 from resources.hub.client import HubClient
 from resources.hub.pinned_file import SHA1, PinnedFile, refuse_odd_file
@@ -41,7 +41,7 @@ def probe_file(settings: Mapping[str, Any]) -> Path | None:
         settings: fields of a `TableProbes` or `MMLUProbes` as plain values.
     """
     if settings["path"] is not None:
-        return Path(settings["path"])
+        return path_of(settings["path"])
     path = _fetched(settings)
     return path if path.exists() and _pin_path(path).exists() else None
 

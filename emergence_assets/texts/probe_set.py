@@ -7,12 +7,13 @@ half, so that no latent is scored on a copy or a sibling of a text on which it w
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from emergence_assets.study.probe_set import RESERVED_COLUMNS
+from emergence_assets.texts.labels import with_cleaned_labels
 from emergence_assets.texts.near_duplicates import clusters, joined_groups, text_hash
 from emergence_assets.texts.probe_file import PLACE, read_probe_file
 from emergence_assets.texts.wordnet import corpus
@@ -38,6 +39,8 @@ class ProbeSet:
     """Removed categories with the reason, columns as in `LEFT_OUT_SCHEMA`."""
     template: str = WHOLE
     """Prompt around every text."""
+    notes: tuple[str, ...] = ()
+    """What was changed in the file, a line each."""
 
     @property
     def stems(self) -> list[str]:
@@ -145,6 +148,7 @@ def table_probes(
         ),
         PLACE,
     )
+    table, notes = with_cleaned_labels(table, levels)
     for level, category_of in coarser.items():
         unmapped = table.filter(pl.col(levels[0]).is_not_null() & ~pl.col(levels[0]).is_in(list(category_of)))
         if not unmapped.is_empty():
@@ -152,7 +156,8 @@ def table_probes(
             raise EmergenceError(what, where=path, remedy="correct the label, or remove category_map")
         table = table.with_columns(pl.col(levels[0]).replace_strict(category_of, return_dtype=pl.String).alias(level))
     table = _refuse_repeated_names(path, table, text_id_column) if text_id_column else _named_by_hash(table, levels)
-    return _probe_set(path.stem, table.drop(PLACE), all_levels, min_texts_per_category, template)
+    probes = _probe_set(path.stem, table.drop(PLACE), all_levels, min_texts_per_category, template)
+    return replace(probes, notes=notes)
 
 
 def _refuse_repeated_names(path: Path, table: pl.DataFrame, column: str) -> pl.DataFrame:

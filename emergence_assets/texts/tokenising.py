@@ -25,6 +25,7 @@ def tokenise(
     positions: Positions,
     *,
     begin_token: str | None = None,
+    is_encoder: bool = False,
     max_rows: int | None = None,
 ) -> Tokens:
     """Tokenise texts, in the order of the tables.
@@ -40,6 +41,8 @@ def tokenise(
         positions: see `Tokens.positions`.
         begin_token: token in front of every text; by default the token that the tokenizer adds. Its activation is an
             outlier in trained models and is never a row.
+        is_encoder: keep the end token of the tokenizer, at which an encoder is read. A decoder is read at the last
+            token of the text, also where its tokenizer adds an end token, which it has seen between documents only.
         max_rows: maximum number of training rows; texts are taken in order as long as they fit. By default all.
 
     Raises:
@@ -48,6 +51,8 @@ def tokenise(
     """
     loaded = _own_copy(tokenizer)
     frame = _frame(loaded, begin_token, tokenizer if isinstance(tokenizer, Path) else "")
+    if not is_encoder:
+        frame = frame._replace(end=())
     training = _encode(loaded, frame, training_texts, context, "training texts")
     probe = _encode(loaded, frame, probe_texts, context, "probe texts")
     probe = _same_end(loaded, probe)
@@ -79,7 +84,7 @@ class _Frame(NamedTuple):
 
 
 def _frame(tokenizer: Tokenizer, begin_token: str | None, where: object) -> _Frame:
-    """Find the tokens that the tokenizer adds: begin and end (encoders), begin alone, or none."""
+    """Find the tokens that the tokenizer adds: begin and end, begin alone, or none."""
     plain = tokenizer.encode("a", add_special_tokens=False).ids
     framed = tokenizer.encode("a", add_special_tokens=True).ids
     n_before = next((n for n in range(len(framed)) if framed[n : n + len(plain)] == plain), 0)

@@ -1,5 +1,6 @@
 """Reader of external YAML: small plain documents without aliases, repeated keys and tags."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,12 @@ class _PlainLoader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is repeated", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+# YAML 1.1 asks for a dot and a sign in a float; nobody who writes 1e-3 means text.
+_PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 def read_yaml(path: Path) -> Any:

@@ -6,20 +6,32 @@ from pathlib import Path
 
 from resources.files.atomic import clear_disk_errors
 
+INSTANCE, PROBE_SETS, MEASUREMENTS, CHECKPOINT_CACHE = "dagster", "probe-sets", "measurements", "checkpoint-cache"
+SHARED_FOLDERS = (INSTANCE, PROBE_SETS, MEASUREMENTS, CHECKPOINT_CACHE)
+"""Folders that all studies of a data folder share; no study may have their names."""
+
+
+def path_of(text: str) -> Path:
+    """Return the path that a user wrote; `~` is the home folder."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(text)
+
 
 def data_folder() -> Path:
     """Return the root of all data: EMERGENCE_DATA, or `data` in the working directory."""
-    return Path(os.environ.get("EMERGENCE_DATA") or "data").absolute()
+    return path_of(os.environ.get("EMERGENCE_DATA") or "data").absolute()
 
 
 def instance_home(data: Path) -> Path:
     """Return the home of the Dagster instance: DAGSTER_HOME, or a folder inside the data."""
-    return Path(os.environ.get("DAGSTER_HOME") or data / "dagster")
+    return path_of(os.environ.get("DAGSTER_HOME") or str(data / INSTANCE))
 
 
 def fetched_probe_set(name: str) -> Path:
     """Return the folder of a downloaded probe set, shared by all studies."""
-    return data_folder() / "probe-sets" / name
+    return data_folder() / PROBE_SETS / name
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ class Storage:
     @property
     def measurements_folder(self) -> Path:
         """Folder of the measurements of the checkpoints of all studies."""
-        return self.data / "measurements"
+        return self.data / MEASUREMENTS
 
     def checkpoint_measurement(self, identity: str) -> Path:
         """Measurement of the weights of one checkpoint; named by the hash of its files, shared by all studies."""
@@ -90,7 +102,7 @@ class Storage:
 
     def checkpoint_cache(self) -> Path:
         """Folder of downloaded and converted checkpoints, shared by all studies."""
-        return self.data / "checkpoint-cache"
+        return self.data / CHECKPOINT_CACHE
 
     @property
     def tokens_folder(self) -> Path:

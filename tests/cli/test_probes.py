@@ -7,6 +7,7 @@ import polars as pl
 import yaml
 
 from tests.conftest import TINY, run_emergence
+from tests.studies.published_study import local_family, write_study
 
 
 def own_study(folder: Path, **probe_set: object) -> Path:
@@ -44,3 +45,16 @@ def test_an_unknown_level_lists_the_known_ones(tmp_path: Path) -> None:
     refused = run_emergence(tmp_path, "probes", "--level", "subject", study=own_study(tmp_path))
     assert refused.returncode == 1
     assert "choose from kind" in refused.stderr
+
+
+def test_the_read_out_token_and_texts_too_long_are_named_for_a_folder(family: Path, tmp_path: Path) -> None:
+    study = write_study(tmp_path / "folder.yaml", local_family(family))
+    report = json.loads(run_emergence(tmp_path / "data", "probes", "--json", study=study).stdout)
+    assert report["read_out_token"] == "\n"
+    n_not_read = int(report["warnings"][0].split()[0])
+    assert 0 < n_not_read < report["n_texts"]
+    assert "family.context" in report["warnings"][0]
+    assert sum(row["n_not_read"] for row in report["categories"] if row["category_level"] == "domain") > 0
+    wide = write_study(tmp_path / "wide.yaml", local_family(family, context=512))
+    report = json.loads(run_emergence(tmp_path / "data", "probes", "--json", study=wide).stdout)
+    assert not any("family.context" in one for one in report["warnings"])

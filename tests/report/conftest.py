@@ -102,7 +102,7 @@ def planted_tables() -> Tables:
                 "model_seeds": MODEL_SEEDS.schema.to_frame(),
             },
             "subject",
-            surface_form_confounds=(),
+            surface_form_confounds={},
         )
         return ReportTables(
             level="subject",

@@ -53,6 +53,21 @@ def test_the_environment_names_the_study_unless_an_argument_does(monkeypatch: py
     assert load_study("pythia").name == "pythia"
 
 
+def test_a_path_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text((STUDIES_FOLDER / "quick.yaml").read_text())
+    assert load_study("~/mine.yaml") == load_study("quick")
+    with pytest.raises(EmergenceError, match="There is no study"):
+        load_study("~nobody-of-this-name/mine.yaml")
+
+
+def test_a_number_with_an_exponent_is_a_number(tmp_path: Path) -> None:
+    text = (STUDIES_FOLDER / "quick.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text.replace("learning_rate: 1.0e-2", "learning_rate: 1e-2"))
+    assert "1e-2" in (tmp_path / "mine.yaml").read_text()
+    assert load_study(str(tmp_path / "mine.yaml")) == load_study("quick")
+
+
 def test_a_path_is_read_as_well_as_a_name(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text((STUDIES_FOLDER / "quick.yaml").read_text())
@@ -107,6 +122,15 @@ def test_a_study_that_does_not_exist_is_answered_with_those_that_do(name: str, m
         ({"admit": ["gloss-9k/step8"]}, ["'gloss-9k/step8' is no checkpoint", "gloss-25k/step1000"]),
         ({"admit": ["gloss-25k/step8", "gloss-25k/step8"]}, ["admitted checkpoint gloss-25k/step8", "list it once"]),
         ({"automation": "sometimes"}, ["automation", "boolean", "found 'sometimes'"]),
+        ({"name": "measurements"}, ["name", "a folder that all studies share", "another name"]),
+        (
+            {
+                "family__models": {
+                    name: {"d_model": 16, "n_layers": 1, "n_heads": 2, "learning_rate": 0.01} for name in ("a-b", "a.b")
+                }
+            },
+            ["family", "a.b and a-b differ in dots and dashes alone"],
+        ),
         ({"name": "my study"}, ["name", "should match pattern", "found 'my study'"]),
         ({"name": "../escape"}, ["name", "found '../escape'"]),
         ({"name": "quick\n"}, ["name", r"found 'quick\n'"]),

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emergence_assets.texts.near_duplicates import MOST_TEXTS_PER_SHINGLE, clusters, resembling_pairs, shingles, words
+from emergence_assets.texts.near_duplicates import MOST_TEXTS_PER_SHINGLE, clusters, resembling_pairs, shingles
+from emergence_assets.texts.words import words
 
 SENTENCES = st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=12).map(" ".join), min_size=1, max_size=15)
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emergence_assets.texts.category_maps import category_map
-from emergence_assets.texts.near_duplicates import words
 from emergence_assets.texts.probe_set import ProbeSet, table_probes, wordnet_probes, wordnet_training_texts
 from emergence_assets.texts.wordnet import corpus
+from emergence_assets.texts.words import words
 from resources.errors import EmergenceError
 
 

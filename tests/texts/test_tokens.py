@@ -87,6 +87,15 @@ def test_a_tokenizer_with_habits_is_tamed_and_left_as_it_was():
     assert tokenizer.padding is not None
 
 
+def test_an_added_end_token_is_the_read_out_of_encoders_alone():
+    tokenizer = word_tokenizer()
+    special = [("<|endoftext|>", 0), ("c", 3)]
+    tokenizer.post_processor = TemplateProcessing(single="<|endoftext|> $A c", special_tokens=special)
+    assert tokenise(tokenizer, TRAINING, PROBES, 6, "all").fingerprint == some_tokens().fingerprint
+    of_encoder = tokenise(tokenizer, TRAINING, PROBES, 6, "all", is_encoder=True)
+    assert [ids.tolist() for ids in of_encoder.probe_ids] == [[0, 1, 4, 3], [0, 2, 3, 1, 4, 3]]
+
+
 def test_a_tokenizer_file_gives_the_same_tokens(tmp_path):
     word_tokenizer().save(str(tmp_path / "tokenizer.json"))
     assert tokenise(tmp_path / "tokenizer.json", TRAINING, PROBES, 6, "all").fingerprint == some_tokens().fingerprint

@@ -19,6 +19,8 @@ from emergence_assets.activations.files.storage_state import evict_rows, restore
 from emergence_assets.activations.files.writing import ActivationWriter
 from emergence_assets.activations.forward.capture import capture_checkpoint
 from emergence_assets.activations.spec import activation_provenance
+from emergence_assets.checkpoints.architecture import is_language_model
+from emergence_assets.checkpoints.files.folder import architecture_of
 from emergence_assets.checkpoints.models.loading import hook_point_name
 from emergence_assets.checkpoints.sources.of_family import source_from
 from emergence_assets.checkpoints.sources.source import CheckpointRef
@@ -197,7 +199,7 @@ def loaded_checkpoint(origin: Mapping[str, Any], report: Any) -> Iterator[Loaded
     ref = CheckpointRef(**origin["checkpoint"])
     with source.fetch(ref, report) as folder:
         tokens_file = Path(origin["tokens_file"])
-        ensure_tokens(tokens_file, folder / "tokenizer.json", origin["recipe"])
+        ensure_tokens(tokens_file, folder, origin["recipe"])
         tokens = known_tokens(tokens_file)
         compute_dtype = accelerator.model_dtype(origin["recipe"]["activations"]["compute_dtype"])
         model = source.load(ref, folder, accelerator.device, getattr(torch, compute_dtype))
@@ -219,8 +221,8 @@ def _captured(
     return captured
 
 
-def ensure_tokens(path: Path, tokenizer: Path, recipe: Mapping[str, Any]) -> None:
-    """Write the token file of a tokenizer and the texts of a study, unless it exists.
+def ensure_tokens(path: Path, checkpoint: Path, recipe: Mapping[str, Any]) -> None:
+    """Write the token file of a checkpoint's tokenizer and the texts of a study, unless it exists.
 
     Raises:
         EmergenceError: the tokenizer cannot be used for the texts of the study.
@@ -235,12 +237,13 @@ def ensure_tokens(path: Path, tokenizer: Path, recipe: Mapping[str, Any]) -> Non
         probes = probe_set(canonical_json(declared))
         training = wordnet_training_texts(kept["training_texts"], seed=0, template=probes.template)
         tokens = tokenise(
-            tokenizer,
+            checkpoint / "tokenizer.json",
             training,
             probes.texts,
             int(recipe["context"]),
             kept["positions"],
             begin_token=recipe["begin_token"],
+            is_encoder=not is_language_model(architecture_of(checkpoint)),
             max_rows=kept["training_tokens"],
         )
         write_tokens(path, tokens)

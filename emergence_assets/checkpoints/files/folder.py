@@ -96,6 +96,15 @@ def step_folder_name(step: int) -> str:
     return f"step{step}"
 
 
+def architecture_of(folder: Path) -> str:
+    """Return the class of the model that config.json names.
+
+    Raises:
+        BrokenCheckpoint: config.json is missing or damaged.
+    """
+    return _read_json(folder / "config.json", _Config)[0].architectures[0]
+
+
 def read_facts(folder: Path, *, check_finite: bool = True) -> CheckpointFacts:
     """Read the facts of one checkpoint folder from its files, and check that they agree.
 

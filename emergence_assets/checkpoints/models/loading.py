@@ -11,6 +11,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
+from emergence_assets.checkpoints.architecture import is_language_model
 from resources.errors import BrokenCheckpoint, EmergenceError
 
 _LOADING_ERRORS = (
@@ -49,7 +50,7 @@ def load_model(
     disable_progress_bar()  # of loading weights: it would disturb our own progress bar
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trusted)
-        kind = AutoModelForCausalLM if _is_language_model(config) else AutoModel
+        kind = AutoModelForCausalLM if is_language_model(_named(config)) else AutoModel
         loaded: Any = kind.from_pretrained(
             folder,
             config=config,
@@ -90,15 +91,13 @@ def _raise_if_of_machine(error: BaseException, folder: Path) -> None:
         cause = cause.__cause__ or cause.__context__
 
 
-def _is_language_model(config: PreTrainedConfig) -> bool:
-    """Return whether the config is of a model that predicts the next token; other models are loaded without a head."""
-    named = (config.architectures or [""])[0]
-    return named.endswith(("ForCausalLM", "LMHeadModel"))
+def _named(config: PreTrainedConfig) -> str | None:
+    return (config.architectures or [None])[0]
 
 
 def is_causal(model: PreTrainedModel) -> bool:
     """Return whether positions attend only to earlier ones; in an encoder also to later ones and unmasked padding."""
-    return _is_language_model(model.config)
+    return is_language_model(_named(model.config))
 
 
 def blocks(model: PreTrainedModel, named: str | None = None) -> nn.ModuleList:

@@ -25,7 +25,7 @@ from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, 
 from emergence_assets.study.family import Hub
 from resources.errors import BrokenCheckpoint, EmergenceError
 from resources.files.atomic import clear_disk_errors
-from resources.files.storage import Storage
+from resources.files.storage import Storage, path_of
 from resources.hub.client import HubClient
 from resources.hub.pinned_file import PinnedFile, refuse_odd_file
 from resources.progress import Report
@@ -48,7 +48,7 @@ class HubSource(Source):
         """Read and request nothing yet; `client` is by default that of the usual hub."""
         self.repositories = {model: family.repository_of(model) for model in family.models}
         self.pattern = RevisionPattern(family.revision, family.step_offset)
-        self.lock = Path(family.lock) if family.lock else storage.checkpoint_lock_file()
+        self.lock = path_of(family.lock) if family.lock else storage.checkpoint_lock_file()
         self.cache = CheckpointCache(storage.checkpoint_cache() / "hub", int(family.cache_bytes))
         self.trusted, self.can_refresh = frozenset(family.trust_remote_code), not family.is_offline
         self._client = client or HubClient()

@@ -19,7 +19,7 @@ from emergence_assets.checkpoints.sources.safety import refuse_unsafe, refuse_wa
 from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, Source
 from emergence_assets.study.family import Local
 from resources.errors import BrokenCheckpoint, EmergenceError
-from resources.files.storage import Storage
+from resources.files.storage import Storage, path_of
 from resources.progress import Report
 
 UNFINISHED = (".tmp", ".partial", ".incomplete", ".part", ".crdownload")
@@ -47,7 +47,7 @@ class LocalSource(Source):
 
     def __init__(self, family: Local, storage: Storage):
         """Read nothing yet."""
-        self.root, self.pattern = Path(family.root).absolute(), family.folder
+        self.root, self.pattern = path_of(family.root).absolute(), family.folder
         self.marker, self.settle_seconds = family.marker, family.settle_seconds
         self.trusted = frozenset(family.trust_remote_code)
         # Without limit: the size of the source folder bounds the size of the converted copies.

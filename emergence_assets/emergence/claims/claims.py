@@ -1,6 +1,6 @@
 """The statements of a study: one row each, with passed and failed controls and the grade."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import polars as pl
@@ -15,15 +15,16 @@ from emergence_assets.emergence.claims.of_use import claims_of_use
 
 
 def claims(
-    evidence: Mapping[str, pl.DataFrame], level: str, surface_form_confounds: Collection[tuple[str, str]]
+    evidence: Mapping[str, pl.DataFrame], level: str, surface_form_confounds: Mapping[tuple[str, str], bool | None]
 ) -> pl.DataFrame:
     """Make every statement of a study; see `CLAIMS`.
 
     Args:
         evidence: source tables of one study by name, see `spec.EVIDENCE`.
         level: the primary label level.
-        surface_form_confounds: (level, category) of each category whose texts share a wording or a length. Such a
-            surface form has latents of its own in an untrained network (`features/probe_quality/categories.py`).
+        surface_form_confounds: (level, category) to whether its texts share a wording or a length, None if that is not
+            known. Such a surface form has latents of its own in an untrained network
+            (`features/probe_quality/categories.py`).
     """
     left_out = _left_out(evidence["checkpoint_registry"])
     of_time = claims_of_time(
@@ -44,12 +45,15 @@ def claims(
     return claims_table([*of_time, *(_with_wording(claim, surface_form_confounds) for claim in others)])
 
 
-def _with_wording(claim: Claim, surface_form_confounds: Collection[tuple[str, str]]) -> Claim:
+def _with_wording(claim: Claim, surface_form_confounds: Mapping[tuple[str, str], bool | None]) -> Claim:
     """Add the control `wording`: a surface-form confound rejects a category, and keeps a mean from grade A."""
     if claim.category_level is None:
         return claim
-    flagged = {category for level, category in surface_form_confounds if level == claim.category_level}
-    passed = claim.category not in flagged if claim.category else not flagged
+    of_level = {
+        name: is_one for (level, name), is_one in surface_form_confounds.items() if level == claim.category_level
+    }
+    found = {of_level.get(claim.category, False)} if claim.category else set(of_level.values())
+    passed = False if True in found else None if None in found else True
     return replace(claim, controls=(*claim.controls, Control("wording", passed, must=claim.category is not None)))
 
 

@@ -13,6 +13,7 @@ import polars as pl
 from emergence_assets.activations.files.reading import Rows
 from emergence_assets.activations.forward.capture import capture_checkpoint
 from emergence_assets.activations.forward.worker import LoadedCheckpoint, loaded_checkpoint, training_rows
+from emergence_assets.checkpoints.models.loading import is_causal
 from emergence_assets.emergence.controls.best_layers import layers_of_claims
 from emergence_assets.emergence.controls.best_word import word_codes
 from emergence_assets.emergence.controls.partly_trained_saes import frozen_decoder, gaussian_rows
@@ -145,6 +146,7 @@ def _shuffled(origin: Mapping[str, Any], layers: Sequence[int], probes: str, see
             texts,
             loaded.folder / "tokenizer.json",
             origin["recipe"]["begin_token"],
+            is_encoder=not is_causal(loaded.model),
             template=probe_set(probes).template,
             seed=seed,
         )

@@ -1,6 +1,5 @@
 """Probe texts with their words in random order: the control `text_wordshuffle`."""
 
-import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,8 +11,8 @@ import polars as pl
 from emergence_assets.texts.probe_set import WHOLE
 from emergence_assets.texts.tokenising import tokenise
 from emergence_assets.texts.tokens import Tokens
+from emergence_assets.texts.words import WORD_IN_PLACE
 
-_WORD = re.compile(r"\w+(?:['-]\w+)*")
 _NO_LIMIT = 1 << 30
 
 
@@ -28,14 +27,21 @@ def shuffle_words(prompt: str, seed: int, template: str = WHOLE) -> str:
     before, after = template.split("{text}")
     stop = len(prompt) - len(after)
     stem = prompt[len(before) : stop]
-    words = _WORD.findall(stem)
+    words = WORD_IN_PLACE.findall(stem)
     order = np.random.default_rng([seed, zlib.crc32(prompt.encode())]).permutation(len(words))
     shuffled = iter(words[i] for i in order)
-    return before + _WORD.sub(lambda _: next(shuffled), stem) + prompt[stop:]
+    return before + WORD_IN_PLACE.sub(lambda _: next(shuffled), stem) + prompt[stop:]
 
 
 def with_shuffled_words(
-    tokens: Tokens, prompts: Sequence[str], tokenizer: Path, begin_token: str | None, *, template: str, seed: int
+    tokens: Tokens,
+    prompts: Sequence[str],
+    tokenizer: Path,
+    begin_token: str | None,
+    *,
+    is_encoder: bool,
+    template: str,
+    seed: int,
 ) -> tuple[Tokens, int]:
     """Shuffle the words of every probe text and tokenise the texts again, in the same rows.
 
@@ -46,6 +52,7 @@ def with_shuffled_words(
         prompts: the probe texts in their template, in the order of the tokens.
         tokenizer: the tokenizer.json that made the tokens.
         begin_token: see `tokenise`.
+        is_encoder: see `tokenise`.
         template: template of the probe set.
         seed: seed of the orders.
 
@@ -55,7 +62,8 @@ def with_shuffled_words(
     shuffled = pl.DataFrame(
         {"text_id": tokens.probe_text_id, "text": [shuffle_words(prompt, seed, template) for prompt in prompts]}
     )
-    made = tokenise(tokenizer, shuffled.head(1), shuffled, _NO_LIMIT, tokens.positions, begin_token=begin_token)
+    frame = {"begin_token": begin_token, "is_encoder": is_encoder}
+    made = tokenise(tokenizer, shuffled.head(1), shuffled, _NO_LIMIT, tokens.positions, **frame)
     ids = dict(zip(made.probe_text_id, made.probe_ids, strict=True))
     fits = {name for name, one in ids.items() if len(one) <= tokens.context}
     probe_ids = tuple(

@@ -71,14 +71,20 @@ def probe_categories(
     return pl.concat([*levels, gone])
 
 
-def surface_form_confounds(probes: ProbeSet) -> frozenset[tuple[str, str]]:
-    """Find the categories that a shared wording or the length of the texts alone could separate, with their level."""
-    found, flagged = shingles(probes.stems), set()
+def surface_form_confounds(probes: ProbeSet) -> Mapping[tuple[str, str], bool | None]:
+    """Tell for every (level, category) whether a shared wording or the length of its texts alone could separate it.
+
+    None where no words are found in the texts.
+    """
+    shared, found = shingles(probes.stems), dict[tuple[str, str], bool | None]()
     for level in probes.levels:
         names, codes = _coded(probes, level)
-        form = wording(probes.stems, found, codes, len(names))
-        flagged |= {(level, names[c]) for c in np.flatnonzero(form.is_template_c | form.is_long_c)}
-    return frozenset(flagged)
+        form = wording(probes.stems, shared, codes, len(names))
+        flagged = form.is_template_c | form.is_long_c
+        found |= {
+            (level, name): bool(flagged[c]) if flagged[c] or form.is_seen_c[c] else None for c, name in enumerate(names)
+        }
+    return found
 
 
 def _coded(probes: ProbeSet, level: str) -> tuple[list[str], NDArray[np.int64]]:

@@ -6,11 +6,10 @@ import polars as pl
 
 from emergence_assets.features.probe_quality.categories import CHANCES, probe_categories, warnings
 from emergence_assets.features.probe_quality.power import N_CHECKPOINTS
+from emergence_assets.features.probe_quality.tokens import read_texts
 from emergence_assets.study.study import Study
-from emergence_assets.texts.probe_set import ProbeSet
 from emergence_assets.texts.study_texts import download_probe_set, study_probe_set
-from emergence_assets.texts.tokenising import tokenise
-from emergence_assets.texts.wordnet import corpus
+from resources.files.storage import Storage
 
 
 class ProbeReport(NamedTuple):
@@ -22,7 +21,7 @@ class ProbeReport(NamedTuple):
     """Number of texts; copies of a text count once."""
     template: str
     read_out_token: str | None
-    """Last token of all texts; None if the tokenizer of the family is not available."""
+    """Last token of all texts; None while no checkpoint of the family is on this machine."""
     categories: pl.DataFrame
     """See `probe_categories`."""
     warnings: list[str]
@@ -37,7 +36,7 @@ class ProbeReport(NamedTuple):
         return self._asdict() | {"categories": self.categories.to_dicts(), "sentences": self.sentences()}
 
 
-def probe_report(study: Study) -> ProbeReport:
+def probe_report(study: Study, storage: Storage) -> ProbeReport:
     """Evaluate the texts of a study; a probe set on a hub is downloaded.
 
     Raises:
@@ -45,21 +44,23 @@ def probe_report(study: Study) -> ProbeReport:
     """
     download_probe_set(study)
     probes = study_probe_set(study)
-    n_tokens, read_out = _tokens(study, probes) if study.family.trained_here else (None, None)
+    read = read_texts(study, storage, probes)
     n_checkpoints = len(study.listed_steps or ()) or N_CHECKPOINTS
-    table = probe_categories(probes, study.sae.n_latents, n_checkpoints, n_tokens)
-    n_units = probes.texts["unit"].n_unique()
-    return ProbeReport(probes.name, len(probes.texts), n_units, probes.template, read_out, table, warnings(table))
+    table = probe_categories(probes, study.sae.n_latents, n_checkpoints, read.n_tokens if read else None)
+    n_texts, n_units = len(probes.texts), probes.texts["unit"].n_unique()
+    read_out, found = read.read_out_token if read else None, [*probes.notes, *warnings(table)]
+    if "\\n" in probes.template:
+        found.insert(0, "the template holds a backslash and an n; for a line break put it into double quotes")
+    if read and len(read.n_tokens) < n_texts:
+        found.insert(0, _not_read(n_texts - len(read.n_tokens), n_texts, study.family.context))
+    return ProbeReport(probes.name, n_texts, n_units, probes.template, read_out, table, found)
 
 
-def _tokens(study: Study, probes: ProbeSet) -> tuple[dict[str, int], str]:
-    """Count the tokens of every text that is read, and decode the last token, with the tokenizer of the project."""
-    from tokenizers import Tokenizer
-
-    tokens = tokenise(corpus.TOKENIZER_PATH, probes.texts, probes.texts, study.family.context, "read_out")
-    counts = {name: len(ids) for name, ids in zip(tokens.probe_text_id, tokens.probe_ids, strict=True)}
-    tokenizer = Tokenizer.from_file(str(corpus.TOKENIZER_PATH))
-    return counts, tokenizer.decode([int(tokens.probe_ids[0][-1])], skip_special_tokens=False)
+def _not_read(n: int, n_texts: int, context: int) -> str:
+    return (
+        f"{n} of {n_texts} texts are not read: they have more than {context} tokens (family.context), or end in "
+        "another token than the others"
+    )
 
 
 def _sentence(level: str, rows: pl.DataFrame) -> str:

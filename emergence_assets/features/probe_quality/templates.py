@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emergence_assets.texts.near_duplicates import SHINGLE_WORDS, Shingles, words
+from emergence_assets.texts.near_duplicates import SHINGLE_WORDS, Shingles
+from emergence_assets.texts.words import words
 
 COMMON_SHARE = 0.25
 """A 5-gram is part of a template if at least this share of the category's texts contains it, and it is at least twice
@@ -25,6 +26,8 @@ EDGE_SHARE = 0.5
 other categories by at least this much."""
 LENGTH_AUROC = 0.85
 """A category is long if the length of its texts alone separates them with at least this AUROC."""
+LONGEST_WORD = 30
+"""Characters; a longer text of one word is in a script whose words are not found."""
 
 
 class Wording(NamedTuple):
@@ -39,6 +42,8 @@ class Wording(NamedTuple):
     length_auroc_c: NDArray[np.float64]
     """AUROC of the number of words for the category; above 0.5 its texts are longer than the others."""
     median_words_c: NDArray[np.float64]
+    is_seen_c: NDArray[np.bool_]
+    """Whether words are found in most texts; where they are not, no wording is seen and nothing follows."""
 
     @property
     def is_template_c(self) -> NDArray[np.bool_]:
@@ -74,8 +79,11 @@ def wording(texts: Sequence[str], found: Shingles, category_p: NDArray[np.intege
     median = np.full(n_categories, np.nan)
     for c in np.flatnonzero(n_c):
         median[c] = np.median(n_words[category == c])
+    n_characters = np.array([len(texts[p]) for p in labelled.tolist()])
+    is_hidden = (n_words <= 1) & (n_characters > LONGEST_WORD)
+    is_seen = 2 * np.bincount(category, weights=is_hidden, minlength=n_categories) <= n_c
     template, length = _template_share(found, category_p, n_c), _length_auroc(n_words, category, n_c)
-    return Wording(template, prefix, suffix, length, median)
+    return Wording(template, prefix, suffix, length, median, is_seen)
 
 
 def _template_share(found: Shingles, category_p: NDArray[np.integer], n_c: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from emergence_assets.features.statistics.codes import Codes, Entries
 from emergence_assets.features.statistics.rule_counts import assigned
 from emergence_assets.features.table import CATEGORICAL_LATENTS
+from emergence_assets.texts.words import words
 
 _SCHEMA = CATEGORICAL_LATENTS.schema_without("sae_seed")
 N_EXAMPLES = 5
@@ -36,8 +37,8 @@ class TextFacts:
 
     @classmethod
     def of(cls, text_id: Sequence[str], texts: Sequence[str]) -> "TextFacts":
-        """Find the lengths and words of texts; a word is a run of letters and digits, in lower case."""
-        vectoriser = CountVectorizer(binary=True, token_pattern=r"(?u)\b\w+\b")
+        """Find the lengths and words of texts; for words see `texts/words.py`."""
+        vectoriser = CountVectorizer(binary=True, analyzer=words)  # pyright: ignore[reportArgumentType]
         has_word = csr_matrix(vectoriser.fit_transform(texts))
         length = np.array([len(text) for text in texts], dtype=np.int64)
         return cls(tuple(text_id), length, tuple(vectoriser.get_feature_names_out().tolist()), has_word)

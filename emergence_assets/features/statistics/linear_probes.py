@@ -14,6 +14,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from emergence_assets.features.statistics.formulas import auroc_c, bootstrap_auroc_cb, interval
 from emergence_assets.features.statistics.labels import Labels, shuffled_labels
+from emergence_assets.texts.words import words
 from resources.errors import EmergenceError
 
 BOW_PENALTY = 1.0
@@ -102,7 +103,7 @@ def bag_of_words_auroc(
         if not len(rows_select) or not len(rows_score):
             continue
         # fit on split select only: the vocabulary and its weights must not depend on the scored texts
-        vectoriser = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float64)
+        vectoriser = TfidfVectorizer(sublinear_tf=True, analyzer=words, dtype=np.float64)  # pyright: ignore[reportArgumentType]
         try:
             select = vectoriser.fit_transform([texts[i] for i in rows_select])
         except ValueError as error:

@@ -86,7 +86,7 @@ def evidence(
 
 
 def stated(found: Mapping[str, pl.DataFrame], kind: str = "emergence") -> dict[str, Any]:
-    return claims(found, "subject", ()).filter(kind=kind).row(0, named=True)
+    return claims(found, "subject", {}).filter(kind=kind).row(0, named=True)
 
 
 def test_a_rise_above_all_controls_is_supported_and_names_unmeasured_controls() -> None:
@@ -189,7 +189,7 @@ def test_an_unmeasured_required_control_gives_grade_c() -> None:
 
 
 def test_without_the_criteria_there_is_no_claim_and_no_time() -> None:
-    found = claims(evidence({"passes_gate": False}), "subject", ())
+    found = claims(evidence({"passes_gate": False}), "subject", {})
     assert found["grade"].to_list() == ["reject"]
     assert found["kind"].to_list() == ["emergence"]
 
@@ -204,19 +204,27 @@ def test_the_time_of_a_rise_stands_or_falls_with_it() -> None:
 
 
 def test_a_category_with_a_surface_form_confound_has_no_supported_claim() -> None:
-    told = claims(evidence(), "subject", {("subject", "fish")}).filter(kind="emergence").row(0, named=True)
+    told = claims(evidence(), "subject", {("subject", "fish"): True}).filter(kind="emergence").row(0, named=True)
     assert (told["grade"], told["controls_failed"]) == ("reject", ["wording"])
-    other = claims(evidence(), "subject", {("subject", "fowl"), ("area", "fish")})
+    other = claims(
+        evidence(), "subject", {("subject", "fish"): False, ("subject", "fowl"): True, ("area", "fish"): True}
+    )
     assert other["grade"].to_list() == ["B", "B"]
     over_all = {"aggregate": "mean", "category": None}
     mean = evidence(over_all, net=over_all)
     controls = mean["category_controls"].with_columns(aggregate=pl.lit("mean"), category=pl.lit(None, pl.String))
     told = (
-        claims(mean | {"category_controls": controls}, "subject", {("subject", "fowl")})
+        claims(mean | {"category_controls": controls}, "subject", {("subject", "fowl"): True})
         .filter(kind="emergence")
         .row(0, named=True)
     )
     assert (told["grade"], told["controls_failed"]) == ("B", ["wording"])
+
+
+def test_a_wording_that_is_not_seen_is_not_passed() -> None:
+    told = claims(evidence(), "subject", {("subject", "fish"): None}).filter(kind="emergence").row(0, named=True)
+    assert (told["grade"], told["controls_failed"]) == ("C", [])
+    assert "wording" in told["controls_missing"]
 
 
 USE = PLACE | {
@@ -328,19 +336,19 @@ def test_a_shape_over_sizes_needs_both_designs() -> None:
 
 def test_only_supported_categories_have_emerged() -> None:
     found = evidence()
-    assert supported(claims(found, "subject", ()), "emergence").height == 1
-    assert supported_histories(found["emergence_over_time"], claims(found, "subject", ()))["emerged"].to_list() == [
+    assert supported(claims(found, "subject", {}), "emergence").height == 1
+    assert supported_histories(found["emergence_over_time"], claims(found, "subject", {}))["emerged"].to_list() == [
         True
     ]
     doubtful = evidence(above={"reinit_keep_embed": -0.1})
-    histories = supported_histories(doubtful["emergence_over_time"], claims(doubtful, "subject", ()))
+    histories = supported_histories(doubtful["emergence_over_time"], claims(doubtful, "subject", {}))
     assert histories["emerged"].to_list() == [False]
     assert histories["grade"].to_list() == ["reject"]
-    assert not supported(claims(doubtful, "subject", ()), "emergence").height
+    assert not supported(claims(doubtful, "subject", {}), "emergence").height
 
 
 def test_the_table_is_as_declared_and_a_grade_without_its_controls_is_found() -> None:
-    table = claims(evidence(), "subject", ())
+    table = claims(evidence(), "subject", {})
     assert table.schema == CLAIMS.schema
     assert table["claim_id"].to_list() == [1, 2]
 

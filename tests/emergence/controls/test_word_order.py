@@ -43,7 +43,9 @@ def test_tokens_of_the_embedded_texts_keep_their_read_out_and_rows() -> None:
     tokens = tokenise(corpus.TOKENIZER_PATH, probes.head(3), probes, 32, "read_out")
     by_id = dict(probes.select("text_id", "text").iter_rows())
     texts = [by_id[name] for name in tokens.probe_text_id]
-    shuffled, n_kept = with_shuffled_words(tokens, texts, corpus.TOKENIZER_PATH, None, template=WHOLE, seed=0)
+    shuffled, n_kept = with_shuffled_words(
+        tokens, texts, corpus.TOKENIZER_PATH, None, is_encoder=False, template=WHOLE, seed=0
+    )
     assert shuffled.probe_text_id == tokens.probe_text_id
     assert all(len(one) <= 32 for one in shuffled.probe_ids)
     assert {int(ids[-1]) for ids in shuffled.probe_ids} == {int(ids[-1]) for ids in tokens.probe_ids}
