@@ -74,7 +74,6 @@ def running_ui(data: Path, study: str | Path) -> Iterator[UI]:
             assert process.poll() is None, running.log()
             assert time.monotonic() < deadline, running.log()
             time.sleep(1)
-        running.ask("mutation { setNuxSeen }")
         yield running
     finally:
         if process.poll() is None:

@@ -1,7 +1,6 @@
 """The `emergence` command. Heavy imports are inside the commands, so that help and errors are instant."""
 
 import os
-import sys
 from typing import Any
 
 import click
@@ -12,7 +11,7 @@ from emergence_assets.cli.claims import claims
 from emergence_assets.cli.convergence import convergence
 from emergence_assets.cli.export import export
 from emergence_assets.cli.import_saes import import_saes_command
-from emergence_assets.cli.options import as_json_option, open_study, show, table
+from emergence_assets.cli.options import as_json_option, open_study, show, table, warning
 from emergence_assets.cli.probes import probes
 from emergence_assets.cli.run import run
 from emergence_assets.cli.storage import storage
@@ -92,17 +91,21 @@ def status(as_json: bool) -> None:
 @click.option("--port", default=3000, show_default=True, help="Port of the web server.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address of the web server.")
 def ui(port: int, host: str) -> None:
-    """Open the Dagster UI on the instance of this data folder."""
-    import subprocess
+    """Open the Dagster UI on the instance of this data folder.
 
+    It has no login. With another --host than this machine, put a proxy with a login in front, and name the proxy in
+    EMERGENCE_UI_HOSTS.
+    """
     from emergence_assets.orchestration.session import prepare_instance
+    from emergence_assets.orchestration.web.guard import LOCAL
+    from emergence_assets.orchestration.web.services import serve
 
     plan = open_study()
     prepare_instance(plan)
     click.echo(f"study {plan.study.name}, data in {plan.storage.root}; the UI starts on http://{host}:{port}")
-    module = "emergence_assets.definitions"
-    command = [sys.executable, "-m", "dagster", "dev", "-m", module, "-h", host, "-p", str(port)]
-    raise SystemExit(subprocess.run(command, check=False).returncode)
+    if host not in LOCAL:
+        click.echo(warning(f"the UI has no login: everyone who reaches {host} can change and delete results"), err=True)
+    raise SystemExit(serve(host, port))
 
 
 @main.command()
