@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from resources.errors import BrokenCheckpoint, EmergenceError, SourceUnreachable
+from resources.hub.address import Address
 from resources.hub.pinned_file import SHA1, PinnedFile
 from resources.progress import Report
 
@@ -30,6 +31,10 @@ BUSY = (408, 425, 429, 500, 502, 503, 504)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 TIMEOUT_SECONDS = 30.0
 CHUNK_BYTES = 1 << 20
+SLOWEST_BYTES, SLOWEST_SECONDS = 64 * 2**10, 60.0
+"""An answer that brings fewer bytes in this time is given up: single bytes would hold a command for ever."""
+LISTING_SECONDS = 120.0
+"""Time for one page of a listing."""
 MAX_LISTING_BYTES, MAX_PAGES = 64 * 2**20, 100
 """Limits of a listing; a hub lists a thousand files per page, with a few hundred bytes per file."""
 T = TypeVar("T")
@@ -47,13 +52,13 @@ class HubClient:
         """Connect to the hub of HF_ENDPOINT by default, else to the default hub of huggingface_hub.
 
         Raises:
-            EmergenceError: the retry timeout in the environment is not a number.
+            EmergenceError: the retry timeout in the environment is not a number, or the endpoint is no address.
         """
         # Before the first import, because huggingface_hub reads these variables once. Its protocol for chunks has no
         # hashes to pin, and its progress bar per file would break our progress lines.
         for name in ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"):
             os.environ.setdefault(name, "1")
-        self._endpoint = endpoint or os.environ.get("HF_ENDPOINT")
+        self._address = Address(endpoint or os.environ.get("HF_ENDPOINT"))
         self._kind = kind
         stated = os.environ.get(RETRY_VARIABLE, "120")
         if retry_seconds is None and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", stated):
@@ -145,18 +150,20 @@ class HubClient:
     def _listing(self, repository: str, what: str, query: str | None = None) -> tuple[Any, str | None]:
         """Request one page of a listing; return its content and the query of the next page."""
         from huggingface_hub import constants
-        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, validate_repo_id
+        from huggingface_hub.utils import hf_raise_for_status, validate_repo_id
 
         validate_repo_id(repository)
-        url = f"{self._endpoint or constants.ENDPOINT}/api/{self._kind}s/{repository}/{what}"
+        url = f"{self._address.url or constants.ENDPOINT}/api/{self._kind}s/{repository}/{what}"
         url += f"?{query}" if query else ""
-        content = bytearray()
-        with get_session().stream("GET", url, headers=build_hf_headers(), timeout=TIMEOUT_SECONDS) as answer:
+        content, began = bytearray(), time.monotonic()
+        with _session().stream("GET", url, headers=self._address.headers(), timeout=TIMEOUT_SECONDS) as answer:
             hf_raise_for_status(answer)
-            for part in answer.iter_bytes(CHUNK_BYTES):
+            for part in answer.iter_bytes():
                 content += part
                 if len(content) > MAX_LISTING_BYTES:
                     raise _NoHubError(f"its listing is longer than {MAX_LISTING_BYTES} bytes")
+                if time.monotonic() - began > LISTING_SECONDS:
+                    raise _NoHubError(f"its listing takes longer than {LISTING_SECONDS:.0f} s")
             following = answer.links.get("next", {}).get("url", "")
         # Only the query of the link: a hub cannot redirect a request with our token to another host.
         with _reading_an_answer():
@@ -167,7 +174,7 @@ class HubClient:
     ) -> str:
         """Append the missing bytes of a file; return the hash of the whole file."""
         from huggingface_hub import hf_hub_url
-        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+        from huggingface_hub.utils import hf_raise_for_status
 
         digest = hashlib.sha256() if file.sha256 else hashlib.sha1(b"blob %d\0" % file.n_bytes)
         done = path.stat().st_size if path.exists() else 0
@@ -185,19 +192,21 @@ class HubClient:
                 subfolder=within or None,
                 repo_type=self._kind,
                 revision=commit_sha,
-                endpoint=self._endpoint,
+                endpoint=self._address.url,
             )
-            headers = build_hf_headers() | {"Accept-Encoding": "identity"}
+            headers = self._address.headers() | {"Accept-Encoding": "identity"}
             if done:
                 headers["Range"] = f"bytes={done}-"
-            with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT_SECONDS) as answer:
+            with _session().stream("GET", url, headers=headers, timeout=TIMEOUT_SECONDS) as answer:
                 hf_raise_for_status(answer)
+                if done and answer.status_code == 206 and not _continues_at(answer.headers, done):
+                    raise _NoHubError("it sends another part of the file than it was asked for")
                 if done and answer.status_code != 206:
                     # The server sent the whole file, although a range was requested.
                     target.truncate(0)
                     digest = hashlib.sha256() if file.sha256 else hashlib.sha1(b"blob %d\0" % file.n_bytes)
                     done = 0
-                reported = done
+                reported, pace = done, _Pace(done)
                 # Write bytes as they arrive: bytes that wait for a full chunk are lost with the connection.
                 for content in answer.iter_bytes():
                     target.write(content)
@@ -205,6 +214,7 @@ class HubClient:
                     done += len(content)
                     if done > file.n_bytes:
                         break  # more than the pinned bytes: the hash will differ
+                    pace.require(done)
                     if done - reported >= CHUNK_BYTES or done == file.n_bytes:
                         report(done, file.n_bytes, f"fetching {file.name}")
                         reported = done
@@ -225,7 +235,7 @@ class HubClient:
             except Exception as error:
                 again = _pause_before_retry(error)
                 if again is None:
-                    explained = _as_user_error(error, what, self._endpoint or "")
+                    explained = _as_user_error(error, what, self._address)
                     if explained is error:
                         raise
                     raise explained from error
@@ -234,12 +244,26 @@ class HubClient:
                 wait = max(again, pause * random.uniform(0.5, 1.0))
                 if time.monotonic() - began + wait > self.retry_seconds:
                     raise SourceUnreachable(
-                        f"The hub does not answer for {what}: {_describe(error)}.",
-                        where=self._endpoint or "",
+                        f"The hub does not answer for {what}: {self._address.without_secrets(_describe(error))}.",
+                        where=self._address.shown,
                         remedy="try again later; the download continues where it stopped",
                     ) from error
                 time.sleep(wait)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+class _Pace:
+    """Time and size of an answer since it was last fast enough."""
+
+    def __init__(self, n_bytes: int):
+        self._n_bytes, self._since = n_bytes, time.monotonic()
+
+    def require(self, n_bytes: int) -> None:
+        """Raise _NoHubError if too few bytes arrived in the time."""
+        if n_bytes - self._n_bytes >= SLOWEST_BYTES:
+            self._n_bytes, self._since = n_bytes, time.monotonic()
+        elif time.monotonic() - self._since > SLOWEST_SECONDS:
+            raise _NoHubError(f"fewer than {SLOWEST_BYTES} bytes arrived in {SLOWEST_SECONDS:.0f} s")
 
 
 class _CutOffError(Exception):
@@ -248,6 +272,28 @@ class _CutOffError(Exception):
 
 class _NoHubError(Exception):
     """The server does not behave like a hub."""
+
+
+def _session() -> Any:
+    """Return the session of huggingface_hub.
+
+    Raises:
+        EmergenceError: it cannot be made with the settings of proxies and certificates in the environment.
+    """
+    from huggingface_hub.utils import get_session
+
+    try:
+        return get_session()
+    except (OSError, ValueError, ImportError, TypeError) as error:
+        raise EmergenceError(
+            f"Requests cannot be made with the settings of this environment: {_describe(error)}.",
+            remedy="correct the variables of proxies (HTTPS_PROXY, ALL_PROXY) and certificates (SSL_CERT_FILE)",
+        ) from error
+
+
+def _continues_at(headers: Any, start: int) -> bool:
+    """Return whether the range of an answer begins where it was asked to."""
+    return str(headers.get("Content-Range", "")).startswith(f"bytes {start}-")
 
 
 @contextmanager
@@ -271,6 +317,8 @@ def _pause_before_retry(error: Exception) -> float | None:
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError
 
+    if "CERTIFICATE_VERIFY_FAILED" in str(error) or isinstance(error, httpx2.UnsupportedProtocol):
+        return None
     if isinstance(error, _CutOffError | httpx2.TransportError):
         return 0.0
     if isinstance(error, HfHubHTTPError):
@@ -286,7 +334,7 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _as_user_error(error: Exception, what: str, where: str) -> BaseException:
+def _as_user_error(error: Exception, what: str, address: Address) -> BaseException:
     import httpx2
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -303,10 +351,13 @@ def _as_user_error(error: Exception, what: str, where: str) -> BaseException:
         remedy = "correct family.repository in the study file"
         return EmergenceError(f"{what!r} is not the name of a repository.", where=what, remedy=remedy)
     if isinstance(error, _NoHubError | httpx2.HTTPError | httpx2.InvalidURL) and not isinstance(error, HfHubHTTPError):
+        is_unknown = "CERTIFICATE_VERIFY_FAILED" in str(error)
         return SourceUnreachable(
-            f"The server for {what} does not behave like a hub: {_describe(error)}.",
-            where=where,
-            remedy="correct HF_ENDPOINT, or try again later",
+            f"The server for {what} does not behave like a hub: {address.without_secrets(_describe(error))}.",
+            where=address.shown,
+            remedy="name the certificate of its authority in SSL_CERT_FILE"
+            if is_unknown
+            else "correct HF_ENDPOINT, or try again later",
         )
     status: Any = getattr(getattr(error, "response", None), "status_code", None)
 
@@ -319,6 +370,8 @@ def _as_user_error(error: Exception, what: str, where: str) -> BaseException:
         return broken(f"The pinned commit no longer exists: {what}.", "type `emergence checkpoints lock --update`")
     if isinstance(error, GatedRepoError) or status in (401, 403):
         remedy = "accept its terms on the hub and set HF_TOKEN, or correct the name in the study file"
+        if address.withholds_token:
+            remedy = "give HF_ENDPOINT with https: a token is not sent to another machine without encryption"
         return EmergenceError(f"The hub denies access to {what}.", where=what, remedy=remedy)
     if status == 416:
         return broken(f"The hub has less of {what} than it lists.", "ask the publisher, or choose another revision")
@@ -327,5 +380,7 @@ def _as_user_error(error: Exception, what: str, where: str) -> BaseException:
         return EmergenceError(f"The hub has no repository {what}.", where=what, remedy=remedy)
     if isinstance(error, HfHubHTTPError):
         remedy = "correct the study file"
-        return EmergenceError(f"The hub refuses {what}: {_describe(error)}.", where=what, remedy=remedy)
+        return EmergenceError(
+            f"The hub refuses {what}: {address.without_secrets(_describe(error))}.", where=what, remedy=remedy
+        )
     return error

@@ -1,8 +1,10 @@
 """Hubs that are no hubs, or malicious: the client does not crash, wait forever, or follow links elsewhere."""
 
+import contextlib
 import http.server
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +31,8 @@ class Answering:
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.answer: Callable[[str, dict[str, str]], dict[str, Any]] = lambda path, headers: {}
         self.endpoint = ""
+        self.pause_seconds = 0.0
+        """Pause between the bytes of an answer."""
 
 
 @pytest.fixture
@@ -48,7 +52,13 @@ def listening(answering: Answering) -> Iterator[Answering]:
             for name, text in (answer["headers"] | {"Content-Length": str(len(answer["body"]))}).items():
                 self.send_header(name, text)
             self.end_headers()
-            self.wfile.write(answer["body"])
+            if not answering.pause_seconds:
+                self.wfile.write(answer["body"])
+                return
+            with contextlib.suppress(OSError):  # the client went away
+                for byte in answer["body"]:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(answering.pause_seconds)
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
