@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import platform
 import sys
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from benchmarks.seed_coverage import measure_seed_coverage
 from benchmarks.stop_signal import measure_stop_signal
 from benchmarks.study_run import measure_study_run
 from benchmarks.time_rules import measure_time_rules
+from resources.compute.machine import n_cores
 from resources.errors import EmergenceError
 
 RESULTS = Path(__file__).parent / "results"
@@ -94,7 +94,7 @@ def main() -> None:
     now = datetime.now(UTC)
     record = {
         "date": now.isoformat(timespec="seconds"),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": n_cores(),
         "processor": platform.processor() or platform.machine(),
         "measurements": measurements,
     }

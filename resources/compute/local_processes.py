@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from resources.compute.machine import n_cores
 from resources.compute.task import Report, Task
 from resources.compute.worker_process import begin_worker, call_task
 from resources.environment import environment_variables
@@ -192,7 +193,7 @@ def default_workers(on_accelerator: bool = True) -> int:
         if not wanted.isdecimal() or int(wanted) == 0:
             raise EmergenceError(f"EMERGENCE_WORKERS is {wanted!r}.", remedy="set it to the number of worker processes")
         return int(wanted)
-    return (n_gpus() if on_accelerator else 0) or len(os.sched_getaffinity(0))
+    return (n_gpus() if on_accelerator else 0) or n_cores()
 
 
 def n_gpus() -> int:

@@ -79,10 +79,16 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Flush a file or folder to the disk, so that a rename never precedes its content."""
+    """Flush a file or folder to the disk, so that a rename never precedes its content.
+
+    File systems that cannot flush a folder (CIFS, shared folders of virtual machines) are left to their own order.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF) or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 

@@ -56,7 +56,14 @@ def rows_of(data: Path, study: Path, **environment: str) -> dict[tuple[str, int]
 def test_a_study_over_a_hub_runs_twice_and_downloads_once(hub: HubServer, family: Path, tmp_path: Path) -> None:
     publish(hub, family)
     study = write_study(tmp_path / "overhub.yaml", hub_family())
-    first = result_of(run_emergence(tmp_path, "run", "--json", study=study, HF_ENDPOINT=hub.endpoint))
+    secret = "a_secret_of_this_test"
+    with_secrets = {"HF_ENDPOINT": hub.endpoint.replace("http://", f"http://me:{secret}@"), "HF_TOKEN": f"hf_{secret}"}
+    finished = run_emergence(tmp_path, "run", "--json", study=study, **with_secrets)
+    first = result_of(finished)
+    assert secret not in finished.stdout + finished.stderr
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) > 50
+    assert [path for path in written if secret.encode() in path.read_bytes()] == []
     assert first["left_out"] == []
     assert first["made"]["checkpoint"] == len(STEPS) * len(MODELS)
     assert first["made"]["sae"] == len(STEPS) * sum(shape.n_layers for shape in MODELS.values())

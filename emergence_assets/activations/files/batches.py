@@ -6,7 +6,6 @@ Shape suffixes: t rows · d d_model.
 """
 
 import mmap
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from emergence_assets.activations.files.reading import Rows
 from emergence_assets.activations.files.row_order import SLAB_BYTES, RowOrder
+from resources.compute.machine import available_memory
 
 Regime = Literal["device", "memory", "disk"]
 
@@ -170,13 +170,3 @@ def choose_regime(n_bytes: int, device: torch.device, *, on_disk: bool) -> Regim
     if device.type == "cuda" and n_bytes <= torch.cuda.mem_get_info(device)[0] // 2:
         return "device"
     return "disk" if on_disk and n_bytes > available_memory() // 2 else "memory"
-
-
-def available_memory() -> int:
-    """Bytes of memory available without swapping; all memory where the system does not report it."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123
-            known = dict(line.split(":", 1) for line in lines)
-        return int(known["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -12,7 +12,6 @@ from filelock import FileLock
 from transformers import PreTrainedModel
 
 from emergence_assets.activations.files.background import BackgroundWriter
-from emergence_assets.activations.files.batches import available_memory
 from emergence_assets.activations.files.layout import ActivationSpec, StorageState
 from emergence_assets.activations.files.reading import Rows, open_rows, read_spec
 from emergence_assets.activations.files.storage_state import evict_rows, restore_rows
@@ -30,6 +29,7 @@ from emergence_assets.texts.tokenising import tokenise
 from emergence_assets.texts.tokens import Tokens, known_tokens, write_tokens
 from resources.compute.accelerator import Accelerator, choose_accelerator
 from resources.compute.local_processes import default_workers
+from resources.compute.machine import available_memory
 from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors
 from resources.files.provenance import canonical_json
