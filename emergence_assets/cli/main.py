@@ -1,6 +1,9 @@
 """The `emergence` command. Heavy imports are inside the commands, so that help and errors are instant."""
 
+import errno
+import io
 import os
+import sys
 from typing import Any
 
 import click
@@ -37,12 +40,28 @@ class Commands(click.Group):
         except EmergenceError as error:
             if ctx.params.get("debug"):
                 raise
-            click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-            click.echo(printable(str(error)), err=True)
+            _refuse(str(error))
+            raise SystemExit(1) from None
+        except OSError as error:
+            if ctx.params.get("debug") or error.errno in (None, errno.EPIPE):
+                raise
+            _refuse(f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror))
             raise SystemExit(1) from None
         except KeyboardInterrupt:
             click.echo("stopped; finished cells are kept, and `emergence run` continues from there", err=True)
             raise SystemExit(INTERRUPTED) from None
+
+
+def _refuse(message: str) -> None:
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(printable(message), err=True)
+
+
+def _encode_anything() -> None:
+    """Show what the encoding of the terminal lacks by its escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,6 +79,7 @@ def main(study: str | None, data: str | None, seed: int | None, debug: bool) -> 
     the Dagster UI, `emergence claims` lists the claims. `emergence --study my.yaml run` computes your own study;
     `emergence studies` lists the studies to start from.
     """
+    _encode_anything()
     if study:
         os.environ["EMERGENCE_STUDY"] = study
     if seed is not None:

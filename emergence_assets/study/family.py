@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from emergence_assets.study.models import HubShape, ModelShape, PublishedShape
 from emergence_assets.study.presets import preset
-from emergence_assets.study.strict import Name, Positive, Seed, StrictModel, reject_repeats
+from emergence_assets.study.strict import ModelName, Positive, Seed, StrictModel, reject_repeats
 from resources.errors import EmergenceError
 
 Shape = TypeVar("Shape", bound=ModelShape | PublishedShape)
@@ -29,7 +29,7 @@ class ModelFamily(StrictModel, Generic[Shape]):
 
     trained_here: ClassVar[bool] = False
     """Whether the study trains the models itself, with the corpus and the tokenizer of this project."""
-    models: dict[Name, Shape] = Field(min_length=1)
+    models: dict[ModelName, Shape] = Field(min_length=1)
     """Model name to shape, smallest first; with a preset a list of names is enough."""
     context: int = Field(default=64, ge=8, le=2048)
     """Length limit of a text in tokens; also the length of a training sequence if models are trained here."""
@@ -69,12 +69,12 @@ class ModelFamily(StrictModel, Generic[Shape]):
 
     @model_validator(mode="after")
     def _names_differ_in_dagster(self) -> "ModelFamily[Shape]":
-        """Refuse names that differ only in signs that Dagster does not accept in the names of jobs and sensors."""
+        """Refuse names that are one name for Dagster's jobs and sensors, or one folder where case does not count."""
         by_name: dict[str, str] = {}
         for model in self.models:
-            other = by_name.setdefault(re.sub(r"\W", "_", model), model)
+            other = by_name.setdefault(re.sub(r"\W", "_", model).lower(), model)
             if other != model:
-                raise ValueError(f"{model} and {other} differ in dots and dashes alone; rename one")
+                raise ValueError(f"{model} and {other} differ in dots, dashes and capitals alone; rename one")
         return self
 
     @property
@@ -171,7 +171,7 @@ class Published(ModelFamily[Outside]):
     """Module path of the list of blocks, such as `gpt_neox.layers`; by default it is found."""
     context: int = Field(default=512, ge=8, le=2048)
     """Length limit of a text in tokens. Longer texts are left out and reported; shorter ones cost nothing more."""
-    trust_remote_code: list[Name] = Field(default=[])
+    trust_remote_code: list[ModelName] = Field(default=[])
     """Models whose own Python code may be run. The code has all rights of the user: read it first."""
 
     def tokens_per_step_of(self, model: str) -> int:

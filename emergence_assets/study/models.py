@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from emergence_assets.study.strict import Name, Positive, Seed, StrictModel
+from emergence_assets.study.strict import ModelName, Positive, Seed, StrictModel
 
 
 class ModelShape(StrictModel):
@@ -16,7 +16,7 @@ class ModelShape(StrictModel):
     """Attention heads; divides d_model."""
     learning_rate: float = Field(gt=0, le=1)
     """Peak learning rate of AdamW."""
-    replicate_of: Name | None = None
+    replicate_of: ModelName | None = None
     """The model of which this is another training run with another seed; same shape, and no further size."""
     seed: Seed | None = None
     """Seed of the initial weights of a replicate; the order of its training tokens follows from it too."""
@@ -37,7 +37,7 @@ class PublishedShape(StrictModel):
     n_layers: Positive
     tokens_per_step: Positive | None = None
     """Training tokens per step; by default the value of the family."""
-    replicate_of: Name | None = None
+    replicate_of: ModelName | None = None
     """The model of which this is another training run, such as `pythia-70m` of `pythia-70m-seed1`; it is no further
     size."""
 

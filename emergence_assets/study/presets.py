@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field, TypeAdapter, ValidationError
 
 from emergence_assets.study.models import HubShape
-from emergence_assets.study.strict import Name, Positive, StrictModel
+from emergence_assets.study.strict import ModelName, Positive, StrictModel
 from resources.errors import EmergenceError
 from resources.files.plain_yaml import read_yaml
 
@@ -28,7 +28,7 @@ class Preset(StrictModel):
     """Training tokens per step of the revision's number."""
     step_offset: int = Field(default=0, ge=0)
     """Added to the number in a revision, so that step 0 is the untrained model."""
-    models: Mapping[Name, HubShape] = Field(min_length=1)
+    models: Mapping[ModelName, HubShape] = Field(min_length=1)
     """Model name to shape, smallest first."""
 
 

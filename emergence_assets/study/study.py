@@ -8,7 +8,7 @@ from emergence_assets.study.family import Family, steps_by_model
 from emergence_assets.study.probe_set import ProbeDesign
 from emergence_assets.study.sae import SAESettings
 from emergence_assets.study.settings import Activations, Compression, FeatureUse, Mechanism, Statistics
-from emergence_assets.study.strict import Name, StrictModel, reject_repeats
+from emergence_assets.study.strict import ModelName, Name, StrictModel, reject_repeats
 from resources.files.storage import SHARED_FOLDERS
 
 EMBEDDING_LAYER = -1
@@ -34,7 +34,7 @@ class Study(StrictModel):
     """Start with sensors and schedule on: new checkpoints are found and their cells made automatically."""
     automation_seconds: int = Field(default=30, ge=1, le=3600)
     """Seconds between two ticks of the sensors for new checkpoints and for due cells."""
-    layers: Literal["all"] | list[int] | dict[Name, list[int]] = "all"
+    layers: Literal["all"] | list[int] | dict[ModelName, list[int]] = "all"
     """Blocks whose output is read, from 0; -1 is the embedding. One list for all models, or one per model."""
     probe_set: ProbeDesign
     activations: Activations

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors
 
 INSTANCE, PROBE_SETS, MEASUREMENTS, CHECKPOINT_CACHE = "dagster", "probe-sets", "measurements", "checkpoint-cache"
@@ -20,8 +21,15 @@ def path_of(text: str) -> Path:
 
 
 def data_folder() -> Path:
-    """Return the root of all data: EMERGENCE_DATA, or `data` in the working directory."""
-    return path_of(os.environ.get("EMERGENCE_DATA") or "data").absolute()
+    """Return the root of all data: EMERGENCE_DATA, or `data` in the working directory.
+
+    Raises:
+        EmergenceError: the working directory was removed.
+    """
+    try:
+        return path_of(os.environ.get("EMERGENCE_DATA") or "data").absolute()
+    except FileNotFoundError:
+        raise EmergenceError("The working directory was removed.", remedy="change to a folder that exists") from None
 
 
 def instance_home(data: Path) -> Path:

@@ -2,7 +2,9 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,3 +100,52 @@ def test_help_names_every_command() -> None:
     result = run_emergence(Path(os.devnull).parent, "--help")
     assert result.returncode == 0
     assert all(command in result.stdout for command in ("run", "status", "ui", "studies"))
+
+
+def test_a_full_output_is_one_message(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = command(tmp_path, "studies", stdout=full)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "No space left" in done.stderr
+
+
+def test_an_output_with_few_characters_shows_escapes(tmp_path: Path) -> None:
+    done = command(tmp_path, "status", study=tmp_path / "生物.yaml", PYTHONIOENCODING="latin-1")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "\\u751f" in done.stderr
+
+
+def test_a_removed_working_directory_is_named(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = f"import os, shutil; os.chdir({str(gone)!r}); shutil.rmtree({str(gone)!r}); "
+    code += "import sys; sys.argv = ['emergence', 'status']; "
+    code += "from emergence_assets.cli.main import main; main()"
+    environment = {name: text for name, text in os.environ.items() if name != "EMERGENCE_DATA"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.returncode == 1
+    assert "The working directory was removed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def command(
+    data: Path, *arguments: str, study: Path = TINY, stdout: Any = subprocess.PIPE, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "emergence_assets.cli.main", "--study", str(study), "--data", str(data), *arguments]
+    return subprocess.run(
+        line,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+        env=dict(os.environ) | environment,
+    )

@@ -129,7 +129,7 @@ def test_a_study_that_does_not_exist_is_answered_with_those_that_do(name: str, m
                     name: {"d_model": 16, "n_layers": 1, "n_heads": 2, "learning_rate": 0.01} for name in ("a-b", "a.b")
                 }
             },
-            ["family", "a.b and a-b differ in dots and dashes alone"],
+            ["family", "a.b and a-b differ in dots, dashes and capitals alone"],
         ),
         ({"name": "my study"}, ["name", "should match pattern", "found 'my study'"]),
         ({"name": "../escape"}, ["name", "found '../escape'"]),
