@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 from scipy.stats import binomtest
 
-from benchmarks.null_families import null_studies
+from benchmarks.gaussian_rows import replace_rows
+from benchmarks.null_families import GAUSSIAN, null_studies
 from emergence_assets.emergence.claims.grading import SUPPORTED
 from emergence_assets.emergence.claims.table import CLAIMS
 from resources.tables.parquet import read_table
@@ -30,7 +31,8 @@ def measure_null_claims(n_families: int = N_FAMILIES) -> dict[str, Any]:
     for seed in range(n_families):
         with tempfile.TemporaryDirectory() as folder:
             for kind, study in null_studies(Path(folder), seed):
-                granted, stated = granted_statements(study, Path(folder) / "data")
+                gaussian = seed if kind.startswith(GAUSSIAN) else None
+                granted, stated = granted_statements(study, Path(folder) / "data", gaussian)
                 total = counts.setdefault(kind, [0, 0])
                 total[0] += granted
                 total[1] += stated
@@ -40,13 +42,22 @@ def measure_null_claims(n_families: int = N_FAMILIES) -> dict[str, Any]:
     return {kind: _row(*total, is_null=not kind.startswith("trained")) for kind, total in (counts | every).items()}
 
 
-def granted_statements(study: Path, data: Path) -> tuple[int, int]:
+def granted_statements(study: Path, data: Path, gaussian: int | None = None) -> tuple[int, int]:
     """Run a study; return how many of its statements have grade A or B, and how many there are.
 
     Statements about lasting latents are left out: they are about no category, and true of every trained network.
+
+    Args:
+        study: file of the study.
+        data: folder of its data.
+        gaussian: seed of Gaussian rows in place of the activations; None keeps these.
     """
     command = [sys.executable, "-m", "emergence_assets.cli.main", "--study", str(study), "--data", str(data), "run"]
-    subprocess.run([*command, "--json"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    stages = [["--stage", "checkpoints", "--stage", "activations"], []] if gaussian is not None else [[]]
+    for number, stage in enumerate(stages):
+        if number:
+            replace_rows(data / study.stem, gaussian or 0)
+        subprocess.run([*command, *stage, "--json"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     claims = read_table(data / study.stem / "tables" / "claims.parquet", CLAIMS).filter(pl.col("kind") != "stability")
     return claims.filter(pl.col("grade").is_in(SUPPORTED)).height, claims.height
 

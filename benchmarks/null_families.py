@@ -4,6 +4,7 @@
   training.
 * permuted labels: a trained network, and labels permuted among documents of equal length.
 * shuffled corpus: a network trained on the corpus with all its tokens in random order.
+* Gaussian rows: a trained network, with rows of equal mean and covariance for its activations (`gaussian_rows.py`).
 * trained: the network and its true labels, for comparison.
 """
 
@@ -28,6 +29,7 @@ from emergence_assets.texts.probe_set import wordnet_probes
 MODEL, SHAPE = "null", ModelShape(32, 2, 2)
 STEPS = (0, 16, 64, 128, 200, 300, 400, 500, 600)
 LEVELS = ("subject", "area", "domain")
+GAUSSIAN = "Gaussian rows"
 MEASUREMENT: dict[str, Any] = {
     "activations": {"training_texts": 2500},
     "sae": {"n_latents": 512, "k": 4, "n_steps": 100, "batch_size": 512, "learning_rate": 1e-2, "seeds": [0, 1]},
@@ -56,8 +58,9 @@ def null_studies(
     texts = wordnet_probes(200, seed=0).texts.select("text", *LEVELS, document=pl.col("unit").cast(pl.String))
     texts.write_parquet(true)
     permuted_by_document(texts, seed).write_parquet(permuted)
-    for kind in ("trained", "reinitialised", "shuffled corpus", "permuted labels"):
-        labelled, source = (permuted, "trained") if kind == "permuted labels" else (true, kind)
+    for kind in ("trained", "reinitialised", "shuffled corpus", "permuted labels", GAUSSIAN):
+        labelled = permuted if kind == "permuted labels" else true
+        source = "trained" if kind in ("permuted labels", GAUSSIAN) else kind
         for variant in variants:
             yield f"{kind}, {variant}", _study(folder, kind, variant, folder / source, labelled)
 
@@ -94,7 +97,7 @@ def _reinitialise_all(source: Path, target: Path, seed: int) -> None:
 
 
 def _study(folder: Path, kind: str, variant: str, root: Path, texts: Path) -> Path:
-    name = f"{kind}-{variant}".replace(" ", "-")
+    name = f"{kind}-{variant}".lower().replace(" ", "-")
     family = {
         "source": "local",
         "root": str(root),

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Maximum number of printed lines of a list; --json has all."""
 
+UNBROKEN = 12
+"""Characters; columns with at most as many are not broken into lines where the terminal is narrow."""
+
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 models_option = click.option(
     "--model", "models", multiple=True, metavar="MODEL", help="Only this model; may be repeated."
@@ -89,7 +92,11 @@ def show(result: Any, as_json: bool, *parts: Any) -> None:
         if isinstance(part, str):
             click.echo(part if isinstance(part, Coloured) else printable(part))
         else:
-            Console().print(_Printable(part))
+            console = Console()
+            # Wider than the terminal, before anything is cut away.
+            endless = console.options.update(max_width=10_000)
+            console.width = max(console.width, console.measure(part, options=endless).minimum)
+            console.print(_Printable(part))
 
 
 class Coloured(str):
@@ -115,14 +122,19 @@ class _Printable:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> "Table":
-    """Make a table for a terminal: the first column is never cut, None is a dot, numbers are right-aligned."""
+    """Make a table for a terminal: short columns are never broken, None is a dot, numbers are right-aligned."""
     from rich.table import Table
     from rich.text import Text
 
     made = Table(title=title or None, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    listed = list(rows)
     for position, column in enumerate(columns):
-        made.add_column(column, no_wrap=position == 0, overflow="fold")
-    for row in rows:
+        longest = max((len(str(row[position] or "")) for row in listed), default=0)
+        if position == 0 or longest <= UNBROKEN:
+            made.add_column(column, no_wrap=True, min_width=longest)
+        else:
+            made.add_column(column, overflow="fold", min_width=min(longest, UNBROKEN))
+    for row in listed:
         made.add_row(
             *(
                 value

@@ -52,12 +52,22 @@ def run(
     report = []
     if "report" in result:
         report = [_headline(result["headline"], result["level"]), f"report: {result['report']}"]
+        lines += [warning(text) for text in _without_step_0(result["headline"])]
     show(result, as_json, *lines, *report, f"finished in {time.monotonic() - began:.0f} s")
 
 
 def _own_stream(stream: TextIO) -> TextIO:
     """Reopen a stream under a new descriptor, because Dagster redirects the standard descriptors during a run."""
     return os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1)
+
+
+def _without_step_0(rows: list[Mapping[str, Any]]) -> list[str]:
+    """Name the models whose first checkpoint is no untrained network, so that their rise is none since step 0."""
+    first = {row["model"]: row["step_first"] for row in rows if row["step_first"]}
+    return [
+        f"{model} begins at step {step}: what it had before is not known, and nothing can be claimed to emerge"
+        for model, step in first.items()
+    ]
 
 
 def _headline(rows: list[Mapping[str, Any]], level: str) -> "Table":

@@ -58,3 +58,10 @@ def test_the_read_out_token_and_texts_too_long_are_named_for_a_folder(family: Pa
     wide = write_study(tmp_path / "wide.yaml", local_family(family, context=512))
     report = json.loads(run_emergence(tmp_path / "data", "probes", "--json", study=wide).stdout)
     assert not any("family.context" in one for one in report["warnings"])
+
+
+def test_a_narrow_terminal_cuts_nothing(tmp_path: Path) -> None:
+    shown = run_emergence(tmp_path, "probes", study=own_study(tmp_path), COLUMNS="40").stdout
+    for word in ("category", "law", "food", "60", ".15/.01", "low power"):
+        assert word in shown
+    assert "…" not in shown

@@ -8,8 +8,11 @@ import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from benchmarks import null_families
+from benchmarks.gaussian_rows import gaussian_like, replace_rows
 from benchmarks.null_families import LEVELS, MODEL, permuted_by_document
+from emergence_assets.activations.files.reading import open_rows, read_attrs, verify_file
 from emergence_assets.checkpoints.files.folder import step_folder_name
+from tests.activations.files.sample_file import SAMPLE_ATTRS, write
 
 
 def test_labels_move_between_documents_of_equal_length() -> None:
@@ -64,3 +67,21 @@ def test_reinitialised_checkpoints_keep_the_norms_of_every_step(tmp_path: Path, 
             assert not torch.equal(weight, other)
             assert abs((weight.norm() / other.norm()).item() - 1) < 0.2
         assert (tmp_path / "null" / MODEL / step_folder_name(step) / "tokenizer.json").exists()
+
+
+def test_gaussian_rows_have_the_moments_of_the_real_ones_and_lie_in_whole_files(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    real = draw.normal(size=(4000, 6)).astype(np.float32) * np.arange(1, 7, dtype=np.float32) + 3
+    real[:, 1] += real[:, 0]
+    drawn = gaussian_like(real, np.random.default_rng(1))
+    np.testing.assert_allclose(drawn.mean(axis=0), real.mean(axis=0), atol=0.4)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(real.T), atol=2.5)
+    assert abs(np.corrcoef(drawn[:, 0], real[:, 0])[0, 1]) < 0.1
+    path = tmp_path / "activations" / "layer=000.h5"
+    path.parent.mkdir()
+    rows = {name: draw.normal(size=(200, 4)).astype(np.float32) for name in ("resid_post", "read_out", "read_out_mean")}
+    write(path, rows, "float32", SAMPLE_ATTRS)
+    assert replace_rows(tmp_path, seed=0) == 1
+    verify_file(path)
+    assert {name: read_attrs(path)[name] for name in SAMPLE_ATTRS} == SAMPLE_ATTRS
+    assert not np.array_equal(open_rows(path, "read_out").float32(), rows["read_out"])
