@@ -49,18 +49,30 @@ def tokenise(
         EmergenceError: the tokenizer cannot be read or has no begin token; a column is missing, null or has repeated
             ids; a text has no token; every text is too long; too few probe texts end in the same token.
     """
-    loaded = _own_copy(tokenizer)
-    frame = _frame(loaded, begin_token, tokenizer if isinstance(tokenizer, Path) else "")
-    if not is_encoder:
-        frame = frame._replace(end=())
+    loaded, frame = _loaded(tokenizer, begin_token, is_encoder=is_encoder)
     training = _encode(loaded, frame, training_texts, context, "training texts")
-    probe = _encode(loaded, frame, probe_texts, context, "probe texts")
-    probe = _same_end(loaded, probe)
+    probe = _same_end(loaded, _encode(loaded, frame, probe_texts, context, "probe texts"))
     if max_rows is not None:
         training = _first(training, max_rows, positions)
     return Tokens(
         training.text_id, training.ids, probe.text_id, probe.ids, positions, context, training.dropped, probe.dropped
     )
+
+
+def probe_ids(
+    tokenizer: Path | Tokenizer, probe_texts: pl.DataFrame, context: int, *, begin_token: str | None, is_encoder: bool
+) -> dict[str, np.ndarray]:
+    """Tokenise probe texts alone, as `tokenise` does; return the token ids of the texts that are read, by text_id."""
+    loaded, frame = _loaded(tokenizer, begin_token, is_encoder=is_encoder)
+    probe = _same_end(loaded, _encode(loaded, frame, probe_texts, context, "probe texts"))
+    return dict(zip(probe.text_id, probe.ids, strict=True))
+
+
+def _loaded(tokenizer: Path | Tokenizer, begin_token: str | None, *, is_encoder: bool) -> tuple[Tokenizer, "_Frame"]:
+    """Return a copy of the tokenizer, and the tokens around every text."""
+    loaded = _own_copy(tokenizer)
+    frame = _frame(loaded, begin_token, tokenizer if isinstance(tokenizer, Path) else "")
+    return loaded, frame if is_encoder else frame._replace(end=())
 
 
 def _first(training: "_Encoded", max_rows: int, positions: Positions) -> "_Encoded":

@@ -41,6 +41,13 @@ def test_texts_that_end_in_different_tokens_are_refused(tmp_path: Path) -> None:
     assert "probe_set.template" in refused.stderr
 
 
+def test_texts_that_are_all_too_long_are_called_what_they_are(tmp_path: Path) -> None:
+    study = own_study(tmp_path)
+    study.write_text(study.read_text().replace("context: 32", "context: 8"))
+    refused = run_emergence(tmp_path, "probes", study=study)
+    assert "None of the 120 probe texts fits into 8 tokens" in refused.stderr
+
+
 def test_an_unknown_level_lists_the_known_ones(tmp_path: Path) -> None:
     refused = run_emergence(tmp_path, "probes", "--level", "subject", study=own_study(tmp_path))
     assert refused.returncode == 1

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from emergence_assets.pipeline import specs_for
@@ -161,3 +162,13 @@ def test_a_study_goes_on_with_imported_saes_and_back(finished_study: Path, tmp_p
     assert run_emergence(data, "run").returncode == 0
     ours = finished_study / "tiny/saes/model=gloss-tiny/step=000006/layer=001/seed=0/sae_weights.safetensors"
     assert (folder / "seed=0/sae_weights.safetensors").read_bytes() == ours.read_bytes()
+
+
+def test_an_sae_in_double_precision_is_read(plan: Plan, tmp_path: Path) -> None:
+    folder = write(tmp_path / "layers.1")
+    weights = folder / "sae.safetensors"
+    tensors = {name: tensor.double() for name, tensor in safetensors.torch.load_file(weights).items()}
+    safetensors.torch.save_file(tensors, weights)
+    import_saes(plan, folder, Place("gloss-tiny", 6))
+    sae, _ = read_sae(plan.storage.imported_sae("gloss-tiny", 6, 1, 0))
+    assert torch.equal(sae.W_dec_nd, sae_of().W_dec_nd)

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from emergence_assets.texts.probe_set import WHOLE
-from emergence_assets.texts.tokenising import tokenise
+from emergence_assets.texts.tokenising import probe_ids as read_ids
 from emergence_assets.texts.tokens import Tokens
 from emergence_assets.texts.words import WORD_IN_PLACE
 
@@ -62,9 +62,7 @@ def with_shuffled_words(
     shuffled = pl.DataFrame(
         {"text_id": tokens.probe_text_id, "text": [shuffle_words(prompt, seed, template) for prompt in prompts]}
     )
-    frame = {"begin_token": begin_token, "is_encoder": is_encoder}
-    made = tokenise(tokenizer, shuffled.head(1), shuffled, _NO_LIMIT, tokens.positions, **frame)
-    ids = dict(zip(made.probe_text_id, made.probe_ids, strict=True))
+    ids = read_ids(tokenizer, shuffled, _NO_LIMIT, begin_token=begin_token, is_encoder=is_encoder)
     fits = {name for name, one in ids.items() if len(one) <= tokens.context}
     probe_ids = tuple(
         ids[name] if name in fits else old for name, old in zip(tokens.probe_text_id, tokens.probe_ids, strict=True)

@@ -11,7 +11,7 @@ from emergence_assets.checkpoints.sources.source import CheckpointRef, Source, r
 from emergence_assets.plan.timeline import read_timeline
 from emergence_assets.study.study import Study
 from emergence_assets.texts.probe_set import ProbeSet
-from emergence_assets.texts.tokenising import tokenise
+from emergence_assets.texts.tokenising import probe_ids
 from emergence_assets.texts.wordnet import corpus
 from resources.files.storage import Storage
 
@@ -57,8 +57,7 @@ def _tokenised(study: Study, probes: ProbeSet, tokenizer: Path, *, is_encoder: b
     from tokenizers import Tokenizer
 
     family = study.family
-    frame = {"begin_token": family.begin_token, "is_encoder": is_encoder}
-    tokens = tokenise(tokenizer, probes.texts, probes.texts, family.context, "read_out", **frame)
-    counts = {name: len(ids) for name, ids in zip(tokens.probe_text_id, tokens.probe_ids, strict=True)}
-    last = [int(tokens.probe_ids[0][-1])]
-    return ReadTexts(counts, Tokenizer.from_file(str(tokenizer)).decode(last, skip_special_tokens=False))
+    ids = probe_ids(tokenizer, probes.texts, family.context, begin_token=family.begin_token, is_encoder=is_encoder)
+    last = [int(next(iter(ids.values()))[-1])]
+    read_out = Tokenizer.from_file(str(tokenizer)).decode(last, skip_special_tokens=False)
+    return ReadTexts({name: len(one) for name, one in ids.items()}, read_out)

@@ -22,7 +22,7 @@ _MAX_CONFIG_BYTES = 2**20
 _MAX_HEADER_BYTES = 2**20
 _MAX_SIZE = 2**31
 """Largest dimension; bounds products of settings, and numbers in error messages."""
-_FLOATS = {"F32", "F16", "BF16"}
+_FLOATS = {"F64", "F32", "F16", "BF16"}
 
 
 def refused(
@@ -97,7 +97,7 @@ def read_tensors(
         optional: shapes of optional tensors, by name; all others are refused.
 
     Returns:
-        Tensors by name; converted from float32, float16 or bfloat16, single numbers also from float64.
+        Tensors by name; converted from float64, float32, float16 or bfloat16.
 
     Raises:
         EmergenceError: other file size, names, shapes or types; NaN or infinity; not a safetensors file.
@@ -105,7 +105,7 @@ def read_tensors(
     allowed = {**shapes, **(optional or {})}
     try:
         n_bytes = _regular_size(path)
-        at_least, at_most = 2 * _n_numbers(shapes), 4 * _n_numbers(allowed)
+        at_least, at_most = 2 * _n_numbers(shapes), 8 * _n_numbers(allowed)
         # Before opening: bounds the memory that a read can take.
         if not at_least < n_bytes <= at_most + _MAX_HEADER_BYTES:
             raise refused(path, f"has {n_bytes:,} bytes, the settings require {at_least:,} to {at_most:,} and a header")
@@ -145,8 +145,8 @@ def settings_file(settings: Mapping[str, Any]) -> bytes:
 def _read_tensor(file: Any, name: str, shape: tuple[int, ...], path: Path) -> Tensor:
     entry = file.get_slice(name)
     found, kind = tuple(entry.get_shape()), entry.get_dtype()
-    if found != shape or kind not in (_FLOATS if shape else _FLOATS | {"F64"}):
-        raise refused(path, f"{name} is {kind} {found}, must be F32, F16 or BF16 {shape}")
+    if found != shape or kind not in _FLOATS:
+        raise refused(path, f"{name} is {kind} {found}, must be F64, F32, F16 or BF16 {shape}")
     # A copy: float32 would stay a memory map of a file that may change or vanish.
     value = file.get_tensor(name).to(torch.float32, copy=True)
     if not bool(torch.isfinite(value).all()):
