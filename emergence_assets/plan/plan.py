@@ -39,6 +39,8 @@ class Plan:
         self._required: dict[tuple[str, Cell], Required | None] = {}
         self._states: dict[tuple[str, Cell], CellState] = {}
         self._failed_inputs: dict[tuple[str, Cell], bool] = {}
+        self._judged: dict[tuple[str, Cell], str] = {}
+        """Failed blocking checks of cells that this plan validated: their verdicts may not be kept on the disk."""
 
     def timeline(self, model: str) -> Timeline | None:
         """Return the checkpoint timeline of a model; None before its source was read."""
@@ -78,6 +80,7 @@ class Plan:
         """Compare the stored cells again on the next request, because some were made."""
         self._states.clear()
         self._failed_inputs.clear()
+        self._judged.clear()
 
     def reload(self) -> None:
         """Discard the checkpoint timelines and all values that follow from them, so that they are read again."""
@@ -158,11 +161,10 @@ class Plan:
         if reason := difference(stored.required, required):
             return CellState("stale", reason)
         failures = known_failures(self.storage, spec, cell, stored)
-        if failures is None:
+        if failures is None and (spec.name, cell) not in self._judged:
             self.judge(spec, self._unjudged(spec, cell))
-            failures = known_failures(self.storage, spec, cell, stored)
-        if failures is None:  # the folder cannot be written
-            failures = blocking_failures(check_results(spec, self, [cell]), cell)
+        if failures is None:
+            failures = self._judged[spec.name, cell]
         return CellState("failed", failures) if failures else CellState("done")
 
     def _unjudged(self, spec: AssetSpec, cell: Cell) -> list[Cell]:
@@ -181,6 +183,7 @@ class Plan:
         judged = ((cell, stored_provenance(spec, spec.path(self.storage, cell))) for cell in cells)
         failures = {cell: (stored, blocking_failures(results, cell)) for cell, stored in judged if stored}
         keep_verdicts(self.storage, spec, failures)
+        self._judged |= {(spec.name, cell): failed for cell, (_, failed) in failures.items()}
         return results
 
     def todo(self, spec: AssetSpec, model: str | None = None, *, again: bool = False) -> list[Cell]:

@@ -101,7 +101,7 @@ def _earlier(folder: Path, layout: str) -> dict[str, dict[str, Any]]:
     path = folder / INDEX_NAME
     if not path.exists():
         return {}
-    from emergence_assets.saes.formats.files import CONFIG_NAME, read_settings
+    from emergence_assets.saes.formats.files import read_settings
 
     index = read_settings(path)
     entries = index.get("saes")
@@ -117,7 +117,7 @@ def _earlier(folder: Path, layout: str) -> dict[str, dict[str, Any]]:
             where=folder,
             remedy=f"name another folder for {layout}",
         )
-    return {one["folder"]: one for one in entries if (folder / Path(str(one["folder"])).name / CONFIG_NAME).is_file()}
+    return {one["folder"]: one for one in entries if (folder / Path(str(one["folder"])).name).is_dir()}
 
 
 def _place(new: Path, target: Path) -> None:

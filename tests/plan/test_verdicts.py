@@ -1,6 +1,6 @@
 """The verdict of a blocking check belongs to the state of a cell, and to one version of it."""
 
-import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pytest
 
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.check_results import CheckResult, check_results
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.status import study_status
 from resources.errors import EmergenceError
@@ -112,16 +113,17 @@ def test_a_damaged_file_of_verdicts_costs_a_validation(failing: Storage, text: s
     assert plan.state(plan.specs["weights"], Cell("gloss-25k", 8)).state == "done"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
-def test_a_folder_that_cannot_be_written_is_judged_in_memory(failing: Storage) -> None:
-    failing.root.chmod(0o555)
-    try:
-        assert plan_of(failing).state(checked()[0], BAD).state == "failed"
-    finally:
-        failing.root.chmod(0o755)
-
-
-def test_verdicts_that_cannot_be_kept_are_computed_each_time(failing: Storage) -> None:
+def test_verdicts_that_cannot_be_kept_are_computed_once(failing: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     failing.verdicts("weights").parent.write_text("a file where the folder should be")
-    assert plan_of(failing).state(checked()[0], BAD).state == "failed"
-    assert plan_of(failing).state(checked()[0], Cell("gloss-25k", 8)).state == "done"
+    validated: list[int] = []
+
+    def counted(spec: AssetSpec, plan: Plan, cells: Sequence[Cell]) -> list[CheckResult]:
+        validated.append(len(cells))
+        return check_results(spec, plan, cells)
+
+    monkeypatch.setattr("emergence_assets.plan.plan.check_results", counted)
+    plan = plan_of(failing)
+    weights = plan.specs["weights"]
+    states = {cell: plan.state(weights, cell).state for cell in plan.cells(weights)}
+    assert {cell for cell, state in states.items() if state == "failed"} == {BAD}
+    assert validated == [3, 3]  # once per model
