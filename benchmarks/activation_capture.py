@@ -18,8 +18,8 @@ from emergence_assets.activations.files.background import BackgroundWriter
 from emergence_assets.activations.files.layout import ActivationSpec
 from emergence_assets.activations.files.writing import ActivationWriter
 from emergence_assets.activations.forward.capture import STAGED_BYTES, capture_checkpoint
-from emergence_assets.activations.forward.stream import residual_stream
-from emergence_assets.checkpoints.models.loading import blocks
+from emergence_assets.checkpoints.models.blocks import blocks
+from emergence_assets.checkpoints.models.stream import residual_stream
 from emergence_assets.texts.tokens import Tokens
 
 D_MODEL, N_LAYERS, CONTEXT, VOCABULARY = 256, 6, 256, 2000

@@ -20,6 +20,7 @@ import transformers
 from emergence_assets.checkpoints.files.folder import layer_of_tensors, step_folder_name
 from emergence_assets.checkpoints.identity.measurement import Measurement, measure_checkpoint
 from emergence_assets.checkpoints.identity.validation import validate_checkpoints
+from emergence_assets.checkpoints.models.facts import embedding_norm, model_facts
 from emergence_assets.checkpoints.models.fixed_text import fixed_text_loss
 from emergence_assets.checkpoints.models.loading import load_model
 from emergence_assets.checkpoints.training.settings import ModelShape, TrainingRecipe
@@ -161,8 +162,9 @@ def _measured(weights: Weights, small_files: Path) -> Measurement:
         for name in ("config.json", "tokenizer.json"):
             (folder / name).write_bytes((small_files / name).read_bytes())
         safetensors.torch.save_file(weights, folder / "model.safetensors", {"format": "pt"})
-        loss = fixed_text_loss(load_model(folder), folder / "tokenizer.json")
-        return replace(measure_checkpoint(folder), loss=loss)
+        model = load_model(folder)
+        loss = fixed_text_loss(model, folder / "tokenizer.json")
+        return replace(measure_checkpoint(folder, model_facts(model), embedding_norm(model)), loss=loss)
 
 
 Planted = tuple[dict[int, Measurement], dict[int, int | None]]

@@ -9,6 +9,7 @@ import torch
 
 from benchmarks.planted_categories import Cell, Family, Run, draw_cell
 from benchmarks.time_rules import STEPS
+from emergence_assets.checkpoints import keys
 from emergence_assets.emergence.presence.presence import category_presence
 from emergence_assets.emergence.scale.over_scale import FIXED_WIDTH, SizeReading, emergence_over_scale
 from emergence_assets.emergence.space.reactivation import reactivation
@@ -137,6 +138,6 @@ def _keys(run: Run, step: int, layer: int, seed: int) -> list[pl.Expr]:
         pl.lit(layer).alias("layer"),
         pl.lit(run.n_layers).alias("n_layers"),
         pl.lit((layer + 1) / run.n_layers).alias("rel_depth"),
-        pl.lit(seed, pl.Int16).alias("sae_seed"),
+        pl.lit(seed, keys.SAE_SEED.dtype).alias("sae_seed"),
         pl.lit("planted").alias("data_version"),
     ]

@@ -19,9 +19,8 @@ from scipy.sparse import csr_matrix
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from emergence_assets.activations.files.reading import Rows
 from emergence_assets.activations.forward.capture import padded_ids
-from emergence_assets.activations.forward.stream import residual_stream
+from emergence_assets.checkpoints.models.stream import residual_stream
 from emergence_assets.checkpoints.training.settings import ModelShape, TrainingRecipe
 from emergence_assets.checkpoints.training.training import train
 from emergence_assets.emergence.presence.seed_draws import nested_means
@@ -33,7 +32,7 @@ from emergence_assets.saes.model.random_encoder import random_encoder
 from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.quality.overlap import matched_cosine, shared_fraction
 from emergence_assets.saes.quality.quality import measure_quality
-from emergence_assets.saes.quality.spectrum import row_spectrum
+from emergence_assets.saes.quality.spectrum import MAX_ROWS, row_spectrum
 from emergence_assets.saes.training.batches import SAEJob
 from emergence_assets.saes.training.training import train_saes
 from emergence_assets.study.sae import SAESettings
@@ -254,7 +253,7 @@ def _agreement(saes: Sequence[SAE], read_td: Floats, train_td: Floats) -> dict[s
     quality = [measure_quality(sae, read_td) for sae in saes[:2]]
     fires = [torch.from_numpy(one.firings_n > 0) for one in quality]
     return {
-        "dimension": round(row_spectrum(Rows(train_td, "float32")).participation_ratio, 1),
+        "dimension": round(row_spectrum(train_td[:: max(1, -(-len(train_td) // MAX_ROWS))]).participation_ratio, 1),
         "FVU": round(quality[0].fvu, 3),
         "shared": round(shared_fraction(saes[0], saes[1], fires[0]), 2),
         "PW-MCC": round(matched_cosine(saes[0], saes[1], *fires), 2),

@@ -3,6 +3,7 @@
 import emergence_assets.activations.spec
 import emergence_assets.checkpoints.spec
 import emergence_assets.emergence.specs
+import emergence_assets.features.examples_spec
 import emergence_assets.features.spec
 import emergence_assets.report.spec
 import emergence_assets.saes.spec
@@ -14,7 +15,8 @@ SPECS: tuple[AssetSpec, ...] = (
     *emergence_assets.checkpoints.spec.SPECS,
     *emergence_assets.activations.spec.SPECS,
     *emergence_assets.saes.spec.SPECS,
-    *emergence_assets.features.spec.SPECS,
+    emergence_assets.features.spec.LATENT_STATISTICS,
+    emergence_assets.features.examples_spec.LATENT_EXAMPLES,
     *emergence_assets.emergence.specs.SPECS,
     *emergence_assets.report.spec.SPECS,
 )

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterable
 
+MAX_CHARACTERS = 20_000
+"""Most characters of a problem; the rest is left out, since a value from outside may have any length."""
+
 
 class EmergenceError(Exception):
     """An error with problem, place and remedy; the command line prints it without a traceback."""
 
     def __init__(self, what: str, *, where: object = "", remedy: str = ""):
+        what = what if len(what) <= MAX_CHARACTERS else f"{what[:MAX_CHARACTERS]}…"
         super().__init__(what, str(where), remedy)
         self.what = what
         """One sentence: the problem, with the offending value."""
@@ -36,6 +40,10 @@ class BrokenCheckpoint(EmergenceError):
         """Problem in one line for a table, with the name of the file."""
         what, name = self.what.removeprefix("broken checkpoint: "), self.where.rsplit("/", 1)[-1]
         return f"{what} ({name})" if name and name not in what else what
+
+
+class UnsupportedModel(BrokenCheckpoint):
+    """A checkpoint, intact for all that is known, of a model that has no residual stream that can be studied."""
 
 
 class SourceUnreachable(EmergenceError):

@@ -26,7 +26,11 @@ Weights = dict[str, np.ndarray]
 
 
 def trained_family(
-    folder: Path, steps: Sequence[int] = STEPS, models: Mapping[str, ModelShape] = MODELS, seed: int = 0
+    folder: Path,
+    steps: Sequence[int] = STEPS,
+    models: Mapping[str, ModelShape] = MODELS,
+    seed: int = 0,
+    context: int = 32,
 ) -> Path:
     """Train each model into `{folder}/{model}/step{N}/`; returns `folder`."""
     for model, shape in models.items():
@@ -35,7 +39,7 @@ def trained_family(
             learning_rate=1e-2,
             n_steps=max(1, *steps),
             batch_size=2,
-            context=32,
+            context=context,
             warm_up_steps=3,
             seed=seed,
         )
@@ -164,6 +168,16 @@ def other_architecture(folder: Path, model: str, step: int) -> Path:
     other.config.architectures = [type(other).__name__]
     (checkpoint / "config.json").write_text(other.config.to_json_string(), encoding="utf-8")
     write_weights(checkpoint, {name: weight.detach().half().numpy() for name, weight in other.named_parameters()})
+    return checkpoint
+
+
+def other_tokenizer(folder: Path, model: str, step: int, n_merges: int = 1700) -> Path:
+    """Take the last merges from the tokenizer, so that some texts have more tokens and do not fit into the context."""
+    checkpoint = step_folder(folder, model, step)
+    tokenizer = json.loads((checkpoint / "tokenizer.json").read_text("utf-8"))
+    assert len(tokenizer["model"]["merges"]) > n_merges
+    tokenizer["model"]["merges"] = tokenizer["model"]["merges"][:n_merges]
+    (checkpoint / "tokenizer.json").write_text(json.dumps(tokenizer), "utf-8")
     return checkpoint
 
 

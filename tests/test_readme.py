@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from emergence_assets.cli.main import main
 from emergence_assets.study.load import load_study
+from tests.conftest import TINY
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -74,8 +75,8 @@ def test_files_that_are_named_exist() -> None:
 @pytest.mark.slow
 def test_python_that_reads_a_result_runs(finished_study: Path, tmp_path: Path) -> None:
     (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/default").symlink_to(finished_study / "tiny")
+    (tmp_path / "data").symlink_to(finished_study)
+    program = program.replace('open_study("default")', f"open_study({str(TINY)!r})")
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     assert "controls_failed" in found.stdout

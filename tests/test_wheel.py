@@ -32,7 +32,8 @@ def run(*command: object, cwd: Path) -> str:
 
 def test_a_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     pip = ("-m", "pip", "--quiet", "--disable-pip-version-check")
-    run(sys.executable, *pip, "wheel", "--no-deps", "--wheel-dir", tmp_path / "built", ROOT, cwd=tmp_path)
+    wheel_of = ("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path / "built")
+    run(sys.executable, *pip, *wheel_of, ROOT, cwd=tmp_path)
     (wheel,) = (tmp_path / "built").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -41,7 +42,11 @@ def test_a_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
 
     run(sys.executable, "-m", "venv", tmp_path / "environment", cwd=tmp_path)
     python = tmp_path / "environment" / "bin" / "python"
-    run(python, *pip, "install", "--no-compile", "--constraint", ROOT / "constraints.txt", wheel, cwd=tmp_path)
+    locked = ("--require-hashes", "--no-deps", "--no-build-isolation", "--requirement")
+    for what in ((*locked, ROOT / "locks/build.txt"), (*locked, ROOT / "locks/main.txt"), ("torch==2.13.0",)):
+        run(python, *pip, "install", "--no-compile", *what, cwd=tmp_path)
+    run(python, *pip, "install", "--no-compile", "--no-deps", wheel, cwd=tmp_path)
+    run(python, *pip, "check", cwd=tmp_path)
     emergence = python.with_name("emergence")
     assert "quick" in run(emergence, "studies", cwd=tmp_path)
     run(emergence, "--study", TINY, "run", "--stage", "checkpoints", cwd=tmp_path)

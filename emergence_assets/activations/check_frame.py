@@ -29,7 +29,7 @@ def activation_frame(plan: Plan, cells: Sequence[Cell]) -> pl.DataFrame:
         rows.append(
             {
                 "cell": str(cell),
-                **_expected(plan.storage.tokens_file(Path(tokens_name).stem)),
+                **_expected(plan.storage.tokens_file(Path(tokens_name).stem), path),
                 "repeated_share": _repeated_share(path),
                 "step_jump": jump(norm, *norms.beside(cell, "step", steps[str(cell.model)])),
                 "layer_jump": jump(norm, *norms.beside(cell, "layer", plan.study.layers_of(str(cell.model)))),
@@ -70,15 +70,23 @@ class _Norms:
         return [self.of(cell._replace(**{field: other[0]})) if other else None for other in around]
 
 
-def _expected(file: Path) -> dict[str, int | str | None]:
-    """Read shapes and fingerprint of the shared token file; None without the file."""
+def _expected(file: Path, activation_file: Path) -> dict[str, int | str | None]:
+    """Read shapes and fingerprint of the shared token file; None without the file.
+
+    A streamed file has statistics of the first texts alone.
+    """
+    from emergence_assets.activations.files.layout import STATISTICS_ROWS
+    from emergence_assets.activations.files.reading import read_spec
     from emergence_assets.texts.tokens import known_tokens
 
     if not file.is_file():
         return {"expected_n_rows": None, "expected_n_probes": None, "expected_tokens": None}
     tokens = known_tokens(file)
+    n_rows = tokens.n_rows
+    if read_spec(activation_file).storage_state == "sampled":
+        n_rows = int(tokens.training_rows.text_offsets[tokens.n_texts_of(STATISTICS_ROWS)])
     return {
-        "expected_n_rows": tokens.n_rows,
+        "expected_n_rows": n_rows,
         "expected_n_probes": tokens.n_probes,
         "expected_tokens": tokens.fingerprint,
     }

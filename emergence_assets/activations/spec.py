@@ -9,6 +9,7 @@ from typing import Any
 from emergence_assets.activations.check_frame import activation_frame
 from emergence_assets.activations.checks import ACTIVATION_CHECKS
 from emergence_assets.checkpoints.architecture import is_language_model
+from emergence_assets.checkpoints.sources.ahead import fetch_of
 from emergence_assets.checkpoints.sources.of_family import source_arguments
 from emergence_assets.checkpoints.sources.source import reference
 from emergence_assets.checkpoints.spec import CHECKPOINT
@@ -19,24 +20,24 @@ from emergence_assets.plan.table_inputs import FACTS
 from emergence_assets.plan.text_counts import TextCounts
 from emergence_assets.plan.timeline import entry_of
 from emergence_assets.study.study import Study
+from emergence_assets.texts.study_corpus import corpus_arguments, corpus_recipe
 from emergence_assets.texts.study_texts import probe_recipe
+from resources.compute.task import Fetch
 from resources.errors import EmergenceError
 from resources.files.provenance import Provenance, Required, canonical_json
 from resources.files.records import now, required_to_json
 from resources.files.storage import Storage
 
 
-def _activations_recipe(study: Study, _storage: Storage, _cell: Cell) -> dict[str, Any] | None:
-    from emergence_assets.texts.wordnet import corpus
-
-    family, probes = study.family, probe_recipe(study)
-    if probes is None:
+def _activations_recipe(study: Study, storage: Storage, _cell: Cell) -> dict[str, Any] | None:
+    family, probes, corpus = study.family, probe_recipe(study), corpus_recipe(study, storage)
+    if probes is None or corpus is None:
         return None
     return {
         "probe_set": probes,
         "activations": study.activations.model_dump(exclude={"retention"}),
         "context": family.context,
-        "corpus_sha256": corpus.corpus_sha256(),
+        "corpus": corpus,
         "begin_token": family.begin_token,
         "blocks": family.blocks,
     }
@@ -114,7 +115,7 @@ def _jobs(plan: Plan, due: Due) -> list[Job]:
             "keep_rows": plan.study.activations.retention != "stream",
             "requested_at": now(),
         }
-        jobs.append(Job(arguments, tuple(selected), str(checkpoint)))
+        jobs.append(Job(arguments, tuple(selected), str(checkpoint), checkpoint_fetch(plan, checkpoint)))
     return jobs
 
 
@@ -124,6 +125,12 @@ def by_checkpoint(due: Due) -> dict[Cell, dict[Cell, Required]]:
     for cell, required in due:
         grouped.setdefault(Cell(cell.model, cell.step), {})[cell] = required
     return grouped
+
+
+def checkpoint_fetch(plan: Plan, checkpoint: Cell) -> Fetch | None:
+    """Return the call that brings a checkpoint to this machine ahead of its job; None if there is nothing to bring."""
+    ref = reference(str(checkpoint.model), entry_of(plan.storage, checkpoint))
+    return fetch_of(plan.study.family, plan.storage, ref) if ref else None
 
 
 def capture_arguments(plan: Plan, checkpoint: Cell) -> dict[str, Any]:
@@ -147,6 +154,7 @@ def capture_arguments(plan: Plan, checkpoint: Cell) -> dict[str, Any]:
         "tokens_file": str(tokens_path(plan, checkpoint, recipe)),
         "expected_d_model": plan.study.family.models[model].d_model,
         "recipe": recipe,
+        "corpus": corpus_arguments(plan.study, plan.storage),
         "lock": str(plan.storage.checkpoint_lock(model, step)),
     }
 

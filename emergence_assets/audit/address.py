@@ -173,7 +173,11 @@ def _matching(spec: AssetSpec, cell: Cell, table: Table, filters: Filters, plan:
         raise EmergenceError(f"{spec.name} of {cell} was not made yet.", where=path, remedy="type `emergence run`")
     verify_table(path)
     wanted = [name for name in filters if name in table.schema]
-    frame = pl.scan_parquet(path).select(list(dict.fromkeys([*table.key, *wanted]))).collect()
+    frame = (
+        pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        .select(list(dict.fromkeys([*table.key, *wanted])))
+        .collect()
+    )
     for name in wanted:
         kept = frame.filter(pl.col(name).is_not_null() & _equals(name, frame.schema[name], filters[name]))
         if kept.is_empty():
@@ -184,8 +188,9 @@ def _matching(spec: AssetSpec, cell: Cell, table: Table, filters: Filters, plan:
 
 def _whole_row(spec: AssetSpec, cell: Cell, table: Table, key: Mapping[str, Any], plan: AuditPlan) -> dict[str, Any]:
     exact = [pl.col(name).eq_missing(pl.lit(value)) for name, value in key.items()]
-    rows = pl.scan_parquet(spec.path(plan.storage, cell)).filter(exact).collect()
-    return rows.select(name for name in rows.columns if name in table.schema).row(0, named=True)
+    path = spec.path(plan.storage, cell)
+    rows = pl.scan_parquet(path, glob=False, hive_partitioning=False).filter(exact).collect()
+    return rows.row(0, named=True)
 
 
 def _by_name(address: str, cell_digits: str, row_digits: str, plan: AuditPlan, events: EventLog) -> Target:

@@ -81,7 +81,7 @@ def _frame(path: Path) -> pl.DataFrame:
     from resources.tables.parquet import verify_table
 
     verify_table(path)
-    return pl.read_parquet(path)
+    return pl.read_parquet(path, glob=False, hive_partitioning=False)
 
 
 def _frames(path: str, first: pl.DataFrame, second: pl.DataFrame) -> Iterator[Difference]:
@@ -112,6 +112,8 @@ def _activations(path: Path) -> dict[str, np.ndarray]:
     kept = [name for name in ROW_DATASETS if name != "resid_post" or read_spec(path).storage_state == "stored"]
     arrays = {name: open_rows(path, name, verify=True).float32() for name in kept}
     arrays |= {f"stats/{name}": column for name, column in read_stats(path).items()}
+    if read_spec(path).storage_state == "sampled":  # its rows are others
+        return arrays
     rows_hash = str(read_attrs(path)["resid_post_xxh3_128"])  # stored also without the rows
     return arrays | {"hash of resid_post": np.array([rows_hash])}
 

@@ -93,7 +93,7 @@ class EventLog:
 
     def _keys(self, path: str, partition: str | None) -> Iterator[EventKey]:
         """Yield the cell of a row of the log, if it belongs to the study."""
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, TypeError):
             study, *model, asset = json.loads(path)
             if study == self._study:
                 yield asset, cell_of(model[0] if model else None, partition)
@@ -161,5 +161,6 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _event(number: int, run_id: str, time: str, tags: str | None) -> Event:
     values = json.loads(tags) if tags else {}
+    values = values if isinstance(values, dict) else {}
     seconds = str(time).partition(".")[0].replace(" ", "T") + "+00:00"
     return Event(number, run_id, seconds, *(str(values.get(name, "")) for name in _TAGS))

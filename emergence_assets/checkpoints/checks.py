@@ -38,5 +38,6 @@ REGISTRY_CHECKS = (
     _rule("steps_lie_on_one_trajectory", "The weights of a step lie between those of its neighbours in time."),
     _rule("architecture_is_constant", "All steps have the same layers, width and number of parameters."),
     _rule("files_are_whole", "All files exist, are undamaged and safe to load, and hold finite weights."),
+    _rule("model_is_supported", "The model has one residual stream, which its blocks write in order."),
     _rule("loss_falls", "The loss on the fixed text does not rise by more than 0.3 nats over an earlier step."),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from emergence_assets.checkpoints.sources.ahead import fetch_of
 from emergence_assets.checkpoints.sources.of_family import source_arguments, source_of
 from emergence_assets.checkpoints.sources.source import reference
 from emergence_assets.plan.cell import Cell
@@ -50,6 +51,7 @@ def _tasks(
             continue
         path = storage.checkpoint_measurement(ref.identity)
         arguments = {"source": plain, "checkpoint": asdict(ref), "path": str(path), **more}
-        task = Task(f"emergence_assets.checkpoints.identity.worker:{worker}", arguments, str(cell))
+        function = f"emergence_assets.checkpoints.identity.worker:{worker}"
+        task = Task(function, arguments, str(cell), fetch=fetch_of(study.family, storage, ref))
         tasks[ref.identity] = task, path.exists(), source.is_cached(ref)
     return list(tasks.values())

@@ -11,8 +11,11 @@ from emergence_assets.checkpoints.sources.of_family import source_of
 from emergence_assets.checkpoints.sources.source import reference
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.listeners import ListeningCompute, TaskListener
+from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.timeline import read_timeline
 from emergence_assets.study.study import Study
 from resources.compute.local_processes import LocalProcesses
+from resources.errors import EmergenceError
 from resources.files.storage import Storage
 
 
@@ -30,6 +33,37 @@ def checkpoint_rows(study: Study, storage: Storage, models: Sequence[str]) -> li
             cached = source.is_cached(ref) if ref else None
             rows.append({"model": model, **asdict(entry), "failed": list(entry.failed), "cached": cached})
     return rows
+
+
+def list_new_models(plan: Plan) -> dict[str, str]:
+    """List the checkpoints of models that were not looked for yet, where the study does not list steps itself.
+
+    Returns:
+        Model to the reason why none of its checkpoints is known.
+    """
+    unlisted = {}
+    for model in plan.study.models if plan.study.listed_steps is None else ():
+        try:
+            timeline = plan.timeline(model) or refresh_timeline(plan.study, plan.storage, model)
+        except EmergenceError as error:
+            unlisted[model] = str(error)
+            continue
+        if not timeline.entries:
+            unlisted[model] = timeline.found_instead
+    plan.reload()
+    return unlisted
+
+
+def without_checkpoints(study: Study, storage: Storage, models: Sequence[str]) -> list[str]:
+    """Return a line for every model whose source has no checkpoint, by the stored timelines."""
+    if study.family.trained_here:
+        return []
+    timelines = {model: read_timeline(storage.timeline(model)) for model in models}
+    return [
+        f"{model} has no checkpoint yet" + (f": {timeline.found_instead}" if timeline.found_instead else "")
+        for model, timeline in timelines.items()
+        if timeline and not any(entry.identity for entry in timeline.entries)
+    ]
 
 
 def verify_checkpoints(study: Study, storage: Storage, models: Sequence[str], progress: TaskListener) -> list[str]:

@@ -39,6 +39,7 @@ REGISTRY = Table(
         string("reason", "why the step is not used, or was admitted; empty if it passes all rules", "text"),
         list_of("failed", "identity rules that the step fails", "name", pl.String),
         flag("on_time_axis", "whether the study uses the step"),
+        flag("made_here", "whether the study made the step, a step 0 with random weights, from the config"),
         string("upstream", "change that the last verification of the pin found; empty if none", "text"),
         list_of("groups", "tensor groups", "name", pl.String),
         list_of("group_hashes", "xxh3-128 of each group", "hash", pl.String),
@@ -52,6 +53,7 @@ REGISTRY = Table(
 
 RULES = (
     "files_are_whole",
+    "model_is_supported",
     "architecture_is_constant",
     "step_0_is_untrained",
     "weights_are_unique",

@@ -25,11 +25,11 @@ _COLOURS = {"ok": "green", "admitted": "yellow", "expected": "dim", "unjudged": 
 def checkpoints(context: click.Context, models: tuple[str, ...], verify: bool, as_json: bool) -> None:
     """List the checkpoints of the study: step, revision, size, cached or not, status.
 
-    With --verify the exit code is 1 when a checkpoint is left out or has changed.
+    The exit code is 1 when a model has no checkpoint; with --verify also when one is left out or has changed.
     """
     if context.invoked_subcommand:
         return
-    from emergence_assets.checkpoints.overview import checkpoint_rows, verify_checkpoints
+    from emergence_assets.checkpoints.overview import checkpoint_rows, verify_checkpoints, without_checkpoints
 
     plan = open_study()
     chosen = _chosen(plan, models)
@@ -38,6 +38,7 @@ def checkpoints(context: click.Context, models: tuple[str, ...], verify: bool, a
         with display() as progress:
             problems = verify_checkpoints(plan.study, plan.storage, chosen, progress)
     rows = checkpoint_rows(plan.study, plan.storage, chosen)
+    problems += without_checkpoints(plan.study, plan.storage, chosen)
     counts = Counter(row["status"] for row in rows)
     lines = [", ".join(f"{n} {status}" for status, n in counts.items()) or "no checkpoints"]
     lines += [coloured(f"problem: {problem}", "red") for problem in problems]
@@ -68,6 +69,22 @@ def lock(models: tuple[str, ...], update: bool, as_json: bool) -> None:
     if changes["moved"] and not update:
         lines.append("moved branches keep their pins; `emergence checkpoints lock --update` pins the new commits")
     show({"lock": str(path), **changes}, as_json, *lines, f"pins: {path}")
+
+
+@checkpoints.command()
+@models_option
+@click.option("--step", "steps", type=int, multiple=True, help="Only this step; may be repeated.")
+@as_json_option
+def forget(models: tuple[str, ...], steps: tuple[int, ...], as_json: bool) -> None:
+    """Leave out the steps whose files are gone: the next run makes all tables without them.
+
+    Without this command the results of such steps go on counting. Steps whose files come back are listed again.
+    """
+    from emergence_assets.checkpoints.listing import forget_lost
+
+    plan = open_study()
+    lines = forget_lost(plan.study, plan.storage, _chosen(plan, models), steps)
+    show({"forgotten": lines}, as_json, *(lines or ["no checkpoint is gone"]))
 
 
 def _listed(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from emergence_assets.cli.audit import audit
 from emergence_assets.cli.checkpoints import checkpoints
 from emergence_assets.cli.claims import claims
 from emergence_assets.cli.convergence import convergence
+from emergence_assets.cli.explore import explore
 from emergence_assets.cli.export import export
 from emergence_assets.cli.import_saes import import_saes_command
 from emergence_assets.cli.options import as_json_option, open_study, show, table, warning
@@ -19,6 +20,7 @@ from emergence_assets.cli.probes import probes
 from emergence_assets.cli.run import run
 from emergence_assets.cli.storage import storage
 from resources.errors import EmergenceError
+from resources.files.atomic import explained
 from resources.files.storage import path_of
 from resources.printable import printable
 
@@ -45,7 +47,7 @@ class Commands(click.Group):
         except OSError as error:
             if ctx.params.get("debug") or error.errno in (None, errno.EPIPE):
                 raise
-            _refuse(f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror))
+            _refuse(str(explained(error)))
             raise SystemExit(1) from None
         except KeyboardInterrupt:
             click.echo("stopped; finished cells are kept, and `emergence run` continues from there", err=True)
@@ -146,7 +148,7 @@ def studies() -> None:
         click.echo(f"  {name}: {', '.join(models if len(models) <= 6 else [*models[:4], '…', models[-1]])}")
 
 
-for command in (run, audit, checkpoints, probes, convergence, claims, storage, export, import_saes_command):
+for command in (run, audit, checkpoints, probes, convergence, claims, explore, storage, export, import_saes_command):
     main.add_command(command)
 
 

@@ -19,12 +19,15 @@ _NUMBERS = {
 @click.option("--level", "levels", multiple=True, metavar="LEVEL", help="Only this label level; may be repeated.")
 @as_json_option
 def probes(levels: tuple[str, ...], as_json: bool) -> None:
-    """Check the probe texts: copies, templates, length and statistical power. Downloads a probe set from its hub."""
+    """Check the probe texts: copies, templates, length, statistical power. Downloads a probe set, and pins a corpus."""
     import polars as pl
 
     from emergence_assets.features.probe_quality.report import probe_report
+    from emergence_assets.texts.study_corpus import corpus_sentence, pin_corpus
 
     plan = open_study()
+    pin_corpus(plan.study)
+    corpus = corpus_sentence(plan.study, plan.storage)
     report = probe_report(plan.study, plan.storage)
     require_known("level", levels, report.categories["category_level"].unique(maintain_order=True))
     if levels:
@@ -35,10 +38,11 @@ def probes(levels: tuple[str, ...], as_json: bool) -> None:
         for row in report.categories.iter_rows(named=True)
     ]
     show(
-        report.plain(),
+        report.plain() | {"corpus": corpus},
         as_json,
         f"{report.name}: {report.n_texts} texts, {report.n_units} without copies",
         f"prompt {report.template!r}{read_out}",
+        f"SAEs are trained on {corpus}",
         table((*_COLUMNS, "remarks"), rows),
         *report.sentences(),
         *map(warning, report.warnings),

@@ -53,12 +53,13 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
-        """Print the number of cells to compute, by asset."""
+    def planned(self, due: dict[str, int], total: dict[str, int], notes: Sequence[str] = ()) -> None:
+        """Print the number of cells to compute, by asset, and the notes."""
         work = {name: n for name, n in due.items() if n}
         if work:
             listed = ", ".join(f"{name} {n} of {total[name]}" for name, n in work.items())
-            self.console.print(f"to do: {listed}", highlight=False, markup=False)
+            for line in (f"to do: {listed}", *notes):
+                self.console.print(line, highlight=False, markup=False)
         else:
             self.console.print(
                 f"nothing to do: all {sum(total.values())} cells are up to date", highlight=False, markup=False

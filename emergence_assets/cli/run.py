@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--stage", "stages", multiple=True, metavar="STAGE", help="Only this stage; may be repeated.")
-@click.option("--device", metavar="auto|cpu|cuda:N", help="Device to compute on; default: EMERGENCE_DEVICE, else auto.")
+@click.option(
+    "--device", metavar="auto|cpu|cuda:N|spread", help="Device to compute on; default: EMERGENCE_DEVICE, else auto."
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes; default: one per core or GPU.")
 @click.option("--openlineage", metavar="URL", help="Receiver of OpenLineage events; default: OPENLINEAGE_URL.")
 @click.option("--again", is_flag=True, help="Make cells anew that failed a blocking check.")

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emergence_assets.cli.options import as_json_option, cells_options, coloured, display, open_study, show, table
+from emergence_assets.cli.options import (
+    as_json_option,
+    cells_options,
+    coloured,
+    display,
+    open_study,
+    show,
+    table,
+    warning,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -13,6 +22,7 @@ if TYPE_CHECKING:
     from emergence_assets.plan.disk_forecast import AssetForecast
     from emergence_assets.plan.plan import Plan
     from emergence_assets.plan.selection import Selection
+    from emergence_assets.saes.layers.memory import StreamMemory
 
 
 LAYOUT_NAMES = ("sae_lens", "dictionary_learning")
@@ -32,23 +42,26 @@ def storage(context: click.Context, by: tuple[str, ...], as_json: bool) -> None:
         return
     from dataclasses import asdict
 
+    from emergence_assets.checkpoints.overview import list_new_models
     from emergence_assets.plan.disk_forecast import forecast, format_bytes, other_bytes, room, storage_rows
     from emergence_assets.plan.selection import Selection
     from emergence_assets.saes.row_storage import storage_states
     from emergence_assets.texts.counting import text_counts
 
     plan = open_study()
+    unlisted = list_new_models(plan)
     counts = text_counts(plan.study, plan.storage)
     assets = forecast(plan, counts)
     space = room(plan, assets, counts)
     others = other_bytes(plan.storage)
     rows = storage_rows(plan, by) if by else []
     states = list(storage_states(plan, Selection()).values())
-    kinds = {kind: states.count(kind) for kind in ("stored", "evicted")}
+    kinds = {kind: states.count(kind) for kind in ("stored", "evicted", "sampled")}
     retention = plan.study.activations.retention
     result = {"retention": retention, "counts": counts._asdict(), "rows_are": kinds}
     result |= {"assets": [asdict(asset) for asset in assets], "others": others, "by": rows}
-    result |= {"room": asdict(space) | {"needed": space.needed, "fits": space.fits}}
+    fits = None if unlisted else space.fits
+    result |= {"room": asdict(space) | {"needed": space.needed, "fits": fits}, "unlisted": unlisted}
     if by:
         listed = [(*(row[name] for name in by), row["cells"], _size(row["bytes"])) for row in rows if row["bytes"]]
         show(result, as_json, table((*by, "cells", "on disk"), listed))
@@ -58,12 +71,24 @@ def storage(context: click.Context, by: tuple[str, ...], as_json: bool) -> None:
         + ", ".join(f"{n} cells {kind}" for kind, n in kinds.items()),
         "; ".join(f"{name} {format_bytes(n)}" for name, n in others.items()),
     ]
+    if retention == "stream":
+        model, memory = _memory(plan, counts.n_rows)
+        result |= {"stream_memory": {"model": model, **memory._asdict(), "total": memory.total}}
+        lines.append(memory.describe(model))
     if not counts.is_exact:
         lines.append("texts are not tokenised yet: rows are estimated")
-    outcome = "fits" if space.fits else "does NOT fit"
+    lines += [warning(f"without {model}, whose checkpoints are not known: {why}") for model, why in unlisted.items()]
+    outcome = {True: "fits", False: "does NOT fit", None: "not known whether it fits"}[fits]
     outcome = f"needed now {format_bytes(space.needed)} (5 % kept free), free {format_bytes(space.free)}: {outcome}"
-    lines.append(coloured(outcome, "green" if space.fits else "red"))
+    lines.append(coloured(outcome, "green" if fits else "red"))
     show(result, as_json, _forecast(plan.study.name, assets), *lines)
+
+
+def _memory(plan: "Plan", n_rows: int) -> tuple[str, "StreamMemory"]:
+    from emergence_assets.saes.layers.memory import largest_stream
+    from resources.compute.accelerator import choose_accelerator
+
+    return largest_stream(plan.study, n_rows, choose_accelerator().capture_batch)
 
 
 @storage.command()

@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from emergence_assets.checkpoints import keys
 from resources.tables.columns import auroc, choice, count, difference, flag, layer, p_value, share, step, string
 from resources.tables.table import Column
 
@@ -15,13 +16,13 @@ PAIRING = choice(
 )
 SOURCE = (
     layer("src_layer", "layer of the source"),
-    Column("src_sae_seed", pl.Int16, "SAE seed of the source", "seed", 0),
+    Column("src_sae_seed", keys.SAE_SEED.dtype, "SAE seed of the source", "seed", 0),
     Column("src_latent", pl.Int32, "latent of the source", "index", 0),
 )
 """Source latent of a match, in addition to model and step."""
 TARGET = (
     layer("dst_layer", "layer of the target"),
-    Column("dst_sae_seed", pl.Int16, "SAE seed of the target", "seed", 0),
+    Column("dst_sae_seed", keys.SAE_SEED.dtype, "SAE seed of the target", "seed", 0),
     Column("dst_latent", pl.Int32, "latent of the target", "index", 0),
 )
 """Target latent of a match, in addition to model and step."""

@@ -83,4 +83,3 @@ LATENT_STATISTICS = table_spec(
     n_bytes=_n_bytes,
     backfill="one_run",
 )
-SPECS = (LATENT_STATISTICS,)

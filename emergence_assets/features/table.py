@@ -94,7 +94,7 @@ PRESENCE_CELLS = Table(
         *with_interval(columns.P_DENSE, nullable=True),
         list_of("replicates", "bootstrap replicates of p_best over texts, joint over cells", "AUROC"),
         columns.REPLICATES_DENSE.or_null,
-        Column("sae_seed", pl.Int16, "seed of the SAE, or number of the random encoder", "seed", 0),
+        Column("sae_seed", keys.SAE_SEED.dtype, "seed of the SAE, or number of the random encoder", "seed", 0),
     ),
     ("sae_seed", "control_id", "category_level", "category"),
 )

@@ -11,7 +11,7 @@ from emergence_assets.orchestration.assets.tables import build_tables
 from emergence_assets.orchestration.automation.jobs import stage_jobs
 from emergence_assets.orchestration.automation.schedules import nightly_schedules
 from emergence_assets.orchestration.automation.sensors import arrival_sensors
-from emergence_assets.orchestration.instance.home import dead_run_sensor
+from emergence_assets.orchestration.instance.dead_runs import dead_run_sensor
 from emergence_assets.pipeline import specs_for
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.listeners import Listener

@@ -9,7 +9,8 @@ import dagster as dg
 from emergence_assets.emergence.presence.table import HEADLINE
 from emergence_assets.features.probe_quality.report import probe_report
 from emergence_assets.orchestration.build import build_definitions
-from emergence_assets.orchestration.instance.home import close_dead_runs, prepare_home
+from emergence_assets.orchestration.instance.dead_runs import close_dead_runs
+from emergence_assets.orchestration.instance.home import open_instance, prepare_home
 from emergence_assets.orchestration.instance.interruption import interruptions_kept
 from emergence_assets.orchestration.instance.partitions import asset_key, partitions
 from emergence_assets.orchestration.runs.openlineage import OpenLineageSender, openlineage_address
@@ -22,15 +23,15 @@ from emergence_assets.report.spec import HEADLINE_NAME, PAGE_NAME
 from emergence_assets.saes.row_storage import follow_retention
 from resources.compute.local_processes import LocalProcesses
 from resources.files.records import folder_provenance
-from resources.files.storage import Storage, prepare_folder
+from resources.files.storage import Storage, is_writable, prepare_folder
 from resources.tables.parquet import read_table
 
 
 def prepare_instance(plan: Plan) -> None:
     """Prepare the data folder and the instance, with all partitions of the study."""
+    home = prepare_home(plan.storage.data)
     prepare_folder(plan.storage.root)
-    prepare_home(plan.storage.data)
-    with dg.DagsterInstance.get() as instance:
+    with open_instance(home) as instance:
         close_dead_runs(instance)
         update_partitions(plan, instance)
 
@@ -56,12 +57,12 @@ def run_and_summarise(
         Plain values: cells made and seconds by asset, warnings, and the headline where a report exists.
     """
     address = openlineage_address(openlineage)
+    home = prepare_home(plan.storage.data)
     prepare_folder(plan.storage.root)
-    prepare_home(plan.storage.data)
     watch, sender = Stopwatch(), None
     with (
         interruptions_kept(),
-        dg.DagsterInstance.get() as instance,
+        open_instance(home) as instance,
         LocalProcesses() as workers,
         contextlib.ExitStack() as opened,
     ):
@@ -103,9 +104,13 @@ def _reported(storage: Storage) -> dict[str, Any]:
 
 
 def status_of_study(plan: Plan) -> list[AssetStatus]:
-    """Count the cells of every asset by state."""
-    prepare_home(plan.storage.data)
-    with dg.DagsterInstance.get() as instance:
+    """Count the cells of every asset by state.
+
+    In a data folder that cannot be written the event log cannot be opened: its last attempts are not counted as failed.
+    """
+    if not is_writable(plan.storage.data):
+        return study_status(plan, frozenset())
+    with open_instance(prepare_home(plan.storage.data)) as instance:
         return study_status(plan, _failed(plan, instance))
 
 

@@ -11,7 +11,7 @@ from emergence_assets.plan.cell import Cell, Grid
 from emergence_assets.plan.text_counts import TextCounts
 from emergence_assets.plan.timeline import Timeline
 from emergence_assets.study.study import Study
-from resources.compute.task import Task
+from resources.compute.task import Fetch, Task
 from resources.files.provenance import Provenance, Required
 from resources.files.storage import Storage
 from resources.files.versions import per_version
@@ -31,6 +31,8 @@ class Job:
     cells: tuple[Cell, ...]
     label: str
     """Name of the job in progress and errors."""
+    fetch: Fetch | None = None
+    """What brings the checkpoint of the job from a hub, ahead of the job."""
 
 
 Due = Sequence[tuple[Cell, Required]]

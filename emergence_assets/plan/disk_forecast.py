@@ -48,7 +48,7 @@ def forecast(plan: Plan, counts: TextCounts) -> list[AssetForecast]:
 
 
 def _of_asset(plan: Plan, spec: AssetSpec, model: str | None, counts: TextCounts) -> AssetForecast:
-    cells, n_done, now, finished, to_come = expected_cells(plan, spec, model), 0, 0, 0.0, 0.0
+    cells, n_done, now, finished, to_come = plan.cells(spec, model, expected=True), 0, 0, 0.0, 0.0
     for cell in cells:
         stored, predicted = stored_bytes(spec, plan, cell), spec.n_bytes(plan.study, cell, counts)
         now, finished = now + stored, finished + predicted
@@ -57,17 +57,6 @@ def _of_asset(plan: Plan, spec: AssetSpec, model: str | None, counts: TextCounts
         else:
             to_come += max(0.0, predicted - stored)
     return AssetForecast(spec.stage, spec.name, model, len(cells), n_done, now, round(finished), round(to_come))
-
-
-def expected_cells(plan: Plan, spec: AssetSpec, model: str | None) -> list[Cell]:
-    """List the cells of an asset, also those of listed steps whose checkpoints are not validated yet."""
-    if spec.grid in ("study", "model") or plan.study.listed_steps is None:
-        return plan.cells(spec, model)
-    known = plan.timeline(str(model))
-    if known is not None and known.entries:
-        return plan.cells(spec, model)
-    layers = plan.study.layers_of(str(model)) if spec.grid == "cell" else [None]
-    return [Cell(model, step, layer) for step in plan.study.listed_steps for layer in layers]
 
 
 def stored_bytes(spec: AssetSpec, plan: Plan, cell: Cell) -> int:

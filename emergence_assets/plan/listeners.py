@@ -14,8 +14,8 @@ CellProgress = Literal["began", "ended", "failed"]
 class Listener(Protocol):
     """Receives the events of a run."""
 
-    def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
-        """Receive the number of cells to make and of all cells, by asset."""
+    def planned(self, due: dict[str, int], total: dict[str, int], notes: Sequence[str] = ()) -> None:
+        """Receive the number of cells to make and of all cells, by asset; notes such as the memory that it takes."""
 
     def changed(self, progress: CellProgress, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
         """Receive the start, success or failure of some cells of an asset, in a Dagster run."""
@@ -44,10 +44,10 @@ class Listeners:
     def __init__(self, *listeners: Listener):
         self._listeners = listeners
 
-    def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
+    def planned(self, due: dict[str, int], total: dict[str, int], notes: Sequence[str] = ()) -> None:
         """See `Listener`."""
         for one in self._listeners:
-            one.planned(due, total)
+            one.planned(due, total, notes)
 
     def changed(self, progress: CellProgress, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
         """See `Listener`."""
@@ -62,7 +62,7 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
         self._began: dict[tuple[str, str], float] = {}
 
-    def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
+    def planned(self, due: dict[str, int], total: dict[str, int], notes: Sequence[str] = ()) -> None:
         """See `Listener`."""
 
     def changed(self, progress: CellProgress, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from emergence_assets.plan.asset_spec import AssetSpec, stored_provenance
-from emergence_assets.plan.cell import Cell, Grid
+from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.check_results import CheckResult, blocking_failures, check_results
 from emergence_assets.plan.code_version import code_version
 from emergence_assets.plan.timeline import Timeline, is_used, read_timeline
@@ -60,21 +60,35 @@ class Plan:
             step for step in listed if is_used(entries[step].status if step in entries else "unjudged", unvalidated)
         ]
 
-    def cells(self, spec: AssetSpec, model: str | None = None) -> list[Cell]:
-        """Return the cells of an asset, ordered by model, step and layer; only of `model` if given."""
-        return self._cells(spec.grid, model, spec.takes_unvalidated)
+    def cells(self, spec: AssetSpec, model: str | None = None, *, expected: bool = False) -> list[Cell]:
+        """Return the cells of an asset, ordered by model, step and layer; only of `model` if given.
 
-    def _cells(self, grid: Grid, model: str | None, unvalidated: bool) -> list[Cell]:
+        A model whose source has no checkpoint yet has no cells, and no part in the tables of the study.
+
+        Args:
+            spec: spec of the asset.
+            model: only cells of this model.
+            expected: add the cells of checkpoints that are not validated yet.
+        """
+        return self._cells(spec, model, expected or spec.takes_unvalidated)
+
+    def _cells(self, spec: AssetSpec, model: str | None, unvalidated: bool) -> list[Cell]:
+        grid = spec.grid
         if grid == "study":
             return [Cell()]
         models = [model] if model else self.study.models
         if grid == "model":
-            return [Cell(name) for name in models]
+            return [Cell(name) for name in models if self._has_checkpoint(name, used=spec.needs_cells)]
         grid_of_steps = [Cell(name, step) for name in models for step in self.steps_of(name, unvalidated)]
         if grid == "step":
             return grid_of_steps
         layers = {name: self.study.layers_of(name) for name in models}
         return [Cell(name, step, layer) for name, step, _ in grid_of_steps for layer in layers[str(name)]]
+
+    def _has_checkpoint(self, model: str, used: bool) -> bool:
+        """Return whether a model has a checkpoint (with `used`, one that may be used), or was not looked for yet."""
+        timeline = self.timeline(model)
+        return timeline is None or bool(self.steps_of(model, unvalidated=True) if used else timeline.entries)
 
     def forget_states(self) -> None:
         """Compare the stored cells again on the next request, because some were made."""
@@ -98,7 +112,7 @@ class Plan:
                 continue  # an external family has no training run
             one = source.source_cell(cell)
             # By the timeline of the consumer: a table is not made from a checkpoint that is not validated.
-            for candidate in self._cells(source.grid, cell.model, spec.takes_unvalidated) if one is None else [one]:
+            for candidate in self._cells(source, cell.model, spec.takes_unvalidated) if one is None else [one]:
                 if candidate.agrees(cell):
                     yield source, candidate
 
@@ -212,6 +226,13 @@ class Plan:
             )
         return self._failed_inputs[key]
 
+    def _why_none(self, cell: Cell) -> str:
+        """Return why the last of the checkpoints that are left out is left out; empty where none has a reason."""
+        models = [cell.model] if cell.model else self.study.models
+        timelines = [timeline for model in models if (timeline := self.timeline(model))]
+        reasons = [entry.reason for timeline in timelines for entry in timeline.entries if entry.reason]
+        return f": {reasons[-1]}" if reasons else ""
+
     def demand_inputs(self, spec: AssetSpec, cell: Cell, together: Collection[Cell] = ()) -> Required:
         """Return what a cell must be made from, after checking that all its inputs are done.
 
@@ -227,9 +248,9 @@ class Plan:
         for source, _ in upstream(self.study, list(self.specs.values()), spec, cell.model) if spec.needs_cells else ():
             if all(existing.name != source.name for existing, _ in inputs):
                 raise EmergenceError(
-                    f"{spec.name} of {cell} needs {source.name}, and no checkpoint can be used.",
+                    f"{spec.name} of {cell} needs {source.name}, and no checkpoint can be used{self._why_none(cell)}.",
                     where=self.storage.root,
-                    remedy="type `emergence checkpoints` for the reason",
+                    remedy="type `emergence checkpoints` for all checkpoints with their reasons",
                 )
         for source, source_cell in inputs:
             state = self.state(source, source_cell)

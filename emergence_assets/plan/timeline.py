@@ -23,6 +23,8 @@ yet; `missing`, which is wanted and absent or incomplete.
 """
 USED: tuple[Status, ...] = ("ok", "admitted", "expected")
 LEFT_OUT: tuple[Status, ...] = ("duplicate", "outlier", "quarantined")
+MADE_HERE = "made here from the config"
+"""Location of an untrained step 0 that the study made for a model without one; see `family.untrained`."""
 MAX_BYTES = 50_000_000
 
 
@@ -51,7 +53,7 @@ class TimelineEntry:
     weights_sha256: str = ""
     """SHA-256 of the weights as the source states it before a download; may be empty."""
     upstream: str = ""
-    """Result of the last verification of the pin; empty when nothing changed."""
+    """Change at the source since the checkpoint was listed, such as a moved branch; empty when nothing changed."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Timeline:
     entries: Annotated[tuple[TimelineEntry, ...], AfterValidator(ascending_steps)]
     validated_from: Annotated[str, Field(alias="judged")] = ""
     """Hash of the inputs of the validation: rules, measured checkpoints, and admitted steps of the study."""
+    found_instead: str = ""
+    """Where the source has no checkpoint of the model: what it has instead; otherwise empty."""
     format: Literal["emergence-time-axis"] = "emergence-time-axis"
     format_version: Literal[1] = 1
 

@@ -53,6 +53,8 @@ def _jobs(plan: Plan, due: Due) -> list[Job]:
 
 
 def _arguments(plan: Plan, cell: Cell, required: Required) -> dict[str, Any]:
+    from emergence_assets.features.probe_quality.report import probe_report
+
     origin = [
         {
             "asset": source.name,
@@ -77,6 +79,7 @@ def _arguments(plan: Plan, cell: Cell, required: Required) -> dict[str, Any]:
         "sizes": plan.study.sizes,
         "origin": origin,
         "checks": check_counts(plan, REPORT, cell),
+        "texts": probe_report(plan.study, plan.storage).warnings,
     }
 
 

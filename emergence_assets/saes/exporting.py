@@ -11,7 +11,7 @@ from typing import Any
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.selection import Selection
 from emergence_assets.saes.spec import METRICS_NAME, SAE, seed_folder
-from emergence_assets.study.study import Study
+from emergence_assets.texts.study_corpus import corpus_sentence
 from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors, replacing_file, replacing_folder
 
@@ -25,8 +25,7 @@ model, step, layer, seed and quality, and whether they were trained here or impo
 * Models: {models}.
 * Hook point: output of block `layer` (`resid_post`), counted from 0. The first token of a text is left out of training
   and of all figures.
-* Trained on {positions} of {study.activations.training_texts} WordNet glosses; context {study.family.context} tokens,
-  with a begin token in front.
+* Trained on {corpus}; context {study.family.context} tokens, with a begin token in front.
 * {study.sae.n_latents} latents, {study.sae.k} active per token{prefixes}, {study.sae.n_steps} steps of
   {study.sae.batch_size} rows; seeds {seeds}.
 * Active latents of a token: {selection}.
@@ -91,7 +90,7 @@ def export_saes(
     _write_text(folder / INDEX_NAME, json.dumps(index, indent=2) + "\n")
     _write_text(
         folder / "README.md",
-        _card(plan.study, VARIANTS[plan.study.sae.variant].description, layout, len(every), seeds_of_all),
+        _card(plan, VARIANTS[plan.study.sae.variant].description, layout, len(every), seeds_of_all),
     )
     return written
 
@@ -135,13 +134,14 @@ def _place(new: Path, target: Path) -> None:
             shutil.copyfile(new / name, temporary / name)
 
 
-def _card(study: Study, description: str, layout: str, n_saes: int, seeds: Sequence[int]) -> str:
+def _card(plan: Plan, description: str, layout: str, n_saes: int, seeds: Sequence[int]) -> str:
+    study = plan.study
     return CARD.format(
         study=study,
         n_saes=n_saes,
         layout=layout,
         models=", ".join(study.models),
-        positions="every token but the first" if study.activations.positions == "all" else "the last token",
+        corpus=corpus_sentence(study, plan.storage),
         selection=description,
         prefixes=f", Matryoshka prefixes {study.sae.prefixes}" if study.sae.prefixes else "",
         seeds=", ".join(map(str, seeds)),

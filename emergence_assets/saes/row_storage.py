@@ -7,7 +7,7 @@ from typing import Any
 
 from emergence_assets.activations.files.layout import StorageState
 from emergence_assets.activations.files.reading import open_rows, read_attrs, read_spec
-from emergence_assets.activations.spec import ACTIVATIONS, capture_arguments
+from emergence_assets.activations.spec import ACTIVATIONS, capture_arguments, checkpoint_fetch
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.listeners import ListeningCompute, TaskListener
 from emergence_assets.plan.plan import Plan
@@ -84,7 +84,11 @@ def restore(plan: Plan, selection: Selection, progress: TaskListener) -> dict[st
             "origin": capture_arguments(plan, checkpoint),
             "layers": {str(cell.layer): str(ACTIVATIONS.path(plan.storage, cell)) for cell in cells},
         }
-        tasks.append(Task("emergence_assets.activations.forward.worker:restore_layers", arguments, str(checkpoint)))
+        function, fetch = (
+            "emergence_assets.activations.forward.worker:restore_layers",
+            checkpoint_fetch(plan, checkpoint),
+        )
+        tasks.append(Task(function, arguments, str(checkpoint), fetch=fetch))
     _run(tasks, progress)
     return {"restored": len(evicted)}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.activations.spec import ACTIVATIONS, by_checkpoint, capture_arguments
+from emergence_assets.activations.spec import ACTIVATIONS, by_checkpoint, capture_arguments, checkpoint_fetch
 from emergence_assets.plan.asset_spec import AssetSpec, Due, Job
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.plan import Plan
@@ -20,8 +20,6 @@ from resources.files.records import folder_provenance, required_to_json, verify_
 from resources.files.storage import Storage
 from resources.files.versions import file_sha256
 
-EVALUATION_SHARE = 10
-"""Every tenth training text is held out: it is not trained on, and measures the quality of the SAE."""
 METRICS_NAME = "metrics.json"
 WEIGHTS_NAME = "sae_weights.safetensors"
 CURVE_NAME = "training_curve.png"
@@ -29,7 +27,7 @@ CURVE_NAME = "training_curve.png"
 
 def _sae_recipe(study: Study, storage: Storage, cell: Cell) -> Mapping[str, Any]:
     settings = study.sae.model_dump(exclude={"warm_start"})
-    recipe: dict[str, Any] = {"sae": settings, "evaluation_share": EVALUATION_SHARE}
+    recipe: dict[str, Any] = {"sae": settings}
     weights = {str(seed): imported_folder(storage, cell, seed) / WEIGHTS_NAME for seed in study.sae.seeds}
     imported = {seed: file_sha256(path) for seed, path in weights.items() if path.exists()}
     if imported:
@@ -93,6 +91,7 @@ def _jobs(plan: Plan, due: Due) -> list[Job]:
             {"work": [work for work, _ in chain], "evict": plan.study.activations.retention == "drop-after-sae"},
             tuple(cell for _, cells in chain for cell in cells),
             str(chain[0][1][0] if len(chain[0][1]) == 1 else Cell(*chain[0][1][0][:2])),
+            checkpoint_fetch(plan, Cell(*chain[0][1][0][:2])) if chain[0][0]["streamed"] else None,
         )
         for chain in chains.values()
     ]
@@ -120,7 +119,12 @@ def _work(plan: Plan, checkpoint: Cell, selected: Mapping[Cell, Required], strea
                 for seed in required.recipe.get("imported", ())
             },
         }
-    return {"origin": capture_arguments(plan, checkpoint), "layers": layers, "streamed": streamed}
+    return {
+        "origin": capture_arguments(plan, checkpoint),
+        "layers": layers,
+        "streamed": streamed,
+        "mixing_rows": plan.study.sae.mixing_rows,
+    }
 
 
 SAE = AssetSpec(

@@ -8,13 +8,23 @@ from pydantic import Field, field_validator, model_validator
 
 from emergence_assets.study.models import HubShape, ModelShape, PublishedShape
 from emergence_assets.study.presets import preset
-from emergence_assets.study.strict import ModelName, Positive, Seed, StrictModel, reject_repeats
+from emergence_assets.study.strict import (
+    Items,
+    ModelName,
+    Positive,
+    Seed,
+    Step,
+    StrictModel,
+    TokensPerStep,
+    reject_repeats,
+)
 from resources.errors import EmergenceError
 
 Shape = TypeVar("Shape", bound=ModelShape | PublishedShape)
 Outside = TypeVar("Outside", bound=PublishedShape)
 OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 """Environment variables that forbid the use of a hub."""
+MAX_MODELS = 1000
 _TRUE = ("1", "ON", "YES", "TRUE")
 """Values that set these variables, as huggingface_hub reads them."""
 _OWN = ("replicate_of", "seed", "repository")
@@ -29,7 +39,7 @@ class ModelFamily(StrictModel, Generic[Shape]):
 
     trained_here: ClassVar[bool] = False
     """Whether the study trains the models itself, with the corpus and the tokenizer of this project."""
-    models: dict[ModelName, Shape] = Field(min_length=1)
+    models: dict[ModelName, Shape] = Field(min_length=1, max_length=MAX_MODELS)
     """Model name to shape, smallest first; with a preset a list of names is enough."""
     context: int = Field(default=64, ge=8, le=2048)
     """Length limit of a text in tokens; also the length of a training sequence if models are trained here."""
@@ -39,7 +49,7 @@ class ModelFamily(StrictModel, Generic[Shape]):
     def _fill_replicates(cls, declared: Any) -> Any:
         """Copy unset fields of a replicate from its original; `seed` and `repository` are never copied."""
         models = declared.get("models") if isinstance(declared, dict) else None
-        if not isinstance(models, dict):
+        if not isinstance(models, dict) or len(models) > MAX_MODELS:
             return declared
         runs = {
             name: shape["replicate_of"]
@@ -108,12 +118,14 @@ class TrainedHere(ModelFamily[ModelShape]):
     """A family that the study trains itself on the WordNet glosses of this project."""
 
     trained_here: ClassVar[bool] = True
+    untrained: ClassVar[Literal[False]] = False
+    untrained_seed: ClassVar[int] = 0
     begin_token: ClassVar[None] = None
     blocks: ClassVar[None] = None
     source: Literal["trained-here"]
     n_steps: Positive
     """Length of the learning-rate schedule in optimiser steps."""
-    batch_size: Positive = 8
+    batch_size: int = Field(default=8, gt=0, le=1_000_000)
     """Sequences per step."""
     seed: Seed = 0
     """Seed of the initial weights."""
@@ -124,10 +136,12 @@ class TrainedHere(ModelFamily[ModelShape]):
     def _runs_differ(self) -> "TrainedHere":
         for original in dict.fromkeys(self.replicates.values()):
             runs = [original, *(name for name, of in self.replicates.items() if of == original)]
-            seeds = [self.training_of(run)["seed"] for run in runs]
-            for run, seed in zip(runs, seeds, strict=True):
-                if seeds.count(seed) > 1:
+            taken: set[int] = set()
+            for run in runs:
+                seed = self.training_of(run)["seed"]
+                if seed in taken:
                     raise ValueError(f"{run} has seed {seed}, as another run of {original}; give each its own")
+                taken.add(seed)
         return self
 
     def check_steps(self, steps: Literal["all"] | list[int]) -> None:
@@ -163,7 +177,7 @@ class TrainedHere(ModelFamily[ModelShape]):
 class Published(ModelFamily[Outside]):
     """Fields of families that are trained elsewhere."""
 
-    tokens_per_step: Positive
+    tokens_per_step: TokensPerStep
     """Training tokens of one step; 2,097,152 for Pythia."""
     begin_token: str | None = None
     """Token in front of every text; by default the tokenizer's own."""
@@ -171,7 +185,12 @@ class Published(ModelFamily[Outside]):
     """Module path of the list of blocks, such as `gpt_neox.layers`; by default it is found."""
     context: int = Field(default=512, ge=8, le=2048)
     """Length limit of a text in tokens. Longer texts are left out and reported; shorter ones cost nothing more."""
-    trust_remote_code: list[ModelName] = Field(default=[])
+    untrained: bool = False
+    """Make a step 0 for models whose source has none: the config with the random weights of the library. Every claim
+    about such a model has the control `step0_made_here`, and none has grade A."""
+    untrained_seed: Seed = 0
+    """Seed of these weights."""
+    trust_remote_code: Items[ModelName] = Field(default=[])
     """Models whose own Python code may be run. The code has all rights of the user: read it first."""
 
     def tokens_per_step_of(self, model: str) -> int:
@@ -195,11 +214,11 @@ class Hub(Published[HubShape]):
     """Repository of one model, for example `EleutherAI/{model}`."""
     revision: str = "step{step}"
     """Name of the revision of one step; `{any}` stands for anything, as in `stage1-step{step}-tokens{any}B`."""
-    step_offset: int = Field(default=0, ge=0)
+    step_offset: Step = 0
     """Added to the number in the name, if the first revision, such as `ckpt_000`, is not the untrained model."""
     lock: str | None = None
     """File that pins every revision to a commit, to be kept under version control; by default in the data folder."""
-    cache_gb: float = Field(default=50.0, gt=0)
+    cache_gb: float = Field(default=50.0, gt=0, le=1e9)
     """Fetched weights are kept up to this size in 10^9 bytes; the least recently used are removed first."""
     offline: bool = False
     """Use only the lock file and the cache."""
@@ -252,7 +271,7 @@ class Local(Published[PublishedShape]):
     """Folder of a checkpoint, relative to the root."""
     marker: str | None = Field(default=None, pattern=r"^[\w.-]+$")
     """Name of a file that every finished checkpoint has, such as `DONE`; by default none is required."""
-    settle_seconds: float = Field(default=10.0, ge=0)
+    settle_seconds: float = Field(default=10.0, ge=0, le=1e6)
     """A checkpoint is complete when none of its files changed for this many seconds."""
 
     @field_validator("folder")
@@ -272,7 +291,7 @@ def _one_step(pattern: str) -> str:
     return pattern
 
 
-_CHECKPOINT_NAME = re.compile(r"(?P<model>[^/]+)/step(?P<step>\d+)")
+_CHECKPOINT_NAME = re.compile(r"(?P<model>[^/]+)/step(?P<step>[0-9]{1,10})")
 
 
 def steps_by_model(names: list[str], models: list[str]) -> dict[str, list[int]]:
@@ -286,6 +305,6 @@ def steps_by_model(names: list[str], models: list[str]) -> dict[str, list[int]]:
     for name in names:
         parts = _CHECKPOINT_NAME.fullmatch(name)
         if parts is None or parts["model"] not in steps:
-            raise ValueError(f"{name!r} is no checkpoint of this family; write it as {models[0]}/step1000")
+            raise ValueError(f"{name!r:.100} is no checkpoint of this family; write it as {models[0]}/step1000")
         steps[parts["model"]].append(int(parts["step"]))
     return steps

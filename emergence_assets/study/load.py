@@ -12,6 +12,8 @@ from resources.errors import EmergenceError
 from resources.files.plain_yaml import read_yaml
 from resources.files.storage import path_of
 
+SHOWN_ERRORS, SHOWN_CHARACTERS, SHOWN_PROBLEM = 20, 80, 1000
+"""Most errors of a study file in a message, and most characters of a value and of a problem."""
 STUDIES_FOLDER = Path(__file__).parent / "studies"
 
 
@@ -46,8 +48,10 @@ def load_study(name_or_path: str | None = None, seed: int | None = None) -> Stud
 
 def _seed() -> int:
     wanted = os.environ.get("EMERGENCE_SEED") or "0"
-    if not wanted.isdecimal() or int(wanted) > MOST:
-        raise EmergenceError(f"EMERGENCE_SEED is {wanted!r}.", remedy=f"set it to a number from 0 to {MOST}")
+    if not wanted.isdecimal() or len(wanted) > 9 or int(wanted) > MOST:
+        raise EmergenceError(
+            f"EMERGENCE_SEED is {wanted[:SHOWN_CHARACTERS]!r}.", remedy=f"set it to a number from 0 to {MOST}"
+        )
     return int(wanted)
 
 
@@ -60,8 +64,11 @@ def parse_study(declared: Any, where: str = "study") -> Study:
     try:
         return Study.model_validate(declared)
     except ValidationError as error:
-        problems = [f"  - {_field_problem(dict(problem))}" for problem in error.errors()]
-        count = "an error" if len(problems) == 1 else f"{len(problems)} errors"
+        found = error.errors(include_url=False)
+        problems = [f"  - {_field_problem(dict(problem))}" for problem in found[:SHOWN_ERRORS]]
+        if len(found) > SHOWN_ERRORS:
+            problems.append(f"  and {len(found) - SHOWN_ERRORS} more")
+        count = "an error" if len(found) == 1 else f"{len(found)} errors"
         raise EmergenceError(
             "\n".join([f"The study file has {count}:", *problems]),
             where=where,
@@ -72,11 +79,18 @@ def parse_study(declared: Any, where: str = "study") -> Study:
 def _field_problem(problem: dict[str, Any]) -> str:
     """Describe a problem in one line: field, problem, remedy, value."""
     field = ".".join(str(part) for part in problem["loc"] if part not in ("(word)", "(list)")) or "the study"
+    field = field[:SHOWN_PROBLEM]
     if problem["type"] == "extra_forbidden":
         return f"{field}: unknown key; check its spelling and indentation"
     if problem["type"] == "missing":
         return f"{field}: is required; add it"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ")[:SHOWN_PROBLEM]
     value = problem.get("input")
-    shown = f" (found {value!r})" if isinstance(value, str | int | float | bool | None) else ""
+    if isinstance(value, int) and value.bit_length() > 400:
+        shown = f" (found a number of {value.bit_length()} bits)"  # Python writes none of more than 4300 digits
+    elif isinstance(value, str | int | float | bool | None):
+        text = repr(value)
+        shown = f" (found {text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + '…'})"
+    else:
+        shown = ""
     return f"{field}: {message}{shown}"

@@ -1,18 +1,27 @@
 """Shapes of models in a study file."""
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
-from emergence_assets.study.strict import ModelName, Positive, Seed, StrictModel
+from emergence_assets.study.strict import ModelName, Seed, StrictModel, TokensPerStep
+
+Width = Annotated[int, Field(gt=0, le=1_000_000)]
+"""Width of a residual stream; that of the widest published models is below 20,000."""
+Layers = Annotated[int, Field(gt=0, le=10_000)]
+"""Number of blocks; tables store the index of a block in 16 bits."""
+Heads = Annotated[int, Field(gt=0, le=10_000)]
+"""Attention heads of a block; tables store the index of a head in 16 bits."""
 
 
 class ModelShape(StrictModel):
     """A GPT-NeoX model that is trained here."""
 
-    d_model: Positive
+    d_model: Width
     """Width of the residual stream."""
-    n_layers: Positive
+    n_layers: Layers
     """Number of blocks."""
-    n_heads: Positive
+    n_heads: Heads
     """Attention heads; divides d_model."""
     learning_rate: float = Field(gt=0, le=1)
     """Peak learning rate of AdamW."""
@@ -33,9 +42,9 @@ class ModelShape(StrictModel):
 class PublishedShape(StrictModel):
     """A published model; width and layers are checked against the config of every checkpoint."""
 
-    d_model: Positive
-    n_layers: Positive
-    tokens_per_step: Positive | None = None
+    d_model: Width
+    n_layers: Layers
+    tokens_per_step: TokensPerStep | None = None
     """Training tokens per step; by default the value of the family."""
     replicate_of: ModelName | None = None
     """The model of which this is another training run, such as `pythia-70m` of `pythia-70m-seed1`; it is no further

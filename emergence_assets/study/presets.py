@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field, TypeAdapter, ValidationError
 
 from emergence_assets.study.models import HubShape
-from emergence_assets.study.strict import ModelName, Positive, StrictModel
+from emergence_assets.study.strict import ModelName, Step, StrictModel, TokensPerStep
 from resources.errors import EmergenceError
 from resources.files.plain_yaml import read_yaml
 
@@ -24,9 +24,9 @@ class Preset(StrictModel):
     """Template of a model's repository."""
     revision: str
     """Pattern of a step's revision."""
-    tokens_per_step: Positive
+    tokens_per_step: TokensPerStep
     """Training tokens per step of the revision's number."""
-    step_offset: int = Field(default=0, ge=0)
+    step_offset: Step = 0
     """Added to the number in a revision, so that step 0 is the untrained model."""
     models: Mapping[ModelName, HubShape] = Field(min_length=1)
     """Model name to shape, smallest first."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from emergence_assets.study.strict import Positive, Seed, StrictModel, distinct
+from emergence_assets.study.strict import MOST, Positive, Seed, StrictModel, distinct
 
 RESERVED_COLUMNS = ("text_id", "text", "split", "unit", "place", "document")
 """Columns of every probe set; no label level may have one of these names."""
@@ -16,7 +16,7 @@ class WordNetProbes(StrictModel):
     source: Literal["wordnet"]
     texts_per_category: Positive = 200
     """Maximum number of texts of one subject."""
-    min_texts_per_category: int = Field(default=40, ge=8)
+    min_texts_per_category: int = Field(default=40, ge=8, le=MOST)
     """Categories with fewer texts are left out."""
     seed: Seed = 0
 
@@ -27,7 +27,7 @@ class PromptedProbes(StrictModel):
     template: str = Field(default="{text}\nAnswer:", max_length=10_000)
     r"""Prompt around every text, as in `{text}\nAnswer:`. The residual stream is read at the last token of the prompt,
     which has to be the same for all texts."""
-    min_texts_per_category: int = Field(default=40, ge=8)
+    min_texts_per_category: int = Field(default=40, ge=8, le=MOST)
     """Categories with fewer texts are left out."""
 
     @field_validator("template")
@@ -49,7 +49,7 @@ class TableProbes(PromptedProbes):
     source: Literal["table"]
     path: str
     """File that ends in .csv, .tsv, .jsonl, .ndjson or .parquet; relative to the working directory."""
-    levels: Annotated[list[str], distinct("level")] = Field(min_length=1)
+    levels: Annotated[list[str], distinct("level")] = Field(min_length=1, max_length=100)
     """Label columns, finest first; the first is the primary level."""
     text_column: str = "text"
     text_id_column: str | None = None

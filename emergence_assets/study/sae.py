@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from emergence_assets.study.strict import Positive, Seed, StrictModel, reject_repeats
+from emergence_assets.study.strict import MOST, Items, Positive, Seed, Step, StrictModel, reject_repeats
 
 VariantName = Literal["topk", "batchtopk", "jumprelu"]
 """Names of the variants; `saes/variants/registry.py` maps each to its class."""
@@ -30,7 +30,7 @@ class WarmStartSettings(StrictModel):
 
     n_steps: Positive | None = None
     """Optimiser steps of a warm-started SAE; by default the `n_steps` of the other SAEs."""
-    control_steps: list[int] = Field(default=[])
+    control_steps: Items[Step] = Field(default=[])
     """Training steps of the model at which a cold control is trained too."""
 
 
@@ -43,7 +43,7 @@ class SAESettings(StrictModel):
     """Active latents per token: exactly (topk), on average over a batch (batchtopk), or as a target (jumprelu)."""
     variant: VariantName = "topk"
     """Rule that turns pre-activations into activations."""
-    prefixes: list[Positive] = Field(default=[])
+    prefixes: list[Positive] = Field(default=[], max_length=100)
     """Matryoshka (Bussmann et al. 2025, arXiv 2503.17547): for each number n, the first n latents alone are
     trained to reconstruct, like the whole dictionary; the loss is the mean over all of them. Ascending, without
     n_latents."""
@@ -51,6 +51,12 @@ class SAESettings(StrictModel):
     """Optimiser steps."""
     batch_size: Positive = 1024
     """Tokens per optimiser step; rows are repeated when there are fewer."""
+    mixing_rows: Positive | None = None
+    """Rows of a layer that are shuffled together, and held in memory when rows are streamed: whole contexts drawn at
+    random from all texts. By default as many rows as take 1 GiB. More rows mix better and take more memory."""
+    massive: Literal["leave_out", "keep"] = "leave_out"
+    """Rows with massive activations: left out (rule `norm_10x_median_v1`: an L2 norm of more than ten times the median
+    of the layer) or kept. Their share is in `sae_metrics`."""
     learning_rate: float = Field(default=3e-3, gt=0, le=1)
     """Peak learning rate of Adam."""
     clip_norm: float | None = Field(default=None, gt=0)
@@ -62,15 +68,19 @@ class SAESettings(StrictModel):
     """Revive dead latents; by default they are left alone."""
     warm_start: WarmStartSettings | None = None
     """Start from the SAE of the step before; by default from random directions, so that identity is never inertia."""
-    fidelity_texts: int = Field(default=64, ge=0)
+    fidelity_texts: int = Field(default=64, ge=0, le=MOST)
     """Held-out texts on which the model runs with its layer replaced by the reconstruction; 0 omits it."""
-    seeds: list[Seed] = Field(default=[0], min_length=1)
+    seeds: list[Seed] = Field(default=[0], min_length=1, max_length=1000)
     """One SAE per seed and cell."""
 
     @model_validator(mode="after")
     def _latents_suffice(self) -> "SAESettings":
         if self.k > self.n_latents:
             raise ValueError(f"k {self.k} is larger than n_latents {self.n_latents}; lower k or raise n_latents")
+        if self.k * self.batch_size > MOST:
+            raise ValueError(
+                f"a batch has k {self.k} times batch_size {self.batch_size} active latents, more than {MOST}; lower one"
+            )
         if self.prefixes != sorted(set(self.prefixes)) or any(one >= self.n_latents for one in self.prefixes):
             raise ValueError(f"prefixes must ascend and stay below n_latents {self.n_latents}, found {self.prefixes}")
         reject_repeats(self.seeds, "seed")

@@ -8,7 +8,7 @@ STRIDE = 100
 SEEDS = ("seed", "data_seed", "seeds")
 """Names of the fields with one seed or a list of seeds."""
 MOST = 300
-"""Largest number of a variant: SAE seeds are stored in 16 bits."""
+"""Largest number of a variant."""
 
 
 def reseeded(declared: dict[str, Any], seed: int) -> dict[str, Any]:

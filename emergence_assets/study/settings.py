@@ -11,12 +11,13 @@ from emergence_assets.study.strict import Positive, Seed, StrictModel, distinct
 class Activations(StrictModel):
     """Rows of the residual stream that are stored."""
 
-    training_texts: Positive
-    """Number of texts from the training split on whose residual stream SAEs are trained."""
+    training_texts: Positive | None = None
+    """Number of glosses on whose residual stream SAEs are trained; for the corpus `wordnet` alone, which needs it."""
     positions: Literal["read_out", "all"] = "read_out"
     """Stored tokens of a training text: the read-out token alone, or all but the first."""
     training_tokens: Positive | None = None
-    """Maximum number of training rows: texts are taken in order as long as they fit. By default all rows."""
+    """Maximum number of training rows: texts are taken in order as long as they fit. By default all rows. Of a corpus
+    of files exactly as many rows as whole contexts hold."""
     dtype: Literal["float16", "bfloat16", "float32"] = "float16"
     """Data type of the files."""
     compute_dtype: Literal["float32", "bfloat16", "float16"] = "float32"

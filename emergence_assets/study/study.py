@@ -1,18 +1,22 @@
 """Schema of the study file, from which the whole pipeline is derived."""
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from emergence_assets.study.corpus import Corpus, WordNetCorpus
 from emergence_assets.study.family import Family, steps_by_model
 from emergence_assets.study.probe_set import ProbeDesign
 from emergence_assets.study.sae import SAESettings
 from emergence_assets.study.settings import Activations, Compression, FeatureUse, Mechanism, Statistics
-from emergence_assets.study.strict import ModelName, Name, StrictModel, reject_repeats
+from emergence_assets.study.strict import Items, ModelName, Name, Step, StrictModel, reject_repeats
 from resources.files.storage import SHARED_FOLDERS
 
 EMBEDDING_LAYER = -1
 """Layer index of the embedding output; blocks count from 0."""
+MAX_CELLS = 1_000_000
+"""Most cells: one per step and layer of every model. The plan keeps all of them in memory."""
 OPERATIONAL = ("lock", "cache_gb", "offline", "marker", "settle_seconds")
 """Fields of a family that affect how checkpoints are fetched, but no result."""
 
@@ -24,19 +28,21 @@ class Study(StrictModel):
     description: str = ""
     family: Family
     steps: Annotated[
-        Annotated[Literal["all"], Tag("(word)")] | Annotated[list[Annotated[int, Field(ge=0)]], Tag("(list)")],
+        Annotated[Literal["all"], Tag("(word)")] | Annotated[Items[Step], Tag("(list)")],
         Discriminator(lambda value: "(word)" if isinstance(value, str) else "(list)"),
     ]
     """Training steps, ascending; `all` are the steps of the source, including later ones."""
-    admit: list[str] = Field(default=[])
+    admit: Items[str] = Field(default=[])
     """Checkpoints that are used although they fail an identity rule, by name: `pythia-70m/step1000`."""
     automation: bool = False
     """Start with sensors and schedule on: new checkpoints are found and their cells made automatically."""
     automation_seconds: int = Field(default=30, ge=1, le=3600)
     """Seconds between two ticks of the sensors for new checkpoints and for due cells."""
-    layers: Literal["all"] | list[int] | dict[ModelName, list[int]] = "all"
+    layers: Literal["all"] | Items[int] | dict[ModelName, Items[int]] = "all"
     """Blocks whose output is read, from 0; -1 is the embedding. One list for all models, or one per model."""
     probe_set: ProbeDesign
+    corpus: Corpus = WordNetCorpus(source="wordnet")
+    """Texts on which SAEs are trained."""
     activations: Activations
     sae: SAESettings
     fixed_expansion: bool = True
@@ -56,8 +62,9 @@ class Study(StrictModel):
         if not steps:
             raise ValueError("no step is listed; list them, or write all")
         reject_repeats(steps, "step")
-        if steps != sorted(steps):
-            raise ValueError(f"steps must ascend, but {steps} does not; sort them")
+        for before, step in pairwise(steps):
+            if step < before:
+                raise ValueError(f"steps must ascend, but {step} follows {before}; sort them")
         if steps[0] != 0:
             raise ValueError(f"the first step is {steps[0]}; step 0 is the control of every curve, add it")
         return steps
@@ -94,6 +101,30 @@ class Study(StrictModel):
         for model, original in self.family.replicates.items():
             if self.layers_of(model) != self.layers_of(original):
                 raise ValueError(f"layers of {model} are not those of {original}, of which it is another run")
+        return self
+
+    @model_validator(mode="after")
+    def _corpus_has_a_size(self) -> "Study":
+        kept = self.activations
+        if isinstance(self.corpus, WordNetCorpus):
+            if kept.training_texts is None:
+                raise ValueError("activations.training_texts is missing; give the number of glosses to train on")
+            return self
+        if kept.training_texts is not None:
+            raise ValueError("activations.training_texts counts glosses; remove it, and set training_tokens")
+        if kept.training_tokens is None:
+            raise ValueError("activations.training_tokens is missing; give the number of tokens to train on")
+        if kept.positions != "all":
+            raise ValueError("a corpus of documents has no read-out token; set activations.positions to all")
+        return self
+
+    @model_validator(mode="after")
+    def _cells_are_not_too_many(self) -> "Study":
+        n_layers = sum(len(self.layers_of(model)) for model in self.models)
+        n_cells = n_layers * len(self.listed_steps or [0])
+        if n_cells > MAX_CELLS:
+            what = f"{len(self.models)} models with {n_layers} layers, at {len(self.listed_steps or [0])} steps"
+            raise ValueError(f"{what}, are {n_cells} cells, more than {MAX_CELLS}; list fewer of them")
         return self
 
     @model_validator(mode="after")

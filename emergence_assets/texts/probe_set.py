@@ -21,6 +21,8 @@ from resources.errors import EmergenceError
 
 WHOLE = "{text}"
 """Template that leaves the text unchanged."""
+MAX_CATEGORIES = 32_767
+"""Most categories of a level: the category of a text is stored in 16 bits (`features/statistics/labels.py`)."""
 LEFT_OUT_SCHEMA = {"category_level": pl.String, "category": pl.String, "n_texts": pl.Int32, "reason": pl.String}
 
 
@@ -128,7 +130,8 @@ def table_probes(
         coarser: further levels, each a mapping from categories of the first level; see `category_maps.py`.
 
     Raises:
-        EmergenceError: the file is invalid, or fewer than two categories of the first level remain.
+        EmergenceError: the file is invalid, fewer than two categories of the first level remain, or a level has more
+            than `MAX_CATEGORIES`.
     """
     coarser = coarser or {}
     all_levels = (*levels, *coarser)
@@ -198,6 +201,12 @@ def _probe_set(
     if texts[levels[0]].drop_nulls().n_unique() < 2:
         what = f"fewer than two categories of level {levels[0]} have {min_texts_per_category} texts"
         raise EmergenceError(what, where=name, remedy="give more texts, or lower min_texts_per_category")
+    for level in levels:
+        if (n_categories := texts[level].drop_nulls().n_unique()) > MAX_CATEGORIES:
+            what = f"level {level} has {n_categories} categories, more than {MAX_CATEGORIES}"
+            raise EmergenceError(
+                what, where=name, remedy="raise min_texts_per_category, or join categories in the file"
+            )
     texts = texts.select("text_id", _prompts(pl.col("text"), template), "split", "unit", *levels)
     return ProbeSet(name, texts, levels, pl.concat(left_out), template)
 

@@ -1,6 +1,6 @@
 """Tokenise training texts and probe texts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,11 +8,15 @@ import numpy as np
 import polars as pl
 from tokenizers import Tokenizer
 
+from emergence_assets.texts.corpus.overlap import ProbeRuns
+from emergence_assets.texts.corpus.packing import pack
 from emergence_assets.texts.tokens import Positions, Tokens
 from resources.errors import EmergenceError
 
 BEGIN_TOKENS = ("<|endoftext|>", "<|begin_of_text|>", "<s>", "<bos>", "[CLS]")
 """Names of the begin token in published families, for tokenizers that do not add it."""
+MIN_CONTEXTS = 20
+"""Smallest number of contexts of a corpus: every tenth is held out."""
 MIN_SAME_END = 0.8
 """Smallest share of the probe texts that end in the same token; the others are dropped."""
 
@@ -57,6 +61,73 @@ def tokenise(
     return Tokens(
         training.text_id, training.ids, probe.text_id, probe.ids, positions, context, training.dropped, probe.dropped
     )
+
+
+class CorpusCounts(NamedTuple):
+    """What was read of a training corpus."""
+
+    n_documents: int
+    n_overlapping: int
+    """Documents that were left out, because they share a run of words with a probe text."""
+    n_tokens: int
+    """Tokens of the documents that were packed."""
+    n_contexts: int
+
+
+def tokenise_corpus(
+    tokenizer: Path | Tokenizer,
+    documents: Iterable[str],
+    probe_texts: pl.DataFrame,
+    context: int,
+    n_rows: int,
+    *,
+    begin_token: str | None = None,
+    is_encoder: bool = False,
+) -> tuple[Tokens, CorpusCounts]:
+    """Tokenise the probe texts, and pack documents into contexts; all but the first token of a context are rows.
+
+    Documents that share a run of words with a probe text are left out (`corpus/overlap.py`).
+
+    Args:
+        tokenizer: see `tokenise`.
+        documents: texts; no more are read than are needed.
+        probe_texts: see `tokenise`.
+        context: tokens per context, including the begin token.
+        n_rows: number of training rows; the contexts hold at most as many.
+        begin_token: see `tokenise`; it also stands in front of every document inside a context.
+        is_encoder: see `tokenise`.
+
+    Raises:
+        EmergenceError: see `tokenise`; or the documents end before there are enough rows.
+    """
+    loaded, frame = _loaded(tokenizer, begin_token, is_encoder=is_encoder)
+    probe = _same_end(loaded, _encode(loaded, frame, probe_texts, context, "probe texts"))
+    runs, n_overlapping = ProbeRuns(probe_texts["text"]), 0
+
+    def apart() -> Iterator[str]:
+        nonlocal n_overlapping
+        for document in documents:
+            if runs.overlaps(document):
+                n_overlapping += 1
+            else:
+                yield document
+
+    n_contexts = n_rows // (context - 1)
+    if n_contexts < MIN_CONTEXTS:
+        raise EmergenceError(
+            f"{n_rows} training tokens are {n_contexts} contexts of {context} tokens, and {MIN_CONTEXTS} are needed.",
+            remedy="raise activations.training_tokens, or lower family.context",
+        )
+    packed = pack(apart(), loaded, frame.begin, context, n_contexts)
+    if len(packed.contexts) < n_contexts:
+        raise EmergenceError(
+            f"The corpus has {packed.n_tokens} tokens in {packed.n_documents} documents ({n_overlapping} more share "
+            f"words with a probe text), and activations.training_tokens asks for {n_rows}.",
+            remedy="name more files in corpus.paths, or lower activations.training_tokens",
+        )
+    names = tuple(f"context {number}" for number in range(n_contexts))
+    tokens = Tokens(names, tuple(packed.contexts), probe.text_id, probe.ids, "all", context, (), probe.dropped)
+    return tokens, CorpusCounts(packed.n_documents, n_overlapping, packed.n_tokens, n_contexts)
 
 
 def probe_ids(
@@ -169,7 +240,13 @@ def _encode(tokenizer: Tokenizer, frame: _Frame, texts: pl.DataFrame, context: i
     if texts["text_id"].n_unique() != len(text_ids) or any("\0" in text_id for text_id in text_ids):
         raise EmergenceError(f"A text_id of the {what} occurs twice or holds a NUL.", remedy="make the ids unique")
     encodings = tokenizer.encode_batch(texts["text"].to_list(), add_special_tokens=False)
-    ids = [np.array([frame.begin, *encoding.ids, *frame.end], np.int32) for encoding in encodings]
+    try:
+        ids = [np.array([frame.begin, *encoding.ids, *frame.end], np.int32) for encoding in encodings]
+    except OverflowError:
+        raise EmergenceError(
+            f"The tokenizer gives ids of tokens that are larger than {np.iinfo(np.int32).max}.",
+            remedy="put the tokenizer.json of the model's family there",
+        ) from None
     if empty := [text_id for text_id, one in zip(text_ids, encodings, strict=True) if not one.ids]:
         raise EmergenceError(
             f"{len(empty)} of the {what} have no tokens, such as {empty[0]!r}.", remedy="leave these texts out"

@@ -6,7 +6,7 @@ Shape suffixes: t rows.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -81,6 +81,11 @@ class Tokens:
         """Rows of /resid_post."""
         return len(self.training_rows.token_id_t)
 
+    def n_texts_of(self, n_rows: int) -> int:
+        """Return the number of first training texts with at most `n_rows` rows together, at least one text."""
+        ends = self.training_rows.text_offsets[1:]
+        return max(1, int(np.searchsorted(ends, n_rows, side="right")))
+
     @property
     def n_probes(self) -> int:
         """Rows of /read_out."""
@@ -111,12 +116,14 @@ class Tokens:
         return running.hexdigest()
 
 
-def write_tokens(path: Path, tokens: Tokens) -> None:
+def write_tokens(path: Path, tokens: Tokens, corpus: Mapping[str, int | str] | None = None) -> None:
     """Write a token file atomically, replacing an existing one.
 
     Args:
         path: final name.
         tokens: content.
+        corpus: of a training corpus its `identity` and what was read of it, `tokenising.CorpusCounts`; none for texts
+            of their own.
 
     Raises:
         EmergenceError: the disk is full.
@@ -124,6 +131,7 @@ def write_tokens(path: Path, tokens: Tokens) -> None:
     columns = _columns(tokens)
     root: dict[str, AttrValue] = {"format": FORMAT, "format_version": FORMAT_VERSION, "positions": tokens.positions}
     root |= {"context": tokens.context, "fingerprint": tokens.fingerprint, "complete": 1}
+    root |= {f"corpus_{name}": value for name, value in (corpus or {}).items()}
     path = Path(path)
     temporary = temporary_path(path)
     n_bytes = sum(values.nbytes for values in columns.values()) + (1 << 16)
@@ -160,6 +168,17 @@ def read_tokens(path: Path) -> Tokens:
             if not np.array_equal(_array(guarded, name), expected):
                 raise guarded.refuse(f"{name} does not follow from the token ids.")
         return tokens
+
+
+def read_corpus(path: Path) -> dict[str, AttrValue]:
+    """Return identity and counts of the training corpus of a token file; empty for texts of their own.
+
+    Raises:
+        EmergenceError: the file is damaged, unsafe or of another format.
+    """
+    with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
+        found = {name: value for name, value in guarded.attrs.items() if name.startswith("corpus_")}
+        return {name.removeprefix("corpus_"): value for name, value in found.items()}
 
 
 def known_tokens(path: Path) -> Tokens:

@@ -8,6 +8,9 @@ from pathlib import Path
 from resources.environment import computes_on
 from resources.errors import EmergenceError
 
+SPREAD = "spread"
+"""Value of EMERGENCE_DEVICE for models that no single device holds."""
+
 
 @dataclass(frozen=True)
 class Accelerator:
@@ -46,8 +49,15 @@ def _cpu_flags() -> frozenset[str]:
     return frozenset(known[0]) if known else frozenset()
 
 
+def is_spread() -> bool:
+    """Return whether EMERGENCE_DEVICE is `spread`: a model may take all GPUs, then host memory, then the disk."""
+    return os.environ.get("EMERGENCE_DEVICE") == SPREAD
+
+
 def choose_accelerator(wanted: str | None = None) -> Accelerator:
-    """Resolve `auto`, `cpu`, `cuda` or `cuda:N`; by default EMERGENCE_DEVICE, else `auto`.
+    """Resolve `auto`, `cpu`, `cuda`, `cuda:N` or `spread`; by default EMERGENCE_DEVICE, else `auto`.
+
+    With `spread` the result is the device of a model's inputs; `models/placement.py` places its blocks.
 
     Workers of one machine are spread over its GPUs by their process id. Records written after this call name the
     device.
@@ -59,6 +69,8 @@ def choose_accelerator(wanted: str | None = None) -> Accelerator:
 
     wanted = wanted or os.environ.get("EMERGENCE_DEVICE") or "auto"
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == SPREAD:
+        wanted = "cuda:0" if n_gpus else "cpu"
     if wanted in ("auto", "cuda"):
         if n_gpus:
             wanted = f"cuda:{os.getpid() % n_gpus}"
@@ -70,7 +82,7 @@ def choose_accelerator(wanted: str | None = None) -> Accelerator:
     if kind != "cuda" or not index.isdecimal() or int(index) >= n_gpus:
         raise EmergenceError(
             f"There is no device {wanted!r} here; this machine has {n_gpus} GPUs.",
-            remedy="set EMERGENCE_DEVICE to auto, cpu or cuda:N",
+            remedy="set EMERGENCE_DEVICE to auto, cpu, cuda:N or spread",
         )
     return _chosen(Accelerator(wanted, 256, torch.cuda.get_device_name(int(index))))
 

@@ -17,11 +17,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from resources.compute.accelerator import is_spread
 from resources.compute.machine import n_cores
 from resources.compute.task import Report, Task
 from resources.compute.worker_process import begin_worker, call_task
 from resources.environment import environment_variables
 from resources.errors import EmergenceError
+from resources.files.atomic import explained
 
 MAX_LOSSES = 3
 """Number of lost workers after which `run` stops, because the work itself seems to kill them."""
@@ -105,9 +107,15 @@ class LocalProcesses:
             raise _failure(failures)
 
     def _submit(self, tasks: Sequence[Task]) -> dict[Future[Any], Task]:
+        by_pool: dict[_Pool, list[Task]] = {}
+        for task in tasks:
+            by_pool.setdefault(self._on_accelerators if task.on_accelerator else self._on_cores, []).append(task)
         with environment_variables(WORKER_ENVIRONMENT):
             return {
-                (self._on_accelerators if task.on_accelerator else self._on_cores).submit(task): task for task in tasks
+                # While a worker runs a task, the tasks before `later` are taken by the other workers.
+                pool.submit(task, later): task
+                for pool, queue in by_pool.items()
+                for task, later in itertools.zip_longest(queue, queue[pool.n_workers :])
             }
 
 
@@ -115,19 +123,19 @@ class _Pool:
     """Processes for one kind of task, started with the first task."""
 
     def __init__(self, n_workers: int, start_method: str):
-        self._n_workers = n_workers
+        self.n_workers = n_workers
         self._context = get_context(start_method)
         self._executor: ProcessPoolExecutor | None = None
         self._opened = contextlib.ExitStack()
         self.report: Report = _no_report
 
-    def submit(self, task: Task) -> Future[Any]:
-        """Submit a task to the workers.
+    def submit(self, task: Task, later: Task | None) -> Future[Any]:
+        """Submit a task to the workers, with a later task whose input is fetched meanwhile.
 
         Raises:
             BrokenProcessPool: a worker was lost.
         """
-        return self._start(task).submit(call_task, task)
+        return self._start(task).submit(call_task, task, later)
 
     def close(self) -> None:
         """End the workers at once; a later task starts new workers."""
@@ -143,7 +151,7 @@ class _Pool:
             # A pipe and not a queue: a worker killed with the lock of a queue would block all other workers.
             events, progress = self._context.Pipe(duplex=False)
             self._executor = ProcessPoolExecutor(
-                self._n_workers, self._context, initializer=begin_worker, initargs=(leash, progress)
+                self.n_workers, self._context, initializer=begin_worker, initargs=(leash, progress)
             )
             # Closed in reverse order. When the ends of the workers are closed too, the listening thread ends.
             self._opened.callback(progress.close)
@@ -182,6 +190,8 @@ def _start_server(task: Task) -> None:
 def default_workers(on_accelerator: bool = True) -> int:
     """Return the number of workers: EMERGENCE_WORKERS, else one per GPU, without GPUs one per core.
 
+    One for models that are spread over all devices.
+
     Args:
         on_accelerator: whether the workers use GPUs; the number of other workers never depends on GPUs.
 
@@ -193,6 +203,8 @@ def default_workers(on_accelerator: bool = True) -> int:
         if not wanted.isdecimal() or int(wanted) == 0:
             raise EmergenceError(f"EMERGENCE_WORKERS is {wanted!r}.", remedy="set it to the number of worker processes")
         return int(wanted)
+    if on_accelerator and is_spread():
+        return 1  # a model takes the whole machine
     return (n_gpus() if on_accelerator else 0) or n_cores()
 
 
@@ -213,7 +225,7 @@ def _as_completed(futures: Mapping[Future[Any], Task]) -> Iterator[Future[Any]]:
 
 
 def _failure(failures: Sequence[tuple[Task, BaseException]]) -> BaseException:
-    task, error = failures[0]
+    task, error = failures[0][0], _explained(failures[0][1])
     others = f" ({len(failures) - 1} more cells failed)" if len(failures) > 1 else ""
     if isinstance(error, EmergenceError):
         failed = EmergenceError(f"{task.label}: {error.what}{others}", where=error.where, remedy=error.remedy)
@@ -225,3 +237,8 @@ def _failure(failures: Sequence[tuple[Task, BaseException]]) -> BaseException:
         )
     failed.__cause__ = error
     return failed
+
+
+def _explained(error: BaseException) -> BaseException:
+    """Return an error of the operating system, of a disk for example, as EmergenceError; any other error as it is."""
+    return explained(error) if isinstance(error, OSError) and error.errno is not None else error

@@ -9,6 +9,18 @@ Report = Callable[[str, int, int, str], None]
 
 
 @dataclass(frozen=True)
+class Fetch:
+    """Call that brings an input of a task to this machine; made while earlier tasks run, it saves the task a wait.
+
+    The task itself fetches what is still missing, so that the call may fail, be stopped, or be left out.
+    """
+
+    function: str
+    """`package.module:function`; called with the arguments and `report`."""
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Task:
     """Call of a function by name, so that only plain values are sent to the worker."""
 
@@ -21,6 +33,8 @@ class Task:
     """Whether the task uses a GPU where one exists; other tasks are spread over the cores."""
     run_metadata: Mapping[str, Any] = field(default_factory=dict)
     """Metadata of the run, for the records that the task writes; no result depends on it."""
+    fetch: Fetch | None = None
+    """What brings the task's input from a slow place, such as a hub; None if the input is at hand."""
 
 
 class Compute(Protocol):

@@ -7,10 +7,12 @@ import pickle
 import select
 import signal
 import threading
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-from resources.compute.task import Task
+from resources.compute.fetching import fetch_in_background
+from resources.compute.task import Fetch, Task
 from resources.environment import made_for
 
 _worker_progress: Connection | None = None
@@ -30,23 +32,34 @@ def begin_worker(leash: Connection, progress: Connection) -> None:
     threading.Thread(target=leave_with_parent, daemon=True).start()
 
 
-def call_task(task: Task) -> Any:
-    """Run a task and return its result; progress goes to the parent."""
-    module, _, name = task.function.partition(":")
+def call_task(task: Task, later: Task | None = None) -> Any:
+    """Run a task and return its result; progress goes to the parent.
 
-    def report(done: int, total: int, note: str = "") -> None:
-        event = pickle.dumps((task.label, done, total, note))
-        # Up to this length a write to a pipe is atomic, also with several writers.
-        if _worker_progress is not None and len(event) <= select.PIPE_BUF - 8:
-            _worker_progress.send_bytes(event)
-
+    Args:
+        task: the task.
+        later: a later task whose input is fetched meanwhile.
+    """
+    if later is not None and later.fetch is not None:
+        fetch_in_background(partial(_call, later.fetch, later.label))
     try:
         with made_for(task.run_metadata):
-            return getattr(importlib.import_module(module), name)(**task.arguments, report=report)
+            return _call(task, task.label)
     except Exception as error:
         if _can_be_sent(error):
             raise
         raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+def _call(work: Task | Fetch, label: str) -> Any:
+    module, _, name = work.function.partition(":")
+
+    def report(done: int, total: int, note: str = "") -> None:
+        event = pickle.dumps((label, done, total, note))
+        # Up to this length a write to a pipe is atomic, also with several writers.
+        if _worker_progress is not None and len(event) <= select.PIPE_BUF - 8:
+            _worker_progress.send_bytes(event)
+
+    return getattr(importlib.import_module(module), name)(**work.arguments, report=report)
 
 
 def _can_be_sent(error: Exception) -> bool:

@@ -14,6 +14,10 @@ from pathlib import Path
 
 from resources.errors import EmergenceError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+_ANOTHER_FOLDER = "give another folder with --data or EMERGENCE_DATA, or change its rights"
+
 
 @contextlib.contextmanager
 def clear_disk_errors(where: Path) -> Iterator[None]:
@@ -21,14 +25,29 @@ def clear_disk_errors(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            what, remedy = "The disk is full.", "free some space and run again; finished cells are kept"
-        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        if error.errno in _NOT_WRITABLE:
             what = f"The data folder cannot be written: {os.strerror(error.errno)}."
-            remedy = "give another folder with --data or EMERGENCE_DATA, or change its rights"
-        else:
-            raise
-        raise EmergenceError(what, where=error.filename or where, remedy=remedy) from error
+            raise EmergenceError(what, where=error.filename or where, remedy=_ANOTHER_FOLDER) from error
+        if error.errno in _FULL:
+            raise explained(error, where) from error
+        raise
+
+
+def explained(error: OSError, where: Path | None = None) -> EmergenceError:
+    """Return an error of the operating system as a message with a remedy.
+
+    Args:
+        error: any error with a number.
+        where: file or folder to name if the error names none.
+    """
+    what, remedy = f"{error.strerror}.", "look at this disk or network folder, then run again; finished cells are kept"
+    if error.errno in _FULL:
+        what, remedy = "The disk is full.", "free some space and run again; finished cells are kept"
+    elif error.errno == errno.EROFS:
+        what, remedy = "The data folder cannot be written: it is mounted read-only.", _ANOTHER_FOLDER
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        remedy = "change the rights of this file or folder, or give another data folder with --data"
+    return EmergenceError(what, where=error.filename or where or "", remedy=remedy)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -93,17 +93,41 @@ def difference(stored: Required, required: Required) -> str:
         return ""
     if (stored.asset, stored.cell) != (required.asset, required.cell):
         return f"it is {stored.asset} of {stored.cell}"
-    changes = [
-        f"{name} was {_shown(stored.recipe.get(name))}, is {_shown(required.recipe.get(name))}"
-        for name in sorted(set(stored.recipe) | set(required.recipe))
-        if _differs(stored.recipe, required.recipe, name)
-    ]
+    changes = list(_changed_settings(stored.recipe, required.recipe))
     if changed_inputs := changed_names(stored.inputs, required.inputs):
         more = f" and {len(changed_inputs) - 1} more" if len(changed_inputs) > 1 else ""
         changes.append(f"input {changed_inputs[0]}{more} changed")
     if stored.code_version != required.code_version:
         changes.append(_changed_code(stored.code_version, required.code_version))
     return "; ".join(changes)
+
+
+def _changed_settings(stored: Mapping[str, Any], required: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    """Describe every changed setting by its whole name, such as `sae.n_latents`: a section may be long."""
+    for name in sorted(set(stored) | set(required)):
+        if not _differs(stored, required, name):
+            continue
+        before, after = stored.get(name), required.get(name)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from _changed_settings(before, after, f"{within}{name}.")
+        elif _is_long(before) or _is_long(after):
+            yield f"{within}{name} {_changed_list(before, after)}"
+        else:
+            yield f"{within}{name} was {_shown(before)}, is {_shown(after)}"
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, list) and len(repr(value)) > SHOWN_CHARACTERS
+
+
+def _changed_list(before: Any, after: Any) -> str:
+    """Describe a list that a message cannot hold, such as the checkpoints of a model, by the entries that changed."""
+    if not (isinstance(before, list) and isinstance(after, list)):
+        return f"was {_shown(before)}, is {_shown(after)}"
+    if len(before) != len(after):
+        return f"had {len(before):,} entries, has {len(after):,}"
+    changed = sum(canonical_json(one) != canonical_json(other) for one, other in zip(before, after, strict=True))
+    return f"changed in {changed:,} of its {len(after):,} entries"
 
 
 def changed_names(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,8 @@ from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors
 
 INSTANCE, PROBE_SETS, MEASUREMENTS, CHECKPOINT_CACHE = "dagster", "probe-sets", "measurements", "checkpoint-cache"
-SHARED_FOLDERS = (INSTANCE, PROBE_SETS, MEASUREMENTS, CHECKPOINT_CACHE)
+CORPORA = "corpora"
+SHARED_FOLDERS = (INSTANCE, PROBE_SETS, CORPORA, MEASUREMENTS, CHECKPOINT_CACHE)
 """Folders that all studies of a data folder share; no study may have their names."""
 
 
@@ -40,6 +41,11 @@ def instance_home(data: Path) -> Path:
 def fetched_probe_set(name: str) -> Path:
     """Return the folder of a downloaded probe set, shared by all studies."""
     return data_folder() / PROBE_SETS / name
+
+
+def fetched_corpus(name: str) -> Path:
+    """Return the folder of the shards of a corpus from a hub, shared by all studies."""
+    return data_folder() / CORPORA / name
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,10 @@ class Storage:
     def checkpoint_measurement(self, identity: str) -> Path:
         """Measurement of the weights of one checkpoint; named by the hash of its files, shared by all studies."""
         return self.measurements_folder / f"{identity}.safetensors"
+
+    def corpus_hash(self, version: str) -> Path:
+        """Hash of one file of a training corpus; named by a hash of its path, size and times, shared by all studies."""
+        return self.measurements_folder / "corpus" / f"{version}.sha256"
 
     def timeline(self, model: str) -> Path:
         """Checkpoint timeline of a model."""
@@ -171,6 +181,11 @@ def _cell_path(model: str, step: int, layer: int, ending: str) -> Path:
 def existing_folder(path: Path) -> Path:
     """Return the nearest existing folder of a path, itself or a parent: it is on the disk of the path."""
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+def is_writable(path: Path) -> bool:
+    """Return whether files can be written into a folder, or into the nearest existing one above it."""
+    return os.access(existing_folder(path), os.W_OK)
 
 
 def prepare_folder(folder: Path) -> None:

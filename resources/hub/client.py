@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from resources.errors import BrokenCheckpoint, EmergenceError, SourceUnreachable
 from resources.hub.address import Address
+from resources.hub.answer import NoHubError, answering
 from resources.hub.pinned_file import SHA1, PinnedFile
 from resources.progress import Report
 
@@ -29,7 +30,6 @@ RETRY_VARIABLE = "EMERGENCE_HUB_PATIENCE"
 BUSY = (408, 425, 429, 500, 502, 503, 504)
 """Status codes of answers after which a request is repeated."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
-TIMEOUT_SECONDS = 30.0
 CHUNK_BYTES = 1 << 20
 SLOWEST_BYTES, SLOWEST_SECONDS = 64 * 2**10, 60.0
 """An answer that brings fewer bytes in this time is given up: single bytes would hold a command for ever."""
@@ -82,7 +82,7 @@ class HubClient:
                 refs = [*listed["tags"], *listed["branches"]]
                 revisions = {str(ref["name"]): str(ref["targetCommit"]) for ref in refs}
             if odd := [name for name, commit_sha in revisions.items() if not SHA1.fullmatch(commit_sha)]:
-                raise _NoHubError(f"revision {odd[0][:80]!r} has no commit")
+                raise NoHubError(f"revision {odd[0][:80]!r} has no commit")
             return revisions
 
         return self._retried(request, repository)
@@ -102,12 +102,12 @@ class HubClient:
             for _ in range(MAX_PAGES):
                 page, query = self._listing(repository, f"tree/{commit_sha}" + (f"/{folder}" if folder else ""), query)
                 if not isinstance(page, list):
-                    raise _NoHubError("its list of files is not a list")
+                    raise NoHubError("its list of files is not a list")
                 with _reading_an_answer():
                     files += [_hub_file(entry) for entry in page if entry["type"] == "file"]
                 if not query:
                     return files
-            raise _NoHubError(f"its list of files has more than {MAX_PAGES} pages")
+            raise NoHubError(f"its list of files has more than {MAX_PAGES} pages")
 
         return self._retried(request, f"{repository}@{commit_sha[:12]}")
 
@@ -150,20 +150,19 @@ class HubClient:
     def _listing(self, repository: str, what: str, query: str | None = None) -> tuple[Any, str | None]:
         """Request one page of a listing; return its content and the query of the next page."""
         from huggingface_hub import constants
-        from huggingface_hub.utils import hf_raise_for_status, validate_repo_id
+        from huggingface_hub.utils import validate_repo_id
 
         validate_repo_id(repository)
         url = f"{self._address.url or constants.ENDPOINT}/api/{self._kind}s/{repository}/{what}"
         url += f"?{query}" if query else ""
         content, began = bytearray(), time.monotonic()
-        with _session().stream("GET", url, headers=self._address.headers(), timeout=TIMEOUT_SECONDS) as answer:
-            hf_raise_for_status(answer)
+        with answering(_session(), url, self._address.headers()) as answer:
             for part in answer.iter_bytes():
                 content += part
                 if len(content) > MAX_LISTING_BYTES:
-                    raise _NoHubError(f"its listing is longer than {MAX_LISTING_BYTES} bytes")
+                    raise NoHubError(f"its listing is longer than {MAX_LISTING_BYTES} bytes")
                 if time.monotonic() - began > LISTING_SECONDS:
-                    raise _NoHubError(f"its listing takes longer than {LISTING_SECONDS:.0f} s")
+                    raise NoHubError(f"its listing takes longer than {LISTING_SECONDS:.0f} s")
             following = answer.links.get("next", {}).get("url", "")
         # Only the query of the link: a hub cannot redirect a request with our token to another host.
         with _reading_an_answer():
@@ -174,7 +173,6 @@ class HubClient:
     ) -> str:
         """Append the missing bytes of a file; return the hash of the whole file."""
         from huggingface_hub import hf_hub_url
-        from huggingface_hub.utils import hf_raise_for_status
 
         digest = hashlib.sha256() if file.sha256 else hashlib.sha1(b"blob %d\0" % file.n_bytes)
         done = path.stat().st_size if path.exists() else 0
@@ -194,13 +192,12 @@ class HubClient:
                 revision=commit_sha,
                 endpoint=self._address.url,
             )
-            headers = self._address.headers() | {"Accept-Encoding": "identity"}
+            headers = self._address.headers()
             if done:
                 headers["Range"] = f"bytes={done}-"
-            with _session().stream("GET", url, headers=headers, timeout=TIMEOUT_SECONDS) as answer:
-                hf_raise_for_status(answer)
+            with answering(_session(), url, headers) as answer:
                 if done and answer.status_code == 206 and not _continues_at(answer.headers, done):
-                    raise _NoHubError("it sends another part of the file than it was asked for")
+                    raise NoHubError("it sends another part of the file than it was asked for")
                 if done and answer.status_code != 206:
                     # The server sent the whole file, although a range was requested.
                     target.truncate(0)
@@ -259,19 +256,15 @@ class _Pace:
         self._n_bytes, self._since = n_bytes, time.monotonic()
 
     def require(self, n_bytes: int) -> None:
-        """Raise _NoHubError if too few bytes arrived in the time."""
+        """Raise NoHubError if too few bytes arrived in the time."""
         if n_bytes - self._n_bytes >= SLOWEST_BYTES:
             self._n_bytes, self._since = n_bytes, time.monotonic()
         elif time.monotonic() - self._since > SLOWEST_SECONDS:
-            raise _NoHubError(f"fewer than {SLOWEST_BYTES} bytes arrived in {SLOWEST_SECONDS:.0f} s")
+            raise NoHubError(f"fewer than {SLOWEST_BYTES} bytes arrived in {SLOWEST_SECONDS:.0f} s")
 
 
 class _CutOffError(Exception):
     """The connection ended before the end of the file."""
-
-
-class _NoHubError(Exception):
-    """The server does not behave like a hub."""
 
 
 def _session() -> Any:
@@ -301,7 +294,7 @@ def _reading_an_answer() -> Iterator[None]:
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise _NoHubError(_describe(error)) from error
+        raise NoHubError(_describe(error)) from error
 
 
 def _hub_file(entry: Any) -> PinnedFile:
@@ -350,7 +343,7 @@ def _as_user_error(error: Exception, what: str, address: Address) -> BaseExcepti
     if isinstance(error, HFValidationError):
         remedy = "correct family.repository in the study file"
         return EmergenceError(f"{what!r} is not the name of a repository.", where=what, remedy=remedy)
-    if isinstance(error, _NoHubError | httpx2.HTTPError | httpx2.InvalidURL) and not isinstance(error, HfHubHTTPError):
+    if isinstance(error, NoHubError | httpx2.HTTPError | httpx2.InvalidURL) and not isinstance(error, HfHubHTTPError):
         is_unknown = "CERTIFICATE_VERIFY_FAILED" in str(error)
         return SourceUnreachable(
             f"The server for {what} does not behave like a hub: {address.without_secrets(_describe(error))}.",

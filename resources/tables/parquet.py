@@ -15,6 +15,7 @@ import polars as pl
 from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors, replacing_file
 from resources.files.provenance import Provenance
+from resources.tables.parquet_memory import require_memory
 from resources.tables.table import Table
 
 PROVENANCE_KEY = "emergence_provenance"
@@ -46,7 +47,8 @@ def read_table(path: Path, table: Table) -> pl.DataFrame:
     """Read a table and check it against its checksum and its declaration.
 
     Raises:
-        EmergenceError: the file is unreadable or altered, or its columns or types differ from the declaration.
+        EmergenceError: the file is unreadable or altered, it does not fit into memory, or its columns or types differ
+            from the declaration.
     """
     content = _checked(path)
     try:
@@ -57,10 +59,10 @@ def read_table(path: Path, table: Table) -> pl.DataFrame:
 
 
 def verify_table(path: Path) -> None:
-    """Compare a table with its checksum.
+    """Compare a table with its checksum, so that it can be read.
 
     Raises:
-        EmergenceError: the file is unreadable or altered.
+        EmergenceError: the file is unreadable or altered, or it does not fit into memory.
     """
     _checked(path)
 
@@ -118,7 +120,7 @@ def parquet_provenance(path: Path) -> Provenance | None:
 
 
 def _checked(path: Path) -> bytes:
-    """Read a file and check its checksum."""
+    """Read a file and check its checksum, and the memory that its table takes."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -128,6 +130,7 @@ def _checked(path: Path) -> bytes:
         raise _damaged(path, "it has no checksum")
     if sha256(_with(content, place, _NO_CHECKSUM)).hexdigest().encode() != content[place]:
         raise _damaged(path, "its bytes are not those that were written")
+    require_memory(path, content)
     return content
 
 

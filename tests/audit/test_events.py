@@ -132,6 +132,19 @@ def test_a_storage_elsewhere_is_followed(home: Path, tmp_path: Path) -> None:
         assert list(log.all()) == [KEY]
 
 
+@pytest.mark.parametrize("value", ["3", "null", '["one", ["m"], "sae"]', "\x00"], ids=["number", "null", "list", "nul"])
+def test_rows_that_dagster_never_writes_are_left_out(home: Path, value: str) -> None:
+    with sqlite3.connect(home / "history/runs/index.db") as connection:
+        connection.execute("UPDATE event_logs SET asset_key = ? WHERE id = 1", (value,))
+        tags = "$.dagster_event.event_specific_data.materialization.tags"
+        connection.execute("UPDATE event_logs SET event = json_set(event, ?, json('[1]')) WHERE id = 2", (tags,))
+    connection.close()
+    with open_event_log(home, "one") as log:
+        event = log.all()[KEY]
+        assert (event.fingerprint, event.content_hash) == ("", "")
+        assert log.with_fingerprint("") == [KEY]
+
+
 def test_a_log_that_is_being_written_is_read_without_side_files_of_ours(home: Path, tmp_path: Path) -> None:
     path = home / "history/runs/index.db"
     writer = sqlite3.connect(path)

@@ -11,7 +11,7 @@ import torch
 
 from emergence_assets.checkpoints import inspection
 from emergence_assets.checkpoints.identity import worker
-from emergence_assets.checkpoints.listing import refresh_timeline
+from emergence_assets.checkpoints.listing import forget_lost, refresh_timeline
 from emergence_assets.checkpoints.sources.source import reference
 from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.timeline import Timeline, read_timeline, write_timeline
@@ -19,6 +19,7 @@ from emergence_assets.study.load import load_study, parse_study
 from emergence_assets.study.study import Study
 from resources.errors import EmergenceError
 from resources.files.storage import Storage
+from tests.architectures import save, tiny_model
 from tests.family import (
     MODELS,
     STEPS,
@@ -208,6 +209,32 @@ def test_a_refusal_is_looked_at_again_under_other_conditions(listed: Listed, mon
     assert listed.measure() == 1
 
 
+def test_a_model_that_is_not_supported_is_left_out_with_the_reason_and_tried_again_with_other_blocks(
+    listed: Listed,
+) -> None:
+    folder = step_folder(listed.root, MODEL, STEPS[2])
+    shutil.rmtree(folder)
+    save(tiny_model("T5ForConditionalGeneration"), folder)
+    assert listed.measure() == len(STEPS)
+    for axis in (listed.refresh(), listed.refresh(admit=[f"{MODEL}/step{STEPS[2]}"])):
+        (entry,) = axis.left_out
+        assert (entry.step, entry.status, entry.failed) == (STEPS[2], "quarantined", ("model_is_supported",))
+        assert entry.reason.startswith("not supported: T5ForConditionalGeneration is an encoder-decoder")
+    assert listed.measure() == 0
+    named = local_family(listed.root) | {"blocks": "gpt_neox.layers"}
+    study = load_study(str(write_study(listed.storage.data / "named.yaml", named)))
+    assert statuses(refresh_timeline(study, listed.storage, MODEL))[STEPS[2]] == "unjudged"
+
+
+def test_weights_of_another_shape_are_left_out_as_damaged(listed: Listed) -> None:
+    config = step_folder(listed.root, MODEL, STEPS[2]) / "config.json"
+    config.write_text(config.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
+    listed.measure()
+    (entry,) = listed.refresh().left_out
+    assert (entry.step, entry.failed) == (STEPS[2], ("files_are_whole",))
+    assert "gpt_neox.layers.2." in entry.reason
+
+
 def test_verification_looks_at_a_refusal_again(listed: Listed) -> None:
     with_nan(listed.root, MODEL, STEPS[2])
     listed.measure()
@@ -215,3 +242,54 @@ def test_verification_looks_at_a_refusal_again(listed: Listed) -> None:
     cells = [Cell(MODEL, step) for step in STEPS]
     inspection.forget_refusals(listed.study(), listed.storage, cells)
     assert listed.measure() == 1
+
+
+def test_a_measured_checkpoint_whose_files_are_gone_still_counts_until_it_is_forgotten(listed: Listed) -> None:
+    listed.measure()
+    before = statuses(listed.refresh())
+    kept = listed.root.parent / "elsewhere"
+    shutil.move(step_folder(listed.root, MODEL, 8), kept)
+    (step_folder(listed.root, MODEL, 16) / "config.json").unlink()
+    axis = listed.refresh()
+    assert statuses(axis) == before == statuses(listed.refresh())
+    changes = {entry.step: entry.upstream for entry in axis.entries if entry.upstream}
+    assert changes == {8: "its folder is gone", 16: "its files changed since it was listed"}
+    assert listed.measure() == 0
+    shutil.move(kept, step_folder(listed.root, MODEL, 8))
+    listed.measure()  # a moved folder is another one until its weights are hashed
+    back = listed.refresh()
+    assert statuses(back) == before
+    assert [entry.step for entry in back.entries if entry.upstream] == [16]
+    lines = forget_lost(listed.study(), listed.storage, [MODEL])
+    assert lines == [f"{MODEL} step 16: {step_folder(listed.root, MODEL, 16)}"]
+    assert statuses(listed.refresh()) == before | {16: "missing"}
+    assert forget_lost(listed.study(), listed.storage, [MODEL]) == []
+
+
+def test_a_mount_that_is_away_takes_no_finished_step_with_it(listed: Listed) -> None:
+    listed.measure()
+    before = statuses(listed.refresh())
+    away = listed.root.rename(listed.root.parent / "away")
+    with pytest.raises(EmergenceError, match="does not exist"):
+        listed.refresh()
+    listed.root.mkdir()  # the point where it is mounted
+    assert statuses(listed.refresh()) == before
+    shutil.rmtree(listed.root)
+    away.rename(listed.root)
+    assert statuses(listed.refresh()) == before
+
+
+def test_checkpoints_of_another_folder_are_not_taken_for_lost_ones(listed: Listed, tmp_path: Path) -> None:
+    listed.measure()
+    listed.refresh()
+    other = Listed(tmp_path / "other", listed.storage)
+    shutil.copytree(step_folder(listed.root, MODEL, 8), step_folder(other.root, MODEL, 8))
+    assert statuses(other.refresh()) == {8: "unjudged"}
+
+
+def test_a_checkpoint_that_was_left_out_is_not_kept_when_it_is_gone(listed: Listed) -> None:
+    with_nan(listed.root, MODEL, 2)
+    listed.measure()
+    assert statuses(listed.refresh())[2] == "quarantined"
+    shutil.rmtree(step_folder(listed.root, MODEL, 2))
+    assert 2 not in statuses(listed.refresh())

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from emergence_assets.checkpoints.listing import (
     CACHE_SHARE,
+    N_BATCHES,
+    SMALLEST_BATCH_BYTES,
     cache_batches,
     pin_new_models,
     refresh_timeline,
@@ -79,7 +81,7 @@ def test_a_moved_branch_is_noted_until_it_is_pinned_anew_and_changes_nothing_els
     assert statuses(refresh_timeline(study, storage, MODEL)) == statuses(before)
 
 
-@given(sizes=st.lists(st.integers(0, 10**9), max_size=12), cache_gb=st.floats(0.1, 2))
+@given(sizes=st.lists(st.integers(0, 10**9), max_size=12), cache_gb=st.floats(0.1, 20))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_portions_fit_into_the_cache_and_keep_every_checkpoint_in_order(
     tmp_path: Path, sizes: list[int], cache_gb: float
@@ -96,7 +98,7 @@ def test_portions_fit_into_the_cache_and_keep_every_checkpoint_in_order(
     portions = portions_of(hub_family(cache_gb=cache_gb))
     assert [cell for portion in portions for cell in portion] == wanted
     assert all(portions)
-    limit = cache_gb * 1e9 * CACHE_SHARE
+    limit = min(cache_gb * 1e9 * CACHE_SHARE, max(sum(sizes) / N_BATCHES, SMALLEST_BATCH_BYTES))
     sizes_of = [[sizes[int(cell.step or 0)] for cell in portion] for portion in portions]
     assert all(sum(portion) <= limit or len(portion) == 1 for portion in sizes_of)
     # No batch ends too early.

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoConfig
 
 from emergence_assets.checkpoints.files.folder import read_facts
+from emergence_assets.checkpoints.models.facts import model_facts
 from emergence_assets.checkpoints.models.loading import load_model
 from resources.errors import EmergenceError
 from tests import family as plant
@@ -64,12 +65,10 @@ def test_family_is_the_same_again(family: Path, tmp_path: Path):
 def test_parts_are_the_whole_checkpoint(family: Path, family_copy: Path, n: int):
     checkpoint = plant.shard(family_copy, MODEL, 8, n)
     assert len(list(checkpoint.glob("*.safetensors"))) == n
-    whole = read_facts(step_folder(family, MODEL, 8))
-    in_parts = read_facts(checkpoint)
-    assert (in_parts.n_params, in_parts.n_layers) == (whole.n_params, whole.n_layers)
+    whole, in_parts = (model_facts(load_model(folder)) for folder in (step_folder(family, MODEL, 8), checkpoint))
+    assert in_parts == whole
     assert distance(read_weights(step_folder(family, MODEL, 8)), read_weights(checkpoint)) == 0
     assert_only_changed(family_copy, family, checkpoint)
-    load_model(checkpoint)
 
 
 def test_more_parts_than_tensors_are_refused(family_copy: Path):
@@ -141,9 +140,9 @@ def test_other_architecture_is_whole(family: Path, family_copy: Path):
     checkpoint = plant.other_architecture(family_copy, MODEL, 16)
     assert_only_changed(family_copy, family, checkpoint)
     facts, neighbour = read_facts(checkpoint), read_facts(step_folder(family, MODEL, 16))
-    assert (facts.architecture, facts.d_model, facts.n_layers) == ("GPT2LMHeadModel", 16, 2)
+    of_model = model_facts(load_model(checkpoint))
+    assert (facts.architecture, of_model.d_model, of_model.n_layers) == ("GPT2LMHeadModel", 16, 2)
     assert facts.tokenizer_sha256 == neighbour.tokenizer_sha256
-    load_model(checkpoint)
 
 
 @pytest.mark.parametrize("n", [1, 2])

@@ -24,7 +24,7 @@ def refused(result: subprocess.CompletedProcess[str]) -> str:
 def test_an_unknown_study_lists_the_known_ones(tmp_path: Path) -> None:
     message = refused(run_emergence(tmp_path, "status", study="defualt"))
     assert "'defualt'" in message
-    assert "default, pythia, quick" in message
+    assert "default, pretrained, pythia, quick" in message
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_full_output_is_one_message(tmp_path: Path) -> None:
         done = command(tmp_path, "studies", stdout=full)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "No space left" in done.stderr
+    assert "The disk is full" in done.stderr
 
 
 def test_an_output_with_few_characters_shows_escapes(tmp_path: Path) -> None:

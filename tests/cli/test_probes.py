@@ -65,6 +65,9 @@ def test_the_read_out_token_and_texts_too_long_are_named_for_a_folder(family: Pa
     wide = write_study(tmp_path / "wide.yaml", local_family(family, context=512))
     report = json.loads(run_emergence(tmp_path / "data", "probes", "--json", study=wide).stdout)
     assert not any("family.context" in one for one in report["warnings"])
+    away = write_study(tmp_path / "away.yaml", local_family(tmp_path / "not mounted"))
+    report = json.loads(run_emergence(tmp_path / "data", "probes", "--json", study=away).stdout)
+    assert report["read_out_token"] is None
 
 
 def test_a_narrow_terminal_cuts_nothing(tmp_path: Path) -> None:

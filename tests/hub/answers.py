@@ -218,6 +218,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 line, len(chunk)
             )  # before it is sent, so that a client that has received it finds it counted
             self.wfile.write(chunk)
+            time.sleep(len(chunk) / hub.bytes_per_second)
         if drop:
             self.close_connection = True
             if drop.with_reset:

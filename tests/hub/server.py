@@ -48,6 +48,8 @@ class HubServer:
         self.redirects = redirects
         self.latency_seconds = 0.0
         """Delay before every response."""
+        self.bytes_per_second = float("inf")
+        """Bandwidth of each connection for files."""
         self.repositories: dict[str, Repository] = {}
         self.hostile_files: dict[str, tuple[StoredFile, str]] = {}
         self.faults = Faults()
@@ -161,9 +163,9 @@ class HubServer:
         self.faults.add(Fault("corrupt", path_contains, count=float("inf") if count is None else count))
 
     def heal(self) -> None:
-        """End all faults and the latency; hidden files stay hidden."""
+        """End all faults, the latency and the limit of bandwidth; hidden files stay hidden."""
         self.faults.clear()
-        self.latency_seconds = 0.0
+        self.latency_seconds, self.bytes_per_second = 0.0, float("inf")
 
     def unreachable(self) -> None:
         """Close the listening socket and all connections."""

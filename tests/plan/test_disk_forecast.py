@@ -6,19 +6,22 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from emergence_assets.checkpoints.overview import list_new_models
 from emergence_assets.features.spec import expected_pairs
 from emergence_assets.orchestration.runs.batching import disk_batches
 from emergence_assets.pipeline import specs_for
 from emergence_assets.plan import disk_forecast as forecasting
 from emergence_assets.plan.disk_forecast import by_asset, forecast, format_bytes, require_room, room
 from emergence_assets.plan.plan import Plan
-from emergence_assets.study.load import parse_study
+from emergence_assets.study.load import load_study, parse_study
 from emergence_assets.study.study import Study
 from emergence_assets.texts.counting import text_counts
 from resources.errors import EmergenceError
 from resources.files.plain_yaml import read_yaml
 from resources.files.storage import Storage
 from tests.conftest import TINY
+from tests.family import STEPS
+from tests.studies.published_study import local_family, write_study
 
 
 class Disk(NamedTuple):
@@ -63,6 +66,24 @@ def test_rows_that_go_are_not_counted(tmp_path: Path) -> None:
     assert predicted(tiny(dtype="float32"), tmp_path)["activations"] > sizes["keep"]
 
 
+def test_checkpoints_that_nobody_looked_at_are_counted(family: Path, tmp_path: Path) -> None:
+    declared = write_study(tmp_path / "all.yaml", local_family(family))
+    plan = plan_of(load_study(str(declared)), tmp_path)
+    counts = text_counts(plan.study, plan.storage)
+    assert list_new_models(plan) == {}
+    cells = {asset.asset: asset for asset in forecast(plan, counts) if asset.model == "gloss-tiny"}
+    assert cells["activations"].n_cells == 2 * len(STEPS)
+    assert cells["activations"].bytes_to_come > 0
+
+
+def test_models_without_a_known_checkpoint_are_named(family: Path, tmp_path: Path) -> None:
+    declared = write_study(tmp_path / "all.yaml", local_family(family, folder="{model}/checkpoint-{step}"))
+    plan = plan_of(load_study(str(declared)), tmp_path)
+    unlisted = list_new_models(plan)
+    assert unlisted.keys() == {"gloss-tiny", "gloss-tinier"}
+    assert "'checkpoint-{step}'; its folders are step0" in unlisted["gloss-tiny"]
+
+
 def test_a_limit_of_training_rows_is_predicted_and_kept(tmp_path: Path) -> None:
     study = tiny(training_tokens=1000, positions="all")
     counts = text_counts(study, Storage(tmp_path, study.name))
@@ -104,7 +125,7 @@ def test_a_full_disk_cuts_a_run_into_batches_of_whole_checkpoints(
     plan = plan_of(study, tmp_path)
     counts = text_counts(study, plan.storage)
     spec = plan.specs["activations"]
-    cells = forecasting.expected_cells(plan, spec, "gloss-tiny")
+    cells = plan.cells(spec, "gloss-tiny", expected=True)
     one_checkpoint = round(forecasting.checkpoint_rows_bytes(plan, "gloss-tiny", counts))
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: Disk(0, 0, 4 * one_checkpoint))
     batches = disk_batches(plan, spec, cells, lambda: counts)

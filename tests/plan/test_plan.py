@@ -219,7 +219,7 @@ def test_nothing_is_made_from_checkpoints_of_which_none_can_be_used(storage: Sto
     plan = Plan(small_study(), storage, SPECS)
     curves = plan.specs["curves"]
     assert list(plan.input_cells(curves, Cell("gloss-25k"))) == []
-    with pytest.raises(EmergenceError, match="no checkpoint can be used") as caught:
+    with pytest.raises(EmergenceError, match="no checkpoint can be used: it has other weights") as caught:
         plan.demand_inputs(curves, Cell("gloss-25k"))
     assert "emergence checkpoints" in caught.value.remedy
     registry = replace(curves, needs_cells=False)

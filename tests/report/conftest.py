@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from benchmarks.planted_family import PlantedFamily
-from emergence_assets.checkpoints.files.folder import CheckpointFacts
+from emergence_assets.checkpoints.facts import ModelFacts, checkpoint_facts
+from emergence_assets.checkpoints.files.folder import FolderFacts
 from emergence_assets.checkpoints.identity.measurement import Measurement
 from emergence_assets.checkpoints.identity.registry import registry_frame
 from emergence_assets.checkpoints.identity.validation import validate_checkpoints
@@ -182,7 +183,7 @@ def _cells(strength: float, dense: float, steps: tuple[int, ...], seed: int) -> 
                             pl.lit(layer, pl.Int16).alias("layer"),
                             pl.lit(n_layers, pl.Int16).alias("n_layers"),
                             pl.lit((layer + 1) / n_layers, pl.Float32).alias("rel_depth"),
-                            pl.lit(sae_seed, pl.Int16).alias("sae_seed"),
+                            pl.lit(sae_seed, pl.Int32).alias("sae_seed"),
                             pl.lit(f"{model}-{step}-{layer}").alias("data_version"),
                         )
                     )
@@ -266,8 +267,9 @@ def _registry(model: str, n_params: int, n_layers: int, steps: tuple[int, ...]) 
 
 def _measurement(n_params: int, n_layers: int, sample: np.ndarray) -> Measurement:
     digest = hashlib.sha256(sample.tobytes()).hexdigest()
-    facts = CheckpointFacts(
-        "gpt_neox", "GPTNeoXForCausalLM", n_layers, 16, 2, 2048, n_params, n_params // 2, digest, "c", "t", 2 * n_params
+    facts = checkpoint_facts(
+        FolderFacts("gpt_neox", "GPTNeoXForCausalLM", digest, "c", "t", 2 * n_params),
+        ModelFacts(n_layers, 16, 2, 2048, n_params, n_params // 2),
     )
     norm = float(np.linalg.norm(sample))
     return Measurement(

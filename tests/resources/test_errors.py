@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources.errors import BrokenCheckpoint, EmergenceError, SourceUnreachable
+from resources.errors import MAX_CHARACTERS, BrokenCheckpoint, EmergenceError, SourceUnreachable
 
 
 @pytest.mark.parametrize("kind", [EmergenceError, BrokenCheckpoint, SourceUnreachable])
@@ -21,6 +21,12 @@ def test_an_error_survives_pickling_with_its_kind_and_parts(
 def test_the_text_says_what_where_and_what_to_do() -> None:
     text = str(EmergenceError("The disk is full.", where="/data/x.h5", remedy="free some space"))
     assert text == "The disk is full.\n  where: /data/x.h5\n  what to do: free some space"
+
+
+def test_a_value_from_outside_does_not_fill_the_terminal() -> None:
+    error = EmergenceError(f"{'x' * 10**7} is no name.", where="/data/x.h5", remedy="rename it")
+    assert len(str(error)) < MAX_CHARACTERS + 100
+    assert str(error).endswith("x…\n  where: /data/x.h5\n  what to do: rename it")
 
 
 def test_parts_that_are_not_given_are_not_shown() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from emergence_assets.saes.formats.folder import read_sae
+from emergence_assets.saes.formats.layouts import LAYOUTS
 from tests.conftest import run_emergence
 
 pytestmark = pytest.mark.slow
@@ -60,6 +61,16 @@ def test_an_export_replaces_other_weights_and_names_all_that_is_there(finished_s
     assert done.returncode == 1
     assert "There is something else" in done.stderr
     assert (folder / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+def test_a_later_export_adds_to_the_index(finished_study: Path, tmp_path: Path, layout: str) -> None:
+    for step in ("3", "6"):
+        selected = ("--to", layout, "--model", "gloss-tiny", "--layer", "1", "--step", step)
+        assert run_emergence(finished_study, "export", str(tmp_path / "out"), *selected).returncode == 0
+    listed = {entry["folder"] for entry in json.loads((tmp_path / "out/index.json").read_text())["saes"]}
+    assert listed == {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}
+    assert len(listed) == 2
 
 
 def test_one_sae_is_exported_and_is_the_same(finished_study: Path, tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ def test_a_study_goes_on_with_imported_saes_and_back(finished_study: Path, tmp_p
     assert {name: one["stale"] for name, one in status_of(data).items() if one["stale"]} == {
         "sae": 1,
         "latent_stats": 1,
+        "latent_examples": 1,
         "sae_metrics": 1,
         "category_presence": 1,
         "sparse_presence": 1,

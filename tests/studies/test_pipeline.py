@@ -226,7 +226,7 @@ def test_a_changed_setting_makes_exactly_its_dependants_stale(study: Path, tmp_p
     status = status_of(study, changed)
     assert status["sae"]["stale"] == status["latent_stats"]["stale"] == N_CELLS
     assert status["activations"]["done"] == N_CELLS
-    assert any("'k': 2" in reason for reason in status["sae"]["reasons"])
+    assert any("sae.k was 2, is 3" in reason for reason in status["sae"]["reasons"])
 
 
 def test_tables_have_the_declared_columns_and_both_controls(finished_study: Path) -> None:

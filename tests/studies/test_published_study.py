@@ -3,12 +3,14 @@
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from resources.files.storage import Storage
 from tests.conftest import run_emergence, status_of, unavailable
 from tests.family import (
     MODELS,
@@ -18,6 +20,7 @@ from tests.family import (
     missing_file,
     other_architecture,
     other_seed,
+    other_tokenizer,
     shard,
     step_folder,
     trained_step_0,
@@ -53,8 +56,10 @@ def rows_of(data: Path, study: Path, **environment: str) -> dict[tuple[str, int]
     return {(row["model"], row["step"]): row for row in json.loads(listed.stdout)["checkpoints"]}
 
 
-def test_a_study_over_a_hub_runs_twice_and_downloads_once(hub: HubServer, family: Path, tmp_path: Path) -> None:
-    publish(hub, family)
+def test_a_study_over_a_hub_runs_twice_and_downloads_once(hub: HubServer, family_copy: Path, tmp_path: Path) -> None:
+    for step in STEPS:
+        other_tokenizer(family_copy, "gloss-tinier", step)
+    publish(hub, family_copy)
     study = write_study(tmp_path / "overhub.yaml", hub_family())
     secret = "a_secret_of_this_test"
     with_secrets = {"HF_ENDPOINT": hub.endpoint.replace("http://", f"http://me:{secret}@"), "HF_TOKEN": f"hf_{secret}"}
@@ -68,6 +73,13 @@ def test_a_study_over_a_hub_runs_twice_and_downloads_once(hub: HubServer, family
     assert first["made"]["checkpoint"] == len(STEPS) * len(MODELS)
     assert first["made"]["sae"] == len(STEPS) * sum(shape.n_layers for shape in MODELS.values())
     assert Path(first["report"]).exists()
+    # The tokenizer of one model leaves out more texts than that of the other: they are compared all the same.
+    tables = tmp_path / "overhub" / "tables"
+    presence = pl.read_parquet(tables / "category_presence" / "*.parquet")
+    counts = presence.group_by("category").agg(pl.col("n_category").n_unique(), pl.col("model").n_unique())
+    assert (counts["model"] == 2).any()
+    assert (counts["n_category"] == 2).any()
+    assert pl.read_parquet(tables / "emergence_over_scale.parquet")["category"].n_unique() > 10
 
     hub.reset_log()
     again = run_emergence(tmp_path, "run", "--json", study=study, HF_ENDPOINT=hub.endpoint)
@@ -80,6 +92,31 @@ def test_a_study_over_a_hub_runs_twice_and_downloads_once(hub: HubServer, family
     assert not any(result_of(offline)["made"].values())
     assert all(row["cached"] and row["status"] == "ok" for row in rows_of(tmp_path, study).values())
     hub.reachable_again()
+
+
+def test_a_small_cache_is_used_in_batches_and_the_next_batch_arrives_meanwhile(
+    hub: HubServer, family: Path, tmp_path: Path
+) -> None:
+    model = "gloss-tiny"
+    publish(hub, family)
+    n_bytes = (step_folder(family, model, 8) / "model.safetensors").stat().st_size
+    study = write_study(
+        tmp_path / "batches.yaml",
+        hub_family(cache_gb=7.45 * n_bytes / 1e9, models={model: {"d_model": 16, "n_layers": 2}}),
+        steps=list(STEPS[:6]),
+    )
+    stages = ("--stage", "checkpoints", "--stage", "activations")
+    result = result_of(run_emergence(tmp_path, "run", *stages, "--json", study=study, HF_ENDPOINT=hub.endpoint))
+    assert result["made"] | {"checkpoint": 6, "activations": 12} == result["made"]
+    asked = [request for request in hub.requests if request.path.endswith("model.safetensors")]
+    assert len({request.path for request in asked}) == len(asked) == 6  # each once, although the cache never holds all
+    began = {step: asked[position].moment for position, step in enumerate(STEPS[:6])}
+    now = time.time() - time.monotonic()
+    captured = {
+        step: Storage(tmp_path, "batches").activation_file(model, step, 0).stat().st_mtime - now for step in STEPS[:6]
+    }
+    # The first of a batch is asked for while the batch before it is computed.
+    assert all(began[STEPS[n]] < captured[STEPS[n - 1]] for n in (2, 4))
 
 
 def test_faults_of_the_network_change_nothing(hub: HubServer, family: Path, tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from resources.tables.parquet import parquet_provenance
 from tests.conftest import TINY, copied, run_emergence, status_of
 
 pytestmark = pytest.mark.slow
-N_KILLS = 3
 SEED = 20261125
 
 
@@ -53,27 +52,33 @@ def storage_states(data: Path) -> set[str]:
     return {read_spec(path).storage_state for path in activation_files(data)}
 
 
+def n_files(data: Path) -> int:
+    return sum(1 for path in (data / "tiny").rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("n_kills", [3, pytest.param(10, marks=pytest.mark.long)])
 def test_a_study_killed_at_random_moments_ends_with_the_tables_of_one_that_was_not(
-    finished_study: Path, tmp_path: Path
+    finished_study: Path, tmp_path: Path, n_kills: int
 ) -> None:
     """Rows are evicted once their SAEs are trained, so that files are also rewritten while the study is killed."""
     study = study_with(tmp_path, retention="drop-after-sae")
     draw = random.Random(SEED)
     command = [sys.executable, "-m", "emergence_assets.cli.main", "--study", str(study), "--data", str(tmp_path), "run"]
-    moments = []
-    for _ in range(N_KILLS):
-        began = time.monotonic()
+    n_files_at_end, moments = n_files(finished_study), []
+    for share in sorted(draw.uniform(0, 0.95) for _ in range(n_kills)):  # moments of the whole run, however fast it is
         with subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
         ) as process:
-            time.sleep(draw.uniform(4, 16))
-            assert process.poll() is None, "it was over before it was killed: shorten the waiting"
+            while n_files(tmp_path) < share * n_files_at_end:
+                assert process.poll() is None, "it was over before it was killed"
+                time.sleep(0.02)
+            time.sleep(draw.uniform(0, 1))
+            assert process.poll() is None, "it was over before it was killed"
             os.killpg(process.pid, signal.SIGKILL)  # the workers too
-        n_files = sum(1 for path in (tmp_path / "tiny").rglob("*") if path.is_file())
-        moments.append(f"{time.monotonic() - began:.1f} s ({n_files} files)")
+        moments.append(n_files(tmp_path))
     finished = run_emergence(tmp_path, "run", study=study)
     assert finished.returncode == 0, finished.stderr
-    print(f"killed after {', '.join(moments)}; tables equal byte for byte")
+    print(f"killed with {moments} of {n_files_at_end} files; tables equal byte for byte")
     assert tables(tmp_path) == tables(finished_study)
     assert storage_states(tmp_path) == {"evicted"}
     assert not list((tmp_path / "tiny").rglob(".*.tmp"))
@@ -101,7 +106,7 @@ def test_evicted_rows_are_known_as_evicted_serve_new_saes_and_come_back(finished
         path.stat().st_size for path in activation_files(data)
     )
     shown = json.loads(run_emergence(data, "storage", "--json").stdout)
-    assert shown["rows_are"] == {"stored": 0, "evicted": 12}
+    assert shown["rows_are"] == {"stored": 0, "evicted": 12, "sampled": 0}
     assert all(entry["done"] == entry["total"] for entry in status_of(data).values())
 
     other = tmp_path / "other.yaml"

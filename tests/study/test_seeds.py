@@ -53,7 +53,7 @@ def test_seed_zero_is_the_study_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_study("quick") == reseeded(monkeypatch, "quick", "0")
 
 
-@pytest.mark.parametrize("wanted", ["-1", "two", "301", "1.5"])
+@pytest.mark.parametrize("wanted", ["-1", "two", "301", "1.5", pytest.param("1" * 5000, id="digits")])
 def test_an_impossible_seed_is_refused(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
     with pytest.raises(EmergenceError, match="EMERGENCE_SEED"):
         reseeded(monkeypatch, "quick", wanted)

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from emergence_assets.study.family import Hub
+from emergence_assets.study.family import MAX_MODELS, Hub
 from emergence_assets.study.load import STUDIES_FOLDER, load_study, parse_study, shipped_studies
-from emergence_assets.study.study import Study
+from emergence_assets.study.strict import MAX_ITEMS, MOST, MOST_SEED
+from emergence_assets.study.study import MAX_CELLS, Study
 from resources.errors import EmergenceError
 from resources.files.plain_yaml import read_yaml
 
@@ -34,7 +35,7 @@ def refusal(values: Any) -> str:
     return caught.value.what
 
 
-@pytest.mark.parametrize("name", ["quick", "default", "pythia"])
+@pytest.mark.parametrize("name", ["quick", "default", "pretrained", "pythia"])
 def test_shipped_studies_load(name: str) -> None:
     assert name in shipped_studies()
     study = load_study(name)
@@ -97,8 +98,8 @@ def test_a_study_that_does_not_exist_is_answered_with_those_that_do(name: str, m
         ({"sae__seeds": [0, 0]}, ["sae", "seed 0 is listed more than once", "list it once"]),
         ({"sae__seeds": [-1]}, ["sae.seeds.0", "greater than or equal to 0", "found -1"]),
         ({"sae__seeds": []}, ["sae.seeds", "at least 1 item"]),
-        ({"sae__learning_rate": float("nan")}, ["sae.learning_rate", "found nan"]),
-        ({"sae__learning_rate": float("inf")}, ["sae.learning_rate", "less than or equal to 1", "found inf"]),
+        ({"sae__learning_rate": float("nan")}, ["sae.learning_rate", "finite", "found nan"]),
+        ({"sae__learning_rate": float("inf")}, ["sae.learning_rate", "finite", "found inf"]),
         ({"statistics__seed": -3}, ["statistics.seed", "found -3"]),
         ({"statistics__n_bootstrap": 1}, ["statistics.n_bootstrap", "greater than or equal to 20", "found 1"]),
         ({"statistics__rule_id": "best"}, ["statistics.rule_id", "lift_fdr_v1", "found 'best'"]),
@@ -113,7 +114,7 @@ def test_a_study_that_does_not_exist_is_answered_with_those_that_do(name: str, m
         ({"layers": "some"}, ["layers", "'all'", "found 'some'"]),
         ({"layers": [-1]}, ["layer -1", "embedding", "set activations.positions to all"]),
         ({"steps": [0, 8, 8]}, ["steps", "step 8 is listed more than once", "list it once"]),
-        ({"steps": [0, 8, 1]}, ["steps", "must ascend", "[0, 8, 1]", "sort them"]),
+        ({"steps": [0, 8, 1]}, ["steps", "must ascend", "1 follows 8", "sort them"]),
         ({"steps": [1, 8]}, ["steps", "the first step is 1", "step 0 is the control", "add it"]),
         ({"steps": [0, 1000]}, ["step 1000", "n_steps 512", "raise n_steps or remove the step"]),
         ({"steps": [0, -8]}, ["steps.1", "greater than or equal to 0", "found -8"]),
@@ -221,6 +222,66 @@ def test_a_study_does_not_change() -> None:
     study = load_study("quick")
     with pytest.raises(ValidationError):
         study.name = "other"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+HUGE = 10**5000
+"""More digits than Python writes."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        pytest.param({"steps": [0, HUGE]}, ["steps.1", f"equal to {MOST}", "a number of 16610 bits"], id="huge-step"),
+        pytest.param({"steps": [0, 2**31]}, ["steps.1", f"equal to {MOST}", "found 2147483648"], id="step"),
+        pytest.param({"steps": list(range(10_000_000))}, ["steps", f"{MAX_ITEMS} items"], id="steps"),
+        pytest.param({"steps": [0, *[-1] * 9_000]}, ["9000 errors", "steps.1", "and 8980 more"], id="wrong-steps"),
+        pytest.param({"layers": [0] * 10_000_000}, ["layers", f"{MAX_ITEMS} items"], id="layers"),
+        pytest.param({"layers": {"gloss-25k": [0] * 100_000}}, ["layers", f"{MAX_ITEMS} items"], id="layers-of-model"),
+        pytest.param({"admit": ["gloss-25k/step8"] * 100_000}, ["admit", f"{MAX_ITEMS} items"], id="admit"),
+        pytest.param({"admit": ["gloss-25k/step" + "9" * 5000]}, ["is no checkpoint"], id="admitted-step"),
+        pytest.param({"sae__seeds": list(range(100_000))}, ["sae.seeds", "1000 items"], id="seeds"),
+        pytest.param({"sae__prefixes": [1] * 100_000}, ["sae.prefixes", "100 items"], id="prefixes"),
+        pytest.param({"sae__seeds": [HUGE]}, ["sae.seeds.0", f"equal to {MOST_SEED}"], id="seed"),
+        pytest.param({"sae__n_latents": HUGE}, ["sae.n_latents", f"equal to {MOST}"], id="latents"),
+        pytest.param({"sae__batch_size": 2**30}, ["batch_size 1073741824", f"more than {MOST}"], id="active-latents"),
+        pytest.param({"sae__learning_rate": HUGE}, ["sae.learning_rate", "valid number"], id="rate"),
+        pytest.param({"statistics__n_bootstrap": HUGE}, ["statistics.n_bootstrap", "equal to 10000"], id="bootstrap"),
+        pytest.param(
+            {"family__models__gloss-25k__n_layers": 10**12}, ["gloss-25k.n_layers", "equal to 10000"], id="model-layers"
+        ),
+        pytest.param(
+            {"family__models__gloss-25k__d_model": 10**12}, ["gloss-25k.d_model", "equal to 1000000"], id="width"
+        ),
+        pytest.param({"steps": {"every": 1, "to": 10**12}}, ["steps", "valid list"], id="range"),
+        pytest.param({"description": ["a"] * 10**6}, ["description", "valid string"], id="description"),
+        pytest.param({"name": "x" * 10**6}, ["name", "found 'xxx"], id="name"),
+        pytest.param({"x" * 10**6: 1}, ["xxx", "unknown key"], id="key"),
+        pytest.param(
+            {"probe_set": {"source": "table", "path": "x", "levels": [str(i) for i in range(10**6)]}},
+            ["levels", "100 items"],
+            id="levels",
+        ),
+    ],
+)
+def test_what_is_too_large_is_refused_at_once_with_field_and_limit(changes: dict[str, Any], said: list[str]) -> None:
+    what = refusal(declared(**changes))
+    assert all(part in what for part in said), what
+    assert len(what) < 5_000
+
+
+def test_too_many_models_and_too_many_cells_are_refused() -> None:
+    shape = {"d_model": 16, "n_layers": 10_000, "n_heads": 2, "learning_rate": 0.01}
+    models = {f"m{i}": shape for i in range(200)}
+    assert f"are 8000000 cells, more than {MAX_CELLS}" in refusal(declared(family__models=models, steps=[0, 1, 2, 3]))
+    models = {f"m{i}": shape for i in range(100_000)}
+    assert f"at most {MAX_MODELS} items" in refusal(declared(family__models=models))
+
+
+@pytest.mark.parametrize("field", ["cache_gb", "settle_seconds"])
+def test_an_infinite_number_is_refused(field: str) -> None:
+    family = PYTHIA if field == "cache_gb" else FOLDER
+    for value in (float("inf"), 1e308):
+        assert field in refusal(declared(family=family | {field: value}))
 
 
 def test_a_study_survives_its_own_plain_values() -> None:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emergence_assets.texts import probe_file as probe_files
+from emergence_assets.texts import probe_file
 from emergence_assets.texts.probe_file import read_probe_file
+from emergence_assets.texts.text_limits import PROBE_FILE
 from resources.errors import EmergenceError
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=30).filter(str.strip)
@@ -98,18 +99,18 @@ def test_a_byte_order_mark_and_other_line_ends_are_no_part_of_the_text(tmp_path:
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_too_much_is_refused(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch):
     path = write_as(tmp_path, suffix, pl.DataFrame({"text": [f"text {i}" for i in range(30)]}))
-    monkeypatch.setattr(probe_files, "MAX_TEXTS", 30)
+    monkeypatch.setattr(probe_file, "PROBE_FILE", PROBE_FILE._replace(max_texts=30))
     assert len(read_probe_file(path, ["text"])) == 30
-    monkeypatch.setattr(probe_files, "MAX_TEXTS", 29)
+    monkeypatch.setattr(probe_file, "PROBE_FILE", PROBE_FILE._replace(max_texts=29))
     assert "more than 29" in refused(path).what
-    monkeypatch.setattr(probe_files, "MAX_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr(probe_file, "PROBE_FILE", PROBE_FILE._replace(max_bytes=path.stat().st_size - 1))
     assert "bytes, more than" in refused(path).what
 
 
 def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "bomb.parquet"
     pl.DataFrame({"text": [f"{i}" + "x" * 1000 for i in range(3000)]}).write_parquet(path, compression="zstd")
-    monkeypatch.setattr(probe_files, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(probe_file, "PROBE_FILE", PROBE_FILE._replace(max_bytes=1_000_000))
     assert path.stat().st_size < 1_000_000
     assert "columns take" in refused(path).what
 

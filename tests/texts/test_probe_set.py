@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emergence_assets.texts import probe_set
 from emergence_assets.texts.category_maps import category_map
 from emergence_assets.texts.probe_set import ProbeSet, table_probes, wordnet_probes, wordnet_training_texts
 from emergence_assets.texts.wordnet import corpus
@@ -38,6 +39,18 @@ NAMED: dict[str, Any] = {"text_id_column": "text_id"}
 def write(table: pl.DataFrame, folder: Path) -> Path:
     table.write_parquet(folder / "mine.parquet")
     return folder / "mine.parquet"
+
+
+def test_more_categories_than_codes_are_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = write(user_table().with_columns(kind=pl.col("category").replace("law", "food")), tmp_path)
+    monkeypatch.setattr(probe_set, "MAX_CATEGORIES", 3)
+    assert table_probes(path, ["kind", "category"], **NAMED).levels == ("kind", "category")
+    monkeypatch.setattr(probe_set, "MAX_CATEGORIES", 2)
+    with pytest.raises(EmergenceError, match="level category has 3 categories, more than 2") as caught:
+        table_probes(path, ["kind", "category"], **NAMED)
+    assert "min_texts_per_category" in caught.value.remedy
 
 
 def test_wordnet_has_three_levels_of_enough_texts(wordnet: ProbeSet):

@@ -1,5 +1,6 @@
 """Tokens become rows, and a damaged or foreign token file is refused."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -116,6 +117,13 @@ def test_a_tokenizer_file_gives_the_same_tokens(tmp_path):
 def test_unusable_texts_are_refused(training, probes, message):
     with pytest.raises(EmergenceError, match=message):
         tokenise(word_tokenizer(), training, probes, 6, "all")
+
+
+def test_ids_that_do_not_fit_into_the_token_file_are_refused(tmp_path):
+    model = {"type": "WordLevel", "vocab": {"a": 2**31, "<|endoftext|>": 0}, "unk_token": "<|endoftext|>"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"version": "1.0", "added_tokens": [], "model": model}))
+    with pytest.raises(EmergenceError, match="larger than 2147483647"):
+        tokenise(tmp_path / "tokenizer.json", texts(one="a"), texts(two="a"), 8, "all")
 
 
 def test_an_unusable_tokenizer_is_refused(tmp_path):

@@ -23,6 +23,9 @@ ROW_DATASETS = {
 ROW_DIMENSIONS = {"resid_post": "token", "read_out": "probe_text", "read_out_mean": "probe_text"}
 STATS = dict.fromkeys(("mean", "var", "min", "max"), "float32") | dict.fromkeys(("nan_count", "inf_count"), "int64")
 PREVIEW_ROWS = 1024
+STATISTICS_ROWS = 65_536
+"""First rows whose mean, variance and extremes are stored; a streamed file has no other rows. NaN and infinity are
+counted in all rows."""
 PAGE_BYTES = 4096
 LARGE_BYTES, LARGE_ALIGNMENT = 64 << 20, 1 << 20
 """Datasets of at least `LARGE_BYTES` are aligned to large pages, which makes sequential reads 10 % faster."""
@@ -31,8 +34,9 @@ OVERHEAD_BYTES = 64 * 1024
 METADATA_BYTES = 16 * 1024
 """Typical bytes of metadata and alignment, with a provenance of usual length."""
 NO_HASH = "0" * 32
-StorageState = Literal["stored", "evicted"]
-"""Whether /resid_post is in the file; stored in the attribute `residency`."""
+StorageState = Literal["stored", "evicted", "sampled"]
+"""Whether /resid_post is in the file, was in it, or was never made as a whole: the rows of a sampled file are the first
+`STATISTICS_ROWS` or fewer. Stored in the attribute `residency`."""
 STORAGE_STATES: tuple[StorageState, ...] = get_args(StorageState)
 
 
@@ -45,7 +49,7 @@ class ActivationSpec:
     """
 
     n_rows: int
-    """Rows of /resid_post: training tokens."""
+    """Rows of /resid_post: training tokens; of a sampled file the rows of its statistics."""
     n_probes: int
     """Rows of /read_out: probe texts."""
     d_model: int

@@ -33,6 +33,14 @@ class ColumnMoments:
         for part_td in x_td.split(len(self._block_td)):
             self._add_block(part_td)
 
+    def count_not_finite(self, x_td: Tensor) -> None:
+        """Count NaN and infinity in rows that are otherwise left out."""
+        for part_td in x_td.split(len(self._block_td)):
+            # Minimum and maximum take a tenth of the time of a test of every value.
+            if not bool(torch.isfinite(torch.stack(torch.aminmax(part_td))).all()):
+                self.nan_count += part_td.isnan().sum(0).numpy()
+                self.inf_count += part_td.isinf().sum(0).numpy()
+
     def _add_block(self, x_td: Tensor) -> None:
         wide_td = self._block_td[: len(x_td)]
         wide_td.copy_(x_td)  # torch converts half precision ten times as fast as numpy

@@ -113,9 +113,15 @@ def open_rows(path: Path, name: str, *, verify: bool = False) -> Rows:
     if name not in ROW_DATASETS:
         raise ValueError(f"name is one of {', '.join(ROW_DATASETS)}, not {name!r}")
     with open_guarded(path, FORMAT, FORMAT_VERSION) as guarded:
-        if name == "resid_post" and spec_of(guarded).storage_state == "evicted":
+        state = spec_of(guarded).storage_state
+        if name == "resid_post" and state == "evicted":
             raise guarded.refuse(
                 "The rows of this file are evicted.", remedy="Bring them back with `emergence storage restore`."
+            )
+        if name == "resid_post" and state == "sampled":
+            raise guarded.refuse(
+                "The rows of this file were streamed into the training and never stored.",
+                remedy="Set activations.retention to keep, delete the file and type `emergence run`.",
             )
         facts = checked(guarded, name)
         if verify:
@@ -158,7 +164,7 @@ def verify_file(path: Path) -> None:
         spec = spec_of(guarded)
         facts = {name: checked(guarded, name) for name in spec.datasets}
         if "resid_post" in guarded.names() - facts.keys():
-            raise guarded.refuse("The rows are evicted, but the file holds resid_post.")
+            raise guarded.refuse(f"The rows are {spec.storage_state}, but the file holds resid_post.")
         require_equal_hashes(guarded, facts.values())
         hashes = stored_hashes(guarded, facts)
         if "resid_post" in facts and facts["resid_post"].xxh3_128 != hashes["resid_post"]:

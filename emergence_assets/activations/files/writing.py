@@ -22,6 +22,7 @@ from emergence_assets.activations.files.layout import (
     RESERVED_ATTRS,
     ROW_DATASETS,
     ROW_DIMENSIONS,
+    STATISTICS_ROWS,
     ActivationSpec,
     content_hash,
 )
@@ -195,7 +196,12 @@ class ActivationWriter(FileInPreparation):
         start = self._written[name]
         self._hashes[name].update(stored_td.data)
         if name == "resid_post":  # statistics of the stored values, not of the given values
-            self._moments.add(as_tensor(stored_td, self.spec.dtype))
+            rows_td = as_tensor(stored_td, self.spec.dtype)
+            n_counted = max(0, STATISTICS_ROWS - start)
+            if n_counted:
+                self._moments.add(rows_td[:n_counted])
+            if n_counted < len(rows_td):
+                self._moments.count_not_finite(rows_td[n_counted:])
             preview_td = self._preview_td[start : start + len(stored_td)]
             preview_td[:] = to_float32(stored_td[: len(preview_td)], self.spec.dtype)
         self._written[name] += len(stored_td)

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from emergence_assets.activations.forward.stream import changed_stream, residual_stream
+from emergence_assets.checkpoints.models.blocks import blocks
 from emergence_assets.checkpoints.models.loading import is_causal
+from emergence_assets.checkpoints.models.stream import changed_stream, residual_stream, run_texts
+from emergence_assets.checkpoints.models.support import FAILURES, is_same
 from resources.errors import EmergenceError
 
 
@@ -65,6 +67,32 @@ def run_prefix(model: PreTrainedModel, ids_bt: Tensor, blocks_name: str | None =
     with torch.inference_mode():
         model.base_model(input_ids=ids_bt[:, :-1], past_key_values=cache, use_cache=True)
     return Prefix(model, cache, ids_bt[:, -1:], blocks_name)
+
+
+def reuses_prefix(model: PreTrainedModel, ids_bt: Tensor, blocks_name: str | None = None) -> bool:
+    """Return whether the last token alone, after a prefix, gives the residual stream of the whole text.
+
+    It does where every block keeps keys and values. Recurrent blocks may keep a state that each pass changes.
+
+    Args:
+        model: in evaluation mode.
+        ids_bt: token ids of at least two texts of one length, at least three, on the model's device.
+        blocks_name: module path of the list of blocks; by default it is found.
+    """
+    if not is_causal(model):
+        return False
+    last = len(blocks(model, blocks_name)) - 1
+    with residual_stream(model, (last,), blocks_name) as stream, torch.inference_mode():
+        run_texts(model, ids_bt)
+        whole_bd = stream[last][:, -1]
+    try:
+        prefix = run_prefix(model, ids_bt, blocks_name)
+        both = [read_outs(prefix, (last,))[last] for _ in range(2)]
+    except torch.OutOfMemoryError:
+        raise  # not an error of the architecture
+    except FAILURES:
+        return False
+    return all(is_same(found_bd, whole_bd) for found_bd in both)
 
 
 def read_outs(prefix: Prefix, layers: Sequence[int]) -> dict[int, Tensor]:

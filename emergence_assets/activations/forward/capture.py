@@ -14,14 +14,16 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from emergence_assets.activations.forward.stream import model_name, residual_stream
-from emergence_assets.checkpoints.models.loading import is_causal
+from emergence_assets.checkpoints.models.blocks import blocks, context_limit, stream_width, vocabulary_size
+from emergence_assets.checkpoints.models.stream import model_name, residual_stream, run_texts
 from emergence_assets.texts.tokens import Tokens
 from resources.errors import EmergenceError
 
 Append = Callable[[int, str, np.ndarray], None]
 """Function that takes the next rows [any number, d_model] of resid_post, read_out or read_out_mean of a layer, in the
 stored data type."""
+Picks = Mapping[str, Callable[[Tensor, Tensor], Tensor]]
+"""Name of a row dataset to the function that picks its rows from the stream [b, t, d] and the tokens per text [b]."""
 STAGED_BYTES = 256 << 20
 """Bytes of rows, over all layers, that are held to be put in order: batches are sorted by length, files are not."""
 
@@ -38,14 +40,13 @@ def capture_checkpoint(
     *,
     blocks_name: str | None = None,
     staged_bytes: int = STAGED_BYTES,
-    with_training: bool = True,
+    training_texts: Sequence[int] | None = None,
     with_probes: bool = True,
 ) -> None:
     """Capture all rows of all layers and append them in the order of tokens.h5.
 
-    Texts are padded on the right. A causal model is run without a mask, since no real position attends to the padding;
-    an encoder is run with a mask of the real tokens, since its positions attend to all others. If a batch exceeds the
-    memory of the device, the batch size is halved for the rest of the run.
+    Texts are padded on the right, see `run_texts`. If a batch exceeds the memory of the device, the batch size is
+    halved for the rest of the run.
 
     Args:
         model: In evaluation mode, on `device`; its head is not run.
@@ -58,7 +59,7 @@ def capture_checkpoint(
         report: Called with texts done, all texts, and a note.
         blocks_name: Module path of the list of blocks; by default it is found.
         staged_bytes: See `STAGED_BYTES`; with more bytes, more texts are sorted by length together.
-        with_training: Whether the training texts are run.
+        training_texts: Indexes of the training texts to run, in this order; by default all.
         with_probes: Whether the probe texts are run.
 
     Raises:
@@ -68,22 +69,28 @@ def capture_checkpoint(
     """
     if model.training:
         raise ValueError("the model is in training mode: dropout would make the activations random")
-    _require_fit(model, tokens)
-    n_training = len(tokens.training_ids) * with_training
-    n_texts = n_training + tokens.n_probes * with_probes
-    # Twice: rows are held one by one, and then joined.
-    row_bytes = max(1, len(layers) * 2 * model.config.hidden_size * getattr(torch, dtype).itemsize)
-    max_rows = max(1, staged_bytes // row_bytes)
-    batch = _Batch(model, torch.device(device), batch_size, layers, append, dtype, is_causal(model))
+    training_ids = tokens.training_ids
+    if training_texts is not None:
+        training_ids = tuple(training_ids[text] for text in training_texts)
+    probe_ids = tokens.probe_ids if with_probes else ()
+    _require_fit(model, (*training_ids, *probe_ids))
+    n_training, n_texts = len(training_ids), len(training_ids) + len(probe_ids)
+    # As if all layers were captured: the rounding of a row may depend on the texts beside it, and evicted rows of one
+    # layer have to come back bit for bit.
+    n_layers = max(len(blocks(model, blocks_name)), len(layers))
+    max_rows = max(1, staged_bytes // (n_layers * stream_width(model) * getattr(torch, dtype).itemsize))
+    batch = _Batch(model, torch.device(device), batch_size, layers, append, dtype)
     with residual_stream(model, layers, blocks_name) as resid, torch.inference_mode():
         every_position = tokens.positions == "all"
-        n_rows = [len(ids) - 1 if every_position else 1 for ids in tokens.training_ids]
-        for start, stop in _groups(n_rows, max_rows) if with_training else ():
-            batch.run(resid, tokens.training_ids[start:stop], {"resid_post": _after_first if every_position else _last})
-            report(stop, n_texts, "training texts")
-        for start, stop in _groups([1] * tokens.n_probes, max_rows) if with_probes else ():
-            batch.run(resid, tokens.probe_ids[start:stop], {"read_out": _last, "read_out_mean": _mean_after_first})
-            report(n_training + stop, n_texts, "probe texts")
+        n_rows = [len(ids) - 1 if every_position else 1 for ids in training_ids]
+        training_picks: Picks = {"resid_post": _after_first if every_position else _last}
+        probe_picks: Picks = {"read_out": _last, "read_out_mean": _mean_after_first}
+        for start, stop in _groups(n_rows, max_rows):
+            for n_done in batch.run(resid, training_ids[start:stop], training_picks):
+                report(start + n_done, n_texts, "training texts")
+        for start, stop in _groups([len(probe_picks)] * len(probe_ids), max_rows):
+            for n_done in batch.run(resid, probe_ids[start:stop], probe_picks):
+                report(n_training + start + n_done, n_texts, "probe texts")
 
 
 @dataclass
@@ -96,21 +103,23 @@ class _Batch:
     layers: Sequence[int]
     append: Append
     dtype: str
-    causal: bool
 
-    def run(
-        self,
-        resid: Mapping[int, Tensor],
-        texts: Sequence[np.ndarray],
-        picks: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
-    ) -> None:
-        """Run texts in batches of similar length, put the picked rows back in order, and append them."""
+    def run(self, resid: Mapping[int, Tensor], texts: Sequence[np.ndarray], picks: Picks) -> Iterator[int]:
+        """Run texts in batches of similar length, put the picked rows back in order, and append them.
+
+        Yields:
+            Number of texts done, after each batch.
+        """
         n_tokens = np.array([len(ids) for ids in texts])
         # Longest first: memory peaks in the first batch.
         by_length = np.argsort(-n_tokens, kind="stable")
-        staged: dict[tuple[int, str], list[np.ndarray]] = {
-            (layer, name): [np.empty(0)] * len(texts) for layer in self.layers for name in picks
+        n_rows = {
+            name: n_tokens - 1 if pick is _after_first else np.ones_like(n_tokens) for name, pick in picks.items()
         }
+        first_row = {name: np.cumsum(each) - each for name, each in n_rows.items()}
+        # In one block each: rows that stay between the temporaries of the forward passes would fragment the memory, up
+        # to several times its size.
+        ordered: dict[tuple[int, str], np.ndarray] = {}
         start = 0
         while start < len(texts):
             chosen = by_length[start : start + self.batch_size]
@@ -118,7 +127,7 @@ class _Batch:
             try:
                 n_tokens_b = self._forward([texts[text] for text in chosen], n_tokens[chosen])
                 picked = [
-                    (layer, name, pick, self._stored(pick(resid[layer], n_tokens_b), layer))
+                    (layer, name, self._stored(pick(resid[layer], n_tokens_b), layer))
                     for layer in self.layers
                     for name, pick in picks.items()
                 ]
@@ -127,23 +136,22 @@ class _Batch:
             if too_large:
                 self._shrink(len(chosen), too_large)
                 continue
-            for layer, name, pick, stored_td in picked:
-                per_text = n_tokens[chosen] - 1 if pick is _after_first else np.ones(len(chosen), np.int64)
-                for text, rows in zip(chosen, np.split(stored_td, np.cumsum(per_text)[:-1]), strict=True):
-                    staged[layer, name][text] = rows
+            for layer, name, stored_td in picked:
+                if (layer, name) not in ordered:
+                    ordered[layer, name] = np.empty((int(n_rows[name].sum()), stored_td.shape[1]), stored_td.dtype)
+                ordered[layer, name][_places(first_row[name][chosen], n_rows[name][chosen])] = stored_td
             start += len(chosen)
-        for (layer, name), rows in staged.items():
-            self.append(layer, name, np.concatenate(rows))
+            if start < len(texts):
+                yield start
+        for (layer, name), rows_td in ordered.items():
+            self.append(layer, name, rows_td)
+        yield len(texts)
 
     def _forward(self, texts: Sequence[np.ndarray], n_tokens: np.ndarray) -> Tensor:
         """Run a batch through the model, whose hooks record the layers; returns the tokens per text, [b]."""
         ids_bt = padded_ids(texts).to(self.device)
         n_tokens_b = torch.from_numpy(n_tokens).to(self.device)
-        if self.causal:
-            self.model.base_model(input_ids=ids_bt, use_cache=False)
-        else:
-            positions_t = torch.arange(ids_bt.shape[1], device=self.device)
-            self.model.base_model(input_ids=ids_bt, attention_mask=(positions_t < n_tokens_b[:, None]).long())
+        run_texts(self.model, ids_bt, n_tokens_b)
         return n_tokens_b
 
     def _shrink(self, n_texts: int, error: torch.OutOfMemoryError) -> None:
@@ -179,7 +187,16 @@ def padded_ids(texts: Sequence[np.ndarray]) -> Tensor:
     return pad_sequence([torch.from_numpy(ids.astype(np.int64)) for ids in texts], batch_first=True)
 
 
+def _places(first: np.ndarray, n_rows: np.ndarray) -> np.ndarray:
+    """Return the row numbers of texts that begin at `first`: first, first + 1 … for each."""
+    ends = np.cumsum(n_rows)
+    return np.repeat(first - (ends - n_rows), n_rows) + np.arange(ends[-1])
+
+
 def _groups(n_rows: Sequence[int], max_rows: int) -> Iterator[tuple[int, int]]:
+    """Yield first and end of neighbouring texts with at most `max_rows` rows together."""
+    if not n_rows:
+        return
     start = filled = 0
     for index, n in enumerate(n_rows):
         if filled and filled + n > max_rows:
@@ -210,16 +227,18 @@ def _mean_after_first(resid_btd: Tensor, n_tokens_b: Tensor) -> Tensor:
     return resid_btd.float().masked_fill(left_out, 0).sum(dim=1) / (n_tokens_b - 1)[:, None]
 
 
-def _require_fit(model: PreTrainedModel, tokens: Tokens) -> None:
-    texts = (*tokens.training_ids, *tokens.probe_ids)
+def _require_fit(model: PreTrainedModel, texts: Sequence[np.ndarray]) -> None:
+    if not texts:
+        return
     largest, longest = max(int(ids.max()) for ids in texts), max(len(ids) for ids in texts)
-    if largest >= model.config.vocab_size or min(int(ids.min()) for ids in texts) < 0:
+    n_known = vocabulary_size(model)
+    if largest >= n_known or min(int(ids.min()) for ids in texts) < 0:
         raise EmergenceError(
-            f"Token id {largest} is outside of the model's vocabulary of {model.config.vocab_size}.",
+            f"Token id {largest} is outside of the model's vocabulary of {n_known}.",
             where=model_name(model),
             remedy="Tokenise with the tokenizer of this model's family.",
         )
-    limit = getattr(model.config, "max_position_embeddings", None)
+    limit = context_limit(model)
     if limit is not None and longest > limit:
         raise EmergenceError(
             f"A text has {longest} tokens, the model's context is {limit}.",

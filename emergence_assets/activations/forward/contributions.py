@@ -10,14 +10,15 @@ Shape suffixes: b texts, l blocks, h heads, e width of a head, d d_model.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from emergence_assets.activations.forward.stream import residual_stream
-from emergence_assets.checkpoints.models.loading import blocks
+from emergence_assets.checkpoints.models.blocks import blocks
+from emergence_assets.checkpoints.models.facts import n_heads
+from emergence_assets.checkpoints.models.stream import residual_stream, run_texts
 from resources.errors import EmergenceError
 
 ROUNDING = 64
@@ -43,7 +44,7 @@ KNOWN_PARTS = (
     BlockParts("self_attn.o_proj", "mlp", "self_attn.o_proj"),  # Llama: Amber, SmolLM
     BlockParts("attn.c_proj", "mlp", "attn.c_proj"),  # GPT-2
 )
-"""Parts of known architectures, tried in this order; every pass checks that they add up."""
+"""Parts of known architectures, tried in this order; see `parts_add_up`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,20 +67,39 @@ class Contributions:
 
 
 def parts_of(model: PreTrainedModel, blocks_name: str | None = None) -> BlockParts | None:
-    """Find the modules of a block that add to the residual stream; None for an unknown architecture."""
-    block = blocks(model, blocks_name)[0]
-    names = {name for name, _ in block.named_modules()}
+    """Find the modules that every block has and adds to the residual stream; None for an unknown architecture."""
+    names = [{name for name, _ in block.named_modules()} for block in blocks(model, blocks_name)]
     for parts in KNOWN_PARTS:
-        if {parts.attention, parts.mlp} <= names:
-            return parts
+        if {parts.attention, parts.mlp} <= set.intersection(*names):
+            return parts if n_heads(model) else replace(parts, projection=None)
     return None
+
+
+def parts_add_up(model: PreTrainedModel, ids_bt: Tensor, blocks_name: str | None = None) -> bool:
+    """Return whether known modules of all blocks add up to the residual stream of these texts.
+
+    Args:
+        model: in evaluation mode.
+        ids_bt: token ids of texts of one length, on the model's device.
+        blocks_name: module path of the list of blocks; by default it is found.
+    """
+    if parts_of(model, blocks_name) is None:
+        return False
+    last = len(blocks(model, blocks_name)) - 1
+    with torch.inference_mode(), recorded_contributions(model, 0, last, blocks_name) as recorder:
+        run_texts(model, ids_bt)
+        try:
+            recorder.contributions()
+        except (EmergenceError, RuntimeError):  # the latter where heads do not divide the input of the projection
+            return False
+    return True
 
 
 class Recorder:
     """Outputs of the modules at the latest forward pass; see `recorded_contributions`."""
 
-    def __init__(self, layers: tuple[int, ...], parts: BlockParts, n_heads: int, stream: Mapping[int, Tensor]):
-        self.layers, self.parts, self.n_heads, self._stream = layers, parts, n_heads, stream
+    def __init__(self, layers: tuple[int, ...], parts: BlockParts, heads: int, stream: Mapping[int, Tensor]):
+        self.layers, self.parts, self.n_heads, self._stream = layers, parts, heads, stream
         self._kept: dict[tuple[int, str], Tensor] = {}
         self._projections: dict[int, nn.Module] = {}
 
@@ -180,8 +200,7 @@ def recorded_contributions(
             where=type(model).__name__,
             remedy="name the modules that add to its residual stream in activations/contributions.py",
         )
-    n_heads = model.config.get_text_config().num_attention_heads
     with residual_stream(model, (first - 1, last), blocks_name) as stream:
-        recorder = Recorder(tuple(range(first, last + 1)), parts, n_heads, stream)
+        recorder = Recorder(tuple(range(first, last + 1)), parts, n_heads(model), stream)
         with recorder.hooked(block_list):
             yield recorder

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from emergence_assets.activations.forward.stream import residual_stream
-from emergence_assets.checkpoints.models.loading import is_causal
+from emergence_assets.checkpoints.models.blocks import stream_width
+from emergence_assets.checkpoints.models.stream import residual_stream, run_texts
 
 
 def batches_of_one_length(
@@ -41,11 +41,10 @@ def text_read_outs(
     blocks_name: str | None = None,
 ) -> dict[int, Tensor]:
     """Compute the residual stream at the last token of every text: layer → [p, d] float32, on the device."""
-    found = {layer: torch.empty(len(texts), model.config.hidden_size, device=device) for layer in layers}
-    options = {"use_cache": False} if is_causal(model) else {}
+    found = {layer: torch.empty(len(texts), stream_width(model), device=device) for layer in layers}
     with residual_stream(model, layers, blocks_name) as stream:
         for chosen, ids_bt in batches_of_one_length(texts, batch_size, device):
-            model.base_model(input_ids=ids_bt, **options)
+            run_texts(model, ids_bt)
             rows = torch.from_numpy(chosen).to(device)
             for layer in layers:
                 found[layer][rows] = stream[layer][:, -1].float()

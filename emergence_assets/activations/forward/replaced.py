@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from emergence_assets.activations.forward.capture import padded_ids
-from emergence_assets.activations.forward.stream import changed_stream
+from emergence_assets.checkpoints.models.stream import changed_stream
 
 LOGITS_AT_ONCE = {"cpu": 2**23, "cuda": 2**26}
 """Largest number of logits per batch, over all replacements. On a CPU 32 MB: with 256 MB half of the time goes to page

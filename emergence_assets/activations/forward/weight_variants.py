@@ -1,8 +1,8 @@
 """Change the weights of a model, or bypass a block, while a context lasts: compression and its controls.
 
-Only the matrices of the linear layers inside the blocks are changed; embeddings, unembedding, norms and biases stay, as
-in common quantisation schemes. Quantisation is simulated: weights are rounded to values of the given bit width, and the
-computation stays in the original data type. It measures the loss of precision, not the speed.
+Only the matrices of the linear layers and of experts inside the blocks are changed; embeddings, unembedding, norms and
+biases stay, as in common quantisation schemes. Quantisation is simulated: weights are rounded to values of the given
+bit width, and the computation stays in the original data type. It measures the loss of precision, not the speed.
 
 Shape suffixes: o outputs, i inputs of a linear layer.
 """
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from emergence_assets.activations.forward.stream import changed_stream, residual_stream
-from emergence_assets.checkpoints.models.loading import blocks
+from emergence_assets.checkpoints.models.blocks import blocks
+from emergence_assets.checkpoints.models.placement import require_in_memory
+from emergence_assets.checkpoints.models.stream import changed_stream, residual_stream
 
 Change = Callable[[str, Tensor], Tensor]
 """Function from the name of a matrix and its weights [o, i] to changed weights."""
@@ -78,26 +79,45 @@ def noise_like(variant: str, seed: int) -> Change:
 
 @contextmanager
 def changed_weights(model: PreTrainedModel, change: Change, blocks_name: str | None = None) -> Iterator[WeightChange]:
-    """Change the matrices of the blocks while the context lasts; the weights are always restored."""
-    own = {}
+    """Change the matrices of the blocks while the context lasts; the weights are always restored.
+
+    Raises:
+        EmergenceError: weights of the model are in files.
+    """
+    require_in_memory(model)
+    own: dict[nn.Parameter, Tensor] = {}
     squares = {"change": 0.0, "own": 0.0, "nonzero": 0.0, "weights": 0.0}
     try:
-        for name, module in blocks(model, blocks_name).named_modules():
-            if not isinstance(module, nn.Linear | Conv1D):
-                continue
-            own[module] = module.weight.data
-            # GPT-2's Conv1D holds its matrix transposed.
-            weight_oi = module.weight.data.T if isinstance(module, Conv1D) else module.weight.data
-            other_oi = change(name, weight_oi)
+        for name, parameter, is_transposed in _matrices(blocks(model, blocks_name)):
+            if parameter in own:
+                continue  # shared by several blocks
+            weight = own[parameter] = parameter.data
+            weight_oi = weight.mT if is_transposed else weight
+            other_oi = (
+                torch.stack([change(f"{name} {expert}", one_oi) for expert, one_oi in enumerate(weight_oi)])
+                if weight.ndim == 3
+                else change(name, weight_oi)
+            )
             squares["change"] += float((other_oi - weight_oi).double().square().sum())
             squares["own"] += float(weight_oi.double().square().sum())
             squares["nonzero"] += float((other_oi != 0).sum())
             squares["weights"] += other_oi.numel()
-            module.weight.data = other_oi.T if isinstance(module, Conv1D) else other_oi
+            parameter.data = other_oi.mT if is_transposed else other_oi
         yield WeightChange((squares["change"] / squares["own"]) ** 0.5, squares["nonzero"] / squares["weights"])
     finally:
-        for module, weight in own.items():
-            module.weight.data = weight
+        for parameter, weight in own.items():
+            parameter.data = weight
+
+
+def _matrices(block_list: nn.ModuleList) -> Iterator[tuple[str, nn.Parameter, bool]]:
+    """Yield every matrix, or stack of the matrices of experts, with its name and whether it is stored as [i, o]."""
+    for name, module in block_list.named_modules():
+        if isinstance(module, nn.Linear | Conv1D):
+            yield name, module.get_parameter("weight"), isinstance(module, Conv1D)  # of GPT-2
+        elif not isinstance(module, nn.Conv1d):
+            for path, parameter in module.named_parameters(recurse=False):
+                if parameter.ndim == 3 and min(parameter.shape) > 1:
+                    yield f"{name}.{path}", parameter, bool(getattr(module, "is_transposed", False))
 
 
 @contextmanager

@@ -12,20 +12,22 @@ from filelock import FileLock
 from transformers import PreTrainedModel
 
 from emergence_assets.activations.files.background import BackgroundWriter
-from emergence_assets.activations.files.layout import ActivationSpec, StorageState
-from emergence_assets.activations.files.reading import Rows, open_rows, read_spec
+from emergence_assets.activations.files.layout import STATISTICS_ROWS, ActivationSpec, StorageState
+from emergence_assets.activations.files.reading import Rows
 from emergence_assets.activations.files.storage_state import evict_rows, restore_rows
 from emergence_assets.activations.files.writing import ActivationWriter
 from emergence_assets.activations.forward.capture import capture_checkpoint
 from emergence_assets.activations.spec import activation_provenance
 from emergence_assets.checkpoints.architecture import is_language_model
 from emergence_assets.checkpoints.files.folder import architecture_of
-from emergence_assets.checkpoints.models.loading import hook_point_name
+from emergence_assets.checkpoints.models.blocks import hook_point_name, stream_width
 from emergence_assets.checkpoints.sources.of_family import source_from
 from emergence_assets.checkpoints.sources.source import CheckpointRef
+from emergence_assets.texts.corpus.identity import corpus_identity
 from emergence_assets.texts.probe_set import wordnet_training_texts
+from emergence_assets.texts.study_corpus import corpus_documents
 from emergence_assets.texts.study_texts import probe_set
-from emergence_assets.texts.tokenising import tokenise
+from emergence_assets.texts.tokenising import tokenise, tokenise_corpus
 from emergence_assets.texts.tokens import Tokens, known_tokens, write_tokens
 from resources.compute.accelerator import Accelerator, choose_accelerator
 from resources.compute.local_processes import default_workers
@@ -56,71 +58,25 @@ def capture_layers(
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
                 record = record_of(required_from_json(required[layer]), origin["facts"])
                 attrs = loaded.attrs(int(layer)) | {"provenance": record.to_json()}
-                spec = loaded.spec("stored" if keep_rows else "evicted")
+                spec = loaded.spec("stored" if keep_rows else "sampled")
                 writers[int(layer)] = open_files.enter_context(ActivationWriter(Path(path), spec, attrs))
             with BackgroundWriter(writers) as background:
-                loaded.capture(list(writers), background.append, report)
+                texts = None if keep_rows else range(loaded.tokens.n_texts_of(STATISTICS_ROWS))
+                loaded.capture(list(writers), background.append, report, training_texts=texts)
             for writer in writers.values():
                 writer.commit()
 
 
-def capture_rows(origin: Mapping[str, Any], layers: Sequence[int], report: Any) -> Iterator[tuple[int, Rows]]:
-    """Capture resid_post of several layers in memory: as many layers per forward pass as memory holds.
-
-    Args:
-        origin: See `activations.spec.capture_arguments`.
-        layers: Block indexes from 0; -1 is the embedding.
-        report: Called with texts done, all texts, and a note.
-
-    Yields:
-        Layer and its rows [rows, d_model]. Keep no references, so that earlier layers are freed.
-
-    Raises:
-        EmergenceError: memory does not hold the rows of one layer, or see `capture_checkpoint`.
-    """
-    with loaded_checkpoint(origin, report) as loaded:
-        spec = loaded.spec("stored")
-        layer_bytes = spec.n_rows * spec.row_bytes
-        budget = available_memory() // 2 // default_workers()
-        if layer_bytes > budget:
-            raise EmergenceError(
-                f"The rows of one layer take {layer_bytes} bytes, and this worker may use {budget} bytes of memory.",
-                where=f"{loaded.ref.model} step {loaded.ref.step}",
-                remedy="lower activations.training_tokens, or choose another activations.retention than stream",
-            )
-        at_once = budget // layer_bytes
-        for start in range(0, len(layers), at_once):
-            together = list(layers[start : start + at_once])
-            captured = _captured(loaded, spec, together, report)
-            for layer in together:
-                yield layer, Rows(captured.pop(layer), spec.dtype)
-
-
-def training_rows(origin: Mapping[str, Any], files: Mapping[int, Path]) -> Iterator[tuple[int, Rows]]:
-    """Yield the training rows of several layers: from their files, or captured again if they are evicted.
-
-    Args:
-        origin: See `activations.spec.capture_arguments`.
-        files: Activation file by layer.
-
-    Raises:
-        EmergenceError: A file is damaged, or see `capture_rows`.
-    """
-    evicted = []
-    for layer, path in files.items():
-        if read_spec(path).storage_state == "evicted":
-            evicted.append(layer)
-        else:
-            yield layer, open_rows(path, "resid_post", verify=True)
-    if evicted:
-        yield from capture_rows(origin, evicted, lambda *_: None)
-
-
 def restore_layers(origin: dict[str, Any], layers: dict[str, str], report: Any) -> None:
     """Capture the rows of evicted files again and restore them bit for bit."""
-    with checkpoint_locked(origin), clear_disk_errors(Path(next(iter(layers.values())))):
-        for layer, rows in capture_rows(origin, [int(layer) for layer in layers], report):
-            restore_rows(Path(layers[str(layer)]), rows)
+    first = Path(next(iter(layers.values())))
+    with checkpoint_locked(origin), clear_disk_errors(first), loaded_checkpoint(origin, report) as loaded:
+        spec = loaded.spec("stored")
+        at_once = max(1, available_memory() // 2 // default_workers() // (spec.n_rows * spec.row_bytes))
+        for start in range(0, len(layers), at_once):
+            together = [int(layer) for layer in layers][start : start + at_once]
+            for layer, rows in capture_in_memory(loaded, together, report).items():
+                restore_rows(Path(layers[str(layer)]), rows)
 
 
 def evict_file(activation_file: str, lock: str, report: Any) -> int:
@@ -151,10 +107,17 @@ class LoadedCheckpoint:
     folder: Path
 
     def spec(self, state: StorageState) -> ActivationSpec:
-        """Return the shapes, data type and storage state of the file of one layer."""
+        """Return the shapes, data type and storage state of the file of one layer.
+
+        A sampled file with all rows is an evicted file: its rows can be restored.
+        """
         dtype = self.origin["recipe"]["activations"]["dtype"]
         n_rows, n_probes = self.tokens.n_rows, self.tokens.n_probes
-        return ActivationSpec(n_rows, n_probes, self.model.config.hidden_size, dtype, state)
+        if state == "sampled":
+            n_texts = self.tokens.n_texts_of(STATISTICS_ROWS)
+            n_sampled = int(self.tokens.training_rows.text_offsets[n_texts])
+            n_rows, state = n_sampled, "evicted" if n_sampled == n_rows else state
+        return ActivationSpec(n_rows, n_probes, stream_width(self.model), dtype, state)
 
     def attrs(self, layer: int) -> dict[str, str | int | float]:
         """Return the attributes of the file of one layer that describe its origin."""
@@ -169,8 +132,16 @@ class LoadedCheckpoint:
             "expected_d_model": self.origin["expected_d_model"],
         }
 
-    def capture(self, layers: Sequence[int], append: Any, report: Any, with_probes: bool = True) -> None:
-        """Run the model and append its rows.
+    def capture(
+        self,
+        layers: Sequence[int],
+        append: Any,
+        report: Any,
+        *,
+        with_probes: bool = True,
+        training_texts: Sequence[int] | None = None,
+    ) -> None:
+        """Run the model and append its rows; for the arguments see `capture_checkpoint`.
 
         Raises:
             EmergenceError: see `capture_checkpoint`; names the checkpoint's folder.
@@ -187,6 +158,7 @@ class LoadedCheckpoint:
                 report,
                 blocks_name=self.origin["recipe"]["blocks"],
                 with_probes=with_probes,
+                training_texts=training_texts,
             )
         except EmergenceError as error:
             raise EmergenceError(error.what, where=f"{self.folder} {error.where}", remedy=error.remedy) from error
@@ -199,33 +171,56 @@ def loaded_checkpoint(origin: Mapping[str, Any], report: Any) -> Iterator[Loaded
     ref = CheckpointRef(**origin["checkpoint"])
     with source.fetch(ref, report) as folder:
         tokens_file = Path(origin["tokens_file"])
-        ensure_tokens(tokens_file, folder, origin["recipe"])
+        ensure_tokens(tokens_file, folder, origin["recipe"], origin["corpus"], report)
         tokens = known_tokens(tokens_file)
         compute_dtype = accelerator.model_dtype(origin["recipe"]["activations"]["compute_dtype"])
         model = source.load(ref, folder, accelerator.device, getattr(torch, compute_dtype))
         yield LoadedCheckpoint(origin, ref, model, tokens, accelerator, folder)
 
 
-def _captured(
-    loaded: LoadedCheckpoint, spec: ActivationSpec, layers: Sequence[int], report: Any
-) -> dict[int, np.ndarray]:
-    """Capture resid_post of several layers with one forward pass: layer → [rows, d_model]."""
-    shape, kind = (spec.n_rows, spec.d_model), NUMERIC_TYPES[spec.dtype][1]
-    captured, n_filled = {layer: np.empty(shape, kind) for layer in layers}, dict.fromkeys(layers, 0)
+def capture_in_memory(
+    loaded: LoadedCheckpoint, layers: Sequence[int], report: Any, texts: Sequence[int] | None = None
+) -> dict[int, Rows]:
+    """Capture resid_post of several layers with one forward pass: layer → [rows, d_model].
+
+    Args:
+        loaded: The model and its tokens.
+        layers: Block indexes from 0; -1 is the embedding.
+        report: Called with texts done, all texts, and a note.
+        texts: Indexes of training texts; by default all.
+
+    Raises:
+        EmergenceError: See `capture_checkpoint`.
+    """
+    spec, n_rows = loaded.spec("stored"), loaded.tokens.n_rows
+    if texts is not None:
+        n_rows = int(np.diff(loaded.tokens.training_rows.text_offsets)[list(texts)].sum())
+    kind = NUMERIC_TYPES[spec.dtype][1]
+    captured = {layer: np.empty((n_rows, spec.d_model), kind) for layer in layers}
+    n_filled = dict.fromkeys(layers, 0)
 
     def append(layer: int, _name: str, block_td: np.ndarray) -> None:
         captured[layer][n_filled[layer] : n_filled[layer] + len(block_td)] = block_td
         n_filled[layer] += len(block_td)
 
-    loaded.capture(layers, append, report, with_probes=False)
-    return captured
+    loaded.capture(layers, append, report, with_probes=False, training_texts=texts)
+    return {layer: Rows(rows_td, spec.dtype) for layer, rows_td in captured.items()}
 
 
-def ensure_tokens(path: Path, checkpoint: Path, recipe: Mapping[str, Any]) -> None:
+def ensure_tokens(
+    path: Path, checkpoint: Path, recipe: Mapping[str, Any], corpus: Mapping[str, Any], report: Any
+) -> None:
     """Write the token file of a checkpoint's tokenizer and the texts of a study, unless it exists.
 
+    Args:
+        path: the token file.
+        checkpoint: folder with the tokenizer.
+        recipe: recipe of the activations.
+        corpus: see `study_corpus.corpus_arguments`; empty for glosses.
+        report: called with bytes of a shard done, all bytes, and a note.
+
     Raises:
-        EmergenceError: the tokenizer cannot be used for the texts of the study.
+        EmergenceError: the tokenizer cannot be used for the texts of the study, or the corpus cannot be used.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with clear_disk_errors(path), FileLock(path.with_suffix(".lock")):
@@ -235,15 +230,28 @@ def ensure_tokens(path: Path, checkpoint: Path, recipe: Mapping[str, Any]) -> No
         made_from = ("source_sha256", "code")
         declared = {name: value for name, value in recipe["probe_set"].items() if name not in made_from}
         probes = probe_set(canonical_json(declared))
-        training = wordnet_training_texts(kept["training_texts"], seed=0, template=probes.template)
+        tokenizer, context = checkpoint / "tokenizer.json", int(recipe["context"])
+        is_encoder, begin_token = not is_language_model(architecture_of(checkpoint)), recipe["begin_token"]
+        if corpus:
+            tokens, counts = tokenise_corpus(
+                tokenizer,
+                corpus_documents(corpus, report),
+                probes.texts,
+                context,
+                kept["training_tokens"],
+                begin_token=begin_token,
+                is_encoder=is_encoder,
+            )
+            write_tokens(path, tokens, {"identity": corpus_identity(recipe), **counts._asdict()})
+            return
         tokens = tokenise(
-            checkpoint / "tokenizer.json",
-            training,
+            tokenizer,
+            wordnet_training_texts(kept["training_texts"], seed=0, template=probes.template),
             probes.texts,
-            int(recipe["context"]),
+            context,
             kept["positions"],
-            begin_token=recipe["begin_token"],
-            is_encoder=not is_language_model(architecture_of(checkpoint)),
+            begin_token=begin_token,
+            is_encoder=is_encoder,
             max_rows=kept["training_tokens"],
         )
         write_tokens(path, tokens)

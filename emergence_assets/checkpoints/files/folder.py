@@ -1,13 +1,13 @@
 """Name, facts and consistency checks of a checkpoint folder.
 
-No torch: headers are parsed, and weights are read in blocks.
+No torch: headers are parsed, and weights are read in blocks. What is checked here is true of any architecture; names
+and shapes of the weights are those of a class, which `models.loading` compares when it loads the model.
 
 A checkpoint folder holds `config.json`, `tokenizer.json` and either `model.safetensors` or several such files named by
 `model.safetensors.index.json`, in the layout of Hugging Face.
 """
 
 import hashlib
-import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import AliasChoices, BaseModel, Field, PositiveInt, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from emergence_assets.checkpoints.files.safetensors_file import (
     FETCH_AGAIN,
@@ -30,20 +30,17 @@ from resources.errors import BrokenCheckpoint
 from resources.files.checked_json import STRICT, parse_checked
 
 T = TypeVar("T", bound=BaseModel)
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 # Masks, positions and rotary frequencies that older versions of transformers saved among the weights; no parameters.
 _BUFFERS = re.compile(r"(attention|attn)\.(bias|masked_bias)$|rotary_emb\.inv_freq$|position_ids$")
-_EMBEDDING = re.compile(r"embed(?!_out)|wte")  # the unembedding has the same shape and must not match
+_EMBEDDING = re.compile(r"embed(?!_out)|wte")  # not the unembedding of GPT-NeoX
 
 
 class _Config(BaseModel, strict=True):
-    """Values of config.json, by their names in the configs of model families; the first name is the most common."""
+    """Values of config.json that all architectures have."""
 
     model_type: str = Field(min_length=1)
     architectures: list[str] = Field(min_length=1)
-    n_layers: PositiveInt = Field(validation_alias=AliasChoices("num_hidden_layers", "n_layer", "n_layers"))
-    d_model: PositiveInt = Field(validation_alias=AliasChoices("hidden_size", "n_embd", "d_model"))
-    n_heads: PositiveInt = Field(validation_alias=AliasChoices("num_attention_heads", "n_head", "n_heads"))
-    vocab_size: PositiveInt
 
 
 class _Tokenizer(BaseModel):
@@ -55,7 +52,7 @@ class _Index(BaseModel):
 
 
 @dataclass(frozen=True)
-class CheckpointFacts:
+class FolderFacts:
     """Facts of a checkpoint folder whose files agree with each other."""
 
     __pydantic_config__ = STRICT
@@ -63,18 +60,6 @@ class CheckpointFacts:
     """Model type of transformers, such as gpt_neox."""
     architecture: str
     """Class of transformers, such as GPTNeoXForCausalLM."""
-    n_layers: int
-    """Number of blocks."""
-    d_model: int
-    """Width of the residual stream."""
-    n_heads: int
-    """Attention heads per block."""
-    vocab_size: int
-    """Rows of the token embedding."""
-    n_params: int
-    """All parameters; buffers are not counted."""
-    n_params_nonemb: int
-    """Parameters without token embedding and unembedding."""
     weights_sha256: str
     """Hash of the weights file; with several files, hash of the sorted lines "name hash"."""
     config_sha256: str
@@ -83,10 +68,6 @@ class CheckpointFacts:
     """Hash of tokenizer.json."""
     weights_bytes: int
     """Size of all weights files."""
-
-
-_Blocks = dict[int, dict[str, tuple[int, ...]]]
-"""Layer to the shapes of the block's tensors by their name inside the block."""
 
 
 def step_folder_name(step: int) -> str:
@@ -105,7 +86,7 @@ def architecture_of(folder: Path) -> str:
     return _read_json(folder / "config.json", _Config)[0].architectures[0]
 
 
-def read_facts(folder: Path, *, check_finite: bool = True) -> CheckpointFacts:
+def read_facts(folder: Path, *, check_finite: bool = True) -> FolderFacts:
     """Read the facts of one checkpoint folder from its files, and check that they agree.
 
     Args:
@@ -113,8 +94,7 @@ def read_facts(folder: Path, *, check_finite: bool = True) -> CheckpointFacts:
         check_finite: also check that every weight is finite.
 
     Raises:
-        BrokenCheckpoint: a file is missing or damaged, or the weights do not fit the config or are not finite; names
-            the file.
+        BrokenCheckpoint: a file is missing or damaged, the files disagree, or weights are not finite; names the file.
     """
     with reading(folder):
         contents = read_contents(folder)
@@ -137,7 +117,7 @@ def check_whole(folder: Path) -> None:
 class Contents(NamedTuple):
     """Contents of a checkpoint folder by its small files and headers, which agree with each other."""
 
-    facts: CheckpointFacts
+    facts: FolderFacts
     """Facts with an empty `weights_sha256`, because the weights are not read."""
     files: list[Path]
     """Weights files, by name."""
@@ -161,17 +141,11 @@ def read_contents(folder: Path) -> Contents:
             if name in tensors:
                 refuse(f"tensor {name} is also in {tensors[name].file.name}", file)
             tensors[name] = tensor
-    parameters = {name: tensor for name, tensor in tensors.items() if not is_buffer(name)}
-    blocks, outside = split_blocks(parameters)
-    _check_shapes(blocks, outside, config, files[0])
-    n_params = sum(math.prod(tensor.shape) for tensor in parameters.values())
-    embedding_shape = (config.vocab_size, config.d_model)
-    n_embeddings = sum(tensor.shape == embedding_shape for tensor in outside.values())
-    facts = CheckpointFacts(
-        **config.model_dump(exclude={"architectures"}),
+    if files[0].name != SINGLE:
+        _require_indexed(folder / INDEX, tensors)
+    facts = FolderFacts(
+        model_type=config.model_type,
         architecture=config.architectures[0],
-        n_params=n_params,
-        n_params_nonemb=n_params - n_embeddings * math.prod(embedding_shape),
         weights_sha256="",
         config_sha256=config_sha256,
         tokenizer_sha256=tokenizer_sha256,
@@ -257,7 +231,7 @@ def weights_files(folder: Path) -> list[Path]:
     Raises:
         BrokenCheckpoint: there are none, a file of the index is missing, or the index holds an invalid file name.
     """
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    single, index = folder / SINGLE, folder / INDEX
     if single.exists():
         return [single]
     if not index.exists():
@@ -283,45 +257,23 @@ def indexed_files(index: Path, pattern: str, remedy: str = FETCH_AGAIN) -> list[
     for name in names:
         # A hostile index must not lead to a file outside the folder.
         if not re.fullmatch(pattern, name):
-            refuse(f"index has an invalid file name {name!r}", index, remedy)
+            refuse(f"index has an invalid file name {name!r:.100}", index, remedy)
         if not (index.parent / name).exists():
             refuse(f"{name} is missing", index.parent / name, remedy)
     return [index.parent / name for name in names]
 
 
-def _check_shapes(blocks: _Blocks, outside: dict[str, Tensor], config: _Config, file: Path) -> None:
-    d_model, n_layers, vocab_size = config.d_model, config.n_layers, config.vocab_size
-    embeddings = {name: tensor.shape for name, tensor in outside.items() if _EMBEDDING.search(name)}
-    if (vocab_size, d_model) not in embeddings.values():
-        found = ", ".join(f"{name} {shape}" for name, shape in embeddings.items()) or "none"
-        refuse(f"config requires a token embedding of shape {(vocab_size, d_model)}, the weights have {found}", file)
-    if sorted(blocks) != list(range(n_layers)):
-        refuse(f"config requires {n_layers} layers, the weights have {len(blocks)} blocks: {sorted(blocks)}", file)
-    if not any(d_model in shape for shape in blocks[0].values()):
-        refuse(f"no tensor of block 0 has a side of d_model = {d_model}", file)
-    for layer, shapes in blocks.items():
-        for name in shapes.keys() ^ blocks[0].keys():
-            lacking, having = (layer, 0) if name in blocks[0] else (0, layer)
-            refuse(f"block {lacking} lacks {name}, which block {having} has", file)
-        for name, shape in shapes.items():
-            if shape != blocks[0][name]:
-                refuse(f"{name} has shape {shape} in block {layer} and {blocks[0][name]} in block 0", file)
-
-
-def split_blocks(parameters: dict[str, Tensor]) -> tuple[_Blocks, dict[str, Tensor]]:
-    """Separate tensors of blocks from the others; the block list is the numbered list with the most tensors."""
-    layers = layer_of_tensors(parameters)
-    blocks: _Blocks = {}
-    for name, (layer, rest) in layers.items():
-        blocks.setdefault(layer, {})[rest] = parameters[name].shape
-    return blocks, {name: tensor for name, tensor in parameters.items() if name not in layers}
+def _require_indexed(index: Path, tensors: dict[str, Tensor]) -> None:
+    for name, file in _read_json(index, _Index)[0].weight_map.items():
+        if name not in tensors or tensors[name].file.name != file:
+            refuse(f"index places tensor {name} in {file}, which does not hold it", index)
 
 
 def layer_of_tensors(names: Iterable[str]) -> dict[str, tuple[int, str]]:
     """Map every tensor of a block to its layer and its name inside the block."""
     lists: dict[str, dict[str, tuple[int, str]]] = {}
     for name in names:
-        if numbered := re.match(r"(.*?)\.(\d+)\.(.+)", name):
+        if numbered := re.match(r"(.*?)\.([0-9]{1,9})\.(.+)", name):
             prefix, layer, rest = numbered.groups()
             lists.setdefault(prefix, {})[name] = (int(layer), rest)
     return max(lists.values(), key=len, default={})

@@ -21,8 +21,8 @@ import safetensors.numpy
 import xxhash
 from pydantic import ConfigDict, TypeAdapter
 
+from emergence_assets.checkpoints.facts import CheckpointFacts, ModelFacts, checkpoint_facts
 from emergence_assets.checkpoints.files.folder import (
-    CheckpointFacts,
     Contents,
     is_buffer,
     is_embedding,
@@ -42,6 +42,8 @@ FORMAT_VERSION = 1
 SAMPLE_PER_GROUP = 4096
 """Sampled weights per tensor group: the standard error of a cosine is 0.016 near 0 and 0.0003 near 0.99."""
 EMBEDDING, UNEMBEDDING, OTHER = "embedding", "unembedding", "other"
+Rule = Literal["files_are_whole", "model_is_supported"]
+"""Identity rules that a checkpoint fails by itself, without its neighbours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,30 +79,41 @@ class InvalidCheckpoint:
 
     __pydantic_config__ = STRICT
     reason: str
+    rule: Rule
+    """Identity rule that the checkpoint fails."""
     conditions: str
     """See `conditions_of_loading`."""
 
 
-def conditions_of_loading(trusted: bool) -> str:
-    """Name what decides, beside its files, whether a checkpoint can be loaded: libraries, and whether its code may run.
+def conditions_of_loading(trusted: bool, blocks: str | None) -> str:
+    """Name what decides, beside its files, whether a checkpoint can be used: libraries, and what the study file sets.
 
     Under other conditions a checkpoint that was left out is measured again.
+
+    Args:
+        trusted: whether code of the checkpoint may be run.
+        blocks: name of its list of blocks, if the study file sets it.
     """
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
-    return versions + (", trusted code" if trusted else "")
+    return versions + (", trusted code" if trusted else "") + (f", blocks {blocks}" if blocks else "")
 
 
 _RECORD = TypeAdapter(dict[Literal["measurement", "refusal"], Measurement | InvalidCheckpoint])
 
 
-def measure_checkpoint(folder: Path) -> Measurement:
+def measure_checkpoint(folder: Path, model: ModelFacts, embed_norm_median: float) -> Measurement:
     """Read every weight of a checkpoint folder once.
+
+    Args:
+        folder: the checkpoint folder.
+        model: facts of its model.
+        embed_norm_median: median L2 norm of the rows of the model's token embedding.
 
     Raises:
         BrokenCheckpoint: a file is missing or damaged, or weights are not finite.
     """
     with reading(folder):
-        return _measure(read_contents(folder))
+        return _measure(read_contents(folder), model, embed_norm_median)
 
 
 def tensor_groups(names: Mapping[str, Tensor]) -> dict[str, str]:
@@ -149,12 +162,10 @@ class _Group:
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
-def _measure(contents: Contents) -> Measurement:
+def _measure(contents: Contents, model: ModelFacts, embed_norm_median: float) -> Measurement:
     group_of = tensor_groups(contents.tensors)
     positions = _positions(contents.tensors, group_of)
     groups = {name: _Group() for name in sorted(set(group_of.values()), key=_group_order)}
-    rows = _RowNorms(contents.facts.vocab_size, contents.facts.d_model)
-    tokens = next((name for name in contents.tensors if _is_token_embedding(name, contents.tensors[name], rows)), None)
     hashes: dict[str, str] = {}
     hasher = xxhash.xxh3_128()
     for name, tensor, offset, content in read_weights(contents, hashes):
@@ -172,26 +183,20 @@ def _measure(contents: Contents) -> Measurement:
             chosen = positions[name]
             inside = chosen[np.searchsorted(chosen, first) : np.searchsorted(chosen, first + len(values))]
             group.sampled.setdefault(name, []).append(values[inside - first])
-        if name == tokens:
-            rows.add(first, values)
         if offset + len(content) == tensor.n_bytes:
             group.hashes[name] = hasher.hexdigest()
     samples = [group.sample() for group in groups.values()]
     return Measurement(
-        facts=replace(contents.facts, weights_sha256=weights_sha256(hashes)),
+        facts=checkpoint_facts(replace(contents.facts, weights_sha256=weights_sha256(hashes)), model),
         groups=tuple(groups),
         group_hashes=tuple(group.combined(only_matrices=False) for group in groups.values()),
         matrix_hashes=tuple(group.combined(only_matrices=True) for group in groups.values()),
         group_norms=tuple(math.sqrt(group.square_sum) for group in groups.values()),
         group_sizes=tuple(group.n_weights for group in groups.values()),
         sample_sizes=tuple(len(sample) for sample in samples),
-        embed_norm_median=rows.median(),
+        embed_norm_median=embed_norm_median,
         sample=np.concatenate(samples) if samples else np.zeros(0, np.float32),
     )
-
-
-def _is_token_embedding(name: str, tensor: Tensor, rows: "_RowNorms") -> bool:
-    return is_embedding(name) and "position" not in name and tensor.shape == rows.shape
 
 
 def _group_order(name: str) -> tuple[int, int]:
@@ -223,26 +228,6 @@ def _values(tensor: Tensor, content: bytes) -> np.ndarray:
         return np.frombuffer(content, kinds[tensor.dtype]).astype(np.float32, copy=False)
     # Eight-bit floats and integers: quantised weights are compared by their codes.
     return np.frombuffer(content, f"<u{DTYPES[tensor.dtype][0]}").astype(np.float32)
-
-
-class _RowNorms:
-    """Norms of the rows of a matrix that is read in blocks, which may begin and end inside a row."""
-
-    def __init__(self, n_rows: int, n_columns: int):
-        self.shape = (n_rows, n_columns)
-        self._square_sums = np.zeros(n_rows)
-        self._seen = False
-
-    def add(self, first: int, values: np.ndarray) -> None:
-        self._seen = True
-        n_columns = self.shape[1]
-        starts = np.arange(-(first % n_columns), len(values), n_columns).clip(0)
-        sums = np.add.reduceat(np.square(values, dtype=np.float64), starts)
-        row = first // n_columns
-        self._square_sums[row : row + len(sums)] += sums
-
-    def median(self) -> float:
-        return float(np.median(np.sqrt(self._square_sums))) if self._seen else 0.0
 
 
 def write_measurement(path: Path, measured: Measurement | InvalidCheckpoint) -> None:

@@ -9,7 +9,7 @@ import polars as pl
 from emergence_assets.checkpoints.identity.measurement import Measurement
 from emergence_assets.checkpoints.identity.validation import cosine_matrix
 from emergence_assets.checkpoints.table import REGISTRY
-from emergence_assets.plan.timeline import TimelineEntry, is_used
+from emergence_assets.plan.timeline import MADE_HERE, TimelineEntry, is_used
 
 OF_ENTRY = ("step", "location", "revision", "commit_sha", "dup_of_step", "status", "reason", "upstream")
 
@@ -41,6 +41,7 @@ def registry_frame(
                 "bytes": entry.weights_bytes,
                 "failed": list(entry.failed),
                 "on_time_axis": is_used(entry.status),
+                "made_here": entry.location == MADE_HERE,
                 "cosine_steps": [] if cosines is None else list(steps),
                 "cosines": [] if cosines is None else cosines.tolist(),
                 "cos_to_step0": None if cosines is None or 0 not in place else float(cosines[place[0]]),

@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from emergence_assets.checkpoints.identity.measurement import InvalidCheckpoint, Measurement
+from emergence_assets.checkpoints.identity.measurement import InvalidCheckpoint, Measurement, Rule
 from emergence_assets.checkpoints.identity.trajectory import Trajectory, trajectory
 
 IDENTITY_RULES = "identity_v1"
@@ -55,21 +55,25 @@ class ValidationResult:
 
 
 def validate_checkpoints(
-    measurements: Mapping[int, Measurement | InvalidCheckpoint], allow_failed: Collection[int] = ()
+    measurements: Mapping[int, Measurement | InvalidCheckpoint],
+    allow_failed: Collection[int] = (),
+    made_here: Collection[int] = (),
 ) -> dict[int, ValidationResult]:
     """Validate all measured checkpoints of one model.
 
     Args:
         measurements: step to measurement with its sample, or to the reason why it could not be used.
         allow_failed: steps that are used although they fail a rule; the results of other steps do not change.
+        made_here: steps with random weights that the study made: they are on no trajectory.
 
     Returns:
         The result for every step.
     """
-    validation = _Validation({step: found for step, found in measurements.items() if isinstance(found, Measurement)})
+    usable = {step: found for step, found in measurements.items() if isinstance(found, Measurement)}
+    validation = _Validation(usable, made_here)
     for step, found in measurements.items():
         if isinstance(found, InvalidCheckpoint):
-            validation.results[step] = ValidationResult(step, "quarantined", found.reason, failed=("files_are_whole",))
+            validation.results[step] = ValidationResult(step, "quarantined", found.reason, failed=(found.rule,))
     validation.compare_architectures()
     validation.validate_step_0()
     validation.find_shared_weights()
@@ -80,7 +84,7 @@ def validate_checkpoints(
     for step in sorted(measurements):
         found = validation.results.get(step, ValidationResult(step, "ok"))
         # A checkpoint that cannot be loaded cannot be used.
-        if step in allow_failed and found.status != "ok" and "files_are_whole" not in found.failed:
+        if step in allow_failed and found.status != "ok" and not set(get_args(Rule)) & set(found.failed):
             reason = f"admitted by name although {found.reason}"
             found = ValidationResult(step, "admitted", reason, found.dup_of_step, found.failed)
         results[step] = found
@@ -90,8 +94,8 @@ def validate_checkpoints(
 class _Validation:
     """Results so far; a step that is left out is not compared again."""
 
-    def __init__(self, measurements: dict[int, Measurement]):
-        self.measurements = measurements
+    def __init__(self, measurements: dict[int, Measurement], made_here: Collection[int]):
+        self.measurements, self.made_here = measurements, made_here
         self.results: dict[int, ValidationResult] = {}
 
     @property
@@ -99,13 +103,18 @@ class _Validation:
         """Steps that fail no rule so far, ascending."""
         return sorted(step for step in self.measurements if step not in self.results)
 
+    @property
+    def trained(self) -> list[int]:
+        """Steps of the training run that fail no rule so far, ascending."""
+        return [step for step in self.kept if step not in self.made_here]
+
     def leave_out(self, result: ValidationResult) -> None:
         self.results[result.step] = result
 
     @cached_property
     def path(self) -> Trajectory:
         """Trajectory of the steps with the common architecture, without a trained step 0."""
-        return trajectory({step: self.measurements[step] for step in self.kept})
+        return trajectory({step: self.measurements[step] for step in self.trained})
 
     def compare_architectures(self) -> None:
         """Leave out steps whose architecture is not the most frequent."""
@@ -138,7 +147,7 @@ class _Validation:
 
     def find_shared_groups(self) -> None:
         """Leave out steps with a part of another step, such as a shard of the wrong upload."""
-        kept = self.kept
+        kept = self.trained
         if len(kept) < 2:
             return
         parts: dict[tuple[int, ...], list[int]] = {}
@@ -164,7 +173,7 @@ class _Validation:
     def find_other_runs(self) -> None:
         """Leave out steps whose weights are unrelated to those of most steps, some of which are near in time."""
         runs: list[list[int]] = []
-        for step in self.kept:
+        for step in self.trained:
             similarity = dict(zip(self.path.steps, self.path.similarity_ss[self.path.places([step])[0]], strict=True))
             related = [run for run in runs if any(similarity[other] >= RELATED for other in run)]
             runs = [run for run in runs if run not in related] + [sorted([step, *chain.from_iterable(related)])]
@@ -175,15 +184,17 @@ class _Validation:
                 for step in run:
                     nearest = min(longest, key=lambda other: abs(other - step))
                     similarity = self.path.similarity_ss[*self.path.places([step, nearest])]
+                    more = f" and {n_more} other steps" if (n_more := len(longest) - 1) > 1 else ""
+                    more = more or (" and another step" if n_more else "")
                     reason = (
-                        f"it belongs to another run than step {nearest} and {len(longest) - 1} other steps: "
+                        f"it belongs to another run than step {nearest}{more}: "
                         f"their weights have a cosine of {similarity:.2f}"
                     )
                     self.leave_out(ValidationResult(step, "outlier", reason, failed=("steps_lie_on_one_trajectory",)))
 
     def find_misplaced(self) -> None:
         """Leave out steps without which, or with which elsewhere, the trajectory would be clearly shorter."""
-        while len(kept := self.kept) > 2:
+        while len(kept := self.trained) > 2:
             gains = {step: gain for step in kept if (gain := self._gain_of_moving(step)) > 0}
             if not gains:
                 return

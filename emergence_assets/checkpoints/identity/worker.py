@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from emergence_assets.checkpoints.files.folder import check_whole
 from emergence_assets.checkpoints.identity.measurement import (
     InvalidCheckpoint,
     Measurement,
@@ -15,7 +16,7 @@ from emergence_assets.checkpoints.identity.measurement import (
 from emergence_assets.checkpoints.inspection import CONTENT_HASHES
 from emergence_assets.checkpoints.sources.source import CheckpointRef
 from emergence_assets.plan.timeline import Timeline, read_timeline
-from resources.errors import BrokenCheckpoint, EmergenceError
+from resources.errors import BrokenCheckpoint, EmergenceError, UnsupportedModel
 from resources.files.atomic import clear_disk_errors
 from resources.files.records import record_of, required_from_json, write_record
 from resources.files.storage import Storage
@@ -77,26 +78,34 @@ def measure(
     """
     import torch
 
+    from emergence_assets.checkpoints.models.facts import embedding_norm, model_facts
     from emergence_assets.checkpoints.models.fixed_text import fixed_text_loss
     from emergence_assets.checkpoints.models.loading import is_causal
+    from emergence_assets.checkpoints.models.support import require_supported
     from emergence_assets.checkpoints.sources.of_family import source_from
     from resources.compute.accelerator import choose_accelerator
 
     accelerator, origin, ref = choose_accelerator(), source_from(source), CheckpointRef(**checkpoint)
+    blocks = source["family"].get("blocks")
     try:
         with origin.fetch(ref, report) as folder:
-            report(0, 2, "reading the weights")
-            measured = measure_checkpoint(folder)
-            report(1, 2, "loss on the fixed text")
+            check_whole(folder)
+            report(0, 3, "loading the model")
             model = origin.load(ref, folder, accelerator.device, torch.float32)
+            facts = model_facts(model, blocks)
+            report(1, 3, "reading the weights")
+            measured = measure_checkpoint(folder, facts, embedding_norm(model))
+            report(2, 3, "running the model")
+            require_supported(model, folder / "tokenizer.json", blocks)
             if is_causal(model):
                 measured = replace(measured, loss=fixed_text_loss(model, folder / "tokenizer.json"))
-            report(2, 2, "")
+            report(3, 3, "")
     except BrokenCheckpoint as error:
         # An error of the disk or the network may be temporary.
         if not left_out_if_broken or getattr(error.__cause__, "errno", None) is not None:
             raise
-        measured = InvalidCheckpoint(error.reason, conditions_of_loading(ref.model in origin.trusted))
+        rule = "model_is_supported" if isinstance(error, UnsupportedModel) else "files_are_whole"
+        measured = InvalidCheckpoint(error.reason, rule, conditions_of_loading(ref.model in origin.trusted, blocks))
     with clear_disk_errors(Path(path)):
         write_measurement(Path(path), measured)
 

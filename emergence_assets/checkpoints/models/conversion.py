@@ -58,7 +58,23 @@ def convert_pickle(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _refuse_compressed(path: Path) -> None:
+    """Refuse an archive that is larger than its file: torch writes members as they are, and unpacks any."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        refuse(f"the weights cannot be read: {error!s:.200}", path, FETCH_AGAIN)
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED:
+            what = f"{member.filename:.100} is compressed; it may unpack to any size"
+            refuse(f"the weights cannot be read: {what}", path, FETCH_AGAIN)
+
+
 def _load(path: Path) -> dict[str, torch.Tensor]:
+    _refuse_compressed(path)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:

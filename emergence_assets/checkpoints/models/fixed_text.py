@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from emergence_assets.checkpoints.files.safetensors_file import refuse
+from emergence_assets.checkpoints.models.blocks import context_limit, vocabulary_size
 from emergence_assets.texts.wordnet import corpus
 from resources.errors import BrokenCheckpoint
 
@@ -19,7 +20,7 @@ mean is 0.05 nats."""
 WINDOW = 64
 """Tokens per window; the context of the model if that is shorter."""
 BATCH = 16
-_FETCH_AGAIN = "fetch this checkpoint again, or exclude it"
+_REMEDY = "replace this checkpoint by an intact copy, or leave it out"
 
 
 def fixed_text_loss(model: PreTrainedModel, tokenizer: Path, n_tokens: int = N_TOKENS) -> float:
@@ -36,19 +37,18 @@ def fixed_text_loss(model: PreTrainedModel, tokenizer: Path, n_tokens: int = N_T
     Raises:
         BrokenCheckpoint: the tokenizer does not fit the model, the model cannot be run, or the loss is not finite.
     """
-    config = model.config.get_text_config()
-    window = min(WINDOW, getattr(config, "max_position_embeddings", None) or WINDOW)
-    windows_pt = _windows(tokenizer, n_tokens, config.vocab_size, window)
+    window = min(WINDOW, context_limit(model) or WINDOW)
+    windows_pt = fixed_windows(tokenizer, n_tokens, vocabulary_size(model), window)
     try:
         loss = mean_loss(model, windows_pt.split(BATCH))
     except torch.OutOfMemoryError:
         raise  # not an error of the checkpoint
     except (RuntimeError, IndexError, ValueError, TypeError, AttributeError) as error:
         raise BrokenCheckpoint(
-            f"the model cannot be run: {type(error).__name__}: {error}", where=tokenizer.parent, remedy=_FETCH_AGAIN
+            f"the model cannot be run: {type(error).__name__}: {error}", where=tokenizer.parent, remedy=_REMEDY
         ) from error
     if not math.isfinite(loss):
-        refuse("the loss on the fixed text is not finite", tokenizer.parent, _FETCH_AGAIN)
+        refuse("the loss on the fixed text is not finite", tokenizer.parent, _REMEDY)
     return loss
 
 
@@ -71,12 +71,25 @@ def mean_loss(model: PreTrainedModel, batches: Sequence[torch.Tensor]) -> float:
     return total / n_predicted
 
 
-def _windows(tokenizer: Path, n_tokens: int, vocab_size: int, window: int) -> torch.Tensor:
-    """Return token ids [windows, window]."""
+def fixed_windows(tokenizer: Path, n_tokens: int, vocab_size: int, window: int) -> torch.Tensor:
+    """Split the fixed text into windows.
+
+    Args:
+        tokenizer: path of a tokenizer.json.
+        n_tokens: largest number of predicted tokens.
+        vocab_size: number of token ids that the model reads.
+        window: tokens per window, at least 2.
+
+    Returns:
+        Token ids [windows, window].
+
+    Raises:
+        BrokenCheckpoint: the tokenizer cannot be read, or does not fit the model.
+    """
     try:
         loaded = Tokenizer.from_str(tokenizer.read_text("utf-8"))
     except Exception as error:  # the library raises a bare Exception for any unreadable file
-        raise BrokenCheckpoint(f"cannot read the tokenizer: {error}", where=tokenizer, remedy=_FETCH_AGAIN) from error
+        raise BrokenCheckpoint(f"cannot read the tokenizer: {error}", where=tokenizer, remedy=_REMEDY) from error
     loaded.no_truncation()
     loaded.no_padding()
     remedy = "provide the tokenizer of this model"

@@ -47,13 +47,16 @@ class CheckpointCache:
         return (self.root / key).is_dir()
 
     @contextlib.contextmanager
-    def hold(self, key: str, n_bytes: int, fill: Callable[[Path], None]) -> Iterator[Path]:
+    def hold(
+        self, key: str, n_bytes: int, fill: Callable[[Path], None], wait_seconds: float | None = None
+    ) -> Iterator[Path]:
         """Yield the folder of an entry, filled if it is missing; it is not evicted while the context is open.
 
         Args:
             key: key of the content.
             n_bytes: size of the complete entry.
             fill: completes a folder, resuming from its present files.
+            wait_seconds: timeout of the wait for free space; by default that of the cache.
 
         Raises:
             EmergenceError: the entry does not fit, or `fill` fails; the partial folder is kept.
@@ -64,13 +67,13 @@ class CheckpointCache:
         with self._lock(key, fcntl.LOCK_SH):
             with clear_disk_errors(self.root), FileLock(self.root / f"{key}.filling"):
                 if not entry.is_dir():
-                    self._fill(key, n_bytes, fill)
+                    self._fill(key, n_bytes, fill, self.wait_seconds if wait_seconds is None else wait_seconds)
                 os.utime(entry)
             yield entry
 
-    def _fill(self, key: str, n_bytes: int, fill: Callable[[Path], None]) -> None:
+    def _fill(self, key: str, n_bytes: int, fill: Callable[[Path], None], wait_seconds: float) -> None:
         partial = self.root / f"{key}.partial"
-        self._reserve(partial, n_bytes)
+        self._reserve(partial, n_bytes, wait_seconds)
         fill(partial)
         (partial / _EXPECTED).unlink()
         for file in partial.iterdir():
@@ -119,7 +122,7 @@ class CheckpointCache:
                     shutil.rmtree(removed)
         return freed
 
-    def _reserve(self, partial: Path, n_bytes: int) -> None:
+    def _reserve(self, partial: Path, n_bytes: int, wait_seconds: float) -> None:
         """Reserve space for a checkpoint, evicting the least recently used entries.
 
         Raises:
@@ -144,10 +147,10 @@ class CheckpointCache:
                     partial.mkdir(exist_ok=True)
                     (partial / _EXPECTED).write_text(str(n_bytes))
                     return
-            if time.monotonic() - began > self.wait_seconds:
+            if time.monotonic() - began >= wait_seconds:
                 what = f"No room for {n_bytes / 1e9:.3g} GB: {excess / 1e9:.3g} GB too much is in use."
                 raise EmergenceError(what, where=self.root, remedy=remedy)
-            time.sleep(min(1.0, self.wait_seconds / 10))
+            time.sleep(min(1.0, wait_seconds / 10))
 
     def _changes(self) -> FileLock:
         return FileLock(self.root / "reserving.lock")

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -78,7 +78,8 @@ class HubSource(Source):
             for pin in pins
             if not pin.problem
         ]
-        return Listing(tuple(found), {pin.step: pin.problem for pin in pins if pin.problem})
+        nothing = "" if pins else f"{self.lock} has no revision of {repo}; `emergence checkpoints lock` pins them"
+        return Listing(tuple(found), {pin.step: pin.problem for pin in pins if pin.problem}, nothing)
 
     def refresh(
         self, models: Sequence[str] | None = None, *, accept_moved: bool = False, retry_seconds: float | None = None
@@ -122,6 +123,11 @@ class HubSource(Source):
             self._write(model, self._new_pins(repository, old, now, accept_moved))
         return total
 
+    def config_hash(self, ref: CheckpointRef) -> str:
+        """Return the pinned hash of config.json; see `Source.config_hash`."""
+        config = next(file for file in self._pin(ref).others if file.name == "config.json")
+        return config.sha256 or config.blob_id
+
     def verify(self, ref: CheckpointRef) -> str | None:
         """Compare the revision with its pin; see `Source.verify`. One request per repository."""
         if not self.can_refresh:
@@ -135,9 +141,21 @@ class HubSource(Source):
             return f"{ref.revision} moved upstream from {ref.commit_sha[:12]} to {now[:12]}; the pin is kept"
         return ""
 
-    @contextmanager
-    def fetch(self, ref: CheckpointRef, report: Report) -> Iterator[Path]:
+    def fetch(self, ref: CheckpointRef, report: Report) -> AbstractContextManager[Path]:
         """Yield the cached checkpoint, downloaded if necessary; see `Source.fetch`."""
+        return self._held(ref, report)
+
+    def fetch_ahead(self, ref: CheckpointRef, report: Report) -> None:
+        """Download a checkpoint into the cache; see `Source.fetch_ahead`.
+
+        Pickled weights are left: their conversion takes the memory of the checkpoint, beside the one that computes.
+        """
+        if not self.is_cached(ref) and not _is_pickled(self._pin(ref)):
+            with self._held(ref, report, wait_seconds=0):
+                pass
+
+    @contextmanager
+    def _held(self, ref: CheckpointRef, report: Report, wait_seconds: float | None = None) -> Iterator[Path]:
         pin, is_trusted = self._pin(ref), ref.model in self.trusted
 
         def fill(folder: Path) -> None:
@@ -153,16 +171,15 @@ class HubSource(Source):
             refuse_unsafe(folder, trusted=is_trusted)  # before the large files are downloaded
             for file in pin.weights:
                 self._client.download(ref.location, ref.commit_sha, file, folder, report)
-            if not any(file.name.endswith(".safetensors") for file in pin.weights):
+            if _is_pickled(pin):
                 from emergence_assets.checkpoints.models.conversion import convert_pickle
 
                 report(0, 1, "converting pickled weights")
                 convert_pickle(folder)
 
         # A pickle and its conversion take space at the same time.
-        pickled = any(file.name.endswith(".bin") for file in pin.weights)
-        n_bytes = sum(file.n_bytes for file in pin.others) + ref.weights_bytes * (2 if pickled else 1)
-        with self.cache.hold(ref.identity, n_bytes, fill) as folder:
+        n_bytes = sum(file.n_bytes for file in pin.others) + ref.weights_bytes * (2 if _is_pickled(pin) else 1)
+        with self.cache.hold(ref.identity, n_bytes, fill, wait_seconds) as folder:
             refuse_unsafe(folder, trusted=is_trusted)  # the model may have been trusted at the time of the download
             yield folder
 
@@ -212,6 +229,10 @@ class HubSource(Source):
                 new = Lock({**lock.models, model: PinnedModel(self.repositories[model], pins)})
                 if new != lock:
                     write_lock(self.lock, new)
+
+
+def _is_pickled(pin: Pin) -> bool:
+    return not any(file.name.endswith(".safetensors") for file in pin.weights)
 
 
 def _pin_of(step: int, revision: str, commit_sha: str, files: Sequence[PinnedFile]) -> Pin:

@@ -5,41 +5,31 @@ import json
 import re
 import shutil
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
 from emergence_assets.checkpoints.files.folder import check_whole, weights_files
 from emergence_assets.checkpoints.files.pickles import INDEX, SINGLE, pickle_files
 from emergence_assets.checkpoints.sources.cache import CheckpointCache
 from emergence_assets.checkpoints.sources.revision import RevisionPattern
-from emergence_assets.checkpoints.sources.safety import refuse_unsafe, refuse_ways_out
+from emergence_assets.checkpoints.sources.safety import MAX_CONFIG_BYTES, refuse_unsafe, refuse_ways_out
+from emergence_assets.checkpoints.sources.settling import File, unfinished, watch
 from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, Source
 from emergence_assets.study.family import Local
 from resources.errors import BrokenCheckpoint, EmergenceError
+from resources.files.atomic import explained
 from resources.files.storage import Storage, path_of
 from resources.progress import Report
 
-UNFINISHED = (".tmp", ".partial", ".incomplete", ".part", ".crdownload")
-"""Endings of the temporary files and folders of common programs."""
+SHOWN = 8
+"""Folder names that a message lists."""
 _MATTERS = re.compile(
     r"(config|tokenizer|tokenizer_config|special_tokens_map)\.json|.*\.(safetensors|bin)(\.index\.json)?|.*\.py"
 )
 _whole: dict[tuple[Path, Path, bool], tuple[str, str]] = {}
 """Maps folder, root and whether pickles are accepted to the identity of the folder and the reason why it is incomplete
 (empty if complete). Headers are read once per version of a folder."""
-
-
-class File(NamedTuple):
-    """Directory entry of a file in a checkpoint folder."""
-
-    name: str
-    n_bytes: int
-    modified_ns: int
-    inode: int
-    changed_ns: int
 
 
 class LocalSource(Source):
@@ -60,11 +50,14 @@ class LocalSource(Source):
             EmergenceError: the root cannot be read, or two folders have the same step.
         """
         found, incomplete = [], {}
-        for step, folder in self._folders(model).items():
+        folders = self._folders(model)
+        watch(_readable(folders.values()), self.settle_seconds)
+        for step, folder in folders.items():
             try:
                 files = _files(folder)
                 identity = self._identity(model, step, files)
-                if reason := self._unfinished(folder, files) or self._damaged(folder, identity):
+                reason = unfinished(folder, files, self.marker, self.settle_seconds)
+                if reason := reason or self._damaged(folder, identity):
                     incomplete[step] = reason
                     continue
             except OSError as error:
@@ -73,22 +66,45 @@ class LocalSource(Source):
             ending = ".safetensors" if _has_safetensors(folder) else ".bin"
             n_bytes = sum(file.n_bytes for file in files if file.name.endswith(ending))
             found.append(CheckpointRef(model, step, folder.name, self.location(folder), "", identity, n_bytes))
-        return Listing(tuple(found), incomplete)
+        return Listing(tuple(found), incomplete, "" if folders else self._found_instead(model))
+
+    def lost(self, ref: CheckpointRef) -> bool:
+        """Return whether the folder of a checkpoint would be listed if it were whole; see `Source.lost`."""
+        parent, name = self._pattern_of(ref.model)
+        folder = self.folder_of(ref)
+        return folder.parent == parent and name.step_of(folder.name) == ref.step
+
+    def config_hash(self, ref: CheckpointRef) -> str:
+        """Return the SHA-256 of config.json; see `Source.config_hash`."""
+        path = self.folder_of(ref) / "config.json"
+        try:
+            if path.stat().st_size > MAX_CONFIG_BYTES:
+                raise BrokenCheckpoint(f"{path.name} is larger than {MAX_CONFIG_BYTES} bytes", where=path)
+            return sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise explained(error, path) from error
 
     def verify(self, ref: CheckpointRef) -> str:
         """Compare the files with the listing; see `Source.verify`."""
         try:
-            identity = self._identity(ref.model, ref.step, _files(self.folder_of(ref)))
-        except OSError:
-            return f"its folder {self.folder_of(ref)} cannot be read any more"
-        return "" if identity == ref.identity else "its files changed since it was listed"
+            files = _files(self.folder_of(ref))
+        except FileNotFoundError:
+            return "its folder is gone"
+        except OSError as error:
+            return f"its folder cannot be read: {error.strerror}"
+        same = self._identity(ref.model, ref.step, files) == ref.identity
+        return "" if same else "its files changed since it was listed"
 
     @contextlib.contextmanager
     def fetch(self, ref: CheckpointRef, report: Report) -> Iterator[Path]:
         """Yield the folder itself, or a converted copy of pickled weights; see `Source.fetch`."""
         folder = self.folder_of(ref)
         if not folder.is_dir():
-            raise EmergenceError("The folder of this checkpoint is gone.", where=folder, remedy="restore it")
+            raise EmergenceError(
+                f"The folder of {ref.model} step {ref.step} is gone, and something has to be made from it.",
+                where=folder,
+                remedy="restore it, or leave the step out with `emergence checkpoints forget`",
+            )
         refuse_unsafe(folder, trusted=ref.model in self.trusted, root=self.root)
         self._refuse_changed(ref)
         if self._converted is None:
@@ -136,14 +152,22 @@ class LocalSource(Source):
         folder = self.folder_of(ref)
         return _has_safetensors(folder) or (self._converted is not None and self._converted.contains(ref.identity))
 
-    def _folders(self, model: str) -> dict[int, Path]:
-        """Map steps to folders, sorted by step."""
+    def _pattern_of(self, model: str) -> tuple[Path, RevisionPattern]:
+        """Return the folder of a model's checkpoints, and the pattern of their names.
+
+        Raises:
+            EmergenceError: the step is not in the last part of the pattern.
+        """
         above, _, name = self.pattern.replace("{model}", model).rpartition("/")
         if "{step}" in above:
             raise EmergenceError(
                 f"In {self.pattern!r} the step is not in the last folder's name.", remedy="correct family.folder"
             )
-        parent = self.root / above
+        return self.root / above, RevisionPattern(name)
+
+    def _folders(self, model: str) -> dict[int, Path]:
+        """Map steps to folders, sorted by step."""
+        parent, name = self._pattern_of(model)
         try:
             if not self.root.is_dir():
                 raise EmergenceError(
@@ -153,21 +177,16 @@ class LocalSource(Source):
         except OSError as error:
             what = f"The folder of {model} cannot be read: {error.strerror}."
             raise EmergenceError(what, where=parent, remedy="correct family.folder, or its permissions") from None
-        return {step: parent / name for step, name in RevisionPattern(name).steps(names, where=parent).items()}
+        return {step: parent / folder for step, folder in name.steps(names, where=parent).items()}
 
-    def _unfinished(self, folder: Path, files: Sequence[File]) -> str:
-        """Return why a folder counts as unfinished; empty if it is finished."""
-        unfinished = [path.name for path in folder.iterdir() if path.name.endswith(UNFINISHED)]
-        if unfinished:
-            return f"still being written: {unfinished[0]}"
-        if self.marker and not (folder / self.marker).exists():
-            return f"it has no {self.marker} yet"
-        age = time.time() - max((file.changed_ns for file in files), default=0) / 1e9
-        # By the time of change: unlike the time of modification, it is never copied from another file.
-        if files and age < self.settle_seconds:
-            # Without the age: the reason is part of a table, which should not change every second.
-            return f"still being written: it changed less than {self.settle_seconds:g} s ago"
-        return ""
+    def _found_instead(self, model: str) -> str:
+        """Describe a folder in which no name fits the pattern: its folders, or those of the nearest one that exists."""
+        parent, name = self._pattern_of(model)
+        existing = next(folder for folder in (parent, *parent.parents) if folder.is_dir())
+        held = sorted(path.name for path in existing.iterdir() if path.is_dir())
+        shown = ", ".join(held[:SHOWN]) + (f" and {len(held) - SHOWN} more" if len(held) > SHOWN else "")
+        wanted = f"folder {name.pattern!r}" if existing == parent else f"folder {parent.relative_to(existing)}"
+        return f"{existing} has no {wanted}; its folders are {shown}" if held else f"{existing} has no folders"
 
     def _damaged(self, folder: Path, identity: str) -> str:
         key = folder, self.root, self._converted is not None
@@ -202,11 +221,17 @@ def _check_pickles(folder: Path, convertible: bool) -> None:
     pickle_files(folder)
 
 
+def _readable(folders: Iterable[Path]) -> Iterator[tuple[Path, list[File]]]:
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            yield folder, _files(folder)
+
+
 def _files(folder: Path) -> list[File]:
     """List the files that decide the identity of a checkpoint, sorted by name."""
     found = []
     for path in sorted(folder.iterdir()):
         if _MATTERS.fullmatch(path.name):
             status = path.stat()
-            found.append(File(path.name, status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns))
+            found.append(File(path.name, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     return found

@@ -13,14 +13,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from emergence_assets.checkpoints.files.folder import weights_sha256
+from emergence_assets.study.strict import MOST
 from resources.errors import BrokenCheckpoint, EmergenceError
 from resources.files.atomic import clear_disk_errors, replacing_file
 from resources.files.checked_json import STRICT, ascending_steps, read_checked
 from resources.hub.pinned_file import SHA1, PinnedFile, refuse_odd_file
 
 MAX_BYTES = 200_000_000
-MAX_STEP = 10**13
-"""Larger than any step that `RevisionPattern` reads."""
 
 
 def _checked(file: PinnedFile) -> PinnedFile:
@@ -39,7 +38,7 @@ class Pin:
     """One revision at one commit."""
 
     __pydantic_config__ = STRICT
-    step: Annotated[int, Field(ge=0, le=MAX_STEP)]
+    step: Annotated[int, Field(ge=0, le=MOST)]
     revision: str
     commit_sha: Annotated[str, Field(pattern=f"^{SHA1.pattern}$")]
     problem: str

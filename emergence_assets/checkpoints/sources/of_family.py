@@ -16,9 +16,11 @@ def source_of(family: Family, storage: Storage) -> Source:
     from emergence_assets.checkpoints.sources.hub import HubSource
     from emergence_assets.checkpoints.sources.local import LocalSource
     from emergence_assets.checkpoints.sources.trained import TrainedSource
+    from emergence_assets.checkpoints.sources.untrained import WithUntrained
 
     sources: dict[str, type[Source]] = {"hub": HubSource, "local": LocalSource, "trained-here": TrainedSource}
-    return sources[family.source](family, storage)
+    source = sources[family.source](family, storage)
+    return WithUntrained(source, storage, family.untrained_seed) if family.untrained else source
 
 
 def source_arguments(family: Family, storage: Storage) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 
+from emergence_assets.study.strict import MOST
 from resources.errors import EmergenceError
 
 
@@ -35,13 +36,19 @@ class RevisionPattern:
         """Map steps to revisions, sorted by step.
 
         Raises:
-            EmergenceError: two revisions have the same step.
+            EmergenceError: two revisions have the same step, or a step is larger than tables can hold.
         """
         found: dict[int, str] = {}
         for revision in sorted(revisions):
             step = self.step_of(revision)
             if step is None:
                 continue
+            if step > MOST:
+                raise EmergenceError(
+                    f"{revision:.100} is step {step}, larger than {MOST}.",
+                    where=where,
+                    remedy=f"make the pattern {self.pattern!r} of the study file narrower, to match steps alone",
+                )
             if step in found:
                 raise EmergenceError(
                     f"{found[step]} and {revision} are both step {step}.",

@@ -46,6 +46,8 @@ class Listing:
     """Complete checkpoints, sorted by step."""
     incomplete: Mapping[int, str] = field(default_factory=dict)
     """Step to the reason why its checkpoint is incomplete, such as a missing file."""
+    found_instead: str = ""
+    """Where nothing fits the pattern of the study file: the place and what it holds; otherwise empty."""
 
 
 class Source(ABC):
@@ -74,6 +76,21 @@ class Source(ABC):
             EmergenceError: the source cannot be read.
         """
 
+    def lost(self, ref: CheckpointRef) -> bool:
+        """Return whether a checkpoint that is no longer listed was lost; False if it was removed on purpose.
+
+        What was made from a lost checkpoint still counts.
+        """
+        return False
+
+    @abstractmethod
+    def config_hash(self, ref: CheckpointRef) -> str:
+        """Return a hash of the config of a checkpoint, known without fetching it.
+
+        Raises:
+            EmergenceError: the config cannot be read, or the checkpoint is not pinned.
+        """
+
     @abstractmethod
     def verify(self, ref: CheckpointRef) -> str | None:
         """Compare a checkpoint at the source with its listing.
@@ -93,6 +110,15 @@ class Source(ABC):
 
         Raises:
             EmergenceError: the checkpoint is not available, differs from its pin, or holds code that would be run.
+        """
+
+    def fetch_ahead(self, ref: CheckpointRef, report: Report) -> None:  # noqa: B027
+        """Bring a checkpoint to this machine for a later `fetch`, if there is room for it now.
+
+        Nothing needs to be done for a source on this machine.
+
+        Raises:
+            EmergenceError: as `fetch`; or the cache is full of checkpoints in use.
         """
 
     @abstractmethod

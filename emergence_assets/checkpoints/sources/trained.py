@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from emergence_assets.checkpoints.sources.local import File, LocalSource
+from emergence_assets.checkpoints.sources.local import LocalSource
+from emergence_assets.checkpoints.sources.settling import File
 from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing
 from resources.errors import EmergenceError
 from resources.files.storage import Storage
@@ -40,12 +41,16 @@ class TrainedSource(LocalSource):
         """Return a constant instead of the path, which changes when the data are moved."""
         return "training in this study"
 
+    def lost(self, ref: CheckpointRef) -> bool:
+        """Return False: a checkpoint that is gone is trained again."""
+        return False
+
     def folder_of(self, ref: CheckpointRef) -> Path:
         """Return the folder of a listed checkpoint."""
         return self._folder(ref.model, ref.step)
 
     def identifying(self, file: File) -> tuple[str | int, ...]:
-        """Return name, size and time of modification; inode and time of change differ in a copy."""
+        """Return name, size and time of modification; the time of change differs in a copy."""
         return file[:3]
 
     def _folder(self, model: str, step: int) -> Path:

@@ -1,6 +1,6 @@
 """The statements of a study: one row each, with passed and failed controls and the grade."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import polars as pl
@@ -42,7 +42,9 @@ def claims(
         *claims_of_scale(evidence["emergence_over_scale"], level),
         *claims_of_lineage(evidence["lineage_stability"]),
     ]
-    return claims_table([*of_time, *(_with_wording(claim, surface_form_confounds) for claim in others)])
+    every = [*of_time, *(_with_wording(claim, surface_form_confounds) for claim in others)]
+    made_here = set(evidence["checkpoint_registry"].filter("made_here")["model"])
+    return claims_table([_with_step_0(claim, made_here) for claim in every])
 
 
 def _with_wording(claim: Claim, surface_form_confounds: Mapping[tuple[str, str], bool | None]) -> Claim:
@@ -55,6 +57,17 @@ def _with_wording(claim: Claim, surface_form_confounds: Mapping[tuple[str, str],
     found = {of_level.get(claim.category, False)} if claim.category else set(of_level.values())
     passed = False if True in found else None if None in found else True
     return replace(claim, controls=(*claim.controls, Control("wording", passed, must=claim.category is not None)))
+
+
+def _with_step_0(claim: Claim, made_here: Collection[str]) -> Claim:
+    """Add the control `step0_made_here` to statements about models whose step 0 was made by the study.
+
+    It fails: the weights are not those from which the training began, and a rise may be one over another
+    initialisation. It keeps a statement from grade A. A statement about all models has it if any model has.
+    """
+    if not made_here or (claim.model is not None and claim.model not in made_here):
+        return claim
+    return replace(claim, controls=(*claim.controls, Control("step0_made_here", False, must=False)))
 
 
 def _left_out(registry: pl.DataFrame) -> Mapping[str, int]:

@@ -12,7 +12,7 @@ import polars as pl
 
 from emergence_assets.activations.files.reading import Rows
 from emergence_assets.activations.forward.capture import capture_checkpoint
-from emergence_assets.activations.forward.worker import LoadedCheckpoint, loaded_checkpoint, training_rows
+from emergence_assets.activations.forward.worker import LoadedCheckpoint, loaded_checkpoint
 from emergence_assets.checkpoints.models.loading import is_causal
 from emergence_assets.emergence.controls.best_layers import layers_of_claims
 from emergence_assets.emergence.controls.best_word import word_codes
@@ -28,9 +28,10 @@ from emergence_assets.features.statistics.labels import length_strata
 from emergence_assets.features.statistics.probe_labels import cell_labels, cell_texts, probe_texts
 from emergence_assets.plan.table_worker import Made
 from emergence_assets.saes.formats.folder import read_sae
+from emergence_assets.saes.layers.layer_rows import LayerRows, rows_of_layer, stacks
 from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.seeds import derived_seed
-from emergence_assets.saes.spec import EVALUATION_SHARE, seed_folder
+from emergence_assets.saes.spec import seed_folder
 from emergence_assets.saes.training.batches import SAEJob
 from emergence_assets.saes.training.training import train_saes
 from emergence_assets.study.sae import SAESettings
@@ -92,17 +93,17 @@ def _encoders(
     """Yield per layer the read-outs of the control and, per draw, the SAE that encodes them or finished codes."""
     device = choose_accelerator().device
     settings, seeds = SAESettings.model_validate(recipe["sae"]), list(recipe["sae"]["seeds"])
-    kept_t = known_tokens(Path(origin["tokens_file"])).training_rows.text_index_t % EVALUATION_SHARE != 0
 
     def own_seed(*names: object) -> int:
         return derived_seed(control_id, recipe["statistics"]["seed"], *names)
 
-    def jobs(rows: Rows | np.ndarray, layer: int) -> list[SAEJob]:
+    def jobs(rows: LayerRows) -> list[SAEJob]:
         """As many SAEs as the measurement has in a layer."""
-        return [SAEJob(rows, own_seed(layer, draw), kept_t) for draw in range(len(seeds))]
+        rows = rows.without_massive() if settings.massive == "leave_out" else rows
+        return [rows.job(own_seed(rows.layer, draw)) for draw in range(len(seeds))]
 
-    def trained(rows: Rows | np.ndarray, layer: int) -> list[SAE]:
-        return [made.sae for made in train_saes(jobs(rows, layer), settings, device)]
+    def trained(jobs: Sequence[SAEJob]) -> list[SAE]:
+        return [made.sae for made in train_saes(jobs, settings, device)]
 
     def of_study(layer: int) -> list[SAE]:
         return [read_sae(seed_folder(files[layer]["sae"], seed))[0] for seed in seeds]
@@ -121,15 +122,20 @@ def _encoders(
     elif control_id == "reinit_keep_embed":
         captured = _reinitialised(origin, list(files), own_seed())
         for layer in files:
-            rows = Rows(captured[layer, "resid_post"], "float32")
-            yield layer, captured[layer, "read_out"], trained(rows, layer)
+            tokens = known_tokens(Path(origin["tokens_file"]))
+            rows = rows_of_layer(layer, Rows(captured[layer, "resid_post"], "float32"), tokens, settings.mixing_rows)
+            yield layer, captured[layer, "read_out"], trained(jobs(rows))
     else:
-        for layer, rows in training_rows(origin, {layer: own["activations"] for layer, own in files.items()}):
-            read_out_pd = stored_read_outs(files[layer]["activations"])
-            if control_id == "dict_gauss":
-                yield layer, read_out_pd, trained(gaussian_rows(rows, own_seed("rows", layer)), layer)
-            else:
-                yield layer, read_out_pd, frozen_decoder(jobs(rows, layer), settings, device)
+        own_files = {layer: own["activations"] for layer, own in files.items()}
+        for stack in stacks(origin, own_files, settings.mixing_rows, lambda *_: None):
+            for rows in stack:
+                read_out_pd = stored_read_outs(own_files[rows.layer])
+                if control_id == "dict_gauss":
+                    gaussian_td = gaussian_rows(rows.first_slab(), own_seed("rows", rows.layer))
+                    drawn = [SAEJob(gaussian_td, job.seed) for job in jobs(rows)]
+                    yield rows.layer, read_out_pd, trained(drawn)
+                else:
+                    yield rows.layer, read_out_pd, frozen_decoder(jobs(rows), settings, device)
 
 
 def _reinitialised(origin: Mapping[str, Any], layers: Sequence[int], seed: int) -> Captured:
@@ -165,6 +171,6 @@ def _captured(loaded: LoadedCheckpoint, tokens: Tokens, layers: Sequence[int], *
         loaded.accelerator.capture_batch,
         loaded.accelerator.device,
         blocks_name=loaded.origin["recipe"]["blocks"],
-        with_training=with_training,
+        training_texts=None if with_training else (),
     )
     return {key: np.concatenate(blocks) for key, blocks in parts.items()}

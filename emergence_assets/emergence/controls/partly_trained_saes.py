@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from emergence_assets.activations.files.reading import Rows
 from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.training.batches import SAEJob
 from emergence_assets.saes.training.options import TrainingOptions
@@ -25,23 +24,23 @@ def frozen_decoder(jobs: Sequence[SAEJob], settings: SAESettings, device: torch.
     return [one.sae for one in trained]
 
 
-def gaussian_rows(rows: Rows, seed: int) -> np.ndarray:
+def gaussian_rows(rows_td: np.ndarray, seed: int) -> np.ndarray:
     """Make the training rows of the control `dict_gauss`: Gaussian, with the mean and covariance of the given rows.
 
     A dictionary that is trained on them knows scales and directions of variance, and no clusters. The control encodes
     the real read-outs with it.
 
     Args:
-        rows: rows × d_model.
+        rows_td: rows × d_model, float32.
         seed: seed of the numbers.
 
     Returns:
         As many rows, float32.
     """
-    n_rows, d_model = rows.array.shape
+    n_rows, d_model = rows_td.shape
     total_d, product_dd = np.zeros(d_model), np.zeros((d_model, d_model))
     for start in range(0, n_rows, 4096):
-        block = rows.float32(start, start + 4096).astype(np.float64)
+        block = rows_td[start : start + 4096].astype(np.float64)
         total_d += block.sum(axis=0)
         product_dd += block.T @ block
     mean_d = total_d / n_rows

@@ -10,6 +10,8 @@ import zlib
 import torch
 from torch import nn
 
+from emergence_assets.checkpoints.models.placement import require_in_memory
+
 
 @torch.no_grad()
 def reinitialise(model: nn.Module, seed: int, *, keep_embedding: bool) -> None:
@@ -21,7 +23,11 @@ def reinitialise(model: nn.Module, seed: int, *, keep_embedding: bool) -> None:
         model: any model.
         seed: seed of the numbers.
         keep_embedding: keep the trained embeddings, position embeddings included.
+
+    Raises:
+        EmergenceError: weights of the model are in files.
     """
+    require_in_memory(model)
     kept = {
         id(parameter)
         for module in model.modules()

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from emergence_assets.checkpoints import keys
 from emergence_assets.emergence.lineage.pairs import next_seeds
 from emergence_assets.emergence.lineage.read_latents import SAEKey
 from emergence_assets.emergence.lineage.table import LINEAGE_NODES
@@ -37,7 +38,9 @@ def lineage_nodes(edges: pl.DataFrame, latents: pl.DataFrame, model: str, direct
     if not seeds:
         return LINEAGE_NODES.schema.to_frame()
     partner = pl.DataFrame(
-        list(next_seeds(seeds).items()), schema={"src_sae_seed": pl.Int16, "dst_sae_seed": pl.Int16}, orient="row"
+        list(next_seeds(seeds).items()),
+        schema=dict.fromkeys(("src_sae_seed", "dst_sae_seed"), keys.SAE_SEED.dtype),
+        orient="row",
     )
     own = edges.filter(pl.col("axis") == "step").join(partner, on=["src_sae_seed", "dst_sae_seed"], how="semi")
     accepted = own.filter(pl.col("accepted"))

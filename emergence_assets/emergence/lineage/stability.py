@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from emergence_assets.checkpoints import keys
 from emergence_assets.emergence.lineage.pairs import Pair, next_seeds, pairs_over_layers, pairs_over_steps
 from emergence_assets.emergence.lineage.ratios import with_ratios
 from emergence_assets.emergence.lineage.stability_table import LINEAGE_STABILITY
@@ -119,7 +120,7 @@ def _comparisons(pairs: list[Pair], seeds: list[int]) -> pl.DataFrame:
         for axis, source, target in both
         if target.sae_seed in (source.sae_seed, partner[source.sae_seed])
     ]
-    types = [pl.Int32, pl.Int16, pl.Int16]
+    types = [keys.STEP.dtype, keys.LAYER.dtype, keys.SAE_SEED.dtype]
     schema = {"axis": pl.String, "pairing": pl.String} | dict(zip([*_SAE, *_TARGET], types * 2, strict=True))
     return pl.DataFrame(rows, schema=schema, orient="row")
 

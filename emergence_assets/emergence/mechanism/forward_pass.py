@@ -19,8 +19,14 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from emergence_assets.activations.forward.ablation import Changes, Prefix, changed_read_outs, read_outs, run_prefix
-from emergence_assets.activations.forward.contributions import Contributions, parts_of, recorded_contributions
+from emergence_assets.activations.forward.contributions import (
+    Contributions,
+    parts_add_up,
+    parts_of,
+    recorded_contributions,
+)
 from emergence_assets.activations.forward.equal_lengths import batches_of_one_length
+from emergence_assets.checkpoints.models.facts import n_heads
 from emergence_assets.emergence.mechanism.contrast import PARTS
 from emergence_assets.saes.model.sae import SAE
 
@@ -87,8 +93,9 @@ def measure_mechanism(
         report: called with texts done, all texts, and a note.
         blocks_name: module path of the list of blocks; detected by default.
     """
-    found = _Accumulator(model, targets, saes, category_p, device, blocks_name)
-    done = 0
+    _, shortest_1t = next(batches_of_one_length([min(texts, key=len)], 1, device))
+    is_known = parts_add_up(model, shortest_1t, blocks_name)
+    found, done = _Accumulator(model, targets, saes, category_p, device, blocks_name, is_known), 0
     for chosen, ids_bt in batches_of_one_length(texts, batch_size, device):
         found.add(chosen, ids_bt)
         done += len(chosen)
@@ -107,8 +114,10 @@ class _Accumulator:
         category_p: NDArray[np.integer],
         device: torch.device | str,
         blocks_name: str | None,
+        is_known: bool,
     ):
         self.model, self.targets, self.saes, self.blocks_name = model, targets, saes, blocks_name
+        self.is_known = is_known
         self.device, self.category_p = torch.device(device), category_p
         self.category_n = np.array([one.category for one in targets])
         self.first = min(one.trough_layer for one in targets) + 1
@@ -120,11 +129,11 @@ class _Accumulator:
         self.encoder_nd = torch.stack(
             [self.saes[one.late_layer, one.seed].W_enc_nd[one.late_latent] for one in targets]
         )
-        parts = parts_of(model, blocks_name)
-        self.is_known, n_texts, n_targets = parts is not None, len(category_p), len(targets)
+        n_texts, n_targets = len(category_p), len(targets)
         self.parts_nxp = np.full((n_targets, len(PARTS), n_texts), np.nan, np.float32)
-        n_heads = model.config.get_text_config().num_attention_heads if parts and parts.projection else 0
-        self.heads_nslh = np.zeros((n_targets, 2, self.last - self.first + 1, n_heads))
+        parts = parts_of(model, blocks_name) if is_known else None
+        heads = n_heads(model) if parts and parts.projection else 0
+        self.heads_nslh = np.zeros((n_targets, 2, self.last - self.first + 1, heads))
         n_changes = len(targets[0].changed_latents_v)
         self.clean_np = np.full((n_targets, n_texts), np.nan, np.float32)
         self.changed_nvp = np.full((n_targets, n_changes, n_texts), np.nan, np.float32)

@@ -20,9 +20,10 @@ REACTIVATION_MECHANISM = Table(
         keys.N_TEXTS.or_null,
         choice(
             "undefined_because",
-            "none; layers (no studied layer in every third), causal (no causal model), no_latent (early or late), "
-            "blocks (their parts are not known: no shares), contrast (not significantly above zero: no shares)",
-            ("none", "layers", "causal", "no_latent", "blocks", "contrast"),
+            "none; layers (no studied layer in every third), causal (no causal model), recurrent (its state cannot be "
+            "reused for another last token), no_latent (early or late), blocks (parts not known: no shares), "
+            "contrast (not significantly above zero: no shares)",
+            ("none", "layers", "causal", "recurrent", "no_latent", "blocks", "contrast"),
         ),
         layer("early_layer", "layer of the first third of depth with the highest p_select").or_null,
         layer("trough_layer", "layer of the middle third with the lowest p_select").or_null,

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
 
+from emergence_assets.activations.forward.ablation import reuses_prefix
 from emergence_assets.activations.forward.worker import loaded_checkpoint
 from emergence_assets.checkpoints.models.loading import is_causal
 from emergence_assets.emergence.last_checkpoint import LastCheckpoint
@@ -41,7 +43,10 @@ def _measured(last: LastCheckpoint, settings: Mapping[str, Any], report: Any) ->
     with loaded_checkpoint(last.origin, report) as loaded:
         if not is_causal(loaded.model):
             return without_mechanism(last.keys, level.level, "causal")
-        device = loaded.accelerator.device
+        device, blocks_name = loaded.accelerator.device, last.origin["recipe"]["blocks"]
+        longest = max((loaded.tokens.probe_ids[text] for text in last.score), key=len)
+        if not reuses_prefix(loaded.model, torch.from_numpy(longest).long()[None].to(device), blocks_name):
+            return without_mechanism(last.keys, level.level, "recurrent")
         early, late = (chosen[name].unique().to_list() for name in ("early_layer", "late_layer"))
         saes = {(layer, seed): sae for layer in (*early, *late) for seed, sae in last.saes(layer, device).items()}
         codes = {}
@@ -60,6 +65,6 @@ def _measured(last: LastCheckpoint, settings: Mapping[str, Any], report: Any) ->
                 loaded.accelerator.capture_batch,
                 device,
                 report,
-                last.origin["recipe"]["blocks"],
+                blocks_name,
             )
         return reactivation_mechanism(last.keys, chosen, level, targets, found, last.weights_pb)

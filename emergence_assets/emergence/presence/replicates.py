@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from emergence_assets.features.statistics.formulas import interval
 from resources.errors import EmergenceError
 
+MIN_COMMON_TEXTS = 0.9
+"""Smallest share of a category's texts that the model with the fewest reads, of those of the model with the most."""
 MARGIN = 0.05
 """Smallest gain that counts, in AUROC units. The standard error of one AUROC with 42 positives is near 0.04."""
 CELL_KEYS = ("model", "n_params_nonemb", "step", "tokens_seen", "layer", "n_layers", "rel_depth")
@@ -196,18 +198,32 @@ def best_layers(presence: pl.DataFrame) -> pl.DataFrame:
 
 
 def require_same_texts(table: pl.DataFrame) -> None:
-    """Refuse rows that were measured on different texts: their replicates cannot be paired.
+    """Refuse rows of a model that were measured on different texts: their replicates cannot be paired.
 
     Raises:
-        EmergenceError: a category does not have the same number of texts everywhere.
+        EmergenceError: a category does not have the same number of texts in all cells of a model.
     """
-    counts = table.group_by("category_level", "category", maintain_order=True).agg(
+    counts = table.group_by("model", "category_level", "category", maintain_order=True).agg(
         pl.col("n_category", "n_texts").n_unique()
     )
     odd = counts.filter((pl.col("n_category") > 1) | (pl.col("n_texts") > 1)).sort("category_level", "category")
     if not odd.is_empty():
         raise EmergenceError(
             f"category {odd['category'][0]!r} was measured on different texts in different cells",
-            where=f"level {odd['category_level'][0]}",
+            where=f"model {odd['model'][0]}, level {odd['category_level'][0]}",
             remedy="Rematerialise the cells with one probe set.",
         )
+
+
+def on_common_texts(presence: pl.DataFrame) -> pl.DataFrame:
+    """Keep the categories that all models read on nearly the same texts, for comparisons between models.
+
+    A text that is too long for the context, or ends in another token than most, depends on the tokenizer. Replicates of
+    models are paired all the same, because they are drawn from the whole probe set (`labels.text_weights`); but a
+    category on other texts is another category.
+    """
+    key = ["category_level", "category"]
+    counts = presence.group_by(key, maintain_order=True).agg(
+        share=pl.col("n_category").min() / pl.col("n_category").max()
+    )
+    return presence.join(counts.filter(pl.col("share") >= MIN_COMMON_TEXTS), on=key, how="semi", maintain_order="left")

@@ -48,6 +48,7 @@ SAE_METRICS = Table(
             -1,
             1,
         ).or_null,
+        share("massive_frac", "share of rows left out for massive activations, rule norm_10x_median_v1"),
         ratio("participation_ratio", "(sum of variances)^2 / sum of squared variances of the rows' directions", 0),
         count("dims_90", "leading directions with 90 % of the rows' variance", "dimensions", 1),
         count("dims_99", "leading directions with 99 % of the rows' variance", "dimensions", 1),

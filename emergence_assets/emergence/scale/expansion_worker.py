@@ -12,8 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emergence_assets.activations.files.reading import Rows
-from emergence_assets.activations.forward.worker import training_rows
+from emergence_assets.checkpoints import keys
 from emergence_assets.emergence.presence.net import RANDOM
 from emergence_assets.emergence.presence.presence import category_presence as presence_of_cells
 from emergence_assets.emergence.scale.table import EXPANSION_PRESENCE
@@ -23,10 +22,10 @@ from emergence_assets.features.statistics.presence_cell import presence_cell
 from emergence_assets.features.statistics.probe_labels import cell_labels
 from emergence_assets.features.table import LATENT_STATS, PRESENCE_CELLS
 from emergence_assets.plan.table_worker import Made, key_columns
-from emergence_assets.saes.layers.make import LayerRows, make_saes
-from emergence_assets.saes.spec import EVALUATION_SHARE, METRICS_NAME
+from emergence_assets.saes.layers.layer_rows import LayerRows, stacks
+from emergence_assets.saes.layers.make import LayerInputs, make_saes
+from emergence_assets.saes.spec import METRICS_NAME
 from emergence_assets.study.sae import SAESettings
-from emergence_assets.texts.tokens import known_tokens
 from resources.compute.accelerator import choose_accelerator
 from resources.tables.parquet import read_table
 
@@ -83,12 +82,12 @@ def _measured(
     """Yield per layer of a checkpoint: presence, FVU and L0 by SAE seed, and counts of categorical latents."""
     files = {layer: {name: Path(file) for name, file in cell["files"].items()} for layer, cell in layers.items()}
     if settings["is_trained"]:
-        for layer, rows in training_rows(origin, {layer: own["activations"] for layer, own in files.items()}):
-            read_out_pd = stored_read_outs(files[layer]["activations"])
-            presence, latents, metrics = _trained(
-                layer, rows, read_out_pd, Path(origin["tokens_file"]), probes, settings
-            )
-            yield layer, presence, _quality(metrics), _counts(latents, len(metrics))
+        own_files = {layer: own["activations"] for layer, own in files.items()}
+        for stack in stacks(origin, own_files, settings["sae"].get("mixing_rows"), lambda *_: None):
+            for rows in stack:
+                read_out_pd = stored_read_outs(own_files[rows.layer])
+                presence, latents, metrics = _trained(rows, read_out_pd, Path(origin["tokens_file"]), probes, settings)
+                yield rows.layer, presence, _quality(metrics), _counts(latents, len(metrics))
         return
     for layer, own in files.items():
         metrics = json.loads((own["sae"] / METRICS_NAME).read_text("utf-8"))["seeds"]
@@ -98,17 +97,15 @@ def _measured(
 
 
 def _trained(
-    layer: int,
-    rows: Rows,
+    rows: LayerRows,
     read_out_pd: NDArray[np.float32],
     tokens_file: Path,
     probes: str,
     settings: Mapping[str, Any],
 ) -> tuple[pl.DataFrame, pl.DataFrame, Sequence[Mapping[str, Any]]]:
     """Train the SAEs of a layer; return presence and latent statistics by SAE seed, and the SAEs' metrics."""
-    is_evaluation_t = known_tokens(tokens_file).training_rows.text_index_t % EVALUATION_SHARE == 0
     [made] = make_saes(
-        [LayerRows(layer, rows, is_evaluation_t)],
+        [LayerInputs(rows)],
         list(settings["sae"]["seeds"]),
         SAESettings.model_validate(settings["sae"]),
         choose_accelerator().device,
@@ -118,7 +115,7 @@ def _trained(
     dense = dense_scores(read_out_pd, labels, recipe)
     presence, latents = [], []
     for seed, sae in made.saes.items():
-        codes, own_seed = encoded(sae, read_out_pd), pl.lit(seed, pl.Int16).alias("sae_seed")
+        codes, own_seed = encoded(sae, read_out_pd), pl.lit(seed, keys.SAE_SEED.dtype).alias("sae_seed")
         latents.append(latent_stats(codes, labels, recipe).with_columns(own_seed))
         presence.append(presence_cell(codes, dense, labels, recipe).with_columns(own_seed))
     return pl.concat(presence), pl.concat(latents), made.metrics

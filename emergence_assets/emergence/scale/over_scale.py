@@ -14,6 +14,7 @@ import polars.selectors as cs
 from emergence_assets.emergence.presence.headline import STRONG
 from emergence_assets.emergence.presence.replicates import (
     best_layers,
+    on_common_texts,
     replicate_array,
     require_same_texts,
     with_category_mean,
@@ -62,7 +63,7 @@ def emergence_over_scale(
             `size_curves.RUN_SD` for missing entries.
 
     Raises:
-        EmergenceError: sizes were measured on different texts.
+        EmergenceError: cells of a size were measured on different texts.
     """
     first = readings[FIXED_WIDTH].presence.filter(pl.col("layer") >= 0)
     if first.is_empty():
@@ -94,7 +95,7 @@ def emergence_over_scale(
 
 def _of_design(reading: SizeReading, chosen: pl.DataFrame, run_sd: Mapping[tuple[str, str], float]) -> pl.DataFrame:
     """Return the rows of one design at one checkpoint per model; empty if a checkpoint is missing."""
-    blocks = reading.presence.filter(pl.col("layer") >= 0)
+    blocks = on_common_texts(reading.presence.filter(pl.col("layer") >= 0))
     at = blocks.join(chosen, on=["model", "step"], how="semi")
     if at["model"].n_unique() < chosen.height:
         return pl.DataFrame()

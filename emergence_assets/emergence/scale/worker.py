@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from emergence_assets.emergence.presence.replicates import on_common_texts
 from emergence_assets.emergence.presence.table import CATEGORY_PRESENCE
 from emergence_assets.emergence.scale.model_seeds import run_spread
 from emergence_assets.emergence.scale.over_scale import (
@@ -56,7 +57,16 @@ def compare_sizes(
             grown.group_by(_CELL, maintain_order=True).agg(pl.col("n_latents", "fvu", "l0").first()),
             grown.filter(pl.col("control_id") == "none").select(named),
         )
+    measured = readings[FIXED_WIDTH].presence
     spread = None if model_seeds is None else run_spread(model_seeds)
     frame = emergence_over_scale(readings, spread)
     verdicts = frame.filter(pl.col("control_id") == "none")["verdict"].value_counts().sort("verdict")
-    return Made(frame, {"verdicts": ", ".join(f"{n} {verdict}" for verdict, n in verdicts.iter_rows())})
+    numbers = {
+        "verdicts": ", ".join(f"{n} {verdict}" for verdict, n in verdicts.iter_rows()),
+        "categories_on_unlike_texts": _n_categories(measured) - _n_categories(on_common_texts(measured)),
+    }
+    return Made(frame, numbers)
+
+
+def _n_categories(presence: pl.DataFrame) -> int:
+    return presence.select("category_level", "category").unique().height

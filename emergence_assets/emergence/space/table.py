@@ -37,7 +37,7 @@ EMERGENCE_OVER_SPACE = Table(
         *with_interval(share("com_depth", "centre of mass of the positive gains, in relative depth").or_null),
         *with_interval(share("width", "share of layers with at least half of the largest gain").or_null),
         Column(
-            "n_modes", pl.Int8, "modes of the gain, separated by dips of more than 0.05 and the noise", "modes", 0
+            "n_modes", pl.Int16, "modes of the gain, separated by dips of more than 0.05 and the noise", "modes", 0
         ).or_null,
         probability("dip_p", "p-value of the null hypothesis that the gain has at most one mode").or_null,
         *with_interval(difference("max_gain", "largest gain over layers").or_null),

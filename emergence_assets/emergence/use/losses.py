@@ -18,7 +18,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from emergence_assets.activations.forward.replaced import Batch, batches
-from emergence_assets.activations.forward.stream import changed_stream, residual_stream
+from emergence_assets.checkpoints.models.blocks import vocabulary_size
+from emergence_assets.checkpoints.models.stream import changed_stream, residual_stream
 from emergence_assets.saes.model.latents import Latents
 from emergence_assets.saes.model.sae import SAE
 
@@ -64,7 +65,7 @@ def losses_without(
         removals: at least one latent; each is removed by itself. Their SAEs are on the model's device.
         blocks_name: module path of the list of blocks; by default it is found.
     """
-    device, vocab_size = removals[0].sae.device, model.config.get_text_config().vocab_size
+    device, vocab_size = removals[0].sae.device, vocabulary_size(model)
     clean_p = torch.zeros(len(texts), dtype=torch.float64, device=device)
     n_tokens_p = torch.zeros(len(texts), dtype=torch.int64, device=device)
     value_rpt = torch.zeros(len(removals), len(texts), max(map(len, texts)), device=device)
@@ -119,7 +120,7 @@ def latent_energies(
     device = saes[0].device
     energy_n = [torch.zeros(sae.n_latents, dtype=torch.float64, device=device) for sae in saes]
     with residual_stream(model, [layer], blocks_name) as stream:
-        for batch in batches(texts, model.config.get_text_config().vocab_size, device):
+        for batch in batches(texts, vocabulary_size(model), device):
             model(input_ids=batch.ids_bp)
             x_td = stream[layer][batch.is_replaced_bp]
             for sae, total_n in zip(saes, energy_n, strict=True):

@@ -4,7 +4,7 @@ Shape suffix: p texts.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ class Labels:
     """True: latents are chosen on this text; False: they are scored on it."""
     unit_p: NDArray[np.int64] | None = None
     """Number of each text's unit, from 0; copies of a text share a unit. None: every text is a unit."""
+    n_units: int | None = None
+    """Units of the whole probe set, of which a tokenizer may leave out some; None: the units of these texts are all."""
 
     def __post_init__(self) -> None:
         """Refuse labels whose arrays do not belong together."""
@@ -48,12 +50,13 @@ class Labels:
         values: Sequence[str | None],
         is_select: Sequence[bool] | NDArray[np.bool_],
         unit_p: NDArray[np.int64] | None = None,
+        n_units: int | None = None,
     ) -> "Labels":
         """Make labels from one name (or None) per text; categories are sorted by name."""
         categories = tuple(sorted({value for value in values if value is not None}))
         code = {name: i for i, name in enumerate(categories)} | {None: -1}
         codes = np.array([code[value] for value in values], dtype=np.int16)
-        return cls(level, categories, codes, np.asarray(is_select, dtype=bool), unit_p)
+        return cls(level, categories, codes, np.asarray(is_select, dtype=bool), unit_p, n_units)
 
     def rows(self, *, select: bool) -> NDArray[np.intp]:
         """Return the texts of one side of the split that have a label at this level."""
@@ -96,18 +99,20 @@ def shuffled_labels(
             for stratum in np.unique(stratum_p[rows]):
                 within = rows[stratum_p[rows] == stratum]
                 codes[within] = codes[rng.permutation(within)]
-        copies.append(Labels(labels.level, labels.categories, codes, labels.is_select_p, labels.unit_p))
+        copies.append(replace(labels, codes_p=codes))
     return copies
 
 
 def text_weights(level: Labels, n_boot: int, seed: int) -> NDArray[np.float32]:
     """Draw bootstrap weights of all texts, texts × replicates; see `formulas.bootstrap_weights`.
 
-    Copies of a text are drawn together, because they are not independent.
+    Copies of a text are drawn together, because they are not independent. Units are drawn from the whole probe set, so
+    that models of which some cannot read all texts have equal weights on the texts that both read.
     """
     if level.unit_p is None:
         return bootstrap_weights(len(level.codes_p), n_boot, seed)
-    return bootstrap_weights(int(level.unit_p.max()) + 1, n_boot, seed)[level.unit_p]
+    n_units = int(level.unit_p.max()) + 1 if level.n_units is None else level.n_units
+    return bootstrap_weights(n_units, n_boot, seed)[level.unit_p]
 
 
 def length_strata(length_p: NDArray[np.integer], n_strata: int = 20) -> NDArray[np.int64]:

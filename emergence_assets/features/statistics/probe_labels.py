@@ -10,13 +10,18 @@ from emergence_assets.texts.study_texts import probe_set
 @functools.cache
 def cell_labels(probes: str, tokens_file: Path) -> tuple[Any, ...]:
     """Make the labels of the probe texts, one per level, in the order of the read-outs; once per process."""
+    import polars as pl
+
     from emergence_assets.features.statistics.labels import Labels
 
     declared = probe_set(probes)
     texts = probe_texts(probes, tokens_file)
     is_select = (texts["split"] == "select").to_numpy()
-    unit_p = texts["unit"].rank("dense").to_numpy().astype("int64") - 1
-    return tuple(Labels.from_values(level, texts[level].to_list(), is_select, unit_p) for level in declared.levels)
+    units = {unit: number for number, unit in enumerate(declared.texts["unit"].unique().sort())}
+    unit_p = texts["unit"].replace_strict(units, return_dtype=pl.Int64).to_numpy()
+    return tuple(
+        Labels.from_values(level, texts[level].to_list(), is_select, unit_p, len(units)) for level in declared.levels
+    )
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from emergence_assets.checkpoints import keys
 from emergence_assets.features.statistics.categorical_latents import categorical_latents
 from emergence_assets.features.statistics.cell_tables import CellRecipe, dense_scores, latent_stats
 from emergence_assets.features.statistics.encoded import encoded, random_encoders, stored_read_outs
@@ -55,7 +56,7 @@ def measure_cell(cells: Sequence[Mapping[str, Any]], probes: str, settings: Mapp
         }
         tests += sum(count_tests(codes, level) for level in labels)
         for name, frame in made.items():
-            parts.setdefault(name, []).append(frame.with_columns(sae_seed=pl.lit(seed, pl.Int16)))
+            parts.setdefault(name, []).append(frame.with_columns(sae_seed=pl.lit(seed, keys.SAE_SEED.dtype)))
         report(position + 1, len(seeds), "")
     n_draws = settings["statistics"]["n_random_encoders"]
     drawn = random_encoders(Path(files["activations"]), cell["layer"], n_latents, settings, n_draws)
@@ -66,8 +67,8 @@ def measure_cell(cells: Sequence[Mapping[str, Any]], probes: str, settings: Mapp
             stats = latent_stats(codes, labels, recipe)
             rows = with_rule(rows, stats)
             counts = random_rule_counts(codes, labels, stats, min_texts_per_split=recipe.min_texts_per_split)
-            parts[RULE_COUNTS.name].append(counts.with_columns(sae_seed=pl.lit(draw, pl.Int16)))
-        parts[PRESENCE_CELLS.name].append(rows.with_columns(sae_seed=pl.lit(draw, pl.Int16)))
+            parts[RULE_COUNTS.name].append(counts.with_columns(sae_seed=pl.lit(draw, keys.SAE_SEED.dtype)))
+        parts[PRESENCE_CELLS.name].append(rows.with_columns(sae_seed=pl.lit(draw, keys.SAE_SEED.dtype)))
     frames = {name: pl.concat(part) for name, part in parts.items()}
     return Made(frames[LATENT_STATS.name], _summary(frames, recipe.rule_id) | {"tests": tests}, frames)
 

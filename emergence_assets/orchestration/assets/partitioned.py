@@ -20,7 +20,7 @@ from emergence_assets.orchestration.assets.conditions import (
 )
 from emergence_assets.orchestration.assets.events import Recorder
 from emergence_assets.orchestration.assets.progress import listener_of, logged_report
-from emergence_assets.orchestration.instance.home import tag_run_owner
+from emergence_assets.orchestration.instance.dead_runs import tag_run_owner
 from emergence_assets.orchestration.instance.partitions import (
     asset_key,
     partition_key,
@@ -84,6 +84,7 @@ def _materialise(
         EmergenceError: an input is missing, or a cell could not be made; finished cells stay recorded.
     """
     tag_run_owner(context.instance, context.run)
+    n_selected = len(cells)
     if spec.validation:
         left_out = _validate_checkpoints(context, plan, spec.validation, cells)
         cells = [cell for cell in cells if cell not in left_out]
@@ -94,7 +95,8 @@ def _materialise(
     due = due_of(context, plan, spec, required)
     due_cells = {cell for cell, _ in due}
     recorder = Recorder(context, plan, spec, key)
-    single = len(cells) == 1
+    # For a result with an output Dagster reads the range of the run, whose ends may just have lost their partitions.
+    single = n_selected == 1
     kept = [cell for cell in cells if cell not in due_cells]
     if kept:
         context.log.info(f"{len(kept)} of {len(cells)} cells are up to date and are not computed again")
@@ -170,7 +172,9 @@ def _make(context: dg.AssetExecutionContext, plan: Plan, spec: AssetSpec, due: D
     """
     metadata = run_metadata(context.run.run_id, plan.study)
     jobs = {job.label: job for job in spec.jobs(plan, due)}
-    tasks = [Task(spec.make, job.arguments, job.label, spec.on_accelerator, metadata) for job in jobs.values()]
+    tasks = [
+        Task(spec.make, job.arguments, job.label, spec.on_accelerator, metadata, job.fetch) for job in jobs.values()
+    ]
     for done, (task, _) in enumerate(context.resources.compute.run(tasks, logged_report(context)), 1):
         context.log.debug(f"{task.label} finished, {done} of {len(jobs)} jobs")
         yield from jobs[task.label].cells

@@ -19,9 +19,11 @@ class LogListener:
     def __init__(self, log: dg.DagsterLogManager):
         self._log = log
 
-    def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
+    def planned(self, due: dict[str, int], total: dict[str, int], notes: Sequence[str] = ()) -> None:
         """Log the number of cells to make, by asset."""
         self._log.info("to do: " + ", ".join(f"{name} {n} of {total[name]}" for name, n in due.items()))
+        for note in notes:
+            self._log.info(note)
 
     def changed(self, progress: CellProgress, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:
         """Log the start, success or failure of an asset."""

@@ -15,7 +15,7 @@ from emergence_assets.orchestration.assets.conditions import SENSOR_TAG, upkeep
 from emergence_assets.orchestration.assets.events import Recorder
 from emergence_assets.orchestration.assets.partitioned import RESOURCES, due_of, parent_keys
 from emergence_assets.orchestration.assets.progress import listener_of, logged_report
-from emergence_assets.orchestration.instance.home import tag_run_owner
+from emergence_assets.orchestration.instance.dead_runs import tag_run_owner
 from emergence_assets.orchestration.instance.partitions import asset_key, register_steps
 from emergence_assets.plan.asset_spec import AssetSpec, Due
 from emergence_assets.plan.cell import Cell
@@ -147,6 +147,11 @@ class _Tables:
         """Return what cells must be made from. A missing input is an error, except in a run that a sensor requested."""
         required = []
         for cell in cells:
+            if cell not in self.plan.cells(spec):
+                why = f"{cell} has no checkpoint yet: {spec.name} is not made, and tables of the study are without it"
+                self.context.log.warning(why)
+                yield from nothing_made(spec, self.keys[spec, cell], why)
+                continue
             broken = [one for one in self.plan.input_cells(spec, cell) if one in self.failed]
             try:
                 if broken:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from emergence_assets.orchestration.assets.conditions import RECOMPUTE_TAG
-from emergence_assets.orchestration.instance.home import OWNER_TAG, owner
+from emergence_assets.orchestration.instance.dead_runs import OWNER_TAG, owner
 from emergence_assets.orchestration.instance.partitions import asset_key, partition_key, range_tags
 from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.cell import Cell
@@ -67,7 +67,7 @@ def run_batch(
     """
     run_id = str(uuid.uuid4())
     cells = [cell for _, part in batch for cell in part]
-    tags = {OWNER_TAG: owner(run_id), MAX_RETRIES_TAG: "0"} | ({RECOMPUTE_TAG: "true"} if force else {})
+    tags = {OWNER_TAG: owner(instance, run_id), MAX_RETRIES_TAG: "0"} | ({RECOMPUTE_TAG: "true"} if force else {})
     partition = None
     if cells[0].step is not None:
         if len(cells) == 1:

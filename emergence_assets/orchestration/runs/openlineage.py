@@ -73,7 +73,7 @@ class OpenLineageSender:
         self._thread.join(CLOSING_SECONDS)
         self.lost += sum(event is not None for event in list(self._waiting.queue))
 
-    def planned(self, due: dict[str, int], total: dict[str, int]) -> None:
+    def planned(self, due: dict[str, int], total: dict[str, int], notes: Sequence[str] = ()) -> None:
         """See `Listener`; OpenLineage has no event for it."""
 
     def changed(self, progress: CellProgress, run_id: str, spec: AssetSpec, cells: Sequence[Cell]) -> None:

@@ -1,5 +1,6 @@
 """A run of a study in this process, stage by stage, on the instance that the UI shows."""
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -7,7 +8,9 @@ from functools import cached_property
 import dagster as dg
 
 from emergence_assets.checkpoints.listing import cache_batches, pin_new_models, refresh_timeline
-from emergence_assets.orchestration.instance.home import close_dead_runs
+from emergence_assets.checkpoints.overview import without_checkpoints
+from emergence_assets.checkpoints.sources.ahead import fetch_meanwhile
+from emergence_assets.orchestration.instance.dead_runs import close_dead_runs
 from emergence_assets.orchestration.instance.partitions import set_partitions
 from emergence_assets.orchestration.runs.batch import Batch, FailedCheck, Outcome, run_batch
 from emergence_assets.orchestration.runs.batching import disk_batches, partition_ranges
@@ -18,6 +21,7 @@ from emergence_assets.plan.disk_forecast import require_room
 from emergence_assets.plan.listeners import Listener
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.text_counts import TextCounts
+from emergence_assets.texts.study_corpus import pin_corpus
 from emergence_assets.texts.study_texts import download_probe_set
 from resources.errors import EmergenceError
 from resources.files.run_lock import clean_temporaries, exclusive_run
@@ -57,6 +61,7 @@ def run_study(
         close_dead_runs(instance)
         pin_new_models(plan.study, plan.storage)
         download_probe_set(plan.study)
+        pin_corpus(plan.study)
         run = _Run(plan, definitions, instance, listener, stages, only, again)
         run.make_all()
         run.outcome.left_out = left_out(plan)
@@ -165,7 +170,8 @@ class _Run:
         if any(due.values()):
             load_in_background()
             self._anything_due = True
-            self.listener.planned({spec.name: len(cells) for spec, cells in due.items()}, self._totals)
+            counts = {spec.name: len(cells) for spec, cells in due.items()}
+            self.listener.planned(counts, self._totals, self._notes(counts))
         elif is_last and not self._anything_due and not self._failed():
             self.listener.planned({}, self._totals)
         tables: dict[AssetSpec, list[Cell]] = {}
@@ -177,6 +183,17 @@ class _Run:
             else:
                 tables[spec] = due[spec]
         self._tables(tables)
+
+    def _notes(self, due: Mapping[str, int]) -> list[str]:
+        """State the memory of SAEs that train from a stream."""
+        if self.plan.study.activations.retention != "stream" or not due.get("sae"):
+            return []
+        from emergence_assets.saes.layers.memory import largest_stream
+        from resources.compute.accelerator import choose_accelerator
+
+        batch = choose_accelerator().capture_batch
+        model, memory = largest_stream(self.plan.study, self._text_counts.n_rows, batch)
+        return [memory.describe(model)]
 
     def _cells(self, spec: AssetSpec, due: Sequence[Cell]) -> None:
         """Make the due cells of an asset with partitions, and record cells without an event."""
@@ -207,9 +224,10 @@ class _Run:
             update_partitions(self.plan, self.instance, read_sources=self._reads_sources)
         before = _fingerprints(self.plan, spec, due)
         batches = cache_batches(self.plan.study, self.plan, due)
-        for batch in batches:
+        for batch, following in itertools.zip_longest(batches, batches[1:], fillvalue=()):
             self._make(spec, batch, force=False)
             if len(batches) > 1:
+                fetch_meanwhile(self.plan, following)
                 self._make_dependents(spec, batch)
         after = _fingerprints(self.plan, spec, due)
         self.outcome.made[spec.name] = sum(after[cell] != before.get(cell) for cell in after)
@@ -260,8 +278,8 @@ class _Run:
 
 
 def left_out(plan: Plan) -> list[str]:
-    """Return a line for every checkpoint that is not used, or that is used although it fails a rule."""
-    lines = []
+    """Return a line for every model without checkpoints, and for every checkpoint with a problem, used or not."""
+    lines = without_checkpoints(plan.study, plan.storage, plan.study.models)
     for model in plan.study.models:
         timeline = plan.timeline(model)
         for entry in timeline.entries if timeline else ():

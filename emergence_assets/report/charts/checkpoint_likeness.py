@@ -47,7 +47,7 @@ def registry_picture(registry: pl.DataFrame, model: str) -> bytes | None:
     """Draw the heat map of one model as PNG; None when fewer than two checkpoints were measured."""
     measured = registry.filter(pl.col("cosines").list.len() > 1, model=model)
     chart = cosine_heat_map(registry, measured["model"].unique().to_list(), 560)
-    return None if chart is None else theme.chart_png(chart, ppi=72)
+    return None if chart is None else theme.chart_png(chart.to_dict(), ppi=72)
 
 
 def _panel(registry: pl.DataFrame, model: str, size: int, with_title: bool) -> theme.Chart:

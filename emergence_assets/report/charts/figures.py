@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from emergence_assets.report.charts.checkpoint_likeness import cosine_heat_map, models_worth_showing
 from emergence_assets.report.charts.controls_at_last_step import controls_at_last_step
@@ -10,7 +11,7 @@ from emergence_assets.report.charts.gains import gain_by_category, gain_by_layer
 from emergence_assets.report.charts.half_steps_by_category import half_steps_by_category
 from emergence_assets.report.charts.latents_found_again import latents_found_again
 from emergence_assets.report.charts.presence_over_size import presence_over_size
-from emergence_assets.report.charts.presence_over_time import presence_over_time
+from emergence_assets.report.charts.presence_over_time import listed, presence_over_time
 from emergence_assets.report.charts.profiles_by_depth import index_over_steps, profiles_by_depth
 from emergence_assets.report.charts.readings import ReportTables, models_by_size
 from emergence_assets.report.charts.sae_quality import sae_quality
@@ -23,15 +24,15 @@ from emergence_assets.report.charts.utility_by_compute import utility_by_compute
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart in both widths, with its caption."""
+    """Vega-Lite specifications of a chart in both widths, with its caption."""
 
     name: str
     """Stem of its file and anchor in the page."""
     caption: str
     """How to read the chart, and its control."""
-    wide: Chart
+    wide: dict[str, Any]
     """For a desk, a talk, a PNG."""
-    narrow: Chart
+    narrow: dict[str, Any]
     """For a phone."""
 
 
@@ -63,16 +64,39 @@ def draw_figures(tables: ReportTables) -> list[Figure]:
         "checkpoint_likeness": partial(cosine_heat_map, tables.checkpoint_registry, alike),
     }
     drawn = ((name, draw(WIDE), draw(NARROW)) for name, draw in charts.items())
-    return [Figure(name, _CAPTIONS[name], wide, narrow) for name, wide, narrow in drawn if wide and narrow]
+    begun = set(presence.filter(step=0)["model"].unique())
+    late = [model for model in models if model not in begun]
+    return [
+        Figure(name, _caption(name, late, with_step_0=bool(begun)), wide.to_dict(), narrow.to_dict())
+        for name, wide, narrow in drawn
+        if wide and narrow
+    ]
+
+
+def _caption(name: str, late: list[str], with_step_0: bool) -> str:
+    """Return the caption of a figure, for models of which some may have no untrained checkpoint."""
+    untrained = [_UNTRAINED[name]] if name in _UNTRAINED and with_step_0 else []
+    if name in _UNTRAINED and late:
+        untrained.append(f"No part of the height is known to be gained in training, without step 0: {listed(late)}.")
+    return " ".join([_CAPTIONS[name], *untrained])
+
+
+_UNTRAINED = {
+    "presence_over_time": (
+        "The dotted line of the same colour is the AUROC of the untrained network; only the height above it was "
+        "gained. If the dense probe is high at step 0, the information was present before training."
+    ),
+    "presence_over_size": "The step 0 points show the effect of size before training.",
+}
+"""Sentences of captions about untrained networks."""
 
 
 _CAPTIONS = {
     "presence_over_time": (
-        "A solid line rises where single latents separate the categories better as training goes on. The dotted line "
-        "of the same colour is the AUROC of the untrained network; only the height above it was gained. Shuffled "
-        "labels should stay at 0.5; if they rise too, the cause is the choice of the best of many latents. Dashed: a "
-        "linear probe on the whole read-out vector; if it is high at step 0, the information was present before "
-        "training. Dash-dotted: a bag of words, that is, the words of the text without any model."
+        "A solid line rises where single latents separate the categories better as training goes on. Shuffled labels "
+        "should stay at 0.5; if they rise too, the cause is the choice of the best of many latents. Dashed: a linear "
+        "probe on the whole read-out vector. Dash-dotted: a bag of words, that is, the words of the text without any "
+        "model."
     ),
     "controls_at_last_step": (
         "Each row removes one possible cause of the result. The further a point lies left of the blue line, the less "
@@ -88,10 +112,9 @@ _CAPTIONS = {
     ),
     "presence_over_size": (
         "Further right is a larger model, read at its best layer, which is chosen on the other half of the texts. Only"
-        " the height above random directions is a merit of trained dictionaries. The step 0 points show the effect of "
-        "size before training; shuffled labels show the effect of choosing a latent. Each point is one training run, "
-        "and its bar covers the choice of texts and SAE seeds only, so the bars understate the uncertainty between "
-        "sizes."
+        " the height above random directions is a merit of trained dictionaries. Shuffled labels show the effect of "
+        "choosing a latent. Each point is one training run, and its bar covers the choice of texts and SAE seeds only, "
+        "so the bars understate the uncertainty between sizes."
     ),
     "share_emerged": (
         "A line rises where categories reach half of their rise, and ends at the share that has emerged by the last "

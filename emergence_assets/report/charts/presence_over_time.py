@@ -79,8 +79,9 @@ def presence_over_time(presence: pl.DataFrame, level: str, width: int = theme.WI
         f"Mean over {level} categories and layers; shaded: 95 % bootstrap interval; "
         "grey band: shuffled labels, range over models and layers",
         width,
-        f"Line chart of mean AUROC against training step for {listed(models)}, beside random directions, step 0, "
-        "dense probe, bag of words, shuffled labels and chance.",
+        f"Line chart of mean AUROC against training step for {listed(models)}, beside random directions, "
+        + ("" if step0.is_empty() else "step 0, ")
+        + "dense probe, bag of words, shuffled labels and chance.",
     )
 
 

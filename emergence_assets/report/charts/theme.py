@@ -212,20 +212,19 @@ def log_step(column: str = "step") -> pl.Expr:
     return (pl.col(column).cast(pl.Float64) + 1).log10()
 
 
-def chart_png(chart: Chart, ppi: int = 144) -> bytes:
-    """Render a chart on white paper as PNG; 144 pixels per inch are twice the screen size."""
-    return vl_convert.vegalite_to_png(chart.properties(background="#ffffff").to_dict(), ppi=ppi)
+def chart_png(spec: Mapping[str, Any], ppi: int = 144) -> bytes:
+    """Render the Vega-Lite specification of a chart on white paper as PNG; 144 pixels per inch are twice the screen."""
+    return vl_convert.vegalite_to_png({**spec, "background": "#ffffff"}, ppi=ppi)
 
 
-def chart_svg(chart: Chart, prefix: str) -> str:
+def chart_svg(spec: Mapping[str, Any], prefix: str) -> str:
     """Render a chart as an SVG element for a page with other charts; its colours follow the page.
 
     Args:
-        chart: a themed chart.
+        spec: Vega-Lite specification of a themed chart.
         prefix: prefix of every id, because ids of two charts in one page must differ.
     """
-    spec = chart.to_dict()
-    svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    svg = vl_convert.vegalite_to_svg(dict(spec), allowed_base_urls=[])
     label = html.escape(str(spec.get("description", "")))
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
     # Vega counts its ids through the whole process; with new numbers, equal charts give equal text.

@@ -31,6 +31,12 @@ def checkpoint_sentence(registry: pl.DataFrame) -> str:
         sentence += (
             f" {len(out)} {'was' if len(out) == 1 else 'were'} left out of every curve ({counts}); see the table."
         )
+    if models_made := sorted(registry.filter("made_here")["model"].unique()):
+        sentence += (
+            f" Step 0 of {', '.join(models_made)} was made here: the architecture of its config with random weights, "
+            "not the weights from which its training began. Every claim about it has the failed control "
+            "step0_made_here."
+        )
     if len(admitted):
         names = ", ".join(f"{model} step {step}" for model, step in admitted.select("model", "step").iter_rows())
         sentence += f" Used although an identity rule failed, because the study file admits them: {names}."
@@ -38,8 +44,12 @@ def checkpoint_sentence(registry: pl.DataFrame) -> str:
 
 
 def _least_alike(used: pl.DataFrame) -> float | None:
-    """Find the lowest cosine between the weights of neighbouring checkpoints that are used; None if there is none."""
-    rows = used.sort("model", "step").with_columns(before=pl.col("step").shift(1).over("model"))
+    """Find the lowest cosine between the weights of neighbouring steps of a run that are used; None without any."""
+    rows = (
+        used.filter(~pl.col("made_here"))
+        .sort("model", "step")
+        .with_columns(before=pl.col("step").shift(1).over("model"))
+    )
     pairs = rows.select("before", other="cosine_steps", cosine="cosines").explode("other", "cosine")
     lowest = pairs.filter(pl.col("other") == pl.col("before"))["cosine"].min()
     return lowest if isinstance(lowest, float) else None

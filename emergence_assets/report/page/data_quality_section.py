@@ -1,9 +1,20 @@
-"""Section on data quality: every check of every asset with its counts, and the cells that do not pass."""
+"""Section on data quality: of the probe texts, and every check of every asset with its counts."""
 
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emergence_assets.report.page.html_tables import Cell, Columns, html_table, text, text_cell
+
+
+def text_findings(found: Sequence[str]) -> str:
+    """List what is wrong with the probe texts themselves, such as texts that are not read; empty without a finding.
+
+    Args:
+        found: `ProbeReport.warnings`.
+    """
+    lines = "".join(f"<li>{html.escape(line)}</li>" for line in found)
+    return f"<p>What the probe texts lack, whatever the models have learnt:</p><ul>{lines}</ul>" if found else ""
 
 
 def data_quality_sentence(checks: Sequence[Mapping[str, Any]]) -> str:

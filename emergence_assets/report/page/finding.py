@@ -58,6 +58,7 @@ def finding(
         result = "not supported"
     limits = (
         *_limits(result, main, n_seeds, has_replicates),
+        *_step_0_made_here(claims, main["model"]),
         *_beyond_covariance(claims, main["model"]),
         _use(claims, main["model"], level),
     )
@@ -242,6 +243,18 @@ def _use(claims: pl.DataFrame, model: str, level: str) -> str:
         f"rises by more than on other texts, and by more than without other latents, for {used} of the "
         f"{tested.height} categories of {model} that were tested{on_average}."
     )
+
+
+def _step_0_made_here(claims: pl.DataFrame, model: str) -> list[str]:
+    """Limit a rise of a model whose step 0 the study made."""
+    made = claims.filter(pl.col("controls_failed").list.contains("step0_made_here"), model=model)
+    if made.is_empty():
+        return []
+    return [
+        f"That {model} rises over the weights from which its training began: nobody kept them. Its step 0 was made "
+        "here, with random weights of the same architecture, so a difference to it may in part be one between two "
+        "initial states. No claim about it has grade A."
+    ]
 
 
 def _limits(result: Result, row: Mapping[str, Any], n_seeds: int | None, has_replicates: bool) -> list[str]:

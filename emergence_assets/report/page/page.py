@@ -24,7 +24,11 @@ from emergence_assets.report.page.claims_section import (
     claims_table,
     single_claims_table,
 )
-from emergence_assets.report.page.data_quality_section import data_quality_sentence, data_quality_tables
+from emergence_assets.report.page.data_quality_section import (
+    data_quality_sentence,
+    data_quality_tables,
+    text_findings,
+)
 from emergence_assets.report.page.finding import Finding, finding
 from emergence_assets.report.page.html_tables import (
     category_table,
@@ -41,6 +45,7 @@ def build_page(
     figures: Sequence[Figure],
     provenance: Sequence[Mapping[str, Any]],
     checks: Sequence[Mapping[str, Any]],
+    texts: Sequence[str],
     *,
     study: str,
     description: str,
@@ -56,6 +61,7 @@ def build_page(
         figures: `figures.draw_figures(tables)`.
         provenance: one row per result that the page was made from, for example asset, fingerprint, code version, date.
         checks: rows of `data_quality.check_counts`.
+        texts: what is wrong with the probe texts, `ProbeReport.warnings`.
         study: name of the study.
         description: description of the study.
         recipe: the study file, as YAML or JSON.
@@ -108,6 +114,7 @@ def build_page(
         category_table=category_table(tables.emergence_over_time, level, largest, tables.domains),
         checkpoint_sentence=_paragraph(checkpoint_sentence(tables.checkpoint_registry)),
         checkpoint_table=checkpoint_table(tables.checkpoint_registry),
+        text_findings=text_findings(texts),
         data_quality_sentence=_paragraph(data_quality_sentence(checks)),
         data_quality_tables=data_quality_tables(checks),
         recipe=html.escape(recipe),

@@ -4,21 +4,20 @@ All layers and seeds of a checkpoint are one stack. Imported SAEs are measured l
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypedDict
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from emergence_assets.activations.files.reading import Rows
 from emergence_assets.checkpoints.training.training_state import TrainingState
+from emergence_assets.saes.layers.layer_rows import LayerRows
 from emergence_assets.saes.layers.metrics import control_columns, mean_known, quality_columns, training_columns
 from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.quality.fidelity import NOT_MEASURED, Fidelity
 from emergence_assets.saes.quality.overlap import matched_cosine, shared_fraction
 from emergence_assets.saes.quality.quality import measure_quality
-from emergence_assets.saes.quality.spectrum import row_spectrum
+from emergence_assets.saes.quality.spectrum import MAX_ROWS, Spectrum, row_spectrum
 from emergence_assets.saes.training.batches import SAEJob, WarmStart
 from emergence_assets.saes.training.training import TrainedSAE, train_saes
 from emergence_assets.study.sae import SAESettings
@@ -38,19 +37,21 @@ class Input(TypedDict):
 
 
 @dataclass(frozen=True, eq=False)
-class LayerRows:
+class LayerInputs:
     """Inputs of the SAEs of one layer."""
 
-    layer: int
-    rows: Rows
-    is_evaluation_t: np.ndarray
-    """Mask of held-out rows, bool."""
+    rows: LayerRows
     imported: Mapping[int, SAE] = field(default_factory=dict)
     """Imported SAEs by seed; these seeds are not trained."""
     warm_starts: Mapping[int, WarmStart] = field(default_factory=dict)
     """Warm starts by seed; empty for cold starts."""
     has_control: bool = False
     """Whether a cold control is trained beside each warm-started SAE."""
+
+    @property
+    def layer(self) -> int:
+        """Layer of the rows."""
+        return self.rows.layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ class LayerSAEs:
 
 
 def make_saes(
-    layers: Sequence[LayerRows],
+    layers: Sequence[LayerInputs],
     seeds: Sequence[int],
     settings: SAESettings,
     device: torch.device | str,
@@ -89,28 +90,32 @@ def make_saes(
         fidelity: function that measures fidelity; by default fidelity is not measured.
         states: files to resume from after a kill, of the stack and of its cold controls.
     """
-    wanted = [(layer_rows, seed) for layer_rows in layers for seed in seeds if seed not in layer_rows.imported]
-    is_warm = any(layer_rows.warm_starts for layer_rows in layers)
+    if settings.massive == "leave_out":
+        layers = [replace(inputs, rows=inputs.rows.without_massive()) for inputs in layers]
+    wanted = [(inputs, seed) for inputs in layers for seed in seeds if seed not in inputs.imported]
+    is_warm = any(inputs.warm_starts for inputs in layers)
     own = settings.model_copy(update={"n_steps": warm_steps}) if is_warm and warm_steps else settings
-    jobs = {
-        (layer_rows.layer, seed): _job(layer_rows, seed, layer_rows.warm_starts.get(seed))
-        for layer_rows, seed in wanted
-    }
+    jobs = {(inputs.layer, seed): _job(inputs, seed, inputs.warm_starts.get(seed)) for inputs, seed in wanted}
     controls = {
         # Random directions other than those of the seed, from which the first SAE of the chain started.
-        (layer_rows.layer, seed): _job(layer_rows, CONTROL_SEEDS + seed, None)
-        for layer_rows, seed in wanted
-        if layer_rows.has_control and layer_rows.warm_starts
+        (inputs.layer, seed): _job(inputs, CONTROL_SEEDS + seed, None)
+        for inputs, seed in wanted
+        if inputs.has_control and inputs.warm_starts
     }
+    # Before the training: computed rows of the first slab are gone afterwards.
+    spectra = [row_spectrum(inputs.rows.first_slab(MAX_ROWS)) for inputs in layers]
     own_state, control_state = states or (None, None)
     trained = _trained(jobs, own, device, report, own_state)
     cold = _trained(controls, settings, device, report, control_state)
-    return [_measured(layer_rows, seeds, settings.batch_size, trained, cold, device, fidelity) for layer_rows in layers]
+    return [
+        _measured(inputs, spectrum, seeds, settings.batch_size, trained, cold, device, fidelity)
+        for inputs, spectrum in zip(layers, spectra, strict=True)
+    ]
 
 
-def _job(layer_rows: LayerRows, seed: int, warm_start: WarmStart | None) -> SAEJob:
+def _job(inputs: LayerInputs, seed: int, warm_start: WarmStart | None) -> SAEJob:
     # Each layer starts from different directions, so that matches across layers are not due to equal seeds.
-    return SAEJob(layer_rows.rows, seed * 1_000 + layer_rows.layer + 1, ~layer_rows.is_evaluation_t, warm_start)
+    return inputs.rows.job(seed * 1_000 + inputs.layer + 1, warm_start)
 
 
 def _trained(
@@ -126,7 +131,8 @@ def _trained(
 
 
 def _measured(
-    layer_rows: LayerRows,
+    inputs: LayerInputs,
+    spectrum: Spectrum,
     seeds: Sequence[int],
     batch_size: int,
     trained: Mapping[tuple[int, int], TrainedSAE],
@@ -134,22 +140,21 @@ def _measured(
     device: torch.device | str,
     fidelity: MeasureFidelity | None,
 ) -> LayerSAEs:
-    evaluation_td = Rows(layer_rows.rows.array[layer_rows.is_evaluation_t], layer_rows.rows.dtype).tensor().float()
-    own = {seed: trained[layer_rows.layer, seed] for seed in seeds if seed not in layer_rows.imported}
-    saes = {seed: own[seed].sae if seed in own else layer_rows.imported[seed].to(device) for seed in seeds}
+    evaluation_td = inputs.rows.held_out.tensor().float()
+    own = {seed: trained[inputs.layer, seed] for seed in seeds if seed not in inputs.imported}
+    saes = {seed: own[seed].sae if seed in own else inputs.imported[seed].to(device) for seed in seeds}
     quality = {seed: measure_quality(sae, evaluation_td) for seed, sae in saes.items()}
     kept = [NOT_MEASURED] * len(saes)
     if fidelity is not None:
-        kept = fidelity(layer_rows.layer, list(saes.values()), evaluation_td.mean(0).to(device))
+        kept = fidelity(inputs.layer, list(saes.values()), evaluation_td.mean(0).to(device))
     fires = {seed: torch.from_numpy(quality[seed].firings_n > 0).to(sae.device) for seed, sae in saes.items()}
-    spectrum = asdict(row_spectrum(layer_rows.rows))
     metrics = []
     for (seed, sae), found in zip(saes.items(), kept, strict=True):
         others = [other for other in seeds if other != seed]
         shared = [shared_fraction(sae, saes[other], fires[seed]) for other in others]
         matched = [matched_cosine(sae, saes[other], fires[seed], fires[other]) for other in others]
-        before = layer_rows.warm_starts[seed].sae if seed in layer_rows.warm_starts else None
-        control = cold.get((layer_rows.layer, seed))
+        before = inputs.warm_starts[seed].sae if seed in inputs.warm_starts else None
+        control = cold.get((inputs.layer, seed))
         metrics.append(
             {
                 "sae_seed": seed,
@@ -157,14 +162,15 @@ def _measured(
                 **quality_columns(quality[seed]),
                 "shared_frac": mean_known(shared),
                 "pw_mcc": mean_known(matched),
-                **spectrum,
+                **asdict(spectrum),
+                "massive_frac": inputs.rows.massive_share,
                 **asdict(found),
                 **training_columns(own.get(seed), quality[seed]),
                 **control_columns(before, own.get(seed), control, batch_size, evaluation_td),
             }
         )
     curves = {seed: [[float(step), loss] for step, loss in one.curve] for seed, one in own.items()}
-    inputs: dict[int, Input] = {
+    known: dict[int, Input] = {
         seed: {"mean": one.input_mean_d.tolist(), "scale": one.input_scale} for seed, one in own.items()
     }
-    return LayerSAEs(saes, metrics, curves, inputs)
+    return LayerSAEs(saes, metrics, curves, known)

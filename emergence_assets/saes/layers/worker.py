@@ -2,23 +2,25 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from emergence_assets.activations.files.reading import Rows, open_rows, read_attrs
-from emergence_assets.activations.files.storage_state import require_same_rows
-from emergence_assets.activations.forward.worker import capture_rows, evict_file, loaded_checkpoint
+from emergence_assets.activations.files.reading import read_attrs
+from emergence_assets.activations.forward.worker import LoadedCheckpoint, evict_file, loaded_checkpoint
 from emergence_assets.checkpoints.models.loading import is_causal
 from emergence_assets.checkpoints.training.training_state import TrainingState
 from emergence_assets.saes.formats.folder import read_sae, write_sae
+from emergence_assets.saes.held_out import held_out_texts
 from emergence_assets.saes.layers.chart import draw_training
-from emergence_assets.saes.layers.make import LayerRows, LayerSAEs, MeasureFidelity, make_saes
+from emergence_assets.saes.layers.layer_rows import MASSIVE_RULE, LayerRows, stacks
+from emergence_assets.saes.layers.make import LayerInputs, LayerSAEs, MeasureFidelity, make_saes
 from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.quality.fidelity import Fidelity, measure_fidelity
-from emergence_assets.saes.spec import CURVE_NAME, EVALUATION_SHARE, METRICS_NAME, seed_folder
+from emergence_assets.saes.spec import CURVE_NAME, METRICS_NAME, seed_folder
 from emergence_assets.saes.training.batches import WarmStart
 from emergence_assets.saes.variants.registry import VARIANTS
 from emergence_assets.study.sae import SAESettings
@@ -36,49 +38,36 @@ def train_checkpoints(work: list[dict[str, Any]], evict: bool, report: Any) -> N
         def report_part(done: int, total: int, note: str = "", number: int = number) -> None:
             report(number * total + done, len(work) * total, note)
 
-        for rows in _rows_of_stacks(part, report_part):
+        files = {int(layer): Path(place["activation_file"]) for layer, place in part["layers"].items()}
+        for rows in stacks(part["origin"], files, part["mixing_rows"], report_part):
             train_on_rows(part, rows, report_part)
         if evict and not part["streamed"]:
-            for layer in part["layers"].values():
-                evict_file(layer["activation_file"], part["origin"]["lock"], lambda *_: None)
+            for path in files.values():
+                evict_file(str(path), part["origin"]["lock"], lambda *_: None)
 
 
-def _rows_of_stacks(work: Mapping[str, Any], report: Any) -> Iterator[dict[str, Rows]]:
-    """Yield the rows of each stack by layer: all stored layers at once, or layer by layer as they are captured."""
-    files = {layer: Path(place["activation_file"]) for layer, place in work["layers"].items()}
-    if not work["streamed"]:
-        yield {layer: open_rows(path, "resid_post", verify=True) for layer, path in files.items()}
-        return
-    for layer, rows in capture_rows(work["origin"], [int(layer) for layer in files], report):
-        require_same_rows(files[str(layer)], rows)
-        yield {str(layer): rows}
-
-
-def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Rows], report: Any) -> None:
+def train_on_rows(work: Mapping[str, Any], rows: Sequence[LayerRows], report: Any) -> None:
     """Train an SAE per layer and seed in one stack, measure them on held-out rows, and write a folder per layer.
 
     Args:
         work: inputs and outputs of one checkpoint, see `saes.spec._work`.
-        rows: rows of resid_post of the layers of one stack; need not be stored in the files.
+        rows: rows of resid_post of the layers of one stack.
         report: called with SAE steps done, all steps, and a note.
     """
-    places = {layer: work["layers"][layer] for layer in rows}
+    places = {str(one.layer): work["layers"][str(one.layer)] for one in rows}
     wanted = {layer: required_from_json(place["required"]) for layer, place in places.items()}
     recipe = next(iter(wanted.values())).recipe
     settings, seeds = dict(recipe["sae"]), list(recipe["sae"]["seeds"])
     attrs = {layer: read_attrs(Path(place["activation_file"])) for layer, place in places.items()}
     tokens = known_tokens(Path(work["origin"]["tokens_file"]))
-    is_evaluation_t = tokens.training_rows.text_index_t % EVALUATION_SHARE == 0
     layers = [
-        LayerRows(
-            layer=int(layer),
-            rows=rows[layer],
-            is_evaluation_t=is_evaluation_t,
+        LayerInputs(
+            rows=own,
             imported={int(seed): read_sae(Path(folder))[0] for seed, folder in place["imported"].items()},
             warm_starts=_warm_starts(Path(place["start"]), seeds) if place["start"] else {},
             has_control=bool(wanted[layer].recipe.get("warm_start", {}).get("has_control")),
         )
-        for layer, place in places.items()
+        for own, (layer, place) in zip(rows, places.items(), strict=True)
     ]
     accelerator = choose_accelerator()
     states = _states(Path(next(iter(places.values()))["state"]), [want.fingerprint for want in wanted.values()])
@@ -89,7 +78,7 @@ def train_on_rows(work: Mapping[str, Any], rows: Mapping[str, Rows], report: Any
         accelerator.device,
         report,
         warm_steps=recipe.get("warm_start", {}).get("n_steps"),
-        fidelity=_fidelity_of(work["origin"], tokens, settings["fidelity_texts"]),
+        fidelity=_fidelity_of(work["origin"], tokens, settings["fidelity_texts"], rows[0].loaded),
         states=states,
     )
     for (layer, place), found in zip(places.items(), made, strict=True):
@@ -115,14 +104,23 @@ def _states(path: Path, fingerprints: Sequence[str]) -> tuple[TrainingState, Tra
     return TrainingState(path, belongs_to), TrainingState(path.with_suffix(".control.safetensors"), belongs_to)
 
 
-def _fidelity_of(origin: Mapping[str, Any], tokens: Tokens, n_texts: int) -> MeasureFidelity | None:
-    """Make the function that measures fidelity on the first held-out texts; None if `n_texts` is 0."""
+def _fidelity_of(
+    origin: Mapping[str, Any], tokens: Tokens, n_texts: int, known: LoadedCheckpoint | None
+) -> MeasureFidelity | None:
+    """Make the function that measures fidelity on the first held-out texts; None if `n_texts` is 0.
+
+    Args:
+        origin: see `activations.spec.capture_arguments`.
+        tokens: tokens of the study.
+        n_texts: number of texts.
+        known: the checkpoint, if it is in memory.
+    """
     if n_texts == 0:
         return None
-    texts = tokens.training_ids[::EVALUATION_SHARE][:n_texts]
+    texts = [tokens.training_ids[text] for text in held_out_texts(tokens)[:n_texts]]
 
     def measure(layer: int, saes: Sequence[Any], mean_d: Any) -> list[Fidelity]:
-        with loaded_checkpoint(origin, lambda *_: None) as loaded:
+        with nullcontext(known) if known else loaded_checkpoint(origin, lambda *_: None) as loaded:
             if not is_causal(loaded.model):  # an encoder predicts no next token
                 return [Fidelity(None, None, 0)] * len(saes)
             last_only, blocks_name = tokens.positions == "read_out", origin["recipe"]["blocks"]
@@ -142,6 +140,7 @@ def _about(attrs: Mapping[str, Any], tokens: Tokens, settings: Mapping[str, Any]
         "prepend_bos": True,
         "first_token_excluded": True,
         "positions": tokens.positions,
+        "rows_left_out": MASSIVE_RULE if settings["massive"] == "leave_out" else "none",
         "context_size": tokens.context,
         "tokens_fingerprint": str(attrs["tokens_fingerprint"]),
         "training_step": int(attrs["step"]),

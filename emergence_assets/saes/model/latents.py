@@ -60,7 +60,7 @@ def joined(parts: list[Latents]) -> Latents:
     return Latents(
         torch.cat([part.values_s for part in parts]),
         torch.cat([part.indices_s for part in parts]),
-        torch.cat([*starts, starts[0].new_tensor([n_slots])]),
+        torch.cat([*starts, starts[0].new_full((1,), n_slots)]),
     )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from emergence_assets.activations.forward.replaced import batches, replaced_stream
+from emergence_assets.checkpoints.models.blocks import vocabulary_size
 from emergence_assets.saes.model.sae import SAE
 
 
@@ -68,7 +69,7 @@ def measure_fidelity(
     kl = torch.zeros(n_replacements, dtype=torch.float64, device=device)
     loss = torch.zeros(n_replacements, dtype=torch.float64, device=device)
     n_tokens = n_followed = 0
-    for batch in batches(texts, n_replacements * model.config.vocab_size, device, last_only=last_only):
+    for batch in batches(texts, n_replacements * vocabulary_size(model), device, last_only=last_only):
         with replaced_stream(model, layer, batch.is_replaced_bp, n_replacements, replacements, blocks_name):
             logits = model(input_ids=batch.ids_bp.repeat(n_replacements, 1)).logits
         next_t = batch.next_t

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emergence_assets.activations.files.reading import Rows
-
 MAX_ROWS = 4096
-"""Rows whose spectrum is measured; that of more rows differs little, and the cost grows with them."""
+"""Most rows whose spectrum is measured; that of more rows differs little."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +26,13 @@ class Spectrum:
     """Number of leading directions with 99 % of the variance."""
 
 
-def row_spectrum(rows: Rows) -> Spectrum:
-    """Measure the spectrum of the covariance of at most `MAX_ROWS` rows, evenly spaced.
+def row_spectrum(rows_td: np.ndarray) -> Spectrum:
+    """Measure the spectrum of the covariance of rows.
 
     Args:
-        rows: rows × d_model, finite and not all equal.
+        rows_td: rows × d_model, finite and not all equal; the cost grows with them, see `MAX_ROWS`.
     """
-    step = max(1, -(-len(rows) // MAX_ROWS))
-    x_td = Rows(rows.array[::step], rows.dtype).float32().astype(np.float64)
+    x_td = rows_td.astype(np.float64)
     x_td -= x_td.mean(axis=0)
     n_rows, d_model = x_td.shape
     # The covariance and the matrix of inner products have the same eigenvalues but zeros: the smaller one is used.

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emergence_assets.activations.files.batches import ShuffledRows
+from emergence_assets.activations.files.batches import ShuffledRows, Source
 from emergence_assets.activations.files.reading import Rows
+from emergence_assets.activations.files.row_order import SLAB_BYTES
 from emergence_assets.saes.model.sae import SAE, input_rows
 from resources.errors import EmergenceError
 
@@ -35,13 +36,19 @@ class WarmStart:
 class SAEJob:
     """Data and seed of one SAE to train."""
 
-    x_td: Tensor | np.ndarray | Rows
-    """Rows of any float type; kept in that type on the device, in memory or on the disk, where they fit."""
+    x_td: Source | np.ndarray
+    """Rows of any float type; kept in that type on the device, in memory or on the disk, or computed."""
     seed: int
     """Seed of the initial directions and of the order of the rows."""
     kept_t: np.ndarray | None = None
     """Mask of the rows to train on, bool; by default all."""
     warm_start: WarmStart | None = None
+    text_starts: np.ndarray | None = None
+    """First row of every text among the kept rows; see `RowOrder`."""
+    norm_limit: float | None = None
+    """Largest L2 norm of a row; larger rows are left out. By default none is."""
+    mixing_rows: int | None = None
+    """Rows of a file or of memory that are shuffled together; by default as many as take `SLAB_BYTES`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,31 +70,48 @@ def batches_of(job: SAEJob, batch_size: int, device: torch.device | str) -> Batc
     Raises:
         EmergenceError: no rows, or see `input_moments`.
     """
-    source = job.x_td if isinstance(job.x_td, Rows) else input_rows(job.x_td)
-    if len(source) == 0:
+    source = input_rows(job.x_td) if isinstance(job.x_td, Tensor | np.ndarray) else job.x_td
+    if isinstance(source, Tensor | Rows) and len(source) == 0:
         raise EmergenceError("no rows to train an SAE on", remedy="capture activations of at least a few texts")
-    rows = ShuffledRows(source, batch_size, job.seed, device, kept_t=job.kept_t)
+    slab_bytes = SLAB_BYTES
+    if job.mixing_rows and isinstance(source, Rows):
+        slab_bytes = job.mixing_rows * source.row_bytes
+    rows = ShuffledRows(
+        source,
+        batch_size,
+        job.seed,
+        device,
+        kept_t=job.kept_t,
+        slab_bytes=slab_bytes,
+        text_starts=job.text_starts,
+        norm_limit=job.norm_limit,
+    )
     return Batches(rows, *input_moments(rows))
 
 
 def input_moments(rows: ShuffledRows) -> tuple[Tensor, float]:
     """Return the mean row [d], float32, and the root mean square about it per coordinate, both summed in float64.
 
+    Of more rows than a slab, those of the first slab are measured: whole texts drawn at random.
+
     Raises:
         EmergenceError: NaN or infinity among the rows, or all of them equal.
     """
-    n_tokens, d_model = rows.n_rows, rows.d_model
+    d_model, n_tokens = rows.d_model, 0
     # One buffer for all blocks: many large temporaries would fragment the memory.
-    wide_td = torch.empty(min(n_tokens, MOMENT_ROWS), d_model, dtype=torch.float64, device=rows.device)
+    wide_td = torch.empty(
+        min(rows.order.slab_size(0, 0), MOMENT_ROWS), d_model, dtype=torch.float64, device=rows.device
+    )
     mean_d = torch.zeros(d_model, dtype=torch.float64, device=rows.device)
-    for block_td in rows.blocks(MOMENT_ROWS):
+    for block_td in rows.first_slab(MOMENT_ROWS):
         mean_d += wide_td[: len(block_td)].copy_(block_td).sum(0)
+        n_tokens += len(block_td)
     mean_d /= n_tokens
     squares = torch.zeros((), dtype=torch.float64, device=rows.device)
-    for block_td in rows.blocks(MOMENT_ROWS):
+    for block_td in rows.first_slab(MOMENT_ROWS):
         squares += wide_td[: len(block_td)].copy_(block_td).sub_(mean_d).square_().sum()
     if not bool(torch.isfinite(squares)):
-        n_bad = int(sum(int((~torch.isfinite(block)).any(1).sum()) for block in rows.blocks()))
+        n_bad = int(sum(int((~torch.isfinite(block)).any(1).sum()) for block in rows.first_slab()))
         raise EmergenceError(
             f"{n_bad} of {n_tokens} rows hold NaN or infinity",
             where="SAE training input",

@@ -55,8 +55,8 @@ def train_saes(
     """Train SAEs of one shape on rows of one width, all in one stack.
 
     Results are bit-identical for equal jobs, settings, machine and thread count, also after a kill. No step waits for
-    the device, except for JumpReLU's. Memory: four times the parameters, one chunk of pre-activations, one batch; and
-    the rows.
+    the device, except for JumpReLU's and, every `aux_k.every_steps`, those that list dead latents. Memory: four times
+    the parameters, one chunk of pre-activations, one batch; and the rows.
 
     Args:
         jobs: data and seed of each SAE.

@@ -131,12 +131,28 @@ def test_batches_have_the_type_and_the_bits_of_the_file(tmp_path: Path, dtype: s
 
 @pytest.mark.parametrize("regime", REGIMES)
 @pytest.mark.parametrize("share", [1, 0.7])
-def test_blocks_are_the_kept_rows_in_the_order_of_the_file(numbered: Path, regime: Regime, share: float) -> None:
+def test_the_first_slab_of_few_rows_has_the_kept_rows_in_the_order_of_the_file(
+    numbered: Path, regime: Regime, share: float
+) -> None:
     kept_t, rows = kept_rows(share), open_rows(numbered, "resid_post")
     shuffled = ShuffledRows(rows, 10, 0, kept_t=kept_t, regime=regime)
     expected = rows.tensor() if kept_t is None else rows.tensor()[torch.from_numpy(kept_t)]
     for n_rows in (1, 7, 10_000):
-        assert torch.cat(list(shuffled.blocks(n_rows))).equal(expected)
+        assert torch.cat(list(shuffled.first_slab(n_rows))).equal(expected)
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("share", [1, 0.7])
+def test_the_first_slab_of_many_rows_is_what_the_first_batches_have(
+    numbered: Path, regime: Regime, share: float
+) -> None:
+    rows = open_rows(numbered, "resid_post")
+    shuffled = ShuffledRows(rows, 10, 5, kept_t=kept_rows(share), regime=regime, slab_bytes=50 * ROW_BYTES)
+    (first,) = shuffled.first_slab()
+    assert 40 <= len(first) <= 50
+    batches = numbers(take(shuffled, len(first) // 10))
+    assert set(batches) <= set(numbers([first]))
+    assert numbers([first]) == sorted(numbers([first]))
 
 
 def test_a_batch_is_not_overwritten_by_those_after_it(numbered: Path) -> None:

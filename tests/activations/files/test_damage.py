@@ -36,7 +36,7 @@ def test_no_flipped_bit_is_read_as_something_else(tmp_path: Path, faults: Faults
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("state", STORAGE_STATES)
+@pytest.mark.parametrize("state", ["stored", "evicted"])  # a sampled file is never rewritten
 def test_no_flipped_bit_survives_eviction_or_restoring(tmp_path: Path, faults: Faults, state: StorageState) -> None:
     path = write_layer(tmp_path / "layer.h5", state)
     whole, rows = path.read_bytes(), stored_rows()

@@ -53,6 +53,26 @@ def test_every_seed_and_every_epoch_has_an_order_of_its_own(slab_rows: int) -> N
     assert len(seen) == 64
 
 
+def test_slabs_of_all_seeds_have_the_same_rows_and_those_of_other_epochs_have_others() -> None:
+    """One pass over the rows of a slab serves every SAE."""
+    blocks = [RowOrder(1000, seed, 16, 128).slab_blocks(epoch, 3) for epoch in (0, 1) for seed in (0, 1)]
+    np.testing.assert_array_equal(blocks[0], blocks[1])
+    assert not np.array_equal(blocks[0], blocks[2])
+
+
+@given(
+    st.lists(st.integers(1, 30), min_size=1, max_size=60), st.integers(1, 40), st.integers(1, 4), st.integers(0, 1000)
+)
+def test_texts_are_not_divided_between_blocks(lengths: list[int], block_rows: int, blocks: int, epoch: int) -> None:
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    order = RowOrder(int(starts[-1]), 7, block_rows, block_rows * blocks, text_starts=starts[:-1])
+    assert sorted(rows_in_order(order, epoch)) == list(range(order.n_rows))
+    for slab in range(order.n_slabs):
+        assert np.isin(order.slab_blocks(epoch, slab), starts).all()
+        assert order.slab_size(epoch, slab) <= order.most_rows
+    assert order.most_rows <= max(order.slab_rows, max(lengths) + block_rows)
+
+
 def test_large_seeds_and_epochs_are_not_confused() -> None:
     # numpy splits a number above 2 ** 32 in two: seed 5 + 7 * 2 ** 32 in epoch 0 must not be seed 5 in epoch 7.
     large = rows_in_order(RowOrder(1000, 5 + (7 << 32), 16, 128), 0)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emergence_assets.activations.files.layout import ROW_DATASETS, ActivationSpec
+from emergence_assets.activations.files.layout import ROW_DATASETS, STATISTICS_ROWS, ActivationSpec
 from emergence_assets.activations.files.reading import open_rows, read_attrs, read_stats, verify_file
 from emergence_assets.activations.files.writing import ActivationWriter
 from resources.errors import EmergenceError
@@ -276,3 +276,24 @@ def test_changing_mapped_rows_does_not_change_the_file(tmp_path):
     path = write(tmp_path / "layer.h5", sample_rows(), "float32", {})
     open_rows(path, "resid_post").tensor().zero_()
     verify_file(path)
+
+
+@pytest.mark.parametrize("block_rows", [1000, 200_000])
+def test_statistics_are_those_of_the_first_rows_and_nan_is_counted_in_all(tmp_path: Path, block_rows: int) -> None:
+    n_rows, d_model = STATISTICS_ROWS + 3000, 2
+    rows_td = np.random.default_rng(0).normal(3, 2, (n_rows, d_model)).astype(np.float32)
+    rows_td[STATISTICS_ROWS:] += 1000
+    rows_td[-5, 1], rows_td[-7, 0] = np.nan, np.inf
+    path = tmp_path / "layer.h5"
+    with ActivationWriter(path, ActivationSpec(n_rows, 2, d_model, "float32"), {}) as writer:
+        for start in range(0, n_rows, block_rows):
+            writer.append("resid_post", rows_td[start : start + block_rows])
+        for name in ("read_out", "read_out_mean"):
+            writer.append(name, rows_td[:2])
+        writer.commit()
+    verify_file(path)
+    stats, counted = read_stats(path), rows_td[:STATISTICS_ROWS].astype(np.float64)
+    np.testing.assert_allclose(stats["mean"], counted.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(stats["var"], counted.var(axis=0), rtol=1e-5)
+    assert stats["max"].max() < 100
+    assert (stats["nan_count"].tolist(), stats["inf_count"].tolist()) == ([0, 1], [1, 0])

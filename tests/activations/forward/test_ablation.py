@@ -4,10 +4,17 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from emergence_assets.activations.forward.ablation import Changes, changed_read_outs, read_outs, run_prefix
-from emergence_assets.activations.forward.stream import residual_stream
+from emergence_assets.activations.forward.ablation import (
+    Changes,
+    changed_read_outs,
+    read_outs,
+    reuses_prefix,
+    run_prefix,
+)
+from emergence_assets.checkpoints.models.stream import residual_stream
 from resources.errors import EmergenceError
 from tests.activations.forward.test_contributions import MODELS, SHAPE, made
+from tests.architectures import tiny_model
 
 LAYERS = (0, 1, 2, 3)
 
@@ -65,6 +72,18 @@ def test_no_change_is_the_text_itself_and_the_prefix_is_not_used_up(ids_bt) -> N
         torch.testing.assert_close(before, resid[3][:, -1], atol=2e-5, rtol=2e-5)
     none = Changes(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 16))
     assert changed_read_outs(prefix, none, (3,))[3].shape == (0, 16)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_keys_and_values_stand_for_a_prefix(name: str, ids_bt) -> None:
+    assert reuses_prefix(made(name), ids_bt)
+
+
+@pytest.mark.parametrize("name", ["MambaForCausalLM", "JambaForCausalLM", "RwkvForCausalLM", "BertForMaskedLM"])
+def test_a_state_that_a_pass_changes_does_not_stand_for_a_prefix(name: str, ids_bt) -> None:
+    model = tiny_model(name)
+    model.config.architectures = [name]
+    assert not reuses_prefix(model, ids_bt)
 
 
 def test_an_encoder_is_refused(ids_bt) -> None:

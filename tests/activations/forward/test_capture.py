@@ -13,7 +13,7 @@ from emergence_assets.activations.files.layout import ActivationSpec
 from emergence_assets.activations.files.reading import open_rows, verify_file
 from emergence_assets.activations.files.writing import ActivationWriter
 from emergence_assets.activations.forward.capture import capture_checkpoint
-from emergence_assets.activations.forward.stream import residual_stream
+from emergence_assets.checkpoints.models.stream import residual_stream
 from emergence_assets.texts.tokens import Positions, Tokens
 from resources.errors import EmergenceError
 
@@ -138,6 +138,20 @@ def test_equal_runs_give_equal_bytes(tmp_path, model):
     for name in ("a", "b"):
         capture(tmp_path / name, model, some_tokens(), batch_size=4)
     assert (tmp_path / "a/2.h5").read_bytes() == (tmp_path / "b/2.h5").read_bytes()
+
+
+def test_the_texts_of_a_forward_pass_are_the_same_for_any_selection_of_layers(tmp_path, model):
+    """So that the rows of one layer, captured again, round as they did beside the others."""
+    tokens, shapes = some_tokens(n_training=60), {}
+    for layers in ((0, 1, 2), (1,)):
+        seen = shapes.setdefault(layers, [])
+        with model.base_model.register_forward_pre_hook(
+            lambda _module, _args, inputs, seen=seen: seen.append(inputs["input_ids"].numpy().copy()), with_kwargs=True
+        ):
+            capture(tmp_path, model, tokens, layers, staged_bytes=3 * D_MODEL * 4 * 100)
+    several, one = shapes.values()
+    assert len(several) == len(one) > 3
+    assert all(np.array_equal(first, second) for first, second in zip(several, one, strict=True))
 
 
 def test_any_selection_of_layers_costs_one_forward_pass_per_batch(tmp_path, model):

@@ -17,10 +17,11 @@ from transformers import (
     Olmo2ForCausalLM,
 )
 
-from emergence_assets.activations.forward.contributions import parts_of, recorded_contributions
-from emergence_assets.activations.forward.stream import residual_stream
-from emergence_assets.checkpoints.models.loading import blocks
+from emergence_assets.activations.forward.contributions import parts_add_up, parts_of, recorded_contributions
+from emergence_assets.checkpoints.models.blocks import blocks
+from emergence_assets.checkpoints.models.stream import residual_stream
 from resources.errors import EmergenceError
+from tests.architectures import tiny_model
 
 SHAPE = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 4}
 N_LAYERS = 4
@@ -109,6 +110,32 @@ def test_a_block_that_adds_something_else_is_refused(ids_bt) -> None:
         model.base_model(input_ids=ids_bt)
         with pytest.raises(EmergenceError, match="do not add up to the change"):
             recorder.contributions()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parts_of_these_architectures_add_up(name: str, ids_bt) -> None:
+    assert parts_add_up(made(name), ids_bt)
+
+
+def test_parts_that_are_scaled_before_they_are_added_do_not_add_up(ids_bt) -> None:
+    model = tiny_model("GraniteForCausalLM")
+    assert parts_add_up(model, ids_bt)
+    for block in blocks(model):
+        block.residual_multiplier = 0.5
+    assert parts_of(model)
+    assert not parts_add_up(model, ids_bt)
+
+
+@pytest.mark.parametrize("name", ["JambaForCausalLM", "MambaForCausalLM"])
+def test_recurrent_blocks_have_no_known_parts(name: str, ids_bt) -> None:
+    assert not parts_add_up(tiny_model(name), ids_bt)
+
+
+def test_an_attention_block_before_blocks_without_attention_has_no_parts() -> None:
+    model = tiny_model("LlamaForCausalLM")
+    assert parts_of(model)
+    del model.model.layers[2].self_attn
+    assert parts_of(model) is None
 
 
 def test_hooks_are_gone_afterwards(ids_bt) -> None:

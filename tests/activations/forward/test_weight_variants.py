@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from emergence_assets.activations.forward.equal_lengths import text_read_outs
-from emergence_assets.activations.forward.stream import residual_stream
 from emergence_assets.activations.forward.weight_variants import (
     VARIANTS,
     bypassed_block,
@@ -14,7 +13,9 @@ from emergence_assets.activations.forward.weight_variants import (
     pruned,
     quantised,
 )
+from emergence_assets.checkpoints.models.stream import residual_stream
 from tests.activations.forward.test_contributions import made
+from tests.architectures import tiny_model
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -61,6 +62,28 @@ def test_rows_are_quantised_as_outputs_whichever_way_a_matrix_lies() -> None:
     with changed_weights(model, compressed("int4")):
         weight_io = model.transformer.h[0].attn.c_proj.weight
         assert all(len(weight_io[:, output].unique()) <= 15 for output in range(weight_io.shape[1]))
+
+
+@pytest.mark.parametrize("name", ["MixtralForCausalLM", "GptOssForCausalLM"])
+def test_the_matrices_of_experts_are_changed_one_by_one(name: str) -> None:
+    model = tiny_model(name)
+    stack = model.get_parameter("model.layers.0.mlp.experts.down_proj")
+    before = stack.clone()
+    with changed_weights(model, compressed("int4")):
+        for own_oi, changed_oi in zip(before, stack, strict=True):
+            rows = (quantised(own_oi.T, 4).T if name == "GptOssForCausalLM" else quantised(own_oi, 4)).contiguous()
+            assert torch.equal(changed_oi, rows)
+    assert torch.equal(stack, before)
+
+
+def test_a_matrix_that_blocks_share_is_changed_once_and_comes_back() -> None:
+    model = made("parallel")
+    first, second = (layer.mlp.dense_h_to_4h for layer in model.gpt_neox.layers[:2])
+    second.weight = first.weight
+    before = first.weight.clone()
+    with changed_weights(model, lambda _, weight_oi: weight_oi + 1):
+        torch.testing.assert_close(first.weight, before + 1)
+    assert torch.equal(first.weight, before)
 
 
 @pytest.mark.parametrize("name", ["parallel", "llama, grouped keys", "gpt2"])

@@ -25,8 +25,11 @@ from emergence_assets.checkpoints.identity.measurement import (
     tensor_groups,
     write_measurement,
 )
+from emergence_assets.checkpoints.models.facts import embedding_norm, model_facts
+from emergence_assets.checkpoints.models.loading import load_model
 from resources.errors import BrokenCheckpoint, EmergenceError
 from tests.family import read_weights, shard, step_folder, with_nan, write_weights
+from tests.measured import weights_measured
 
 MODEL, STEP = "gloss-tiny", 8
 GROUPS = ("embedding", "block 0", "block 1", "unembedding", "other")
@@ -52,7 +55,8 @@ def content(found: Measurement | InvalidCheckpoint) -> dict:
 def test_every_byte_is_hashed_and_read_once(checkpoint: Path) -> None:
     file = checkpoint / "model.safetensors"
     weights = read_weights(checkpoint)
-    weights["gpt_neox.embed_in.weight"] = np.tile(weights["gpt_neox.embed_in.weight"], (40, 1))
+    for name in ("gpt_neox.embed_in.weight", "embed_out.weight"):
+        weights[name] = np.tile(weights[name], (40, 1))
     config = json.loads((checkpoint / "config.json").read_text())
     (checkpoint / "config.json").write_text(json.dumps(config | {"vocab_size": 40 * config["vocab_size"]}))
     write_weights(checkpoint, weights)
@@ -60,14 +64,16 @@ def test_every_byte_is_hashed_and_read_once(checkpoint: Path) -> None:
     def n_read() -> int:
         return int(Path("/proc/self/io").read_text().split("rchar: ")[1].split()[0])
 
+    model = load_model(checkpoint)
+    facts = model_facts(model)
     before = n_read()
-    found = measure_checkpoint(checkpoint)
+    found = measure_checkpoint(checkpoint, facts, embedding_norm(model))
     assert n_read() - before < 1.5 * file.stat().st_size
     assert found.facts.weights_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def test_norms_and_sizes_are_those_of_all_weights(checkpoint: Path) -> None:
-    found = measure_checkpoint(checkpoint)
+    found = weights_measured(checkpoint)
     assert found.groups == GROUPS
     for group, norm, size in zip(found.groups, found.group_norms, found.group_sizes, strict=True):
         flat = np.concatenate([weight.ravel() for weight in by_group(checkpoint)[group].values()]).astype(np.float64)
@@ -78,7 +84,7 @@ def test_norms_and_sizes_are_those_of_all_weights(checkpoint: Path) -> None:
 
 
 def test_the_sample_is_of_matrices_at_positions_that_names_and_shapes_decide(checkpoint: Path) -> None:
-    found = measure_checkpoint(checkpoint)
+    found = weights_measured(checkpoint)
     start = 0
     for group, size in zip(found.groups, found.sample_sizes, strict=True):
         matrices = {name: weight for name, weight in by_group(checkpoint)[group].items() if weight.ndim > 1}
@@ -107,9 +113,9 @@ def test_positions_spread_over_the_tensor_and_differ_between_tensors() -> None:
 
 
 def test_weights_in_several_files_measure_as_in_one(family_copy: Path, checkpoint: Path) -> None:
-    whole = content(measure_checkpoint(checkpoint))
+    whole = content(weights_measured(checkpoint))
     shard(family_copy, MODEL, STEP, n=3)
-    parts = content(measure_checkpoint(checkpoint))
+    parts = content(weights_measured(checkpoint))
     assert parts.pop("facts") != whole.pop("facts")
     assert parts == whole
 
@@ -118,20 +124,19 @@ def test_weights_in_several_files_measure_as_in_one(family_copy: Path, checkpoin
 def test_blocks_that_end_inside_a_row_measure_the_same(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int
 ) -> None:
-    whole = content(measure_checkpoint(checkpoint))
+    whole = content(weights_measured(checkpoint))
     monkeypatch.setattr(safetensors_file, "BLOCK_BYTES", block_bytes)
-    cut = content(measure_checkpoint(checkpoint))
-    for name in ("group_norms", "embed_norm_median"):
-        assert cut.pop(name) == pytest.approx(whole.pop(name), rel=1e-12)
+    cut = content(weights_measured(checkpoint))
+    assert cut.pop("group_norms") == pytest.approx(whole.pop("group_norms"), rel=1e-12)
     assert cut == whole
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_other_precisions_measure_the_values_that_they_store(checkpoint: Path, dtype: torch.dtype) -> None:
-    before = measure_checkpoint(checkpoint)
+    before = weights_measured(checkpoint)
     weights = {name: torch.from_numpy(weight).to(dtype) for name, weight in read_weights(checkpoint).items()}
     safetensors.torch.save_file(weights, checkpoint / "model.safetensors", {"format": "pt"})
-    stored = measure_checkpoint(checkpoint)
+    stored = weights_measured(checkpoint)
     rounded = torch.from_numpy(before.sample).to(dtype).float().numpy()
     assert np.array_equal(stored.sample, rounded)
     assert stored.group_norms == pytest.approx(before.group_norms, rel=2e-3)
@@ -139,11 +144,11 @@ def test_other_precisions_measure_the_values_that_they_store(checkpoint: Path, d
 
 
 def test_one_changed_weight_changes_the_hash_of_its_group_alone(checkpoint: Path) -> None:
-    before = measure_checkpoint(checkpoint)
+    before = weights_measured(checkpoint)
     weights = read_weights(checkpoint)
     weights["gpt_neox.layers.1.mlp.dense_h_to_4h.bias"][3] += 1
     write_weights(checkpoint, weights)
-    after = measure_checkpoint(checkpoint)
+    after = weights_measured(checkpoint)
     changed = [
         group for group, one, other in zip(GROUPS, before.group_hashes, after.group_hashes, strict=True) if one != other
     ]
@@ -154,7 +159,7 @@ def test_one_changed_weight_changes_the_hash_of_its_group_alone(checkpoint: Path
 def test_weights_that_are_not_finite_are_refused_by_name(family_copy: Path) -> None:
     checkpoint = with_nan(family_copy, MODEL, STEP)
     with pytest.raises(BrokenCheckpoint, match=r"layers\.\d\.mlp\.dense_h_to_4h\.weight has NaN"):
-        measure_checkpoint(checkpoint)
+        weights_measured(checkpoint)
 
 
 def test_a_file_that_becomes_shorter_while_it_is_read_is_refused(checkpoint: Path) -> None:
@@ -176,7 +181,7 @@ def test_an_encoder_is_measured(checkpoint: Path) -> None:
     )
     with torch.random.fork_rng():
         BertModel(config).save_pretrained(checkpoint)
-    found = measure_checkpoint(checkpoint)
+    found = weights_measured(checkpoint)
     rows = np.linalg.norm(read_weights(checkpoint)["embeddings.word_embeddings.weight"], axis=1)
     assert found.facts.architecture == "BertModel"
     assert set(GROUPS) - set(found.groups) <= {"unembedding"}
@@ -185,14 +190,14 @@ def test_an_encoder_is_measured(checkpoint: Path) -> None:
 
 @pytest.mark.parametrize("sample", [True, False])
 def test_a_measurement_survives_its_file(checkpoint: Path, tmp_path: Path, sample: bool) -> None:
-    found = measure_checkpoint(checkpoint)
+    found = weights_measured(checkpoint)
     write_measurement(tmp_path / "found.safetensors", found)
     back = read_measurement(tmp_path / "found.safetensors", sample=sample)
     assert content(back) == content(found) | ({} if sample else {"sample": []})
 
 
 def test_a_refusal_survives_its_file(tmp_path: Path) -> None:
-    refusal = InvalidCheckpoint("tensor x has NaN (é.safetensors)", "torch 2")
+    refusal = InvalidCheckpoint("tensor x has NaN (é.safetensors)", "files_are_whole", "torch 2")
     write_measurement(tmp_path / "refused.safetensors", refusal)
     assert read_measurement(tmp_path / "refused.safetensors", sample=True) == refusal
 
@@ -200,7 +205,7 @@ def test_a_refusal_survives_its_file(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def stored(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("stored") / "found.safetensors"
-    write_measurement(path, measure_checkpoint(step_folder(family, "gloss-tinier", STEP)))
+    write_measurement(path, weights_measured(step_folder(family, "gloss-tinier", STEP)))
     return path
 
 

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from emergence_assets.checkpoints.identity.measurement import Measurement, measure_checkpoint
+from emergence_assets.checkpoints.identity.measurement import Measurement
 from emergence_assets.checkpoints.identity.trajectory import Trajectory, trajectory
 from tests.family import STEPS, read_weights, step_folder
+from tests.measured import weights_measured
 
 
 def flat(family: Path, step: int) -> np.ndarray:
@@ -48,7 +49,8 @@ def test_a_checkpoint_is_at_no_distance_from_itself_and_from_a_copy(clean: dict[
     path = trajectory({0: clean[0], 8: clean[8], 16: replace(clean[8])})
     assert np.array_equal(path.distances_ss == 0, [[1, 0, 0], [0, 1, 1], [0, 1, 1]])
     assert (path.group_distances_gss[:, 1, 2] == 0).all()
-    assert path.cosines_ss[1, 2] == path.similarity_ss[1, 2] == 1
+    assert path.cosines_ss[1, 2] == pytest.approx(1, abs=1e-12)
+    assert path.similarity_ss[1, 2] == pytest.approx(1, abs=1e-12)
 
 
 @given(data=st.data(), n=st.integers(2, 5))
@@ -139,6 +141,6 @@ def test_a_step_at_an_even_speed_is_even_and_the_ends_are_undefined(clean: dict[
 
 def test_nothing_and_a_single_checkpoint_have_a_trajectory(family: Path) -> None:
     assert trajectory({}).steps == ()
-    alone = trajectory({8: measure_checkpoint(step_folder(family, "gloss-tinier", 8))})
+    alone = trajectory({8: weights_measured(step_folder(family, "gloss-tinier", 8))})
     assert alone.distances_ss.tolist() == [[0]]
     assert alone.cosines_ss.tolist() == alone.similarity_ss.tolist() == [[1]]

@@ -1,5 +1,6 @@
 """Clean runs pass all rules: whole, still arriving, thinned out, short, hardly trained, partly frozen."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
@@ -9,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from emergence_assets.checkpoints.identity.measurement import InvalidCheckpoint, Measurement, measure_checkpoint
+from emergence_assets.checkpoints.identity.measurement import InvalidCheckpoint, Measurement
 from emergence_assets.checkpoints.identity.validation import cosine_matrix, validate_checkpoints
 from emergence_assets.checkpoints.training.settings import ModelShape, TrainingRecipe
 from emergence_assets.checkpoints.training.training import train
 from tests.family import MODELS, STEPS, Weights, read_weights, step_folder, trained_family, write_weights
-from tests.measured import Measured, blamed, measured_steps
+from tests.measured import Measured, blamed, measured_steps, weights_measured
 
 Clean = dict[int, Measurement]
 GRIDS = {
@@ -114,7 +115,9 @@ def test_a_model_without_an_unembedding_of_its_own_passes_and_its_faults_are_fou
             checkpoint,
             {name: weight for name, weight in read_weights(checkpoint).items() if name != "embed_out.weight"},
         )
-        tied[step] = measure_checkpoint(checkpoint)
+        config = json.loads((checkpoint / "config.json").read_text())
+        (checkpoint / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
+        tied[step] = weights_measured(checkpoint)
     assert "unembedding" not in tied[0].groups
     assert blamed(dict(tied)) == {}
     assert blamed({**tied, 4: tied[32]}).keys() == {4}
@@ -131,7 +134,7 @@ def test_no_checkpoint_and_a_single_checkpoint_are_validated(clean: Clean) -> No
     assert validate_checkpoints({}) == {}
     assert blamed({8: clean[8]}) == {}
     assert blamed({0: clean[0]}) == {}
-    assert validate_checkpoints({0: InvalidCheckpoint("it is empty", "")})[0].status == "quarantined"
+    assert validate_checkpoints({0: InvalidCheckpoint("it is empty", "files_are_whole", "")})[0].status == "quarantined"
 
 
 def test_a_single_trained_step_0_is_found(clean: Clean) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,17 @@ def test_a_pickle_that_is_no_mapping_of_plain_tensors_is_refused(
         with pytest.raises(BrokenCheckpoint, match=said):
             convert_pickle(tmp_path)
     assert "model.safetensors" not in names(tmp_path)
+
+
+def test_a_compressed_pickle_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    save(tmp_path, {"a": torch.zeros(10**6)})
+    with zipfile.ZipFile(tmp_path / PICKLE) as stored, zipfile.ZipFile(tmp_path / "small", "w") as small:
+        for member in stored.infolist():
+            small.writestr(member, stored.read(member), compress_type=zipfile.ZIP_DEFLATED)
+    (tmp_path / "small").replace(tmp_path / PICKLE)
+    assert (tmp_path / PICKLE).stat().st_size < 10_000
+    with pytest.raises(BrokenCheckpoint, match=r"data\.pkl is compressed; it may unpack to any size"):
+        convert_pickle(tmp_path)
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -245,3 +245,36 @@ def test_a_checkpoint_larger_than_the_cache_is_not_begun(hub: HubServer, family_
     with pytest.raises(EmergenceError, match="does not fit into a cache"), small.fetch(ref, silent):
         pass
     assert downloads(hub) == []
+
+
+def test_a_checkpoint_fetched_ahead_is_there_for_its_task(hub: HubServer, family: Path, tmp_path: Path) -> None:
+    source = pinned_source(hub, family, tmp_path)
+    source.fetch_ahead(ref_of(source, 8), silent)
+    n_requests = len(downloads(hub))
+    hub.unreachable()
+    source.fetch_ahead(ref_of(source, 8), silent)
+    with source.fetch(ref_of(source, 8), silent) as folder:
+        assert contents(folder)["config.json"] == contents(step_folder(family, MODEL, 8))["config.json"]
+    assert len(downloads(hub)) == n_requests
+
+
+def test_nothing_is_fetched_ahead_into_a_cache_in_use(hub: HubServer, family: Path, tmp_path: Path) -> None:
+    size = sum(len(content) for content in contents(step_folder(family, MODEL, 8)).values())
+    source = pinned_source(hub, family, tmp_path, limit_bytes=int(1.5 * size))
+    source.cache.wait_seconds = 3600
+    with source.fetch(ref_of(source, 0), silent):
+        hub.reset_log()
+        with pytest.raises(EmergenceError, match="No room"):
+            source.fetch_ahead(ref_of(source, 8), silent)
+        assert downloads(hub) == []
+        assert source.is_cached(ref_of(source, 0))
+    source.fetch_ahead(ref_of(source, 8), silent)
+    assert source.is_cached(ref_of(source, 8))
+
+
+def test_pickled_weights_are_not_converted_ahead(hub: HubServer, family_copy: Path, tmp_path: Path) -> None:
+    as_pickle(family_copy, MODEL, 8)
+    source = pinned_source(hub, family_copy, tmp_path, 8)
+    source.fetch_ahead(ref_of(source, 8), silent)
+    assert downloads(hub) == []
+    assert not source.is_cached(ref_of(source, 8))

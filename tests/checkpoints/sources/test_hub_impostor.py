@@ -1,6 +1,7 @@
 """Hubs that are no hubs, or malicious: the client does not crash, wait forever, or follow links elsewhere."""
 
 import contextlib
+import gzip
 import http.server
 import json
 import threading
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from emergence_assets.checkpoints.sources.lock_file import read_lock
-from resources.errors import SourceUnreachable
+from resources.errors import EmergenceError, SourceUnreachable
 from resources.hub import client as hub_client
 from resources.hub.client import HubClient
 from resources.hub.pinned_file import PinnedFile
@@ -118,6 +119,43 @@ def test_odd_headers_are_no_reason_to_crash(server: Answering) -> None:
         server.answer = lambda path, asked, stated=stated: {"status": 503, "headers": {"Retry-After": stated}}
         with pytest.raises(SourceUnreachable):
             ask_for_branches(server.endpoint, retry_seconds=0.1)
+
+
+BRANCH = json.dumps({"branches": [{"name": "step8", "targetCommit": "a" * 40}], "tags": []}).encode()
+
+
+def test_a_compressed_answer_is_not_unpacked(server: Answering, tmp_path: Path) -> None:
+    # Twice compressed, kilobytes become gigabytes.
+    body = gzip.compress(gzip.compress(BRANCH))
+    server.answer = lambda path, headers: {"headers": {"Content-Encoding": "gzip, gzip"}, "body": body}
+    with pytest.raises(SourceUnreachable, match="encoded as 'gzip, gzip', although a plain one was requested"):
+        ask_for_branches(server.endpoint)
+    file = PinnedFile("model.safetensors", len(BRANCH), "a" * 64, "")
+    with pytest.raises(SourceUnreachable, match="encoded as 'gzip, gzip'"):
+        HubClient(server.endpoint, 5.0).download(REPOSITORY, "a" * 40, file, tmp_path, silent)
+    assert {headers["accept-encoding"] for _, headers in server.requests} == {"identity"}
+
+
+@pytest.mark.parametrize("status", [404, 410, 503])
+@pytest.mark.parametrize(
+    "body", [b"\xff\xfe", b"[" * 100_000, gzip.compress(b"x" * 10**6)], ids=["binary", "deep", "gzip"]
+)
+def test_the_body_of_an_error_is_not_read(server: Answering, status: int, body: bytes) -> None:
+    encoding = {"Content-Encoding": "gzip"} if body.startswith(b"\x1f") else {}
+    server.answer = lambda path, headers: {"status": status, "headers": encoding, "body": body}
+    with pytest.raises(EmergenceError) as caught:
+        ask_for_branches(server.endpoint, retry_seconds=0.1)
+    assert str(status) in caught.value.what
+    assert "xxx" not in caught.value.what
+
+
+def test_the_body_of_a_redirection_is_not_read(server: Answering) -> None:
+    redirection = {"status": 302, "headers": {"Location": "/there", "Content-Encoding": "gzip"}, "body": b"no gzip"}
+    server.answer = lambda path, headers: {"body": BRANCH} if path == "/there" else redirection
+    assert ask_for_branches(server.endpoint) == {"step8": "a" * 40}
+    server.answer = lambda path, headers: redirection
+    with pytest.raises(SourceUnreachable, match="redirects more than 10 times"):
+        ask_for_branches(server.endpoint)
 
 
 def test_pages_that_never_end_are_not_followed_for_ever(server: Answering) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from resources.errors import BrokenCheckpoint, EmergenceError, SourceUnreachable
+from resources.hub import answer
 from resources.hub import client as hub_client
 from resources.hub.client import HubClient
 from tests.checkpoints.sources.hub_family import MODEL, REPOSITORY, make_source, publish, ref_of, silent
@@ -104,7 +105,7 @@ def test_a_hub_that_never_answers_is_not_waited_for_without_end(
     hub: HubServer, family: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: str
 ) -> None:
     sha = publish(hub, family, 8)[8]
-    monkeypatch.setattr(hub_client, "TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(answer, "TIMEOUT_SECONDS", 0.1)
     hub.latency_seconds = 1.5
     client = HubClient(hub.endpoint, retry_seconds=0.2)
     began = time.monotonic()

@@ -5,10 +5,12 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from emergence_assets.checkpoints.sources.local import UNFINISHED, LocalSource
+from emergence_assets.checkpoints.sources.local import LocalSource
+from emergence_assets.checkpoints.sources.settling import UNFINISHED
 from resources.errors import EmergenceError
 from tests.checkpoints.sources.hub_family import MODEL
 from tests.checkpoints.sources.local_family import make_source, ref_of, steps, trained_source, why
@@ -61,6 +63,37 @@ def test_a_root_that_cannot_be_read_is_an_error_and_no_empty_family(root: Path, 
 def test_a_model_without_a_folder_has_no_checkpoints_yet(root: Path) -> None:
     assert make_source(root).list("another").checkpoints == ()
     assert trained_source(root.parent / "nowhere").list(MODEL).checkpoints == ()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "lacking"),
+    [("{model}/checkpoint-{step}", "'checkpoint-{step}'"), ("{model}/run-1/step{step}", "run-1")],
+    ids=["pattern of steps", "folder above"],
+)
+def test_where_no_folder_fits_the_listing_names_those_that_exist(root: Path, pattern: str, lacking: str) -> None:
+    listing = make_source(root, pattern=pattern).list(MODEL)
+    assert listing.checkpoints == ()
+    assert listing.found_instead == f"{root / MODEL} has no folder {lacking}; its folders are step0, step64, step8"
+    assert make_source(root).list(MODEL).found_instead == ""
+
+
+def test_inode_numbers_that_change_make_no_other_checkpoint(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_source(root)
+    listed = ref_of(source)
+    real = Path.stat
+
+    def stat(path: Path, **options: Any) -> os.stat_result:
+        found = real(path, **options)
+        numbers = [value + (place == 1) for place, value in enumerate(found)]  # the second is the inode
+        return os.stat_result(numbers, {name: getattr(found, name) for name in ("st_mtime_ns", "st_ctime_ns")})
+
+    with monkeypatch.context() as another_mount:
+        another_mount.setattr(Path, "stat", stat)
+        assert (listed_file := step_folder(root, MODEL, 8) / "config.json").stat().st_ino == real(
+            listed_file
+        ).st_ino + 1
+        assert ref_of(source) == listed
+        assert source.verify(listed) == ""
 
 
 def test_the_step_stands_in_the_last_folder(root: Path) -> None:

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emergence_assets.checkpoints.sources.lock_file import (
-    MAX_STEP,
     Lock,
     LockDifference,
     Pin,
@@ -19,6 +18,7 @@ from emergence_assets.checkpoints.sources.lock_file import (
     read_lock,
     write_lock,
 )
+from emergence_assets.study.strict import MOST
 from resources.hub.pinned_file import MAX_FILE_BYTES, PinnedFile
 from tests.checkpoints.sources.pins import LOCK, PIN, PINNED, REPOSITORY
 
@@ -41,8 +41,8 @@ SOUND = st.lists(FILES, min_size=1, max_size=3).map(tuple)
 
 
 PINS = st.builds(
-    Pin, st.integers(0, MAX_STEP), st.text(), SHA1S, st.just(""), SOUND, st.lists(FILES, max_size=3).map(tuple)
-) | st.builds(Pin, st.integers(0, MAX_STEP), st.text(), SHA1S, st.text(min_size=1), st.just(()), st.just(()))
+    Pin, st.integers(0, MOST), st.text(), SHA1S, st.just(""), SOUND, st.lists(FILES, max_size=3).map(tuple)
+) | st.builds(Pin, st.integers(0, MOST), st.text(), SHA1S, st.text(min_size=1), st.just(()), st.just(()))
 
 
 PINS_OF_A_MODEL = st.lists(PINS, max_size=4, unique_by=lambda pin: pin.step).map(

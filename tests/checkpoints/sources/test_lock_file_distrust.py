@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emergence_assets.checkpoints.sources import lock_file
-from emergence_assets.checkpoints.sources.lock_file import MAX_STEP, Lock, read_lock, write_lock
+from emergence_assets.checkpoints.sources.lock_file import Lock, read_lock, write_lock
+from emergence_assets.study.strict import MOST
 from resources.errors import EmergenceError
 from resources.hub.pinned_file import MAX_FILE_BYTES
 from tests.checkpoints.sources.pins import LOCK
@@ -54,7 +55,7 @@ WEIGHTS = [*CHECKPOINTS, 1, "weights"]
         ([*CHECKPOINTS, 1, "step"], True),
         ([*CHECKPOINTS, 1, "step"], 8.0),
         ([*CHECKPOINTS, 1, "step"], "8"),
-        ([*CHECKPOINTS, 1, "step"], MAX_STEP + 1),
+        ([*CHECKPOINTS, 1, "step"], MOST + 1),
         ([*CHECKPOINTS, 1, "step"], 0),  # the same as the one before
         ([*CHECKPOINTS, 0, "step"], 9),  # they descend
         ([*CHECKPOINTS, 1, "revision"], None),

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emergence_assets.checkpoints.sources.revision import RevisionPattern
+from emergence_assets.study.strict import MOST
 from resources.errors import EmergenceError
 
 STEP = st.integers(0, 10**12 - 1)
@@ -74,6 +75,16 @@ def test_two_names_of_one_step_are_refused_by_name() -> None:
         RevisionPattern("step{step}").steps(["step1", "main", "step01"], where="someone/gloss-tiny")
     assert caught.value.where == "someone/gloss-tiny"
     assert "narrower" in caught.value.remedy
+
+
+def test_a_step_that_no_table_can_hold_is_refused_by_name() -> None:
+    assert RevisionPattern("step{step}").steps([f"step{MOST}"]) == {MOST: f"step{MOST}"}
+    for pattern in (RevisionPattern("step{step}", 1), RevisionPattern("step{step}")):
+        name = f"step{MOST + 1 - pattern.offset}"
+        with pytest.raises(EmergenceError, match=f"{name} is step {MOST + 1}, larger than {MOST}") as caught:
+            pattern.steps(["step0", name], where="someone/gloss-tiny")
+        assert caught.value.where == "someone/gloss-tiny"
+        assert "narrower" in caught.value.remedy
 
 
 @pytest.mark.parametrize("pattern", ["", "step", "{any}", "{step}{step}", "{step}-{any}-{step}"])

@@ -77,7 +77,7 @@ def evidence(
     }
     return dict(
         checkpoint_registry=pl.DataFrame(
-            {"model": ["m"] * 3, "status": ["ok"] * (3 - doubtful) + ["outlier"] * doubtful}
+            {"model": ["m"] * 3, "status": ["ok"] * (3 - doubtful) + ["outlier"] * doubtful, "made_here": [False] * 3}
         ),
         category_controls=frame(CATEGORY_CONTROLS.schema, *controls),
         emergence_over_time=frame(EMERGENCE_OVER_TIME.schema, RISE | (rise or {}), NET | (net or {})),
@@ -121,6 +121,21 @@ def test_a_control_is_corrected_for_the_number_of_categories(control: str) -> No
     q = pl.when(pl.col("control_id") == control).then(0.06).otherwise("q")
     claim = stated(found | {"category_controls": found["category_controls"].with_columns(q=q.cast(pl.Float64))})
     assert (claim["grade"], claim["controls_failed"]) == ("reject", [control])
+
+
+def test_a_step_0_that_was_made_here_is_a_failed_control_and_keeps_from_grade_a() -> None:
+    runs = [{"model": "m", "layer": 1}, {"model": "m-seed1", "layer": 0}]
+    found = evidence(model_seeds=frame(MODEL_SEEDS.schema, {"model": "m", "control_id": "none", "runs": runs}))
+    other = NET | {"model": "m-seed1", "layer": 0}
+    time = pl.concat([found["emergence_over_time"], frame(EMERGENCE_OVER_TIME.schema, other)])
+    found |= {"emergence_over_time": time}
+    assert stated(found)["grade"] == "A"
+    registry = found["checkpoint_registry"].with_columns(made_here=pl.Series([True, False, False]))
+    claim = stated(found | {"checkpoint_registry": registry})
+    assert claim["grade"] == "B"
+    assert claim["controls_failed"] == ["step0_made_here"]
+    another = registry.with_columns(model=pl.lit("m-seed1"))
+    assert "step0_made_here" not in stated(found | {"checkpoint_registry": another})["controls_failed"]
 
 
 def test_before_training_it_must_be_lower() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from emergence_assets.activations.forward.equal_lengths import text_read_outs
-from emergence_assets.checkpoints.models.loading import blocks
+from emergence_assets.checkpoints.models.blocks import blocks
 from emergence_assets.emergence.compression.compression_retention import Instruments, compression_retention
 from emergence_assets.emergence.compression.spec import COMPRESSION_RETENTION as SPEC
 from emergence_assets.emergence.compression.table import COMPRESSION_RETENTION

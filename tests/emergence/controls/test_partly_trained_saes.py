@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 
-from emergence_assets.activations.files.reading import Rows
 from emergence_assets.emergence.controls.partly_trained_saes import frozen_decoder, gaussian_rows
 from emergence_assets.saes.model.random_encoder import random_encoder
 from emergence_assets.saes.quality.quality import measure_quality
@@ -32,7 +31,7 @@ def test_a_frozen_decoder_keeps_its_directions_and_its_encoder_learns() -> None:
 
 def test_gaussian_rows_have_mean_and_covariance_and_no_other_structure() -> None:
     x_td = rows().numpy() * np.linspace(0.1, 3, 24, dtype=np.float32) + 2.0
-    made = gaussian_rows(Rows(x_td, "float32"), seed=1)
+    made = gaussian_rows(x_td, seed=1)
     assert made.dtype == np.float32
     assert made.shape == x_td.shape
     np.testing.assert_allclose(made.mean(0), x_td.mean(0), atol=0.1 * x_td.std())
@@ -40,4 +39,4 @@ def test_gaussian_rows_have_mean_and_covariance_and_no_other_structure() -> None
     assert ratio < 0.1
     z = (made - made.mean(0)) / made.std(0)
     assert np.abs((z**4).mean(0) - 3).max() < 0.5  # planted rows are far from Gaussian
-    assert np.array_equal(made, gaussian_rows(Rows(x_td, "float32"), seed=1))
+    assert np.array_equal(made, gaussian_rows(x_td, seed=1))

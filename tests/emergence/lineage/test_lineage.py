@@ -19,6 +19,7 @@ from emergence_assets.emergence.lineage.read_latents import SAEKey
 from emergence_assets.emergence.lineage.stability import lineage_stability, size_stability
 from emergence_assets.emergence.lineage.stability_table import LATENT_CARRY, LINEAGE_STABILITY, SIZE_STABILITY
 from emergence_assets.emergence.lineage.table import FEATURE_LINEAGE, LINEAGE_NODES, MATCHED_LATENTS, SIZE_LINEAGE
+from emergence_assets.study.strict import MOST_SEED
 from resources.tables.violations import violations
 
 STEPS, SEEDS = [0, 10, 100, 1000], [0, 1]
@@ -181,6 +182,21 @@ def test_a_single_seed_is_compared_with_itself_and_marked() -> None:
     # with two seeds the same seed is compared too, and has no ceiling either
     same = lineage_stability(*over_steps(family), "m", 1000, 6).filter(pl.col("pairing") == "same_seed")
     assert same["s_norm"].null_count() == same["s_ceiling"].null_count() == len(same) > 0
+
+
+def test_the_largest_seeds_of_a_study_give_the_same_numbers(family: PlantedFamily, found) -> None:
+    edges, latents = found
+    large_edges = edges.with_columns(pl.col("src_sae_seed", "dst_sae_seed") * MOST_SEED)
+    large_latents = latents.with_columns(pl.col("sae_seed") * MOST_SEED)
+    table = lineage_stability(large_edges, large_latents, "m", 1000, 6)
+    assert table.equals(lineage_stability(edges, latents, "m", 1000, 6))
+
+    def directions(key: SAEKey):
+        return direction_table(family, key._replace(sae_seed=key.sae_seed // MOST_SEED))
+
+    nodes = lineage_nodes(large_edges, large_latents, "m", directions)
+    assert set(nodes["sae_seeds"].explode()) == {0, MOST_SEED}
+    assert len(nodes) == len(lineage_nodes(edges, latents, "m", lambda key: direction_table(family, key)))
 
 
 def test_nothing_matched_makes_empty_tables() -> None:

@@ -156,3 +156,18 @@ def test_counts_and_dictionaries_stand_beside_the_points(presence: pl.DataFrame)
     assert [point["n_count"] for point in points] == [None, None, None, 1.5, None, None]
     assert [point["fvu"] for point in points] == [None, None, None, 0.25, None, None]
     assert row(table, "c0")["metric_sensitivity"] is None  # not every size was counted
+
+
+def test_models_that_read_nearly_the_same_texts_are_compared_and_others_are_not(presence: pl.DataFrame) -> None:
+    def short_of(n_texts: int, category: str) -> pl.DataFrame:
+        missing = (pl.col("model") == "m4") & (pl.col("category") == category)
+        counts = ("n_category", "n_texts")
+        return presence.with_columns(pl.when(missing).then(pl.col(c) - n_texts).otherwise(pl.col(c)) for c in counts)
+
+    n_texts = int(presence["n_category"].max())  # pyright: ignore[reportArgumentType]
+    one, many = (
+        emergence_over_scale({FIXED_WIDTH: SizeReading(short_of(n, "c1"))}).filter(pl.col("aggregate") == "none")
+        for n in (1, n_texts // 5)
+    )
+    assert set(one["category"]) == {f"c{c}" for c in range(5)}
+    assert set(many["category"]) == {"c0", "c2", "c3", "c4"}

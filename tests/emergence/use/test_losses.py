@@ -6,7 +6,7 @@ import torch
 from transformers import GPTNeoXForCausalLM
 
 from emergence_assets.activations.forward import replaced
-from emergence_assets.activations.forward.stream import changed_stream, residual_stream
+from emergence_assets.checkpoints.models.stream import changed_stream, residual_stream
 from emergence_assets.emergence.use.losses import Removal, latent_energies, losses_without
 from emergence_assets.saes.model.sae import SAE
 from tests.tiny_decoder import D_MODEL, tiny_decoder

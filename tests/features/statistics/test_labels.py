@@ -7,6 +7,7 @@ import pytest
 
 from emergence_assets.features.statistics.formulas import bootstrap_weights
 from emergence_assets.features.statistics.labels import Labels, length_strata, shuffled_labels, text_weights
+from emergence_assets.texts.probe_set import MAX_CATEGORIES
 from resources.errors import EmergenceError
 
 
@@ -15,6 +16,13 @@ def test_labels_from_values_sort_names_and_mark_missing_ones() -> None:
     assert labels.categories == ("a", "b")
     assert labels.codes_p.tolist() == [1, -1, 0, 1]
     assert labels.rows(select=True).tolist() == [0]
+
+
+def test_as_many_categories_as_a_probe_set_may_have_fit_into_the_codes() -> None:
+    names = [f"{i}" for i in range(MAX_CATEGORIES)]
+    labels = Labels.from_values("level", [*names, None], [True] * (MAX_CATEGORIES + 1))
+    assert [labels.categories[code] for code in labels.codes_p[:-1]] == names
+    assert labels.codes_p[-1] == -1
 
 
 def test_shuffling_keeps_counts_on_both_sides_and_unlabelled_texts(random_labels: Callable[..., Labels]) -> None:
@@ -37,6 +45,14 @@ def test_copies_of_a_text_are_drawn_together() -> None:
     assert (weights[[0, 1, 4]].sum(axis=0) == 3).all()
     alone = Labels.from_values("subject", list("abcdefghi"), [True] * 9, np.arange(9))
     np.testing.assert_array_equal(text_weights(alone, 50, 3), bootstrap_weights(9, 50, 3))
+
+
+def test_texts_that_a_tokenizer_leaves_out_change_no_weight_of_the_others() -> None:
+    every = Labels.from_values("subject", list("abcdef"), [True] * 6, np.arange(6), 6)
+    for kept in ([0, 1, 2, 4, 5], [1, 2, 3]):
+        some = Labels.from_values("subject", ["abcdef"[p] for p in kept], [True] * len(kept), np.array(kept), 6)
+        np.testing.assert_array_equal(text_weights(some, 50, 3), text_weights(every, 50, 3)[kept])
+        assert shuffled_labels(some, 1, seed=0)[0].n_units == 6
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from emergence_assets.checkpoints import inspection
 from emergence_assets.checkpoints import spec as cells
 from emergence_assets.checkpoints.identity import worker
-from emergence_assets.checkpoints.listing import refresh_timeline
+from emergence_assets.checkpoints.listing import forget_lost, refresh_timeline
 from emergence_assets.checkpoints.spec import CHECKPOINT, CHECKPOINT_REGISTRY
 from emergence_assets.orchestration.automation.cursor import LONGEST_PAUSE_SECONDS, Cursor, pause_seconds
 from emergence_assets.orchestration.automation.sensors import (
@@ -257,11 +257,16 @@ def test_an_admitted_checkpoint_comes_back(watch: Watch, family: Path, root: Pat
     assert watch.partitions == [0, 2, 4]
 
 
-def test_a_checkpoint_that_was_taken_away_loses_its_partition(watch: Watch, family: Path, root: Path) -> None:
+def test_a_checkpoint_that_is_gone_keeps_its_partition_until_it_is_forgotten(
+    watch: Watch, family: Path, root: Path
+) -> None:
     deliver(family, root, 0, 1)
     watch.tick()
     watch.run([0, 1])
     shutil.rmtree(step_folder(root, MODEL, 1))
+    watch.tick()
+    assert watch.partitions == [0, 1]
+    forget_lost(watch.study, watch.storage, [MODEL])
     watch.tick()
     assert watch.partitions == [0]
 

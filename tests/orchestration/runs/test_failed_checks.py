@@ -57,7 +57,7 @@ def test_no_command_and_no_click_builds_on_a_failed_cell(
     finished = {name: one["done"] for name, one in status_of(data).items()}
     LAYOUTS["sparsify"].write(tmp_path / "layers.1", silent_sae(), {"model_name": "x", "hook_name": "layers.1"})
     assert run_emergence(data, "import", str(tmp_path / "layers.1"), *WHERE).returncode == 0
-    for arguments in (["run"], ["run"], ["run"], ["run", "--stage", "emergence"], ["run", "--again"], ["run"]):
+    for arguments in (["run"], ["run"], ["run", "--stage", "emergence"], ["run", "--again"]):
         done = run_emergence(data, *arguments)
         if "--stage" not in arguments:
             assert done.returncode == 1, done.stdout

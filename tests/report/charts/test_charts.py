@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -20,7 +21,7 @@ from emergence_assets.report.charts.readings import (
     models_by_size,
     shuffled_by_step,
 )
-from emergence_assets.report.charts.theme import COLOURS, NARROW, WIDE, Chart, chart_png, chart_svg
+from emergence_assets.report.charts.theme import COLOURS, NARROW, WIDE, chart_png, chart_svg
 
 ALL = [
     "presence_over_time",
@@ -39,6 +40,9 @@ ALL = [
 ]
 
 
+Specs = dict[str, tuple[dict[str, Any], dict[str, Any]]]
+
+
 def _rows(spec: Any) -> list[dict[str, Any]]:
     """Collect all rows of inline data in a specification."""
     if isinstance(spec, list):
@@ -52,12 +56,27 @@ def _rows(spec: Any) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def charts(rising: ReportTables) -> dict[str, tuple[Chart, Chart]]:
+def charts(rising: ReportTables) -> Specs:
     """Charts of both widths, by name."""
     return {figure.name: (figure.wide, figure.narrow) for figure in draw_figures(rising)}
 
 
-def test_a_whole_study_has_all_figures_in_order(charts: dict[str, tuple[Chart, Chart]]) -> None:
+def test_captions_have_no_untrained_network_where_there_is_none(rising: ReportTables) -> None:
+    later = replace(rising, category_presence=rising.category_presence.filter(pl.col("step") > 0))
+    with_step_0 = {figure.name: figure for figure in draw_figures(rising)}
+    without = {figure.name: figure for figure in draw_figures(later)}
+    assert "untrained network; only the height above it" in with_step_0["presence_over_time"].caption
+    model = models_by_size(later.category_presence)[0]
+    for name in ("presence_over_time", "presence_over_size"):
+        assert "without step 0" not in with_step_0[name].caption
+        assert "untrained" not in without[name].caption
+        assert "step 0 point" not in without[name].caption
+        assert "without step 0" in without[name].caption
+        assert model in without[name].caption
+    assert "step 0" not in without["presence_over_time"].wide["description"]
+
+
+def test_a_whole_study_has_all_figures_in_order(charts: Specs) -> None:
     assert list(charts) == ALL
 
 
@@ -75,8 +94,8 @@ def test_means_are_those_of_the_headline(rising: ReportTables) -> None:
     assert shuffled["hi"].max() == pytest.approx(headline["p_shuffle_max"].max(), abs=1e-6)
 
 
-def test_presence_over_time_shows_every_control(charts: dict[str, tuple[Chart, Chart]], rising: ReportTables) -> None:
-    rows = [row for row in _rows(charts["presence_over_time"][0].to_dict()) if "line" in row]
+def test_presence_over_time_shows_every_control(charts: Specs, rising: ReportTables) -> None:
+    rows = [row for row in _rows(charts["presence_over_time"][0]) if "line" in row]
     assert {row["line"] for row in rows} == {
         "best latent",
         "step 0 level",
@@ -92,10 +111,8 @@ def test_presence_over_time_shows_every_control(charts: dict[str, tuple[Chart, C
     assert len(best) == len(models_by_size(rising.category_presence)) * rising.category_presence["step"].n_unique()
 
 
-def test_heat_map_cells_are_gains_over_step_0_and_net_gains(
-    charts: dict[str, tuple[Chart, Chart]], rising: ReportTables
-) -> None:
-    drawn = _rows(charts["gain_by_layer"][0].to_dict())
+def test_heat_map_cells_are_gains_over_step_0_and_net_gains(charts: Specs, rising: ReportTables) -> None:
+    drawn = _rows(charts["gain_by_layer"][0])
     cells = {(row["model"], row["layer"], row["step"]): row["gain"] for row in drawn}
     assert cells["large", 0, 0] == 0
     # Both are drawn: the value of a cell is one or the other.
@@ -127,10 +144,8 @@ def test_checkpoints_with_missing_layers_are_not_averaged(rising: ReportTables) 
     assert ("small", 64) in left
 
 
-def test_the_share_that_emerged_ends_where_the_table_does(
-    charts: dict[str, tuple[Chart, Chart]], rising: ReportTables
-) -> None:
-    rows = _rows(charts["share_emerged"][0].to_dict())
+def test_the_share_that_emerged_ends_where_the_table_does(charts: Specs, rising: ReportTables) -> None:
+    rows = _rows(charts["share_emerged"][0])
     last = {(row["model"], row["control_id"]): row["share"] for row in rows if row["step"] == 512}
     assert last == {
         ("small", "none"): 1,
@@ -145,24 +160,24 @@ def test_the_share_that_emerged_ends_where_the_table_does(
     assert emerged.height == 12
 
 
-def test_only_emerged_categories_have_a_half_step(charts: dict[str, tuple[Chart, Chart]], rising: ReportTables) -> None:
-    rows = _rows(charts["half_steps_by_category"][0].to_dict())
+def test_only_emerged_categories_have_a_half_step(charts: Specs, rising: ReportTables) -> None:
+    rows = _rows(charts["half_steps_by_category"][0])
     assert {row["domain"] for row in rows} == {"living", "made"}
     assert len({row["category"] for row in rows}) == 6
     assert all(row["half_step_lo"] <= row["half_step"] <= row["half_step_hi"] for row in rows)
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_charts_are_drawn_in_both_widths(charts: dict[str, tuple[Chart, Chart]], name: str) -> None:
+def test_charts_are_drawn_in_both_widths(charts: Specs, name: str) -> None:
     for chart, width in zip(charts[name], (WIDE, NARROW), strict=True):
         png = chart_png(chart, ppi=72)
         pixels = struct.unpack(">I", png[16:20])[0]
         assert 0.8 * width < pixels < 1.2 * width
-        json.dumps(chart.to_dict(), allow_nan=False)
+        json.dumps(chart, allow_nan=False)
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_svg_is_safe_and_follows_the_page(charts: dict[str, tuple[Chart, Chart]], name: str) -> None:
+def test_svg_is_safe_and_follows_the_page(charts: Specs, name: str) -> None:
     svg = chart_svg(charts[name][0], "here")
     assert svg.startswith('<svg role="img" aria-label="')
     assert "<script" not in svg
@@ -200,19 +215,17 @@ def test_colours_of_the_theme_differ() -> None:
     assert len(set(light)) == len(light)
 
 
-def test_shares_are_drawn_where_they_are_defined(rising: ReportTables, charts: dict[str, tuple[Chart, Chart]]) -> None:
+def test_shares_are_drawn_where_they_are_defined(rising: ReportTables, charts: Specs) -> None:
     defined = rising.reactivation_mechanism.drop_nulls("share_attn")
-    shown = {(row["category"], row["part"]): row["share"] for row in _rows(charts["shares_by_category"][0].to_dict())}
+    shown = {(row["category"], row["part"]): row["share"] for row in _rows(charts["shares_by_category"][0])}
     assert len(shown) == 3 * len(defined) < 3 * len(rising.reactivation_mechanism)
     for row in defined.iter_rows(named=True):
         assert shown[row["category"], "added by attention"] == pytest.approx(row["share_attn"], abs=1e-4)
         assert shown[row["category"], "added by MLPs"] == pytest.approx(row["share_mlp"], abs=1e-4)
 
 
-def test_use_is_drawn_beside_its_controls_and_filled_where_it_is_granted(
-    rising: ReportTables, charts: dict[str, tuple[Chart, Chart]]
-) -> None:
-    rows = [row for row in _rows(charts["use_by_category"][0].to_dict()) if "of" in row]
+def test_use_is_drawn_beside_its_controls_and_filled_where_it_is_granted(rising: ReportTables, charts: Specs) -> None:
+    rows = [row for row in _rows(charts["use_by_category"][0]) if "of" in row]
     drawn = {(row["category"], row["of"]): row["x"] for row in rows}
     assert len(drawn) == 7  # three latents of two categories; the third has no controls
     for row in rising.feature_use.iter_rows(named=True):
@@ -236,11 +249,9 @@ def test_controls_stand_beside_the_measurement_in_the_best_layer(rising: ReportT
     assert by_control["dense"] == pytest.approx(last["p_dense"].mean(), abs=1e-5)
 
 
-def test_shares_found_again_are_those_of_the_table(
-    rising: ReportTables, charts: dict[str, tuple[Chart, Chart]]
-) -> None:
+def test_shares_found_again_are_those_of_the_table(rising: ReportTables, charts: Specs) -> None:
     rows = stability_rows(rising.lineage_stability, "large").filter(pl.col("pairing") == "other_seed")
-    drawn = _rows(charts["latents_found_again"][0].to_dict())
+    drawn = _rows(charts["latents_found_again"][0])
     for line, column in (
         ("next checkpoint, another seed", "s_raw"),
         ("same checkpoint, another seed (ceiling)", "s_ceiling"),

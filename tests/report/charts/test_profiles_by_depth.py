@@ -51,8 +51,8 @@ def test_the_deepest_falls_are_shown_with_their_profiles(falling: tuple[pl.DataF
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 def test_both_widths_compile(falling: tuple[pl.DataFrame, pl.DataFrame], width: int) -> None:
     table, space = falling
-    assert "<svg" in chart_svg(profiles_by_depth(table, space, "subject", "planted", width), "a")
-    assert "<svg" in chart_svg(index_over_steps(table, "subject", "planted", width), "a")
+    assert "<svg" in chart_svg(profiles_by_depth(table, space, "subject", "planted", width).to_dict(), "a")
+    assert "<svg" in chart_svg(index_over_steps(table, "subject", "planted", width).to_dict(), "a")
 
 
 def test_five_layers_are_not_drawn() -> None:

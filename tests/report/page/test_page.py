@@ -4,7 +4,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable
-from html import unescape
+from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from playwright.sync_api import Browser
 from emergence_assets.plan.lineage_id import figure_key, row_id
 from emergence_assets.report.charts.figures import Figure, draw_figures
 from emergence_assets.report.charts.readings import ReportTables
+from emergence_assets.report.page.data_quality_section import text_findings
 from emergence_assets.report.page.page import build_page, json_for_script
 
 HOSTILE = "</script><script>alert(1)</script>"
@@ -40,6 +41,7 @@ def _page(tables: ReportTables, figures: list[Figure]) -> str:
             {"asset": HOSTILE, "note": None},
         ],
         CHECKS,
+        [f"9 of 100 texts are not read {HOSTILE}"],
         study=f"study {HOSTILE} $name",
         description=f"Two models & {HOSTILE}",
         recipe=f"name: test\nnote: {HOSTILE} $study",
@@ -156,6 +158,11 @@ def test_the_page_lists_the_checkpoints_that_were_left_out_with_reasons(page: st
     assert "Checkpoints that were left out" not in text
 
 
+def test_the_page_lists_what_is_wrong_with_the_texts(page: str) -> None:
+    assert f"<li>9 of 100 texts are not read {escape(HOSTILE)}</li>" in page
+    assert text_findings([]) == ""
+
+
 def test_the_page_counts_every_check_and_names_the_cells_that_do_not_pass(page: str, rising: ReportTables) -> None:
     def rows(page: str, table: str) -> list[list[str]]:
         found = re.search(rf'<table id="{table}".*?<tbody>(.*?)</tbody>', page, re.DOTALL)
@@ -174,7 +181,7 @@ def test_the_page_counts_every_check_and_names_the_cells_that_do_not_pass(page: 
         warned[:5],
         failed[:5],
     ]
-    sound = build_page(rising, [], [], CHECKS[:1], study="", description="", recipe="", environment={}, **MADE)
+    sound = build_page(rising, [], [], CHECKS[:1], [], study="", description="", recipe="", environment={}, **MADE)
     assert "every cell passes" in _outline(sound).text
     assert rows(sound, "failing-checks") == []
 

@@ -104,3 +104,21 @@ def is_alive(pid: int) -> bool:
     """Return whether a process runs; a zombie does not."""
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return bool(state.strip()) and not state.startswith("Z")
+
+
+def disk_error(number: int, report: Any) -> None:
+    """Fail like a file that the operating system refuses."""
+    raise OSError(number, os.strerror(number), "/some/file")
+
+
+def bring(report: Any, file: str) -> None:
+    """Bring an input: a file with the process id; without a folder it fails."""
+    report(1, 1, "brought")
+    Path(file).write_text(str(os.getpid()))
+
+
+def take(report: Any, file: str) -> bool:
+    """Return whether the input is there, after a pause."""
+    found = Path(file).exists()
+    time.sleep(0.2)
+    return found

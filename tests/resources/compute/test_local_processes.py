@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resources.compute.local_processes import MAX_LOSSES, WORKER_ENVIRONMENT, LocalProcesses, default_workers
-from resources.compute.task import Task
+from resources.compute.task import Fetch, Task
 from resources.errors import EmergenceError
 from tests.resources.compute.compute_tasks import is_alive
 
@@ -98,6 +99,25 @@ def test_a_fault_of_the_program_is_reported_as_such(workers: LocalProcesses) -> 
     assert error.where == f"{TASKS}:fail"
     assert "report it" in error.remedy
     assert isinstance(error.__cause__, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("number", "what", "remedy"),
+    [
+        (errno.EACCES, "Permission denied.", "--data"),
+        (errno.ENOSPC, "The disk is full.", "free some space"),
+        (errno.ESTALE, "Stale file handle.", "network folder"),
+    ],
+    ids=["rights", "full", "network"],
+)
+def test_an_error_of_the_disk_is_no_fault_of_the_program(
+    workers: LocalProcesses, number: int, what: str, remedy: str
+) -> None:
+    with pytest.raises(EmergenceError) as caught:
+        list(workers.run([task("disk_error", number=number)]))
+    assert caught.value.what == f"disk_error: {what}"
+    assert str(caught.value.where) == "/some/file"
+    assert remedy in caught.value.remedy
 
 
 def test_the_number_of_other_failures_is_reported(workers: LocalProcesses) -> None:
@@ -210,7 +230,7 @@ import signal, sys
 # Background jobs of scripts inherit these as ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
-from resources.compute.local_processes import LocalProcesses; from resources.compute.task import Task
+from resources.compute.local_processes import LocalProcesses; from resources.compute.task import Fetch, Task
 if __name__ == "__main__":
     tasks = [Task("{TASKS}:start_and_stay", {{"folder": sys.argv[1]}}, str(i)) for i in range(2)]
     list(LocalProcesses(2).run(tasks))
@@ -218,7 +238,7 @@ if __name__ == "__main__":
 
 
 IMPORTS = f"""
-from resources.compute.local_processes import LocalProcesses; from resources.compute.task import Task
+from resources.compute.local_processes import LocalProcesses; from resources.compute.task import Fetch, Task
 if __name__ == "__main__":
     seen = {{}}
     with LocalProcesses(2) as pool:
@@ -355,3 +375,32 @@ def test_any_text_is_a_positive_number_or_refused(wanted: str) -> None:
         patch.setenv("EMERGENCE_WORKERS", wanted)
         with contextlib.suppress(EmergenceError):
             assert default_workers() > 0
+
+
+def taking(file: Path, label: str) -> Task:
+    """Make a task that needs a file, with the call that brings it."""
+    return Task(f"{TASKS}:take", {"file": str(file)}, label, fetch=Fetch(f"{TASKS}:bring", {"file": str(file)}))
+
+
+def test_inputs_are_fetched_while_earlier_tasks_run(tmp_path: Path) -> None:
+    tasks, events = [taking(tmp_path / str(n), f"task {n}") for n in range(6)], []
+    with LocalProcesses(2) as pool:
+        found = {task.label: there for task, there in pool.run(tasks, lambda *event: events.append(event))}
+    assert found == {f"task {n}": n >= 2 for n in range(6)}  # nobody had time to fetch for the first two
+    assert {event[0] for event in events} == {f"task {n}" for n in range(2, 6)}
+    assert os.getpid() not in {int(file.read_text()) for file in tmp_path.iterdir()}
+
+
+def test_a_fetch_that_fails_harms_no_task(tmp_path: Path) -> None:
+    tasks = [taking(tmp_path / "no folder" / str(n), f"task {n}") for n in range(4)]
+    with LocalProcesses(1) as pool:
+        assert [there for _, there in pool.run(tasks)] == [False] * 4
+
+
+def test_workers_end_in_the_middle_of_a_fetch(tmp_path: Path) -> None:
+    fetch = Fetch(f"{TASKS}:start_and_stay", {"folder": str(tmp_path)})
+    tasks = [Task(f"{TASKS}:slowly_double", {"number": n}, f"{n}", fetch=fetch) for n in range(2)]
+    with LocalProcesses(1) as pool:
+        assert sorted(result for _, result in pool.run(tasks)) == [0, 2]
+    (fetching,) = [int(file.name) for file in tmp_path.iterdir()]
+    assert not is_alive(fetching)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resources.errors import EmergenceError
-from resources.files.plain_yaml import MAX_BYTES, read_yaml
+from resources.files.plain_yaml import MAX_BYTES, MAX_DEPTH, MAX_DIGITS, MAX_VALUES, read_yaml
 
 NAMES = st.text(string.ascii_letters + string.digits + "-_. é\n", min_size=1, max_size=12)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | NAMES
@@ -55,14 +55,22 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
         ("<<: {a: 1}\n", "merge"),
         ("? [a, b]\n: c\n", "a key is not plain text"),
         ("day: 2024-13-45\n", "month must be in 1..12"),
-        ("steps: " + "1" * 5000 + "\n", "5000 digits"),
+        pytest.param("a: x\nb: " + "1" * 5000, f"more than {MAX_DIGITS} digits", id="digits"),
+        pytest.param("a: 0x" + "f" * 100_000, f"more than {MAX_DIGITS} digits", id="digits-base-16"),
+        pytest.param("a: 1" + ":59" * 300_000, f"more than {MAX_DIGITS} digits", id="digits-base-60"),
+        pytest.param("a: 1" + ":59" * 300_000 + ".5", f"more than {MAX_DIGITS} digits", id="digits-base-60-float"),
+        pytest.param("a: 2001-01-01 01:01:01." + "1" * 5000, f"more than {MAX_DIGITS} digits", id="digits-time"),
+        pytest.param("a: 1" + ":1" * 190 + ".5", "too large", id="float-overflow"),
+        pytest.param("a: [" + "1," * MAX_VALUES + "]", f"more than {MAX_VALUES} keys and values", id="many-values"),
+        pytest.param("".join(f"k{i}: 1\n" for i in range(MAX_VALUES)), f"than {MAX_VALUES} keys", id="many-keys"),
         ("a: \x01\n", "special characters"),
-        ("[" * 5000, "nested too deep"),
-        ("{a: " * 5000, "nested too deep"),
+        pytest.param("[" * 5000, "nested too deep", id="deep-lists"),
+        pytest.param("{a: " * 5000, "nested too deep", id="deep-mappings"),
+        pytest.param("[" * (MAX_DEPTH + 2) + "]" * (MAX_DEPTH + 2), "nested too deep", id="deep-by-one"),
         (b"name: \xff\xfe\xfa\n", "cannot be read"),
         (b"\x00" * 100, "not plain YAML"),
         (b"PAR1" + bytes(range(256)), "cannot be read"),
-        ("#" * (MAX_BYTES + 1), f"larger than {MAX_BYTES} bytes"),
+        pytest.param("#" * (MAX_BYTES + 1), f"larger than {MAX_BYTES} bytes", id="large"),
     ],
 )
 def test_a_file_that_is_not_plain_yaml_is_refused_by_name(tmp_path: Path, text: str | bytes, said: str) -> None:

@@ -125,3 +125,25 @@ def test_a_difference_names_the_change() -> None:
     assert "scheme 1, which cannot be compared with scheme 2" in changed(code_version="2-0000")
     both = changed(recipe={"k": 32, "seeds": [1]}, code_version="0000")
     assert both == "k was 16, is 32; seeds was [0], is [1]; the code changed"
+
+
+def test_a_setting_inside_a_long_section_is_named_by_its_whole_name() -> None:
+    section = {f"option_{n}": n for n in range(50)}
+    before, after = (Required("sae", "c", {"sae": section | {"k": k, "aux": {"every": k}}}, {}, "v") for k in (4, 8))
+    assert difference(before, after) == "sae.aux.every was 4, is 8; sae.k was 4, is 8"
+
+
+def test_a_list_that_no_message_holds_is_described_by_what_changed_in_it() -> None:
+    entries = [{"step": step, "status": "ok", "commit_sha": f"{step:040x}"} for step in range(5)]
+    later = [entry | {"status": "duplicate"} if entry["step"] > 2 else entry for entry in entries]
+
+    def changed(before: object, after: object) -> str:
+        return difference(
+            Required("registry", "m", {"time_axis": before}, {}, "v"),
+            Required("registry", "m", {"time_axis": after}, {}, "v"),
+        )
+
+    assert changed(entries, later) == "time_axis changed in 2 of its 5 entries"
+    assert changed(entries, entries[:1]) == "time_axis had 5 entries, has 1"
+    assert changed([], entries) == "time_axis had 0 entries, has 5"
+    assert changed("none", entries).startswith("time_axis was 'none', is [{")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from resources.errors import EmergenceError
 from resources.files.provenance import Provenance, Required
+from resources.tables import parquet_memory
 from resources.tables.parquet import (
     CHECKSUM_KEY,
     PROVENANCE_KEY,
@@ -207,6 +208,29 @@ def test_provenance_may_name_the_keys_and_so_may_the_data(tmp_path: Path) -> Non
 def test_other_programs_can_read_a_table(path: Path) -> None:
     assert pl.read_parquet(path).equals(frame())
     assert pl.read_parquet_metadata(path)[PROVENANCE_KEY] == table_provenance(path)
+
+
+def test_a_table_is_read_only_if_its_values_fit_into_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_bytes = 50 * (16 + 4 + 8) + 2 * 50 * 4  # text, step, number, and two numbers of a list
+    monkeypatch.setattr(parquet_memory, "ALWAYS_READ", 0)
+    monkeypatch.setattr(parquet_memory, "available_memory", lambda: n_bytes)
+    assert len(read_table(path, TABLE)) == 50
+    monkeypatch.setattr(parquet_memory, "available_memory", lambda: n_bytes - 1)
+    for read in (lambda: read_table(path, TABLE), lambda: verify_table(path)):
+        with pytest.raises(EmergenceError, match=f"takes {n_bytes} bytes of memory, and {n_bytes - 1}") as caught:
+            read()
+        assert caught.value.where == str(path)
+
+
+def test_millions_of_equal_rows_in_kilobytes_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = pl.DataFrame({"category": pl.repeat("c", 10_000_000, eager=True)}).with_columns(
+        step=pl.lit(0, pl.Int32), p_best=pl.lit(0.5), replicates=pl.lit(None, pl.List(pl.Float32))
+    )
+    write_table(tmp_path / "t.parquet", rows, TABLE, RECORD)
+    assert (tmp_path / "t.parquet").stat().st_size < 100_000
+    monkeypatch.setattr(parquet_memory, "available_memory", lambda: 100 * 2**20)
+    with pytest.raises(EmergenceError, match="takes 320000000 bytes of memory"):
+        read_table(tmp_path / "t.parquet", TABLE)
 
 
 def test_a_full_disk_is_explained_and_leaves_nothing(small_disk: Path) -> None:

@@ -1,13 +1,12 @@
 """All SAEs of layers: stacks, imported SAEs, warm starts with their control, and their measurements."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from emergence_assets.activations.files.reading import Rows
-from emergence_assets.saes.layers.make import LayerRows, LayerSAEs, make_saes
+from emergence_assets.saes.layers.layer_rows import LayerRows
+from emergence_assets.saes.layers.make import LayerInputs, LayerSAEs, make_saes
 from emergence_assets.saes.quality.fidelity import Fidelity
 from emergence_assets.saes.quality.quality import DENSITY_EDGES, measure_quality
 from emergence_assets.saes.training.batches import WarmStart
@@ -17,12 +16,18 @@ from tests.saes.planted import planted
 SETTINGS = SAESettings(k=4, n_latents=64, n_steps=60, batch_size=128, learning_rate=1e-2)
 
 
-def layer_rows(layer: int = 0, seed: int = 0, **given: object) -> LayerRows:
+def split(layer: int, rows_td: np.ndarray) -> LayerRows:
+    """Hold out every tenth row."""
+    is_held_out_t = np.arange(len(rows_td)) % 10 == 0
+    return LayerRows(layer, Rows(rows_td, "float16"), Rows(rows_td[is_held_out_t], "float16"), ~is_held_out_t)
+
+
+def layer_rows(layer: int = 0, seed: int = 0, **given: object) -> LayerInputs:
     x_td, _ = planted(n_rows=900, d_model=24, n_atoms=48, seed=seed)
-    return LayerRows(layer, Rows(x_td.half().numpy(), "float16"), np.arange(900) % 10 == 0, **given)  # pyright: ignore[reportArgumentType]
+    return LayerInputs(split(layer, x_td.half().numpy()), **given)  # pyright: ignore[reportArgumentType]
 
 
-def made(*layers: LayerRows, settings: SAESettings = SETTINGS, **options: object) -> list[LayerSAEs]:
+def made(*layers: LayerInputs, settings: SAESettings = SETTINGS, **options: object) -> list[LayerSAEs]:
     return make_saes(layers, [0, 1], settings, "cpu", lambda *_: None, **options)  # pyright: ignore[reportArgumentType]
 
 
@@ -37,7 +42,7 @@ def test_layers_in_one_stack_are_as_good_as_alone_and_start_from_other_direction
 def test_the_numbers_of_each_seed_add_up() -> None:
     (found,) = made(layer_rows())
     rows = layer_rows()
-    evaluation_td = torch.from_numpy(rows.rows.array[rows.is_evaluation_t].copy()).float()
+    evaluation_td = rows.rows.held_out.tensor().float()
     for one in found.metrics:
         quality = measure_quality(found.saes[one["sae_seed"]], evaluation_td)
         assert one["fvu"] == quality.fvu
@@ -51,8 +56,8 @@ def test_the_numbers_of_each_seed_add_up() -> None:
 
 
 def test_seeds_on_a_planted_dictionary_share_more_than_seeds_on_noise() -> None:
-    noise = Rows(np.random.default_rng(0).normal(size=(900, 24)).astype(np.float16), "float16")
-    (structured,), (unstructured,) = made(layer_rows()), made(replace(layer_rows(), rows=noise))
+    noise = LayerInputs(split(0, np.random.default_rng(0).normal(size=(900, 24)).astype(np.float16)))
+    (structured,), (unstructured,) = made(layer_rows()), made(noise)
     shared = [np.mean([one["shared_frac"] for one in found.metrics]) for found in (structured, unstructured)]
     assert shared[0] > 2 * shared[1]
 
@@ -103,5 +108,5 @@ def test_fidelity_uses_the_mean_of_held_out_rows() -> None:
     assert [one["loss_recovered"] for one in found.metrics] == [None, 0.7]
     ((layer, n_saes, mean_d),) = asked
     assert (layer, n_saes) == (3, 2)
-    expected_d = torch.from_numpy(rows.rows.array[rows.is_evaluation_t].astype(np.float32)).mean(0)
+    expected_d = torch.from_numpy(rows.rows.held_out.array.astype(np.float32)).mean(0)
     torch.testing.assert_close(mean_d, expected_d)

@@ -3,16 +3,15 @@
 import numpy as np
 import pytest
 
-from emergence_assets.activations.files.reading import Rows
 from emergence_assets.saes.quality.spectrum import MAX_ROWS, row_spectrum
 
 
-def rows_of(deviation_d: list[float], n_rows: int, seed: int = 0) -> Rows:
+def rows_of(deviation_d: list[float], n_rows: int, seed: int = 0) -> np.ndarray:
     """Make rows with these standard deviations along random orthonormal directions, far from the origin."""
     rng = np.random.default_rng(seed)
     turn, _ = np.linalg.qr(rng.normal(size=(len(deviation_d), len(deviation_d))))
     x_td = rng.normal(size=(n_rows, len(deviation_d))) * deviation_d
-    return Rows((x_td @ turn.T + 50).astype(np.float32), "float32")
+    return (x_td @ turn.T + 50).astype(np.float32)
 
 
 def test_equal_variances_count_every_direction() -> None:
@@ -31,7 +30,7 @@ def test_two_strong_directions_hold_the_variance() -> None:
 
 def test_fewer_rows_than_dimensions_have_the_spectrum_of_their_inner_products() -> None:
     few = rows_of([1.0] * 40, 10)
-    x_td = few.array.astype(np.float64) - few.array.mean(axis=0, dtype=np.float64)
+    x_td = few.astype(np.float64) - few.mean(axis=0, dtype=np.float64)
     variances = np.linalg.svd(x_td, compute_uv=False) ** 2
     assert row_spectrum(few).participation_ratio == pytest.approx(variances.sum() ** 2 / (variances**2).sum(), rel=1e-6)
     assert row_spectrum(few).dims_99 <= 9
@@ -39,7 +38,7 @@ def test_fewer_rows_than_dimensions_have_the_spectrum_of_their_inner_products() 
 
 def test_of_many_rows_some_are_measured_and_half_precision_is_enough() -> None:
     many = rows_of([3.0, 1.0, 0.1, 0.1], 3 * MAX_ROWS)
-    whole = row_spectrum(Rows(many.array[:MAX_ROWS], "float32"))
-    half = row_spectrum(Rows(many.array.astype(np.float16), "float16"))
+    whole = row_spectrum(many[:MAX_ROWS])
+    half = row_spectrum(many[::3].astype(np.float16))
     assert half.participation_ratio == pytest.approx(whole.participation_ratio, rel=0.05)
     assert half.dims_90 == whole.dims_90

@@ -7,13 +7,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from emergence_assets.checkpoints.models.loading import blocks
+from emergence_assets.checkpoints.models.blocks import blocks
+from emergence_assets.checkpoints.models.loading import is_causal
+from emergence_assets.checkpoints.models.placement import input_device
 from resources.errors import EmergenceError
 
 EMBEDDING = -1
+Output = Tensor | tuple | list
+"""Output of a block: the residual stream, or a sequence that begins with it."""
 
 
 @contextmanager
@@ -69,7 +74,11 @@ def changed_stream(
         changes: Layer, see `residual_stream`, to the function from its output [b, t, d] to the replacement.
         blocks_name: Module path of the list of blocks; by default it is found.
     """
-    block_list = blocks(model, blocks_name)
+    block_list, home = blocks(model, blocks_name), input_device(model)
+
+    def at_home(change: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """Change a stream on the device of the inputs, where everything else is; blocks may be on other devices."""
+        return lambda stream: change(stream if home is None else stream.to(home)).to(stream.device)
 
     def of_input(change: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, tuple, dict], tuple[tuple, dict]]:
         def hook(_module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict]:
@@ -79,20 +88,45 @@ def changed_stream(
 
         return hook
 
-    def of_output(change: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, tuple, Tensor | tuple], Tensor | tuple]:
-        def hook(_module: nn.Module, _args: tuple, output: Tensor | tuple) -> Tensor | tuple:
-            return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
+    def of_output(change: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, tuple, Output], Output]:
+        def hook(_module: nn.Module, _args: tuple, output: Output) -> Output:
+            if isinstance(output, Tensor):
+                return change(output)
+            changed = [change(output[0]), *output[1:]]
+            return type(output)(*changed) if hasattr(output, "_fields") else type(output)(changed)
 
         return hook
 
     with ExitStack() as hooks:
-        for layer, change in changes.items():
+        for layer, wanted in changes.items():
+            change = at_home(wanted)
             if layer == EMBEDDING:
                 handle = block_list[0].register_forward_pre_hook(of_input(change), with_kwargs=True)
             else:
                 handle = block_list[layer].register_forward_hook(of_output(change))
             hooks.callback(handle.remove)
         yield
+
+
+def run_texts(model: PreTrainedModel, ids_bt: Tensor, n_tokens_b: Tensor | None = None, **options: Any) -> Any:
+    """Run texts through a model without its head, as every result does, and return the model's output.
+
+    A causal model is run without a mask, since no real position attends to padding on the right; an encoder is run with
+    a mask of the real tokens, since its positions attend to all others.
+
+    Args:
+        model: In evaluation mode.
+        ids_bt: Token ids, padded on the right.
+        n_tokens_b: Tokens of each text; by default no text is padded.
+        options: More arguments of the model.
+    """
+    body: Any = model.base_model
+    if is_causal(model):
+        return body(input_ids=ids_bt, use_cache=False, **options)
+    if n_tokens_b is not None:
+        positions_t = torch.arange(ids_bt.shape[1], device=ids_bt.device)
+        options["attention_mask"] = (positions_t < n_tokens_b[:, None]).long()
+    return body(input_ids=ids_bt, **options)
 
 
 def model_name(model: PreTrainedModel) -> str:

@@ -1,0 +1,72 @@
+"""The asset `latent_examples`: latents to look at, a table per model, step and layer."""
+
+from dataclasses import replace
+
+from emergence_assets.activations.spec import by_checkpoint, capture_arguments, checkpoint_fetch
+from emergence_assets.features.examples_table import LATENT_EXAMPLES as TABLE
+from emergence_assets.features.examples_table import NAMED_LATENTS
+from emergence_assets.features.spec import sections
+from emergence_assets.plan.asset_spec import Due, Job
+from emergence_assets.plan.cell import Cell
+from emergence_assets.plan.plan import Plan
+from emergence_assets.plan.table_inputs import table_path
+from emergence_assets.plan.table_spec import table_job, table_spec
+from emergence_assets.plan.text_counts import TextCounts
+from emergence_assets.study.study import Study
+from resources.files.provenance import canonical_json
+from resources.tables.check import Check, between
+
+SHOW_ALL, SHOW = (f"emergence_assets.features.examples.worker:{name}" for name in ("show_checkpoint", "show_cell"))
+N_EXAMPLES, EXAMPLE_BYTES, LATENT_BYTES = 10, 90.0, 300.0
+"""Examples of a latent, and bytes of compressed parquet of an example and of a latent; measured 2026-12-01."""
+
+
+def _jobs(plan: Plan, due: Due) -> list[Job]:
+    """List one job per checkpoint: one forward pass serves all its layers."""
+    jobs = []
+    for checkpoint, cells in by_checkpoint(due).items():
+        work = []
+        for cell, required in cells.items():
+            outputs = [(table, table_path(plan.storage, table, cell)) for table in (NAMED_LATENTS, TABLE)]
+            settings = {"settings_of_cell": dict(required.recipe)}
+            work.append(table_job(plan, LATENT_EXAMPLES, cell, required, SHOW, outputs, str(cell), settings).arguments)
+        arguments = {
+            "origin": capture_arguments(plan, checkpoint),
+            "probes": canonical_json(plan.study.probe_set.model_dump()),
+            "work": work,
+        }
+        jobs.append(Job(arguments, tuple(cells), str(checkpoint), checkpoint_fetch(plan, checkpoint)))
+    return jobs
+
+
+def _n_bytes(study: Study, _cell: Cell, counts: TextCounts) -> float:
+    """Predict the bytes: the best latent of every category in each SAE and one random encoder, and as many accepted."""
+    n_latents = (2 * len(study.sae.seeds) + 1) * len(counts.category_sizes)
+    return 4000 + n_latents * (LATENT_BYTES + N_EXAMPLES * EXAMPLE_BYTES)
+
+
+LATENT_EXAMPLES = replace(
+    table_spec(
+        TABLE,
+        ("checkpoint", "activations", "sae", "latent_stats"),
+        SHOW,
+        stage="features",
+        grid="cell",
+        recipe=sections("statistics", "probe_set", "sae"),
+        checks=(
+            Check(
+                "examples_are_those_of_the_read_outs",
+                "The activation at the last token of an example is that of the stored read-out, but for rounding: of "
+                "99 % of the examples they differ by at most 1 %.",
+                (between("unlike_read_outs", 0, 0.01),),
+            ),
+        ),
+        beside=(NAMED_LATENTS,),
+        on_accelerator=True,
+        n_bytes=_n_bytes,
+        backfill="one_run",
+    ),
+    make=SHOW_ALL,
+    functions=(SHOW_ALL, SHOW),
+    jobs=_jobs,
+)
