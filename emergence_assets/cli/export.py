@@ -1,4 +1,4 @@
-"""`emergence export`: trained SAEs in the layouts that other libraries load, or the whole study as an RO-Crate."""
+"""`emergence export`: SAEs and their latents for other programs, or the whole study as an RO-Crate."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from emergence_assets.plan.selection import Selection
 
 LAYOUT_NAMES = ("sae_lens", "sparsify", "dictionary_learning")
+DASHBOARDS = "sae_dashboard"
 CRATE = "ro-crate"
 
 
@@ -21,8 +22,8 @@ CRATE = "ro-crate"
     "--to",
     "layout",
     required=True,
-    type=click.Choice((*LAYOUT_NAMES, CRATE)),
-    help="Library or archive that reads the files.",
+    type=click.Choice((*LAYOUT_NAMES, DASHBOARDS, CRATE)),
+    help="Library, dashboard or archive that reads the files.",
 )
 @click.option("--include", multiple=True, metavar="ASSET", help="For ro-crate: include the files of this asset too.")
 @click.option("--licence", default="", metavar="URL", help="For ro-crate: licence of the contents.")
@@ -38,10 +39,12 @@ def export(
     seeds: tuple[int, ...],
     as_json: bool,
 ) -> None:
-    """Export SAEs for another library, or the whole study as an RO-Crate.
+    """Export SAEs for another library, their latents for a dashboard, or the whole study as an RO-Crate.
 
-    For a library, SAEs go to FOLDER: a folder per SAE, index.json and a card; a second call continues. As `ro-crate`,
-    FILE.zip receives tables, claims, report, settings and records of a finished study, with the inputs of each result.
+    For a library, SAEs go to FOLDER: a folder per SAE, index.json and a card; a second call continues. As
+    `sae_dashboard`, the named latents of each SAE go there, with names, texts and tokens, as SAEDashboard writes them
+    for Neuronpedia. As `ro-crate`, FILE.zip receives tables, claims, report, settings and records of a finished study,
+    with the inputs of each result.
     """
     if layout == CRATE:
         if not selection.is_everything or seeds:
@@ -53,6 +56,13 @@ def export(
         return
     if include or licence:
         raise click.UsageError("--include and --licence belong to --to ro-crate.")
+    if layout == DASHBOARDS:
+        from emergence_assets.features.dashboard_export import export_dashboards
+
+        described = export_dashboards(plan, selection, seeds, target)
+        n_latents = sum(entry["latents"] for entry in described)
+        show(described, as_json, f"{n_latents} latents of {len(described)} SAEs for {layout} in {target}")
+        return
     from emergence_assets.saes.exporting import export_saes
 
     written = export_saes(plan, selection, seeds, layout, target)

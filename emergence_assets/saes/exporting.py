@@ -1,8 +1,6 @@
 """Export of a study's SAEs to other libraries: a folder per SAE, an index and a model card."""
 
-import filecmp
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,13 +8,17 @@ from typing import Any
 
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.selection import Selection
+from emergence_assets.saes.export_folder import (
+    earlier_entries,
+    folder_name,
+    place,
+    selected_cells,
+    selected_seeds,
+    write_index,
+)
 from emergence_assets.saes.spec import METRICS_NAME, SAE, seed_folder
 from emergence_assets.texts.study_corpus import corpus_sentence
-from resources.errors import EmergenceError
-from resources.files.atomic import clear_disk_errors, replacing_file, replacing_folder
 
-INDEX_NAME = "index.json"
-_ENTRY = {"folder", "model", "step", "layer", "seed", "fingerprint"}
 CARD = """# SAEs of study {study.name}
 
 {n_saes} {study.sae.variant} SAEs on the residual stream, written for {layout}. `index.json` lists them with
@@ -53,85 +55,35 @@ def export_saes(
         Entries of the selected SAEs.
 
     Raises:
-        EmergenceError: a selected SAE is not done, or damaged; the folder holds an export in another layout, or other
-            files where an SAE belongs; or the disk is full.
+        EmergenceError: no SAE is selected, or one is not done or damaged; the folder holds an export in another
+            layout, or other files where an SAE belongs; or the disk is full.
     """
     from emergence_assets.saes.formats.folder import read_sae
     from emergence_assets.saes.formats.layouts import LAYOUTS
     from emergence_assets.saes.variants.registry import VARIANTS
 
-    earlier = _earlier(folder, layout)
+    earlier = earlier_entries(folder, layout)
+    chosen = selected_seeds(plan, seeds)
     written = []
-    chosen = [seed for seed in plan.study.sae.seeds if not seeds or seed in seeds]
-    for cell in selection.of(plan.cells(SAE)):
+    for cell in selected_cells(plan, SAE, selection, "The SAEs"):
         path = SAE.path(plan.storage, cell)
-        state = plan.state(SAE, cell)
-        if state.state != "done":
-            raise EmergenceError(
-                f"The SAEs of {cell} are {state.state}{f': {state.reason}' if state.reason else ''}.",
-                where=path,
-                remedy="type `emergence run --stage saes`, or select other cells with --model, --step, --layer",
-            )
         SAE.verify(path)
         quality = {entry["sae_seed"]: entry for entry in json.loads((path / METRICS_NAME).read_text("utf-8"))["seeds"]}
         for seed in chosen:
             sae, metadata = read_sae(seed_folder(path, seed))
-            name = f"{cell}-seed{seed}".replace("/", "-")
+            name = folder_name(cell, seed)
             with TemporaryDirectory() as new:
                 LAYOUTS[layout].write(Path(new) / name, sae, metadata)
-                _place(Path(new) / name, folder / name)
+                place(Path(new) / name, folder / name)
             entry = {"folder": name, "model": cell.model, "step": cell.step, "layer": cell.layer, "seed": seed}
             entry |= {"hook_name": metadata["hook_name"], "hf_hook_name": metadata["hf_hook_name"]}
             entry |= {name: quality[seed][name] for name in ("start", "fvu", "l0", "dead_frac")}
             written.append(entry | {"fingerprint": metadata["fingerprint"]})
     every = earlier | {entry["folder"]: entry for entry in written}
     seeds_of_all = sorted({int(entry["seed"]) for entry in every.values()})
-    index = {"layout": layout, "saes": list(every.values())}
-    _write_text(folder / INDEX_NAME, json.dumps(index, indent=2) + "\n")
-    _write_text(
-        folder / "README.md",
-        _card(plan, VARIANTS[plan.study.sae.variant].description, layout, len(every), seeds_of_all),
-    )
+    card = _card(plan, VARIANTS[plan.study.sae.variant].description, layout, len(every), seeds_of_all)
+    write_index(folder, layout, every.values(), card)
     return written
-
-
-def _earlier(folder: Path, layout: str) -> dict[str, dict[str, Any]]:
-    """Return the entries of an earlier index whose SAEs are still there, by folder."""
-    path = folder / INDEX_NAME
-    if not path.exists():
-        return {}
-    from emergence_assets.saes.formats.files import read_settings
-
-    index = read_settings(path)
-    entries = index.get("saes")
-    if not isinstance(entries, list) or not all(isinstance(one, dict) and one.keys() >= _ENTRY for one in entries):
-        raise EmergenceError(
-            "There is another index in the folder.",
-            where=path,
-            remedy="name a folder that is new, or an earlier export",
-        )
-    if index.get("layout") != layout:
-        raise EmergenceError(
-            f"The folder holds SAEs for {index.get('layout')!s:.80}.",
-            where=folder,
-            remedy=f"name another folder for {layout}",
-        )
-    return {one["folder"]: one for one in entries if (folder / Path(str(one["folder"])).name).is_dir()}
-
-
-def _place(new: Path, target: Path) -> None:
-    """Put the files of an SAE in their folder; equal files stay."""
-    files = sorted(path.name for path in new.iterdir())
-    present = sorted(path.name for path in target.iterdir()) if target.is_dir() else []
-    if files == present and filecmp.cmpfiles(new, target, files, shallow=False)[1:] == ([], []):
-        return
-    if (target.exists() and not target.is_dir()) or not set(present) <= set(files):
-        raise EmergenceError(
-            f"There is something else where {target.name} belongs.", where=target, remedy="name another folder"
-        )
-    with clear_disk_errors(target), replacing_folder(target) as temporary:
-        for name in files:
-            shutil.copyfile(new / name, temporary / name)
 
 
 def _card(plan: Plan, description: str, layout: str, n_saes: int, seeds: Sequence[int]) -> str:
@@ -146,8 +98,3 @@ def _card(plan: Plan, description: str, layout: str, n_saes: int, seeds: Sequenc
         prefixes=f", Matryoshka prefixes {study.sae.prefixes}" if study.sae.prefixes else "",
         seeds=", ".join(map(str, seeds)),
     )
-
-
-def _write_text(path: Path, text: str) -> None:
-    with replacing_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -53,7 +53,7 @@ def test_an_export_replaces_other_weights_and_names_all_that_is_there(finished_s
     assert len(listed) == 4
     done = export("--step", "6", to="sae_lens")
     assert done.returncode == 1
-    assert "holds SAEs for sparsify" in done.stderr
+    assert "holds an export for sparsify" in done.stderr
     assert weights.read_bytes() == right
     (folder / "notes.txt").write_text("mine")
     weights.write_bytes(right[:-4] + b"\0\0\0\1")
