@@ -14,8 +14,8 @@ MODEL_WORK = ("training_run", "activations", "sae")
 def measure_study_run(study: str) -> dict[str, float]:
     """Measure seconds of a first and a second run, and the share of the first outside model work."""
     with tempfile.TemporaryDirectory() as data:
-        first, seconds = _run(study, data)
-        _, again = _run(study, data)
+        first, seconds = run_study(study, data)
+        _, again = run_study(study, data)
         n_bytes = sum(path.stat().st_size for path in Path(data).rglob("*") if path.is_file())
     by_asset = first["seconds"]
     outside = seconds - first["working_seconds"]
@@ -31,7 +31,8 @@ def measure_study_run(study: str) -> dict[str, float]:
     }
 
 
-def _run(study: str, data: str) -> tuple[dict[str, Any], float]:
+def run_study(study: str, data: str) -> tuple[dict[str, Any], float]:
+    """Run a study; return what `emergence run --json` prints, and seconds."""
     command = [sys.executable, "-m", "emergence_assets.cli.main", "--study", study, "--data", data, "run", "--json"]
     began = time.perf_counter()
     finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)

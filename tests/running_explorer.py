@@ -14,8 +14,8 @@ PATIENCE_SECONDS = 90
 
 
 @contextlib.contextmanager
-def running_explorer(data: Path, study: Path) -> Iterator[str]:
-    """Start the explorer without a browser; yields its address with the password."""
+def running_explorer(data: Path, study: Path, *options: str, folder: Path | None = None) -> Iterator[str]:
+    """Start the explorer without a browser, in a working directory; yields its address with the password."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -23,7 +23,11 @@ def running_explorer(data: Path, study: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "emergence_assets.cli.main", "--study", str(study), "--data", str(data)]
     with log.open("wb") as file:
         server = subprocess.Popen(
-            [*command, "explore", "--headless", "--port", str(port)], stdout=file, stderr=file, start_new_session=True
+            [*command, "explore", "--headless", "--port", str(port), *options],
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+            cwd=folder,
         )
     try:
         began = time.monotonic()

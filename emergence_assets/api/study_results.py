@@ -147,6 +147,18 @@ class StudyResults:
         rows = pl.scan_parquet(list(cells), include_file_paths="path").join(places, on="path", how="left")
         return rows.select(*_PLACE, *table.schema)
 
+    def is_made(self, name: str) -> bool:
+        """Return whether a file of a table is on disk; the table may still lack models, steps or layers.
+
+        Raises:
+            EmergenceError: there is no such table.
+        """
+        known, plan = self._tables(), self._plan()
+        require_known("table", [name], known)
+        spec, table = known[name]
+        models = self.models if spec.grid == "cell" else [None]
+        return any(self._file(spec, table, cell).exists() for model in models for cell in plan.cells(spec, model))
+
     def checkpoints(self, model: str | None = None) -> pl.DataFrame:
         """Return the registry of checkpoints: step, status, reasons, source, size, likeness; see docs/tables.md.
 
@@ -230,15 +242,20 @@ class StudyResults:
 
     def _files(self, spec: AssetSpec, table: Table, wanted: Cell) -> dict[Cell, Path]:
         """Return the files of a table on disk, as far as they may hold rows of the wanted cell."""
-        cells = self._plan().cells(spec, None if spec.grid == "study" else wanted.model)
-        paths = {
-            cell: table_path(self._storage, table, cell)
-            if isinstance(spec, TableSpec)
-            else spec.path(self._storage, cell) / f"{table.name}.parquet"  # the report is a folder
-            for cell in cells
-            if all(None in pair or pair[0] == pair[1] for pair in zip(cell, wanted, strict=True))
-        }
+        plan, model = self._plan(), None if spec.grid == "study" else wanted.model
+        if spec.grid == "cell" and model and wanted.step is not None and wanted.layer is not None:
+            # One cell of perhaps 30,000: the others need not be listed.
+            is_cell = wanted.step in plan.steps_of(model) and wanted.layer in self.layers(model)
+            cells = [wanted] if is_cell else []
+        else:
+            cells = plan.cells(spec, model)
+        paths = {cell: self._file(spec, table, cell) for cell in cells if _may_hold(cell, wanted)}
         return {cell: path for cell, path in paths.items() if path.exists()}
+
+    def _file(self, spec: AssetSpec, table: Table, cell: Cell) -> Path:
+        if isinstance(spec, TableSpec):
+            return table_path(self._storage, table, cell)
+        return spec.path(self._storage, cell) / f"{table.name}.parquet"  # the report is a folder
 
     def _made(self, name: str, wanted: Cell) -> tuple[AssetSpec, Table, dict[Cell, Path]]:
         known = self._tables()
@@ -265,6 +282,10 @@ class StudyResults:
                 choices = ", ".join(map(str, known)) or "none: type `emergence checkpoints`"
                 raise EmergenceError(f"{model} has no {kind} {value} in this study.", remedy=f"choose from {choices}")
         return Cell(model, step, layer)
+
+
+def _may_hold(cell: Cell, wanted: Cell) -> bool:
+    return all(None in pair or pair[0] == pair[1] for pair in zip(cell, wanted, strict=True))
 
 
 def _named(wanted: Cell) -> str:

@@ -52,5 +52,5 @@ def _copied(app: Path, copy: Path) -> Path:
             shutil.copyfile(app, copy)
         except OSError as error:
             raise EmergenceError(f"The explorer cannot be copied: {error.strerror}.", where=copy) from None
-    click.echo(f"the notebook is {copy}")
+    click.echo(f"the notebook is {copy}; its cells run when you press the run button")
     return copy

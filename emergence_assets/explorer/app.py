@@ -1,18 +1,25 @@
+# /// script
+# [tool.marimo.display]
+# theme = "system"
+# ///
 """The explorer: a marimo app over one study. `emergence explore` opens it; with `--edit` as a notebook to change."""
 
 import marimo
 
 __generated_with = "0.25.2"
 app = marimo.App(width="full", app_title="Emergence explorer")
+# A control needs a name in its cell: marimo keeps it alive, and calls its on_change, for that name alone.
 
 with app.setup:
     import marimo as mo
     import polars as pl
+    from polars import selectors as cs
 
     import emergence_assets as ea
     from emergence_assets.explorer import cards, charts, pages
 
-    SAE_COLUMNS = ("model", "step", "layer", "sae_seed", "fvu", "l0", "dead_frac", "kl_recovered", "loss_recovered")
+    SAE_COLUMNS = ("step", "layer", "sae_seed", "fvu", "l0", "dead_frac", "kl_recovered", "loss_recovered")
+    CHECKPOINT_COLUMNS = ("step", "status", "reason", "loss", "cos_to_step0", "tokens_seen", "location")
     VIEWS = ("Overview", "Category", "Latent", "Claims", "SAEs and checkpoints")
 
 
@@ -59,7 +66,7 @@ def _(get_view, open_claim, study):
     mo.stop(get_view() != "Overview")
     no_overview = pages.missing(study, "headline", "claims")
     mo.stop(bool(no_overview), mo.callout(no_overview))
-    overview_claims = pages.claims_table(study, grades=("A", "B", "C"))
+    overview_claims = pages.claims_table(study, {"grade": ["A", "B", "C"]})
 
     overview_list = mo.ui.table(
         overview_claims,
@@ -214,52 +221,64 @@ def _(get_place, get_view, go, study):
 
 
 @app.cell
-def _(get_claim, get_view, go, open_claim, study):
-    # Claims: all of them, with the evidence of the chosen one.
+def _(get_view, study):
+    # Claims: by which of them are listed.
     mo.stop(get_view() != "Claims")
     no_claims = pages.missing(study, "claims", "named_latents")
     mo.stop(bool(no_claims), mo.callout(no_claims))
-    every_claim = pages.claims_table(study)
+    claim_filters = mo.ui.dictionary(
+        {
+            name: mo.ui.multiselect(values, label=label, full_width=False)
+            for name, (label, values) in pages.claim_choices(study).items()
+        }
+    )
+    mo.hstack(list(claim_filters.elements.values()), justify="start", gap=1.5, wrap=True)
+    return (claim_filters,)
 
+
+@app.cell
+def _(claim_filters, get_view, open_claim, study):
+    # Claims: those that are listed.
+    mo.stop(get_view() != "Claims")
+    chosen_claims = pages.claims_table(study, claim_filters.value)
     claims_list = mo.ui.table(
-        every_claim,
+        chosen_claims,
         selection="single",
         page_size=10,
         on_change=open_claim,
         show_download=False,
         show_column_summaries=False,
     )
-    to_category = mo.ui.button(label="open its category", on_change=lambda _: go("Category"))
-    evidence = (
-        [mo.Html(pages.claim_card(study, get_claim())), to_category] if get_claim() else [mo.md("Click a claim.")]
-    )
-    mo.vstack([*evidence, claims_list])
+    mo.vstack([mo.md(f"{chosen_claims.height} claims; click one."), claims_list])
     return
 
 
 @app.cell
-def _(get_view, study):
+def _(get_claim, get_view, go, study):
+    # Claims: the evidence of the chosen one.
+    mo.stop(get_view() != "Claims" or not get_claim())
+    to_category = mo.ui.button(label="open its category", on_change=lambda _: go("Category"))
+    mo.vstack([mo.Html(pages.claim_card(study, get_claim())), to_category])
+    return
+
+
+@app.cell
+def _(get_place, get_view, go, study):
     mo.stop(get_view() != "SAEs and checkpoints")
     no_saes = pages.missing(study, "sae_metrics", "checkpoint_registry")
     mo.stop(bool(no_saes), mo.callout(no_saes))
-    metrics = study.table("sae_metrics")
+    of_model = get_place()["model"]
+    metrics = study.table("sae_metrics", model=of_model)
+    choose_sae_model = mo.ui.dropdown(
+        study.models, value=of_model, label="model", on_change=lambda model: go(**pages.moved(study, model))
+    )
     mo.vstack(
         [
+            choose_sae_model,
             charts.sae_quality(metrics),
-            mo.ui.table(
-                metrics.select(
-                    "model", "step", "layer", "sae_seed", "fvu", "l0", "dead_frac", "kl_recovered", "loss_recovered"
-                ),
-                selection=None,
-                page_size=10,
-            ),
+            mo.ui.table(metrics.select(SAE_COLUMNS).with_columns(cs.float().round(4)), selection=None, page_size=10),
             mo.md("### Checkpoints"),
-            mo.ui.table(
-                study.checkpoints().select(
-                    "model", "step", "status", "reason", "loss", "cos_to_step0", "tokens_seen", "location"
-                ),
-                selection=None,
-            ),
+            mo.ui.table(study.checkpoints(of_model).select(CHECKPOINT_COLUMNS), selection=None),
         ]
     )
     return

@@ -1,13 +1,10 @@
-"""A latent on a card: its name, words, tokens and texts."""
-
-import html
-from collections.abc import Mapping
-from typing import Any
+"""Latents of an open study on cards."""
 
 import polars as pl
 
 import emergence_assets as ea
-from emergence_assets.explorer.token_html import token_html
+from emergence_assets.report.latents.latent_card import N_TEXTS
+from emergence_assets.report.latents.latent_card import latent_card as card
 
 
 def best_latent(
@@ -29,10 +26,10 @@ def latent_card(
     *,
     control_id: str = "none",
     title: str = "",
-    n_texts: int = 5,
+    n_texts: int = N_TEXTS,
     with_weaker: bool = False,
 ) -> str:
-    """Return the card of a latent as HTML.
+    """Return the card of a latent as HTML; see `emergence_assets.report.latents.latent_card`.
 
     Args:
         study: the study.
@@ -46,48 +43,12 @@ def latent_card(
         n_texts: largest number of strongest texts.
         with_weaker: whether texts at lower quantiles are shown too.
     """
-    head = f'<div style="color: gray; font-size: .8rem">{html.escape(title)}</div>' if title else ""
-    box = "border: 1px solid rgba(128,128,128,.35); border-radius: 8px; padding: .7rem .9rem; margin: .25rem 0"
+    shown = {"step": step, "layer": layer, "title": title, "n_texts": n_texts, "with_weaker": with_weaker}
     if latent is None:
-        return f'<div style="{box}">{head}<i>no latent is named here</i></div>'
+        return card(None, pl.DataFrame(), **shown)
     key = {"control_id": control_id, "sae_seed": seed, "latent": latent}
-    row = study.table("named_latents", model=model, step=step, layer=layer).filter(**key).row(0, named=True)
-    texts = study.table("latent_examples", model=model, step=step, layer=layer).filter(**key).sort("rank")
-    strongest = texts.filter(kind="strongest").head(n_texts)
-    largest = max((value or 0.0 for values in texts["activations"] for value in values), default=0.0)
-    lines = [
-        f"<b>{html.escape(row['name'])}</b>",
-        f'<span style="color: gray; font-size: .85rem">latent {latent}, step {step:,}, layer {layer}, '
-        f"{'seed' if control_id == 'none' else 'random encoder'} {seed}; active on {row['density']:.1%} of the texts"
-        "</span>",
-        _listed("words", row["words"], row["words_z"]),
-        _listed("raises", row["raised"], row["raised_by"]),
-        _listed("lowers", row["lowered"], row["lowered_by"]) if with_weaker else "",
-        _listed("best latent of", row["best_of"]) if with_weaker else "",
-        _listed("accepted for", row["accepted_for"]) if with_weaker else "",
-    ]
-    lines += [_text(one, largest) for one in strongest.iter_rows(named=True)]
-    if with_weaker:
-        lines.append('<div style="color: gray; font-size: .85rem; margin-top: .4rem">weaker texts</div>')
-        lines += [_text(one, largest) for one in texts.filter(kind="quantile").iter_rows(named=True)]
-    return f'<div style="{box}">{head}{"".join(f"<div>{line}</div>" for line in lines if line)}</div>'
-
-
-def _listed(what: str, names: list[str], values: list[float] | None = None) -> str:
-    if not names:
-        return ""
-    shown = [
-        f'<bdi title="{values[place]:.2f}">{html.escape(name.strip() or repr(name))}</bdi>'
-        if values
-        else html.escape(name)
-        for place, name in enumerate(names[:8])
-    ]
-    return f'<span style="font-size: .85rem"><span style="color: gray">{what}</span> {", ".join(shown)}</span>'
-
-
-def _text(row: Mapping[str, Any], largest: float) -> str:
-    return (
-        f'<div style="margin: .3rem 0; font-size: .85rem" title="{html.escape(str(row["text_id"]))}">'
-        f'<span style="color: gray">{row["activation"]:.2g}</span> '
-        f"{token_html(row['tokens'], row['activations'], largest)}</div>"
+    named, examples = (
+        study.table(name, model=model, step=step, layer=layer).filter(**key)
+        for name in ("named_latents", "latent_examples")
     )
+    return card(named.row(0, named=True), examples, **shown)

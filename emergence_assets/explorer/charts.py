@@ -34,8 +34,8 @@ def heat_map(rows: pl.DataFrame, value: str = "p_best") -> alt.Chart:
         alt.Chart(measured)
         .mark_rect()
         .encode(
-            x=alt.X("step_name:O", sort=steps, title="training step"),
-            y=alt.Y("layer:O", sort="descending", title="layer"),
+            x=alt.X("step_name:O", sort=steps, title="training step", axis=alt.Axis(labelOverlap=True)),
+            y=alt.Y("layer:O", sort="descending", title="layer", axis=alt.Axis(labelOverlap=True)),
             color=alt.Color(f"{value}:Q", scale=scale, title={"p_best": "AUROC", "net": "net of random"}[value]),
             tooltip=["step:Q", "layer:Q", alt.Tooltip("p_best:Q", format=".3f"), alt.Tooltip("net:Q", format="+.3f")],
         )
@@ -49,8 +49,10 @@ def _lines(rows: pl.DataFrame, x: str, title: str, scale: alt.Scale) -> Chart:
     )
     every = pl.concat([rows, dense], how="vertical_relaxed")
     base = alt.Chart(every).encode(
-        x=alt.X(f"{x}:Q", title=title, scale=scale, axis=alt.Axis(format="~s", tickMinStep=1)),
-        color=alt.Color("what:N", scale=_COLOURS, title=None, legend=alt.Legend(orient="bottom", columns=2)),
+        x=alt.X(f"{x}:Q", title=title, scale=scale, axis=alt.Axis(format="~s", tickMinStep=1, labelOverlap=True)),
+        color=alt.Color(
+            "what:N", scale=_COLOURS, title=None, legend=alt.Legend(orient="bottom", columns=2, symbolOpacity=1)
+        ),
     )
     band = base.mark_area(opacity=0.2).encode(y=alt.Y("p_best_lo:Q", scale=_AUROC), y2="p_best_hi:Q")
     line = base.mark_line(point=True).encode(
@@ -93,21 +95,24 @@ def over_sizes(study: ea.StudyResults, level: str, category: str) -> alt.Chart |
     )
 
 
-def sae_quality(metrics: pl.DataFrame) -> alt.Chart:
-    """Return FVU of all SAEs over layers, a line per model and step."""
-    return (
-        alt.Chart(metrics.with_columns(run=pl.format("{} step {}", "model", "step")))
-        .mark_line(point=True)
-        .encode(
-            x=alt.X("layer:Q", title="layer", axis=alt.Axis(tickMinStep=1, format="d")),
-            y=alt.Y("mean(fvu):Q", title="fraction of variance unexplained"),
-            color=alt.Color("run:N", title=None),
-            tooltip=[
-                "run:N",
-                "layer:Q",
-                alt.Tooltip("mean(fvu):Q", format=".3f"),
-                alt.Tooltip("mean(l0):Q", format=".1f"),
-            ],
+def sae_quality(metrics: pl.DataFrame) -> alt.HConcatChart:
+    """Return FVU, L0 and dead latents of the SAEs of one model over steps and layers, means over seeds.
+
+    Args:
+        metrics: rows of `sae_metrics` of one model.
+    """
+    cells = metrics.group_by("step", "layer", maintain_order=True).agg(pl.col("fvu", "l0", "dead_frac").mean())
+    steps = cells.sort("step")["step"].unique(maintain_order=True).cast(pl.String).to_list()
+    base = alt.Chart(cells.with_columns(step_name=pl.col("step").cast(pl.String))).mark_rect()
+    titles = {"fvu": "FVU", "l0": "L0", "dead_frac": "dead latents"}
+    return alt.hconcat(
+        *(
+            base.encode(
+                x=alt.X("step_name:O", sort=steps, title="training step", axis=alt.Axis(labelOverlap=True)),
+                y=alt.Y("layer:O", sort="descending", title="layer", axis=alt.Axis(labelOverlap=True)),
+                color=alt.Color(f"{name}:Q", title=title, scale=alt.Scale(scheme="viridis")),
+                tooltip=["step:Q", "layer:Q", *(alt.Tooltip(f"{one}:Q", format=".3f") for one in titles)],
+            ).properties(width=260, height=220, title=title)
+            for name, title in titles.items()
         )
-        .properties(width=640, height=260)
-    )
+    ).resolve_scale(color="independent")

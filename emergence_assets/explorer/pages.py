@@ -25,10 +25,11 @@ def chosen(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def missing(study: ea.StudyResults, *tables: str) -> str:
     """Return why a view has nothing to show yet: the first table that is not made, with the command that makes it."""
     for name in tables:
-        try:
-            study.scan(name)
-        except ea.EmergenceError as error:
-            return str(error)
+        if not study.is_made(name):
+            try:
+                study.scan(name)
+            except ea.EmergenceError as error:
+                return str(error)
     return ""
 
 
@@ -98,10 +99,26 @@ def headline(study: ea.StudyResults) -> str:
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{cells}</tbody></table>"
 
 
-def claims_table(study: ea.StudyResults, grades: Sequence[str] = ()) -> pl.DataFrame:
-    """Return the claims, a row each, best grade first."""
+def claim_choices(study: ea.StudyResults) -> dict[str, tuple[str, list[str]]]:
+    """Return by what claims can be chosen: column to label and values that occur."""
     claims = study.table("claims")
-    claims = claims.filter(pl.col("grade").is_in(list(grades))) if grades else claims
+    labels = {"grade": "grade", "kind": "kind", "model": "model", "category": "category", "failed": "control failed"}
+    found = claims.with_columns(failed=pl.col("controls_failed")).explode("failed")
+    return {name: (label, found[name].drop_nulls().unique().sort().to_list()) for name, label in labels.items()}
+
+
+def claims_table(study: ea.StudyResults, chosen: Mapping[str, Sequence[str]]) -> pl.DataFrame:
+    """Return claims, a row each, best grade first.
+
+    Args:
+        study: the study.
+        chosen: column of `claim_choices` to the values of the claims that are wanted; none for all values.
+    """
+    claims = study.table("claims")
+    for name, values in chosen.items():
+        if values:
+            one_of = pl.col("controls_failed").list.set_intersection(list(values)).list.len() > 0
+            claims = claims.filter(one_of if name == "failed" else pl.col(name).is_in(list(values)))
     return claims.select(
         pl.col("claim_id").alias("#"),
         "grade",

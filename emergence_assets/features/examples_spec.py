@@ -17,8 +17,9 @@ from resources.files.provenance import canonical_json
 from resources.tables.check import Check, between
 
 SHOW_ALL, SHOW = (f"emergence_assets.features.examples.worker:{name}" for name in ("show_checkpoint", "show_cell"))
-N_EXAMPLES, EXAMPLE_BYTES, LATENT_BYTES = 10, 90.0, 300.0
-"""Examples of a latent, and bytes of compressed parquet of an example and of a latent; measured 2026-12-01."""
+NAMED_PER_CATEGORY, LATENT_BYTES, FILE_BYTES = 0.35, 1120.0, 8000.0
+"""Named latents of a dictionary per category, since one latent is the best of several; bytes of a latent with its ten
+examples, and of both files without any. Measured on the studies quick and default, 2026-12-01."""
 
 
 def _jobs(plan: Plan, due: Due) -> list[Job]:
@@ -40,9 +41,9 @@ def _jobs(plan: Plan, due: Due) -> list[Job]:
 
 
 def _n_bytes(study: Study, _cell: Cell, counts: TextCounts) -> float:
-    """Predict the bytes: the best latent of every category in each SAE and one random encoder, and as many accepted."""
-    n_latents = (2 * len(study.sae.seeds) + 1) * len(counts.category_sizes)
-    return 4000 + n_latents * (LATENT_BYTES + N_EXAMPLES * EXAMPLE_BYTES)
+    """Predict the bytes, from the categories and the dictionaries: one per SAE seed, and one random encoder."""
+    n_latents = NAMED_PER_CATEGORY * (len(study.sae.seeds) + 1) * len(counts.category_sizes)
+    return FILE_BYTES + LATENT_BYTES * n_latents
 
 
 LATENT_EXAMPLES = replace(

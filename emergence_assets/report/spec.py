@@ -80,6 +80,8 @@ def _arguments(plan: Plan, cell: Cell, required: Required) -> dict[str, Any]:
         "origin": origin,
         "checks": check_counts(plan, REPORT, cell),
         "texts": probe_report(plan.study, plan.storage).warnings,
+        "seed": plan.study.sae.seeds[0],
+        "data": str(plan.storage.data),
     }
 
 
@@ -88,7 +90,7 @@ REPORT = AssetSpec(
     stage="report",
     description="One HTML page with the finding, its controls and charts; opens without a network.",
     grid="study",
-    inputs=("checkpoint_registry", *TABLES, "model_seeds"),
+    inputs=("checkpoint_registry", *TABLES, "model_seeds", "latent_examples"),
     make="emergence_assets.report.page.worker:write_report",
     jobs=_jobs,
     tables=(HEADLINE,),

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import emergence_assets as ea
-from tests.conftest import TINY
+from tests.conftest import TINY, copied
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 MODEL, STEP, LAYER = "gloss-tiny", 6, 1
@@ -74,6 +74,20 @@ def test_tables_are_those_on_the_disk(study: ea.StudyResults, finished_study: Pa
 
 
 @pytest.mark.slow
+def test_a_table_is_made_as_soon_as_one_file_of_it_is_there(finished_study: Path, tmp_path: Path) -> None:
+    copied(finished_study, tmp_path / "data")
+    study = ea.open_study(TINY, data=tmp_path / "data")
+    every = list((tmp_path / "data/tiny/tables/named_latents").rglob("*.parquet"))
+    for path in every[:-1]:
+        path.unlink()
+    assert study.is_made("named_latents")
+    assert study.is_made("claims")
+    every[-1].unlink()
+    assert not study.is_made("named_latents")
+    with pytest.raises(ea.EmergenceError, match="There is no table"):
+        study.is_made("nothing")
+
+
 def test_activations_and_saes_fit_each_other(study: ea.StudyResults) -> None:
     activations, sae = study.activations(MODEL, STEP, LAYER), study.sae(MODEL, STEP, LAYER)
     rows = activations.rows.float32()

@@ -1,5 +1,6 @@
 """The explorer in Chromium: every view is opened and clicked through, without a request to the outside."""
 
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ def open_view(page: Page, name: str) -> None:
 
 
 def test_the_headline_has_its_controls(page: Page) -> None:
-    expect(page.get_by_text("random direction")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("columnheader", name="random direction")).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_role("cell", name="gloss-tinier")).to_be_visible()
     page.screenshot(path=ARTEFACTS / "explorer-overview.png")
 
@@ -94,6 +95,44 @@ def test_two_clicks_lead_from_the_list_of_claims_to_the_texts_of_a_latent(page: 
     page.screenshot(path=ARTEFACTS / "explorer-claim.png", full_page=True)
     page.get_by_role("button", name="open its category").click()
     expect(page.get_by_text("this cell").first).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_claims_are_filtered_by_kind(page: Page, data: Path) -> None:
+    claims = ea.open_study(TINY, data=data).table("claims")
+    kind, n_claims = claims.group_by("kind").len().sort("len", "kind").row(0)
+    assert n_claims < claims.height
+    open_view(page, "Claims")
+    expect(page.get_by_text(f"{claims.height} claims; click one")).to_be_visible(timeout=PATIENCE_MS)
+    page.locator("marimo-multiselect").nth(1).get_by_text("Select...").click()
+    page.get_by_role("option", name=kind, exact=True).click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_text(f"{n_claims} claims; click one")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_it_is_dark_where_the_system_is_dark(browser: Browser, address: str) -> None:
+    paper = {}
+    for scheme in ("light", "dark"):
+        page = browser.new_page(color_scheme=scheme)
+        page.goto(address)
+        open_view(page, "Category")
+        expect(page.get_by_text("this cell").first).to_be_visible(timeout=PATIENCE_MS)
+        page.screenshot(path=ARTEFACTS / f"explorer-{scheme}.png", full_page=True)
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        paper[scheme] = sum(map(float, re.findall(r"[\d.]+", colour)[:3]))
+        page.close()
+    assert paper["dark"] < 0.2 * paper["light"]
+
+
+def test_edit_opens_a_copy_as_a_notebook(browser: Browser, data: Path, tmp_path: Path) -> None:
+    with running_explorer(data, TINY, "--edit", folder=tmp_path) as address:
+        page = browser.new_page(viewport={"width": 1500, "height": 1100})
+        page.goto(address)
+        # marimo runs no cell of a notebook before it is asked to.
+        page.get_by_test_id("run-button").last.click(timeout=PATIENCE_MS)
+        expect(page.get_by_role("columnheader", name="random direction")).to_be_visible(timeout=PATIENCE_MS)
+        page.screenshot(path=ARTEFACTS / "explorer-notebook.png")
+        page.close()
+    assert "open_study" in (tmp_path / "explore_tiny.py").read_text(encoding="utf-8")
 
 
 def test_saes_and_checkpoints_are_listed(page: Page) -> None:

@@ -1,5 +1,6 @@
-"""Claims of a study with their grades: the first section after the finding."""
+"""Claims of a study: those that may be repeated, and the others behind a fold."""
 
+import html
 from collections import Counter
 
 import polars as pl
@@ -29,27 +30,73 @@ _MEANING = {
 
 
 def claims_sentence(claims: pl.DataFrame) -> str:
-    """Count the claims by grade, with the meaning of every grade."""
+    """Count the claims that may be repeated, with the meaning of the grades."""
     if claims.is_empty():
         return "No claim has been tested against its controls yet."
     counts = Counter(claims["grade"])
-    listed = ", ".join(f"{counts[grade]} {grade} ({_MEANING[grade]})" for grade in GRADES)
+    listed = " and ".join(f"{counts[grade]} of grade {grade} ({_MEANING[grade]})" for grade in SUPPORTED)
     n_supported = sum(counts[grade] for grade in SUPPORTED)
     return (
-        f"Number of claims that were fixed in advance and tested against their controls: {claims.height}. Grades: "
-        f"{listed}. Only claims of grade {' or '.join(SUPPORTED)} may be repeated: {n_supported}; those of grade B "
-        "together with the controls that failed or were not measured. A claim for which model_seed was not measured is "
-        "about one training run."
+        f"{claims.height} claims were fixed in advance and tested against their controls. {n_supported or 'None'} of "
+        f"them may be repeated: {listed}. Repeat a claim of grade B together with the controls that failed or were not "
+        "measured. A claim for which model_seed was not measured is about one training run."
     )
 
 
-def claims_table(claims: pl.DataFrame, fingerprint: str) -> str:
-    """List the claims about means over categories and about all latents, with failed controls and lineage ids.
+def supported_claims(claims: pl.DataFrame, fingerprint: str) -> str:
+    """List the claims of grade A and B: those about means one by one, those about single categories by kind and model.
 
     Args:
         claims: see `CLAIMS`.
         fingerprint: fingerprint of the table of claims; empty when it is not known.
     """
+    supported = claims.filter(pl.col("grade").is_in(SUPPORTED))
+    means = supported.filter(pl.col("category").is_null())
+    singles = supported.filter(pl.col("category").is_not_null())
+    tables = ""
+    if not means.is_empty():
+        caption = "Claims of grade A or B about means over categories and about all latents, with 95 % intervals"
+        tables += _claims_table(caption, means, fingerprint, "claims")
+    if not singles.is_empty():
+        rows = [
+            {"kind": kind, "model": model or "all sizes", "n": part.height, "categories": ", ".join(part["category"])}
+            for (kind, model), part in singles.group_by("kind", "model", maintain_order=True)
+        ]
+        columns: Columns = {"kind": text("kind"), "model": text("model"), "claims": integer("n")}
+        columns |= {"categories": text("categories")}
+        tables += html_table("Claims of grade A or B about single categories", columns, rows, "single-claims")
+    return tables
+
+
+def other_claims(claims: pl.DataFrame, fingerprint: str) -> str:
+    """Count the claims of grade C and the rejected ones, and list them behind a fold.
+
+    Args:
+        claims: see `CLAIMS`.
+        fingerprint: fingerprint of the table of claims; empty when it is not known.
+    """
+    others = claims.filter(~pl.col("grade").is_in(SUPPORTED))
+    if others.is_empty():
+        return ""
+    counts = Counter(others["grade"])
+    listed = "; ".join(
+        f"{counts[grade]} {'rejected' if grade == 'reject' else f'of grade {grade}'} ({_MEANING[grade]})"
+        for grade in GRADES
+        if counts[grade]
+    )
+    caption = (
+        "Claims about means over categories and about all latents that may not be repeated, with 95 % intervals. An "
+        "entry gate under controls failed: the claim does not meet the criteria of its own table. Those of a rise ask "
+        "for a distance of at least 0.05 between the last three checkpoints and step 0, those of a date for a curve "
+        "that shows it"
+    )
+    means = others.filter(pl.col("category").is_null())
+    table = "" if means.is_empty() else _claims_table(caption, means, fingerprint, "other-claims")
+    tables = table + _counts(claims)
+    return f'<details id="may-not"><summary>May not be repeated: {html.escape(listed)}</summary>{tables}</details>'
+
+
+def _claims_table(caption: str, claims: pl.DataFrame, fingerprint: str, name: str) -> str:
     columns: Columns = {
         "claim": lambda row: (f"claims/{row['claim_id']}", f"{row['claim_id']:06d}"),
         "grade": text("grade"),
@@ -60,21 +107,12 @@ def claims_table(claims: pl.DataFrame, fingerprint: str) -> str:
         "controls not measured": lambda row: text_cell(", ".join(row["controls_missing"]) or UNKNOWN),
         "lineage id": lambda row: text_cell(claim_lineage_id(row["claim_id"], fingerprint) or UNKNOWN),
     }
-    return html_table(
-        "Claims about means over categories and about all latents, with 95 % intervals. An entry gate under controls "
-        "failed: the claim does not meet the criteria of its own table. Those of a rise ask for a distance of at "
-        "least 0.05 between the last three checkpoints and step 0, those of a date for a curve that shows it",
-        columns,
-        known_rows(claims.filter(pl.col("category").is_null())),
-        "claims",
-    )
+    return html_table(caption, columns, known_rows(claims), name)
 
 
-def single_claims_table(claims: pl.DataFrame) -> str:
+def _counts(claims: pl.DataFrame) -> str:
     """Count the claims about single categories by kind, model and grade, with the controls that fail most often."""
     singles = claims.filter(pl.col("category").is_not_null())
-    if singles.is_empty():
-        return ""
     rows = []
     for (kind, model), part in singles.group_by("kind", "model", maintain_order=True):
         counts = Counter(part["grade"])
@@ -84,6 +122,8 @@ def single_claims_table(claims: pl.DataFrame) -> str:
             | {"kind": kind, "model": model or "all sizes", "not met": part.height - int(part["passes_gate"].sum())}
             | {"failed": ", ".join(f"{name} {number}" for name, number in failed.most_common(3)) or UNKNOWN}
         )
+    if not rows:
+        return ""
     columns: Columns = {
         "kind": text("kind"),
         "model": text("model"),

@@ -17,12 +17,13 @@ from emergence_assets.report.charts.figures import Figure
 from emergence_assets.report.charts.readings import ReportTables, category_histories, models_by_size, size_points
 from emergence_assets.report.charts.theme import COLOURS, FONT, chart_svg
 from emergence_assets.report.figure_tables import FIGURE_TABLES
+from emergence_assets.report.latents.category_latents import CategoryLatent
 from emergence_assets.report.page.checkpoint_section import checkpoint_sentence, checkpoint_table
 from emergence_assets.report.page.claims_section import (
     claim_lineage_id,
     claims_sentence,
-    claims_table,
-    single_claims_table,
+    other_claims,
+    supported_claims,
 )
 from emergence_assets.report.page.data_quality_section import (
     data_quality_sentence,
@@ -37,7 +38,14 @@ from emergence_assets.report.page.html_tables import (
     seeds_table,
     size_table,
 )
-from emergence_assets.report.page.sentences import category_sentence, layer_sentence, size_sentence
+from emergence_assets.report.page.latents_section import latents_section
+from emergence_assets.report.page.sentences import (
+    category_sentence,
+    fading_sentence,
+    layer_sentence,
+    size_sentence,
+    time_sentence,
+)
 
 
 def build_page(
@@ -46,6 +54,7 @@ def build_page(
     provenance: Sequence[Mapping[str, Any]],
     checks: Sequence[Mapping[str, Any]],
     texts: Sequence[str],
+    latents: Sequence[CategoryLatent] = (),
     *,
     study: str,
     description: str,
@@ -62,6 +71,7 @@ def build_page(
         provenance: one row per result that the page was made from, for example asset, fingerprint, code version, date.
         checks: rows of `data_quality.check_counts`.
         texts: what is wrong with the probe texts, `ProbeReport.warnings`.
+        latents: `category_latents` of the claims that may be repeated.
         study: name of the study.
         description: description of the study.
         recipe: the study file, as YAML or JSON.
@@ -102,11 +112,16 @@ def build_page(
         font=FONT,
         finding=_finding(found),
         result=found.result.replace(" ", "-"),
-        claims_sentence=_paragraph(claims_sentence(tables.claims)),
-        claims=claims_table(tables.claims, of_claims),
-        single_claims=single_claims_table(tables.claims),
-        headline=headline_table(tables.headline, level),
+        time_sentence=_paragraph(caution + time_sentence(tables.headline, tables.claims, level)),
         layer_sentence=_paragraph(layer_sentence(tables.emergence_over_space, level, largest)),
+        fading_sentence=_paragraph(fading_sentence(tables.claims)),
+        claims_sentence=_paragraph(claims_sentence(tables.claims)),
+        supported_claims=supported_claims(tables.claims, of_claims),
+        other_claims=other_claims(tables.claims, of_claims),
+        limits=_limits(found),
+        latents=latents_section(latents),
+        controls=_paragraph(found.controls),
+        headline=headline_table(tables.headline, level),
         size_sentence=_paragraph(caution + size_sentence(tables.emergence_over_scale, level)),
         size_table=size_table(tables.emergence_over_scale, level),
         seeds_table=seeds_table(tables.model_seeds, level),
@@ -146,7 +161,10 @@ def json_for_script(value: Any) -> str:
 
 
 _CAUTION = "A control failed or is missing (see the finding), so the numbers below are no evidence of emergence. "
-_OPTIONAL = ("controls_at_last_step", "share_emerged", "half_steps_by_category", "shares_by_category")
+_OPTIONAL = (
+    *("controls_at_last_step", "share_emerged", "half_steps_by_category", "use_by_category"),
+    *("profiles_by_depth", "index_over_steps", "shares_by_category"),
+)
 """Figures that the page leaves out without a word where they have no data."""
 _NOTHING = '<p class="nothing">There is no data for this chart yet.</p>'
 
@@ -162,13 +180,13 @@ def _figure(figure: Figure, fingerprint: str) -> str:
 
 
 def _finding(found: Finding) -> str:
+    others = f"<p><strong>Other models.</strong> {html.escape(found.others)}</p>" if found.others else ""
+    return f'<p class="lead">{html.escape(found.lead)}</p>{others}'
+
+
+def _limits(found: Finding) -> str:
     limits = "".join(f"<li>{html.escape(limit)}</li>" for limit in found.limits)
-    return (
-        f'<p class="lead">{html.escape(found.lead)}</p>'
-        + (f"<p><strong>Other models.</strong> {html.escape(found.others)}</p>" if found.others else "")
-        + (f"<p><strong>Controls.</strong> {html.escape(found.controls)}</p>" if found.controls else "")
-        + (f"<h3>What may not be concluded</h3><ul>{limits}</ul>" if limits else "")
-    )
+    return f"<h3>What may not be concluded</h3><ul>{limits}</ul>" if limits else ""
 
 
 def _paragraph(sentence: str) -> str:

@@ -1,4 +1,4 @@
-"""Sentences about sizes, layers and categories, derived from the tables; formatting of numbers."""
+"""Sentences about training, sizes, layers and categories, derived from the tables; formatting of numbers."""
 
 import math
 from typing import Any
@@ -6,12 +6,52 @@ from typing import Any
 import polars as pl
 from polars import selectors as cs
 
+from emergence_assets.emergence.claims.grading import SUPPORTED
 from emergence_assets.emergence.time.rises import CHECKPOINTS_FOR_A_DATE
 from emergence_assets.report.charts.readings import category_histories, mean_row, size_row
 
 UNKNOWN = "\N{EN DASH}"
 """Placeholder for a number that is not known."""
 MINUS = "\N{MINUS SIGN}"
+
+
+def time_sentence(headline: pl.DataFrame, claims: pl.DataFrame, level: str) -> str:
+    """Compare presence in the largest model at its first and last step with random directions, and date the rise."""
+    rows = known_rows(headline.filter(category_level=level, control_id="none").sort("n_params_nonemb", "model"))
+    if not rows:
+        return ""
+    row = rows[-1]
+    first = "before training" if row["step_first"] == 0 else f"at step {row['step_first']:,}"
+    words = (
+        f"Take a text of one {level} and a text of another. The best latent of {row['model']} for the {level} is more "
+        f"active on its own text with probability {number(row['p_first'])} {first} and {number(row['p_last'])} at step "
+        f"{row['step_last']:,}; 0.5 is chance."
+    )
+    if row["p_random_last"] is not None:
+        words += (
+            f" Random directions in the same vectors go from {number(row['p_random_first'])} to "
+            f"{number(row['p_random_last'])} without any training of a dictionary; net of them the rise is "
+            f"{signed(row['net_rise'])} ({span(row['net_rise_lo'], row['net_rise_hi'], signed)})."
+        )
+    dates = claims.filter(pl.col("category").is_null(), kind="timing", model=row["model"], category_level=level)
+    dates = dates.filter(pl.col("grade").is_in(SUPPORTED), pl.col("estimate").is_not_null())
+    if dates.is_empty():
+        return f"{words} By which step half of the rise is reached is not established."
+    date = dates.row(0, named=True)
+    between = "" if date["lo"] is None else f" (95 % interval {date['lo']:,.0f} to {date['hi']:,.0f})"
+    return f"{words} Half of the rise is reached by step {date['estimate']:,.0f}{between}."
+
+
+def fading_sentence(claims: pl.DataFrame) -> str:
+    """Count the categories that are shown to fade in the middle layers and to return."""
+    tested = claims.filter(pl.col("category").is_not_null(), kind="reactivation")
+    if tested.is_empty():
+        return "No category was tested for fading in the middle layers and returning later."
+    n_shown = tested.filter(pl.col("grade").is_in(SUPPORTED)).height
+    return (
+        "Number of claims that a category fades in the middle layers and returns later, by a claim of grade A or B: "
+        f"{n_shown} of {tested.height} tested."
+    )
 
 
 def size_sentence(scale: pl.DataFrame, level: str) -> str:
@@ -66,10 +106,7 @@ def layer_sentence(space: pl.DataFrame, level: str, model: str) -> str:
     )
     if row["peak_depth_hi"] - row["peak_depth_lo"] > 0.5:
         peak += ", so no layer stands out"
-    return (
-        f"{peak}. Whether a category fades over the layers and returns is tested by claims of its own, if the "
-        "study has enough layers and SAE seeds."
-    )
+    return f"{peak}."
 
 
 def category_sentence(time: pl.DataFrame, level: str, model: str) -> str:

@@ -8,6 +8,7 @@ from emergence_assets.report.spec import HEADLINE_NAME, PAGE_NAME, REPORT, TABLE
 from resources.environment import environment
 from resources.files.atomic import clear_disk_errors, replacing_folder
 from resources.files.records import now, required_from_json, write_folder_record
+from resources.files.storage import Storage
 from resources.tables.parquet import read_tables, write_table
 
 
@@ -21,6 +22,8 @@ def write_report(
     origin: list[dict[str, Any]],
     checks: list[dict[str, Any]],
     texts: list[str],
+    seed: int,
+    data: str,
     report: Any,
 ) -> None:
     """Worker: draw the charts and write the page."""
@@ -31,8 +34,9 @@ def write_report(
     from emergence_assets.emergence.presence.headline import headline
     from emergence_assets.emergence.presence.table import HEADLINE
     from emergence_assets.report.charts.figures import draw_figures
-    from emergence_assets.report.charts.readings import ReportTables, of_sizes
+    from emergence_assets.report.charts.readings import ReportTables, models_by_size, of_sizes
     from emergence_assets.report.charts.theme import chart_png
+    from emergence_assets.report.latents.category_latents import category_latents, supported_categories
     from emergence_assets.report.page.page import build_page
 
     want = required_from_json(required)
@@ -46,6 +50,8 @@ def write_report(
     read["emergence_over_time"] = supported_histories(read["emergence_over_time"], read["claims"])
     shown = ReportTables(level=level, domains=domains, headline=summary_table, **read)
     study = dict(want.recipe["study"])
+    supported = supported_categories(read["claims"], models_by_size(read["category_presence"]))
+    latents = category_latents(supported, Storage(Path(data), study["name"]), seed)
     with debug_mode(False):  # without validation, a quarter of the time of a report; the tests validate every chart
         figures = draw_figures(shown)
     with clear_disk_errors(Path(folder)), replacing_folder(Path(folder)) as temporary:
@@ -58,6 +64,7 @@ def write_report(
             origin,
             checks,
             texts,
+            latents,
             study=study["name"],
             description=study["description"],
             recipe=yaml.safe_dump(study, sort_keys=False),

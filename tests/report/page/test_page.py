@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from html import escape, unescape
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +16,7 @@ from playwright.sync_api import Browser
 from emergence_assets.plan.lineage_id import figure_key, row_id
 from emergence_assets.report.charts.figures import Figure, draw_figures
 from emergence_assets.report.charts.readings import ReportTables
+from emergence_assets.report.figure_tables import FIGURE_TABLES
 from emergence_assets.report.page.data_quality_section import text_findings
 from emergence_assets.report.page.page import build_page, json_for_script
 
@@ -119,7 +121,7 @@ def test_the_page_is_accessible(page: str) -> None:
     assert [tag for tag, _ in tags].count("h1") == 1
     assert all(attrs.get("role") == "img" and attrs.get("aria-label") for tag, attrs in tags if tag == "svg")
     tables = [tag for tag, _ in tags if tag == "table"]
-    assert len(tables) == [tag for tag, _ in tags].count("caption") == 9
+    assert len(tables) == [tag for tag, _ in tags].count("caption") == 11
     assert all(attrs.get("scope") in ("col", "row") for tag, attrs in tags if tag == "th")
     ids = [attrs["id"] for _, attrs in tags if "id" in attrs]
     assert len(ids) == len(set(ids))
@@ -132,11 +134,36 @@ def test_the_page_contains_the_finding_and_all_figures(page: str) -> None:
     assert "Single latents come to separate subject categories during training" in text
     assert "Single latents come to carry it, but it need not be new" in text
     assert "Result of the scale table: insufficient" in text
-    assert page.count("<figure ") == 12
-    assert page.count("<svg ") == 24
+    assert page.count("<figure ") == 13
+    assert page.count("<svg ") == 26
     assert "3f" * 16 in text
     assert "2026-01-01 00:00:00 UTC" in text
     assert "no data for this chart" not in text
+
+
+def test_the_page_opens_with_three_charts_then_claims_then_controls(page: str) -> None:
+    order = re.findall(r'<(?:section|figure) id="([\w-]+)"', page)
+    questions = ["training", "presence-over-time", "layers", "gain-by-layer", "sizes", "presence-over-size"]
+    assert order[:8] == [*questions, "claims-section", "latents"]
+    assert order[8:10] == ["controls", "controls-at-last-step"]
+
+
+def test_every_figure_has_a_place_in_the_page() -> None:
+    template = files("emergence_assets.report.page").joinpath("page_template.html").read_text(encoding="utf-8")
+    assert [name for name in FIGURE_TABLES if f"\n${name}\n" not in template] == []
+
+
+def test_claims_that_may_not_be_repeated_stand_behind_a_fold(page: str, rising: ReportTables) -> None:
+    fold = page[page.index('<details id="may-not">') :]
+    fold = fold[: fold.index("</details>")]
+    before = page[: page.index('<details id="may-not">')]
+    counts = dict(rising.claims.group_by("grade").len().iter_rows())
+    assert f"{counts['reject']} rejected" in fold
+    means = rising.claims.filter(pl.col("category").is_null())
+    assert {"A", "B"} & set(means["grade"])
+    for number, grade in means.select("claim_id", "grade").iter_rows():
+        assert (f">claims/{number}<" in fold) == (grade not in ("A", "B"))
+        assert (f">claims/{number}<" in before) == (grade in ("A", "B"))
 
 
 def test_figures_and_claims_have_the_lineage_ids_of_the_audit(page: str, rising: ReportTables) -> None:

@@ -1,0 +1,1 @@
+"""Latents to look at, as HTML of the report and of the explorer."""
