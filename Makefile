@@ -12,7 +12,7 @@ PEERS := .peers/.set-up
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui status test test-fast test-slow test-browser test-all encoder pretrained check format docs lock bench bench-activations bench-saes calibration gpu peers interop clean
+.PHONY: help run ui status test test-fast test-slow test-browser test-all encoder pretrained check format docs docs-site lock bench bench-activations bench-saes calibration gpu peers interop clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -93,6 +93,11 @@ lock: $(SET_UP) ## follow pyproject.toml and peers.txt in locks/; with UPGRADE=-
 
 docs: $(SET_UP) ## write docs/tables.md anew from the declarations of the tables
 	$(BIN)/python -m scripts.write_tables_page
+
+docs-site: $(SET_UP) ## make a site with search of README.md and docs/, in site/; it opens without a server or a network
+	rm -rf site
+	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going --conf-dir docs --doctree-dir build/doctrees . site
+	@echo "open $(CURDIR)/site/index.html"
 
 bench: $(SET_UP) ## measure; prints a table and writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks

@@ -61,7 +61,8 @@ def test_parts_of_study_files_are_accepted(block: str, tmp_path: Path) -> None:
     if "family" not in shown:
         rest |= {"family": {"source": "hub", "preset": "pythia", "models": ["pythia-70m"]}, "steps": [0, 1]}
     path = tmp_path / "shown.yaml"
-    path.write_text(block + yaml.safe_dump({key: rest[key] for key in rest.keys() - shown.keys()}), encoding="utf-8")
+    missing = {key: rest[key] for key in rest.keys() - shown.keys()}
+    path.write_text(block + (yaml.safe_dump(missing) if missing else ""), encoding="utf-8")
     assert load_study(str(path)).models
 
 

@@ -43,20 +43,32 @@ def claims_sentence(claims: pl.DataFrame) -> str:
     )
 
 
-def supported_claims(claims: pl.DataFrame, fingerprint: str) -> str:
+def supported_claims(claims: pl.DataFrame, fingerprint: str, level: str) -> str:
     """List the claims of grade A and B: those about means one by one, those about single categories by kind and model.
 
     Args:
         claims: see `CLAIMS`.
         fingerprint: fingerprint of the table of claims; empty when it is not known.
+        level: label level of the page; claims about means over the categories of another level stand behind a fold.
     """
     supported = claims.filter(pl.col("grade").is_in(SUPPORTED))
     means = supported.filter(pl.col("category").is_null())
     singles = supported.filter(pl.col("category").is_not_null())
     tables = ""
-    if not means.is_empty():
-        caption = "Claims of grade A or B about means over categories and about all latents, with 95 % intervals"
-        tables += _claims_table(caption, means, fingerprint, "claims")
+    of_level = pl.col("category_level").is_null() | (pl.col("category_level") == level)
+    own, others = means.filter(of_level), means.filter(~of_level)
+    if not own.is_empty():
+        caption = (
+            f"Claims of grade A or B about means over {level} categories and about all latents, with 95 % intervals; "
+            "`emergence claims NUMBER` adds what was found besides"
+        )
+        tables += _claims_table(
+            caption, own.with_columns(findings=pl.lit([], pl.List(pl.String))), fingerprint, "claims"
+        )
+    if not others.is_empty():
+        caption = "Claims of grade A or B about means over the categories of other levels, with 95 % intervals"
+        table = _claims_table(caption, others, fingerprint, "claims-of-levels")
+        tables += f"<details><summary>{others.height} more about other levels</summary>{table}</details>"
     if not singles.is_empty():
         rows = [
             {"kind": kind, "model": model or "all sizes", "n": part.height, "categories": ", ".join(part["category"])}

@@ -116,7 +116,7 @@ def build_page(
         layer_sentence=_paragraph(layer_sentence(tables.emergence_over_space, level, largest)),
         fading_sentence=_paragraph(fading_sentence(tables.claims)),
         claims_sentence=_paragraph(claims_sentence(tables.claims)),
-        supported_claims=supported_claims(tables.claims, of_claims),
+        supported_claims=supported_claims(tables.claims, of_claims, level),
         other_claims=other_claims(tables.claims, of_claims),
         limits=_limits(found),
         latents=latents_section(latents),

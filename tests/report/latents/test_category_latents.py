@@ -49,10 +49,11 @@ def test_the_latent_of_a_category_is_read_from_the_cell_of_its_claim(tmp_path: P
     assert dog.examples["control_id"].unique().to_list() == ["none"]
     assert cat.latent is None
     assert cat.examples.is_empty()
-    html = latents_section([dog, cat, *[dog] * N_OPEN])
+    html = latents_section([dog, *[cat] * N_OPEN, dog])
     assert HOSTILE not in html
-    assert html.count("<details") == N_OPEN + 2
+    assert html.count("<details") == 1 + N_OPEN  # the latent of both dogs is shown once
     assert html.count(" open>") == N_OPEN
+    assert "<strong>dog, dog</strong>" in html
     assert "no latent is named" in html
     with pytest.raises(EmergenceError, match=r"layer=002"):
         category_latents(claims({"layer": 2}), storage, seed=1)
