@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from emergence_assets.checkpoints.models.blocks import blocks, context_limit, stream_width, vocabulary_size
-from emergence_assets.checkpoints.models.stream import model_name, residual_stream, run_texts
+from emergence_assets.checkpoints.models.stream import model_name, residual_stream, run_up_to
 from emergence_assets.texts.tokens import Tokens
 from resources.errors import EmergenceError
 
@@ -45,7 +45,7 @@ def capture_checkpoint(
 ) -> None:
     """Capture all rows of all layers and append them in the order of tokens.h5.
 
-    Texts are padded on the right, see `run_texts`. If a batch exceeds the memory of the device, the batch size is
+    Texts are padded on the right, see `run_up_to`. If a batch exceeds the memory of the device, the batch size is
     halved for the rest of the run.
 
     Args:
@@ -79,7 +79,7 @@ def capture_checkpoint(
     # layer have to come back bit for bit.
     n_layers = max(len(blocks(model, blocks_name)), len(layers))
     max_rows = max(1, staged_bytes // (n_layers * stream_width(model) * getattr(torch, dtype).itemsize))
-    batch = _Batch(model, torch.device(device), batch_size, layers, append, dtype)
+    batch = _Batch(model, torch.device(device), batch_size, layers, append, dtype, blocks_name)
     with residual_stream(model, layers, blocks_name) as resid, torch.inference_mode():
         every_position = tokens.positions == "all"
         n_rows = [len(ids) - 1 if every_position else 1 for ids in training_ids]
@@ -103,6 +103,7 @@ class _Batch:
     layers: Sequence[int]
     append: Append
     dtype: str
+    blocks_name: str | None
 
     def run(self, resid: Mapping[int, Tensor], texts: Sequence[np.ndarray], picks: Picks) -> Iterator[int]:
         """Run texts in batches of similar length, put the picked rows back in order, and append them.
@@ -148,10 +149,10 @@ class _Batch:
         yield len(texts)
 
     def _forward(self, texts: Sequence[np.ndarray], n_tokens: np.ndarray) -> Tensor:
-        """Run a batch through the model, whose hooks record the layers; returns the tokens per text, [b]."""
+        """Run a batch up to the last layer, while hooks record the layers; returns the tokens per text, [b]."""
         ids_bt = padded_ids(texts).to(self.device)
         n_tokens_b = torch.from_numpy(n_tokens).to(self.device)
-        run_texts(self.model, ids_bt, n_tokens_b)
+        run_up_to(self.model, max(self.layers), ids_bt, n_tokens_b, self.blocks_name)
         return n_tokens_b
 
     def _shrink(self, n_texts: int, error: torch.OutOfMemoryError) -> None:

@@ -129,6 +129,45 @@ def run_texts(model: PreTrainedModel, ids_bt: Tensor, n_tokens_b: Tensor | None 
     return body(input_ids=ids_bt, **options)
 
 
+class _Reached(Exception):
+    """The last wanted block has run."""
+
+
+def run_up_to(
+    model: PreTrainedModel,
+    layer: int,
+    ids_bt: Tensor,
+    n_tokens_b: Tensor | None = None,
+    blocks_name: str | None = None,
+) -> None:
+    """Run texts through a model up to the output of a layer, as far as a residual stream up to there needs it.
+
+    Args:
+        model: In evaluation mode.
+        layer: Index of the last block that is run; -1 for none. Its output and those before it are the same as in
+            `run_texts`, bit for bit.
+        ids_bt: Token ids, padded on the right.
+        n_tokens_b: Tokens of each text; by default no text is padded.
+        blocks_name: Module path of the list of blocks; by default it is found.
+    """
+
+    def stop(*_: object) -> None:
+        raise _Reached
+
+    block_list = blocks(model, blocks_name)
+    # Hooks run in the order in which they were added: those that record the stream come before this one.
+    if layer == EMBEDDING:
+        handle = block_list[0].register_forward_pre_hook(stop)
+    else:
+        handle = block_list[layer].register_forward_hook(stop)
+    try:
+        run_texts(model, ids_bt, n_tokens_b)
+    except _Reached:
+        pass
+    finally:
+        handle.remove()
+
+
 def model_name(model: PreTrainedModel) -> str:
     """Return the name of a model for messages: its folder, else its class."""
     return str(getattr(model.config, "name_or_path", "") or type(model).__name__)

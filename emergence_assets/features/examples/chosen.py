@@ -19,7 +19,7 @@ from resources.tables.parquet import read_table
 
 N_STRONGEST = 5
 """Strongest texts of a latent."""
-QUANTILES = (0.9, 0.7, 0.5, 0.3, 0.1)
+QUANTILES = (0.75, 0.5, 0.25)
 """Quantiles of a latent's active texts that are shown beside the strongest."""
 
 

@@ -8,7 +8,8 @@ Shape suffixes: p texts, w words.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+
+from emergence_assets.features.statistics.categorical_latents import TextFacts
 
 PRIOR = 100.0
 """Sum of the prior counts of all words: about the words of eight texts."""
@@ -16,19 +17,16 @@ MIN_Z = 2.0
 """Smallest z of a word that is named."""
 
 
-def distinctive_words(
-    has_word_pw: csr_matrix, words: tuple[str, ...], active_p: NDArray[np.intp], n_words: int = 8
-) -> list[tuple[str, float]]:
+def distinctive_words(facts: TextFacts, active_p: NDArray[np.intp], n_words: int = 8) -> list[tuple[str, float]]:
     """Return the words with the largest z in some texts against all other texts, with z; only those above `MIN_Z`.
 
     Args:
-        has_word_pw: 1 where a text contains a word.
-        words: the words.
+        facts: words of all texts.
         active_p: indexes of the texts.
         n_words: largest number of words.
     """
-    total_w = np.asarray(has_word_pw.sum(axis=0), dtype=np.float64).ravel()
-    own_w = np.asarray(has_word_pw[active_p].sum(axis=0), dtype=np.float64).ravel()
+    total_w = facts.n_texts_w
+    own_w = np.asarray(facts.has_word_pw[active_p].sum(axis=0), dtype=np.float64).ravel()
     other_w, prior_w = total_w - own_w, PRIOR * total_w / max(total_w.sum(), 1)
     here = own_w > 0
     if not here.any():
@@ -42,4 +40,4 @@ def distinctive_words(
     z = (log_odds(own_w) - log_odds(other_w)) / np.sqrt(variance)
     order = np.argsort(-z, kind="stable")[:n_words]
     places = np.flatnonzero(here)
-    return [(words[places[place]], float(z[place])) for place in order if z[place] > MIN_Z]
+    return [(facts.words[places[place]], float(z[place])) for place in order if z[place] > MIN_Z]

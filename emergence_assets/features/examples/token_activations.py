@@ -3,6 +3,7 @@
 Shape suffixes: b texts of a batch · t positions · r rows · n latents.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from emergence_assets.activations.forward.capture import padded_ids
 from emergence_assets.activations.forward.worker import LoadedCheckpoint
-from emergence_assets.checkpoints.models.stream import residual_stream, run_texts
+from emergence_assets.checkpoints.models.stream import residual_stream, run_up_to
 from emergence_assets.features.examples.chosen import Dictionary
 from emergence_assets.saes.model.sae import SAE
 
@@ -23,7 +24,7 @@ Activations = dict[tuple[int, int, int, int], NDArray[np.float32]]
 def token_activations(
     loaded: LoadedCheckpoint, dictionaries: Mapping[int, Sequence[Dictionary]], report: Callable[[int, int, str], None]
 ) -> Activations:
-    """Run every text that shows a latent of any layer once.
+    """Run every text that shows a latent of any layer once, up to the last such layer.
 
     Args:
         loaded: the checkpoint.
@@ -38,19 +39,21 @@ def token_activations(
                     of_text = wanted.setdefault(example.text, {}).setdefault(layer, {})
                     of_text.setdefault(number, []).append(one.latent)
     device, found = torch.device(loaded.accelerator.device), {}
-    texts = sorted(wanted, key=lambda text: len(loaded.tokens.probe_ids[text]))
-    dtype = getattr(torch, loaded.origin["recipe"]["activations"]["dtype"])
-    layers, size = sorted(dictionaries), loaded.accelerator.capture_batch
+    deepest = {text: max(of_text) for text, of_text in wanted.items()}
+    texts = sorted(wanted, key=lambda text: (deepest[text], len(loaded.tokens.probe_ids[text])))
+    recipe, n_done = loaded.origin["recipe"], 0
+    dtype = getattr(torch, recipe["activations"]["dtype"])
     saes = {layer: [one.sae.to(device) for one in of_layer] for layer, of_layer in dictionaries.items()}
-    with residual_stream(loaded.model, layers, loaded.origin["recipe"]["blocks"]) as stream:
-        for start in range(0, len(texts), size):
-            batch = texts[start : start + size]
-            ids = [loaded.tokens.probe_ids[text] for text in batch]
-            n_tokens_b = torch.tensor([len(one) for one in ids])
-            run_texts(loaded.model, padded_ids(ids).to(device), n_tokens_b.to(device))
-            for layer in layers:
-                _add(found, layer, stream[layer], batch, n_tokens_b.tolist(), wanted, saes[layer], dtype)
-            report(start + len(batch), len(texts), "texts of latents")
+    with residual_stream(loaded.model, sorted(dictionaries), recipe["blocks"]) as stream:
+        for last, of_last in itertools.groupby(texts, key=deepest.__getitem__):
+            ordered, size = list(of_last), loaded.accelerator.capture_batch
+            for batch in (ordered[start : start + size] for start in range(0, len(ordered), size)):
+                ids = [loaded.tokens.probe_ids[text] for text in batch]
+                n_tokens_b = torch.tensor([len(one) for one in ids])
+                run_up_to(loaded.model, last, padded_ids(ids).to(device), n_tokens_b.to(device), recipe["blocks"])
+                for layer in sorted({layer for text in batch for layer in wanted[text]}):
+                    _add(found, layer, stream[layer], batch, n_tokens_b.tolist(), wanted, saes[layer], dtype)
+                report(n_done := n_done + len(batch), len(texts), "texts of latents")
     return found
 
 

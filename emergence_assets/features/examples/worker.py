@@ -77,7 +77,7 @@ def show_cell(
     for number, dictionary in enumerate(dictionaries):
         key = {"control_id": dictionary.control_id, "sae_seed": dictionary.seed}
         for one, tokens in zip(dictionary.shown, _tokens(dictionary, lens, pieces), strict=True):
-            words = distinctive_words(facts.has_word_pw, facts.words, one.active_p)
+            words = distinctive_words(facts, one.active_p)
             named.append(key | _named(one, words, tokens, len(texts)))
             for rank, example in enumerate(one.examples):
                 ids_t = loaded.tokens.probe_ids[example.text]

@@ -3,6 +3,7 @@
 Shape suffixes: p texts, n latents, e active entries, w words.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,11 @@ class TextFacts:
     words: tuple[str, ...]
     has_word_pw: csr_matrix
     """One row per text; 1 where a text contains a word."""
+
+    @functools.cached_property
+    def n_texts_w(self) -> NDArray[np.float64]:
+        """Number of texts that contain each word, [words]."""
+        return np.asarray(self.has_word_pw.sum(axis=0), dtype=np.float64).ravel()
 
     @classmethod
     def of(cls, text_id: Sequence[str], texts: Sequence[str]) -> "TextFacts":

@@ -154,15 +154,18 @@ def test_the_texts_of_a_forward_pass_are_the_same_for_any_selection_of_layers(tm
     assert all(np.array_equal(first, second) for first, second in zip(several, one, strict=True))
 
 
-def test_any_selection_of_layers_costs_one_forward_pass_per_batch(tmp_path, model):
+def test_any_selection_of_layers_costs_one_forward_pass_per_batch_up_to_the_last(tmp_path, model):
     calls = []
-    handle = model.gpt_neox.register_forward_hook(lambda *_: calls.append(1))
-    head = model.lm_head.register_forward_hook(lambda *_: pytest.fail("the head was run"))
+    handles = [
+        block.register_forward_hook(lambda *_, layer=layer: calls.append(layer))
+        for layer, block in enumerate(model.gpt_neox.layers)
+    ]
+    model.lm_head.register_forward_hook(lambda *_: pytest.fail("the head was run"))
     capture(tmp_path / "all", model, some_tokens(n_training=9, n_probes=7), batch_size=4)
-    assert len(calls) == 3 + 2
-    handle.remove()
-    head.remove()
-    alone = capture(tmp_path / "one", model, some_tokens(), layers=(1,), batch_size=4)
+    assert calls == [*range(len(handles))] * (3 + 2)
+    calls.clear()
+    alone = capture(tmp_path / "one", model, some_tokens(n_training=9, n_probes=7), layers=(1,), batch_size=4)
+    assert calls == [0, 1] * (3 + 2)
     assert list(alone) == [1]
     assert (tmp_path / "one/1.h5").read_bytes() == (tmp_path / "all/1.h5").read_bytes()
 

@@ -21,7 +21,7 @@ from emergence_assets.checkpoints.models.blocks import blocks
 from emergence_assets.checkpoints.models.facts import embedding_norm, model_facts
 from emergence_assets.checkpoints.models.fixed_text import mean_loss
 from emergence_assets.checkpoints.models.loading import is_causal, load_model
-from emergence_assets.checkpoints.models.stream import changed_stream, residual_stream, run_texts
+from emergence_assets.checkpoints.models.stream import changed_stream, residual_stream, run_texts, run_up_to
 from emergence_assets.checkpoints.models.support import require_supported
 from emergence_assets.texts.tokens import Tokens
 from resources.errors import UnsupportedModel
@@ -128,7 +128,22 @@ def problem_of(name: str, folder: Path) -> str:
     compare_with_hidden_states(model, range(facts.n_layers), 0 if name in EMBEDDING_LEFT_OUT else 1)
     if name not in SIDE_INPUTS:
         require_stream_determines_the_rest(model, facts.n_layers - 1)
+    require_stop_after_a_layer(model, facts.n_layers - 1)
     return ""
+
+
+def require_stop_after_a_layer(model: PreTrainedModel, last: int) -> None:
+    """Run a text up to a layer: its stream is the same bit for bit, and later blocks do not run."""
+    every, ids_bt = range(-1, last + 1), torch.tensor([[9, 12, 7, 30, 22]])
+    with torch.inference_mode():
+        with residual_stream(model, every) as stream:
+            run_texts(model, ids_bt)
+            whole = dict(stream)
+        for layer in every:
+            with residual_stream(model, every) as stream:
+                run_up_to(model, layer, ids_bt)
+                assert sorted(stream) == list(range(-1, layer + 1))
+                assert all(torch.equal(stream[one], whole[one]) for one in stream)
 
 
 def compare_with_hidden_states(model: PreTrainedModel, layers: range, first: int) -> None:

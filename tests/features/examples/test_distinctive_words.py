@@ -14,8 +14,7 @@ def facts_of(texts: list[str]) -> TextFacts:
 
 
 def named(texts: list[str], active: list[int]) -> list[tuple[str, float]]:
-    facts = facts_of(texts)
-    return distinctive_words(facts.has_word_pw, facts.words, np.array(active, dtype=np.intp))
+    return distinctive_words(facts_of(texts), np.array(active, dtype=np.intp))
 
 
 def test_a_planted_word_comes_first_and_common_words_do_not_come() -> None:
