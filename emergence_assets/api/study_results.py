@@ -19,6 +19,7 @@ from emergence_assets.plan.table_spec import TableSpec
 from emergence_assets.study.load import load_study
 from emergence_assets.study.study import Study
 from resources.errors import EmergenceError, require_known
+from resources.files.records import folder_provenance
 from resources.files.storage import Storage, data_folder, path_of
 from resources.tables.parquet import read_table, read_tables
 from resources.tables.table import Table
@@ -146,6 +147,22 @@ class StudyResults:
         )
         rows = pl.scan_parquet(list(cells), include_file_paths="path").join(places, on="path", how="left")
         return rows.select(*_PLACE, *table.schema)
+
+    @property
+    def level(self) -> str:
+        """Level of the labels that headline and report are about, such as subject.
+
+        Raises:
+            EmergenceError: the report is not made yet, or its record is damaged.
+        """
+        report = folder_provenance(self._storage.report_folder())
+        if report is None:
+            raise EmergenceError(
+                "The report is not made yet.",
+                where=self._storage.report_folder(),
+                remedy=f"type `emergence --study {self.name} run`",
+            )
+        return str(report.summary["level"])
 
     def is_made(self, name: str) -> bool:
         """Return whether a file of a table is on disk; the table may still lack models, steps or layers.

@@ -80,9 +80,8 @@ def heading(place: Place) -> str:
 
 
 def headline(study: ea.StudyResults) -> str:
-    """Return the headline as an HTML table: presence beside its controls, smallest model first."""
-    rows = study.table("headline")
-    rows = rows.filter(control_id="none", category_level=rows["category_level"][0]).sort("n_params_nonemb")
+    """Return the headline as an HTML table, as in the report: presence beside its controls, smallest model first."""
+    rows = study.table("headline").filter(control_id="none", category_level=study.level).sort("n_params_nonemb")
     head = ("model", "best latent", "random direction", "net rise [95 %]", "dense probe")
     body = [
         (

@@ -88,6 +88,15 @@ def test_a_table_is_made_as_soon_as_one_file_of_it_is_there(finished_study: Path
         study.is_made("nothing")
 
 
+@pytest.mark.slow
+def test_the_level_is_that_of_the_report(study: ea.StudyResults, tmp_path: Path) -> None:
+    assert study.level == "subject"
+    (tmp_path / "tiny").mkdir()
+    with pytest.raises(ea.EmergenceError, match="not made yet"):
+        ea.open_study(TINY, data=tmp_path).level  # noqa: B018 - a property that raises
+
+
+@pytest.mark.slow
 def test_activations_and_saes_fit_each_other(study: ea.StudyResults) -> None:
     activations, sae = study.activations(MODEL, STEP, LAYER), study.sae(MODEL, STEP, LAYER)
     rows = activations.rows.float32()

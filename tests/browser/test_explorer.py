@@ -52,9 +52,12 @@ def open_view(page: Page, name: str) -> None:
     page.get_by_role("tab", name=name, exact=True).click()
 
 
-def test_the_headline_has_its_controls(page: Page) -> None:
+def test_the_headline_is_that_of_the_report_with_its_controls(page: Page, data: Path) -> None:
     expect(page.get_by_role("columnheader", name="random direction")).to_be_visible(timeout=PATIENCE_MS)
-    expect(page.get_by_role("cell", name="gloss-tinier")).to_be_visible()
+    headline = ea.open_study(TINY, data=data).table("headline").filter(control_id="none", category_level="subject")
+    for row in headline.iter_rows(named=True):
+        shown = page.get_by_role("row").filter(has=page.get_by_role("cell", name=row["model"], exact=True)).first
+        expect(shown).to_contain_text(f"{row['p_first']:.3f} to {row['p_last']:.3f}")
     page.screenshot(path=ARTEFACTS / "explorer-overview.png")
 
 

@@ -246,7 +246,7 @@ def test_pages_of_null_broken_and_unfinished_studies_claim_no_emergence(
     broken = _outline(_page(planted_tables(0.5, shuffle_shift=0.06), [])).text
     assert "No emergence may be claimed" in broken
     assert "Features emerge" not in broken
-    assert broken.count("A control failed or is missing (see the finding)") == 2
+    assert broken.count("A control failed or is missing (see the finding)") == 3
     late = _outline(_page(planted_tables(0.5, steps=(8, 64)), [])).text
     assert "No conclusion yet" in late
     assert "There is no data for this chart yet." in late
