@@ -32,8 +32,8 @@ from resources.environment import environment_variables
 from resources.files.storage import Storage
 from tests.hub.server import HubServer
 
-N_CHECKPOINTS, N_PASSES, ROUNDS = 6, 1, 2
-D_MODEL, N_LAYERS, VOCABULARY = 512, 8, 2048
+N_CHECKPOINTS, N_PASSES, ROUNDS = 5, 8, 2
+D_MODEL, N_LAYERS, VOCABULARY = 256, 6, 2048
 MODEL, REPOSITORY = "wide", "someone/wide"
 
 

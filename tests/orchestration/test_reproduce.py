@@ -40,6 +40,7 @@ def presence(finished_study: Path) -> str:
     return str(frame["category"].sort()[0])
 
 
+@pytest.mark.long
 def test_a_number_of_one_cell_is_made_again_from_its_cell_alone(finished_study: Path, presence: str) -> None:
     before = contents(finished_study)
     code, found = reproduce(finished_study, *ROW[:2], f"{ROW[2]},category={presence}")

@@ -12,6 +12,7 @@ from tests.conftest import TINY, run_emergence
 from tests.studies.test_retention import tables
 
 pytestmark = pytest.mark.slow
+LONG = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +73,21 @@ def test_rows_of_documents_give_the_same_tables_from_disk_and_from_memory(texts:
 @pytest.mark.parametrize(
     ("activations", "what"),
     [
-        ({"positions": "all"}, "activations.training_tokens is missing"),
-        ({"positions": "read_out", "training_tokens": 20_000}, "set activations.positions to all"),
-        ({"positions": "all", "training_tokens": 20_000, "training_texts": 5}, "training_texts counts glosses"),
-        ({"positions": "all", "training_tokens": 90_000_000}, "has"),
+        pytest.param({"positions": "all"}, "activations.training_tokens is missing", id="no budget", marks=LONG),
+        pytest.param(
+            {"positions": "read_out", "training_tokens": 20_000},
+            "set activations.positions to all",
+            id="read-out",
+            marks=LONG,
+        ),
+        pytest.param(
+            {"positions": "all", "training_tokens": 20_000, "training_texts": 5},
+            "training_texts counts glosses",
+            id="glosses",
+            marks=LONG,
+        ),
+        pytest.param({"positions": "all", "training_tokens": 90_000_000}, "has", id="too small"),
     ],
-    ids=["no budget", "read-out", "glosses", "too small"],
 )
 def test_a_corpus_that_cannot_be_used_ends_in_a_message(
     texts: Path, tmp_path: Path, activations: dict[str, Any], what: str

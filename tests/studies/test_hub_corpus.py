@@ -20,7 +20,7 @@ from tests.hub.server import HubServer
 from tests.studies.published_study import hub_family, write_study
 from tests.studies.test_retention import tables
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 MODEL, N_SHARDS, N_TOKENS = "gloss-tiny", 6, 20_000
 
 

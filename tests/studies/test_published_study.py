@@ -205,6 +205,7 @@ def test_a_moved_branch_is_reported_and_nothing_is_recomputed(hub: HubServer, fa
     assert any("gloss-tiny step" in line for line in after["left_out"])
 
 
+@pytest.mark.long
 def test_checkpoints_dropped_into_a_folder_make_exactly_their_cells(family: Path, tmp_path: Path) -> None:
     root = tmp_path / "incoming"
     for step in (0, 1, 2):
@@ -238,6 +239,7 @@ def test_checkpoints_dropped_into_a_folder_make_exactly_their_cells(family: Path
     assert all(entry["done"] == entry["total"] for entry in status.values())
 
 
+@pytest.mark.long
 def test_a_real_pretrained_encoder_goes_through_as_a_family_of_one_checkpoint(tmp_path: Path) -> None:
     from importlib.util import find_spec
 

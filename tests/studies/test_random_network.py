@@ -23,7 +23,7 @@ from tests.conftest import run_emergence
 from tests.family import step_folder, trained_family
 from tests.studies.published_study import local_family, write_study
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("random-network")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("random-network")]
 MODEL, SHAPE, CONTEXT = "random", ModelShape(64, 2, 4), 192
 STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 

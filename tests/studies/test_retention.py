@@ -86,6 +86,7 @@ def test_a_study_killed_at_random_moments_ends_with_the_tables_of_one_that_was_n
         verify_file(path)
 
 
+@pytest.mark.long
 def test_streamed_rows_give_the_same_tables_and_never_lie_on_the_disk(finished_study: Path, tmp_path: Path) -> None:
     study = study_with(tmp_path, retention="stream")
     finished = run_emergence(tmp_path, "run", study=study)

@@ -45,6 +45,7 @@ def test_warm_starts_do_not_go_with_automation() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_jump_relu_on_all_positions_runs_to_its_report(tmp_path: Path) -> None:
     study = study_with(tmp_path, variant="jumprelu", n_steps=30)
     declared = json.loads(study.read_text())
@@ -66,6 +67,7 @@ def test_jump_relu_on_all_positions_runs_to_its_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_warm_starts_go_from_step_to_step(tmp_path: Path) -> None:
     sae = {"n_steps": 40, "seeds": [0, 1], "warm_start": {"n_steps": 10, "control_steps": [3]}}
     study, data = study_with(tmp_path, **sae), tmp_path / "data"

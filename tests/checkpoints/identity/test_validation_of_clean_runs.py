@@ -46,6 +46,7 @@ def test_any_few_steps_of_a_clean_run_pass(clean: Clean) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("learning_rate", [1e-2, 1e-3])
+@pytest.mark.long
 def test_clean_runs_of_all_seeds_and_steps_pass_while_they_arrive(
     tmp_path: Path, seed: int, learning_rate: float
 ) -> None:

@@ -44,6 +44,7 @@ def deep_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.xdist_group("deep-study")
 def test_a_study_has_a_mechanism_and_names_models_without_one(deep_study: tuple[Path, Path]) -> None:
     data, study = deep_study
@@ -65,6 +66,7 @@ def test_a_study_has_a_mechanism_and_names_models_without_one(deep_study: tuple[
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.xdist_group("deep-study")
 def test_compression_is_measured_on_request(deep_study: tuple[Path, Path]) -> None:
     data, _ = deep_study
@@ -92,6 +94,7 @@ def test_compression_is_measured_on_request(deep_study: tuple[Path, Path]) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.xdist_group("deep-study")
 def test_a_second_run_makes_nothing_and_another_option_only_what_depends_on_it(deep_study: tuple[Path, Path]) -> None:
     data, study = deep_study

@@ -12,7 +12,7 @@ from resources.files.storage import Storage
 from tests.audit.tampering import flip
 from tests.conftest import TINY, copied, run_emergence
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def red(instance: dg.DagsterInstance) -> list[str]:

@@ -108,6 +108,7 @@ def test_other_errors_stay_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_study_goes_on_with_all_its_cells_after_its_log_was_damaged(finished_study: Path, tmp_path: Path) -> None:
     data = copied(finished_study, tmp_path / "data")
     made = {path: path.stat().st_mtime_ns for path in (data / "tiny").rglob("*.parquet")}

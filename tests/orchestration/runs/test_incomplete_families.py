@@ -33,6 +33,7 @@ def steps_of(data: Path) -> list[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_models_that_wait_and_files_that_are_gone_take_no_result_with_them(family: Path, tmp_path: Path) -> None:
     runs, data = tmp_path / "runs", tmp_path / "data"
     for step in (0, 8, 64):
