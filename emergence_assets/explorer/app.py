@@ -227,10 +227,7 @@ def _(get_view, study):
     no_claims = pages.missing(study, "claims", "named_latents")
     mo.stop(bool(no_claims), mo.callout(no_claims))
     claim_filters = mo.ui.dictionary(
-        {
-            name: mo.ui.multiselect(values, label=label, full_width=False)
-            for name, (label, values) in pages.claim_choices(study).items()
-        }
+        {name: mo.ui.multiselect(values, label=name) for name, values in pages.claim_choices(study).items()}
     )
     mo.hstack(list(claim_filters.elements.values()), justify="start", gap=1.5, wrap=True)
     return (claim_filters,)

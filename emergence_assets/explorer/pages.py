@@ -98,12 +98,12 @@ def headline(study: ea.StudyResults) -> str:
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{cells}</tbody></table>"
 
 
-def claim_choices(study: ea.StudyResults) -> dict[str, tuple[str, list[str]]]:
-    """Return by what claims can be chosen: column to label and values that occur."""
+def claim_choices(study: ea.StudyResults) -> dict[str, list[str]]:
+    """Return by what claims can be chosen, with the values that occur."""
     claims = study.table("claims")
-    labels = {"grade": "grade", "kind": "kind", "model": "model", "category": "category", "failed": "control failed"}
-    found = claims.with_columns(failed=pl.col("controls_failed")).explode("failed")
-    return {name: (label, found[name].drop_nulls().unique().sort().to_list()) for name, label in labels.items()}
+    columns = {name: claims[name] for name in ("grade", "kind", "model", "category")}
+    columns |= {"control failed": claims["controls_failed"].explode()}
+    return {name: found.drop_nulls().unique().sort().to_list() for name, found in columns.items()}
 
 
 def claims_table(study: ea.StudyResults, chosen: Mapping[str, Sequence[str]]) -> pl.DataFrame:
@@ -111,13 +111,13 @@ def claims_table(study: ea.StudyResults, chosen: Mapping[str, Sequence[str]]) ->
 
     Args:
         study: the study.
-        chosen: column of `claim_choices` to the values of the claims that are wanted; none for all values.
+        chosen: name of `claim_choices` to the values of the claims that are wanted; none for all values.
     """
     claims = study.table("claims")
     for name, values in chosen.items():
         if values:
             one_of = pl.col("controls_failed").list.set_intersection(list(values)).list.len() > 0
-            claims = claims.filter(one_of if name == "failed" else pl.col(name).is_in(list(values)))
+            claims = claims.filter(one_of if name == "control failed" else pl.col(name).is_in(list(values)))
     return claims.select(
         pl.col("claim_id").alias("#"),
         "grade",

@@ -130,9 +130,17 @@ def test_edit_opens_a_copy_as_a_notebook(browser: Browser, data: Path, tmp_path:
     with running_explorer(data, TINY, "--edit", folder=tmp_path) as address:
         page = browser.new_page(viewport={"width": 1500, "height": 1100})
         page.goto(address)
-        # marimo runs no cell of a notebook before it is asked to.
-        page.get_by_test_id("run-button").last.click(timeout=PATIENCE_MS)
-        expect(page.get_by_role("columnheader", name="random direction")).to_be_visible(timeout=PATIENCE_MS)
+        # marimo runs no cell of a notebook before it is asked to, and ignores a click before its kernel has started.
+        run, headline = (
+            page.get_by_test_id("run-button").last,
+            page.get_by_role("columnheader", name="random direction"),
+        )
+        expect(run).to_be_visible(timeout=PATIENCE_MS)
+        for _ in range(PATIENCE_MS // 5_000):
+            if run.is_enabled() and not headline.is_visible():
+                run.click()
+            page.wait_for_timeout(5_000)
+        expect(headline).to_be_visible()
         page.screenshot(path=ARTEFACTS / "explorer-notebook.png")
         page.close()
     assert "open_study" in (tmp_path / "explore_tiny.py").read_text(encoding="utf-8")
