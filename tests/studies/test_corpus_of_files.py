@@ -12,7 +12,6 @@ from tests.conftest import TINY, run_emergence
 from tests.studies.test_retention import tables
 
 pytestmark = pytest.mark.slow
-LONG = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
@@ -73,22 +72,21 @@ def test_rows_of_documents_give_the_same_tables_from_disk_and_from_memory(texts:
 @pytest.mark.parametrize(
     ("activations", "what"),
     [
-        pytest.param({"positions": "all"}, "activations.training_tokens is missing", id="no budget", marks=LONG),
+        pytest.param({"positions": "all"}, "activations.training_tokens is missing", id="no budget"),
         pytest.param(
             {"positions": "read_out", "training_tokens": 20_000},
             "set activations.positions to all",
             id="read-out",
-            marks=LONG,
         ),
         pytest.param(
             {"positions": "all", "training_tokens": 20_000, "training_texts": 5},
             "training_texts counts glosses",
             id="glosses",
-            marks=LONG,
         ),
         pytest.param({"positions": "all", "training_tokens": 90_000_000}, "has", id="too small"),
     ],
 )
+@pytest.mark.long
 def test_a_corpus_that_cannot_be_used_ends_in_a_message(
     texts: Path, tmp_path: Path, activations: dict[str, Any], what: str
 ) -> None:

@@ -75,6 +75,7 @@ def test_deleting_one_layer_recomputes_it_and_its_dependants(study: Path) -> Non
     assert len(layer.read_bytes()) == len(content)
 
 
+@pytest.mark.long
 def test_a_table_in_parts_is_made_where_another_model_still_waits_for_its_input(study: Path) -> None:
     tables = study / "tiny/tables"
     (tables / "category_presence/model=gloss-tiny.parquet").unlink()
@@ -179,6 +180,7 @@ def test_a_broken_checkpoint_is_named(study: Path, damage: str) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.long
 def test_a_lost_checkpoint_is_trained_again_bit_for_bit(study: Path) -> None:
     folder = study / "tiny/checkpoints/gloss-tiny/step3"
     before = (folder / "model.safetensors").read_bytes()

@@ -94,6 +94,7 @@ def test_a_study_over_a_hub_runs_twice_and_downloads_once(hub: HubServer, family
     hub.reachable_again()
 
 
+@pytest.mark.long
 def test_a_small_cache_is_used_in_batches_and_the_next_batch_arrives_meanwhile(
     hub: HubServer, family: Path, tmp_path: Path
 ) -> None:
@@ -133,6 +134,7 @@ def test_faults_of_the_network_change_nothing(hub: HubServer, family: Path, tmp_
     assert result["made"]["checkpoint"] == len(STEPS) * len(MODELS)
 
 
+@pytest.mark.long
 def test_planted_faults_are_left_out_by_name_and_the_rest_goes_on(
     hub: HubServer, family_copy: Path, tmp_path: Path
 ) -> None:
