@@ -61,8 +61,8 @@ def plant_study(path: Path, small: Study, data: Path) -> Study:
                     planted = spread_rows(frame, table, model, steps, layers[model])
                     write(table_path(there, table, Cell(model)), planted, table, record)
             elif spec.grid == "study":
-                path = table_path(here, table, Cell())
-                write(table_path(there, table, Cell()), read_table(path, table), table, table_provenance(path) or "")
+                whole = table_path(here, table, Cell())
+                write(table_path(there, table, Cell()), read_table(whole, table), table, table_provenance(whole) or "")
     shutil.copytree(here.report_folder(), there.report_folder())
     for model in study.models:
         layers = spread(study.layers_of(model), small.layers_of(source))

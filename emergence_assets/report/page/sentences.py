@@ -25,7 +25,8 @@ def time_sentence(headline: pl.DataFrame, claims: pl.DataFrame, level: str) -> s
     words = (
         f"Take a text of one {level} and a text of another. The best latent of {row['model']} for the {level} is more "
         f"active on its own text with probability {number(row['p_first'])} {first} and {number(row['p_last'])} at step "
-        f"{row['step_last']:,}; 0.5 is chance."
+        f"{row['step_last']:,}, on average over categories and layers; equal activations count one half, and 0.5 is "
+        "chance."
     )
     if row["p_random_last"] is not None:
         words += (
