@@ -15,6 +15,9 @@ from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 
+# What the caller has chosen, such as the data folder of a CI run, is not meant for tests.
+for name in ("EMERGENCE_DATA", "EMERGENCE_SEED", "EMERGENCE_STUDY", "DAGSTER_HOME"):
+    os.environ.pop(name, None)
 # Examples have no time limit, because the machine may be busy.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")

@@ -76,6 +76,20 @@ def test_every_asset_has_a_check_a_description_and_a_code_version(definitions: d
         assert node.code_version, key
 
 
+def test_no_asset_shares_a_run_of_a_backfill_with_its_inputs(definitions: dg.Definitions) -> None:
+    """Dagster would put both into one run, and skip the later one without an error."""
+    graph = definitions.resolve_asset_graph()
+    nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
+    shared = {
+        (parent.key.path[-1], node.key.path[-1])
+        for node in nodes
+        for parent in map(graph.get, node.parent_keys)
+        if node.is_partitioned and node.partitions_def == parent.partitions_def
+        if node.backfill_policy == parent.backfill_policy
+    }
+    assert shared == set()
+
+
 @pytest.mark.parametrize("study", ["quick", "default", "pythia"])
 def test_shipped_studies_have_definitions(study: str) -> None:
     loaded = load_study(study)

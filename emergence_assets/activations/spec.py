@@ -184,6 +184,6 @@ ACTIVATIONS = AssetSpec(
     n_bytes=_activation_bytes,
     kinds=frozenset({"pytorch", "hdf5"}),
     on_accelerator=True,
-    backfill="one_run",
+    cells_per_run="all",
 )
 SPECS = (ACTIVATIONS,)

@@ -185,7 +185,7 @@ CHECKPOINT = AssetSpec(
     takes_unvalidated=True,
     n_bytes=lambda _study, _cell, _counts: RECORD_BYTES,
     kinds=frozenset({"huggingface", "safetensors"}),
-    backfill="one_run",
+    cells_per_run="all",
     validation=Validation(refresh_timeline, measurement_tasks),
 )
 CHECKPOINT_REGISTRY = TableSpec(

@@ -65,7 +65,7 @@ LATENT_EXAMPLES = replace(
         beside=(NAMED_LATENTS,),
         on_accelerator=True,
         n_bytes=_n_bytes,
-        backfill="one_run",
+        cells_per_run=300,
     ),
     make=SHOW_ALL,
     functions=(SHOW_ALL, SHOW),

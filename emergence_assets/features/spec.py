@@ -81,5 +81,5 @@ LATENT_STATISTICS = table_spec(
     checks=STATISTICS_CHECKS,
     beside=(PRESENCE_CELLS, RULE_COUNTS, CATEGORICAL_LATENTS),
     n_bytes=_n_bytes,
-    backfill="one_run",
+    cells_per_run=400,
 )

@@ -101,8 +101,11 @@ class AssetSpec:
     """Predicted bytes of a finished cell on disk, with the retention of the study."""
     frame: Callable[["Plan", Sequence[Cell]], pl.DataFrame] | None = None
     """Frame that is checked in place of the summaries: one row per cell, or a table."""
-    backfill: Literal["one_run", "several_runs"] | None = None
-    """How a backfill of its partitions is split into Dagster runs; None: a run per partition."""
+    cells_per_run: Literal["all"] | int | None = None
+    """Maximum number of partitions that one Dagster run of a backfill makes; None: a run per partition.
+
+    Differs from the number of every input with the same partitions: Dagster then gives each of them its own run.
+    """
 
     @property
     def code(self) -> tuple[str, ...]:

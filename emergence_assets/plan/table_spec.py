@@ -72,7 +72,7 @@ def table_spec(
     on_accelerator: bool = False,
     wanted: Callable[[Study], bool] = lambda _study: True,
     n_bytes: Callable[[Study, Cell, TextCounts], float] = lambda *_: TABLE_BYTES,
-    backfill: Literal["one_run", "several_runs"] | None = None,
+    cells_per_run: Literal["all"] | int | None = None,
 ) -> TableSpec:
     """Specify a table that a function makes; see `docs/extending.md`.
 
@@ -94,7 +94,7 @@ def table_spec(
         on_accelerator: whether the function uses a GPU where one exists.
         wanted: whether a study has the table.
         n_bytes: predicted bytes on disk.
-        backfill: how a backfill is split into Dagster runs.
+        cells_per_run: maximum number of partitions in one Dagster run of a backfill.
     """
 
     def jobs(plan: Plan, due: Due) -> list[Job]:
@@ -136,7 +136,7 @@ def table_spec(
         on_accelerator=on_accelerator,
         wanted=wanted,
         n_bytes=n_bytes,
-        backfill=backfill,
+        cells_per_run=cells_per_run,
     )
 
 

@@ -145,6 +145,6 @@ SAE = AssetSpec(
     n_bytes=_sae_bytes,
     kinds=frozenset({"pytorch", "safetensors"}),
     on_accelerator=True,
-    backfill="several_runs",
+    cells_per_run=200,
 )
 SPECS = (SAE,)

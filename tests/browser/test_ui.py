@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from emergence_assets.orchestration.build import STAGES
+from emergence_assets.pipeline import SPECS
 from tests.conftest import ARTEFACTS
 from tests.running_ui import UI
 
@@ -64,20 +65,17 @@ def test_a_partition_page_shows_its_numbers_and_its_chart(ui: UI, browser: Brows
 
 
 def test_a_backfill_from_the_ui_makes_three_steps_of_all_layers(ui: UI) -> None:
-    files = [
-        ui.data / f"tiny/activations/model=gloss-tiny/step={step[4:]}/layer={layer[1:].zfill(3)}.h5"
-        for step in STEPS
-        for layer in LAYERS
-    ]
+    cell = "model=gloss-tiny/step={}/layer={}"
+    cells = [cell.format(step[4:], layer[1:].zfill(3)) for step in STEPS for layer in LAYERS]
+    files = [ui.data / f"tiny/activations/{cell}.h5" for cell in cells]
+    files += [ui.data / f"tiny/tables/latent_examples/{cell}.parquet" for cell in cells]
     for file in files:
         file.unlink()
     answer = ui.ask(
         """mutation Launch($parameters: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $parameters) {
             __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }""",
         parameters={
-            "assetSelection": [
-                {"path": ["tiny", "gloss-tiny", name]} for name in ("activations", "sae", "latent_stats")
-            ],
+            "assetSelection": [{"path": ["tiny", "gloss-tiny", spec.name]} for spec in SPECS if spec.grid == "cell"],
             "partitionNames": [f"{layer}|{step}" for layer in LAYERS for step in STEPS],
             "tags": [],
         },

@@ -123,13 +123,12 @@ def test_a_removed_working_directory_is_named(tmp_path: Path) -> None:
     code = f"import os, shutil; os.chdir({str(gone)!r}); shutil.rmtree({str(gone)!r}); "
     code += "import sys; sys.argv = ['emergence', 'status']; "
     code += "from emergence_assets.cli.main import main; main()"
-    environment = {name: text for name, text in os.environ.items() if name != "EMERGENCE_DATA"}
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=False,
-        env=environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert done.returncode == 1
     assert "The working directory was removed" in done.stderr

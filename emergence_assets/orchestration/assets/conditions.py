@@ -7,6 +7,7 @@ import warnings
 
 import dagster as dg
 
+from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.study.study import Study
 
 # Dagster marks backfill policies as not final.
@@ -17,15 +18,19 @@ RECOMPUTE_TAG = "emergence/recompute"
 """Run tag; `true` makes the selected cells again even if they are up to date."""
 SENSOR_TAG = "dagster/sensor_name"
 """Run tag that Dagster sets on runs requested by a sensor."""
-BACKFILL_POLICIES = {
-    None: None,
-    # A forward pass per checkpoint serves all its layers.
-    "one_run": dg.BackfillPolicy.single_run(),
-    # Differs from the policy of the parents on purpose: Dagster then gives every stage its own run. A run over many
-    # partitions yields no output, and would otherwise make Dagster skip the later stages.
-    "several_runs": dg.BackfillPolicy.multi_run(max_partitions_per_run=200),
-}
-"""Value of `AssetSpec.backfill` to Dagster's policy."""
+
+
+def backfill_policy(spec: AssetSpec) -> dg.BackfillPolicy | None:
+    """Return Dagster's policy for the backfills of an asset with partitions.
+
+    Dagster puts assets with equal policies and partitions into one run. A run over many partitions yields no output,
+    which makes Dagster skip the later assets of that run without an error, so that no two of a chain may be equal.
+    """
+    if spec.cells_per_run is None:
+        return None
+    if spec.cells_per_run == "all":
+        return dg.BackfillPolicy.single_run()
+    return dg.BackfillPolicy.multi_run(max_partitions_per_run=spec.cells_per_run)
 
 
 def upkeep(tables: dg.AssetSelection | None = None) -> dg.AutomationCondition:

@@ -14,8 +14,8 @@ from emergence_assets.orchestration.assets.checks import (
 )
 from emergence_assets.orchestration.assets.conditions import (
     ACCELERATOR_POOL,
-    BACKFILL_POLICIES,
     RECOMPUTE_TAG,
+    backfill_policy,
     upkeep,
 )
 from emergence_assets.orchestration.assets.events import Recorder
@@ -54,7 +54,7 @@ def build_partitioned(spec: AssetSpec, study: Study, specs: Sequence[AssetSpec],
         kinds=set(spec.kinds),
         code_version=code_version(*spec.code),
         pool=ACCELERATOR_POOL if spec.on_accelerator else None,
-        backfill_policy=BACKFILL_POLICIES[spec.backfill],
+        backfill_policy=backfill_policy(spec),
         # Sensors request assets without inputs; all other assets follow from their inputs.
         automation_condition=upkeep() if parents else None,
         output_required=False,

@@ -101,7 +101,11 @@ def test_a_memory_that_is_no_number_is_refused(family: Path, spread: None, monke
 
 @pytest.mark.slow
 def test_a_limit_of_memory_that_the_whole_model_exceeds_is_held(family: Path, tmp_path: Path, monkeypatch) -> None:
-    """350 MB of weights in single precision, and 250 MB of memory beyond the imports."""
+    """350 MB of weights in single precision, and 330 MB of memory beyond the imports.
+
+    The file of 176 MB counts as memory while it is mapped, and what lies beside it depends on how threads take turns:
+    240 MB were enough on an idle machine, and 250 MB were not on one under load.
+    """
     config = GPTNeoXConfig(
         vocab_size=2048, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072
     )
@@ -119,6 +123,6 @@ def test_a_limit_of_memory_that_the_whole_model_exceeds_is_held(family: Path, tm
         return json.loads(child.stdout.splitlines()[-1])
 
     whole = answer(10**10)
-    assert "memory" in answer(250_000_000)["error"]
-    spread = answer(250_000_000, EMERGENCE_DEVICE="spread", **{MEMORY_VARIABLE: "60000000"})
+    assert "memory" in answer(330_000_000)["error"]
+    spread = answer(330_000_000, EMERGENCE_DEVICE="spread", **{MEMORY_VARIABLE: "60000000"})
     assert spread == whole

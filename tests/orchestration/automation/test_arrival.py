@@ -17,7 +17,7 @@ from tests.studies.published_study import local_family, write_study
 pytestmark = pytest.mark.slow
 MODEL = "gloss-tiny"
 LOOK_SECONDS = 5
-CELLS = ("activations", "sae", "latent_stats")
+CELLS = ("activations", "sae", "latent_stats", "latent_examples")
 FROM_REGISTRY = ("checkpoint_registry", "cost_utility", "emergence_hazard", "claims", "report")
 """Tables that also contain checkpoints that are left out."""
 PATIENCE_SECONDS = 1500
