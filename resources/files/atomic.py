@@ -7,12 +7,12 @@ the paths.
 import contextlib
 import errno
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from resources.errors import EmergenceError
+from resources.files.temporaries import temporary_beside
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -54,7 +54,7 @@ def explained(error: OSError, where: Path | None = None) -> EmergenceError:
 def replacing_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; after the block without an error, its file atomically replaces `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         yield temporary
         publish(temporary, path)
@@ -76,8 +76,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     Folders cannot be exchanged in one step: a kill between the two renames leaves no folder, never a partial folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = temporary_beside(path)
     temporary.mkdir()
     try:
         yield temporary
@@ -85,8 +84,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             sync(file)
         sync(temporary)
         if path.exists():
-            superseded = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
-            shutil.rmtree(superseded, ignore_errors=True)  # left by a killed process with this id
+            superseded = temporary_beside(path)
             path.rename(superseded)
             temporary.rename(path)
             shutil.rmtree(superseded)
@@ -110,32 +108,3 @@ def sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def sweep_temporaries(root: Path) -> int:
-    """Delete temporary files and folders of dead processes of this host.
-
-    Returns:
-        Number of deleted files and folders.
-    """
-    n_deleted = 0
-    for path in root.rglob(".*.tmp"):
-        match = re.search(r"\.(\d+)(?:\.old)?\.tmp$", path.name)
-        if match and not process_is_alive(int(match[1])) and path.exists():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-            n_deleted += 1
-    return n_deleted
-
-
-def process_is_alive(pid: int) -> bool:
-    """Return whether a process of this host runs; a zombie process does not."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    with contextlib.suppress(OSError):  # without /proc the signal decides
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-        return state != "Z"
-    return True

@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from resources.errors import EmergenceError
-from resources.files.atomic import sweep_temporaries
+from resources.files.temporaries import sweep_temporaries
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors
+from resources.files.temporaries import temporary_beside
 
 INSTANCE, PROBE_SETS, MEASUREMENTS, CHECKPOINT_CACHE = "dagster", "probe-sets", "measurements", "checkpoint-cache"
 CORPORA = "corpora"
@@ -196,7 +197,7 @@ def prepare_folder(folder: Path) -> None:
     """
     with clear_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable.{os.getpid()}.tmp"
+        probe = temporary_beside(folder / "writable")
         try:
             probe.write_bytes(b"x")
         finally:

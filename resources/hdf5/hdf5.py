@@ -6,7 +6,6 @@
 import errno
 import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +15,10 @@ import numpy as np
 from h5py import h5d, h5p, h5s, h5t  # pyright: ignore[reportAttributeAccessIssue]  # compiled, without stubs
 
 from resources.errors import EmergenceError
+from resources.files.temporaries import remove_abandoned, temporaries_of, temporary_beside
 
 LIBVER = ("v110", "v110")
 """Metadata with checksums: with older versions 3 % of flipped metadata bits gave wrong results without an error."""
-STALE_SECONDS = 3600.0
-"""Age after which the temporary file of a dead process counts as left over from a crash."""
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 AttrValue = str | int | float
 AttrHolder = h5py.Group | h5py.Dataset | h5py.Datatype
@@ -133,23 +131,11 @@ def write_attrs(target: AttrHolder, attrs: Mapping[str, AttrValue]) -> None:
 
 
 def temporary_path(path: Path) -> Path:
-    """Return the temporary path of this process for `path`; delete temporary files of dead processes beside it."""
+    """Return a temporary path for `path`; delete temporary files of dead writers beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-        if leftover == temporary or _is_stale(leftover):
-            leftover.unlink(missing_ok=True)
-    return temporary
-
-
-def _is_stale(leftover: Path) -> bool:
-    # Both conditions: on a shared file system the process may run on another host, whose process ids are unknown here.
-    pid = leftover.name.removesuffix(".tmp").rpartition(".")[2]
-    try:
-        is_old = time.time() - leftover.stat().st_mtime > STALE_SECONDS
-        return is_old and pid.isdigit() and not Path(f"/proc/{pid}").exists()
-    except OSError:
-        return False
+    for leftover in temporaries_of(path):
+        remove_abandoned(leftover)
+    return temporary_beside(path)
 
 
 def require_space(folder: Path, n_bytes: int) -> None:

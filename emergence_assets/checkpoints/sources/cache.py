@@ -18,7 +18,8 @@ from typing import NamedTuple
 from filelock import FileLock
 
 from resources.errors import EmergenceError
-from resources.files.atomic import clear_disk_errors, process_is_alive, sync
+from resources.files.atomic import clear_disk_errors, sync
+from resources.files.temporaries import remove_abandoned, temporary_beside
 
 WAIT_SECONDS = 600.0
 """Timeout of the wait for free space while other checkpoints are in use."""
@@ -116,8 +117,7 @@ class CheckpointCache:
             for path in (self.root / key, self.root / f"{key}.partial"):
                 if path.is_dir():
                     freed += sum(file.stat().st_size for file in path.iterdir() if file.is_file())
-                    removed = self.root / f".{path.name}.{os.getpid()}.tmp"
-                    shutil.rmtree(removed, ignore_errors=True)  # of a killed process with the same process id
+                    removed = temporary_beside(path)
                     path.rename(removed)  # atomic, so that no half-removed entry looks complete
                     shutil.rmtree(removed)
         return freed
@@ -158,9 +158,7 @@ class CheckpointCache:
     def _sweep(self) -> None:
         """Delete the remains of evictions whose process was killed: they are no entries but take space."""
         for removed in self.root.glob(".*.tmp"):
-            owner = removed.name.split(".")[-2]
-            if owner.isdecimal() and not process_is_alive(int(owner)):
-                shutil.rmtree(removed, ignore_errors=True)
+            remove_abandoned(removed)
 
     @contextlib.contextmanager
     def _lock(self, key: str, how: int) -> Iterator[None]:

@@ -22,7 +22,7 @@ from emergence_assets.activations.files.layout import ROW_DATASETS, STORAGE_STAT
 from emergence_assets.activations.files.reading import open_rows, read_spec, verify_file
 from emergence_assets.activations.files.storage_state import evict_rows, restore_rows
 from resources.errors import EmergenceError
-from resources.files.atomic import sweep_temporaries
+from resources.files.temporaries import sweep_temporaries
 from resources.hdf5.hdf5 import to_storage
 from tests.activations.conftest import Faults
 from tests.activations.files.fork_server import D_MODEL, N_LAYERS, N_ROWS, ROOT, ForkServer

@@ -1,6 +1,5 @@
 """The cache stays within its limit, keeps entries in use, and contains complete entries only."""
 
-import os
 import random
 import subprocess
 import sys
@@ -10,7 +9,9 @@ import pytest
 
 from emergence_assets.checkpoints.sources.cache import CheckpointCache
 from resources.errors import EmergenceError
+from resources.files.temporaries import temporary_beside
 from tests.checkpoints.sources.small_cache import filling, keys, never, put
+from tests.resources.files.killed_writer import named_by
 
 
 def test_an_entry_is_filled_once_and_stays(cache: CheckpointCache) -> None:
@@ -89,16 +90,14 @@ def test_remains_of_killed_evictions_are_removed_before_entries(cache: Checkpoin
     put(cache, "a", 100)
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
-    left, going = cache.root / f".b.{ended.pid}.tmp", cache.root / f".c.{os.getpid()}.tmp"
+    left, going = named_by(cache.root / "b", ended.pid), temporary_beside(cache.root / "c")
     for folder in (left, going):
         folder.mkdir()
         (folder / "weights").write_bytes(b"x")
     put(cache, "d", 100)
     assert not left.exists()
     assert going.exists()  # its process is alive
-    (cache.root / f".a.{os.getpid()}.tmp").mkdir()
-    ((cache.root / f".a.{os.getpid()}.tmp") / "weights").write_bytes(b"x")
-    assert cache.evict("a") == 100  # the number was that of an earlier process
+    assert cache.evict("a") == 100
 
 
 def test_a_cache_that_cannot_be_created_gives_a_clear_error(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Results are written whole or not at all."""
 
 import errno
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -83,18 +82,6 @@ def test_a_killed_writer_leaves_the_old_result_whole(tmp_path: Path, kind: str) 
     kill_a_writer(kind, target)
     assert read(kind, target) == "old"
     assert visible(tmp_path) == ["result"]
-
-
-def test_leftovers_of_a_killed_process_that_had_this_number_are_no_hindrance(tmp_path: Path) -> None:
-    for name in (f".result.{os.getpid()}.tmp", f".result.{os.getpid()}.old.tmp"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "left").touch()
-    for text in ("first", "second"):
-        with replacing_folder(tmp_path / "result") as temporary:
-            assert list(temporary.iterdir()) == []
-            write("folder", temporary, text)
-    assert read("folder", tmp_path / "result") == "second"
-    assert [path.name for path in tmp_path.iterdir()] == ["result"]
 
 
 def test_a_block_that_writes_no_file_is_an_error_and_leaves_the_old_one(tmp_path: Path) -> None:

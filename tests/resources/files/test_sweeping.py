@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from resources.files.atomic import process_is_alive, sweep_temporaries
-from tests.resources.files.killed_writer import kill_a_writer
+from resources.files.temporaries import process_is_alive, sweep_temporaries, temporary_beside
+from tests.resources.files.killed_writer import kill_a_writer, named_by
 
 
 @pytest.fixture(scope="module")
@@ -32,29 +32,24 @@ def test_partial_results_of_a_killed_writer_are_removed(tmp_path: Path, kind: st
 
 
 def test_partial_folders_of_a_killed_writer_are_removed(tmp_path: Path, dead_pid: int) -> None:
-    old = tmp_path / f".layer.{dead_pid}.old.tmp"
+    old = named_by(tmp_path / "layer", dead_pid)
     old.mkdir()
-    (old / f".sae.{dead_pid}.tmp").touch()
+    named_by(old / "sae", dead_pid).touch()
     assert sweep_temporaries(tmp_path) == 1
     assert list(tmp_path.iterdir()) == []
 
 
 def test_partial_results_of_a_living_process_stay(tmp_path: Path) -> None:
-    for name in (f".table.{os.getpid()}.tmp", ".table.1.tmp", f".folder.{os.getppid()}.old.tmp"):
-        (tmp_path / name).touch()
+    own, first = temporary_beside(tmp_path / "table"), named_by(tmp_path / "table", 1)
+    for path in (own, first, named_by(tmp_path / "folder", os.getppid())):
+        path.touch()
     assert sweep_temporaries(tmp_path) == 0
     assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_other_files_stay(tmp_path: Path, dead_pid: int) -> None:
-    names = (
-        f"table.{dead_pid}.tmp",
-        f".table.{dead_pid}",
-        ".table.tmp",
-        ".table.x.tmp",
-        f".t.{dead_pid}.tmp.h5",
-        "a.h5",
-    )
+    name = named_by(tmp_path / "table", dead_pid).name
+    names = (name.removeprefix("."), name.removesuffix(".tmp"), f"{name}.h5", ".table.tmp", ".table.1.tmp", "a.h5")
     for name in names:
         (tmp_path / name).touch()
     assert sweep_temporaries(tmp_path) == 0
