@@ -50,9 +50,13 @@ def build_definitions(
     specs = specs_for(study)
     schedules = nightly_schedules(study, storage)
 
-    @dg.resource(description="The cells of the study, their inputs and their states.")
-    def fresh_plan(_context: dg.InitResourceContext) -> Plan:
-        return Plan(study, storage, specs)
+    @dg.resource(
+        description="The cells of the study, their inputs and their states.", required_resource_keys={"compute"}
+    )
+    def fresh_plan(context: dg.InitResourceContext) -> Plan:
+        made = Plan(study, storage, specs)
+        made.n_accelerators = context.resources.compute.n_accelerators
+        return made
 
     given: dict[str, Any] = {"plan": plan or fresh_plan, "compute": compute or local_processes, "progress": progress}
     return dg.Definitions(

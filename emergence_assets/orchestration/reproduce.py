@@ -126,6 +126,7 @@ def reproduce(
         LocalProcesses() as workers,
     ):
         made = Plan(plan.study, scratch, list(plan.specs.values()))
+        made.n_accelerators = workers.n_accelerators
         compute = ListeningCompute(workers, progress)
         definitions = build_definitions(plan.study, scratch, made, compute, progress)
         run_study(made, definitions, instance, progress, only=split.again)

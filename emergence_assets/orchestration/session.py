@@ -66,6 +66,7 @@ def run_and_summarise(
         LocalProcesses() as workers,
         contextlib.ExitStack() as opened,
     ):
+        plan.n_accelerators = workers.n_accelerators
         listeners: list[Listener] = [progress, watch]
         if address:
             sender = opened.enter_context(OpenLineageSender(address, plan))

@@ -80,6 +80,7 @@ class ListeningCompute:
 
     def __init__(self, compute: Compute, listener: TaskListener):
         self._compute, self._listener = compute, listener
+        self.n_accelerators = compute.n_accelerators
         self.working_seconds = 0.0
         """Wall time in seconds in which workers had tasks; the rest of a run is orchestration."""
 

@@ -35,6 +35,8 @@ class Plan:
         self.study = study
         self.storage = storage
         self.specs = {spec.name: spec for spec in specs}
+        self.n_accelerators = 0
+        """Number of GPUs of the workers that the jobs are for."""
         self._timelines: dict[str, Timeline | None] = {}
         self._required: dict[tuple[str, Cell], Required | None] = {}
         self._states: dict[tuple[str, Cell], CellState] = {}

@@ -14,7 +14,6 @@ from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.text_counts import TextCounts
 from emergence_assets.saes.checks import SAE_CHECKS
 from emergence_assets.study.study import Study
-from resources.compute.local_processes import n_gpus
 from resources.files.provenance import Required
 from resources.files.records import folder_provenance, required_to_json, verify_folder
 from resources.files.storage import Storage
@@ -73,12 +72,12 @@ def _jobs(plan: Plan, due: Due) -> list[Job]:
     On a GPU all layers of a checkpoint are one stack; on a CPU a stack is not faster, and every layer is a job. If rows
     are not stored, all layers of a checkpoint are captured at once. With warm starts a job covers all steps in order.
     """
-    by_layer = n_gpus() == 0 and plan.study.sae.warm_start is not None
+    by_layer = plan.n_accelerators == 0 and plan.study.sae.warm_start is not None
     chains: dict[tuple[Any, ...], list[tuple[dict[str, Any], list[Cell]]]] = {}
     for checkpoint, selected in by_checkpoint(due).items():
         stored = {cell for cell in selected if _keeps_rows(plan, cell)}
         without_rows = [cell for cell in selected if cell not in stored]
-        groups = [[cell] for cell in selected if cell in stored] if n_gpus() == 0 else [sorted(stored)]
+        groups = [[cell] for cell in selected if cell in stored] if plan.n_accelerators == 0 else [sorted(stored)]
         groups += [[cell] for cell in without_rows] if by_layer else [without_rows]
         for cells in filter(None, groups):
             work = _work(plan, checkpoint, {cell: selected[cell] for cell in cells}, streamed=cells[0] not in stored)

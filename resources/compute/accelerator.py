@@ -59,8 +59,7 @@ def choose_accelerator(wanted: str | None = None) -> Accelerator:
 
     With `spread` the result is the device of a model's inputs; `models/placement.py` places its blocks.
 
-    Workers of one machine are spread over its GPUs by their process id. Records written after this call name the
-    device.
+    A worker sees one GPU (see `gpus.py`), and takes it. Records written after this call name the device.
 
     Raises:
         EmergenceError: the device does not exist on this machine.
@@ -73,7 +72,7 @@ def choose_accelerator(wanted: str | None = None) -> Accelerator:
         wanted = "cuda:0" if n_gpus else "cpu"
     if wanted in ("auto", "cuda"):
         if n_gpus:
-            wanted = f"cuda:{os.getpid() % n_gpus}"
+            wanted = "cuda:0"
         elif wanted == "auto":
             wanted = "cpu"
     if wanted == "cpu":

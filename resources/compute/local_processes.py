@@ -6,21 +6,23 @@ A cluster can replace this module with the same `Compute.run`.
 import contextlib
 import itertools
 import logging
-import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from resources.compute.accelerator import is_spread
-from resources.compute.machine import n_cores
+from resources.compute.gpus import Gpus, granted_gpus, hold_gpu
 from resources.compute.task import Report, Task
 from resources.compute.worker_process import begin_worker, call_task
+from resources.compute.workers import default_workers
 from resources.environment import environment_variables
 from resources.errors import EmergenceError
 from resources.files.atomic import explained
@@ -44,16 +46,20 @@ WORKER_ENVIRONMENT = {
 class LocalProcesses:
     """Worker processes on this machine that outlive single calls of `run`, so that heavy imports happen once.
 
-    With GPUs there are two pools: a worker per GPU for tasks that use a GPU, and a worker per core for other tasks.
-    Without GPUs one pool runs all tasks.
+    With GPUs there are two pools: for tasks that use a GPU a worker per GPU, which sees this GPU alone, and for other
+    tasks a worker per core. Without GPUs one pool runs all tasks.
     """
 
     def __init__(self, n_workers: int | None = None):
         self.n_workers = n_workers or default_workers()
         n_on_cores = n_workers or default_workers(on_accelerator=False)
+        gpus = granted_gpus()
+        self.n_accelerators = len(gpus)
         # A process that has asked for the GPUs cannot be forked, and libraries ask while they are imported.
-        self._on_accelerators = _Pool(self.n_workers, "spawn" if n_gpus() else "forkserver")
-        self._on_cores = self._on_accelerators if n_on_cores == self.n_workers else _Pool(n_on_cores, "forkserver")
+        method = "spawn" if gpus else "forkserver"
+        self._on_accelerators = _Pool(self.n_workers, method, None if is_spread() else gpus)
+        is_one_pool = not gpus and n_on_cores == self.n_workers
+        self._on_cores = self._on_accelerators if is_one_pool else _Pool(n_on_cores, "forkserver")
 
     def __enter__(self) -> "LocalProcesses":
         return self
@@ -122,8 +128,9 @@ class LocalProcesses:
 class _Pool:
     """Processes for one kind of task, started with the first task."""
 
-    def __init__(self, n_workers: int, start_method: str):
+    def __init__(self, n_workers: int, start_method: str, gpus: Gpus | None = None):
         self.n_workers = n_workers
+        self._gpus = gpus
         self._context = get_context(start_method)
         self._executor: ProcessPoolExecutor | None = None
         self._opened = contextlib.ExitStack()
@@ -150,8 +157,13 @@ class _Pool:
             leash, writing_end = self._context.Pipe(duplex=False)
             # A pipe and not a queue: a worker killed with the lock of a queue would block all other workers.
             events, progress = self._context.Pipe(duplex=False)
+            hold = None
+            if self._gpus:
+                # Locks of this executor alone: a process of the one before may take a moment to end.
+                locks = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="emergence-gpus-"))
+                hold = partial(hold_gpu, Path(locks), self._gpus, self.n_workers)
             self._executor = ProcessPoolExecutor(
-                self.n_workers, self._context, initializer=begin_worker, initargs=(leash, progress)
+                self.n_workers, self._context, initializer=begin_worker, initargs=(leash, progress, hold)
             )
             # Closed in reverse order. When the ends of the workers are closed too, the listening thread ends.
             self._opened.callback(progress.close)
@@ -185,32 +197,6 @@ def _start_server(task: Task) -> None:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def default_workers(on_accelerator: bool = True) -> int:
-    """Return the number of workers: EMERGENCE_WORKERS, else one per GPU, without GPUs one per core.
-
-    One for models that are spread over all devices.
-
-    Args:
-        on_accelerator: whether the workers use GPUs; the number of other workers never depends on GPUs.
-
-    Raises:
-        EmergenceError: EMERGENCE_WORKERS is not a positive number.
-    """
-    wanted = os.environ.get("EMERGENCE_WORKERS")
-    if wanted is not None:
-        if not wanted.isdecimal() or int(wanted) == 0:
-            raise EmergenceError(f"EMERGENCE_WORKERS is {wanted!r}.", remedy="set it to the number of worker processes")
-        return int(wanted)
-    if on_accelerator and is_spread():
-        return 1  # a model takes the whole machine
-    return (n_gpus() if on_accelerator else 0) or n_cores()
-
-
-def n_gpus() -> int:
-    """Count the GPUs for workers by their device files, because this process does not import torch."""
-    return 0 if os.environ.get("EMERGENCE_DEVICE") == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def _no_report(_label: str, _done: int, _total: int, _note: str) -> None:

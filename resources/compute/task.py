@@ -40,6 +40,9 @@ class Task:
 class Compute(Protocol):
     """Runs tasks on workers."""
 
+    n_accelerators: int
+    """Number of GPUs of the workers; 0 if tasks run on cores alone."""
+
     def run(self, tasks: Sequence[Task], report: Report) -> Iterator[tuple[Task, Any]]:
         """Yield every task with its result as it finishes; raise the first failure after all other tasks."""
         ...

@@ -7,6 +7,7 @@ import pickle
 import select
 import signal
 import threading
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -18,10 +19,18 @@ from resources.environment import made_for
 _worker_progress: Connection | None = None
 
 
-def begin_worker(leash: Connection, progress: Connection) -> None:
-    """Prepare a worker process: it ignores Ctrl-C, and exits with its parent."""
+def begin_worker(leash: Connection, progress: Connection, hold: Callable[[], None] | None = None) -> None:
+    """Prepare a worker process: it ignores Ctrl-C, and exits with its parent.
+
+    Args:
+        leash: pipe that the parent closes or that ends with it.
+        progress: pipe for progress.
+        hold: takes a GPU for this process, before anything imports torch.
+    """
     global _worker_progress
     _worker_progress = progress
+    if hold is not None:
+        hold()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent handles it
 
     def leave_with_parent() -> None:

@@ -30,8 +30,7 @@ from emergence_assets.texts.study_texts import probe_set
 from emergence_assets.texts.tokenising import tokenise, tokenise_corpus
 from emergence_assets.texts.tokens import Tokens, known_tokens, write_tokens
 from resources.compute.accelerator import Accelerator, choose_accelerator
-from resources.compute.local_processes import default_workers
-from resources.compute.machine import available_memory
+from resources.compute.workers import memory_share
 from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors
 from resources.files.provenance import canonical_json
@@ -72,7 +71,7 @@ def restore_layers(origin: dict[str, Any], layers: dict[str, str], report: Any) 
     first = Path(next(iter(layers.values())))
     with checkpoint_locked(origin), clear_disk_errors(first), loaded_checkpoint(origin, report) as loaded:
         spec = loaded.spec("stored")
-        at_once = max(1, available_memory() // 2 // default_workers() // (spec.n_rows * spec.row_bytes))
+        at_once = max(1, memory_share() // (spec.n_rows * spec.row_bytes))
         for start in range(0, len(layers), at_once):
             together = [int(layer) for layer in layers][start : start + at_once]
             for layer, rows in capture_in_memory(loaded, together, report).items():

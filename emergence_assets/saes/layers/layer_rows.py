@@ -19,8 +19,7 @@ from emergence_assets.activations.forward.worker import LoadedCheckpoint, captur
 from emergence_assets.saes.held_out import held_out_texts, is_held_out, training_texts
 from emergence_assets.saes.training.batches import SAEJob, WarmStart
 from emergence_assets.texts.tokens import Tokens, known_tokens
-from resources.compute.local_processes import default_workers
-from resources.compute.machine import available_memory
+from resources.compute.workers import memory_share
 from resources.errors import EmergenceError
 
 MASSIVE_RULE = "norm_10x_median_v1"
@@ -126,7 +125,7 @@ def stacks(
     with loaded_checkpoint(origin, report) as loaded:
         spec = loaded.spec("stored")
         n_held = row_memory(loaded.tokens, spec, mixing_rows)
-        budget = available_memory() // 2 // default_workers()
+        budget = memory_share()
         if n_held > budget:
             raise EmergenceError(
                 f"The rows of one layer take {n_held} bytes of memory, and this worker may use {budget}.",

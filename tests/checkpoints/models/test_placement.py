@@ -15,7 +15,7 @@ from emergence_assets.checkpoints.models.loading import load_model
 from emergence_assets.checkpoints.models.placement import MEMORY_VARIABLE, require_in_memory
 from emergence_assets.checkpoints.models.stream import changed_stream, residual_stream, run_texts
 from emergence_assets.emergence.controls.reinitialised_model import reinitialise
-from resources.compute.local_processes import default_workers
+from resources.compute.workers import default_workers
 from resources.errors import EmergenceError
 from tests.family import step_folder
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,14 @@ def take(report: Any, file: str) -> bool:
     found = Path(file).exists()
     time.sleep(0.2)
     return found
+
+
+def meet(report: Any, folder: str, n: int) -> dict[str, Any]:
+    """Wait until `n` workers are here, and tell what this one sees."""
+    (Path(folder) / f"here-{os.getpid()}").touch()
+    deadline = time.monotonic() + 120
+    while len(list(Path(folder).glob("here-*"))) < n:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    seen = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "EMERGENCE_DEVICE")}
+    return {"pid": os.getpid(), "torch": "torch" in sys.modules, **seen}

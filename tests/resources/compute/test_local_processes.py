@@ -17,10 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources.compute.local_processes import MAX_LOSSES, WORKER_ENVIRONMENT, LocalProcesses, default_workers
+from resources.compute.local_processes import MAX_LOSSES, WORKER_ENVIRONMENT, LocalProcesses
 from resources.compute.task import Fetch, Task
+from resources.compute.workers import default_workers
 from resources.errors import EmergenceError
 from tests.resources.compute.compute_tasks import is_alive
+from tests.resources.compute.device_files import devices
 
 TASKS = "tests.resources.compute.compute_tasks"
 
@@ -334,9 +336,10 @@ def test_the_environment_sets_the_number_of_workers(monkeypatch: pytest.MonkeyPa
     assert LocalProcesses(5).n_workers == 5
 
 
-def test_work_that_needs_no_gpu_is_spread_over_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_that_needs_no_gpu_is_spread_over_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EMERGENCE_WORKERS", raising=False)
-    monkeypatch.setattr("resources.compute.local_processes.n_gpus", lambda: 1)
+    monkeypatch.delenv("EMERGENCE_DEVICE", raising=False)
+    monkeypatch.setattr("resources.compute.gpus.DEVICES", devices(tmp_path, 1))
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     with LocalProcesses() as pool:
         assert pool.n_workers == 1
