@@ -23,6 +23,7 @@ from emergence_assets.plan.disk_forecast import path_bytes
 from emergence_assets.plan.lineage_id import cell_id
 from emergence_assets.plan.plan import Plan
 from resources.errors import EmergenceError
+from resources.files.lease import holder_file
 from resources.files.provenance import Provenance, Required, changed_names
 
 Progress = Callable[[int, int], None]
@@ -251,8 +252,7 @@ class _Verification:
                 f"{len(early)} results bear an earlier date than one of their inputs, {early[0]} for one: a clock was "
                 "set back, or an input was made again; fingerprints do not depend on dates"
             )
-        holder = self.plan.storage.run_lock().with_suffix(".holder")
-        if holder.exists():
+        if holder_file(self.plan.storage.run_lock()).exists():
             self.audit.notes.append(
                 "a run is working on this data, or was killed: what it makes now may be found missing"
             )

@@ -6,8 +6,6 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from emergence_assets.checkpoints.sources.of_family import source_of
 from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, Source, reference
 from emergence_assets.plan.cell import Cell
@@ -23,6 +21,7 @@ from emergence_assets.plan.timeline import (
 )
 from emergence_assets.study.study import Study
 from resources.errors import EmergenceError
+from resources.files.lease import leased
 from resources.files.provenance import canonical_json
 from resources.files.storage import Storage, is_writable
 
@@ -50,7 +49,7 @@ def refresh_timeline(study: Study, storage: Storage, model: str, source: Source 
         return stored
     source = source or source_of(study.family, storage)
     path = storage.timeline(model)
-    with FileLock(storage.timeline_lock(model)):
+    with leased(storage.timeline_lock(model)):
         before = read_timeline(path) or Timeline(())
         timeline = _timeline(study, storage, model, source, before)
         write_timeline(path, timeline)
@@ -75,7 +74,7 @@ def forget_lost(study: Study, storage: Storage, models: Sequence[str], steps: Se
     source, lines = source_of(study.family, storage), []
     for model in models:
         refresh_timeline(study, storage, model, source)
-        with FileLock(storage.timeline_lock(model)):
+        with leased(storage.timeline_lock(model)):
             now = read_timeline(storage.timeline(model)) or Timeline(())
             lost = {ref.step for ref in _lost(model, source, source.list(model), now) if not steps or ref.step in steps}
             kept = tuple(entry for entry in now.entries if entry.step not in lost)
@@ -101,7 +100,7 @@ def verify_pins(study: Study, storage: Storage, model: str) -> list[TimelineEntr
         ref = reference(model, entry)
         change = source.verify(ref) if ref else ""
         changes[entry.step, entry.identity] = entry.upstream if change is None else change
-    with FileLock(storage.timeline_lock(model)):
+    with leased(storage.timeline_lock(model)):
         now = read_timeline(storage.timeline(model)) or timeline
         entries = tuple(
             replace(entry, upstream=changes.get((entry.step, entry.identity), entry.upstream)) for entry in now.entries

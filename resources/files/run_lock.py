@@ -1,14 +1,10 @@
 """Lock that allows one run at a time on a data folder, and removal of temporary files of killed processes."""
 
 import contextlib
-import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from resources.errors import EmergenceError
+from resources.files.lease import leased
 from resources.files.temporaries import sweep_temporaries
 
 
@@ -28,20 +24,6 @@ def exclusive_run(path: Path) -> Iterator[None]:
         EmergenceError: another process holds the lock; the message names the process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    holder = path.with_suffix(".holder")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        owner = holder.read_text() if holder.exists() else "another process"
-        raise EmergenceError(
-            f"Another run is working on this data: {owner}.",
-            where=path,
-            remedy="wait for it or stop it, or give another folder with --data",
-        ) from None
-    try:
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+    remedy = "wait for it or stop it, or give another folder with --data"
+    with leased(path, wait_seconds=0, refusal="Another run is working on this data:", remedy=remedy):
         yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()

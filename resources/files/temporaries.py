@@ -79,6 +79,15 @@ def remove_abandoned(path: Path) -> bool:
     return False
 
 
+def keep_superseded(path: Path) -> None:
+    """Keep the content that is about to be replaced under a temporary name, until this process has ended.
+
+    On a network file system whoever has mapped a replaced file would be killed (SIGBUS): the server forgets it.
+    """
+    with contextlib.suppress(OSError):  # there is none, or the file system has no hard links
+        temporary_beside(path).hardlink_to(path)
+
+
 def temporaries_of(path: Path) -> Iterator[Path]:
     """Yield the temporary files of all writers of `path`."""
     for found in path.parent.iterdir():

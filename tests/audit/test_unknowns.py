@@ -86,7 +86,7 @@ def test_a_clock_that_was_set_back_is_noted_and_no_finding_of_its_own(copy: Path
 
 
 def test_a_run_in_progress_is_noted(copy: Path) -> None:
-    holder = copy / "tiny/locks/run.holder"
+    holder = copy / "tiny/locks/run.lock.holder"
     holder.write_text("process 1 on elsewhere")
     found = audit_of(copy)
     assert found["findings"] == []

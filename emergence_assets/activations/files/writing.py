@@ -28,6 +28,9 @@ from emergence_assets.activations.files.layout import (
 )
 from emergence_assets.activations.files.moments import ColumnMoments
 from resources.files.atomic import publish
+from resources.files.mounts import is_on_network
+from resources.files.reserved_space import reserve_space
+from resources.files.temporaries import keep_superseded
 from resources.hdf5.hdf5 import (
     LIBVER,
     AttrValue,
@@ -68,9 +71,7 @@ class FileInPreparation:
             with full_disk_explained(self.path.parent, spec.n_bytes):
                 self._offsets = self._create(attrs)
                 self._descriptor = os.open(self._temporary, os.O_WRONLY)
-                # Without it (macOS) a full disk is found at the first write beyond its space.
-                if hasattr(os, "posix_fallocate"):
-                    os.posix_fallocate(self._descriptor, 0, os.fstat(self._descriptor).st_size)
+                reserve_space(self._descriptor, os.fstat(self._descriptor).st_size)
         except BaseException:
             self.abort()
             raise
@@ -127,6 +128,8 @@ class FileInPreparation:
                     write_attrs(file[name], {"xxh3_128": hashes[name]})
                 write_attrs(file, {"content_xxh3_128": content_hash(self.spec, hashes)})
                 write_attrs(file, {"resid_post_xxh3_128": hashes["resid_post"], "complete": 1})
+            if is_on_network(self.path.parent):
+                keep_superseded(self.path)
             publish(self._temporary, self.path)
         self.abort()
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from transformers import PreTrainedModel
 
 from emergence_assets.activations.files.background import BackgroundWriter
@@ -33,6 +32,7 @@ from resources.compute.accelerator import Accelerator, choose_accelerator
 from resources.compute.workers import memory_share
 from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors
+from resources.files.lease import leased
 from resources.files.provenance import canonical_json
 from resources.files.records import record_of, required_from_json
 from resources.hdf5.hdf5 import NUMERIC_TYPES
@@ -90,7 +90,7 @@ def evict_file(activation_file: str, lock: str, report: Any) -> int:
 @contextlib.contextmanager
 def checkpoint_locked(origin: Mapping[str, Any]) -> Iterator[None]:
     """Hold the lock of a checkpoint, so that only one run at a time captures its layers and writes their files."""
-    with FileLock(origin["lock"]):
+    with leased(Path(origin["lock"])):
         yield
 
 
@@ -222,7 +222,7 @@ def ensure_tokens(
         EmergenceError: the tokenizer cannot be used for the texts of the study, or the corpus cannot be used.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with clear_disk_errors(path), FileLock(path.with_suffix(".lock")):
+    with clear_disk_errors(path), leased(path.with_suffix(".lock")):
         if path.exists():
             return
         kept = recipe["activations"]

@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock
-
 from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors, sync
+from resources.files.lease import leased
 from resources.files.temporaries import remove_abandoned, temporary_beside
 
 WAIT_SECONDS = 600.0
@@ -66,7 +65,7 @@ class CheckpointCache:
             self.root.mkdir(parents=True, exist_ok=True)
         entry = self.root / key
         with self._lock(key, fcntl.LOCK_SH):
-            with clear_disk_errors(self.root), FileLock(self.root / f"{key}.filling"):
+            with clear_disk_errors(self.root), leased(self.root / f"{key}.filling"):
                 if not entry.is_dir():
                     self._fill(key, n_bytes, fill, self.wait_seconds if wait_seconds is None else wait_seconds)
                 os.utime(entry)
@@ -152,8 +151,8 @@ class CheckpointCache:
                 raise EmergenceError(what, where=self.root, remedy=remedy)
             time.sleep(min(1.0, wait_seconds / 10))
 
-    def _changes(self) -> FileLock:
-        return FileLock(self.root / "reserving.lock")
+    def _changes(self) -> contextlib.AbstractContextManager[None]:
+        return leased(self.root / "reserving.lock")
 
     def _sweep(self) -> None:
         """Delete the remains of evictions whose process was killed: they are no entries but take space."""
@@ -162,7 +161,8 @@ class CheckpointCache:
 
     @contextlib.contextmanager
     def _lock(self, key: str, how: int) -> Iterator[None]:
-        with (self.root / f"{key}.lock").open("a") as file:
+        # Open for reading too: where a network file system emulates flock, a shared lock needs that.
+        with (self.root / f"{key}.lock").open("a+") as file:
             fcntl.flock(file, how)
             yield  # the lock is released when the file is closed, also by a kill
 

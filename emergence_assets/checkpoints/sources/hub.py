@@ -7,8 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
 
-from filelock import FileLock
-
 from emergence_assets.checkpoints.sources.cache import CheckpointCache
 from emergence_assets.checkpoints.sources.lock_file import (
     Lock,
@@ -25,6 +23,7 @@ from emergence_assets.checkpoints.sources.source import CheckpointRef, Listing, 
 from emergence_assets.study.family import Hub
 from resources.errors import BrokenCheckpoint, EmergenceError
 from resources.files.atomic import clear_disk_errors
+from resources.files.lease import leased
 from resources.files.storage import Storage, path_of
 from resources.hub.client import HubClient
 from resources.hub.pinned_file import PinnedFile, refuse_odd_file
@@ -224,7 +223,7 @@ class HubSource(Source):
     def _write(self, model: str, pins: tuple[Pin, ...]) -> None:
         with clear_disk_errors(self.lock):
             self.lock.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.lock.with_name(f".{self.lock.name}.lock")):
+            with leased(self.lock.with_name(f".{self.lock.name}.lock")):
                 lock = read_lock(self.lock)
                 new = Lock({**lock.models, model: PinnedModel(self.repositories[model], pins)})
                 if new != lock:

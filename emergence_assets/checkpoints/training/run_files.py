@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import filelock
 import numpy as np
 import safetensors.numpy
 
@@ -21,6 +20,7 @@ from emergence_assets.texts.wordnet import corpus
 from resources.environment import machine
 from resources.errors import EmergenceError
 from resources.files.atomic import replacing_folder
+from resources.files.lease import leased
 
 Identity = Mapping[str, object]
 Arrays = dict[str, np.ndarray]
@@ -43,19 +43,10 @@ def only_writer(folder: Path) -> Iterator[None]:
     Raises:
         EmergenceError: another process holds the lock.
     """
-    lock = filelock.FileLock(folder / ".training.lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise EmergenceError(
-            "another process is training into this folder", where=folder, remedy="wait for it or end it, then run again"
-        ) from None
-    try:
+    with leased(folder / ".training.lock", wait_seconds=0, refusal="This folder is being trained into by"):
         for path in folder.glob(".*.tmp"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         yield
-    finally:
-        lock.release()
 
 
 def write_checkpoint(

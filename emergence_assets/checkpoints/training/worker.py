@@ -4,13 +4,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from emergence_assets.checkpoints.spec import FILES, TRAINING_RECORD, TRAINING_START
 from emergence_assets.checkpoints.training.settings import ModelShape, TrainingRecipe
 from emergence_assets.checkpoints.training.training import train
 from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors
+from resources.files.lease import leased
 from resources.files.provenance import Required
 from resources.files.records import folder_hash, record_provenance, required_from_json, write_record
 
@@ -23,7 +22,7 @@ def train_model(folder: str, required: str, lock: str, report: Any) -> None:
     shape = ModelShape(**{name: settings[name] for name in ("d_model", "n_layers", "n_heads")})
     named = ("learning_rate", "n_steps", "batch_size", "context", "seed", "data_seed")
     recipe = TrainingRecipe(shape, **{name: settings[name] for name in named})
-    with clear_disk_errors(root), FileLock(lock):
+    with clear_disk_errors(root), leased(Path(lock)):
         _clear_superseded(root, want)
         outcome = train(recipe, root, steps, report)
         losses = outcome.validation_losses

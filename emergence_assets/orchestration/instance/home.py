@@ -13,6 +13,8 @@ from emergence_assets.orchestration.instance.database_errors import database_err
 from resources.environment import environment_variables
 from resources.errors import EmergenceError
 from resources.files.atomic import clear_disk_errors
+from resources.files.mounts import file_system, is_on_network
+from resources.files.plain_yaml import read_yaml
 from resources.files.storage import instance_home, prepare_folder
 
 
@@ -35,7 +37,8 @@ def prepare_settings(home: Path) -> Path:
     """Make a folder the home of an instance: copy the project's settings into it if it has none.
 
     Raises:
-        EmergenceError: the folder cannot be written, or its path has characters of addresses.
+        EmergenceError: the folder cannot be written, its path has characters of addresses, or its databases would be
+            SQLite on a network file system.
     """
     # Dagster makes the addresses of its databases from the path as it is.
     address = make_url(f"sqlite:///{home}")
@@ -51,7 +54,21 @@ def prepare_settings(home: Path) -> Path:
     if not settings.exists():
         with clear_disk_errors(home):
             shutil.copyfile(Path(__file__).with_name("dagster.yaml"), settings)
+    if is_on_network(home) and _uses_sqlite(settings):
+        raise EmergenceError(
+            f"Dagster's event log would be an SQLite database on a network file system ({file_system(home)}), where "
+            "two machines lose each other's events without an error.",
+            where=home,
+            remedy="set DAGSTER_HOME to a folder on a disk of this machine; the data may stay where they are",
+        )
     return home
+
+
+def _uses_sqlite(settings: Path) -> bool:
+    """Return whether an instance keeps its events in SQLite: always, unless its settings name another storage."""
+    declared = read_yaml(settings)
+    storage = declared.get("storage") if isinstance(declared, dict) else None
+    return not isinstance(storage, dict) or "sqlite" in storage
 
 
 @contextlib.contextmanager

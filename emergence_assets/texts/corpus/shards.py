@@ -11,13 +11,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, NamedTuple
 
-from filelock import FileLock
 from pydantic import Field, ValidationError
 
 from emergence_assets.study.strict import StrictModel
 from emergence_assets.texts.corpus.files import CorpusFile, require_kind, version_of
 from resources.errors import BrokenCheckpoint, EmergenceError, SourceUnreachable
 from resources.files.atomic import clear_disk_errors, replacing_file
+from resources.files.lease import leased
 from resources.files.storage import fetched_corpus
 from resources.hub.client import CHUNK_BYTES, HubClient
 from resources.hub.pinned_file import SHA1, PinnedFile, refuse_odd_file
@@ -141,7 +141,7 @@ def fetched_shards(
 
 def _fetched(pinned: Shards, file: PinnedFile, report: Report, offline: bool, client: HubClient | None) -> CorpusFile:
     path, where = pinned.folder / file.name, f"{pinned.repository}@{pinned.commit_sha[:12]}"
-    with clear_disk_errors(path), FileLock(pinned.folder / f".{file.name}.lock"):
+    with clear_disk_errors(path), leased(pinned.folder / f".{file.name}.lock"):
         if not _is_whole(path, file):
             if offline:
                 raise EmergenceError(

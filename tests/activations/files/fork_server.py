@@ -107,7 +107,17 @@ def write_again(path: str, seed: int, times: int) -> None:
 
 def work_without_locks(path: str, code: int) -> None:
     """Do everything that touches a file, on a system without flock."""
-    _deny_flock(code)
+    _deny("flock", code)
+    _write_and_restore(path)
+
+
+def work_without_reservation(path: str, code: int) -> None:
+    """Do everything that touches a file, on a file system that cannot reserve space."""
+    _deny("fallocate", code)
+    _write_and_restore(path)
+
+
+def _write_and_restore(path: str) -> None:
     write_layer(Path(path))
     evict_rows(Path(path))
     verify_file(Path(path))
@@ -153,9 +163,11 @@ def own_bytes() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
-def _deny_flock(code: int) -> None:
-    """Make every flock of this process fail with `code` (seccomp), as on a network disk without locks."""
-    number = {"x86_64": 73, "aarch64": 32}[os.uname().machine]
+def _deny(call: str, code: int) -> None:
+    """Make every such call of this process fail with `code` (seccomp), as on a network disk that lacks it."""
+    number = {"flock": {"x86_64": 73, "aarch64": 32}, "fallocate": {"x86_64": 285, "aarch64": 47}}[call][
+        os.uname().machine
+    ]
     load, if_equal, give = (0x20, 0, 0, 0), (0x15, 0, 1, number), 0x06
     steps = [load, if_equal, (give, 0, 0, 0x00050000 | code), (give, 0, 0, 0x7FFF0000)]
     program = b"".join(struct.pack("HBBI", *step) for step in steps)

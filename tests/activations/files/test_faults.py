@@ -211,3 +211,13 @@ def test_a_disk_without_locks_is_good_enough(tmp_path: Path, forks: ForkServer, 
         forks.start("work_without_locks", tmp_path / f"{code}.h5", code)
     assert forks.wait() == [0, 0, 0]
     faults("flock fails with ENOLCK, ENOSYS, EOPNOTSUPP", Counter({"written, evicted, restored, read": 3}))
+
+
+@pytest.mark.slow
+def test_a_disk_that_cannot_reserve_space_is_good_enough(tmp_path: Path, forks: ForkServer, faults: Faults) -> None:
+    for code in (errno.ENOSYS, errno.EOPNOTSUPP):
+        forks.start("work_without_reservation", tmp_path / f"{code}.h5", code)
+    assert forks.wait() == [0, 0]
+    forks.start("work_without_reservation", tmp_path / "refused.h5", errno.EPERM)
+    assert forks.wait() != [0], "the filter works: another error is not passed over"
+    faults("fallocate fails with ENOSYS, EOPNOTSUPP", Counter({"written, evicted, restored, read": 2}))

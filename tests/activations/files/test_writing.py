@@ -18,6 +18,7 @@ from emergence_assets.activations.files.layout import ROW_DATASETS, STATISTICS_R
 from emergence_assets.activations.files.reading import open_rows, read_attrs, read_stats, verify_file
 from emergence_assets.activations.files.writing import ActivationWriter
 from resources.errors import EmergenceError
+from resources.files.temporaries import sweep_temporaries
 from resources.hdf5.hdf5 import bfloat16_type, to_float32, to_storage
 from tests.activations.files.sample_file import (
     DTYPES,
@@ -290,3 +291,15 @@ def test_statistics_are_those_of_the_first_rows_and_nan_is_counted_in_all(tmp_pa
     np.testing.assert_allclose(stats["var"], counted.var(axis=0), rtol=1e-5)
     assert stats["max"].max() < 100
     assert (stats["nan_count"].tolist(), stats["inf_count"].tolist()) == ([0, 1], [1, 0])
+
+
+def test_on_a_network_disk_a_mapped_file_outlives_its_replacement(tmp_path, monkeypatch):
+    path = tmp_path / "layer.h5"
+    write(path, sample_rows(), "float16", {})
+    monkeypatch.setattr("emergence_assets.activations.files.writing.is_on_network", lambda _: True)
+    before = path.stat().st_ino
+    write(path, sample_rows(), "float16", {})
+    (kept,) = tmp_path.glob(".layer.h5.*.tmp")
+    assert kept.stat().st_ino == before
+    assert path.stat().st_ino != before
+    assert sweep_temporaries(tmp_path) == 0, "this process lives"

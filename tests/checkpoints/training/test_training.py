@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import pytest
 import safetensors.torch
@@ -24,6 +23,7 @@ from emergence_assets.checkpoints.training.settings import ModelShape, TrainingR
 from emergence_assets.checkpoints.training.training import TrainingOutcome, _Run, train
 from emergence_assets.texts.wordnet import corpus
 from resources.errors import EmergenceError
+from resources.files.lease import leased
 
 RECIPE = TrainingRecipe(ModelShape(16, 2, 2), learning_rate=1e-2, n_steps=12, batch_size=2, context=16, warm_up_steps=3)
 STEPS = (0, 1, 2, 4, 8, 12)
@@ -271,7 +271,7 @@ def test_folder_of_another_recipe_is_refused(run_folder: Path, change: dict[str,
 
 
 def test_second_process_in_one_folder_is_refused(tmp_path: Path):
-    with filelock.FileLock(tmp_path / ".training.lock"), pytest.raises(EmergenceError, match="another process"):
+    with leased(tmp_path / ".training.lock"), pytest.raises(EmergenceError, match=f"into by process {os.getpid()}"):
         train(RECIPE, tmp_path, STEPS)
 
 

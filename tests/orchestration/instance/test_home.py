@@ -9,6 +9,7 @@ import yaml
 import emergence_assets.orchestration.instance.home
 from emergence_assets.orchestration.instance.home import instance_of, prepare_home
 from resources.errors import EmergenceError
+from resources.files import mounts
 
 OURS = Path(emergence_assets.orchestration.instance.home.__file__).with_name("dagster.yaml")
 
@@ -61,3 +62,31 @@ def test_our_settings_are_accepted_by_dagster_and_send_no_telemetry(tmp_path: Pa
         assert not instance.telemetry_enabled
         assert instance.get_concurrency_config().pool_config.default_pool_limit == 1
     assert yaml.safe_load(OURS.read_text())["telemetry"] == {"enabled": False}
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        (None, True),
+        ("telemetry: {enabled: false}\n", True),
+        ("storage: {sqlite: {base_dir: /x}}\n", True),
+        ("storage: {postgres: {postgres_url: {env: URL}}}\n", False),
+    ],
+)
+def test_sqlite_on_a_network_file_system_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: str | None, refused: bool
+) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text(f"1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / {tmp_path}/shared rw - nfs4 server:/x rw\n")
+    monkeypatch.setattr(mounts, "MOUNTS", table)
+    if settings is not None:
+        (tmp_path / "shared/data/dagster").mkdir(parents=True)
+        (tmp_path / "shared/data/dagster/dagster.yaml").write_text(settings)
+    if not refused:
+        prepare_home(tmp_path / "shared/data")
+        return
+    with pytest.raises(EmergenceError, match=r"network file system \(nfs4\)") as caught:
+        prepare_home(tmp_path / "shared/data")
+    assert "DAGSTER_HOME" in caught.value.remedy
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "local"))
+    prepare_home(tmp_path / "shared/data")
