@@ -32,7 +32,7 @@ from emergence_assets.saes.layers.make import LayerInputs, make_saes
 from emergence_assets.study.sae import SAESettings
 from emergence_assets.texts.probe_set import wordnet_training_texts
 from emergence_assets.texts.tokens import Tokens
-from resources.compute.local_processes import WORKER_ENVIRONMENT
+from resources.compute.worker_environment import WORKER_ENVIRONMENT
 from resources.errors import EmergenceError
 
 CONTEXT, HELD_OUT_CONTEXTS, FORWARD_CONTEXTS = 128, 32, 8

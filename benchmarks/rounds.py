@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from resources.compute.local_processes import WORKER_ENVIRONMENT
+from resources.compute.worker_environment import WORKER_ENVIRONMENT
 
 Table = dict[str, dict[str, float | str]]
 """Row → column → value, printed as a table of its own."""

@@ -26,7 +26,7 @@ from benchmarks.prerequisites import check_device, peers_python
 from benchmarks.rounds import Seconds, Table, measure_alternating
 from benchmarks.sae_turns import SEED
 from emergence_assets.activations.files.batches import ShuffledRows
-from resources.compute.local_processes import WORKER_ENVIRONMENT
+from resources.compute.worker_environment import WORKER_ENVIRONMENT
 from resources.errors import EmergenceError
 
 D_MODEL, K, BATCH_SIZE = 512, 32, 2048

@@ -19,6 +19,7 @@ SECTIONS = {
         "docs/saes",
         "docs/python",
         "docs/storage",
+        "docs/many-machines",
         "docs/audit",
         "docs/provenance",
     ],

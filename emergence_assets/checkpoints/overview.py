@@ -14,7 +14,7 @@ from emergence_assets.plan.listeners import ListeningCompute, TaskListener
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.timeline import read_timeline
 from emergence_assets.study.study import Study
-from resources.compute.local_processes import LocalProcesses
+from resources.compute.choice import chosen_compute
 from resources.errors import EmergenceError
 from resources.files.storage import Storage
 
@@ -77,7 +77,7 @@ def verify_checkpoints(study: Study, storage: Storage, models: Sequence[str], pr
     """
     pin_new_models(study, storage)
     problems: list[str] = []
-    with LocalProcesses() as workers:
+    with chosen_compute(storage.data) as workers:
         compute = ListeningCompute(workers, progress)
         cells = [
             Cell(model, entry.step)

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 @click.option(
     "--device", metavar="auto|cpu|cuda:N|spread", help="Device to compute on; default: EMERGENCE_DEVICE, else auto."
 )
+@click.option(
+    "--on",
+    metavar="local|ray[:HOST:PORT]",
+    help="What runs the tasks: this machine or a Ray cluster; default: EMERGENCE_COMPUTE, else local.",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes; default: one per core or GPU.")
 @click.option("--openlineage", metavar="URL", help="Receiver of OpenLineage events; default: OPENLINEAGE_URL.")
 @click.option("--again", is_flag=True, help="Make cells anew that failed a blocking check.")
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 def run(
     stages: tuple[str, ...],
     device: str | None,
+    on: str | None,
     workers: int | None,
     openlineage: str | None,
     again: bool,
@@ -43,6 +49,8 @@ def run(
     began = time.monotonic()
     if device:
         os.environ["EMERGENCE_DEVICE"] = device
+    if on:
+        os.environ["EMERGENCE_COMPUTE"] = on
     if workers:
         os.environ["EMERGENCE_WORKERS"] = str(workers)
     plan = open_study()

@@ -17,18 +17,11 @@ from emergence_assets.plan.asset_spec import AssetSpec
 from emergence_assets.plan.listeners import Listener
 from emergence_assets.plan.plan import Plan
 from emergence_assets.study.study import Study
-from resources.compute.local_processes import LocalProcesses
+from resources.compute.choice import chosen_compute
 from resources.compute.task import Compute
 from resources.files.storage import Storage
 
 STAGES = ("checkpoints", "activations", "saes", "features", "emergence", "report")
-
-
-@dg.resource(description="Worker processes on this machine, one per core; ended with the run.")
-def local_processes(_context: dg.InitResourceContext) -> Iterator[LocalProcesses]:
-    """Yield the worker processes of a run that Dagster launches itself."""
-    with LocalProcesses() as workers:
-        yield workers
 
 
 def build_definitions(
@@ -58,7 +51,12 @@ def build_definitions(
         made.n_accelerators = context.resources.compute.n_accelerators
         return made
 
-    given: dict[str, Any] = {"plan": plan or fresh_plan, "compute": compute or local_processes, "progress": progress}
+    @dg.resource(description="Worker processes of this machine, or of a cluster; they end with the run.")
+    def workers(_context: dg.InitResourceContext) -> Iterator[Compute]:
+        with chosen_compute(storage.data) as compute:
+            yield compute
+
+    given: dict[str, Any] = {"plan": plan or fresh_plan, "compute": compute or workers, "progress": progress}
     return dg.Definitions(
         assets=build_assets(study, specs),
         jobs=[*stage_jobs(study, specs), *(schedule.job for schedule in schedules)],

@@ -24,7 +24,7 @@ from emergence_assets.plan.cell import Cell
 from emergence_assets.plan.listeners import ListeningCompute, ProgressListener
 from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.timeline import write_timeline
-from resources.compute.local_processes import LocalProcesses
+from resources.compute.choice import chosen_compute
 from resources.errors import EmergenceError
 from resources.files.storage import Storage, prepare_folder
 
@@ -123,7 +123,7 @@ def reproduce(
     _link_given(plan, scratch, split.given, split.again)
     with (
         instance_of(folder / "dagster") as instance,
-        LocalProcesses() as workers,
+        chosen_compute(folder) as workers,
     ):
         made = Plan(plan.study, scratch, list(plan.specs.values()))
         made.n_accelerators = workers.n_accelerators

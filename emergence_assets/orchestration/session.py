@@ -21,7 +21,7 @@ from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.status import AssetStatus, study_status
 from emergence_assets.report.spec import HEADLINE_NAME, PAGE_NAME
 from emergence_assets.saes.row_storage import follow_retention
-from resources.compute.local_processes import LocalProcesses
+from resources.compute.choice import chosen_compute
 from resources.files.records import folder_provenance
 from resources.files.storage import Storage, is_writable, prepare_folder
 from resources.tables.parquet import read_table
@@ -63,7 +63,7 @@ def run_and_summarise(
     with (
         interruptions_kept(),
         open_instance(home) as instance,
-        LocalProcesses() as workers,
+        chosen_compute(plan.storage.data) as workers,
         contextlib.ExitStack() as opened,
     ):
         plan.n_accelerators = workers.n_accelerators

@@ -14,7 +14,7 @@ from emergence_assets.plan.plan import Plan
 from emergence_assets.plan.selection import Selection
 from emergence_assets.saes.spec import SAE
 from emergence_assets.texts.tokens import read_tokens
-from resources.compute.local_processes import LocalProcesses
+from resources.compute.choice import chosen_compute
 from resources.compute.task import Task
 from resources.errors import EmergenceError
 from resources.files.atomic import replacing_file
@@ -50,7 +50,7 @@ def evict(plan: Plan, selection: Selection, untrained_too: bool, progress: TaskL
             path, lock = ACTIVATIONS.path(plan.storage, cell), plan.storage.checkpoint_lock(*cell.at_step)
             arguments = {"activation_file": str(path), "lock": str(lock)}
             tasks.append(Task("emergence_assets.activations.forward.worker:evict_file", arguments, str(cell)))
-    freed = [result for _, result in _run(tasks, progress)]
+    freed = [result for _, result in _run(plan.storage.data, tasks, progress)]
     return {"changed": len(freed), "spared": len(spared), "freed_bytes": sum(freed)}
 
 
@@ -89,12 +89,12 @@ def restore(plan: Plan, selection: Selection, progress: TaskListener) -> dict[st
             checkpoint_fetch(plan, checkpoint),
         )
         tasks.append(Task(function, arguments, str(checkpoint), fetch=fetch))
-    _run(tasks, progress)
+    _run(plan.storage.data, tasks, progress)
     return {"restored": len(evicted)}
 
 
-def _run(tasks: Sequence[Task], progress: TaskListener) -> list[tuple[Task, Any]]:
-    with LocalProcesses() as workers:
+def _run(data: Path, tasks: Sequence[Task], progress: TaskListener) -> list[tuple[Task, Any]]:
+    with chosen_compute(data) as workers:
         return list(ListeningCompute(workers, progress).run(tasks, lambda *_: None))
 
 

@@ -19,28 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from resources.compute.accelerator import is_spread
+from resources.compute.failures import failure_of
 from resources.compute.gpus import Gpus, granted_gpus, hold_gpu
 from resources.compute.task import Report, Task
+from resources.compute.worker_environment import worker_environment
 from resources.compute.worker_process import begin_worker, call_task
 from resources.compute.workers import default_workers
 from resources.environment import environment_variables
 from resources.errors import EmergenceError
-from resources.files.atomic import explained
 
 MAX_LOSSES = 3
 """Number of lost workers after which `run` stops, because the work itself seems to kill them."""
-WORKER_ENVIRONMENT = {
-    # One thread each: more threads oversubscribe the cores, and results are bit-identical only per thread count.
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "POLARS_MAX_THREADS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    # Keep freed memory: otherwise glibc maps and unmaps every temporary tensor.
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 32),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 33),
-    "MALLOC_TOP_PAD_": str(1 << 28),
-}
 
 
 class LocalProcesses:
@@ -110,13 +99,13 @@ class LocalProcesses:
                         remedy="it was killed from outside or ran out of memory: set EMERGENCE_WORKERS lower",
                     )
         if failures:
-            raise _failure(failures)
+            raise failure_of(failures)
 
     def _submit(self, tasks: Sequence[Task]) -> dict[Future[Any], Task]:
         by_pool: dict[_Pool, list[Task]] = {}
         for task in tasks:
             by_pool.setdefault(self._on_accelerators if task.on_accelerator else self._on_cores, []).append(task)
-        with environment_variables(WORKER_ENVIRONMENT):
+        with environment_variables(worker_environment()):
             return {
                 # While a worker runs a task, the tasks before `later` are taken by the other workers.
                 pool.submit(task, later): task
@@ -208,23 +197,3 @@ def _as_completed(futures: Mapping[Future[Any], Task]) -> Iterator[Future[Any]]:
     while futures:
         finished, _ = wait(futures, return_when=FIRST_COMPLETED)
         yield from finished
-
-
-def _failure(failures: Sequence[tuple[Task, BaseException]]) -> BaseException:
-    task, error = failures[0][0], _explained(failures[0][1])
-    others = f" ({len(failures) - 1} more cells failed)" if len(failures) > 1 else ""
-    if isinstance(error, EmergenceError):
-        failed = EmergenceError(f"{task.label}: {error.what}{others}", where=error.where, remedy=error.remedy)
-    else:
-        failed = EmergenceError(
-            f"{task.label}: {type(error).__name__}: {error}{others}",
-            where=task.function,
-            remedy="this is a fault of the program: run again with --debug and report it",
-        )
-    failed.__cause__ = error
-    return failed
-
-
-def _explained(error: BaseException) -> BaseException:
-    """Return an error of the operating system, of a disk for example, as EmergenceError; any other error as it is."""
-    return explained(error) if isinstance(error, OSError) and error.errno is not None else error

@@ -54,7 +54,7 @@ def call_task(task: Task, later: Task | None = None) -> Any:
         with made_for(task.run_metadata):
             return _call(task, task.label)
     except Exception as error:
-        if _can_be_sent(error):
+        if can_be_sent(error):
             raise
         raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
@@ -71,7 +71,7 @@ def _call(work: Task | Fetch, label: str) -> Any:
     return getattr(importlib.import_module(module), name)(**work.arguments, report=report)
 
 
-def _can_be_sent(error: Exception) -> bool:
+def can_be_sent(error: Exception) -> bool:
     """Return whether an error can be pickled; otherwise the parent would take the worker for lost."""
     try:
         pickle.loads(pickle.dumps(error))

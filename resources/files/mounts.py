@@ -1,7 +1,8 @@
-"""Kind of the file system that a path is on."""
+"""Kind of the file system that a path is on, and a second look where the first may be late."""
 
 import os
 import re
+import time
 from pathlib import Path
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -22,6 +23,8 @@ NETWORK = {
     "wekafs",
 }
 """File systems that several machines may write to at once."""
+LATE_SECONDS = 90.0
+"""Time after which every machine sees a new file: NFS keeps what it knows of a folder for 60 s (`acdirmax`)."""
 LOCAL_FUSE = {"fuse.ext2", "fuse.ext4", "fuse.ntfs", "fuse.ntfs-3g", "fuse.fuse-overlayfs", "fuse.mergerfs"}
 """File systems of user space on a local disk; any other may be a network's."""
 
@@ -53,3 +56,26 @@ def is_on_network(path: Path) -> bool:
     """Return whether other machines may write to the file system of a path."""
     kind = file_system(path)
     return kind in NETWORK or (kind.startswith("fuse.") and kind not in LOCAL_FUSE)
+
+
+def look_again(path: Path, seconds: float = LATE_SECONDS) -> bool:
+    """Wait for a path that another machine has written to show here; returns whether it does.
+
+    A network file system may go on for a minute saying that a new file is not there, unless its folder is read. On a
+    local disk nobody waits.
+
+    Args:
+        path: file or folder that should exist.
+        seconds: longest wait.
+    """
+    deadline = time.monotonic() + seconds
+    while is_on_network(path.parent):
+        try:
+            if path.name in (found.name for found in path.parent.iterdir()):
+                return True
+        except OSError:  # the folder itself is new
+            pass
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(1.0)
+    return path.exists()

@@ -1,6 +1,5 @@
 """Rows that are evicted, restored, or never reach the disk change no number; nor do kills at any moment."""
 
-import io
 import json
 import os
 import random
@@ -10,28 +9,14 @@ import sys
 import time
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from emergence_assets.activations.files.reading import read_spec, verify_file
-from resources.tables.parquet import parquet_provenance
 from tests.conftest import TINY, copied, run_emergence, status_of
+from tests.study_tables import tables
 
 pytestmark = pytest.mark.slow
 SEED = 20261125
-
-
-def tables(data: Path) -> dict[str, tuple[bytes, str]]:
-    """Read every table: the bytes of its columns without dates, and the fingerprint of its inputs."""
-    found = {}
-    root = data / "tiny/tables"
-    for path in sorted(root.rglob("*.parquet")):
-        content = io.BytesIO()
-        pl.read_parquet(path, hive_partitioning=False).write_ipc(content)
-        stored = parquet_provenance(path)
-        found[str(path.relative_to(root))] = (content.getvalue(), stored.fingerprint if stored else "")
-    assert len(found) > 30
-    return found
 
 
 def study_with(folder: Path, **settings: object) -> Path:

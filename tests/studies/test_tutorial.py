@@ -61,6 +61,7 @@ def test_what_the_page_shows_is_printed(folder: Path) -> None:
     printed = [
         re.sub(r"[\d\W_]+", " ", line).strip() for line in (folder / "output.txt").read_text("utf-8").splitlines()
     ]
+    assert "step0_made_here" in (folder / "output.txt").read_text("utf-8"), "claims name the step 0 that was made here"
     for block in SHOWN:
         assert re.sub(r"[\d\W_]+", " ", block.splitlines()[0]).strip() in printed, block
 

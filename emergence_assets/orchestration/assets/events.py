@@ -18,6 +18,7 @@ from emergence_assets.plan.content_hash import CONTENT_HASH_TAG, CREATED_TAG, VE
 from emergence_assets.plan.lineage_id import cell_id
 from emergence_assets.plan.plan import Plan
 from resources.errors import EmergenceError
+from resources.files.mounts import look_again
 from resources.files.provenance import Provenance
 from resources.tables.parquet import read_table
 
@@ -39,6 +40,8 @@ class Recorder:
         """
         path = self.spec.path(self.plan.storage, cell)
         stored = stored_provenance(self.spec, path)
+        if stored is None and look_again(path):
+            stored = stored_provenance(self.spec, path)
         if stored is None:
             raise EmergenceError(
                 f"{self.spec.name} of {cell} was made and is no longer stored.", where=path, remedy="run again"

@@ -98,7 +98,11 @@ def rows_of_layer(layer: int, rows: Rows, tokens: Tokens, mixing_rows: int | Non
 
 
 def stacks(
-    origin: Mapping[str, Any], files: Mapping[int, Path], mixing_rows: int | None, report: Any
+    origin: Mapping[str, Any],
+    files: Mapping[int, Path],
+    mixing_rows: int | None,
+    report: Any,
+    at_once: int | None = None,
 ) -> Iterator[list[LayerRows]]:
     """Yield the rows of layers that are trained together: stored rows at once, others with as few passes as possible.
 
@@ -110,6 +114,7 @@ def stacks(
         files: Activation file by layer.
         mixing_rows: See `SAESettings.mixing_rows`.
         report: Called with texts done, all texts, and a note.
+        at_once: Maximum number of layers that are trained together; see `stack_size.py`.
 
     Raises:
         EmergenceError: A file is damaged, memory does not hold one layer, or the rows of a file were others.
@@ -118,8 +123,10 @@ def stacks(
     computed = [layer for layer in files if layer not in stored]
     if stored:
         tokens = known_tokens(Path(origin["tokens_file"]))
-        rows = {layer: open_rows(files[layer], "resid_post", verify=True) for layer in stored}
-        yield [rows_of_layer(layer, one, tokens, mixing_rows) for layer, one in rows.items()]
+        for start in range(0, len(stored), at_once or len(stored)):
+            together = stored[start : start + (at_once or len(stored))]
+            rows = {layer: open_rows(files[layer], "resid_post", verify=True) for layer in together}
+            yield [rows_of_layer(layer, one, tokens, mixing_rows) for layer, one in rows.items()]
     if not computed:
         return
     with loaded_checkpoint(origin, report) as loaded:
@@ -133,8 +140,9 @@ def stacks(
                 remedy="lower sae.mixing_rows, set EMERGENCE_WORKERS to fewer workers, or keep the rows on the disk "
                 "with activations.retention",
             )
-        for start in range(0, len(computed), budget // n_held):
-            together = computed[start : start + budget // n_held]
+        n_together = min(budget // n_held, at_once or len(computed))
+        for start in range(0, len(computed), n_together):
+            together = computed[start : start + n_together]
             if is_shuffled_as_a_whole(loaded.tokens, spec, mixing_rows):
                 yield _in_memory(loaded, together, files, mixing_rows, report)
             else:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from emergence_assets.activations.files.reading import read_attrs
+from emergence_assets.activations.files.reading import read_attrs, read_spec
 from emergence_assets.activations.forward.worker import LoadedCheckpoint, evict_file, loaded_checkpoint
 from emergence_assets.checkpoints.models.loading import is_causal
 from emergence_assets.checkpoints.training.training_state import TrainingState
@@ -18,6 +18,7 @@ from emergence_assets.saes.held_out import held_out_texts
 from emergence_assets.saes.layers.chart import draw_training
 from emergence_assets.saes.layers.layer_rows import MASSIVE_RULE, LayerRows, stacks
 from emergence_assets.saes.layers.make import LayerInputs, LayerSAEs, MeasureFidelity, make_saes
+from emergence_assets.saes.layers.stack_size import layers_at_once
 from emergence_assets.saes.model.sae import SAE
 from emergence_assets.saes.quality.fidelity import Fidelity, measure_fidelity
 from emergence_assets.saes.spec import CURVE_NAME, METRICS_NAME, seed_folder
@@ -39,11 +40,21 @@ def train_checkpoints(work: list[dict[str, Any]], evict: bool, report: Any) -> N
             report(number * total + done, len(work) * total, note)
 
         files = {int(layer): Path(place["activation_file"]) for layer, place in part["layers"].items()}
-        for rows in stacks(part["origin"], files, part["mixing_rows"], report_part):
+        for rows in stacks(part["origin"], files, part["mixing_rows"], report_part, _at_once(part)):
             train_on_rows(part, rows, report_part)
         if evict and not part["streamed"]:
             for path in files.values():
                 evict_file(str(path), part["origin"]["lock"], lambda *_: None)
+
+
+def _at_once(work: Mapping[str, Any]) -> int | None:
+    """Return how many layers of a checkpoint the free memory of this worker's GPU holds; None without a GPU."""
+    place = next(iter(work["layers"].values()))
+    settings = required_from_json(place["required"]).recipe["sae"]
+    d_model = read_spec(Path(place["activation_file"])).d_model
+    device = choose_accelerator().device
+    free_bytes = None if device == "cpu" else torch.cuda.mem_get_info(device)[0]
+    return layers_at_once(len(settings["seeds"]), settings["n_latents"], d_model, settings["batch_size"], free_bytes)
 
 
 def train_on_rows(work: Mapping[str, Any], rows: Sequence[LayerRows], report: Any) -> None:

@@ -134,3 +134,11 @@ def meet(report: Any, folder: str, n: int) -> dict[str, Any]:
         time.sleep(0.02)
     seen = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "EMERGENCE_DEVICE")}
     return {"pid": os.getpid(), "torch": "torch" in sys.modules, **seen}
+
+
+def slow_append(report: Any, file: str, seconds: float) -> str:
+    """Count the beginnings of this task in a file, and return its number after a pause."""
+    with Path(file).open("a") as stream:
+        stream.write("x")
+    time.sleep(seconds)
+    return file.rpartition("-")[2]

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources.compute.local_processes import MAX_LOSSES, WORKER_ENVIRONMENT, LocalProcesses
+from resources.compute.local_processes import MAX_LOSSES, LocalProcesses
 from resources.compute.task import Fetch, Task
+from resources.compute.worker_environment import WORKER_ENVIRONMENT
 from resources.compute.workers import default_workers
 from resources.errors import EmergenceError
 from tests.resources.compute.compute_tasks import is_alive

@@ -1,5 +1,6 @@
 """The file system of a path is that of the mount below which it lies."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,17 @@ def test_the_disk_of_this_machine_has_a_kind(tmp_path: Path) -> None:
 def test_a_system_that_tells_no_mounts_counts_as_local(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "none")
     assert not is_on_network(tmp_path)
+
+
+def test_a_file_that_shows_late_is_waited_for_on_a_network_only(tmp_path: Path, monkeypatch) -> None:
+    late = tmp_path / "new" / "late.json"
+    assert not mounts.look_again(late, 60)  # a local disk: at once
+    monkeypatch.setattr(mounts, "is_on_network", lambda _: True)
+
+    def write() -> None:
+        late.parent.mkdir()
+        late.touch()
+
+    threading.Timer(0.3, write).start()
+    assert mounts.look_again(late, 60)
+    assert not mounts.look_again(tmp_path / "never", 0.1)
