@@ -18,6 +18,7 @@ from benchmarks.activation_read import measure_activation_read
 from benchmarks.automation_tick import measure_automation_tick
 from benchmarks.calibration import N_DRAWS, measure_calibration
 from benchmarks.cell_statistics import measure_cell_statistics
+from benchmarks.compute_overhead import measure_compute_overhead
 from benchmarks.explorer_views import measure_explorer_views
 from benchmarks.fetch_ahead import measure_fetch_ahead
 from benchmarks.identity_rules import measure_identity_rules
@@ -55,6 +56,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "activation-batches": lambda _: measure_activation_batches(),
     "activation-capture": lambda _: measure_in_worker("benchmarks.activation_capture:measure_activation_capture"),
     "activation-peers": lambda arguments: measure_activation_peers(arguments.peers),
+    "compute-overhead": lambda _: measure_compute_overhead(),
     "explorer-views": lambda _: measure_explorer_views(),
     "fetch-ahead": lambda _: measure_fetch_ahead(),
     "sae-stack": lambda arguments: measure_sae_stack(arguments.device),
