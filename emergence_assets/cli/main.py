@@ -18,6 +18,7 @@ from emergence_assets.cli.import_saes import import_saes_command
 from emergence_assets.cli.options import as_json_option, open_study, show, table, warning
 from emergence_assets.cli.probes import probes
 from emergence_assets.cli.run import run
+from emergence_assets.cli.slurm import slurm
 from emergence_assets.cli.storage import storage
 from resources.errors import EmergenceError
 from resources.files.atomic import explained
@@ -148,7 +149,19 @@ def studies() -> None:
         click.echo(f"  {name}: {', '.join(models if len(models) <= 6 else [*models[:4], '…', models[-1]])}")
 
 
-for command in (run, audit, checkpoints, probes, convergence, claims, explore, storage, export, import_saes_command):
+for command in (
+    run,
+    audit,
+    checkpoints,
+    probes,
+    convergence,
+    claims,
+    explore,
+    slurm,
+    storage,
+    export,
+    import_saes_command,
+):
     main.add_command(command)
 
 
