@@ -13,6 +13,13 @@ from pathlib import Path
 PATIENCE_SECONDS = 90
 
 
+def listens(port: int) -> bool:
+    """Return whether a server of this machine takes connections."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+    return False
+
+
 @contextlib.contextmanager
 def running_explorer(data: Path, study: Path, *options: str, folder: Path | None = None) -> Iterator[str]:
     """Start the explorer without a browser, in a working directory; yields its address with the password."""
@@ -31,7 +38,11 @@ def running_explorer(data: Path, study: Path, *options: str, folder: Path | None
         )
     try:
         began = time.monotonic()
-        while not (found := re.search(r"http://\S+access_token=\S+", log.read_text("utf-8", errors="replace"))):
+        # The address is printed a moment before the server listens.
+        while not (
+            (found := re.search(r"http://\S+access_token=\S+", log.read_text("utf-8", errors="replace")))
+            and listens(port)
+        ):
             assert server.poll() is None, log.read_text("utf-8", errors="replace")
             assert time.monotonic() - began < PATIENCE_SECONDS, log.read_text("utf-8", errors="replace")
             time.sleep(0.2)

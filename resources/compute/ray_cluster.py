@@ -305,8 +305,7 @@ def _to_log(data: Any, ignore_prefix: bool = False) -> None:
 
 def _join(ray: Any, address: str) -> None:
     variables = worker_environment() | {name: os.environ[name] for name in HANDED_ON if name in os.environ}
-    # A warning of Ray about zeroed GPU variables concerns its own future.
-    variables["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    variables["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"  # a task without a GPU sees none
     where = {} if address == "local" else {"address": address}
     try:
         _refuse_silent_head(os.environ.get("RAY_ADDRESS", "") if address == "auto" else address)

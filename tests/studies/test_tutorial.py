@@ -11,6 +11,7 @@ import pytest
 
 from tests.running_explorer import running_explorer
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tutorial")]  # one process follows the page, once
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text("utf-8")
 SERVER = "emergence explore\n"
 BLOCKS = [
@@ -55,7 +56,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_what_the_page_shows_is_printed(folder: Path) -> None:
     assert len(SHOWN) == 5
     printed = [
@@ -66,7 +66,6 @@ def test_what_the_page_shows_is_printed(folder: Path) -> None:
         assert re.sub(r"[\d\W_]+", " ", block.splitlines()[0]).strip() in printed, block
 
 
-@pytest.mark.slow
 def test_the_report_and_the_explorer_are_there(folder: Path) -> None:
     (report,) = re.findall(r"^report: (.*)$", (folder / "output.txt").read_text("utf-8"), re.MULTILINE)
     assert "my-model" in Path(report).read_text("utf-8")
