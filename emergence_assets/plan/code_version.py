@@ -11,13 +11,13 @@ import contextlib
 import functools
 import hashlib
 import json
+import secrets
 from pathlib import Path
 from typing import Any
 
 from emergence_assets.plan import code_definitions
 from emergence_assets.plan.code_definitions import Definition, Module, is_science, parse_module
 from resources.files.provenance import canonical_json
-from resources.files.temporaries import temporary_beside
 
 SCHEME = "2"
 """Scheme of code versions: 2 hashes definitions, 1 hashed modules by name. Versions of two schemes are incomparable."""
@@ -142,6 +142,6 @@ def _write_cache() -> None:
     path = _cache_file()
     with contextlib.suppress(OSError):  # an unwritable package folder only costs time
         path.parent.mkdir(exist_ok=True)
-        temporary = temporary_beside(path)
+        temporary = path.with_suffix(f".{secrets.token_hex(8)}")
         temporary.write_text(canonical_json(_cache()), encoding="utf-8")
         temporary.replace(path)
