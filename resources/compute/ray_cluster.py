@@ -34,7 +34,7 @@ LOOK_TIMEOUT = 120.0
 """Time in seconds for the first word of a machine, which imports torch meanwhile."""
 FRACTION_VARIABLE = "EMERGENCE_GPU_FRACTION"
 """Part of a GPU that a task takes, for models so small that several share one."""
-HANDED_ON = ("EMERGENCE_DEVICE", "EMERGENCE_MEMORY", "EMERGENCE_PORTABLE", "HF_ENDPOINT", "HF_HUB_OFFLINE")
+HANDED_ON = ("EMERGENCE_DEVICE", "EMERGENCE_SPREAD_MEMORY", "EMERGENCE_PORTABLE", "HF_ENDPOINT", "HF_HUB_OFFLINE")
 """Variables of the driver that decide what a task does. Secrets are not among them: everybody can read them there."""
 
 

@@ -98,6 +98,6 @@ def refuse_other_worker(expected: Expected, host: str) -> None:
     if expected.processor and (other := differences(expected.processor, processor())):
         raise EmergenceError(
             f"{host} has another processor: {other}. Results would differ in their last bits.",
-            remedy="set EMERGENCE_MIXED=1 to allow that, EMERGENCE_PORTABLE=1 to use what all x86 processors have, or "
+            remedy="set EMERGENCE_MIXED=1 to allow that, EMERGENCE_PORTABLE=1 to compute with AVX2 everywhere, or "
             "take that machine out of the cluster",
         )

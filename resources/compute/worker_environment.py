@@ -16,7 +16,7 @@ WORKER_ENVIRONMENT = {
 }
 PORTABLE_VARIABLE = "EMERGENCE_PORTABLE"
 PORTABLE = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-"""What all x86 processors of the last ten years have: results of unequal machines then agree."""
+"""What all x86 processors of the last ten years have. That results then agree between makers is not measured."""
 
 
 def worker_environment() -> dict[str, str]:

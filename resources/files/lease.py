@@ -20,12 +20,12 @@ from filelock import FileLock, Timeout
 
 from resources.errors import EmergenceError
 from resources.files.mounts import is_on_network
-from resources.files.temporaries import machine_id, temporary_beside
+from resources.files.temporaries import machine_id, process_is_alive, temporary_beside
 
 RENEW_SECONDS = 30.0
 LOST_SECONDS = 300.0
 """Time without a renewal after which a holder counts as gone; ten renewals, because a file server may be slow."""
-POLL_SECONDS = 0.2
+POLL_SECONDS, SETTLE_SECONDS = 0.2, 1.0
 WAIT = "wait for it or end it, then run again"
 _renewed: set[Path] = set()
 _renewing = threading.Lock()
@@ -47,14 +47,14 @@ class Holder(NamedTuple):
 def leased(
     lock: Path, *, wait_seconds: float = math.inf, refusal: str = "The lock is held by", remedy: str = WAIT
 ) -> Iterator[None]:
-    """Hold a lock during a block. Its folder must exist.
+    """Hold a lock during a block. A missing folder of the lock is made.
 
     A lock of another machine whose holder was not renewed for LOST_SECONDS is taken over.
 
     Args:
         lock: file of the lock; its holder is named in a file beside it.
         wait_seconds: timeout of the wait for a holder that is well.
-        refusal: begin of the sentence about a holder that is well.
+        refusal: beginning of the sentence about a holder that is well.
         remedy: what to do about it.
 
     Raises:
@@ -68,8 +68,8 @@ def leased(
         if time.monotonic() >= deadline:
             raise EmergenceError(f"{refusal} {_read(holder) or 'another process'}.", where=lock, remedy=remedy)
         time.sleep(POLL_SECONDS)
+    me = Holder(socket.gethostname(), machine_id(), os.getpid())
     try:
-        me = Holder(socket.gethostname(), machine_id(), os.getpid())
         with contextlib.suppress(OSError):  # a full disk: the lock is held nevertheless
             holder.write_text(json.dumps(me._asdict()), encoding="utf-8")
         _renew(holder)
@@ -77,7 +77,8 @@ def leased(
     finally:
         with _renewing:
             _renewed.discard(holder)
-        holder.unlink(missing_ok=True)
+        if _read(holder) in (me, None):  # not if this machine stood still and was taken for gone
+            holder.unlink(missing_ok=True)
         own.release()
 
 
@@ -99,6 +100,8 @@ def _acquired(own: FileLock, lock: Path, holder: Path) -> bool:
         return own.is_locked
     if known is not None and _age(holder) >= LOST_SECONDS:
         if not is_elsewhere:
+            if not process_is_alive(known.pid):
+                return False  # whoever has the lock now is about to write its name over that of a killed process
             raise EmergenceError(
                 f"A lock is held by {known}, which has not moved for {LOST_SECONDS / 60:.0f} minutes.",
                 where=lock,
@@ -107,7 +110,8 @@ def _acquired(own: FileLock, lock: Path, holder: Path) -> bool:
         # The server keeps the lock of a machine that is gone: leave that file to it, and lock a new one. One process
         # at a time, and once: whoever comes next finds no old holder.
         with FileLock(lock.with_name(f"{lock.name}.takeover.lock")):
-            if _age(holder) >= LOST_SECONDS:
+            time.sleep(SETTLE_SECONDS)  # whoever has just got the lock writes its name meanwhile
+            if _read(holder) == known and _age(holder) >= LOST_SECONDS:
                 lock.unlink(missing_ok=True)
                 holder.unlink(missing_ok=True)
     return False

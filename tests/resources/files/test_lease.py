@@ -17,6 +17,7 @@ from filelock import FileLock
 from resources.errors import EmergenceError
 from resources.files import lease
 from resources.files.lease import LOST_SECONDS, holder_file, leased
+from resources.files.temporaries import machine_id
 
 PROGRAM = """
 import sys
@@ -132,3 +133,36 @@ def test_a_holder_that_cannot_be_read_is_another_process(tmp_path: Path, content
         holder_file(lock).write_text(content)
         with pytest.raises(EmergenceError, match="held by another process"), leased(lock, wait_seconds=0):
             pass
+
+
+def test_the_name_that_a_killed_process_left_is_not_that_of_the_next_holder(tmp_path: Path) -> None:
+    """Between taking the lock and writing one's name another may look."""
+    lock = tmp_path / "x.lock"
+    with other_process(lock) as process:
+        process.kill()
+        process.wait()
+    age(holder_file(lock), LOST_SECONDS + 60)
+    with (
+        FileLock(lock),  # taken, not yet named
+        pytest.raises(EmergenceError, match="held by process"),
+        leased(lock, wait_seconds=1),
+    ):
+        pass
+
+
+def test_a_lock_that_was_just_taken_from_a_machine_that_is_gone_is_not_taken_again(tmp_path: Path) -> None:
+    lock = tmp_path / "x.lock"
+    holder_file(lock).write_text(json.dumps(ELSEWHERE))
+    age(holder_file(lock), LOST_SECONDS + 60)
+    with FileLock(lock):
+        mine = {"host": "here", "machine": machine_id(), "pid": os.getpid()}
+        threading.Timer(0.3, lambda: holder_file(lock).write_text(json.dumps(mine))).start()
+        with pytest.raises(EmergenceError, match=f"process {os.getpid()} on here"), leased(lock, wait_seconds=2):
+            pass
+
+
+def test_a_holder_that_was_taken_for_gone_leaves_the_name_of_the_next(tmp_path: Path) -> None:
+    lock = tmp_path / "x.lock"
+    with leased(lock):
+        holder_file(lock).write_text(json.dumps(ELSEWHERE))
+    assert json.loads(holder_file(lock).read_text()) == ELSEWHERE
